@@ -1,0 +1,1 @@
+"""The batch jobs: `train`, and later `prelabel`."""

@@ -1,0 +1,1 @@
+"""The training job: export, dataset, fine-tuning, gate, publish, promote, release."""

@@ -1,0 +1,91 @@
+"""Every error that labelloop raises on purpose. Each message says what was asked, what was found and what to set.
+
+    LabelloopError
+    ├── SettingsError            a variable is unknown, missing or wrong: the start stops
+    ├── StoreError               the object store failed (network, permission, disk)
+    │   ├── NotFound             no object at that key
+    │   ├── AlreadyExists        create: somebody was first
+    │   ├── PreconditionFailed   replace: somebody changed it since the token was read
+    │   └── UnsafeStore          the store ignores conditions and must not be used
+    ├── LabelStudioError         Label Studio failed or answered nonsense
+    │   ├── Unauthorized         the token was refused
+    │   └── ProjectGone          the project answers 404: it is closed
+    ├── BadRequest               a caller's body cannot be understood
+    ├── LabelConfigError         a labeling config cannot be understood
+    ├── ImageError               one image cannot be had or decoded; `reason` is one word, for counters
+    ├── ModelError               weights cannot be downloaded, verified, loaded or run
+    ├── ClaimLost                another attempt owns the project now, or the claim's fence is old
+    └── LaunchError              a launcher refused or failed
+"""
+
+
+class LabelloopError(Exception):
+    """Base of all: a message for a person."""
+
+
+class SettingsError(LabelloopError):
+    """A variable is unknown, missing or wrong."""
+
+
+class StoreError(LabelloopError):
+    """The object store failed: not reachable, not allowed, full."""
+
+
+class NotFound(StoreError):
+    """No object at that key."""
+
+
+class AlreadyExists(StoreError):
+    """`create` found an object at that key."""
+
+
+class PreconditionFailed(StoreError):
+    """`replace` found another object than the one its token names."""
+
+
+class UnsafeStore(StoreError):
+    """The store ignores conditional writes: two writers would overwrite each other unseen."""
+
+
+class LabelStudioError(LabelloopError):
+    """Label Studio is not reachable, failed, or answered something that is not its API."""
+
+
+class Unauthorized(LabelStudioError):
+    """Label Studio refused the token."""
+
+
+class ProjectGone(LabelStudioError):
+    """The project does not exist (any more)."""
+
+
+class BadRequest(LabelloopError):
+    """The body of a request cannot be understood."""
+
+
+class LabelConfigError(LabelloopError):
+    """The labeling config cannot be understood."""
+
+
+class ImageError(LabelloopError):
+    """One image cannot be fetched or decoded.
+
+    `reason` is a word from a small fixed set (it becomes a metric label): refused, not_found, unauthorized,
+    timeout, too_large, broken, unreachable, unsupported.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class ModelError(LabelloopError):
+    """Weights cannot be downloaded, verified, loaded or run."""
+
+
+class ClaimLost(LabelloopError):
+    """The claim belongs to another attempt now, or its fence is older than what it would change."""
+
+
+class LaunchError(LabelloopError):
+    """A launcher refused or failed to start a job."""

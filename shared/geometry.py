@@ -1,0 +1,83 @@
+"""Shapes between Label Studio and YOLO. Pure; arrays in, arrays out.
+
+Label Studio: percent (0–100) of the *displayed* (EXIF-upright) image, top-left corner and size, `rotation` in degrees
+clockwise around that corner, in pixel space. YOLO: centre and size as fractions (0–1) of the image. Between them: `xyxy`,
+corners in pixels of the upright image.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Detections:
+    """What a model found in one image: the one value between models and regions."""
+
+    width: int  # pixels of the upright image
+    height: int
+    xyxy: Floats  # (N, 4) pixels
+    scores: Floats  # (N,) 0–1
+    classes: NDArray[np.int64]  # (N,) index into names
+    names: tuple[str, ...]  # class index → name, as the model knows it
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+
+def xyxy_to_percent(xyxy: Floats, width: int, height: int) -> Floats:
+    """(N, 4) pixel corners → (N, 4) Label Studio x, y, width, height in percent, clipped to the image."""
+    clipped = clip_xyxy(xyxy, width, height)
+    size = np.array([width, height], dtype=np.float64)
+    return np.hstack([clipped[:, :2] / size, (clipped[:, 2:] - clipped[:, :2]) / size]) * 100.0
+
+
+def percent_to_xyxy(xywh: Floats, width: int, height: int) -> Floats:
+    """(N, 4) Label Studio x, y, width, height in percent → (N, 4) pixel corners, not clipped."""
+    corners = np.hstack([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]])
+    return corners / 100.0 * np.array([width, height, width, height], dtype=np.float64)
+
+
+def rotated_corners(xyxy: Floats, degrees: Floats) -> Floats:
+    """(N, 4) unrotated pixel corners, (N,) degrees clockwise → (N, 4, 2) corners turned around the top-left one.
+
+    Label Studio turns a rectangle around its top-left corner in pixel space; y grows downwards, so a positive angle is
+    clockwise on the screen.
+    """
+    origin = xyxy[:, None, :2]
+    width, height = xyxy[:, 2] - xyxy[:, 0], xyxy[:, 3] - xyxy[:, 1]
+    zero = np.zeros_like(width)
+    offsets = np.stack(
+        [np.stack([zero, zero], 1), np.stack([width, zero], 1), np.stack([width, height], 1), np.stack([zero, height], 1)], 1
+    )
+    radians = np.deg2rad(degrees)
+    cos, sin = np.cos(radians), np.sin(radians)
+    turn = np.stack([np.stack([cos, -sin], 1), np.stack([sin, cos], 1)], 1)
+    corners: Floats = origin + np.einsum("nij,nkj->nki", turn, offsets)
+    return corners
+
+
+def envelope(corners: Floats) -> Floats:
+    """(N, K, 2) points → (N, 4) pixel corners of the smallest upright box around each row."""
+    return np.hstack([corners.min(axis=1), corners.max(axis=1)])
+
+
+def clip_xyxy(xyxy: Floats, width: int, height: int) -> Floats:
+    """(N, 4) pixel corners cut at the border of the image."""
+    return np.clip(xyxy, 0.0, np.array([width, height, width, height], dtype=np.float64))
+
+
+def xyxy_to_xywhn(xyxy: Floats, width: int, height: int) -> Floats:
+    """(N, 4) pixel corners → (N, 4) YOLO centre x, centre y, width, height as fractions."""
+    size = np.array([width, height], dtype=np.float64)
+    return np.hstack([(xyxy[:, :2] + xyxy[:, 2:]) / 2 / size, (xyxy[:, 2:] - xyxy[:, :2]) / size])
+
+
+def xywhn_to_xyxy(xywhn: Floats, width: int, height: int) -> Floats:
+    """(N, 4) YOLO centre x, centre y, width, height as fractions → (N, 4) pixel corners."""
+    size = np.array([width, height], dtype=np.float64)
+    half = xywhn[:, 2:] / 2
+    return np.hstack([(xywhn[:, :2] - half) * size, (xywhn[:, :2] + half) * size])

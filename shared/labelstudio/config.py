@@ -1,0 +1,90 @@
+"""The labeling config: which controls a project has that a YOLO model can serve.
+
+The XML is untrusted (whoever edits a project writes it): it is parsed by defusedxml, and names are data, never paths.
+"""
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+from xml.etree.ElementTree import Element, ParseError
+
+from defusedxml import DefusedXmlException
+from defusedxml.ElementTree import fromstring
+
+from shared.errors import LabelConfigError
+
+CONTROL_TASKS = {"RectangleLabels": "detect"}
+"""Tag of a control → YOLO task."""
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """One `<Label>`: its value, and the model classes that a person named for it (`predicted_values="car,truck"`)."""
+
+    value: str
+    predicted_values: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """One control tag that labelloop serves."""
+
+    name: str
+    tag: str  # "RectangleLabels"
+    yolo_task: str  # "detect"
+    to_name: str  # name of the image tag
+    value_key: str  # key of the task's data that holds the image: "image" for value="$image"
+    labels: tuple[Label, ...]
+    attributes: dict[str, str] = field(default_factory=dict)  # of the tag, as written
+
+    @property
+    def label_values(self) -> tuple[str, ...]:
+        """The label names in the order of the config: the class order of training."""
+        return tuple(label.value for label in self.labels)
+
+
+@lru_cache(maxsize=256)
+def parse_label_config(xml: str) -> tuple[Control, ...]:
+    """The controls that labelloop serves, in the order of the config. Raises LabelConfigError for broken XML.
+
+    A control that labelloop does not know is left out: other people's tags are no error.
+    """
+    try:
+        root = fromstring(xml, forbid_dtd=True)
+    except (ParseError, DefusedXmlException, ValueError) as error:
+        raise LabelConfigError(f"the labeling config is not well-formed XML: {error}") from error
+    images = {tag.get("name", ""): tag for tag in root.iter("Image")}
+    controls = []
+    for tag in root.iter():
+        if tag.tag not in CONTROL_TASKS:
+            continue
+        control = _control(tag, images)
+        if control is not None:
+            controls.append(control)
+    names = [control.name for control in controls]
+    if len(set(names)) < len(names):
+        raise LabelConfigError("two controls of the labeling config have the same name")
+    return tuple(controls)
+
+
+def _control(tag: Element, images: dict[str, Element]) -> Control | None:
+    name, to_name = tag.get("name"), tag.get("toName", "")
+    image = images.get(to_name)
+    if not name or image is None:
+        return None
+    source = image.get("value", "")
+    if not source.startswith("$"):
+        return None
+    labels = tuple(
+        Label(value, tuple(part.strip() for part in label.get("predicted_values", "").split(",") if part.strip()))
+        for label in tag.iter("Label")
+        if (value := label.get("value"))
+    )
+    return Control(
+        name=name,
+        tag=tag.tag,
+        yolo_task=CONTROL_TASKS[tag.tag],
+        to_name=to_name,
+        value_key=source[1:],
+        labels=labels,
+        attributes=dict(tag.attrib),
+    )

@@ -1,0 +1,86 @@
+"""What Label Studio sends: bodies of its calls to an ML backend and of its webhooks. Unknown fields are ignored."""
+
+from datetime import datetime
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from shared.errors import BadRequest
+
+
+class Received(BaseModel):
+    """A body that somebody else wrote."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    @classmethod
+    def parse(cls, body: bytes) -> Self:
+        """Raises BadRequest, which names the fields and never repeats their values."""
+        try:
+            return cls.model_validate_json(body)
+        except ValidationError as error:
+            problems = error.errors(include_url=False, include_input=False, include_context=False)
+            where = "; ".join(f"{'.'.join(map(str, problem['loc'])) or 'body'}: {problem['msg']}" for problem in problems[:3])
+            raise BadRequest(f"the request is not a {cls.__name__} of Label Studio: {where}") from error
+
+
+class Task(Received):
+    """One task, as `/predict` receives it."""
+
+    id: int | None = None  # absent in a preview of the labeling config
+    data: dict[str, Any] = Field(default_factory=dict)
+
+
+class PredictRequest(Received):
+    """`POST /predict`. `project` is the uid."""
+
+    tasks: list[Task]
+    project: str
+    label_config: str
+
+
+class SetupRequest(Received):
+    """`POST /setup`. `hostname` and `access_token` of the body are left out on purpose: they are never used."""
+
+    project: str
+    schema_: str = Field(alias="schema")
+    extra_params: Any = None
+
+
+class ProjectCounters(Received):
+    """The project inside a webhook. Deletion events of organisation-wide webhooks carry the id alone."""
+
+    id: int
+    title: str = ""
+    label_config: str = ""
+    created_at: datetime | None = None
+    task_number: int = 0
+    total_annotations_number: int = 0
+    num_tasks_with_annotations: int = 0
+    useful_annotation_number: int = 0
+    ground_truth_number: int = 0
+    skipped_annotations_number: int = 0
+
+    @property
+    def uid(self) -> str | None:
+        """The project uid, as Label Studio itself makes it: `<id>.<int(created_at timestamp)>`."""
+        return f"{self.id}.{int(self.created_at.timestamp())}" if self.created_at else None
+
+
+class Event(Received):
+    """`POST /webhook`: an event, or START_TRAINING from the button. With "send payload" off only `action` comes."""
+
+    action: str
+    project: ProjectCounters | None = None
+
+
+class JobStatusRequest(Received):
+    """`POST /job_status`. `job` is what the answer to START_TRAINING named: `<uid>/<run_id>`."""
+
+    job: str
+
+
+class TrainCall(Received):
+    """`POST /train` of older Label Studios. `project` is the uid."""
+
+    project: str

@@ -1,0 +1,279 @@
+"""Versions of models: manifests that are written once, and the pointer that names the version predict must serve.
+
+Files first, manifest second, pointer last: whoever sees a pointer can read everything behind it. The pointer is moved only
+by `promote` and `rollback`, both through the same compare-and-swap.
+"""
+
+import hashlib
+import secrets
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+from urllib.parse import quote, unquote
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from shared.errors import AlreadyExists, ClaimLost, ModelError, NotFound, PreconditionFailed, StoreError
+from shared.objectstore import ObjectStore, Token
+
+YoloTask = Literal["detect", "segment", "obb", "pose", "classify"]
+WEIGHTS = "weights.pt"
+
+
+class Record(BaseModel):
+    """What labelloop writes into the store: frozen, and nothing in it is unknown."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def to_json(self) -> bytes:
+        """The bytes that are stored."""
+        return self.model_dump_json(indent=1).encode()
+
+
+class FileEntry(Record):
+    """One immutable file of a version, kept under its digest."""
+
+    name: str
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    size: int = Field(ge=0)
+
+
+class Gate(Record):
+    """How challenger and champion compared on the same val set, in the same run."""
+
+    metric: str  # "mAP50-95"
+    challenger: float | None
+    champion: float | None
+    champion_version: int | None
+    passed: bool
+    reason: str  # one sentence for a person
+
+
+class Manifest(Record):
+    """One version of one control. Written once, never replaced."""
+
+    version: int = Field(ge=1)
+    control: str
+    yolo_task: YoloTask
+    labels: tuple[str, ...]  # class index → label at export
+    files: tuple[FileEntry, ...]
+    metrics: dict[str, float]  # precision, recall, mAP50, mAP50-95 … on the val set
+    gate: Gate
+    lineage: dict[str, Any]  # dataset digest and counts, base version, settings, package versions, seed
+    run_id: str
+    fence: int
+    created_at: datetime
+
+    def file(self, name: str) -> FileEntry:
+        """The entry of that name. Raises ModelError."""
+        for entry in self.files:
+            if entry.name == name:
+                return entry
+        raise ModelError(f"version v{self.version} of {self.control!r} holds no {name}")
+
+
+class Pointer(Record):
+    """Names the version to serve. The only mutable model object."""
+
+    serial: str  # never repeats, so two writes never have the same bytes
+    version: int = Field(ge=1)
+    fence: int
+    run_id: str
+    reason: Literal["promote", "rollback"]
+    moved_at: datetime
+
+
+class Rejection(Record):
+    """A version that failed verification where it should have been served."""
+
+    version: int
+    error: str
+    rejected_at: datetime
+
+
+class Promotion(NamedTuple):
+    """What `promote` found and did."""
+
+    pointer: Pointer
+    moved: bool  # False: the pointer already named this run's version
+
+
+def new_serial() -> str:
+    """A value that no other write has."""
+    return secrets.token_hex(8)
+
+
+def sha256_of(path: Path) -> str:
+    """Hex digest of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def encode_control(name: str) -> str:
+    """A control's name as one part of a key. Label Studio accepts names like `../../x`."""
+    return quote(name, safe="").replace(".", "%2E")
+
+
+class Registry:
+    """The versions and pointers of one project."""
+
+    def __init__(self, store: ObjectStore, uid: str) -> None:
+        self._store = store
+        self._root = f"projects/{quote(uid, safe='')}/models"
+
+    def controls(self) -> list[str]:
+        """Names of the controls that have at least one object in the store."""
+        parts = {key[len(self._root) + 1 :].split("/", 1)[0] for key in self._store.list(f"{self._root}/")}
+        return sorted(unquote(part) for part in parts)
+
+    def pointer(self, control: str) -> Pointer | None:
+        """What the pointer says now; None before the first version."""
+        return self._read_pointer(control)[0]
+
+    def manifest(self, control: str, version: int) -> Manifest:
+        """Raises NotFound."""
+        return Manifest.model_validate_json(self._get(self._manifest_key(control, version)))
+
+    def versions(self, control: str) -> list[Manifest]:
+        """All manifests of a control, oldest first."""
+        return [Manifest.model_validate_json(self._get(key)) for key in self._manifest_keys(control)]
+
+    def rejected(self, control: str) -> set[int]:
+        """Numbers of the versions that failed verification."""
+        return {_number(key) for key in self._store.list(f"{self._control(control)}/rejected/")}
+
+    def reject(self, control: str, version: int, error: str) -> None:
+        """Record that a version failed verification. A second record of it changes nothing."""
+        rejection = Rejection(version=version, error=error, rejected_at=self._store.now())
+        try:
+            self._store.create(f"{self._control(control)}/rejected/{version:06d}.json", rejection.to_json())
+        except AlreadyExists:
+            return
+
+    def serving(self, control: str) -> Manifest | None:
+        """The version to serve: the pointer's, or the newest good one behind it; None if there is none."""
+        pointer = self.pointer(control)
+        if pointer is None:
+            return None
+        rejected = self.rejected(control)
+        if pointer.version not in rejected:
+            return self.manifest(control, pointer.version)
+        for key in reversed(self._manifest_keys(control)):
+            if (number := _number(key)) < pointer.version and number not in rejected:
+                manifest = self.manifest(control, number)
+                if manifest.gate.passed:
+                    return manifest
+        return None
+
+    def fence(self) -> int:
+        """The greatest fence in any pointer of the project; 0 before the first."""
+        pointers = (self.pointer(control) for control in self.controls())
+        return max((pointer.fence for pointer in pointers if pointer), default=0)
+
+    def upload_file(self, control: str, name: str, path: Path) -> FileEntry:
+        """Store one immutable file under its digest; the same bytes are stored once."""
+        entry = FileEntry(name=name, sha256=sha256_of(path), size=path.stat().st_size)
+        try:
+            self._store.upload(self._file_key(control, entry), path)
+        except AlreadyExists:
+            return entry
+        return entry
+
+    def download_file(self, control: str, entry: FileEntry, path: Path) -> None:
+        """Fetch one file and verify it. Raises ModelError if the bytes are not the ones that the manifest names."""
+        self._store.download(self._file_key(control, entry), path)
+        found = sha256_of(path)
+        if found != entry.sha256:
+            path.unlink(missing_ok=True)
+            raise ModelError(f"{entry.name} of {control!r} has SHA-256 {found}, its manifest says {entry.sha256}")
+
+    def published_by(self, control: str, run_id: str) -> Manifest | None:
+        """The version that an earlier attempt of this run published, newest first."""
+        for key in reversed(self._manifest_keys(control)):
+            manifest = Manifest.model_validate_json(self._get(key))
+            if manifest.run_id == run_id:
+                return manifest
+        return None
+
+    def publish(self, control: str, build: Callable[[int], Manifest]) -> Manifest:
+        """Write the manifest that `build(number)` makes under the next free number."""
+        keys = self._manifest_keys(control)
+        number = _number(keys[-1]) + 1 if keys else 1
+        while True:
+            manifest = build(number)
+            try:
+                self._store.create(self._manifest_key(control, number), manifest.to_json())
+            except AlreadyExists:
+                number += 1
+                continue
+            return manifest
+
+    def promote(
+        self, control: str, version: int, *, fence: int, run_id: str, expected: int | None, reason: Literal["promote", "rollback"] = "promote"
+    ) -> Promotion:
+        """Move the pointer to a version, if it still names `expected` (None: no pointer yet).
+
+        Raises ClaimLost if the pointer was moved under a newer fence, PreconditionFailed if it names another version than
+        `expected`: read again and decide again.
+        """
+        current, token = self._read_pointer(control)
+        if current and current.run_id == run_id and current.version == version and current.reason == reason:
+            return Promotion(current, moved=False)
+        if current and current.fence > fence:
+            raise ClaimLost(f"the pointer of {control!r} was moved under fence {current.fence}; fence {fence} is too old to move it")
+        if (current.version if current else None) != expected:
+            raise PreconditionFailed(f"the pointer of {control!r} names v{current.version if current else 0}, v{expected or 0} was expected")
+        pointer = Pointer(
+            serial=new_serial(), version=version, fence=fence, run_id=run_id, reason=reason, moved_at=self._store.now()
+        )
+        key = f"{self._control(control)}/pointer.json"
+        try:
+            if token is None:
+                self._store.create(key, pointer.to_json())
+            else:
+                self._store.replace(key, pointer.to_json(), token)
+        except AlreadyExists as error:
+            raise PreconditionFailed(str(error)) from error
+        return Promotion(pointer, moved=True)
+
+    def _read_pointer(self, control: str) -> tuple[Pointer | None, Token | None]:
+        key = f"{self._control(control)}/pointer.json"
+        try:
+            stored = self._store.get(key)
+        except NotFound:
+            return None, None
+        assert stored is not None
+        return Pointer.model_validate_json(stored.data), stored.token
+
+    def _get(self, key: str) -> bytes:
+        stored = self._store.get(key)
+        if stored is None:
+            raise StoreError(f"{self._store.url}: {key} was answered as unchanged although nothing was compared")
+        return stored.data
+
+    def _manifest_keys(self, control: str) -> list[str]:
+        return list(self._store.list(f"{self._control(control)}/versions/"))
+
+    def _control(self, control: str) -> str:
+        return f"{self._root}/{encode_control(control)}"
+
+    def _manifest_key(self, control: str, version: int) -> str:
+        return f"{self._control(control)}/versions/{version:06d}.json"
+
+    def _file_key(self, control: str, entry: FileEntry) -> str:
+        return f"{self._control(control)}/files/{entry.sha256}/{entry.name}"
+
+
+def projects(store: ObjectStore) -> Iterator[str]:
+    """The uid of every project that the store knows."""
+    seen = None
+    for key in store.list("projects/"):
+        uid = unquote(key.split("/", 2)[1])
+        if uid != seen:
+            seen = uid
+            yield uid
+
+
+def _number(key: str) -> int:
+    return int(key.rsplit("/", 1)[1].removesuffix(".json"))
