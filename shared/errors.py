@@ -1,21 +1,21 @@
 """Every error that labelloop raises on purpose. Each message says what was asked, what was found and what to set.
 
-    LabelloopError
-    ├── SettingsError            a variable is unknown, missing or wrong: the start stops
-    ├── StoreError               the object store failed (network, permission, disk)
-    │   ├── NotFound             no object at that key
-    │   ├── AlreadyExists        create: somebody was first
-    │   ├── PreconditionFailed   replace: somebody changed it since the token was read
-    │   └── UnsafeStore          the store ignores conditions and must not be used
-    ├── LabelStudioError         Label Studio failed or answered nonsense
-    │   ├── Unauthorized         the token was refused
-    │   └── ProjectGone          the project answers 404: it is closed
-    ├── BadRequest               a caller's body cannot be understood
-    ├── LabelConfigError         a labeling config cannot be understood
-    ├── ImageError               one image cannot be had or decoded; `reason` is one word, for counters
-    ├── ModelError               weights cannot be downloaded, verified, loaded or run
-    ├── ClaimLost                another attempt owns the project now, or the claim's fence is old
-    └── LaunchError              a launcher refused or failed
+LabelloopError
+├── SettingsError            a variable is unknown, missing or wrong: the start stops
+├── StoreError               the object store failed (network, permission, disk)
+│   ├── NotFound             no object at that key
+│   ├── AlreadyExists        create: somebody was first
+│   ├── PreconditionFailed   replace: somebody changed it since the token was read
+│   └── UnsafeStore          the store ignores conditions and must not be used
+├── LabelStudioError         Label Studio failed or answered nonsense
+│   ├── Unauthorized         the token was refused
+│   └── ProjectGone          the project answers 404: it is closed
+├── BadRequest               a caller's body cannot be understood
+├── LabelConfigError         a labeling config cannot be understood
+├── ImageError               one image cannot be had or decoded; `reason` is one word, for counters
+├── ModelError               weights cannot be downloaded, verified, loaded or run
+├── ClaimLost                another attempt owns the project now, or the claim's fence is old
+└── LaunchError              a launcher refused or failed
 """
 
 

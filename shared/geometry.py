@@ -1,7 +1,7 @@
 """Shapes between Label Studio and YOLO. Pure; arrays in, arrays out.
 
-Label Studio: percent (0–100) of the *displayed* (EXIF-upright) image, top-left corner and size, `rotation` in degrees
-clockwise around that corner, in pixel space. YOLO: centre and size as fractions (0–1) of the image. Between them: `xyxy`,
+Label Studio: percent (0–100) of the *displayed* (EXIF-upright) image, top-left corner and size, `rotation` in
+degrees clockwise around that corner, in pixel space. YOLO: centre and size as fractions (0–1) of the image. Between them: `xyxy`,
 corners in pixels of the upright image.
 """
 
@@ -51,7 +51,13 @@ def rotated_corners(xyxy: Floats, degrees: Floats) -> Floats:
     width, height = xyxy[:, 2] - xyxy[:, 0], xyxy[:, 3] - xyxy[:, 1]
     zero = np.zeros_like(width)
     offsets = np.stack(
-        [np.stack([zero, zero], 1), np.stack([width, zero], 1), np.stack([width, height], 1), np.stack([zero, height], 1)], 1
+        [
+            np.stack([zero, zero], 1),
+            np.stack([width, zero], 1),
+            np.stack([width, height], 1),
+            np.stack([zero, height], 1),
+        ],
+        1,
     )
     radians = np.deg2rad(degrees)
     cos, sin = np.cos(radians), np.sin(radians)

@@ -1,7 +1,7 @@
 """Who may run for a project: claims that expire, fences that only grow, the baseline of the last run, and run files.
 
-One object, `jobs.json`, changed by compare-and-swap only. Claim states: launching (somebody asked a launcher), queued (the
-launcher accepted), running (the job took it with a nonce of its own).
+One object, `jobs.json`, changed by compare-and-swap only. Claim states: launching (somebody asked a launcher), queued
+(the launcher accepted), running (the job took it with a nonce of its own).
 """
 
 import json
@@ -18,7 +18,19 @@ from shared.errors import AlreadyExists, BadRequest, ClaimLost, NotFound, Precon
 from shared.objectstore import ObjectStore, Token
 from shared.registry import Record, new_serial
 
-RunPhase = Literal["launching", "export", "dataset", "train", "gate", "publish", "promote", "finished", "unchanged", "failed", "interrupted"]
+RunPhase = Literal[
+    "launching",
+    "export",
+    "dataset",
+    "train",
+    "gate",
+    "publish",
+    "promote",
+    "finished",
+    "unchanged",
+    "failed",
+    "interrupted",
+]
 ENDED: tuple[RunPhase, ...] = ("finished", "unchanged", "failed")
 
 
@@ -101,7 +113,9 @@ class TrainRequest(Record):
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
-            raise BadRequest(f"TRAIN_REQUEST is not a request of labelloop: {error.error_count()} problems in {len(text)} characters") from error
+            raise BadRequest(
+                f"TRAIN_REQUEST is not a request of labelloop: {error.error_count()} problems in {len(text)} characters"
+            ) from error
 
 
 class Progress(Record):
@@ -133,7 +147,12 @@ class Jobs:
         """The record as it is now; an empty one before the first claim."""
         return self._read()[0]
 
-    @retry(retry=retry_if_exception_type(PreconditionFailed), wait=wait_random_exponential(0.02, max=1), stop=stop_after_delay(30), reraise=True)
+    @retry(
+        retry=retry_if_exception_type(PreconditionFailed),
+        wait=wait_random_exponential(0.02, max=1),
+        stop=stop_after_delay(30),
+        reraise=True,
+    )
     def update(self, change: Callable[[JobsRecord], JobsRecord | None]) -> JobsRecord:
         """Read, `change`, write if unchanged; again if somebody else wrote. `change` may be called several times.
 
@@ -154,7 +173,9 @@ class Jobs:
             raise PreconditionFailed(str(error)) from error
         return changed
 
-    def claim(self, *, lifetime: float, forced: bool, registry_fence: int, may_claim: Callable[[JobsRecord], bool]) -> tuple[Claim, bool]:
+    def claim(
+        self, *, lifetime: float, forced: bool, registry_fence: int, may_claim: Callable[[JobsRecord], bool]
+    ) -> tuple[Claim, bool]:
         """Take the training claim if nobody has one and `may_claim(record)` still agrees.
 
         `lifetime` in seconds; `registry_fence` is the greatest fence of the project's pointers. Answers the claim that is
@@ -170,7 +191,13 @@ class Jobs:
                 raise ClaimLost("somebody else decided first")
             fence = max(record.fence, registry_fence) + 1
             claim = Claim(
-                run_id=run_id, state="launching", fence=fence, attempt=1, expires_at=now + timedelta(seconds=lifetime), started_at=now, forced=forced
+                run_id=run_id,
+                state="launching",
+                fence=fence,
+                attempt=1,
+                expires_at=now + timedelta(seconds=lifetime),
+                started_at=now,
+                forced=forced,
             )
             return record.model_copy(update={"training": claim, "fence": fence})
 
@@ -222,7 +249,9 @@ class Jobs:
                 if current.nonce == nonce:
                     return None
                 raise ClaimLost(f"another process runs {run_id}")
-            running = current.model_copy(update={"state": "running", "nonce": nonce, "expires_at": now + timedelta(seconds=lifetime)})
+            running = current.model_copy(
+                update={"state": "running", "nonce": nonce, "expires_at": now + timedelta(seconds=lifetime)}
+            )
             return record.model_copy(update={"training": running})
 
         claim = self.update(take).training
@@ -259,12 +288,19 @@ class Jobs:
 
         def expire(record: JobsRecord) -> JobsRecord:
             current = self._ours(record, claim)
-            return record.model_copy(update={"training": current.model_copy(update={"expires_at": now, "error": error})})
+            return record.model_copy(
+                update={"training": current.model_copy(update={"expires_at": now, "error": error})}
+            )
 
         self.update(expire)
 
     def release(
-        self, claim: Claim, *, outcome: Literal["promoted", "rejected", "unchanged", "failed"], baseline: Baseline | None, message: str = ""
+        self,
+        claim: Claim,
+        *,
+        outcome: Literal["promoted", "rejected", "unchanged", "failed"],
+        baseline: Baseline | None,
+        message: str = "",
     ) -> None:
         """End the run: no claim, its baseline recorded (None keeps the old one). Raises ClaimLost."""
         now = self._store.now()
@@ -274,7 +310,9 @@ class Jobs:
             if record.training is None and record.last_run and record.last_run.run_id == claim.run_id:
                 return None  # our own earlier write, whose answer was lost
             self._ours(record, claim)
-            return record.model_copy(update={"training": None, "baseline": baseline or record.baseline, "last_run": last_run})
+            return record.model_copy(
+                update={"training": None, "baseline": baseline or record.baseline, "last_run": last_run}
+            )
 
         self.update(end)
 
@@ -318,7 +356,11 @@ class Jobs:
 
     def _ours(self, record: JobsRecord, claim: Claim) -> Claim:
         current = record.training
-        if current is None or (current.run_id, current.fence, current.nonce) != (claim.run_id, claim.fence, claim.nonce):
+        if current is None or (current.run_id, current.fence, current.nonce) != (
+            claim.run_id,
+            claim.fence,
+            claim.nonce,
+        ):
             raise ClaimLost(f"run {claim.run_id} (attempt {claim.attempt}) lost its claim")
         return current
 

@@ -210,7 +210,14 @@ class Registry:
             return manifest
 
     def promote(
-        self, control: str, version: int, *, fence: int, run_id: str, expected: int | None, reason: Literal["promote", "rollback"] = "promote"
+        self,
+        control: str,
+        version: int,
+        *,
+        fence: int,
+        run_id: str,
+        expected: int | None,
+        reason: Literal["promote", "rollback"] = "promote",
     ) -> Promotion:
         """Move the pointer to a version, if it still names `expected` (None: no pointer yet).
 
@@ -221,9 +228,13 @@ class Registry:
         if current and current.run_id == run_id and current.version == version and current.reason == reason:
             return Promotion(current, moved=False)
         if current and current.fence > fence:
-            raise ClaimLost(f"the pointer of {control!r} was moved under fence {current.fence}; fence {fence} is too old to move it")
+            raise ClaimLost(
+                f"the pointer of {control!r} was moved under fence {current.fence}; fence {fence} is too old to move it"
+            )
         if (current.version if current else None) != expected:
-            raise PreconditionFailed(f"the pointer of {control!r} names v{current.version if current else 0}, v{expected or 0} was expected")
+            raise PreconditionFailed(
+                f"the pointer of {control!r} names v{current.version if current else 0}, v{expected or 0} was expected"
+            )
         pointer = Pointer(
             serial=new_serial(), version=version, fence=fence, run_id=run_id, reason=reason, moved_at=self._store.now()
         )

@@ -61,80 +61,193 @@ class Settings(BaseModel):
 
     # Label Studio
     label_studio_url: WebAddress | None = _setting(
-        "LABEL_STUDIO_URL", None, "Address of Label Studio, with its path prefix if it has one. The only host that ever gets the token."
+        "LABEL_STUDIO_URL",
+        None,
+        "Address of Label Studio, with its path prefix if it has one. The only host that ever gets the token.",
     )
     label_studio_api_key: SecretStr | None = _setting(
-        "LABEL_STUDIO_API_KEY", None, "Personal access token or legacy token of a Label Studio user who may see the projects."
+        "LABEL_STUDIO_API_KEY",
+        None,
+        "Personal access token or legacy token of a Label Studio user who may see the projects.",
     )
     # Store
-    store: str = _setting("LABELLOOP_STORE", "file:///var/labelloop", "Where models and claims are kept: file:///folder or s3://bucket/prefix.")
+    store: str = _setting(
+        "LABELLOOP_STORE",
+        "file:///var/labelloop",
+        "Where models and claims are kept: file:///folder or s3://bucket/prefix.",
+    )
     s3_endpoint: WebAddress | None = _setting(
-        "LABELLOOP_S3_ENDPOINT", None, "Address of an S3-compatible server. Empty: AWS. Credentials come from AWS_ACCESS_KEY_ID, profile or role."
+        "LABELLOOP_S3_ENDPOINT",
+        None,
+        "Address of an S3-compatible server. Empty: AWS. Credentials come from AWS_ACCESS_KEY_ID, profile or role.",
     )
     # Access to the functions
-    host: str = _setting("HOST", "0.0.0.0", "Address that functions-framework listens on; read to know whether the function is reachable from outside.")  # noqa: S104
-    auth: Literal["on", "off"] = _setting("LABELLOOP_AUTH", "on", "off: answer every route without credentials. Only where something in front asks for them.")
-    basic_auth_user: str = _setting("LABELLOOP_BASIC_AUTH_USER", "labelloop", "User name that Label Studio sends to the backend URL (Basic auth).")
+    host: str = _setting(
+        "HOST",
+        "0.0.0.0",
+        "Address that functions-framework listens on; read to know whether the function is reachable from outside.",
+    )
+    auth: Literal["on", "off"] = _setting(
+        "LABELLOOP_AUTH",
+        "on",
+        "off: answer every route without credentials. Only where something in front asks for them.",
+    )
+    basic_auth_user: str = _setting(
+        "LABELLOOP_BASIC_AUTH_USER", "labelloop", "User name that Label Studio sends to the backend URL (Basic auth)."
+    )
     basic_auth_password: SecretStr | None = _setting(
-        "LABELLOOP_BASIC_AUTH_PASSWORD", None, "Password that Label Studio sends to the backend URL. Needed unless HOST is loopback."
+        "LABELLOOP_BASIC_AUTH_PASSWORD",
+        None,
+        "Password that Label Studio sends to the backend URL. Needed unless HOST is loopback.",
     )
     webhook_secret: SecretStr | None = _setting(
-        "LABELLOOP_WEBHOOK_SECRET", None, "Value of the X-Labelloop-Secret header of webhooks and of the sweep. Needed unless HOST is loopback."
+        "LABELLOOP_WEBHOOK_SECRET",
+        None,
+        "Value of the X-Labelloop-Secret header of webhooks and of the sweep. Needed unless HOST is loopback.",
     )
-    predict_url: WebAddress | None = _setting("PREDICT_URL", None, "Address of functions/predict, as train_trigger and the labelloop command reach it.")
+    predict_url: WebAddress | None = _setting(
+        "PREDICT_URL", None, "Address of functions/predict, as train_trigger and the labelloop command reach it."
+    )
     train_trigger_url: WebAddress | None = _setting(
         "TRAIN_TRIGGER_URL", None, "Address of functions/train_trigger, as predict and the labelloop command reach it."
     )
     # Prediction
     base_weights: str = _setting(
-        "LABELLOOP_BASE_WEIGHTS", "yolo11n.pt", "Weights to serve and to fine-tune before a first version: a name that ultralytics downloads, or a file."
+        "LABELLOOP_BASE_WEIGHTS",
+        "yolo11n.pt",
+        "Weights to serve and to fine-tune before a first version: a name that ultralytics downloads, or a file.",
     )
-    device: str = _setting("LABELLOOP_DEVICE", "auto", "auto, cpu, cuda, cuda:1, mps … auto takes CUDA where there is one.")
+    device: str = _setting(
+        "LABELLOOP_DEVICE", "auto", "auto, cpu, cuda, cuda:1, mps … auto takes CUDA where there is one."
+    )
     threads: int = _setting("LABELLOOP_THREADS", 0, "Processor threads of the model; 0: one a core.", "threads", ge=0)
-    confidence: float = _setting("LABELLOOP_CONFIDENCE", 0.25, "Boxes below this confidence are not shown (model_score_threshold of a control wins).", ge=0, le=1)
+    confidence: float = _setting(
+        "LABELLOOP_CONFIDENCE",
+        0.25,
+        "Boxes below this confidence are not shown (model_score_threshold of a control wins).",
+        ge=0,
+        le=1,
+    )
     iou: float = _setting("LABELLOOP_IOU", 0.7, "Overlap above which two boxes of a class count as one.", ge=0, le=1)
     predict_deadline: float = _setting(
-        "LABELLOOP_PREDICT_DEADLINE", 90.0, "Tasks not predicted by then are answered empty; Label Studio gives up after 100 s.", "s", gt=0, le=3600
+        "LABELLOOP_PREDICT_DEADLINE",
+        90.0,
+        "Tasks not predicted by then are answered empty; Label Studio gives up after 100 s.",
+        "s",
+        gt=0,
+        le=3600,
     )
-    pointer_max_age: float = _setting("LABELLOOP_POINTER_MAX_AGE", 3.0, "A pointer read longer ago is read again.", "s", ge=0, le=60)
-    cache_dir: str = _setting("LABELLOOP_CACHE_DIR", "/tmp/labelloop-cache", "Folder for downloaded weights, by digest.")  # noqa: S108
-    cache_bytes: int = _setting("LABELLOOP_CACHE_BYTES", 4_000_000_000, "Least recently used weights are removed above this.", "bytes", ge=0)
+    pointer_max_age: float = _setting(
+        "LABELLOOP_POINTER_MAX_AGE", 3.0, "A pointer read longer ago is read again.", "s", ge=0, le=60
+    )
+    cache_dir: str = _setting(
+        "LABELLOOP_CACHE_DIR", "/tmp/labelloop-cache", "Folder for downloaded weights, by digest."
+    )
+    cache_bytes: int = _setting(
+        "LABELLOOP_CACHE_BYTES", 4_000_000_000, "Least recently used weights are removed above this.", "bytes", ge=0
+    )
     loaded_models: int = _setting("LABELLOOP_LOADED_MODELS", 4, "Models kept in memory at once.", "models", ge=1)
-    dummy: bool = _setting("LABELLOOP_DUMMY", False, "Answer fixed predictions without weights or torch, to prove the wiring first.")
+    dummy: bool = _setting(
+        "LABELLOOP_DUMMY", False, "Answer fixed predictions without weights or torch, to prove the wiring first."
+    )
     # Images
-    fetch_concurrency: int = _setting("LABELLOOP_FETCH_CONCURRENCY", 32, "Images fetched at once.", "images", ge=1, le=512)
-    fetch_timeout: float = _setting("LABELLOOP_FETCH_TIMEOUT", 30.0, "Longest time for one image, from asking to the last byte.", "s", gt=0)
-    image_max_bytes: int = _setting("LABELLOOP_IMAGE_MAX_BYTES", 100_000_000, "Larger image files are refused.", "bytes", ge=1)
-    image_max_pixels: int = _setting("LABELLOOP_IMAGE_MAX_PIXELS", 200_000_000, "Larger images are refused before they are decoded.", "pixels", ge=1)
+    fetch_concurrency: int = _setting(
+        "LABELLOOP_FETCH_CONCURRENCY", 32, "Images fetched at once.", "images", ge=1, le=512
+    )
+    fetch_timeout: float = _setting(
+        "LABELLOOP_FETCH_TIMEOUT", 30.0, "Longest time for one image, from asking to the last byte.", "s", gt=0
+    )
+    image_max_bytes: int = _setting(
+        "LABELLOOP_IMAGE_MAX_BYTES", 100_000_000, "Larger image files are refused.", "bytes", ge=1
+    )
+    image_max_pixels: int = _setting(
+        "LABELLOOP_IMAGE_MAX_PIXELS", 200_000_000, "Larger images are refused before they are decoded.", "pixels", ge=1
+    )
     allowed_private_hosts: Names = _setting(
-        "LABELLOOP_ALLOWED_PRIVATE_HOSTS", (), "Host names, addresses or networks (10.0.0.0/8) that images may come from although they are private. Comma-separated. The host of LABEL_STUDIO_URL is always allowed."
+        "LABELLOOP_ALLOWED_PRIVATE_HOSTS",
+        (),
+        "Host names, addresses or networks (10.0.0.0/8) that images may come from although they are private. Comma-separated. The host of LABEL_STUDIO_URL is always allowed.",
     )
     image_root: str | None = _setting(
-        "LABELLOOP_IMAGE_ROOT", None, "Folder shared with Label Studio (its LOCAL_FILES_DOCUMENT_ROOT): /data/local-files/?d=… is read from it instead of over HTTP."
+        "LABELLOOP_IMAGE_ROOT",
+        None,
+        "Folder shared with Label Studio (its LOCAL_FILES_DOCUMENT_ROOT): /data/local-files/?d=… is read from it instead of over HTTP.",
     )
     # When to train
-    launcher: str = _setting("LABELLOOP_LAUNCHER", "local:", "Where training jobs run. local: a process on this machine.")
-    min_annotations: int = _setting("LABELLOOP_MIN_ANNOTATIONS", 20, "Annotated tasks before the first training.", "tasks", ge=1)
-    min_changes: int = _setting("LABELLOOP_MIN_CHANGES", 10, "New, changed or deleted annotations before the next training.", "annotations", ge=1)
-    cool_down: float = _setting("LABELLOOP_COOL_DOWN", 300.0, "Least time between the end of a training and the start of the next.", "s", ge=0)
-    longest_run: float = _setting("LABELLOOP_LONGEST_RUN", 6 * 3600.0, "A training stops after this and uses the best epoch so far.", "s", gt=0)
+    launcher: str = _setting(
+        "LABELLOOP_LAUNCHER", "local:", "Where training jobs run. local: a process on this machine."
+    )
+    min_annotations: int = _setting(
+        "LABELLOOP_MIN_ANNOTATIONS", 20, "Annotated tasks before the first training.", "tasks", ge=1
+    )
+    min_changes: int = _setting(
+        "LABELLOOP_MIN_CHANGES",
+        10,
+        "New, changed or deleted annotations before the next training.",
+        "annotations",
+        ge=1,
+    )
+    cool_down: float = _setting(
+        "LABELLOOP_COOL_DOWN", 300.0, "Least time between the end of a training and the start of the next.", "s", ge=0
+    )
+    longest_run: float = _setting(
+        "LABELLOOP_LONGEST_RUN", 6 * 3600.0, "A training stops after this and uses the best epoch so far.", "s", gt=0
+    )
     attempts: int = _setting("LABELLOOP_ATTEMPTS", 5, "Attempts of one run before it counts as failed.", ge=1)
-    debounce: float = _setting("LABELLOOP_DEBOUNCE", 2.0, "Label Studio is asked for a project's totals at most once in this time.", "s", ge=0)
-    claim_lifetime: float = _setting("LABELLOOP_CLAIM_LIFETIME", 600.0, "A run that did not renew its claim for this long may be taken over.", "s", gt=0)
-    sweep_interval: float = _setting("LABELLOOP_SWEEP_INTERVAL", 30.0, "How often the local sweeper of `labelloop up` looks for what no event announced.", "s", gt=0)
+    debounce: float = _setting(
+        "LABELLOOP_DEBOUNCE", 2.0, "Label Studio is asked for a project's totals at most once in this time.", "s", ge=0
+    )
+    claim_lifetime: float = _setting(
+        "LABELLOOP_CLAIM_LIFETIME",
+        600.0,
+        "A run that did not renew its claim for this long may be taken over.",
+        "s",
+        gt=0,
+    )
+    sweep_interval: float = _setting(
+        "LABELLOOP_SWEEP_INTERVAL",
+        30.0,
+        "How often the local sweeper of `labelloop up` looks for what no event announced.",
+        "s",
+        gt=0,
+    )
     # Training
     epochs: int = _setting("LABELLOOP_EPOCHS", 50, "Epochs of one training.", "epochs", ge=1)
-    image_size: int = _setting("LABELLOOP_IMAGE_SIZE", 640, "Side that images are scaled to, for training and for prediction with base weights.", "pixels", ge=32)
-    batch: int = _setting("LABELLOOP_BATCH", 0, "Images a training step; 0: chosen from the device's memory.", "images", ge=0)
-    freeze: int = _setting("LABELLOOP_FREEZE", 0, "First layers of the model that training leaves alone.", "layers", ge=0)
-    patience: int = _setting("LABELLOOP_PATIENCE", 30, "Training stops after this many epochs without a better one.", "epochs", ge=0)
-    val_fraction: float = _setting("LABELLOOP_VAL_FRACTION", 0.2, "Part of the annotated tasks that is kept for validation.", gt=0, lt=1)
+    image_size: int = _setting(
+        "LABELLOOP_IMAGE_SIZE",
+        640,
+        "Side that images are scaled to, for training and for prediction with base weights.",
+        "pixels",
+        ge=32,
+    )
+    batch: int = _setting(
+        "LABELLOOP_BATCH", 0, "Images a training step; 0: chosen from the device's memory.", "images", ge=0
+    )
+    freeze: int = _setting(
+        "LABELLOOP_FREEZE", 0, "First layers of the model that training leaves alone.", "layers", ge=0
+    )
+    patience: int = _setting(
+        "LABELLOOP_PATIENCE", 30, "Training stops after this many epochs without a better one.", "epochs", ge=0
+    )
+    val_fraction: float = _setting(
+        "LABELLOOP_VAL_FRACTION", 0.2, "Part of the annotated tasks that is kept for validation.", gt=0, lt=1
+    )
     seed: int = _setting("LABELLOOP_SEED", 0, "Seed of the training.", ge=0)
-    workers: int = _setting("LABELLOOP_WORKERS", -1, "Dataloader processes; -1: chosen from cores and shared memory.", "processes", ge=-1)
-    work_dir: str = _setting("LABELLOOP_WORK_DIR", "/tmp/labelloop-work", "Scratch folder of the job: images, dataset, checkpoints.")  # noqa: S108
-    train_request: str | None = _setting("TRAIN_REQUEST", None, "What a launcher tells the job: JSON with store, project and run id. Set by the launcher.")
+    workers: int = _setting(
+        "LABELLOOP_WORKERS", -1, "Dataloader processes; -1: chosen from cores and shared memory.", "processes", ge=-1
+    )
+    work_dir: str = _setting(
+        "LABELLOOP_WORK_DIR", "/tmp/labelloop-work", "Scratch folder of the job: images, dataset, checkpoints."
+    )
+    train_request: str | None = _setting(
+        "TRAIN_REQUEST",
+        None,
+        "What a launcher tells the job: JSON with store, project and run id. Set by the launcher.",
+    )
     # Logs
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = _setting("LABELLOOP_LOG_LEVEL", "INFO", "Least important log lines that are written.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = _setting(
+        "LABELLOOP_LOG_LEVEL", "INFO", "Least important log lines that are written."
+    )
 
     @field_validator("launcher")
     @classmethod
@@ -154,7 +267,9 @@ class Settings(BaseModel):
     @model_validator(mode="after")
     def _key_needs_url(self) -> Self:
         if self.label_studio_api_key and not self.label_studio_url:
-            raise ValueError("LABEL_STUDIO_API_KEY is set, LABEL_STUDIO_URL is not: a token without the one host it may go to")
+            raise ValueError(
+                "LABEL_STUDIO_API_KEY is set, LABEL_STUDIO_URL is not: a token without the one host it may go to"
+            )
         return self
 
     @classmethod

@@ -29,7 +29,9 @@ def write_rectangles(found: Detections, labels: list[str | None], control: Contr
     """Regions of type rectanglelabels. `labels` maps class index → label; None becomes a region without a label."""
     boxes = xyxy_to_percent(found.xyxy, found.width, found.height)
     regions = []
-    for number, ((x, y, width, height), score, class_) in enumerate(zip(boxes.tolist(), found.scores.tolist(), found.classes.tolist(), strict=True)):
+    for number, ((x, y, width, height), score, class_) in enumerate(
+        zip(boxes.tolist(), found.scores.tolist(), found.classes.tolist(), strict=True)
+    ):
         label = labels[class_]
         regions.append(
             {
@@ -41,13 +43,22 @@ def write_rectangles(found: Detections, labels: list[str | None], control: Contr
                 "original_height": found.height,
                 "image_rotation": 0,
                 "score": score,
-                "value": {"x": x, "y": y, "width": width, "height": height, "rotation": 0, "rectanglelabels": [label] if label else []},
+                "value": {
+                    "x": x,
+                    "y": y,
+                    "width": width,
+                    "height": height,
+                    "rotation": 0,
+                    "rectanglelabels": [label] if label else [],
+                },
             }
         )
     return regions
 
 
-def read_rectangles(result: Iterable[Mapping[str, Any]], control: Control, width: int, height: int) -> tuple[Floats, list[str]]:
+def read_rectangles(
+    result: Iterable[Mapping[str, Any]], control: Control, width: int, height: int
+) -> tuple[Floats, list[str]]:
     """Boxes of one control in an annotation: (N, 4) pixel corners clipped to the image, and a label for each.
 
     `width` and `height` are those of the upright image itself. A rotated rectangle becomes its clipped envelope. Left out:
@@ -68,6 +79,8 @@ def read_rectangles(result: Iterable[Mapping[str, Any]], control: Control, width
                 values.append(box)
                 labels.append(str(label))
     table = np.array(values, dtype=np.float64).reshape(-1, 5)
-    xyxy = clip_xyxy(envelope(rotated_corners(percent_to_xyxy(table[:, :4], width, height), table[:, 4])), width, height)
+    xyxy = clip_xyxy(
+        envelope(rotated_corners(percent_to_xyxy(table[:, :4], width, height), table[:, 4])), width, height
+    )
     kept = (xyxy[:, 2] > xyxy[:, 0]) & (xyxy[:, 3] > xyxy[:, 1])
     return xyxy[kept], [label for label, keep in zip(labels, kept, strict=True) if keep]

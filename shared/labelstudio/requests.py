@@ -20,7 +20,9 @@ class Received(BaseModel):
             return cls.model_validate_json(body)
         except ValidationError as error:
             problems = error.errors(include_url=False, include_input=False, include_context=False)
-            where = "; ".join(f"{'.'.join(map(str, problem['loc'])) or 'body'}: {problem['msg']}" for problem in problems[:3])
+            where = "; ".join(
+                f"{'.'.join(map(str, problem['loc'])) or 'body'}: {problem['msg']}" for problem in problems[:3]
+            )
             raise BadRequest(f"the request is not a {cls.__name__} of Label Studio: {where}") from error
 
 

@@ -1,0 +1,138 @@
+"""Incoming HTTP of the functions: routes, access rules, JSON answers, and the hand-over to the other function."""
+
+import hmac
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+from urllib.parse import urlencode
+
+import requests
+from flask import Request, Response
+
+from shared.errors import BadRequest, LabelloopError
+from shared.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+SECRET_HEADER = "X-Labelloop-Secret"  # noqa: S105
+_FORWARDED_HEADER = "X-Labelloop-Forwarded"
+Access = Literal["open", "basic", "basic or secret"]
+Handler = Callable[[Request], Response]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What answers one method and path, and who may ask."""
+
+    method: Literal["GET", "POST"]
+    path: str
+    access: Access
+    handler: Handler
+
+
+class Function:
+    """The WSGI-facing half of a function: finds the route, checks access, turns errors into JSON answers."""
+
+    def __init__(self, routes: list[Route], settings: Settings, *, observe: Callable[[str, int, float], None]) -> None:
+        """`observe(path, status, seconds)` is told about every answer; `path` is a route's or "other"."""
+        self._routes: dict[tuple[str, str], Route] = {(route.method, route.path): route for route in routes}
+        self._paths = {route.path for route in routes}
+        self._settings = settings
+        self._observe = observe
+
+    def __call__(self, request: Request) -> Response:
+        """Answer one request. Never raises."""
+        started = time.perf_counter()
+        path = "/" + request.path.strip("/")
+        response = self._answer(request, path)
+        self._observe(path if path in self._paths else "other", response.status_code, time.perf_counter() - started)
+        return response
+
+    def _answer(self, request: Request, path: str) -> Response:
+        route = self._routes.get((request.method, path))
+        if not self._allowed(request, route.access if route else "basic"):
+            return answer(
+                {"error": "credentials are missing or wrong"}, 401, {"WWW-Authenticate": 'Basic realm="labelloop"'}
+            )
+        if route is None:
+            known = path in self._paths
+            return answer({"error": f"no route {request.method} {path}"[:200]}, 405 if known else 404)
+        try:
+            return route.handler(request)
+        except BadRequest as error:
+            return answer({"error": str(error)}, 400)
+        except LabelloopError as error:
+            logger.error(str(error), extra={"event": "request_failed", "path": path, "error": type(error).__name__})
+            return answer({"error": str(error)}, 503)
+        except Exception:
+            logger.exception(
+                "a request failed in a way nobody foresaw", extra={"event": "request_crashed", "path": path}
+            )
+            return answer({"error": "internal error; the log names it"}, 500)
+
+    def _allowed(self, request: Request, access: Access) -> bool:
+        settings = self._settings
+        if access == "open" or settings.auth == "off":
+            return True
+        password, secret = settings.basic_auth_password, settings.webhook_secret
+        if password is None and secret is None:
+            return settings.loopback
+        given = request.authorization
+        if password is not None and given is not None and given.type == "basic":
+            same_user = _same(given.username or "", settings.basic_auth_user)
+            if _same(given.password or "", password.get_secret_value()) and same_user:
+                return True
+        return (
+            access == "basic or secret"
+            and secret is not None
+            and _same(request.headers.get(SECRET_HEADER, ""), secret.get_secret_value())
+        )
+
+
+def answer(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """A JSON answer."""
+    return Response(json.dumps(body), status, headers, mimetype="application/json")
+
+
+def forward(request: Request, url: str | None, variable: str, timeout: float) -> Response:
+    """Hand a request to the other function as it came (body, query, credentials) and answer what it answers.
+
+    `timeout` in seconds. Not set or not reachable: 503 with a sentence that names `variable`.
+    """
+    if url is None:
+        return answer(
+            {
+                "error": f"this function does not serve {request.path}; set {variable} to the address of the one that does"
+            },
+            503,
+        )
+    if _FORWARDED_HEADER in request.headers:
+        return answer({"error": f"{variable} names the function that forwards to it"}, 508)
+    target = url + request.path + (f"?{urlencode(list(request.args.items(multi=True)))}" if request.args else "")
+    kept = ("Authorization", "Content-Type", SECRET_HEADER)
+    headers = {name: request.headers[name] for name in kept if name in request.headers} | {_FORWARDED_HEADER: "1"}
+    try:
+        reply = requests.request(
+            request.method,
+            target,
+            data=request.get_data(),
+            headers=headers,
+            timeout=(min(timeout, 5), timeout),
+            allow_redirects=False,
+        )
+    except requests.RequestException as error:
+        logger.error(
+            "the other function is not reachable",
+            extra={"event": "forward_failed", "path": request.path, "error": type(error).__name__},
+        )
+        return answer({"error": f"{variable} is not reachable ({type(error).__name__})"}, 503)
+    return Response(
+        reply.content, reply.status_code, mimetype=reply.headers.get("Content-Type", "application/json").split(";")[0]
+    )
+
+
+def _same(given: str, expected: str) -> bool:
+    return hmac.compare_digest(given.encode(), expected.encode())
