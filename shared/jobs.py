@@ -4,34 +4,19 @@ One object, `jobs.json`, changed by compare-and-swap only. Claim states: launchi
 (the launcher accepted), running (the job took it with a nonce of its own).
 """
 
-import json
 import secrets
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import quote
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
-from shared.errors import AlreadyExists, BadRequest, ClaimLost, NotFound, PreconditionFailed, StoreError
+from shared.errors import AlreadyExists, ClaimLost, NotFound, PreconditionFailed, StoreError
 from shared.objectstore import ObjectStore, Token
-from shared.registry import Record, new_serial
-
-RunPhase = Literal[
-    "launching",
-    "export",
-    "dataset",
-    "train",
-    "gate",
-    "publish",
-    "promote",
-    "finished",
-    "unchanged",
-    "failed",
-    "interrupted",
-]
-ENDED: tuple[RunPhase, ...] = ("finished", "unchanged", "failed")
+from shared.records import Record, new_serial
+from shared.runs import Progress, RunRequest
 
 
 class Totals(Record):
@@ -87,52 +72,6 @@ class JobsRecord(Record):
     baseline: Baseline | None = None
     last_run: LastRun | None = None
     closed: bool = False  # Label Studio answered 404
-
-
-class RunRequest(Record):
-    """`runs/<run_id>/request.json`: everything a run needs. TRAIN_REQUEST holds only where to find it."""
-
-    run_id: str
-    project_uid: str
-    project_id: int
-    reason: str
-    created_at: datetime
-    settings: dict[str, Any] = Field(default_factory=dict)  # training settings, project overrides applied
-
-
-class TrainRequest(Record):
-    """TRAIN_REQUEST: what a launcher tells the job."""
-
-    store: str
-    project_uid: str
-    run_id: str
-
-    @classmethod
-    def parse(cls, text: str) -> "TrainRequest":
-        """Raises BadRequest."""
-        try:
-            return cls.model_validate_json(text)
-        except ValidationError as error:
-            raise BadRequest(
-                f"TRAIN_REQUEST is not a request of labelloop: {error.error_count()} problems in {len(text)} characters"
-            ) from error
-
-
-class Progress(Record):
-    """`runs/<run_id>/progress.json`: for people and for resuming; nothing is decided by it."""
-
-    phase: RunPhase
-    attempt: int
-    updated_at: datetime
-    control: str | None = None
-    epoch: int | None = None
-    epochs: int | None = None
-    eta_seconds: float | None = None
-    metrics: dict[str, float] = Field(default_factory=dict)
-    checkpoint: str | None = None  # key of the newest
-    checkpoint_sha256: str | None = None
-    message: str = ""
-    error: str | None = None
 
 
 class Jobs:
@@ -377,11 +316,3 @@ class Jobs:
         if stored is None:
             raise StoreError(f"{self._store.url}: {key} was answered as unchanged although nothing was compared")
         return stored.data
-
-
-def project_id(uid: str) -> int:
-    """Label Studio's id in a project uid `<id>.<timestamp>`. Raises BadRequest."""
-    head, _, tail = uid.partition(".")
-    if not (head.isdecimal() and (tail.isdecimal() or not tail)):
-        raise BadRequest(f"{json.dumps(uid)[:80]} is not a project uid (<id>.<created_at timestamp>)")
-    return int(head)

@@ -5,30 +5,21 @@ by `promote` and `rollback`, both through the same compare-and-swap.
 """
 
 import hashlib
-import secrets
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 from urllib.parse import quote, unquote
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from shared.errors import AlreadyExists, ClaimLost, ModelError, NotFound, PreconditionFailed, StoreError
 from shared.objectstore import ObjectStore, Token
+from shared.records import Record as Record
+from shared.records import new_serial as new_serial
 
 YoloTask = Literal["detect", "segment", "obb", "pose", "classify"]
 WEIGHTS = "weights.pt"
-
-
-class Record(BaseModel):
-    """What labelloop writes into the store: frozen, and nothing in it is unknown."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    def to_json(self) -> bytes:
-        """The bytes that are stored."""
-        return self.model_dump_json(indent=1).encode()
 
 
 class FileEntry(Record):
@@ -97,11 +88,6 @@ class Promotion(NamedTuple):
 
     pointer: Pointer
     moved: bool  # False: the pointer already named this run's version
-
-
-def new_serial() -> str:
-    """A value that no other write has."""
-    return secrets.token_hex(8)
 
 
 def sha256_of(path: Path) -> str:

@@ -1,5 +1,6 @@
 """What Label Studio sends: bodies of its calls to an ML backend and of its webhooks. Unknown fields are ignored."""
 
+import json
 from datetime import datetime
 from typing import Any, Self
 
@@ -86,3 +87,11 @@ class TrainCall(Received):
     """`POST /train` of older Label Studios. `project` is the uid."""
 
     project: str
+
+
+def project_id(uid: str) -> int:
+    """Label Studio's id in a project uid `<id>.<timestamp>`. Raises BadRequest."""
+    head, _, tail = uid.partition(".")
+    if not (head.isdecimal() and (tail.isdecimal() or not tail)):
+        raise BadRequest(f"{json.dumps(uid)[:80]} is not a project uid (<id>.<created_at timestamp>)")
+    return int(head)
