@@ -1,0 +1,198 @@
+"""A real Label Studio of this machine: installed once into an environment of its own, started with fresh data.
+
+Its first start runs some hundred migrations (up to 90 s). They run once: the empty database that they make is kept
+beside the environment and copied for every start, without user and secret key, so that each start has its own.
+"""
+
+import fcntl
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import requests
+
+from infra.local.processes import LOOPBACK, Child, Say, StartError, choose_port
+
+VERSION = "1.23.2"
+REPOSITORY = Path(__file__).resolve().parents[2]
+VENV = REPOSITORY / ".cache" / f"label-studio-{VERSION}"
+_DATABASE = "label_studio.sqlite3"
+_START_SECONDS = 180.0
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The one user, an administrator. Start again on the same folder with the same account to keep it."""
+
+    username: str = "annotator@example.com"
+    password: str = field(default_factory=lambda: secrets.token_urlsafe(9), repr=False)
+    token: str = field(default_factory=lambda: secrets.token_hex(20), repr=False)  # the legacy token
+
+
+@dataclass(frozen=True, slots=True)
+class LabelStudioServer:
+    """A running Label Studio and how to get in."""
+
+    url: str  # http://127.0.0.1:PORT
+    account: Account
+    folder: Path  # its data: database, uploads
+    process: Child = field(repr=False)
+
+    @property
+    def username(self) -> str:
+        """E-mail address for the login page."""
+        return self.account.username
+
+    @property
+    def password(self) -> str:
+        """For the login page."""
+        return self.account.password
+
+    @property
+    def token(self) -> str:
+        """The legacy token, 40 hexadecimal digits, for `Authorization: Token …`."""
+        return self.account.token
+
+    def session(self) -> requests.Session:
+        """A client that sends the legacy token."""
+        session = requests.Session()
+        session.trust_env = False
+        session.headers["Authorization"] = f"Token {self.token}"
+        return session
+
+    def personal_access_token(self) -> str:
+        """Make the personal access token of the user: a JWT refresh token. Label Studio shows it once, so ask once."""
+        answer = self.session().post(f"{self.url}/api/token/", timeout=30)
+        if not answer.ok:
+            raise StartError(f"Label Studio made no personal access token: {answer.status_code} {answer.text[:300]}")
+        return str(answer.json()["token"])
+
+
+def install(venv: Path = VENV, say: Say = print) -> None:
+    """Make the virtual environment and the empty database beside it, if they are not there. Raises StartError."""
+    venv.parent.mkdir(parents=True, exist_ok=True)
+    with _only_one(venv.with_name(f"{venv.name}.lock")):
+        if _installed(venv) != VERSION:
+            say(f"installing Label Studio {VERSION} into {venv} (once, about a minute)")
+            _run([sys.executable, "-m", "venv", "--clear", venv], say, "cannot make a virtual environment")
+            pip: list[str | Path] = [venv / "bin" / "pip", "install", "--disable-pip-version-check", "--no-input"]
+            _run([*pip, f"label-studio=={VERSION}"], say, f"cannot install Label Studio {VERSION}")
+        template = _template(venv)
+        if not template.exists():
+            _migrate(venv, template, say)
+
+
+@contextmanager
+def label_studio(
+    folder: Path,
+    venv: Path = VENV,
+    *,
+    port: int = 0,
+    account: Account | None = None,
+    local_files: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    say: Say = print,
+) -> Iterator[LabelStudioServer]:
+    """Start Label Studio on the loopback address with its data in `folder`, and end it on leaving.
+
+    `port` 0 is any free one. `local_files` is a folder that Label Studio serves under `/data/local-files/?d=…`;
+    `environ` adds to its environment. Backends and webhooks on private addresses are allowed. Raises StartError.
+    """
+    install(venv, say)
+    account = account or Account()
+    folder = folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / _DATABASE).exists():
+        shutil.copyfile(_template(venv), folder / _DATABASE)
+    port = choose_port(port)
+    variables = _environ(folder) | {
+        "LABEL_STUDIO_USERNAME": account.username,
+        "LABEL_STUDIO_PASSWORD": account.password,
+        "LABEL_STUDIO_USER_TOKEN": account.token,
+        "LABEL_STUDIO_ENABLE_LEGACY_API_TOKEN": "true",
+        "ML_BLOCK_LOCAL_IP": "false",
+        "SSRF_PROTECTION_ENABLED": "false",
+    }
+    if local_files is not None:
+        variables["LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED"] = "true"
+        variables["LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT"] = str(local_files.resolve())
+    program = venv / "bin" / "label-studio"
+    command = [str(program), "start", "--no-browser", "--internal-host", LOOPBACK, "--port", str(port)]
+    say("starting Label Studio")
+    process = Child("Label Studio", command, folder / "label-studio.log", environ=variables | dict(environ or {}))
+    try:
+        url = f"http://{LOOPBACK}:{port}"
+        process.wait_until_healthy(f"{url}/health", _START_SECONDS, say)
+        yield LabelStudioServer(url, account, folder, process)
+    finally:
+        process.stop()
+
+
+def _environ(folder: Path) -> dict[str, str]:
+    """A whole environment, so that nothing of the caller's (LABEL_STUDIO_URL, HOST, DEBUG …) reaches Label Studio."""
+    return {
+        "PATH": os.defpath,
+        "HOME": str(folder),
+        "LANG": "C.UTF-8",
+        "LABEL_STUDIO_BASE_DATA_DIR": str(folder),
+        "COLLECT_ANALYTICS": "false",
+        "SENTRY_DSN": "",
+        "FRONTEND_SENTRY_DSN": "",
+        "LATEST_VERSION_CHECK": "false",
+    }
+
+
+def _template(venv: Path) -> Path:
+    return venv.with_name(f"{venv.name}.sqlite3")
+
+
+def _migrate(venv: Path, template: Path, say: Say) -> None:
+    """Make the empty database: every command of `label-studio` migrates first, and `version` does nothing else."""
+    say("preparing Label Studio's database (once, up to 90 s)")
+    folder = template.with_suffix(".new")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    _run(
+        [venv / "bin" / "label-studio", "version"],
+        lambda _: None,
+        "Label Studio cannot prepare its database",
+        _environ(folder.resolve()),
+    )
+    (folder / _DATABASE).replace(template)
+    shutil.rmtree(folder)
+
+
+def _installed(venv: Path) -> str | None:
+    """The version of Label Studio in that environment; pip installs it last, after everything that it needs."""
+    found = sorted(venv.glob("lib/python3.*/site-packages/label_studio-*.dist-info"))
+    return found[-1].name.removeprefix("label_studio-").removesuffix(".dist-info") if found else None
+
+
+def _run(command: list[str | Path], say: Say, problem: str, environ: Mapping[str, str] | None = None) -> None:
+    """Run to the end and pass every line of output on. Raises StartError with `problem` and the last lines."""
+    lines = []
+    with subprocess.Popen(  # noqa: S603
+        [str(part) for part in command], env=environ, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            lines.append(line.rstrip())
+            say(lines[-1][:100])
+    if process.returncode:
+        raise StartError(
+            f"{problem}: {command[0]} ended with exit code {process.returncode}\n" + "\n".join(lines[-15:])
+        )
+
+
+@contextmanager
+def _only_one(lock: Path) -> Iterator[None]:
+    """Two processes that need the same installation make it once."""
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

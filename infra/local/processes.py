@@ -1,0 +1,116 @@
+"""Child processes of this machine: started in a session of their own, watched, and ended as a whole."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import requests
+
+from shared.errors import LabelloopError
+
+Say = Callable[[str], None]
+"""Tells a person what is going on: one short sentence at a time."""
+
+LOOPBACK = "127.0.0.1"
+_HEALTH_TIMEOUT = 2.0  # seconds for one question
+_POLL = 0.1  # seconds between two looks
+
+
+class StartError(LabelloopError):
+    """A program of the local emulation could not be installed or did not come up."""
+
+
+class Child:
+    """One process. Its own session keeps the terminal's Ctrl-C away from it: it ends when `stop` says so."""
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str | Path],
+        log: Path,
+        *,
+        environ: Mapping[str, str],
+        cwd: Path | None = None,
+    ) -> None:
+        """`environ` is the whole environment. Standard output and error are appended to `log`."""
+        self.name = name
+        self.log = log
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(  # noqa: S603
+                [str(part) for part in command],
+                env=dict(environ),
+                cwd=cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def pid(self) -> int:
+        """Process id, also of the process group."""
+        return self._process.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs."""
+        return self._process.poll()
+
+    def last_lines(self, count: int = 15) -> str:
+        """The end of its output, for an error message."""
+        lines = self.log.read_text(errors="replace").splitlines()
+        return "\n".join(lines[-count:])
+
+    def wait_until_healthy(self, url: str, seconds: float, say: Say) -> None:
+        """Return when `url` answers 200. Raises StartError, with the last log lines, if it ends or takes too long."""
+        started = time.monotonic()
+        said = 0
+        session = requests.Session()
+        session.trust_env = False  # no proxy between this machine and itself
+        while (waited := time.monotonic() - started) < seconds:
+            if self.exit_code is not None:
+                raise StartError(
+                    f"{self.name} ended with exit code {self.exit_code} while it was starting. "
+                    f"The end of its log ({self.log}):\n{self.last_lines()}"
+                )
+            with contextlib.suppress(requests.RequestException):
+                if session.get(url, timeout=_HEALTH_TIMEOUT).ok:
+                    return
+            if waited >= said + 5:
+                said = int(waited)
+                say(f"waiting for {self.name} ({said} s)")
+            time.sleep(_POLL)
+        raise StartError(
+            f"{self.name} did not answer {url} within {seconds:.0f} s. "
+            f"The end of its log ({self.log}):\n{self.last_lines()}"
+        )
+
+    def stop(self, grace: float = 10.0) -> None:
+        """SIGTERM to the whole process group, SIGKILL after `grace` seconds. Ended already: nothing happens."""
+        self._signal(signal.SIGTERM)
+        try:
+            self._process.wait(grace)
+        except subprocess.TimeoutExpired:
+            self._signal(signal.SIGKILL)
+            self._process.wait()
+
+    def _signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, number)
+
+
+def choose_port(port: int = 0) -> int:
+    """`port` if it is free, for 0 any free one. Raises StartError if something listens on it."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError as error:
+            raise StartError(f"port {port} of {LOOPBACK} is taken ({error.strerror}); choose another one") from error
+        return int(probe.getsockname()[1])
