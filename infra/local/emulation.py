@@ -1,0 +1,167 @@
+"""The serverless parts on one machine: both functions under functions-framework, and a sweeper as the scheduler."""
+
+import secrets
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr
+
+from infra.local.label_studio import REPOSITORY
+from infra.local.log_lines import LogFollower
+from infra.local.processes import LOOPBACK, Child, Say, StartError, choose_port
+from infra.local.running_jobs import stop_jobs_of
+from infra.local.sweeper import sweep_until
+from shared.settings import PREFIX, Settings, variable
+
+OnLine = Callable[[str, dict[str, Any]], None]
+"""Told about every log line: name of its file (`predict`, `train_trigger`, `<run id>-<attempt>`), and its fields."""
+
+_START_SECONDS = 60.0
+_RESTARTS = 5  # of one function, before the emulation gives up
+_WATCH_INTERVAL = 0.25  # seconds
+
+
+class Emulation:
+    """Both functions, running. Made by `emulation`."""
+
+    def __init__(self, settings: Settings, folder: Path, environ: Mapping[str, str], on_line: OnLine, say: Say) -> None:
+        self.settings = settings
+        """With credentials and both addresses filled in."""
+        self.folder = folder
+        self._environ = _environ_of_functions(settings, environ)
+        self._on_line = on_line
+        self._say = say
+        self._children: dict[str, Child] = {}
+        self._ports: dict[str, int] = {}
+        self._restarts: dict[str, int] = {}
+        self._failure: str | None = None
+        self._ended = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._watch, daemon=True),
+            threading.Thread(target=sweep_until, args=(self._ended, settings, say), daemon=True),
+        ]
+
+    @property
+    def predict_url(self) -> str:
+        """Address of functions/predict."""
+        return str(self.settings.predict_url)
+
+    @property
+    def train_trigger_url(self) -> str:
+        """Address of functions/train_trigger."""
+        return str(self.settings.train_trigger_url)
+
+    def check(self) -> None:
+        """Raise StartError if a function died too often to be started again."""
+        if self._failure:
+            raise StartError(self._failure)
+
+    def process(self, name: str) -> Child:
+        """The process that is `predict` or `train_trigger` at the moment."""
+        return self._children[name]
+
+    def start(self, ports: Mapping[str, int]) -> None:
+        """Start the functions of that name on those ports, wait until they answer, then watch and sweep."""
+        self._lines = LogFollower(self.folder / "*.log", Path(self.settings.work_dir) / "logs" / "*.log")
+        self._ports |= ports
+        for name in ports:
+            self._say(f"starting {name}")
+            self._children[name] = self._child(name)
+        address = LOOPBACK if self.settings.host == "0.0.0.0" else self.settings.host  # noqa: S104
+        for name, port in ports.items():
+            self._children[name].wait_until_healthy(f"http://{address}:{port}/health", _START_SECONDS, self._say)
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self, *, stop_jobs: bool) -> None:
+        """End everything. The trigger goes first: it would start an interrupted job again."""
+        self._ended.set()
+        for name in ("train_trigger", "predict"):
+            if name in self._children:
+                self._children[name].stop()
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(_WATCH_INTERVAL * 20)
+        if stop_jobs:
+            stop_jobs_of(self.settings, self._say)
+
+    def _child(self, name: str) -> Child:
+        source = REPOSITORY / "functions" / name / "main.py"
+        command = [sys.executable, "-m", "functions_framework", "--source", str(source), "--target", name]
+        port = str(self._ports[name])
+        return Child(
+            name,
+            [*command, "--host", self.settings.host, "--port", port],
+            self.folder / f"{name}.log",
+            environ=self._environ | {"HOST": self.settings.host, "PORT": port},
+        )
+
+    def _watch(self) -> None:
+        """Pass log lines on; start again what died."""
+        while not self._ended.wait(_WATCH_INTERVAL):
+            for path, line in self._lines.new_lines():
+                self._on_line(path.stem, line)
+            for name, child in self._children.items():
+                if child.exit_code is not None and not self._failure:
+                    self._restart(name, child)
+
+    def _restart(self, name: str, child: Child) -> None:
+        count = self._restarts[name] = self._restarts.get(name, 0) + 1
+        if count > _RESTARTS:
+            self._failure = f"{name} ended {count} times; the end of its log ({child.log}):\n{child.last_lines()}"
+            self._say(self._failure)
+            return
+        self._say(f"{name} ended with exit code {child.exit_code}; starting it again ({count} of {_RESTARTS})")
+        if not self._ended.wait(min(2.0 ** (count - 1), 10.0)):
+            self._children[name] = self._child(name)
+
+
+@contextmanager
+def emulation(
+    settings: Settings,
+    folder: Path,
+    *,
+    environ: Mapping[str, str],
+    predict_port: int = 0,
+    train_trigger_port: int = 0,
+    stop_jobs: bool = True,
+    on_line: OnLine = lambda _, __: None,
+    say: Say = print,
+) -> Iterator[Emulation]:
+    """Start both functions, answer when they are healthy, end them and (`stop_jobs`) running training jobs on leaving.
+
+    They listen on `settings.host`; port 0 is any free one. Missing credentials are made up. `environ` is what the
+    children inherit (AWS_…, CUDA_…); settings in it do not count. Logs go to `folder`. Raises StartError.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    ports = {"predict": choose_port(predict_port), "train_trigger": choose_port(train_trigger_port)}
+    running = Emulation(_complete(settings, ports), folder, environ, on_line, say)
+    try:
+        running.start(ports)
+        yield running
+    finally:
+        with suppress(KeyboardInterrupt):  # a second Ctrl-C must not leave half of it running
+            running.stop(stop_jobs=stop_jobs)
+
+
+def _complete(settings: Settings, ports: Mapping[str, int]) -> Settings:
+    """The settings with credentials and addresses."""
+    defaults: dict[str, Any] = {
+        "basic_auth_password": SecretStr(secrets.token_urlsafe(18)),
+        "webhook_secret": SecretStr(secrets.token_urlsafe(18)),
+        "predict_url": f"http://{LOOPBACK}:{ports['predict']}",
+        "train_trigger_url": f"http://{LOOPBACK}:{ports['train_trigger']}",
+    }
+    return settings.model_copy(
+        update={name: value for name, value in defaults.items() if getattr(settings, name) is None}
+    )
+
+
+def _environ_of_functions(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:
+    ours = {variable(name) for name in Settings.model_fields}
+    inherited = {name: value for name, value in environ.items() if name not in ours and not name.startswith(PREFIX)}
+    return inherited | settings.to_environ()
