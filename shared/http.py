@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 import requests
 from flask import Request, Response
 
-from shared.errors import BadRequest, LabelloopError
+from shared.errors import BadRequest, LabelConfigError, LabelloopError
 from shared.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ class Function:
             return answer({"error": f"no route {request.method} {path}"[:200]}, 405 if known else 404)
         try:
             return route.handler(request)
-        except BadRequest as error:
+        except (BadRequest, LabelConfigError) as error:
             return answer({"error": str(error)}, 400)
         except LabelloopError as error:
             logger.error(str(error), extra={"event": "request_failed", "path": path, "error": type(error).__name__})

@@ -50,6 +50,12 @@ class SetupRequest(Received):
     extra_params: Any = None
 
 
+class ValidateRequest(Received):
+    """`POST /validate`: a labeling config."""
+
+    config: str
+
+
 class ProjectCounters(Received):
     """The project inside a webhook. Deletion events of organisation-wide webhooks carry the id alone."""
 

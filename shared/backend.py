@@ -1,0 +1,210 @@
+"""What both functions answer to Label Studio themselves: health, setup, versions. It reads pointers, never a model.
+
+Label Studio asks for predictions only of tasks that have none of the `model_version` that `/setup` answered. So the
+version that `/setup` answers and the one that `/predict` stamps come from the same cache (`Pointers`) and the same
+code (`stamp`).
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Generic, NamedTuple, TypeVar
+
+from flask import Request, Response
+
+from shared.errors import StoreError
+from shared.http import Route, answer
+from shared.labelstudio.config import Control, parse_label_config
+from shared.labelstudio.requests import SetupRequest, ValidateRequest
+from shared.objectstore import ObjectStore
+from shared.projects import Project, parse_overrides, read_project, with_overrides, write_project
+from shared.registry import Manifest, Registry, projects
+from shared.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+DUMMY_VERSION = "label:dummy"
+Value = TypeVar("Value")
+
+
+def stamp(versions: Iterable[tuple[str, str]]) -> str:
+    """The model_version of (control, version) pairs: `label:v12+poly:v3`."""
+    return "+".join(f"{control}:{version}" for control, version in versions) or "none"
+
+
+def base_version(base_weights: str) -> str:
+    """What stands for the version of a control that has none yet: `base-yolo11n`."""
+    return f"base-{Path(base_weights).stem}"
+
+
+class _Reading(NamedTuple):
+    value: object
+    at: float  # seconds, monotonic
+
+
+class LastKnown(Generic[Value]):
+    """Values from the store, read again once they are older than `max_age` seconds. Thread-safe.
+
+    While the store fails, the last known value is answered; without one, the StoreError is raised.
+    """
+
+    def __init__(self, max_age: float) -> None:
+        self._max_age = max_age
+        self._readings: dict[object, _Reading] = {}
+        self._locks: dict[object, threading.Lock] = {}
+        self._guard = threading.Lock()
+
+    def get(self, key: object, read: Callable[[], Value]) -> Value:
+        """The value of `key`. One thread reads, the others that want the same key wait for it."""
+        with self._guard:
+            lock = self._locks.setdefault(key, threading.Lock())
+        with lock:
+            known = self._readings.get(key)
+            if known is None or time.monotonic() - known.at > self._max_age:
+                known = self._read(key, read, known)
+        return known.value  # type: ignore[return-value]
+
+    def put(self, key: object, value: Value) -> None:
+        """Answer this value until it is too old."""
+        self._readings[key] = _Reading(value, time.monotonic())
+
+    def expire(self, key: object) -> None:
+        """Read again at the next `get`; until that succeeds the value stays the last known one."""
+        known = self._readings.get(key)
+        if known is not None:
+            self._readings[key] = known._replace(at=float("-inf"))
+
+    def _read(self, key: object, read: Callable[[], Value], known: _Reading | None) -> _Reading:
+        try:
+            value: object = read()
+        except (StoreError, ValueError) as error:  # ValueError: an object that is not what we wrote
+            if known is None:
+                raise StoreError(f"{key}: {error}") from error
+            logger.error(
+                "the store failed: going on with what was read last",
+                extra={"event": "store_unreachable", "key": str(key), "error": str(error)},
+            )
+            value = known.value
+        reading = self._readings[key] = _Reading(value, time.monotonic())
+        return reading
+
+
+class Pointers:
+    """Which version each control of each project serves now. Thread-safe."""
+
+    def __init__(self, store: ObjectStore, max_age: float) -> None:
+        self._store = store
+        self._known: LastKnown[Manifest | None] = LastKnown(max_age)
+
+    def serving(self, uid: str, control: str) -> Manifest | None:
+        """The version to serve, None before the first. Raises StoreError if it was never read and cannot be."""
+        return self._known.get((uid, control), lambda: Registry(self._store, uid).serving(control))
+
+    def hold(self, uid: str, control: str, manifest: Manifest | None) -> None:
+        """Answer this version until the next read: it is what predict serves while a newer one cannot be had."""
+        self._known.put((uid, control), manifest)
+
+    def expire(self, uid: str, control: str) -> None:
+        """Read the pointer at the next question."""
+        self._known.expire((uid, control))
+
+
+class Backend:
+    """The handlers that both functions share."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: ObjectStore,
+        *,
+        on_setup: Callable[[str, Sequence[Control]], None] | None = None,
+    ) -> None:
+        """`on_setup(uid, controls)` is told after each setup; it must return at once and not raise."""
+        self._settings = settings
+        self._store = store
+        self._on_setup = on_setup
+        self._projects: LastKnown[Project | None] = LastKnown(settings.pointer_max_age)
+        self.pointers = Pointers(store, settings.pointer_max_age)
+
+    def routes(self) -> list[Route]:
+        """What Label Studio may ask either function."""
+        return [
+            Route("GET", "/", "open", self.health),
+            Route("GET", "/health", "open", self.health),
+            Route("POST", "/setup", "basic", self.setup),
+            Route("GET", "/versions", "basic", self.versions),
+            Route("POST", "/validate", "basic", self.validate),
+            Route("POST", "/duplicate_model", "basic", self.nothing_to_do),
+            Route("POST", "/delete", "basic", self.nothing_to_do),
+        ]
+
+    def health(self, _request: Request) -> Response:
+        """Touches nothing: Label Studio waits one second."""
+        return answer({"status": "UP", "model_class": "labelloop"})
+
+    def setup(self, request: Request) -> Response:
+        """Keep the labeling config and overrides; answer the version that `/predict` would stamp now."""
+        call = SetupRequest.parse(request.get_data())
+        controls = parse_label_config(call.schema_)
+        try:
+            overrides = parse_overrides(call.extra_params)
+            project = write_project(self._store, call.project, label_config=call.schema_, overrides=overrides)
+            self._projects.put(call.project, project)
+        except (StoreError, ValueError) as error:
+            logger.error(
+                "the project's config could not be stored: predicting goes on without it",
+                extra={"event": "project_not_stored", "project": call.project, "error": str(error)},
+            )
+        response = answer({"model_version": self.model_version(call.project, controls)})
+        if self._on_setup is not None:
+            self._on_setup(call.project, controls)
+        return response
+
+    def versions(self, request: Request) -> Response:
+        """Versions that can be served, newest first: of `?project=<uid>`, or of the only project there is.
+
+        Label Studio 1.23.2 does not send the project.
+        """
+        uid = request.args.get("project") or self._only_project()
+        if uid is None:
+            return answer({"versions": []})
+        registry = Registry(self._store, uid)
+        return answer(
+            {
+                "versions": [
+                    stamp([(control, f"v{manifest.version}")])
+                    for control in registry.controls()
+                    for manifest in reversed(registry.versions(control))
+                ]
+            }
+        )
+
+    def validate(self, request: Request) -> Response:
+        """Whether the labeling config can be understood."""
+        controls = parse_label_config(ValidateRequest.parse(request.get_data()).config)
+        return answer({"status": "ok", "controls": [control.name for control in controls]})
+
+    def nothing_to_do(self, _request: Request) -> Response:
+        """Label Studio announces a copied or deleted project. Models belong to the uid and stay."""
+        return answer({})
+
+    def model_version(self, uid: str, controls: Iterable[Control]) -> str:
+        """The combined stamp of what is served now. Raises StoreError if that was never read and cannot be."""
+        if self._settings.dummy:
+            return DUMMY_VERSION
+        return stamp((control.name, self._version(uid, control.name)) for control in controls)
+
+    def settings_of(self, uid: str) -> Settings:
+        """The settings with the project's overrides. Raises StoreError if they were never read and cannot be."""
+        return with_overrides(self._settings, self._projects.get(uid, lambda: read_project(self._store, uid)))
+
+    def _version(self, uid: str, control: str) -> str:
+        manifest = self.pointers.serving(uid, control)
+        return f"v{manifest.version}" if manifest else base_version(self._settings.base_weights)
+
+    def _only_project(self) -> str | None:
+        known = projects(self._store)
+        first, second = next(known, None), next(known, None)
+        return first if second is None else None

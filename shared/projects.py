@@ -1,0 +1,128 @@
+"""What is kept about a project besides its models, in `projects/<uid>/project.json`: config, title, overrides."""
+
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from pydantic import Field, ValidationError
+
+from shared.errors import AlreadyExists, NotFound, PreconditionFailed, StoreError
+from shared.objectstore import ObjectStore, Token
+from shared.records import Record
+from shared.settings import Settings, variable
+
+logger = logging.getLogger(__name__)
+
+OVERRIDABLE = (
+    "min_annotations",
+    "min_changes",
+    "cool_down",
+    "longest_run",
+    "epochs",
+    "image_size",
+    "batch",
+    "freeze",
+    "patience",
+    "confidence",
+)
+"""Settings that a project may set for itself, by its backend's extra params in Label Studio."""
+_TRIES = 5
+
+
+class Project(Record):
+    """`project.json`."""
+
+    label_config: str
+    title: str = ""
+    overrides: dict[str, Any] = Field(default_factory=dict)
+
+
+def read_project(store: ObjectStore, uid: str) -> Project | None:
+    """None if nobody has set the project up yet."""
+    return _read(store, uid)[0]
+
+
+def write_project(
+    store: ObjectStore,
+    uid: str,
+    *,
+    label_config: str,
+    title: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> Project:
+    """Store what changed, by compare-and-swap. None keeps what is stored. Raises StoreError."""
+    for _ in range(_TRIES):
+        known, token = _read(store, uid)
+        before = known or Project(label_config=label_config)
+        project = Project(
+            label_config=label_config,
+            title=before.title if title is None else title,
+            overrides=before.overrides if overrides is None else dict(overrides),
+        )
+        if project == known:
+            return project
+        try:
+            if token is None:
+                store.create(_key(uid), project.to_json())
+            else:
+                store.replace(_key(uid), project.to_json(), token)
+        except (AlreadyExists, PreconditionFailed):
+            continue
+        return project
+    raise StoreError(f"{store.url}: {_key(uid)} was changed by others {_TRIES} times in a row")
+
+
+def parse_overrides(extra_params: Any) -> dict[str, Any] | None:
+    """The overrides in a backend's extra params: a JSON object, or a string that holds one. None: nothing was given.
+
+    What is unknown or wrong is logged by name and left out: a typing error in Label Studio's page must not disconnect
+    the backend.
+    """
+    if isinstance(extra_params, str) and extra_params.strip():
+        try:
+            extra_params = json.loads(extra_params)
+        except ValueError:
+            extra_params = ()
+    if extra_params is None or extra_params == "":
+        return None
+    if not isinstance(extra_params, dict):
+        logger.warning("the extra params are not a JSON object: ignored", extra={"event": "overrides_not_an_object"})
+        return None
+    overrides = {}
+    for key, value in extra_params.items():
+        if key not in OVERRIDABLE:
+            _ignored(key, f"use {', '.join(OVERRIDABLE)}")
+            continue
+        try:
+            checked = Settings.model_validate({variable(key): value})
+        except ValidationError as error:
+            _ignored(key, error.errors(include_url=False, include_input=False)[0]["msg"])
+            continue
+        overrides[key] = getattr(checked, key)
+    return overrides
+
+
+def with_overrides(settings: Settings, project: Project | None) -> Settings:
+    """The settings as they hold for one project."""
+    if project is None or not project.overrides:
+        return settings
+    return settings.model_copy(update=parse_overrides(project.overrides))
+
+
+def _read(store: ObjectStore, uid: str) -> tuple[Project | None, Token | None]:
+    try:
+        stored = store.get(_key(uid))
+    except NotFound:
+        return None, None
+    assert stored is not None
+    return Project.model_validate_json(stored.data), stored.token
+
+
+def _ignored(key: object, why: str) -> None:
+    logger.warning(f"extra param {str(key)[:50]!r} is ignored: {why}", extra={"event": "override_ignored"})
+
+
+def _key(uid: str) -> str:
+    return f"projects/{quote(uid, safe='')}/project.json"
