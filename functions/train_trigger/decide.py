@@ -1,0 +1,142 @@
+"""Whether a project needs a training, and what an active run needs. Pure: values in, decision out."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from functions.train_trigger.launchers import JobStatus
+from shared.jobs import Claim, JobsRecord, Totals
+
+JobState = JobStatus | Literal["unknown"]
+"""What a launcher says about a job; `unknown`: it could not be asked, or cannot tell."""
+
+FAILED_COOL_DOWN = timedelta(minutes=10)
+_FIRST_PAUSE, _LONGEST_PAUSE = 5, 600  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """When to train; per-project overrides are applied."""
+
+    min_annotations: int  # annotated tasks
+    min_changes: int  # annotations
+    cool_down: timedelta
+    longest_run: timedelta
+    attempts: int
+    running_lifetime: timedelta  # of the claim of a job that renews it
+    launching_lifetime: timedelta  # of the claim of a job that has not started
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """All is as it should be."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Something is due, but not before `until`."""
+
+    until: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """Start a run."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Extend:
+    """The launcher knows the job, only its claim grew old."""
+
+
+@dataclass(frozen=True, slots=True)
+class Relaunch:
+    """Start the next attempt of the run."""
+
+    error: str  # how the last one ended
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """End the run as failed."""
+
+    error: str
+
+
+def decide_before_asking(record: JobsRecord, policy: Policy, now: datetime, *, forced: bool) -> Nothing | Wait | None:
+    """What can be said without Label Studio's numbers; None if they are needed."""
+    if record.closed:
+        return Nothing("the project is closed")
+    if record.training is not None:
+        return Nothing(f"run {record.training.run_id} is active")
+    last = record.last_run
+    if last is None or forced:
+        return None
+    pause = max(policy.cool_down, FAILED_COOL_DOWN) if last.outcome == "failed" else policy.cool_down
+    if now < last.ended_at + pause:
+        return Wait(last.ended_at + pause, f"run {last.run_id} ended ({last.outcome}) a short while ago")
+    return None
+
+
+def decide(
+    record: JobsRecord, totals: Totals, changed_tasks: int, policy: Policy, now: datetime, *, forced: bool
+) -> Nothing | Wait | Launch:
+    """Whether to start a run.
+
+    `totals` are Label Studio's counters now; `changed_tasks` counts the annotated tasks that were updated since the
+    baseline was read. The counters miss an update, and a deletion followed by a new annotation; the tasks miss a
+    deletion: the greater of both counts. `forced` (a person asked) skips thresholds and cool-down.
+    """
+    early = decide_before_asking(record, policy, now, forced=forced)
+    if early is not None:
+        return early
+    annotated = totals.num_tasks_with_annotations
+    if annotated == 0:
+        return Nothing("nothing is annotated yet")
+    if forced:
+        return Launch("a person asked for it")
+    if record.baseline is None:
+        if annotated < policy.min_annotations:
+            return Nothing(f"{annotated} of {policy.min_annotations} annotated tasks for the first training")
+        return Launch(f"{annotated} annotated tasks, first training")
+    difference = totals.total_annotations_number - record.baseline.totals.total_annotations_number
+    changes = max(abs(difference), changed_tasks)
+    if changes < policy.min_changes:
+        return Nothing(f"{changes} of {policy.min_changes} changes since the last run")
+    return Launch(f"{changes} changes since the last run")
+
+
+def decide_claim(
+    claim: Claim, job: JobState | None, policy: Policy, now: datetime
+) -> Nothing | Wait | Extend | Relaunch | GiveUp:
+    """What an active run needs. `job` is the launcher's answer; None: it was not asked, or the claim names no job."""
+    expired = now >= claim.expires_at
+    if job in ("queued", "running"):
+        if not expired:
+            return Nothing(f"run {claim.run_id} is active")
+        if job == "running" and now >= claim.started_at + policy.longest_run + policy.running_lifetime:
+            return GiveUp(f"the run stopped renewing its claim and is still there after {policy.longest_run}")
+        return Extend()
+    # A second copy of a launch finishes at once, while the first runs and renews.
+    ended = job in ("failed", "gone") or (job == "finished" and claim.state != "running")
+    if not (expired or ended):
+        return Nothing(f"run {claim.run_id} is active")
+    if job == "unknown" and now < claim.expires_at + policy.running_lifetime:
+        return Wait(claim.expires_at + policy.running_lifetime, "the launcher cannot say what became of the job")
+    error = claim.error or f"attempt {claim.attempt} ended without a word ({job or 'claim expired'})"
+    if claim.attempt >= policy.attempts:
+        return GiveUp(f"{error}; that was attempt {claim.attempt} of {policy.attempts}")
+    lifetime = policy.running_lifetime if claim.state == "running" else policy.launching_lifetime
+    last_sign = claim.expires_at if expired else claim.expires_at - lifetime
+    again = last_sign + pause_after(claim.attempt)
+    return Relaunch(error) if now >= again else Wait(again, error)
+
+
+def pause_after(attempt: int) -> timedelta:
+    """How long to wait after the last sign of an attempt before the next one."""
+    return timedelta(seconds=min(_FIRST_PAUSE * 4 ** (attempt - 1), _LONGEST_PAUSE))

@@ -1,0 +1,143 @@
+"""What train_trigger answers over HTTP: events, the Start Training button, job states, sweeps."""
+
+import logging
+import re
+import threading
+from concurrent.futures import TimeoutError as StillRunning
+from typing import Any, Literal
+
+from flask import Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from functions.train_trigger.debounce import Debounce
+from functions.train_trigger.metrics import Metrics
+from functions.train_trigger.sweep import sweep
+from functions.train_trigger.trigger import Outcome, Trigger
+from shared.errors import BadRequest, LabelloopError
+from shared.http import answer
+from shared.jobs import Jobs
+from shared.labelstudio.requests import Event, JobStatusRequest, ProjectCounters, TrainCall, project_id
+from shared.objectstore import ObjectStore
+from shared.registry import projects
+from shared.runs import ENDED
+
+logger = logging.getLogger(__name__)
+
+EVERY_PROJECT = "*"
+_PATIENCE = 0.7  # seconds an event's answer may wait; Label Studio gives up after one
+_WAITING = 2  # answers that may wait at once: the other threads go on answering
+_THREADS = 8
+_SWEEP_SECONDS = 45.0
+_RUN_ID = re.compile("[a-z0-9-]{1,50}")
+
+JobStatusWord = Literal["queued", "started", "finished", "failed"]
+
+
+class Routes:
+    """The handlers. Threads start with the first event."""
+
+    def __init__(self, store: ObjectStore, trigger: Trigger, metrics: Metrics, *, debounce: float) -> None:
+        """`debounce` in seconds."""
+        self._store = store
+        self._trigger = trigger
+        self._metrics = metrics
+        self._debounce = Debounce(self._look_at, interval=debounce, threads=_THREADS)
+        self._waiting = threading.BoundedSemaphore(_WAITING)
+
+    def webhook(self, request: Request) -> Response:
+        """`POST /webhook`: an event is a hint to look at its project; START_TRAINING is a person's order."""
+        event = Event.parse(request.get_data())
+        self._metrics.event(event.action)
+        if event.action == "START_TRAINING":
+            return self._train(event.project)
+        if event.project is None:
+            return self._announced([EVERY_PROJECT])
+        return self._announced(self._uids(event.project))
+
+    def train(self, request: Request) -> Response:
+        """`POST /train` of older Label Studios."""
+        uid = TrainCall.parse(request.get_data()).project
+        if project_id(uid) and "." not in uid:
+            raise BadRequest(f"project {uid} is an id; the uid <id>.<created_at timestamp> is needed")
+        return self._start(uid)
+
+    def job_status(self, request: Request) -> Response:
+        """`POST /job_status`: 410 for a job that is not known (any more)."""
+        job = JobStatusRequest.parse(request.get_data()).job
+        uid, _, run_id = job.partition("/")
+        status = self._status_of(uid, run_id) if _RUN_ID.fullmatch(run_id) and project_id(uid) else None
+        if status is None:
+            return answer({"error": "no such job"}, 410)
+        return answer({"job_status": status})
+
+    def sweep(self, request: Request) -> Response:  # noqa: ARG002
+        """`POST /sweep`: reconcile every known project."""
+        return answer(sweep(self._store, self._trigger.reconcile, seconds=_SWEEP_SECONDS))
+
+    def metrics(self, request: Request) -> Response:  # noqa: ARG002
+        """`GET /metrics` in Prometheus' format."""
+        return Response(self._metrics.text(), 200, content_type=CONTENT_TYPE_LATEST)
+
+    def _announced(self, keys: list[str]) -> Response:
+        """Look at projects now or at the end of their interval; answer what is known within the patience."""
+        started = [future for key in keys if (future := self._debounce.ask(key)) is not None]
+        if len(started) != 1 or not self._waiting.acquire(blocking=False):
+            return answer({"status": "noted"}, 202)
+        try:
+            outcome = started[0].result(timeout=_PATIENCE)
+        except StillRunning:
+            return answer({"status": "under way"}, 202)
+        finally:
+            self._waiting.release()
+        return answer(_body(outcome), 202 if outcome.status == "failed" else 200)
+
+    def _look_at(self, key: str) -> Outcome:
+        """Never raises: at the end of an interval nobody waits for the answer."""
+        if key != EVERY_PROJECT:
+            return self._trigger.reconcile(key)
+        try:
+            summary = sweep(self._store, self._trigger.reconcile, seconds=_SWEEP_SECONDS)
+        except LabelloopError as error:
+            logger.error(str(error), extra={"event": "sweep_failed", "error": type(error).__name__})
+            return Outcome("failed", str(error))
+        return Outcome("nothing", f"looked at {summary['projects']} projects: {summary['outcomes']}")
+
+    def _train(self, project: ProjectCounters | None) -> Response:
+        if project is None or project.uid is None:
+            raise BadRequest("START_TRAINING does not say for which project: id and created_at are needed")
+        return self._start(project.uid)
+
+    def _start(self, uid: str) -> Response:
+        outcome = self._trigger.reconcile(uid, forced=True)
+        if outcome.status == "given_up":  # of an older run, which was in the way
+            outcome = self._trigger.reconcile(uid, forced=True)
+        if outcome.run_id is not None and outcome.status != "refused":
+            return answer({"job": f"{uid}/{outcome.run_id}", **_body(outcome)})
+        # Label Studio shows a person the status line, never the body.
+        line = re.sub(r"[^ -~]", "?", outcome.reason)[:200]
+        code = 503 if outcome.status in ("failed", "refused") else 409
+        response = answer({"error": outcome.reason, **_body(outcome)})
+        response.status = f"{code} {line}"
+        return response
+
+    def _uids(self, project: ProjectCounters) -> list[str]:
+        """The project's uid; of one that comes with its id alone (it was deleted) those that the store knows."""
+        if project.uid is not None:
+            return [project.uid]
+        return [uid for uid in projects(self._store) if uid.partition(".")[0] == str(project.id)]
+
+    def _status_of(self, uid: str, run_id: str) -> JobStatusWord | None:
+        jobs = Jobs(self._store, uid)
+        record = jobs.read()
+        if record.training is not None and record.training.run_id == run_id:
+            return "started" if record.training.state == "running" else "queued"
+        if record.last_run is not None and record.last_run.run_id == run_id:
+            return "failed" if record.last_run.outcome == "failed" else "finished"
+        progress = jobs.progress(run_id)
+        if progress is None:
+            return None
+        return "finished" if progress.phase in ENDED and progress.phase != "failed" else "failed"
+
+
+def _body(outcome: Outcome) -> dict[str, Any]:
+    return {"status": outcome.status, "reason": outcome.reason}

@@ -1,0 +1,261 @@
+"""Reconciles a project: compares Label Studio with the last run and starts the training that is missing, once."""
+
+import logging
+import threading
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal, Protocol
+
+from functions.train_trigger.decide import (
+    Extend,
+    GiveUp,
+    JobState,
+    Launch,
+    Nothing,
+    Policy,
+    Relaunch,
+    Wait,
+    decide,
+    decide_before_asking,
+    decide_claim,
+)
+from functions.train_trigger.launchers import Launcher
+from functions.train_trigger.metrics import Metrics
+from shared.errors import ClaimLost, LabelloopError, LaunchError, ProjectGone
+from shared.jobs import Baseline, Claim, Jobs, JobsRecord, Totals
+from shared.labelstudio.api import ProjectState
+from shared.labelstudio.requests import project_id
+from shared.objectstore import ObjectStore
+from shared.objectstore.selftest import ensure_checked
+from shared.projects import read_project, with_overrides
+from shared.registry import Registry
+from shared.runs import Progress, RunPhase, RunRequest, TrainRequest
+from shared.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+LAUNCHING_LIFETIME = 120.0  # seconds that a launched job may take to start before the launcher is asked about it
+TRAINING_SETTINGS = (
+    "epochs", "image_size", "batch", "freeze", "patience", "val_fraction", "seed", "base_weights", "longest_run",
+)  # fmt: skip
+
+Status = Literal["nothing", "waiting", "active", "launched", "relaunched", "refused", "given_up", "closed", "failed"]
+
+
+class LabelStudio(Protocol):
+    """What the trigger asks Label Studio."""
+
+    def project(self, project_id: int) -> ProjectState:
+        """The project's counters now. Raises LabelStudioError, ProjectGone."""
+
+    def changed_tasks(self, project_id: int, since: datetime) -> int:
+        """Annotated tasks updated after `since`. Raises LabelStudioError, ProjectGone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What reconciling one project came to."""
+
+    status: Status
+    reason: str
+    run_id: str | None = None  # of the run that is active now
+
+
+class Trigger:
+    """Safe to call from many threads and many processes at once: whoever wins the claim launches."""
+
+    def __init__(
+        self, store: ObjectStore, label_studio: LabelStudio, launcher: Launcher, settings: Settings, metrics: Metrics
+    ) -> None:
+        self._store = store
+        self._label_studio = label_studio
+        self._launcher = launcher
+        self._settings = settings
+        self._metrics = metrics
+        self._checking, self._checked = threading.Lock(), False
+
+    def reconcile(self, uid: str, *, forced: bool = False, sweeping: bool = False) -> Outcome:
+        """Start what is missing for one project. Never raises for what can go wrong outside.
+
+        `forced`: a person asked, so thresholds and cool-down are skipped, but never the claim. `sweeping`: the
+        launcher is asked about a job whose claim has not expired, too.
+        """
+        try:
+            outcome = self._reconcile(Jobs(self._store, uid), forced=forced, sweeping=sweeping)
+        except LabelloopError as error:
+            logger.error(str(error), extra={"event": "reconcile_failed", "project": uid, "error": type(error).__name__})
+            outcome = Outcome("failed", str(error))
+        except Exception as error:
+            logger.exception("nobody foresaw this", extra={"event": "reconcile_crashed", "project": uid})
+            outcome = Outcome("failed", f"{type(error).__name__}; the log names it")
+        self._metrics.reconciles.labels(outcome.status).inc()
+        return outcome
+
+    def _reconcile(self, jobs: Jobs, *, forced: bool, sweeping: bool) -> Outcome:
+        record, now = jobs.read(), self._store.now()
+        settings = with_overrides(self._settings, read_project(self._store, jobs.uid))
+        policy = _policy(settings)
+        if record.training is not None:
+            return self._attend(jobs, record.training, settings, policy, sweeping=sweeping)
+        if record.closed and not sweeping:
+            record = self._reopen(jobs)
+        early = decide_before_asking(record, policy, now, forced=forced)
+        if early is not None:
+            return _outcome(early)
+        try:
+            totals, read_at = self._totals(jobs.uid)
+            since = None if forced or record.baseline is None else record.baseline.read_at
+            changed = self._label_studio.changed_tasks(project_id(jobs.uid), since) if since else 0
+        except ProjectGone as error:
+            return self._close(jobs, error)
+        decision = decide(record, totals, changed, policy, now, forced=forced)
+        logger.debug(decision.reason, extra={"event": "decided", "project": jobs.uid, "read_at": read_at})
+        if not isinstance(decision, Launch):
+            return _outcome(decision)
+        return self._claim(jobs, record, decision, settings, policy, forced=forced)
+
+    def _claim(
+        self, jobs: Jobs, record: JobsRecord, decision: Launch, settings: Settings, policy: Policy, *, forced: bool
+    ) -> Outcome:
+        self._check_store()
+        decided_on = (record.baseline, record.last_run)
+        try:
+            claim, ours = jobs.claim(
+                lifetime=policy.launching_lifetime.total_seconds(),
+                forced=forced,
+                registry_fence=Registry(self._store, jobs.uid).fence(),
+                may_claim=lambda found: forced or (found.baseline, found.last_run) == decided_on,
+            )
+        except ClaimLost as error:
+            return Outcome("nothing", str(error))
+        if not ours:
+            return Outcome("active", f"run {claim.run_id} is active", claim.run_id)
+        return self._launch(jobs, claim, settings, decision.reason)
+
+    def _attend(self, jobs: Jobs, claim: Claim, settings: Settings, policy: Policy, *, sweeping: bool) -> Outcome:
+        """Look after the active run: extend its claim, start its next attempt, or end it."""
+        now = self._store.now()
+        job = self._job_state(claim.job) if claim.job and (sweeping or now >= claim.expires_at) else None
+        decision = decide_claim(claim, job, policy, now)
+        try:
+            if isinstance(decision, Relaunch):
+                lifetime = policy.launching_lifetime.total_seconds()
+                again = jobs.next_attempt(claim, lifetime=lifetime, error=decision.error)
+                return self._launch(jobs, again, settings, decision.error)
+            if isinstance(decision, GiveUp):
+                return self._give_up(jobs, claim, decision.error)
+        except ClaimLost as error:
+            return Outcome("active", str(error), claim.run_id)
+        if isinstance(decision, Extend):
+            running = claim.state == "running"
+            lifetime = (policy.running_lifetime if running else policy.launching_lifetime).total_seconds()
+            jobs.extend_queued(claim, lifetime=lifetime)
+            return Outcome("active", f"the launcher says that the job of run {claim.run_id} is {job}", claim.run_id)
+        return Outcome("active" if isinstance(decision, Nothing) else "waiting", decision.reason, claim.run_id)
+
+    def _launch(self, jobs: Jobs, claim: Claim, settings: Settings, reason: str) -> Outcome:
+        named = {"project": jobs.uid, "run": claim.run_id, "attempt": claim.attempt, "reason": reason}
+        jobs.write_request(
+            RunRequest(
+                run_id=claim.run_id,
+                project_uid=jobs.uid,
+                project_id=project_id(jobs.uid),
+                reason=reason,
+                created_at=claim.started_at,
+                settings={name: getattr(settings, name) for name in TRAINING_SETTINGS},
+            )
+        )
+        request = TrainRequest(store=settings.store, project_uid=jobs.uid, run_id=claim.run_id)
+        try:
+            job = self._launcher.launch(request, attempt=claim.attempt)
+        except LaunchError as error:
+            self._metrics.launches.labels("refused").inc()
+            logger.error(str(error), extra={"event": "launch_refused", **named})
+            jobs.interrupt(claim, str(error))
+            self._tell(jobs, claim, "launching", str(error))
+            return Outcome("refused", str(error), claim.run_id)
+        jobs.record_job(claim, job)
+        status: Status = "launched" if claim.attempt == 1 else "relaunched"
+        self._metrics.launches.labels(status).inc()
+        logger.info("a training job was launched", extra={"event": "run_launched", "job": job, **named})
+        return Outcome(status, reason, claim.run_id)
+
+    def _give_up(self, jobs: Jobs, claim: Claim, error: str) -> Outcome:
+        """End the run as failed. A run that never started saw no annotations, so it leaves the baseline as it is."""
+        if claim.job is not None:
+            try:
+                self._launcher.stop(claim.job)
+            except LaunchError as refusal:
+                logger.warning(str(refusal), extra={"event": "stop_refused", "project": jobs.uid, "job": claim.job})
+        baseline = None
+        if claim.job is not None or claim.state == "running":
+            try:
+                totals, read_at = self._totals(jobs.uid)
+                baseline = Baseline(totals=totals, read_at=read_at)
+            except ProjectGone as gone:
+                self._close(jobs, gone)
+        jobs.release(claim, outcome="failed", baseline=baseline, message=error)
+        self._tell(jobs, claim, "failed", error)
+        self._metrics.runs_failed.inc()
+        logger.error(error, extra={"event": "run_given_up", "project": jobs.uid, "run": claim.run_id})
+        return Outcome("given_up", error)
+
+    def _totals(self, uid: str) -> tuple[Totals, datetime]:
+        """Label Studio's counters of exactly this project, and when they were read. Raises ProjectGone."""
+        state = self._label_studio.project(project_id(uid))
+        if state.counters.uid != uid:
+            raise ProjectGone(
+                f"project {project_id(uid)} of this Label Studio is {state.counters.uid}, not {uid}: "
+                "the store holds projects of another installation, or LABEL_STUDIO_URL names another one"
+            )
+        return Totals.model_validate(state.counters.model_dump(include=set(Totals.model_fields))), state.read_at
+
+    def _reopen(self, jobs: Jobs) -> JobsRecord:
+        """An event says that a closed project is there: a 404 of some proxy must not close it for ever."""
+        try:
+            self._totals(jobs.uid)
+        except ProjectGone:
+            return jobs.read()
+        return jobs.update(lambda record: record.model_copy(update={"closed": False}))
+
+    def _close(self, jobs: Jobs, error: ProjectGone) -> Outcome:
+        jobs.close()
+        logger.warning(str(error), extra={"event": "project_closed", "project": jobs.uid})
+        return Outcome("closed", str(error))
+
+    def _job_state(self, job: str) -> JobState:
+        try:
+            return self._launcher.status(job)
+        except LaunchError as error:
+            logger.warning(str(error), extra={"event": "job_state_unknown", "job": job})
+            return "unknown"
+
+    def _tell(self, jobs: Jobs, claim: Claim, phase: RunPhase, error: str) -> None:
+        """Show an error in progress.json; what an attempt wrote for its successor stays."""
+        now = self._store.now()
+        before = jobs.progress(claim.run_id) or Progress(phase=phase, attempt=claim.attempt, updated_at=now)
+        news = {"phase": phase, "attempt": claim.attempt, "updated_at": now, "error": error}
+        jobs.write_progress(claim.run_id, before.model_copy(update=news))
+
+    def _check_store(self) -> None:
+        """Before this process's first claim: a store that ignores conditions must not be used. Raises UnsafeStore."""
+        if not self._checked:
+            with self._checking:
+                ensure_checked(self._store)
+                self._checked = True
+
+
+def _outcome(decision: Nothing | Wait) -> Outcome:
+    return Outcome("nothing" if isinstance(decision, Nothing) else "waiting", decision.reason)
+
+
+def _policy(settings: Settings) -> Policy:
+    return Policy(
+        min_annotations=settings.min_annotations,
+        min_changes=settings.min_changes,
+        cool_down=timedelta(seconds=settings.cool_down),
+        longest_run=timedelta(seconds=settings.longest_run),
+        attempts=settings.attempts,
+        running_lifetime=timedelta(seconds=settings.claim_lifetime),
+        launching_lifetime=timedelta(seconds=min(settings.claim_lifetime, LAUNCHING_LIFETIME)),
+    )

@@ -1,0 +1,171 @@
+"""When to train, and what an active run needs: two tables."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from functions.train_trigger.decide import (
+    Extend,
+    GiveUp,
+    Launch,
+    Nothing,
+    Policy,
+    Relaunch,
+    Wait,
+    decide,
+    decide_claim,
+    pause_after,
+)
+from shared.jobs import Baseline, Claim, JobsRecord, LastRun, Totals
+
+NOW = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
+POLICY = Policy(
+    min_annotations=20,
+    min_changes=10,
+    cool_down=timedelta(minutes=5),
+    longest_run=timedelta(hours=6),
+    attempts=3,
+    running_lifetime=timedelta(minutes=10),
+    launching_lifetime=timedelta(minutes=2),
+)
+
+
+def ago(**parts: float) -> datetime:
+    return NOW - timedelta(**parts)
+
+
+def totals(tasks: int, annotations: int | None = None) -> Totals:
+    return Totals(
+        num_tasks_with_annotations=tasks, total_annotations_number=tasks if annotations is None else annotations
+    )
+
+
+def baseline(annotations: int) -> Baseline:
+    return Baseline(totals=totals(annotations), read_at=ago(hours=1))
+
+
+def last_run(outcome: Any, ended_at: datetime) -> LastRun:
+    return LastRun(run_id="r-1", outcome=outcome, ended_at=ended_at)
+
+
+def claim(**changes: Any) -> Claim:
+    values: dict[str, Any] = {
+        "run_id": "r-2", "state": "running", "fence": 1, "attempt": 1, "started_at": ago(hours=1), "job": "local:h:1:1",
+    }  # fmt: skip
+    return Claim(**values | {"expires_at": NOW + timedelta(minutes=9)} | changes)
+
+
+LONG_AGO = last_run("promoted", ago(hours=1))
+NEW, TRAINED = JobsRecord(), JobsRecord(baseline=baseline(50), last_run=LONG_AGO)
+
+
+@pytest.mark.parametrize(
+    ("record", "now_there", "changed", "forced", "expected"),
+    [
+        pytest.param(NEW, totals(0), 0, False, Nothing, id="an empty project"),
+        pytest.param(NEW, totals(19, 60), 0, False, Nothing, id="too few annotated tasks, however many annotations"),
+        pytest.param(NEW, totals(20), 0, False, Launch, id="enough annotated tasks for the first training"),
+        pytest.param(NEW, totals(1), 0, True, Launch, id="a person asks: no threshold"),
+        pytest.param(NEW, totals(0), 0, True, Nothing, id="a person asks, but there is nothing to learn from"),
+        pytest.param(TRAINED, totals(50), 0, False, Nothing, id="nothing changed"),
+        pytest.param(TRAINED, totals(59), 9, False, Nothing, id="one change too few"),
+        pytest.param(TRAINED, totals(60), 0, False, Launch, id="new annotations"),
+        pytest.param(TRAINED, totals(40), 0, False, Launch, id="deleted annotations"),
+        pytest.param(TRAINED, totals(50), 10, False, Launch, id="updated, or deleted and remade: only tasks tell"),
+        pytest.param(TRAINED, totals(55), 9, False, Nothing, id="both counts see the same changes: not added up"),
+        pytest.param(TRAINED, totals(0), 0, False, Nothing, id="everything deleted: nothing to learn from"),
+        pytest.param(TRAINED, totals(50), 0, True, Launch, id="a person asks for a training without changes"),
+        pytest.param(
+            JobsRecord(baseline=baseline(50), last_run=last_run("promoted", ago(minutes=4))),
+            totals(90), 40, False, Wait, id="cool-down",
+        ),
+        pytest.param(
+            JobsRecord(baseline=baseline(50), last_run=last_run("promoted", ago(minutes=5))),
+            totals(90), 40, False, Launch, id="cool-down is over",
+        ),
+        pytest.param(
+            JobsRecord(baseline=baseline(50), last_run=last_run("promoted", ago(minutes=1))),
+            totals(50), 0, True, Launch, id="a person asks during the cool-down",
+        ),
+        pytest.param(
+            JobsRecord(last_run=last_run("failed", ago(minutes=9))),
+            totals(50), 0, False, Wait, id="a failed run backs off for longer",
+        ),
+        pytest.param(
+            JobsRecord(last_run=last_run("failed", ago(minutes=10))),
+            totals(50), 0, False, Launch, id="a run that never saw the annotations is tried again",
+        ),
+        pytest.param(
+            JobsRecord(baseline=baseline(50), last_run=last_run("failed", ago(hours=9))),
+            totals(50), 0, False, Nothing, id="a run that failed on these annotations is not tried again on them",
+        ),
+        pytest.param(JobsRecord(closed=True), totals(50), 0, True, Nothing, id="closed, even if a person asks"),
+        pytest.param(JobsRecord(training=claim()), totals(50), 0, True, Nothing, id="active, even if a person asks"),
+    ],
+)  # fmt: skip
+def test_when_to_train(record: JobsRecord, now_there: Totals, changed: int, forced: bool, expected: type) -> None:
+    decision = decide(record, now_there, changed, POLICY, NOW, forced=forced)
+    assert isinstance(decision, expected), decision
+
+
+def test_the_wait_ends_with_the_cool_down() -> None:
+    record = JobsRecord(baseline=baseline(50), last_run=last_run("rejected", ago(minutes=1)))
+    decision = decide(record, totals(90), 0, POLICY, NOW, forced=False)
+    assert isinstance(decision, Wait)
+    assert decision.until == NOW + timedelta(minutes=4)
+
+
+EXPIRED = {"expires_at": ago(minutes=1)}
+SOON = {"expires_at": NOW + timedelta(minutes=1)}
+BARELY = {"expires_at": ago(seconds=1)}
+
+
+@pytest.mark.parametrize(
+    ("active", "job", "expected"),
+    [
+        pytest.param(claim(), None, Nothing, id="alive, launcher not asked"),
+        pytest.param(claim(), "running", Nothing, id="alive"),
+        pytest.param(claim(), "unknown", Nothing, id="alive, launcher cannot be asked"),
+        pytest.param(claim(), "failed", Relaunch, id="killed: at once, without waiting for the claim to expire"),
+        pytest.param(claim(), "gone", Relaunch, id="gone"),
+        pytest.param(claim(), "finished", Nothing, id="a second copy finished, the first runs on"),
+        pytest.param(claim(**EXPIRED), "finished", Relaunch, id="finished without release, and nobody renews"),
+        pytest.param(claim(state="queued", **SOON), "finished", Relaunch, id="finished without having started the run"),
+        pytest.param(claim(**EXPIRED), None, Relaunch, id="expired, no job known"),
+        pytest.param(claim(**EXPIRED), "running", Extend, id="lives but could not renew"),
+        pytest.param(claim(state="queued", **EXPIRED), "queued", Extend, id="still queued"),
+        pytest.param(
+            claim(started_at=ago(hours=9), **EXPIRED), "running", GiveUp, id="hangs longer than the longest run"
+        ),
+        pytest.param(
+            claim(state="queued", started_at=ago(hours=9), **EXPIRED), "queued", Extend, id="waits for a GPU for hours"
+        ),
+        pytest.param(claim(**EXPIRED), "unknown", Wait, id="expired, launcher cannot be asked: leave it some time"),
+        pytest.param(
+            claim(expires_at=ago(minutes=11)), "unknown", Relaunch, id="expired long ago, launcher cannot be asked"
+        ),
+        pytest.param(claim(error="SIGTERM", **BARELY), "failed", Wait, id="interrupted a second ago: back off"),
+        pytest.param(claim(error="SIGTERM", **EXPIRED), "failed", Relaunch, id="interrupted a minute ago"),
+        pytest.param(claim(attempt=2, error="no GPU", expires_at=ago(seconds=15)), None, Wait, id="longer each time"),
+        pytest.param(claim(attempt=2, error="no GPU", expires_at=ago(seconds=25)), None, Relaunch, id="second attempt"),
+        pytest.param(claim(attempt=3, **BARELY), None, GiveUp, id="the last attempt"),
+        pytest.param(
+            claim(state="queued", attempt=2, expires_at=NOW + timedelta(minutes=2) - timedelta(seconds=3)),
+            "failed", Wait, id="ended three seconds after its launch: no loop",
+        ),
+    ],
+)  # fmt: skip
+def test_what_an_active_run_needs(active: Claim, job: Any, expected: type) -> None:
+    decision = decide_claim(active, job, POLICY, NOW)
+    assert isinstance(decision, expected), decision
+
+
+def test_the_error_of_the_last_attempt_is_kept() -> None:
+    decision = decide_claim(claim(error="the GPU fell off", **EXPIRED), None, POLICY, NOW)
+    assert decision == Relaunch("the GPU fell off")
+
+
+def test_pauses_grow_and_are_bounded() -> None:
+    pauses = [pause_after(attempt).total_seconds() for attempt in (1, 2, 3, 4, 50)]
+    assert pauses == [5, 20, 80, 320, 600]
