@@ -1,10 +1,12 @@
 """Versions of models: manifests that are written once, and the pointer that names the version predict must serve.
 
-Files first, manifest second, pointer last: whoever sees a pointer can read everything behind it. The pointer is moved only
-by `promote` and `rollback`, both through the same compare-and-swap.
+Files first, manifest second, pointer last: whoever sees a pointer can read everything behind it. The pointer is moved
+by `promote` only, also for a rollback, through one compare-and-swap.
 """
 
 import hashlib
+import re
+import tempfile
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -13,13 +15,15 @@ from urllib.parse import quote, unquote
 
 from pydantic import Field
 
-from shared.errors import AlreadyExists, ClaimLost, ModelError, NotFound, PreconditionFailed, StoreError
+from shared.errors import AlreadyExists, ClaimLost, ModelError, NotFound, PreconditionFailed
 from shared.objectstore import ObjectStore, Token
 from shared.records import Record as Record
+from shared.records import load
 from shared.records import new_serial as new_serial
 
 YoloTask = Literal["detect", "segment", "obb", "pose", "classify"]
 WEIGHTS = "weights.pt"
+_NUMBERED = re.compile(r"(\d{6,})\.json")
 
 
 class FileEntry(Record):
@@ -119,15 +123,15 @@ class Registry:
 
     def manifest(self, control: str, version: int) -> Manifest:
         """Raises NotFound."""
-        return Manifest.model_validate_json(self._get(self._manifest_key(control, version)))
+        return load(Manifest, self._store, self._manifest_key(control, version))[0]
 
     def versions(self, control: str) -> list[Manifest]:
         """All manifests of a control, oldest first."""
-        return [Manifest.model_validate_json(self._get(key)) for key in self._manifest_keys(control)]
+        return [self.manifest(control, number) for number in self._numbers(control, "versions")]
 
     def rejected(self, control: str) -> set[int]:
         """Numbers of the versions that failed verification."""
-        return {_number(key) for key in self._store.list(f"{self._control(control)}/rejected/")}
+        return set(self._numbers(control, "rejected"))
 
     def reject(self, control: str, version: int, error: str) -> None:
         """Record that a version failed verification. A second record of it changes nothing."""
@@ -145,8 +149,8 @@ class Registry:
         rejected = self.rejected(control)
         if pointer.version not in rejected:
             return self.manifest(control, pointer.version)
-        for key in reversed(self._manifest_keys(control)):
-            if (number := _number(key)) < pointer.version and number not in rejected:
+        for number in reversed(self._numbers(control, "versions")):
+            if number < pointer.version and number not in rejected:
                 manifest = self.manifest(control, number)
                 if manifest.gate.passed:
                     return manifest
@@ -167,33 +171,51 @@ class Registry:
         return entry
 
     def download_file(self, control: str, entry: FileEntry, path: Path) -> None:
-        """Fetch one file and verify it. Raises ModelError if the bytes are not the ones that the manifest names."""
-        self._store.download(self._file_key(control, entry), path)
-        found = sha256_of(path)
-        if found != entry.sha256:
-            path.unlink(missing_ok=True)
-            raise ModelError(f"{entry.name} of {control!r} has SHA-256 {found}, its manifest says {entry.sha256}")
+        """Fetch one file; only verified bytes ever stand at `path`. Raises NotFound, StoreError.
+
+        Raises ModelError if the bytes are not the ones that the manifest names, or cannot be kept on this machine.
+        """
+        try:
+            with tempfile.TemporaryDirectory(dir=path.parent, prefix=".unverified-") as folder:
+                unverified = Path(folder) / "file"
+                self._store.download(self._file_key(control, entry), unverified)
+                found = sha256_of(unverified)
+                if found != entry.sha256:
+                    raise ModelError(
+                        f"{entry.name} of {control!r} has SHA-256 {found}, its manifest says {entry.sha256}"
+                    )
+                unverified.replace(path)
+        except OSError as error:
+            raise ModelError(f"{entry.name} of {control!r} cannot be kept at {path}: {error.strerror}") from error
 
     def published_by(self, control: str, run_id: str) -> Manifest | None:
         """The version that an earlier attempt of this run published, newest first."""
-        for key in reversed(self._manifest_keys(control)):
-            manifest = Manifest.model_validate_json(self._get(key))
+        for number in reversed(self._numbers(control, "versions")):
+            manifest = self.manifest(control, number)
             if manifest.run_id == run_id:
                 return manifest
         return None
 
     def publish(self, control: str, build: Callable[[int], Manifest]) -> Manifest:
-        """Write the manifest that `build(number)` makes under the next free number."""
-        keys = self._manifest_keys(control)
-        number = _number(keys[-1]) + 1 if keys else 1
+        """Write the manifest that `build(number)` makes under the next free number.
+
+        A run publishes one version of a control: if another attempt of it was first, or the answer to our own write was
+        lost, the version that is there is answered.
+        """
+        number = max(self._numbers(control, "versions"), default=0)
+        if number and (newest := self.manifest(control, number)).run_id == build(number + 1).run_id:
+            return newest
         while True:
+            number += 1
             manifest = build(number)
             try:
                 self._store.create(self._manifest_key(control, number), manifest.to_json())
             except AlreadyExists:
-                number += 1
-                continue
-            return manifest
+                found = self.manifest(control, number)
+                if found.run_id == manifest.run_id:
+                    return found
+            else:
+                return manifest
 
     def promote(
         self,
@@ -207,11 +229,14 @@ class Registry:
     ) -> Promotion:
         """Move the pointer to a version, if it still names `expected` (None: no pointer yet).
 
-        Raises ClaimLost if the pointer was moved under a newer fence, PreconditionFailed if it names another version than
-        `expected`: read again and decide again.
+        A rollback is the same with `reason="rollback"` and a fence of its own (`Jobs.next_fence`). Raises NotFound if
+        there is no such version, ClaimLost if the pointer was moved under a newer fence (by another attempt, or by a
+        rollback that this run must not undo), PreconditionFailed if it names another version: decide again.
         """
+        self.manifest(control, version)
         current, token = self._read_pointer(control)
-        if current and current.run_id == run_id and current.version == version and current.reason == reason:
+        done = current and (current.run_id, current.version, current.reason) == (run_id, version, reason)
+        if current and done and (reason == "promote" or current.fence == fence):
             return Promotion(current, moved=False)
         if current and current.fence > fence:
             raise ClaimLost(
@@ -230,27 +255,22 @@ class Registry:
                 self._store.create(key, pointer.to_json())
             else:
                 self._store.replace(key, pointer.to_json(), token)
-        except AlreadyExists as error:
-            raise PreconditionFailed(str(error)) from error
+        except (AlreadyExists, PreconditionFailed) as refusal:
+            found = self.pointer(control)
+            if found is None or found.serial != pointer.serial:
+                raise PreconditionFailed(f"somebody else moved the pointer of {control!r} meanwhile") from refusal
         return Promotion(pointer, moved=True)
 
     def _read_pointer(self, control: str) -> tuple[Pointer | None, Token | None]:
-        key = f"{self._control(control)}/pointer.json"
         try:
-            stored = self._store.get(key)
+            return load(Pointer, self._store, f"{self._control(control)}/pointer.json")
         except NotFound:
             return None, None
-        assert stored is not None
-        return Pointer.model_validate_json(stored.data), stored.token
 
-    def _get(self, key: str) -> bytes:
-        stored = self._store.get(key)
-        if stored is None:
-            raise StoreError(f"{self._store.url}: {key} was answered as unchanged although nothing was compared")
-        return stored.data
-
-    def _manifest_keys(self, control: str) -> list[str]:
-        return list(self._store.list(f"{self._control(control)}/versions/"))
+    def _numbers(self, control: str, folder: Literal["versions", "rejected"]) -> list[int]:
+        """Ascending. What else lies there is not ours."""
+        names = (key.rsplit("/", 1)[1] for key in self._store.list(f"{self._control(control)}/{folder}/"))
+        return sorted(int(match[1]) for name in names if (match := _NUMBERED.fullmatch(name)))
 
     def _control(self, control: str) -> str:
         return f"{self._root}/{encode_control(control)}"
@@ -270,7 +290,3 @@ def projects(store: ObjectStore) -> Iterator[str]:
         if uid != seen:
             seen = uid
             yield uid
-
-
-def _number(key: str) -> int:
-    return int(key.rsplit("/", 1)[1].removesuffix(".json"))

@@ -2,11 +2,13 @@
 
 from datetime import datetime
 from typing import Any, Literal
+from urllib.parse import quote
 
 from pydantic import Field, ValidationError
 
-from shared.errors import BadRequest
-from shared.records import Record
+from shared.errors import AlreadyExists, BadRequest, NotFound
+from shared.objectstore import ObjectStore
+from shared.records import Record, load
 
 RunPhase = Literal[
     "launching",
@@ -68,3 +70,38 @@ class Progress(Record):
     checkpoint_sha256: str | None = None
     message: str = ""
     error: str | None = None
+
+
+class RunFiles:
+    """The files of one project's runs."""
+
+    def __init__(self, store: ObjectStore, uid: str) -> None:
+        self._store = store
+        self._root = f"projects/{quote(uid, safe='')}"
+        self.uid = uid
+
+    def write_request(self, request: RunRequest) -> None:
+        """Once a run; a second attempt keeps the first request."""
+        try:
+            self._store.create(self.run_key(request.run_id, "request.json"), request.to_json())
+        except AlreadyExists:
+            return
+
+    def request(self, run_id: str) -> RunRequest:
+        """Raises NotFound."""
+        return load(RunRequest, self._store, self.run_key(run_id, "request.json"))[0]
+
+    def write_progress(self, run_id: str, progress: Progress) -> None:
+        """Informative: the last write wins."""
+        self._store.put(self.run_key(run_id, "progress.json"), progress.to_json())
+
+    def progress(self, run_id: str) -> Progress | None:
+        """None before the first write."""
+        try:
+            return load(Progress, self._store, self.run_key(run_id, "progress.json"))[0]
+        except NotFound:
+            return None
+
+    def run_key(self, run_id: str, name: str) -> str:
+        """Key of a run's file."""
+        return f"{self._root}/runs/{run_id}/{name}"

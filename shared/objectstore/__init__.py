@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NewType, Protocol
 from urllib.parse import urlsplit
 
-from shared.errors import SettingsError
+from shared.errors import SettingsError, StoreError
 
 Token = NewType("Token", str)
 """Names one state of one object. Opaque: compare it for equality, hand it back to `get` and `replace`."""
@@ -62,6 +62,13 @@ class ObjectStore(Protocol):
         """The store's clock: one clock for all who claim and expire."""
 
 
+def check_key(key: str) -> str:
+    """The key itself. Raises StoreError if it could lead out of the store, or name nothing in one of the adapters."""
+    if any(part in ("", ".", "..") for part in key.split("/")) or "\0" in key:
+        raise StoreError(f"{key!r} is no key of an object store: parts must not be empty, '.' or '..', nor hold NUL")
+    return key
+
+
 _ADAPTERS = {
     "file": ("shared.objectstore.file", "FileStore"),
     "s3": ("shared.objectstore.s3", "S3Store"),
@@ -76,7 +83,8 @@ def open_store(url: str, *, s3_endpoint: str | None = None) -> ObjectStore:
     """
     scheme = urlsplit(url).scheme
     if scheme not in _ADAPTERS:
-        raise SettingsError(f"LABELLOOP_STORE={url!r}: use one of {', '.join(f'{known}://' for known in _ADAPTERS)}")
+        known = " or ".join(f"{name}://…" for name in _ADAPTERS)
+        raise SettingsError(f"LABELLOOP_STORE must begin with {known}, not with {scheme[:20]!r}")
     module, name = _ADAPTERS[scheme]
     adapter = getattr(importlib.import_module(module), name)
     store: ObjectStore = adapter(url, endpoint=s3_endpoint) if scheme == "s3" else adapter(url)
