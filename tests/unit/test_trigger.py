@@ -1,0 +1,403 @@
+"""Reconciling a project, on a real store in a folder, with a fake Label Studio and a launcher that keeps evidence."""
+
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from functions.train_trigger.launchers import JobStatus
+from functions.train_trigger.metrics import Metrics
+from functions.train_trigger.sweep import sweep
+from functions.train_trigger.trigger import Outcome, Trigger
+from shared.errors import LabelStudioError, LaunchError, ProjectGone, StoreError
+from shared.jobs import Baseline, Claim, Jobs, JobsRecord, Totals
+from shared.labelstudio.api import ProjectState
+from shared.labelstudio.requests import ProjectCounters
+from shared.objectstore.file import FileStore
+from shared.projects import write_project
+from shared.registry import Gate, Manifest, Registry
+from shared.runs import TrainRequest
+from shared.settings import Settings
+
+CREATED = datetime(2026, 1, 1, tzinfo=UTC)
+UID = f"1.{int(CREATED.timestamp())}"
+
+
+class FakeLabelStudio:
+    """Answers what the test says; remembers how often it was asked."""
+
+    def __init__(self) -> None:
+        self.annotations, self.changed, self.asked = 0, 0, 0
+        self.error: Exception | None = None
+
+    def project(self, project_id: int) -> ProjectState:
+        self.asked += 1
+        if self.error:
+            raise self.error
+        counters = ProjectCounters(
+            id=project_id,
+            created_at=CREATED,
+            total_annotations_number=self.annotations,
+            num_tasks_with_annotations=self.annotations,
+        )
+        return ProjectState(counters, datetime.now(UTC))
+
+    def changed_tasks(self, project_id: int, since: datetime) -> int:
+        return self.changed
+
+
+class FakeLauncher:
+    """Keeps what it was asked to launch and stop."""
+
+    def __init__(self) -> None:
+        self.launched: list[tuple[str, int]] = []
+        self.stopped: list[str] = []
+        self.state: JobStatus = "running"
+        self.error: LaunchError | None = None
+
+    def launch(self, request: TrainRequest, *, attempt: int) -> str:
+        if self.error:
+            raise self.error
+        self.launched.append((request.run_id, attempt))
+        return f"fake:{len(self.launched)}"
+
+    def status(self, job: str) -> JobStatus:
+        return self.state
+
+    def stop(self, job: str) -> None:
+        self.stopped.append(job)
+
+
+class World:
+    """A store, a Label Studio, a launcher and a trigger between them."""
+
+    def __init__(self, folder: Path, **settings: Any) -> None:
+        self.store = FileStore(f"file://{folder}")
+        self.label_studio, self.launcher, self.metrics = FakeLabelStudio(), FakeLauncher(), Metrics()
+        self.settings = Settings().model_copy(update={"store": self.store.url, "attempts": 3, **settings})
+        self.trigger = self.another_trigger()
+        self.jobs = Jobs(self.store, UID)
+
+    def another_trigger(self) -> Trigger:
+        return Trigger(self.store, self.label_studio, self.launcher, self.settings, self.metrics)
+
+    @property
+    def claim(self) -> Claim:
+        claim = self.jobs.read().training
+        assert claim is not None
+        return claim
+
+    def reconcile(self, **how: bool) -> Outcome:
+        return self.trigger.reconcile(UID, **how)
+
+    def change_claim(self, **values: Any) -> None:
+        def change(record: JobsRecord) -> JobsRecord:
+            assert record.training is not None
+            return record.model_copy(update={"training": record.training.model_copy(update=values)})
+
+        self.jobs.update(change)
+
+    def expire(self, *, ago: float = 60) -> None:
+        self.change_claim(expires_at=self.store.now() - timedelta(seconds=ago))
+
+    def job_runs(self, nonce: str = "n") -> Claim:
+        """What the job does first."""
+        return self.jobs.start(self.claim.run_id, nonce=nonce, lifetime=600)
+
+    def job_ends(self, claim: Claim, outcome: Any = "promoted") -> None:
+        """What the job does last."""
+        totals = Totals(
+            total_annotations_number=self.label_studio.annotations,
+            num_tasks_with_annotations=self.label_studio.annotations,
+        )
+        self.jobs.release(claim, outcome=outcome, baseline=Baseline(totals=totals, read_at=datetime.now(UTC)))
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    world = World(tmp_path / "store")
+    world.label_studio.annotations = 20
+    return world
+
+
+def test_the_first_training_is_claimed_requested_launched_and_recorded(world: World) -> None:
+    outcome = world.reconcile()
+    assert outcome.status == "launched"
+    assert world.launcher.launched == [(outcome.run_id, 1)]
+    assert (world.claim.state, world.claim.job) == ("queued", "fake:1")
+    request = world.jobs.request(str(outcome.run_id))
+    assert (request.project_uid, request.project_id, request.reason) == (UID, 1, outcome.reason)
+    assert request.settings["epochs"] == world.settings.epochs
+
+
+def test_too_few_annotations_start_nothing_and_store_nothing(world: World) -> None:
+    world.label_studio.annotations = 19
+    assert world.reconcile().status == "nothing"
+    assert list(world.store.list("projects/")) == []
+
+
+def test_while_a_run_is_active_nobody_asks_label_studio(world: World) -> None:
+    launched = world.reconcile()
+    asked = world.label_studio.asked
+    assert world.reconcile() == Outcome("active", f"run {launched.run_id} is active", launched.run_id)
+    assert world.reconcile(forced=True).run_id == launched.run_id
+    assert (world.label_studio.asked, len(world.launcher.launched)) == (asked, 1)
+
+
+def test_a_finished_run_is_followed_by_one_after_enough_changes(tmp_path: Path) -> None:
+    world = World(tmp_path, cool_down=0)
+    world.label_studio.annotations = 20
+    world.reconcile()
+    world.job_ends(world.job_runs())
+    assert world.reconcile().status == "nothing"
+    world.label_studio.changed = 10  # updated, or deleted and made anew: no counter moved
+    assert world.reconcile().status == "launched"
+    assert [attempt for _, attempt in world.launcher.launched] == [1, 1]
+
+
+def test_a_run_that_found_the_same_digest_does_not_loop(tmp_path: Path) -> None:
+    world = World(tmp_path, cool_down=0)
+    world.label_studio.annotations, world.label_studio.changed = 20, 10
+    world.reconcile()
+    world.job_ends(world.job_runs(), "unchanged")
+    world.label_studio.changed = 0  # nothing was updated after the new baseline was read
+    assert world.reconcile().status == "nothing"
+
+
+def test_the_project_s_own_overrides_decide_and_reach_the_job(world: World) -> None:
+    write_project(world.store, UID, label_config="<View/>", overrides={"min_annotations": 5, "epochs": 7})
+    world.label_studio.annotations = 5
+    outcome = world.reconcile()
+    assert outcome.status == "launched"
+    assert world.jobs.request(str(outcome.run_id)).settings["epochs"] == 7
+
+
+def test_the_fence_is_greater_than_every_pointer_s(world: World) -> None:
+    registry = Registry(world.store, UID)
+    gate = Gate(metric="mAP50-95", challenger=0.5, champion=None, champion_version=None, passed=True, reason="first")
+
+    def manifest(version: int) -> Manifest:
+        return Manifest(
+            version=version, control="label", yolo_task="detect", labels=("Tree",), files=(), metrics={}, gate=gate,
+            lineage={}, run_id="old", fence=41, created_at=CREATED,
+        )  # fmt: skip
+
+    registry.publish("label", manifest)
+    registry.promote("label", 1, fence=41, run_id="old", expected=None)
+    world.reconcile()
+    assert world.claim.fence > 41
+
+
+@pytest.mark.parametrize("state", ["failed", "gone"])
+def test_the_sweep_relaunches_a_killed_job_at_once(world: World, state: JobStatus) -> None:
+    first = world.reconcile()
+    fence = world.job_runs().fence
+    world.expire(ago=-590)  # renewed ten seconds ago
+    world.launcher.state = state
+    assert world.reconcile().status == "active"  # an event asks no launcher
+    assert world.reconcile(sweeping=True).status == "relaunched"
+    assert world.launcher.launched == [(first.run_id, 1), (first.run_id, 2)]
+    assert world.claim.fence > fence
+
+
+def test_an_interrupted_job_is_relaunched_after_its_pause(world: World) -> None:
+    world.reconcile()
+    world.jobs.interrupt(world.job_runs(), "SIGTERM")
+    world.launcher.state = "failed"
+    assert world.reconcile(sweeping=True).status == "waiting"
+    world.expire(ago=6)
+    assert world.reconcile(sweeping=True).status == "relaunched"
+    assert world.claim.error == "SIGTERM"
+
+
+@pytest.mark.parametrize("state", ["queued", "running"])
+def test_a_claim_that_expired_while_the_launcher_knows_the_job_is_extended(world: World, state: JobStatus) -> None:
+    world.reconcile()
+    world.launcher.state = state
+    world.expire()
+    assert world.reconcile().status == "active"
+    assert world.claim.expires_at > world.store.now()
+    assert len(world.launcher.launched) == 1
+
+
+def test_a_trigger_that_died_before_the_launch_is_made_up_for(world: World) -> None:
+    world.jobs.claim(lifetime=0, forced=False, registry_fence=0, may_claim=lambda _: True)
+    world.expire()
+    outcome = world.reconcile(sweeping=True)
+    assert outcome.status == "relaunched"
+    assert world.jobs.request(str(outcome.run_id)).project_uid == UID
+
+
+def test_a_hanging_job_is_stopped_and_given_up(world: World) -> None:
+    world.reconcile()
+    world.job_runs()
+    world.change_claim(started_at=world.store.now() - timedelta(hours=9))
+    world.expire()
+    assert world.reconcile(sweeping=True).status == "given_up"
+    assert world.launcher.stopped == ["fake:1"]
+
+
+def test_attempts_are_limited_and_a_failed_run_leaves_a_baseline(world: World) -> None:
+    world.reconcile()
+    world.launcher.state = "failed"
+    outcomes = []
+    for _ in range(3):
+        world.expire(ago=3600)
+        outcomes.append(world.reconcile(sweeping=True).status)
+    assert outcomes == ["relaunched", "relaunched", "given_up"]
+    record = world.jobs.read()
+    assert record.training is None
+    assert record.last_run is not None
+    assert record.last_run.outcome == "failed"
+    assert record.baseline is not None
+    assert record.baseline.totals.total_annotations_number == 20
+    progress = world.jobs.progress(record.last_run.run_id)
+    assert progress is not None
+    assert progress.phase == "failed"
+    assert world.reconcile(sweeping=True).status == "waiting"  # no spinning
+
+
+def test_a_refused_launch_is_shown_and_tried_again(world: World) -> None:
+    world.launcher.error = LaunchError("no such queue: gpu")
+    outcome = world.reconcile()
+    assert (outcome.status, outcome.reason) == ("refused", "no such queue: gpu")
+    assert world.claim.error == "no such queue: gpu"
+    progress = world.jobs.progress(world.claim.run_id)
+    assert progress is not None
+    assert progress.error == "no such queue: gpu"
+    world.launcher.error = None
+    world.expire(ago=6)
+    assert world.reconcile(sweeping=True).status == "relaunched"
+
+
+def test_a_launcher_that_refuses_every_time_fails_the_run_without_a_baseline(world: World) -> None:
+    world.launcher.error = LaunchError("quota")
+    for _ in range(3):
+        world.reconcile(sweeping=True)
+        world.expire(ago=3600)
+    assert world.reconcile(sweeping=True).status == "given_up"
+    record = world.jobs.read()
+    assert record.baseline is None  # no run has seen these annotations: they count after the pause
+    assert world.reconcile(sweeping=True).status == "waiting"
+
+
+def test_two_triggers_that_decide_at_once_launch_once(world: World) -> None:
+    other = world.another_trigger()
+    original = world.label_studio.project
+
+    def meanwhile(project_id: int) -> ProjectState:
+        world.label_studio.project = original  # type: ignore[method-assign]
+        assert other.reconcile(UID).status == "launched"
+        return original(project_id)
+
+    world.label_studio.project = meanwhile  # type: ignore[method-assign]
+    assert world.reconcile().status == "active"
+    assert len(world.launcher.launched) == 1
+
+
+def test_a_decision_on_an_old_record_is_not_carried_out(world: World) -> None:
+    """Another trigger launched and its run ended between our reading and our claim."""
+    original = world.label_studio.project
+
+    def meanwhile(project_id: int) -> ProjectState:
+        world.label_studio.project = original  # type: ignore[method-assign]
+        assert world.another_trigger().reconcile(UID).status == "launched"
+        world.job_ends(world.job_runs())
+        return original(project_id)
+
+    world.label_studio.project = meanwhile  # type: ignore[method-assign]
+    assert world.reconcile().status == "nothing"
+    assert len(world.launcher.launched) == 1
+
+
+def test_a_project_that_is_gone_is_closed_and_the_sweep_leaves_it_alone(world: World) -> None:
+    world.label_studio.error = ProjectGone("404")
+    assert world.reconcile().status == "closed"
+    assert world.jobs.read().closed
+    asked = world.label_studio.asked
+    assert world.reconcile(sweeping=True).status == "nothing"
+    assert world.label_studio.asked == asked
+
+
+def test_an_event_of_a_closed_project_opens_it_again_if_it_is_there(world: World) -> None:
+    world.jobs.close()
+    assert world.reconcile().status == "launched"
+    assert not world.jobs.read().closed
+
+
+def test_a_project_of_another_installation_is_closed(world: World) -> None:
+    outcome = world.trigger.reconcile("1.1600000000")
+    assert outcome.status == "closed"
+    assert "LABEL_STUDIO_URL" in outcome.reason
+
+
+def test_an_unreachable_label_studio_fails_this_time_only(world: World) -> None:
+    world.label_studio.error = LabelStudioError("no route to host")
+    assert world.reconcile() == Outcome("failed", "no route to host")
+    assert not world.jobs.read().closed
+
+
+def test_an_unsafe_store_is_refused_before_the_first_claim(tmp_path: Path) -> None:
+    class Careless(FileStore):
+        def replace(self, key: str, data: bytes, token: Any) -> Any:
+            return self.put(key, data)
+
+        def create(self, key: str, data: bytes) -> Any:
+            return self.put(key, data)
+
+    world = World(tmp_path)
+    world.store = Careless(world.store.url)
+    world.label_studio.annotations = 20
+    outcome = world.another_trigger().reconcile(UID)
+    assert outcome.status == "failed"
+    assert "must not be used" in outcome.reason
+    assert world.launcher.launched == []
+
+
+def test_the_sweep_goes_on_after_a_failure_and_says_what_it_did(world: World) -> None:
+    for uid in ("7.1", UID, "9.1"):
+        write_project(world.store, uid, label_config="<View/>")
+
+    def reconcile(uid: str, *, sweeping: bool) -> Outcome:
+        if uid == "7.1":
+            world.label_studio.error = LabelStudioError("broken")
+            try:
+                return world.trigger.reconcile(uid, sweeping=sweeping)
+            finally:
+                world.label_studio.error = None
+        return world.trigger.reconcile(uid, sweeping=sweeping)
+
+    summary = sweep(world.store, one_at_a_time(reconcile), seconds=60)
+    assert summary["projects"] == 3
+    assert summary["not_reached"] == 0
+    assert summary["outcomes"] == {"failed": 1, "launched": 1, "closed": 1}
+    assert summary["details"]["7.1"]["reason"] == "broken"
+
+
+def test_a_sweep_out_of_time_begins_no_project(world: World) -> None:
+    write_project(world.store, UID, label_config="<View/>")
+    assert sweep(world.store, world.trigger.reconcile, seconds=0)["not_reached"] == 1
+    assert world.label_studio.asked == 0
+
+
+def test_a_failing_store_is_an_outcome_not_a_crash(world: World) -> None:
+    class Failing(FileStore):
+        def get(self, key: str, if_changed_from: Any = None) -> Any:
+            raise StoreError("disk on fire")
+
+    world.store = Failing(world.store.url)
+    assert world.another_trigger().reconcile(UID) == Outcome("failed", "disk on fire")
+
+
+def one_at_a_time(call: Callable[..., Outcome]) -> Any:
+    """The fake Label Studio's error is one for all threads."""
+    lock = threading.Lock()
+
+    def locked(uid: str, *, sweeping: bool) -> Outcome:
+        with lock:
+            return call(uid, sweeping=sweeping)
+
+    return locked
