@@ -1,0 +1,148 @@
+"""Checks that change nothing in Label Studio: who the token is, what the project holds, store and functions.
+
+Each answers a Finding; the ones that later checks build on also answer what they read, or None where they could not.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+
+from infra.cli.calls import call
+from infra.cli.findings import Finding
+from shared.errors import LabelConfigError, LabelStudioError, ProjectGone, StoreError, Unauthorized
+from shared.labelstudio.api import LabelStudio
+from shared.labelstudio.config import Control, parse_label_config
+from shared.labelstudio.requests import ProjectCounters
+from shared.objectstore import ObjectStore
+from shared.objectstore.selftest import check_store
+from shared.projects import read_project
+from shared.settings import Settings
+
+_TIMEOUT = 5.0  # seconds for one question to a function
+_NEW_KEY = (
+    "make a token in Label Studio under Account & Settings → Personal Access Token and set LABEL_STUDIO_API_KEY "
+    "(legacy tokens work only where the organisation allows them)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A project as Label Studio describes it."""
+
+    id: int
+    uid: str
+    title: str
+    controls: tuple[Control, ...]
+    answer: dict[str, Any]  # GET /api/projects/N
+
+
+def check_label_studio(label_studio: LabelStudio) -> Finding:
+    """Whether Label Studio answers and takes the token."""
+    try:
+        kind = "legacy" if label_studio.authorization().startswith("Token ") else "personal access"
+        user = label_studio.get_json("/api/current-user/whoami")
+    except Unauthorized as error:
+        return Finding("problem", "token", str(error), _NEW_KEY)
+    except LabelStudioError as error:
+        return Finding(
+            "problem", "label_studio", str(error), "is LABEL_STUDIO_URL right, and is Label Studio running there?"
+        )
+    who = user.get("email") or user.get("username") if isinstance(user, dict) else None
+    return Finding("ok", "label_studio", f"Label Studio at {label_studio.url} knows us as {who or '?'} ({kind} token)")
+
+
+def check_project(label_studio: LabelStudio, project: str) -> tuple[Finding, Project | None]:
+    """Whether the project (id or uid) is there and has a control that labelloop serves."""
+    number, _, timestamp = project.partition(".")
+    try:
+        answer = label_studio.get_json(f"/api/projects/{number}/")
+    except ProjectGone:
+        remedy = f"N is the number in the address {label_studio.url}/projects/N/data; the token's user must see it"
+        return Finding("problem", "project", f"Label Studio has no project {number}", remedy), None
+    except LabelStudioError as error:
+        return Finding("problem", "project", str(error)), None
+    counters = ProjectCounters.model_validate(answer)
+    uid = counters.uid or number
+    if timestamp and uid != project:
+        message = f"project {number} of {label_studio.url} is {uid}, not {project}: another installation?"
+        return Finding("problem", "project", message), None
+    try:
+        controls = parse_label_config(counters.label_config)
+    except LabelConfigError as error:
+        return Finding("problem", "project", f"project {number}: {error}"), None
+    found = Project(counters.id, uid, counters.title, controls, answer)
+    if not controls:
+        return Finding(
+            "problem",
+            "project",
+            f"the labeling config of project {number} has no control that labelloop serves",
+            'give it a <RectangleLabels name="label" toName="image"> on an <Image name="image" value="$image"/>',
+        ), found
+    named = ", ".join(f"{control.tag} {control.name!r} ({len(control.labels)} labels)" for control in controls)
+    return Finding("ok", "project", f"project {number} {counters.title!r} (uid {uid}): {named}"), found
+
+
+def check_object_store(store: ObjectStore) -> Finding:
+    """Whether the store does what it is asked, conditional writes above all (writes and removes some test objects)."""
+    try:
+        check_store(store)
+    except StoreError as error:
+        return Finding("problem", "store", f"store {store.url}: {error}", "set LABELLOOP_STORE to a store that works")
+    return Finding("ok", "store", f"store {store.url} keeps what is written and refuses what it must")
+
+
+def check_same_store(store: ObjectStore, project: Project) -> Finding:
+    """Whether the functions that Label Studio calls keep their models where this command looks for them."""
+    if read_project(store, project.uid) is not None:
+        return Finding("ok", "same_store", f"the functions use the same store ({store.url})")
+    return Finding(
+        "problem",
+        "same_store",
+        f"Label Studio's /setup of project {project.uid} left nothing in the store {store.url}",
+        "give the functions and this command the same LABELLOOP_STORE",
+    )
+
+
+def check_functions(settings: Settings) -> list[Finding]:
+    """Whether both functions answer here and take the credentials that Label Studio will be given."""
+    return [
+        _check_function(settings, "predict", "PREDICT_URL", settings.predict_url),
+        _check_function(settings, "train_trigger", "TRAIN_TRIGGER_URL", settings.train_trigger_url),
+    ]
+
+
+def _check_function(settings: Settings, name: str, variable: str, url: str | None) -> Finding:
+    if url is None:
+        return Finding(
+            "problem",
+            name,
+            f"{variable} is not set: where is functions/{name}?",
+            "run `labelloop up`, or set its address",
+        )
+    asked = ""
+    try:
+        status = call("GET", f"{url}/health", settings, "none", timeout=_TIMEOUT).status_code
+        if status == requests.codes.ok:
+            asked = "LABELLOOP_BASIC_AUTH_USER and LABELLOOP_BASIC_AUTH_PASSWORD"
+            status = call("GET", f"{url}/versions", settings, "basic", timeout=_TIMEOUT).status_code
+        if status == requests.codes.ok and settings.webhook_secret is not None:
+            asked = "LABELLOOP_WEBHOOK_SECRET"
+            status = call("GET", f"{url}/metrics", settings, "secret", timeout=_TIMEOUT).status_code
+    except requests.RequestException as error:
+        return Finding(
+            "problem",
+            name,
+            f"functions/{name} is not reachable at {variable}={url} ({type(error).__name__})",
+            "start it (`labelloop up` starts both on this machine) or set its address",
+        )
+    if status == requests.codes.unauthorized and asked:
+        return Finding(
+            "problem",
+            name,
+            f"functions/{name} at {url} refuses our credentials",
+            f"set {asked} as the function has them",
+        )
+    if status != requests.codes.ok:
+        return Finding("problem", name, f"functions/{name} at {url} answered {status}", "its log says why")
+    return Finding("ok", name, f"functions/{name} answers at {url} and takes our credentials")

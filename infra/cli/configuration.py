@@ -1,0 +1,92 @@
+"""`labelloop settings`: every variable with its value, and docs/configuration.md made from the same table."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import SecretStr
+
+from shared.projects import OVERRIDABLE
+from shared.settings import Settings, variable
+
+_HEADINGS = {
+    "label_studio_url": "Label Studio",
+    "store": "Object store",
+    "host": "Access to the functions",
+    "base_weights": "Prediction",
+    "fetch_concurrency": "Images",
+    "launcher": "When to train",
+    "epochs": "Training",
+    "log_level": "Logs",
+}
+"""First setting of a group → heading; the groups follow the order of shared/settings.py."""
+
+_INTRODUCTION = """\
+# Configuration
+
+Every program of labelloop reads environment variables. A wrong or unknown `LABELLOOP_…` variable stops the start with
+one sentence; an empty one counts as not set. This page is generated: `labelloop settings --markdown`.
+
+The `labelloop` command also reads the file `labelloop.env` in the folder that it is run in; the environment wins (but
+for `HOST`, which shells set for other reasons). `labelloop up` makes that file with new secrets and keeps
+`LABEL_STUDIO_URL` and `LABEL_STUDIO_API_KEY` of your environment in it, so that the other commands, run in the same
+folder, need no variables. Only its owner can read it: do not commit it. `labelloop settings` shows what is in force.
+
+A project may override some settings for itself: in Label Studio, write a JSON object into *Settings → Model → Edit →
+Any extra params to pass during model connection*, for example `{"min_annotations": 50, "epochs": 100}`. Known there:
+OVERRIDABLE.
+
+Credentials of an S3 store come from boto3's own chain: `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, a profile, or
+the role of the machine.
+"""
+
+
+def markdown() -> str:
+    """docs/configuration.md."""
+    known = ", ".join(f"`{name}`" for name in OVERRIDABLE)
+    lines = [_INTRODUCTION.replace("OVERRIDABLE", known)]
+    for name, field in Settings.model_fields.items():
+        if name in _HEADINGS:
+            lines += [
+                f"## {_HEADINGS[name]}",
+                "",
+                "| variable | default | unit | what it does |",
+                "| --- | --- | --- | --- |",
+            ]
+        default = _shown(field.default)
+        help_ = (field.description or "").replace("|", "\\|")
+        lines.append(f"| `{variable(name)}` | {f'`{default}`' if default else ''} | {_unit(field)} | {help_} |")
+        following = list(Settings.model_fields)[list(Settings.model_fields).index(name) + 1 :][:1]
+        if not following or following[0] in _HEADINGS:
+            lines.append("")
+    return "\n".join(lines)
+
+
+def listing(settings: Settings, environ: Mapping[str, str], file: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Every variable with its value in force, secrets hidden, and where the value comes from."""
+    rows = []
+    for name, field in Settings.model_fields.items():
+        key = variable(name)
+        given = "environment" if environ.get(key) and key != "HOST" else "labelloop.env" if key in file else "default"
+        rows.append(
+            {
+                "variable": key,
+                "value": _shown(getattr(settings, name)),
+                "unit": _unit(field),
+                "from": given,
+                "help": field.description or "",
+            }
+        )
+    return rows
+
+
+def _unit(field: Any) -> str:
+    extra = field.json_schema_extra
+    return str(extra.get("unit", "")) if isinstance(extra, dict) else ""
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, SecretStr):
+        return "********"
+    return ",".join(value) if isinstance(value, tuple) else str(value)

@@ -1,0 +1,192 @@
+"""`labelloop connect`: check everything, then wire a project of Label Studio to labelloop, all or nothing.
+
+The webhook comes first: where Label Studio blocks private addresses, adding a backend fails halfway and leaves one
+without a webhook behind; a refused webhook leaves nothing.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from infra.cli.checks import (
+    Project,
+    check_functions,
+    check_label_studio,
+    check_object_store,
+    check_project,
+    check_same_store,
+)
+from infra.cli.events import prove_events
+from infra.cli.findings import Finding, problems
+from infra.cli.wiring import (
+    TITLE,
+    Addresses,
+    Wiring,
+    backend_state,
+    choose_addresses,
+    differences,
+    explain_error,
+    first_backend,
+    read_wiring,
+    shown_predictions,
+    wanted_backend,
+    wanted_webhook,
+)
+from shared.errors import LabelStudioError
+from shared.labelstudio.api import LabelStudio
+from shared.objectstore import ObjectStore
+from shared.projects import write_project
+from shared.settings import Settings
+
+Tell = Callable[[Finding], None]
+
+
+def connect(
+    label_studio: LabelStudio,
+    settings: Settings,
+    project: int | str,
+    *,
+    store: ObjectStore,
+    backend_url: str | None = None,
+    webhook_url: str | None = None,
+    tell: Tell = lambda _: None,
+) -> list[Finding]:
+    """Wire a project (id or uid) to labelloop, and answer everything that was found and changed.
+
+    `tell` hears of each finding at once. Where a check finds a problem nothing is changed; where Label Studio refuses a
+    change, those before it are taken back. A second call changes nothing. Raises SettingsError, LabelStudioError.
+    """
+    findings: list[Finding] = []
+
+    def note(finding: Finding) -> Finding:
+        findings.append(finding)
+        tell(finding)
+        return finding
+
+    if note(check_label_studio(label_studio)).level == "problem":
+        return findings
+    finding, found = check_project(label_studio, str(project))
+    note(finding)
+    note(check_object_store(store))
+    for finding in check_functions(settings):
+        note(finding)
+    if found is None or problems(findings):
+        return findings
+    wiring = read_wiring(label_studio, found.id)
+    addresses = choose_addresses(settings, wiring, backend_url, webhook_url)
+    _Connection(label_studio, settings, found, wiring, addresses, note).make()
+    if not problems(findings):
+        _check_result(label_studio, store, found, note)
+    return findings
+
+
+@dataclass(slots=True)
+class _Connection:
+    """The changes to one project, in their order."""
+
+    label_studio: LabelStudio
+    settings: Settings
+    project: Project
+    wiring: Wiring
+    addresses: Addresses
+    note: Callable[[Finding], Finding]
+    made: dict[str, Any] | None = field(default=None, init=False)  # a webhook that was not there before
+    webhook_changed: bool = field(default=False, init=False)
+
+    def make(self) -> None:
+        webhook = self._place_webhook()
+        if webhook is None:
+            return
+        if not self._place_backend():
+            if self.made is not None:
+                self.label_studio.request_json("DELETE", f"/api/webhooks/{self.made['id']}/")
+                self.note(
+                    Finding("warning", "webhook", "the new webhook was taken back, since the backend was refused")
+                )
+            return
+        self._remove_superfluous(webhook)
+        self._show_predictions()
+        if self.webhook_changed:
+            self.note(prove_events(self.label_studio, self.settings, self.project.id, self.addresses.webhook))
+
+    def _place_webhook(self) -> dict[str, Any] | None:
+        wanted = wanted_webhook(self.settings, self.addresses, self.project.id)
+        present = self.wiring.webhook(wanted["url"])
+        try:
+            if present is None:
+                self.webhook_changed = True
+                self.made = self.label_studio.request_json("POST", "/api/webhooks/", wanted)
+                self.note(Finding("changed", "webhook", f"added the webhook {wanted['url']}"))
+                return self.made
+            changed = differences(present, wanted)
+            if changed:
+                self.webhook_changed = True
+                present = self.label_studio.request_json("PATCH", f"/api/webhooks/{present['id']}/", wanted)
+                self.note(Finding("changed", "webhook", f"set {', '.join(changed)} of the webhook {wanted['url']}"))
+            else:
+                self.note(Finding("ok", "webhook", f"the webhook {wanted['url']} is there, with its secret"))
+            return present
+        except LabelStudioError as error:
+            self.note(explain_error("webhook", f"Label Studio refused the webhook {wanted['url']}", error))
+            return None
+
+    def _place_backend(self) -> bool:
+        wanted = wanted_backend(self.settings, self.addresses, self.project.id)
+        present = self.wiring.backend
+        try:
+            if present is None:
+                self.label_studio.request_json("POST", "/api/ml/", wanted)
+                self.note(Finding("changed", "backend", f"added the backend {TITLE!r} at {wanted['url']}"))
+                return True
+            changed = differences(present, wanted) or (["password"] if present["state"] != "CO" else [])
+            if changed:
+                self.label_studio.request_json("PATCH", f"/api/ml/{present['id']}", wanted)
+                self.note(Finding("changed", "backend", f"set {', '.join(changed)} of the backend at {wanted['url']}"))
+            return True
+        except LabelStudioError as error:
+            self.note(explain_error("backend", f"Label Studio refused the backend {wanted['url']}", error))
+            self._remove_half_made_backends()
+            return False
+
+    def _remove_half_made_backends(self) -> None:
+        known = {backend["id"] for backend in self.wiring.backends}
+        for backend in read_wiring(self.label_studio, self.project.id).backends:
+            if backend["id"] not in known:
+                self.label_studio.request_json("DELETE", f"/api/ml/{backend['id']}")
+
+    def _remove_superfluous(self, webhook: dict[str, Any]) -> None:
+        now = read_wiring(self.label_studio, self.project.id)
+        urls = {
+            backend["url"] for wiring in (self.wiring, now) for backend in wiring.backends if backend["title"] == TITLE
+        }
+        for other in now.superfluous(urls, webhook):
+            self.label_studio.request_json("DELETE", f"/api/webhooks/{other['id']}/")
+            self.note(Finding("changed", "webhook", f"removed the webhook {other['url']}, which is not needed"))
+
+    def _show_predictions(self) -> None:
+        path = f"/api/projects/{self.project.id}/"
+        answer = self.label_studio.get_json(path)
+        wanted: dict[str, Any] = {"show_collab_predictions": True}
+        if not answer.get("model_version") or not answer.get("show_collab_predictions"):
+            wanted["model_version"] = TITLE
+        if differences(answer, wanted):
+            self.label_studio.request_json("PATCH", path, wanted)
+            self.note(Finding("changed", "predictions", "annotators are shown live predictions of labelloop now"))
+
+
+def _check_result(
+    label_studio: LabelStudio, store: ObjectStore, project: Project, note: Callable[[Finding], Finding]
+) -> None:
+    """Prove from Label Studio's side what was made."""
+    wiring = read_wiring(label_studio, project.id)
+    assert wiring.backend is not None
+    note(backend_state(wiring.backend))
+    if (first := first_backend(wiring)) is not None:
+        note(first)
+    _, now = check_project(label_studio, project.uid)
+    if now is not None:
+        note(shown_predictions(now))
+    same = note(check_same_store(store, project))
+    if same.level == "ok":
+        config = project.answer["label_config"]
+        write_project(store, project.uid, label_config=config, title=project.title)  # /setup tells no title

@@ -1,0 +1,87 @@
+"""Where the command's settings come from: the environment, over `labelloop.env` in the current folder.
+
+`labelloop up` writes that file, so that every other command run in the same folder needs no variables at all. It holds
+secrets, is readable by its owner alone, and is never exported: only labelloop's own processes see it.
+"""
+
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dotenv import dotenv_values, set_key
+
+from shared.errors import SettingsError
+from shared.settings import Settings
+
+FILE = "labelloop.env"
+_HEADER = "# Made by `labelloop up`, read by every labelloop command that runs in this folder. Holds secrets.\n"
+_NOT_FROM_ENVIRONMENT = ("HOST",)
+"""Shells and compilers set HOST to a machine's name; only the file and `up --host` say where to listen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """What a command is run with: the process' environment and the folder it is run in."""
+
+    environ: Mapping[str, str] = field(repr=False)
+    folder: Path
+
+    @property
+    def file(self) -> Path:
+        """The folder's settings; need not exist."""
+        return self.folder / FILE
+
+    def variables(self) -> dict[str, str]:
+        """All variables: the environment's, over the file's."""
+        environ = {name: value for name, value in self.environ.items() if name not in _NOT_FROM_ENVIRONMENT and value}
+        return self.from_file() | environ
+
+    def from_file(self) -> dict[str, str]:
+        """The variables of the file; {} without one."""
+        return {name: value for name, value in dotenv_values(self.file, interpolate=False).items() if value}
+
+    def settings(self) -> Settings:
+        """Raises SettingsError, which names the file where one was read."""
+        try:
+            return Settings.from_environ(self.variables())
+        except SettingsError as error:
+            where = f" (from the environment and {self.file})" if self.file.exists() else ""
+            raise SettingsError(f"{error}{where}") from error
+
+    def connection_settings(self) -> Settings:
+        """The settings of commands that talk to Label Studio. Raises SettingsError if they do not say which."""
+        settings = self.settings()
+        if settings.label_studio_url is None or settings.label_studio_api_key is None:
+            raise SettingsError(
+                "which Label Studio? Set LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY (in Label Studio: Account & "
+                f"Settings → Personal Access Token), or run this in the folder where `labelloop up` made {FILE}"
+            )
+        return settings
+
+
+def keep(file: Path, values: Mapping[str, str]) -> list[str]:
+    """Write variables into the file, which is made (mode 0600) if there is none. Answers the names that changed."""
+    if not file.exists():
+        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as new:
+            new.write(_HEADER)
+    present = dotenv_values(file, interpolate=False)
+    changed = [name for name, value in values.items() if present.get(name) != value]
+    for name in changed:
+        set_key(file, name, values[name], quote_mode="auto")
+    return changed
+
+
+def first_values(folder: Path, predict_port: int, train_trigger_port: int) -> dict[str, str]:
+    """What a new file holds: loopback only, new secrets, a store beside the file."""
+    return {
+        "HOST": "127.0.0.1",
+        "PREDICT_URL": f"http://127.0.0.1:{predict_port}",
+        "TRAIN_TRIGGER_URL": f"http://127.0.0.1:{train_trigger_port}",
+        "LABELLOOP_STORE": (folder / "labelloop-data" / "store").as_uri(),
+        "LABELLOOP_WORK_DIR": str(folder / "labelloop-data" / "work"),
+        "LABELLOOP_CACHE_DIR": str(folder / "labelloop-data" / "cache"),
+        "LABELLOOP_BASIC_AUTH_PASSWORD": secrets.token_urlsafe(18),
+        "LABELLOOP_WEBHOOK_SECRET": secrets.token_urlsafe(18),
+    }

@@ -1,0 +1,48 @@
+"""Proof that events of Label Studio arrive at train_trigger: cause one, and look for it in the function's metrics."""
+
+import time
+
+import requests
+from prometheus_client.parser import text_string_to_metric_families
+
+from infra.cli.calls import call
+from infra.cli.findings import Finding
+from shared.labelstudio.api import LabelStudio
+from shared.settings import Settings
+
+_ACTION = "PROJECT_UPDATED"
+_PATIENCE = 5.0  # seconds; with Redis, Label Studio sends events from a queue
+_LOOK = 0.25  # seconds between two looks
+_TIMEOUT = 5.0
+
+
+def prove_events(label_studio: LabelStudio, settings: Settings, project_id: int, webhook_url: str) -> Finding:
+    """Save the project as it is, which makes Label Studio send an event. Raises LabelStudioError."""
+    try:
+        before = _events(settings)
+        label_studio.request_json("PATCH", f"/api/projects/{project_id}/", {})
+        until = time.monotonic() + _PATIENCE
+        while _events(settings) <= before:
+            if time.monotonic() > until:
+                return Finding(
+                    "warning",
+                    "events",
+                    f"no event of Label Studio was seen at train_trigger within {_PATIENCE:g} s",
+                    f"Label Studio itself must reach {webhook_url} within 1 s (pass --webhook-url with an address that "
+                    "it can reach); where train_trigger has several instances this may be a false alarm",
+                )
+            time.sleep(_LOOK)
+    except requests.RequestException as error:
+        return Finding("warning", "events", f"train_trigger's /metrics could not be read ({type(error).__name__})")
+    return Finding("ok", "events", "an event of Label Studio arrived at train_trigger")
+
+
+def _events(settings: Settings) -> float:
+    reply = call("GET", f"{settings.train_trigger_url}/metrics", settings, "secret", timeout=_TIMEOUT)
+    reply.raise_for_status()
+    return sum(
+        sample.value
+        for family in text_string_to_metric_families(reply.text)
+        for sample in family.samples
+        if sample.name == "labelloop_events_total" and sample.labels.get("action") == _ACTION
+    )

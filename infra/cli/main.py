@@ -1,0 +1,281 @@
+"""The `labelloop` command: reads the environment, knows the options, and leaves the rest to the modules beside it."""
+
+import json
+import os
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.table import Table
+
+from infra.cli import configuration
+from infra.cli.connect import connect as connect_project
+from infra.cli.doctor import examine
+from infra.cli.environment import Invocation
+from infra.cli.findings import Finding, as_json, problems, show
+from infra.cli.projects import find_control, find_project
+from infra.cli.status import read_status, render_status
+from infra.cli.train import start_training
+from infra.cli.up import prepare, run_until_interrupted
+from infra.cli.versions import list_versions, move_pointer, render_versions
+from shared.errors import LabelloopError
+from shared.labelstudio.api import LabelStudio
+from shared.objectstore import ObjectStore, open_store
+from shared.registry import projects
+from shared.settings import Settings
+
+app = typer.Typer(
+    name="labelloop",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+_LABEL_STUDIO_TIMEOUT = 30.0  # seconds: to add a backend Label Studio itself calls it four times
+_WATCH_INTERVAL = 2.0  # seconds
+
+ProjectOption = Annotated[
+    str | None,
+    typer.Option(
+        "--project", "-p", metavar="N", help="Id (the N in Label Studio's address /projects/N) or uid of a project."
+    ),
+]
+ControlOption = Annotated[
+    str | None,
+    typer.Option("--control", "-c", metavar="NAME", help="Name of a control tag; needed only where there are several."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+
+
+@app.callback()
+def labelloop(context: typer.Context) -> None:
+    """YOLO models that learn from your annotators, inside Label Studio.
+
+    Start with `labelloop up`, then `labelloop connect --project N` in another terminal, in the same
+    folder. Settings come from the environment and from labelloop.env in the current folder, which `up` makes.
+    """
+    if context.obj is None:
+        context.obj = Invocation(os.environ, Path.cwd())
+
+
+@app.command()
+def up(
+    context: typer.Context,
+    dummy: Annotated[bool, typer.Option("--dummy", help="Answer fixed predictions without weights or torch.")] = False,
+    host: Annotated[
+        str | None,
+        typer.Option(
+            help="Address to listen on; 0.0.0.0 for a Label Studio in a container or on another machine. Kept."
+        ),
+    ] = None,
+    predict_port: Annotated[int | None, typer.Option(min=1, max=65535, help="First: 9090. Kept.")] = None,
+    train_trigger_port: Annotated[int | None, typer.Option(min=1, max=65535, help="First: 9091. Kept.")] = None,
+) -> None:
+    """Run both functions, a sweeper and training jobs on this machine, until Ctrl-C.
+
+    The first time it makes labelloop.env here (readable by you alone): new secrets, ports, a store in ./labelloop-data,
+    and LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY of your environment, which it asks for if they are not set.
+    """
+    console = Console()
+    settings = prepare(
+        context.obj,
+        console,
+        host=host,
+        predict_port=predict_port,
+        train_trigger_port=train_trigger_port,
+        dummy=dummy,
+    )
+    run_until_interrupted(context.obj, settings, console)
+
+
+@app.command()
+def connect(
+    context: typer.Context,
+    project: Annotated[str, typer.Option("--project", "-p", metavar="N", help="Id or uid of the project.")],
+    backend_url: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Where Label Studio reaches labelloop, if not at PREDICT_URL as we do."),
+    ] = None,
+    webhook_url: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", help="Where Label Studio sends events: TRAIN_TRIGGER_URL/webhook, or --backend-url/webhook."
+        ),
+    ] = None,
+    json_: JsonOption = False,
+) -> None:
+    """Wire a project of Label Studio to labelloop: check everything, add the backend and the webhook.
+
+    Says in plain words what is wrong and what to set. Changes nothing while something is wrong; run it as often as you
+    like.
+    """
+    settings = context.obj.connection_settings()
+    findings = connect_project(
+        _label_studio(settings),
+        settings,
+        project,
+        store=_store(settings),
+        backend_url=backend_url,
+        webhook_url=webhook_url,
+        tell=_teller(json_),
+    )
+    if not json_ and not problems(findings):
+        changed = any(finding.level == "changed" for finding in findings)
+        print(
+            "Connected. Label away; `labelloop status --watch` shows what comes of it."
+            if changed
+            else "Nothing to change."
+        )
+    _end(findings, json_)
+
+
+@app.command()
+def doctor(context: typer.Context, project: ProjectOption = None, json_: JsonOption = False) -> None:
+    """Check everything and change nothing: token, store, functions; with --project also wiring, an image, labels.
+
+    Exit code 1 if there is a problem.
+    """
+    settings = context.obj.connection_settings()
+    _end(examine(_label_studio(settings), settings, _store(settings), project, tell=_teller(json_)), json_)
+
+
+@app.command()
+def status(
+    context: typer.Context,
+    project: ProjectOption = None,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on showing it, until Ctrl-C.")] = False,
+    json_: JsonOption = False,
+) -> None:
+    """Show projects, what each control serves, its metrics, and the running training with its progress.
+
+    Needs the store alone.
+    """
+    store = _store(context.obj.settings())
+
+    def read() -> list[Any]:
+        uids = [find_project(store, project)] if project else list(projects(store))
+        return [read_status(store, uid) for uid in uids]
+
+    if json_:
+        _print_json({"projects": [found.as_json() for found in read()]})
+        return
+    if not watch:
+        Console().print(render_status(read()))
+        return
+    with suppress(KeyboardInterrupt), Live(render_status(read()), auto_refresh=False) as live:
+        while True:
+            time.sleep(_WATCH_INTERVAL)
+            live.update(render_status(read()), refresh=True)
+
+
+@app.command()
+def versions(
+    context: typer.Context, project: ProjectOption = None, control: ControlOption = None, json_: JsonOption = False
+) -> None:
+    """List the versions of a control with their metrics; an arrow marks the one that is served."""
+    store = _store(context.obj.settings())
+    uid = find_project(store, project)
+    name = find_control(store, uid, control)
+    found = list_versions(store, uid, name)
+    _show({"project": uid, "control": name, "versions": found}, render_versions(name, found), json_)
+
+
+@app.command()
+def rollback(
+    context: typer.Context,
+    to: Annotated[int, typer.Option("--to", min=1, metavar="VERSION", help="Number of the version to serve.")],
+    project: ProjectOption = None,
+    control: ControlOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Serve an older version, or go forward again to a newer one. A training that runs now cannot undo it."""
+    store = _store(context.obj.settings())
+    uid = find_project(store, project)
+    name = find_control(store, uid, control)
+    before, promotion = move_pointer(store, uid, name, to)
+    body = {"project": uid, "control": name, "before": before, "version": to, "moved": promotion.moved}
+    was = f"was v{before}" if before else "was base weights"
+    _show(body, f"{name}: serves v{to} now ({was})" if promotion.moved else f"{name}: serves v{to} already", json_)
+
+
+@app.command()
+def train(context: typer.Context, project: ProjectOption = None, json_: JsonOption = False) -> None:
+    """Start a training now, without waiting for enough annotations. While one is active, that one is shown."""
+    settings = context.obj.settings()
+    body = start_training(settings, find_project(_store(settings), project))
+    run_id = str(body.get("job", "")).rpartition("/")[2]
+    _show(body, f"run {run_id} {body.get('status')}: {body.get('reason')}", json_)
+
+
+@app.command()
+def settings(
+    context: typer.Context,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print docs/configuration.md instead.")] = False,
+    json_: JsonOption = False,
+) -> None:
+    """Show every setting with the value that is in force here, secrets hidden, and where it comes from."""
+    if markdown:
+        print(configuration.markdown())
+        return
+    invocation = context.obj
+    rows = configuration.listing(invocation.settings(), invocation.environ, invocation.from_file())
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for heading in ("variable", "value", "unit", "from"):
+        table.add_column(heading)
+    for row in rows:
+        table.add_row(row["variable"], row["value"], row["unit"], row["from"])
+    _show({"settings": rows}, table, json_)
+
+
+def run() -> None:
+    """Entry point: one sentence and exit code 1 for what goes wrong, 130 for Ctrl-C."""
+    try:
+        app()
+    except LabelloopError as error:
+        print(f"labelloop: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _store(settings: Settings) -> ObjectStore:
+    return open_store(settings.store, s3_endpoint=settings.s3_endpoint)
+
+
+def _label_studio(settings: Settings) -> LabelStudio:
+    assert settings.label_studio_url
+    assert settings.label_studio_api_key
+    return LabelStudio(
+        settings.label_studio_url, settings.label_studio_api_key.get_secret_value(), timeout=_LABEL_STUDIO_TIMEOUT
+    )
+
+
+def _teller(json_: bool) -> Any:
+    console = Console()
+    return (lambda _: None) if json_ else (lambda finding: show(finding, console))
+
+
+def _end(findings: list[Finding], json_: bool) -> None:
+    if json_:
+        _print_json(as_json(findings))
+    if problems(findings):
+        raise typer.Exit(1)
+
+
+def _show(body: dict[str, Any], rendered: RenderableType, json_: bool) -> None:
+    if json_:
+        _print_json(body)
+    else:
+        Console().print(rendered, highlight=False)
+
+
+def _print_json(body: dict[str, Any]) -> None:
+    print(json.dumps(body, indent=1, ensure_ascii=False))
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,57 @@
+"""Which project and which control a person means by `--project` and `--control`."""
+
+from shared.errors import BadRequest, LabelConfigError, LabelloopError
+from shared.labelstudio.config import Control, parse_label_config
+from shared.labelstudio.requests import project_id
+from shared.objectstore import ObjectStore
+from shared.projects import read_project
+from shared.registry import Registry, projects
+
+
+class NotKnown(LabelloopError):
+    """The store holds no such project, control or version."""
+
+
+def find_project(store: ObjectStore, wanted: str | None) -> str:
+    """The uid of a project given as id or uid; None means the only one. Raises NotKnown."""
+    known = list(projects(store))
+    if wanted is None:
+        found = known
+    else:
+        try:
+            number = project_id(wanted)
+        except BadRequest as error:
+            raise NotKnown(f"{wanted!r} is neither the id nor the uid of a project (1 or 1.1795332051)") from error
+        found = [uid for uid in known if uid == wanted or ("." not in wanted and project_id(uid) == number)]
+    if len(found) == 1:
+        return found[0]
+    asked = "--project is needed" if wanted is None else f"project {wanted}"
+    if not known:
+        raise NotKnown(f"the store {store.url} holds no project yet: run `labelloop connect --project N` first")
+    if not found:
+        raise NotKnown(f"the store {store.url} holds no {asked}; it holds {', '.join(known)}")
+    raise NotKnown(f"{asked}: the store {store.url} holds {', '.join(found)}; give one of these uids as --project")
+
+
+def read_controls(store: ObjectStore, uid: str) -> tuple[str, tuple[Control, ...]]:
+    """Title and controls of a project, as far as Label Studio told them; nothing is known before the first /setup."""
+    project = read_project(store, uid)
+    if project is None:
+        return "", ()
+    try:
+        return project.title, parse_label_config(project.label_config)
+    except LabelConfigError:
+        return project.title, ()
+
+
+def find_control(store: ObjectStore, uid: str, wanted: str | None) -> str:
+    """The name of a control that has versions; None means the only one. Raises NotKnown."""
+    known = Registry(store, uid).controls()
+    if wanted in known:
+        return wanted
+    if wanted is None and len(known) == 1:
+        return known[0]
+    if not known:
+        raise NotKnown(f"project {uid} has no version of any control yet")
+    asked = "--control is needed" if wanted is None else f"project {uid} has no versions of a control {wanted!r}"
+    raise NotKnown(f"{asked}; there are versions of {', '.join(map(repr, known))}")

@@ -1,0 +1,193 @@
+"""`labelloop status`: what the store knows about projects, read without Label Studio and without the functions."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from infra.cli.projects import read_controls
+from shared.jobs import Jobs, JobsRecord
+from shared.objectstore import ObjectStore
+from shared.registry import Manifest, Registry
+from shared.runs import Progress
+
+SHOWN_METRICS = ("mAP50", "mAP50-95", "precision", "recall")
+
+
+@dataclass(frozen=True, slots=True)
+class ControlStatus:
+    """One control: what the pointer says and what is served."""
+
+    name: str
+    yolo_task: str | None
+    labels: tuple[str, ...]
+    pointer: int | None  # the version that the pointer names
+    moved_at: datetime | None
+    moved_by: Literal["promote", "rollback"] | None
+    serving: int | None  # differs from the pointer if that version failed verification
+    versions: int
+    metrics: dict[str, float]  # of the version that is served
+
+    def as_json(self) -> dict[str, Any]:
+        """For scripts."""
+        return {
+            "control": self.name,
+            "yolo_task": self.yolo_task,
+            "labels": list(self.labels),
+            "pointer": self.pointer,
+            "moved_at": self.moved_at.isoformat() if self.moved_at else None,
+            "moved_by": self.moved_by,
+            "serving": self.serving,
+            "versions": self.versions,
+            "metrics": self.metrics,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectStatus:
+    """One project."""
+
+    uid: str
+    title: str
+    controls: tuple[ControlStatus, ...]
+    jobs: JobsRecord
+    progress: Progress | None  # of the active run, else of the last one
+    read_at: datetime  # the store's clock
+
+    def as_json(self) -> dict[str, Any]:
+        """For scripts. `run` is null while no training is active."""
+        claim, last_run = self.jobs.training, self.jobs.last_run
+        progress = self.progress.model_dump(mode="json") if self.progress else None
+        return {
+            "uid": self.uid,
+            "title": self.title,
+            "closed": self.jobs.closed,
+            "controls": [control.as_json() for control in self.controls],
+            "run": claim.model_dump(mode="json", exclude={"nonce"}) | {"progress": progress} if claim else None,
+            "last_run": last_run.model_dump(mode="json") if last_run else None,
+        }
+
+
+def read_status(store: ObjectStore, uid: str) -> ProjectStatus:
+    """Read one project. Raises StoreError."""
+    (title, controls), registry, jobs = read_controls(store, uid), Registry(store, uid), Jobs(store, uid)
+    record = jobs.read()
+    tasks = {control.name: control for control in controls}
+    names = list(tasks) + [name for name in registry.controls() if name not in tasks]
+    run_id = record.training.run_id if record.training else record.last_run.run_id if record.last_run else None
+    return ProjectStatus(
+        uid=uid,
+        title=title,
+        controls=tuple(
+            _read_control(registry, name, tasks[name].yolo_task if name in tasks else None) for name in names
+        ),
+        jobs=record,
+        progress=jobs.progress(run_id) if run_id else None,
+        read_at=store.now(),
+    )
+
+
+def _read_control(registry: Registry, name: str, yolo_task: str | None) -> ControlStatus:
+    pointer, serving = registry.pointer(name), registry.serving(name)
+    return ControlStatus(
+        name=name,
+        yolo_task=serving.yolo_task if serving else yolo_task,
+        labels=serving.labels if serving else (),
+        pointer=pointer.version if pointer else None,
+        moved_at=pointer.moved_at if pointer else None,
+        moved_by=pointer.reason if pointer else None,
+        serving=serving.version if serving else None,
+        versions=len(registry.versions(name)),
+        metrics=serving.metrics if serving else {},
+    )
+
+
+def render_status(projects: list[ProjectStatus]) -> RenderableType:
+    """For a terminal."""
+    if not projects:
+        return Text("No project yet: run `labelloop connect --project N`.")
+    return Group(*(part for project in projects for part in _render_project(project)))
+
+
+def _render_project(project: ProjectStatus) -> list[RenderableType]:
+    closed = " [red](closed: Label Studio has it no more)[/]" if project.jobs.closed else ""
+    parts: list[RenderableType] = [
+        Text.from_markup(f"[bold]Project {project.uid}[/] {escape(project.title)}{closed}"),
+    ]
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for heading in ("control", "task", "serves", "versions", *SHOWN_METRICS):
+        table.add_column(heading)
+    for control in project.controls:
+        table.add_row(
+            escape(control.name),
+            control.yolo_task or "",
+            _served(control),
+            str(control.versions),
+            *metrics_cells(control.metrics),
+        )
+    parts.append(table)
+    parts += [Text.from_markup(line) for line in _run_lines(project)]
+    return [*parts, Text()]
+
+
+def _served(control: ControlStatus) -> str:
+    if control.pointer is None:
+        return "base weights"
+    if control.serving is None:
+        return f"base weights ([red]v{control.pointer} failed verification[/])"
+    if control.serving != control.pointer:
+        return f"v{control.serving} ([red]v{control.pointer} failed verification[/])"
+    return f"v{control.serving}" + (" (rollback)" if control.moved_by == "rollback" else "")
+
+
+def _run_lines(project: ProjectStatus) -> list[str]:
+    claim, last_run, progress = project.jobs.training, project.jobs.last_run, project.progress
+    if claim is not None:
+        expired = claim.expires_at < project.read_at
+        state = "[red]lost, waiting for the sweep[/]" if expired else claim.state
+        lines = [f"Run {claim.run_id}: {state}, attempt {claim.attempt}{_progress(progress)}"]
+        if claim.error:
+            lines.append(f"  [yellow]the attempt before ended:[/] {escape(claim.error)}")
+        return lines
+    if last_run is None:
+        return ["No run yet."]
+    colour = {"promoted": "green", "failed": "red"}.get(last_run.outcome, "yellow")
+    line = f"Last run {last_run.run_id}: [{colour}]{last_run.outcome}[/] {age(project.read_at - last_run.ended_at)} ago"
+    return [line + (f", {escape(last_run.message)}" if last_run.message else "")]
+
+
+def _progress(progress: Progress | None) -> str:
+    if progress is None:
+        return ""
+    text = f", {progress.phase}"
+    if progress.epoch is not None and progress.epochs:
+        done = round(20 * progress.epoch / progress.epochs)
+        text += f" [cyan]{'━' * done}[/][dim]{'━' * (20 - done)}[/] epoch {progress.epoch}/{progress.epochs}"
+    if progress.eta_seconds is not None:
+        text += f", {age(timedelta(seconds=progress.eta_seconds))} to go"
+    if progress.metrics.get("mAP50") is not None:
+        text += f", mAP50 {progress.metrics['mAP50']:.3f}"
+    return text + (f", {escape(progress.message)}" if progress.message else "")
+
+
+def metrics_cells(metrics: dict[str, float]) -> list[str]:
+    """The cells of SHOWN_METRICS."""
+    return [f"{metrics[name]:.3f}" if name in metrics else "" for name in SHOWN_METRICS]
+
+
+def metrics_of(manifest: Manifest) -> list[str]:
+    """The cells of one version."""
+    return metrics_cells(manifest.metrics)
+
+
+def age(time: timedelta) -> str:
+    """`42 s`, `3 min`, `5 h`, `2 d`."""
+    seconds = max(0, int(time.total_seconds()))
+    for length, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * length:
+            return f"{seconds // length} {unit}"
+    return f"{seconds} s"

@@ -1,0 +1,112 @@
+"""`labelloop up`: both functions, the sweeper and the local launcher on this machine, until Ctrl-C."""
+
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import NoReturn
+from urllib.parse import urlsplit
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from infra.cli.environment import FILE, Invocation, first_values, keep
+from infra.local.emulation import emulation
+from shared.errors import SettingsError
+from shared.settings import Settings
+
+PREDICT_PORT, TRAIN_TRIGGER_PORT = 9090, 9091
+_KEPT = ("LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY")
+_LOOK = 0.5  # seconds between two looks at the functions
+
+
+def prepare(
+    invocation: Invocation,
+    console: Console,
+    *,
+    host: str | None,
+    predict_port: int | None,
+    train_trigger_port: int | None,
+    dummy: bool,
+) -> Settings:
+    """Make or complete labelloop.env, and answer the settings to start with. Raises SettingsError.
+
+    Options and the Label Studio of the environment are kept in the file, so that the other commands need neither.
+    """
+    given = {name: invocation.environ[name] for name in _KEPT if invocation.environ.get(name)}
+    present = invocation.from_file()
+    new = first_values(invocation.folder, predict_port or PREDICT_PORT, train_trigger_port or TRAIN_TRIGGER_PORT)
+    values = {name: value for name, value in new.items() if name not in present} | given
+    if host:
+        values["HOST"] = host
+    for name, port in (("PREDICT_URL", predict_port), ("TRAIN_TRIGGER_URL", train_trigger_port)):
+        if port:
+            values[name] = f"http://127.0.0.1:{port}"
+    values |= _ask_for_label_studio(invocation.variables())
+    made = not invocation.file.exists()
+    changed = keep(invocation.file, values)
+    if made:
+        console.print(
+            f"made {escape(str(invocation.file))} with new secrets; the other commands read it in this folder"
+        )
+    elif changed:
+        console.print(f"wrote {', '.join(changed)} into {escape(str(invocation.file))}")
+    settings = Settings.from_environ(invocation.variables() | ({"LABELLOOP_DUMMY": "true"} if dummy else {}))
+    settings.require_access_rules()
+    return settings
+
+
+def run_until_interrupted(invocation: Invocation, settings: Settings, console: Console) -> None:
+    """Start everything, say where it is, and stop it at Ctrl-C. Raises StartError, SettingsError."""
+    for number in (signal.SIGTERM, signal.SIGHUP):  # a kill or a closed terminal must not leave functions behind
+        signal.signal(number, _as_ctrl_c)
+    with emulation(
+        settings,
+        invocation.folder / "labelloop-data" / "logs",
+        environ=invocation.environ,
+        predict_port=_port(settings.predict_url, "PREDICT_URL", "--predict-port"),
+        train_trigger_port=_port(settings.train_trigger_url, "TRAIN_TRIGGER_URL", "--train-trigger-port"),
+        say=lambda line: console.print(line, style="dim", markup=False, highlight=False),
+    ) as running:
+        console.print(f"[green]✓[/] functions/predict        {running.predict_url}", highlight=False)
+        console.print(f"[green]✓[/] functions/train_trigger  {running.train_trigger_url}", highlight=False)
+        console.print(f"  models and claims        {escape(settings.store)}", highlight=False)
+        console.print(f"  logs                     {escape(str(running.folder))}", highlight=False)
+        if settings.dummy:
+            console.print("[yellow]![/] --dummy: fixed predictions, to prove the wiring; no model is loaded")
+        console.print(
+            "\nIn another terminal, in this folder: [bold]labelloop connect --project N[/], then [bold]labelloop "
+            "status --watch[/]. Ctrl-C stops everything."
+        )
+        with suppress(KeyboardInterrupt):
+            while True:
+                time.sleep(_LOOK)
+                running.check()
+        console.print("stopping")
+
+
+def _as_ctrl_c(_number: int, _frame: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _ask_for_label_studio(variables: Mapping[str, str]) -> dict[str, str]:
+    """What neither environment nor file say, from the person at the terminal. Raises SettingsError without one."""
+    missing = [name for name in _KEPT if not variables.get(name)]
+    if missing and not sys.stdin.isatty():
+        raise SettingsError(
+            f"{' and '.join(missing)} must be set, in the environment or in {FILE}: the address of Label Studio, and a "
+            "token (in Label Studio: Account & Settings → Personal Access Token)"
+        )
+    prompts = {"LABEL_STUDIO_URL": "Address of Label Studio", "LABEL_STUDIO_API_KEY": "Token (Account & Settings)"}
+    return {name: typer.prompt(prompts[name], hide_input=name == "LABEL_STUDIO_API_KEY") for name in missing}
+
+
+def _port(url: str | None, variable: str, option: str) -> int:
+    port = urlsplit(url or "").port
+    if port is None:
+        raise SettingsError(
+            f"{variable}={url} names no port to listen on: set it to http://127.0.0.1:PORT, or pass {option}"
+        )
+    return port

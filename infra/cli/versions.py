@@ -1,0 +1,86 @@
+"""`labelloop versions` and `labelloop rollback`: the versions of a control, and moving its pointer by hand."""
+
+from typing import Any
+
+from rich.console import RenderableType
+from rich.markup import escape
+from rich.table import Table
+
+from infra.cli.projects import NotKnown
+from infra.cli.status import SHOWN_METRICS, metrics_cells
+from shared.errors import LabelloopError, NotFound, PreconditionFailed
+from shared.jobs import Jobs
+from shared.objectstore import ObjectStore
+from shared.registry import Promotion, Registry
+
+
+def list_versions(store: ObjectStore, uid: str, control: str) -> list[dict[str, Any]]:
+    """The versions of one control, oldest first, as `versions --json` prints them."""
+    registry = Registry(store, uid)
+    pointer, serving, rejected = registry.pointer(control), registry.serving(control), registry.rejected(control)
+    return [
+        manifest.model_dump(mode="json", exclude={"lineage", "files"})
+        | {
+            "pointer": pointer is not None and pointer.version == manifest.version,
+            "serving": serving is not None and serving.version == manifest.version,
+            "rejected": manifest.version in rejected,
+            "size": sum(file.size for file in manifest.files),
+        }
+        for manifest in registry.versions(control)
+    ]
+
+
+def render_versions(control: str, versions: list[dict[str, Any]]) -> RenderableType:
+    """For a terminal."""
+    table = Table(
+        box=None, padding=(0, 2, 0, 0), header_style="dim", title=f"versions of {control!r}", title_justify="left"
+    )
+    for heading in ("", "made", *SHOWN_METRICS, "gate"):
+        table.add_column(heading)
+    for version in versions:
+        mark = "[green]→ [/]" if version["serving"] else "  "
+        note = "[red]failed verification[/] " if version["rejected"] else ""
+        gate = "" if version["gate"]["passed"] else "[yellow]not promoted:[/] "
+        table.add_row(
+            f"{mark}v{version['version']}",
+            version["created_at"][:16].replace("T", " "),
+            *metrics_cells(version["metrics"]),
+            f"{note}{gate}{escape(version['gate']['reason'])}",
+        )
+    return table
+
+
+def move_pointer(store: ObjectStore, uid: str, control: str, version: int) -> tuple[int | None, Promotion]:
+    """Let predict serve `version`, older or newer. Answers the version before and what happened.
+
+    Takes a new fence, so that a run that is active now cannot undo it. Raises NotKnown for a version that is not there
+    or failed verification.
+    """
+    registry = Registry(store, uid)
+    try:
+        registry.manifest(control, version)
+    except NotFound as error:
+        known = ", ".join(f"v{manifest.version}" for manifest in registry.versions(control))
+        raise NotKnown(
+            f"{control!r} of project {uid} has no version v{version}; there are {known or 'none'}"
+        ) from error
+    if version in registry.rejected(control):
+        raise NotKnown(f"v{version} of {control!r} failed verification in predict and cannot be served")
+    before = registry.pointer(control)
+    if before is not None and before.version == version:
+        return version, Promotion(before, moved=False)
+    fence = Jobs(store, uid).next_fence(registry.fence())
+    try:
+        promotion = registry.promote(
+            control,
+            version,
+            fence=fence,
+            run_id=f"rollback-{fence}",
+            expected=before.version if before else None,
+            reason="rollback",
+        )
+    except PreconditionFailed as error:
+        raise LabelloopError(
+            f"{error}: somebody moved it just now; look at `labelloop status` and try again"
+        ) from error
+    return before.version if before else None, promotion

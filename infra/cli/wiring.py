@@ -1,0 +1,221 @@
+"""How a project of Label Studio is wired to labelloop: its ML backend, its webhook, the settings that show predictions.
+
+Here is what should be, what is, and the difference; `connect` removes the difference, `doctor` tells it.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from infra.cli.checks import Project
+from infra.cli.findings import Finding
+from shared.errors import LabelStudioError
+from shared.http import SECRET_HEADER
+from shared.labelstudio.api import LabelStudio
+from shared.settings import Settings
+
+TITLE = "labelloop"
+"""Of the backend. A project whose model_version is this title asks the backend while people label."""
+
+ACTIONS = (
+    "ANNOTATION_CREATED",
+    "ANNOTATIONS_CREATED",
+    "ANNOTATION_UPDATED",
+    "ANNOTATIONS_DELETED",
+    "TASKS_CREATED",  # an import may bring annotations, and says so by this event alone
+    "TASKS_DELETED",
+    "PROJECT_UPDATED",  # the labels may have changed; also the event that `connect` proves the way with
+)
+"""The events after which there may be something to do."""
+
+_CONNECTED = "CO"
+_BLOCKED = ("reserved network address", "must not resolve to local or private network")
+_BLOCKED_REMEDY = (
+    "start Label Studio with ML_BLOCK_LOCAL_IP=false and SSRF_PROTECTION_ENABLED=false (both), or give labelloop "
+    "an address that is not private: --backend-url, --webhook-url"
+)
+_REMEDIES = (
+    (_BLOCKED[0], _BLOCKED_REMEDY),
+    (_BLOCKED[1], _BLOCKED_REMEDY),
+    (
+        "Enter a valid URL",
+        "Label Studio refuses webhook addresses whose host has no dot (http://trigger:9091): give the host a name "
+        "with a dot (a network alias such as trigger.labelloop) or its IP address, and pass it as --webhook-url",
+    ),
+    (
+        "authentication parameters",
+        "the function has another LABELLOOP_BASIC_AUTH_USER or LABELLOOP_BASIC_AUTH_PASSWORD than this command",
+    ),
+    (
+        "resolve hostname",
+        "pass --backend-url with a name that the machine of Label Studio knows (inside Docker: host.docker.internal)",
+    ),
+    (
+        "connect to ML backend",
+        "Label Studio itself must reach this address within 1 s: pass --backend-url with the one it can reach "
+        "(inside Docker: http://host.docker.internal:PORT, with `labelloop up --host 0.0.0.0`)",
+    ),
+    ("permission", "the user of LABEL_STUDIO_API_KEY must be allowed to change the project"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """What Label Studio holds for one project, in the order of the ids."""
+
+    backends: tuple[dict[str, Any], ...]
+    webhooks: tuple[dict[str, Any], ...]
+
+    @property
+    def backend(self) -> dict[str, Any] | None:
+        """labelloop's."""
+        return next((backend for backend in self.backends if backend["title"] == TITLE), None)
+
+    def webhook(self, url: str) -> dict[str, Any] | None:
+        """labelloop's: the one at that address, else the one that carries a secret of labelloop."""
+        ours = [webhook for webhook in self.webhooks if webhook["url"] == url or SECRET_HEADER in webhook["headers"]]
+        return min(ours, key=lambda webhook: webhook["url"] != url, default=None)
+
+    def superfluous(self, backend_urls: set[str], webhook: dict[str, Any]) -> list[dict[str, Any]]:
+        """Webhooks that Label Studio made for these backends by itself, and older ones of labelloop."""
+        automatic = {f"{url.rstrip('/')}/webhook" for url in backend_urls}
+        return [
+            other
+            for other in self.webhooks
+            if other["id"] != webhook["id"] and (other["url"] in automatic or SECRET_HEADER in other["headers"])
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where Label Studio reaches labelloop."""
+
+    backend: str
+    webhook: str
+
+
+def read_wiring(label_studio: LabelStudio, project_id: int) -> Wiring:
+    """Ask Label Studio, which then calls /health and /setup of the project's backends. Raises LabelStudioError."""
+    asked = {"project": str(project_id)}
+    backends = label_studio.get_json("/api/ml/", asked)
+    webhooks = label_studio.get_json("/api/webhooks/", asked)
+    return Wiring(
+        tuple(sorted(backends, key=lambda backend: backend["id"])),
+        tuple(sorted(webhooks, key=lambda webhook: webhook["id"])),
+    )
+
+
+def choose_addresses(settings: Settings, wiring: Wiring, backend_url: str | None, webhook_url: str | None) -> Addresses:
+    """The addresses that were asked for; else those that work already; else those of the functions.
+
+    With a backend address alone, webhooks go there too: predict hands them on to train_trigger.
+    """
+    settings.require("predict_url", "train_trigger_url")
+    assert settings.predict_url
+    assert settings.train_trigger_url
+    connected = wiring.backend if wiring.backend and wiring.backend["state"] == _CONNECTED else None
+    if backend_url is None and connected is not None:
+        backend_url = connected["url"].rstrip("/")
+        present = wiring.webhook(f"{settings.train_trigger_url}/webhook")
+        webhook_url = webhook_url or (present["url"] if present else None)
+    backend = (backend_url or settings.predict_url).rstrip("/")
+    if webhook_url is None:
+        webhook_url = (settings.train_trigger_url if backend == settings.predict_url else backend) + "/webhook"
+    return Addresses(backend, webhook_url)
+
+
+def wanted_backend(settings: Settings, addresses: Addresses, project_id: int) -> dict[str, Any]:
+    """The body for /api/ml. Label Studio never shows the password, so it is left out of comparisons."""
+    wanted: dict[str, Any] = {
+        "project": project_id,
+        "title": TITLE,
+        "url": addresses.backend,
+        "is_interactive": False,
+        "auth_method": "NONE",
+    }
+    if settings.basic_auth_password is not None:
+        wanted |= {
+            "auth_method": "BASIC_AUTH",
+            "basic_auth_user": settings.basic_auth_user,
+            "basic_auth_pass": settings.basic_auth_password.get_secret_value(),
+        }
+    return wanted
+
+
+def wanted_webhook(settings: Settings, addresses: Addresses, project_id: int) -> dict[str, Any]:
+    """The body for /api/webhooks."""
+    secret = settings.webhook_secret
+    return {
+        "project": project_id,
+        "url": addresses.webhook,
+        "send_payload": True,
+        "send_for_all_actions": False,
+        "is_active": True,
+        "headers": {SECRET_HEADER: secret.get_secret_value()} if secret else {},
+        "actions": list(ACTIONS),
+    }
+
+
+def differences(present: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
+    """Names of the fields of `wanted` that Label Studio holds otherwise."""
+    return [
+        name
+        for name, value in wanted.items()
+        if name != "basic_auth_pass" and _comparable(present.get(name)) != _comparable(value)
+    ]
+
+
+def backend_state(backend: dict[str, Any]) -> Finding:
+    """What Label Studio itself found when it called the backend just now."""
+    if backend["state"] == _CONNECTED:
+        version = backend.get("model_version") or "no version"
+        return Finding(
+            "ok", "backend", f"Label Studio reaches the backend at {backend['url']}, which answers {version}"
+        )
+    reason = backend.get("error_message") or "no answer to /health within 1 s"
+    return explain(
+        "backend", f"Label Studio cannot use the backend at {backend['url']}: {reason}", "connect to ML backend"
+    )
+
+
+def first_backend(wiring: Wiring) -> Finding | None:
+    """A problem if another backend comes before labelloop's: Label Studio asks the first one only."""
+    first = wiring.backends[0] if wiring.backends else None
+    if first is None or first["title"] == TITLE:
+        return None
+    message = f"Label Studio asks only the first backend for predictions: {first['title']!r} at {first['url']}"
+    return Finding("problem", "backend", message, "delete that one under Settings → Model")
+
+
+def shown_predictions(project: Project) -> Finding:
+    """Whether annotators see predictions, and whose."""
+    shown, version = project.answer.get("show_collab_predictions"), project.answer.get("model_version") or ""
+    if shown and version == TITLE:
+        return Finding("ok", "predictions", "annotators are shown live predictions of labelloop")
+    if shown and version:
+        return Finding(
+            "warning",
+            "predictions",
+            f"annotators are shown predictions of {version!r}, so Label Studio does not ask labelloop while they label",
+            f"choose {TITLE!r} under Settings → Annotation → Use predictions to prelabel tasks to change that",
+        )
+    return Finding("problem", "predictions", "annotators are shown no predictions", "run `labelloop connect`")
+
+
+def explain(check: str, message: str, fallback: str = "") -> Finding:
+    """A problem, with the remedy for what Label Studio said (`fallback` is looked up when it said nothing known)."""
+    for text in (message, fallback):
+        for part, remedy in _REMEDIES:
+            if part in text:
+                return Finding("problem", check, message, remedy)
+    return Finding("problem", check, message)
+
+
+def explain_error(check: str, asked: str, error: LabelStudioError) -> Finding:
+    """A problem: what was asked of Label Studio, what it answered, what to set."""
+    return explain(check, f"{asked}: {error}")
+
+
+def _comparable(value: Any) -> Any:
+    if isinstance(value, list):
+        return sorted(value)
+    return value.rstrip("/") if isinstance(value, str) else value
