@@ -24,6 +24,7 @@ CACHE = REPOSITORY / ".cache" / "samples"
 AERIAL_IMAGE = "2019_YELL_2_541000_4977000_image_crop"  # 1249×1035 pixels, 279 trees
 _PHOTOGRAPHS = ("deepforest", "2.1.0")
 _WEIGHTS = ("ABD-model", "0.3.0")
+BASE_WEIGHTS = "ABD_model/ABD.pt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class Tile:
 
 def base_weights(cache: Path = CACHE) -> Path:
     """Trained yolov8n weights (3 million parameters, 147 classes). Raises StartError if they cannot be downloaded."""
-    return _extract(_WEIGHTS, "ABD_model/ABD.pt", cache)
+    return _extract(_WEIGHTS, BASE_WEIGHTS, cache)
 
 
 def photograph(name: str = AERIAL_IMAGE, cache: Path = CACHE) -> tuple[Image.Image, Floats]:

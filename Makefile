@@ -1,0 +1,51 @@
+# Everything below installs what it needs first: into .venv and .cache of this folder, once.
+PYTHON ?= python3
+VENV := .venv
+ARGS ?=
+
+.PHONY: install demo test bench lint format docs screenshot browser clean
+
+install: $(VENV)/.installed
+
+# label-studio-sdk brings opencv-python-headless and ultralytics opencv-python, two builds of the same files. The headless
+# one is written last: the other needs libGL, which a machine without a screen does not have.
+$(VENV)/.installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "labelloop needs Python 3.11 or newer, $(PYTHON) is older: make PYTHON=python3.11 …"; exit 1; }
+	test -x $(VENV)/bin/pip || $(PYTHON) -m venv --clear $(VENV)
+	$(VENV)/bin/pip install --disable-pip-version-check --editable '.[dev]'
+	$(VENV)/bin/pip install --disable-pip-version-check --force-reinstall --no-deps \
+		"opencv-python-headless==$$($(VENV)/bin/python -c 'from importlib.metadata import version; print(version("opencv-python"))')"
+	touch $@
+
+demo: install
+	$(VENV)/bin/python -m infra.local.demo $(ARGS)
+
+test: install browser
+	$(VENV)/bin/python -m pytest $(ARGS)
+
+bench: install
+	$(VENV)/bin/python -m bench $(ARGS)
+
+lint: install
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy shared functions jobs infra
+	$(VENV)/bin/lint-imports
+
+format: install
+	$(VENV)/bin/ruff check --fix
+	$(VENV)/bin/ruff format
+
+# The picture of Label Studio in the README: made by the browser test, against a model that was really trained.
+screenshot: install browser
+	$(VENV)/bin/python -m pytest tests/real/test_loop_browser.py --screenshot docs/images/label-studio.png
+
+browser:
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; \
+	else echo "no chromium here: the browser test will be skipped"; fi
+
+clean:
+	rm -rf $(VENV) .cache

@@ -1,0 +1,197 @@
+"""`make demo`: the whole loop with a real Label Studio and real photographs, from proposals to a promoted model."""
+
+import json
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from infra.cli.connect import connect
+from infra.cli.environment import FILE, keep
+from infra.cli.findings import problems, show
+from infra.local.demo_metrics import GOOD_ENOUGH, SAME_TREE
+from infra.local.demo_pictures import draw
+from infra.local.demo_project import DemoProject
+from infra.local.demo_screen import Screen
+from infra.local.demo_story import Outcome, Story
+from infra.local.emulation import Emulation, emulation
+from infra.local.label_studio import REPOSITORY, VENV, LabelStudioServer, install, label_studio
+from infra.local.processes import LOOPBACK, StartError
+from infra.local.samples import BASE_WEIGHTS, CACHE, Tile, base_weights, tiles
+from shared.errors import LabelloopError
+from shared.labelstudio.api import LabelStudio
+from shared.objectstore import open_store
+from shared.settings import Settings
+
+HELD_OUT = 6  # tiles that nobody annotates: both models are measured on them
+_BASE_WEIGHTS = (
+    "Base weights: ABD.pt of the Python package ABD-model, a yolov8n for atoms and bonds in drawings of molecules. "
+    "It descends from the official COCO weights and knows no trees; the demo takes it because every machine that can "
+    "install Python packages gets the same file. Your own projects start from LABELLOOP_BASE_WEIGHTS (yolo11n.pt)."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line says."""
+
+    folder: Path  # of this run: data, logs, pictures
+    venv: Path  # Label Studio's
+    samples: Path
+    epochs: int
+    report: Path | None
+    stay: bool  # leave everything running at the end
+
+
+def main(
+    *,
+    exit_: Annotated[bool, typer.Option("--exit", help="End after the table; else everything stays up.")] = False,
+    report: Annotated[Path | None, typer.Option(help="Write the table as JSON.")] = None,
+    folder: Annotated[Path | None, typer.Option(help="New folder for data, logs and pictures.")] = None,
+    epochs: Annotated[int, typer.Option(help="Epochs of the training.")] = 40,
+    venv: Annotated[Path, typer.Option(help="Where Label Studio is or will be installed.")] = VENV,
+    samples: Annotated[Path, typer.Option(help="Where photographs and base weights are kept.")] = CACHE,
+) -> None:
+    """Play the whole loop once: proposals, annotations, the training they start, and what the new model changes."""
+    console = Console(highlight=False)
+    folder = folder or REPOSITORY / ".cache" / "demo" / f"{datetime.now():%Y%m%d-%H%M%S}"
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # leaves every `with`, as Ctrl-C does
+    try:
+        run(Options(folder.resolve(), venv, samples, epochs, report, not exit_), os.environ, console)
+    except KeyboardInterrupt:
+        console.print("\nEverything is stopped.")
+    except LabelloopError as error:
+        console.print(f"\n[bold red]The demo failed:[/] {escape(str(error))}")
+        raise typer.Exit(1) from error
+
+
+def run(options: Options, environ: Mapping[str, str], console: Console) -> None:
+    """The demo, from installing to the end. Raises LabelloopError."""
+    screen = Screen(console)
+    with ExitStack() as running:
+        with screen.step(
+            "install", "Sample photographs, base weights and Label Studio are fetched where they are missing"
+        ):
+            weights = base_weights(options.samples)
+            cut = tiles(cache=options.samples)
+            random.Random(0).shuffle(cut)  # noqa: S311
+            install(options.venv, screen.whisper)
+            screen.say(
+                f"{len(cut)} tiles of an aerial photograph with {sum(len(tile.boxes) for tile in cut)} boxed trees"
+            )
+            screen.say(_BASE_WEIGHTS)
+        with screen.step("start", "Label Studio and both functions start"):
+            server = running.enter_context(
+                label_studio(options.folder / "label-studio", options.venv, say=screen.whisper)
+            )
+            settings = demo_settings(server, options, weights, len(cut) - HELD_OUT)
+            functions = running.enter_context(
+                emulation(settings, options.folder / "logs", environ=environ, say=screen.say)
+            )
+            screen.say(
+                f"Label Studio {server.url}, predict {functions.predict_url}, "
+                f"train_trigger {functions.train_trigger_url}"
+            )
+        with screen.step("connect", "A project with the tiles, connected as `labelloop connect` does"):
+            project = DemoProject(server)
+            by_name = {tile.name: tile for tile in cut}
+            tasks = {task: by_name[name] for name, task in project.import_tiles(cut).items()}
+            connect_project(functions, project, console)
+        kept = {tile.name for tile in cut[:HELD_OUT]}
+        held_out = {task: tile for task, tile in tasks.items() if tile.name in kept}
+        outcome = Story(screen, functions, project, tasks, held_out).play()
+        finish(options, screen, console, list(held_out.values()), outcome)
+        if options.stay:
+            keep(options.folder / FILE, functions.settings.to_environ())
+            stay(options, console, server, project, functions)
+
+
+def demo_settings(server: LabelStudioServer, options: Options, weights: Path, annotated: int) -> Settings:
+    """Settings of a small, quick training; everything that is not named is as it is for everybody."""
+    return Settings.from_environ(
+        {
+            "LABEL_STUDIO_URL": server.url,
+            "LABEL_STUDIO_API_KEY": server.personal_access_token(),
+            "HOST": LOOPBACK,
+            "LABELLOOP_STORE": (options.folder / "store").as_uri(),
+            "LABELLOOP_WORK_DIR": str(options.folder / "work"),
+            "LABELLOOP_CACHE_DIR": str(options.folder / "cache"),
+            "LABELLOOP_BASE_WEIGHTS": str(weights),
+            "LABELLOOP_MIN_ANNOTATIONS": str(annotated),
+            "LABELLOOP_EPOCHS": str(options.epochs),
+            "LABELLOOP_IMAGE_SIZE": "256",
+            "LABELLOOP_BATCH": "8",
+        }
+    )
+
+
+def connect_project(functions: Emulation, project: DemoProject, console: Console) -> None:
+    """What `labelloop connect --project N` does. Raises StartError."""
+    settings = functions.settings
+    assert settings.label_studio_url is not None
+    assert settings.label_studio_api_key is not None
+    findings = connect(
+        LabelStudio(settings.label_studio_url, settings.label_studio_api_key.get_secret_value()),
+        settings,
+        project.id,
+        store=open_store(settings.store),
+        tell=lambda finding: show(finding, console),
+    )
+    if wrong := problems(findings):
+        raise StartError(f"the project cannot be connected: {wrong[0].message} {wrong[0].remedy}")
+
+
+def finish(options: Options, screen: Screen, console: Console, held_out: list[Tile], outcome: Outcome) -> None:
+    """Table, pictures, report."""
+    trees = sum(len(tile.boxes) for tile in held_out)
+    screen.result(outcome.before, outcome.after, f"{len(held_out)} held-out tiles, {trees} trees that nobody annotated")
+    console.print(
+        f"[dim]An annotator moves a box that overlaps its tree by IoU {SAME_TREE} to {GOOD_ENOUGH}, deletes one that "
+        f"overlaps none by {SAME_TREE}, and adds a box for every tree without one.[/]"
+    )
+    found = [[prediction.xyxy for prediction in act] for act in (outcome.found_before, outcome.found_after)]
+    console.print(f"Pictures: {draw(options.folder / 'pictures', held_out, *found)}", soft_wrap=True)
+    if options.report is not None:
+        report = {
+            "before": outcome.before.as_json(),
+            "after": outcome.after.as_json(),
+            "base_weights": BASE_WEIGHTS,
+            "base_version": outcome.base_version,
+            "version": outcome.version,
+            "run_id": outcome.run_id,
+            "val": outcome.manifest.metrics,
+            "held_out": {"tiles": len(held_out), "trees": trees},
+            "epochs": options.epochs,
+            "seconds": screen.seconds,
+            "pictures": str(options.folder / "pictures"),
+        }
+        options.report.write_text(json.dumps(report, indent=1) + "\n")
+        console.print(f"Report: {options.report}", soft_wrap=True)
+
+
+def stay(
+    options: Options, console: Console, server: LabelStudioServer, project: DemoProject, functions: Emulation
+) -> None:
+    """Leave everything running until Ctrl-C. Raises StartError if a function cannot be kept alive."""
+    console.print(f"\n[bold]Look around:[/] {project.address}", soft_wrap=True)
+    console.print(f"Log in as [bold]{server.username}[/] with password [bold]{escape(server.password)}[/]")
+    console.print(f"More: cd {options.folder} and `labelloop status`, `labelloop versions`", soft_wrap=True)
+    console.print("[dim]Ctrl-C stops everything.[/]")
+    while True:
+        functions.check()
+        time.sleep(1)
+
+
+if __name__ == "__main__":
+    typer.run(main)
