@@ -1,8 +1,8 @@
 """Shapes between Label Studio and YOLO. Pure; arrays in, arrays out.
 
 Label Studio: percent (0–100) of the *displayed* (EXIF-upright) image, top-left corner and size, `rotation` in
-degrees clockwise around that corner, in pixel space. YOLO: centre and size as fractions (0–1) of the image. Between them: `xyxy`,
-corners in pixels of the upright image.
+degrees clockwise around that corner, in pixel space. YOLO: centre and size as fractions (0–1) of the image.
+Between them: `xyxy`, corners in pixels of the upright image.
 """
 
 from dataclasses import dataclass

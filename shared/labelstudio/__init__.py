@@ -1,1 +1,1 @@
-"""Label Studio's protocols, as read in its source (1.23.2) and recorded from a running one: config, requests, regions, API."""
+"""Label Studio's protocols, as read in its source (1.23.2) and recorded from a running one."""

@@ -18,10 +18,11 @@ CONTROL_TASKS = {"RectangleLabels": "detect"}
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """One `<Label>`: its value, and the model classes that a person named for it (`predicted_values="car,truck"`)."""
+    """One `<Label>`, known in annotations by its value, or by its alias if it has one."""
 
-    value: str
-    predicted_values: tuple[str, ...] = ()
+    value: str  # what regions hold
+    predicted_values: tuple[str, ...] = ()  # model classes that a person named for it: predicted_values="car,truck"
+    shown: str = ""  # what annotators see, where an alias makes that another word
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +75,7 @@ def _control(tag: Element, images: dict[str, Element]) -> Control | None:
     source = image.get("value", "")
     if not source.startswith("$"):
         return None
-    labels = tuple(
-        Label(value, tuple(part.strip() for part in label.get("predicted_values", "").split(",") if part.strip()))
-        for label in tag.iter("Label")
-        if (value := label.get("value"))
-    )
+    labels = tuple(_label(label) for label in tag.iter("Label") if label.get("alias") or label.get("value"))
     return Control(
         name=name,
         tag=tag.tag,
@@ -88,3 +85,9 @@ def _control(tag: Element, images: dict[str, Element]) -> Control | None:
         labels=labels,
         attributes=dict(tag.attrib),
     )
+
+
+def _label(tag: Element) -> Label:
+    shown = tag.get("value", "")
+    predicted = tuple(part.strip() for part in tag.get("predicted_values", "").split(",") if part.strip())
+    return Label(tag.get("alias") or shown, predicted, shown)

@@ -15,27 +15,35 @@ from shared.labelstudio.config import Control
 def class_labels(names: Iterable[str], control: Control) -> list[str | None]:
     """For each class name of a model the label that it means in this control, or None.
 
-    A label's `predicted_values` win; otherwise names are compared without regard to case.
+    A label's `predicted_values` win; otherwise names are compared with its value (and what annotators see instead of an
+    alias) without regard to case.
     """
     by_name: dict[str, str] = {}
     for label in control.labels:
         by_name.setdefault(label.value.casefold(), label.value)
+        by_name.setdefault((label.shown or label.value).casefold(), label.value)
     for label in control.labels:
         by_name.update((value.casefold(), label.value) for value in label.predicted_values)
     return [by_name.get(name.casefold()) for name in names]
 
 
 def write_rectangles(found: Detections, labels: list[str | None], control: Control) -> list[dict[str, Any]]:
-    """Regions of type rectanglelabels. `labels` maps class index → label; None becomes a region without a label."""
+    """Regions of type rectanglelabels. `labels` maps class index → label; None becomes a region without a label.
+
+    Label Studio stores and shows `rectanglelabels: []`; the type `rectangle` it refuses for such a control. Boxes
+    without area inside the image are left out.
+    """
     boxes = xyxy_to_percent(found.xyxy, found.width, found.height)
     regions = []
     for number, ((x, y, width, height), score, class_) in enumerate(
         zip(boxes.tolist(), found.scores.tolist(), found.classes.tolist(), strict=True)
     ):
+        if not (width > 0 and height > 0):
+            continue
         label = labels[class_]
         regions.append(
             {
-                "id": f"{control.name[:20]}-{number}",
+                "id": f"{control.name}-{number}",  # regions with the same id become one
                 "from_name": control.name,
                 "to_name": control.to_name,
                 "type": "rectanglelabels",
@@ -61,10 +69,11 @@ def read_rectangles(
 ) -> tuple[Floats, list[str]]:
     """Boxes of one control in an annotation: (N, 4) pixel corners clipped to the image, and a label for each.
 
-    `width` and `height` are those of the upright image itself. A rotated rectangle becomes its clipped envelope. Left out:
-    regions of other controls, without or with unknown label, and boxes that have no area inside the image. A region with
-    several labels counts once for each.
+    `width` and `height` are those of the upright image itself. A rotated rectangle becomes its clipped envelope.
+    Left out: regions of other controls, without or with unknown label, and boxes that have no area inside the image.
+    A region with several labels counts once for each.
     """
+    known = frozenset(control.label_values)
     values, labels = [], []
     for region in result:
         value = region.get("value")
@@ -74,10 +83,13 @@ def read_rectangles(
             box = [float(value[key]) for key in ("x", "y", "width", "height")] + [float(value.get("rotation") or 0.0)]
         except (KeyError, TypeError, ValueError):
             continue
-        for label in value.get("rectanglelabels") or ():
-            if label in control.label_values and np.isfinite(box).all():
+        given = value.get("rectanglelabels")
+        if not isinstance(given, list) or not np.isfinite(box).all():
+            continue
+        for label in given:
+            if isinstance(label, str) and label in known:
                 values.append(box)
-                labels.append(str(label))
+                labels.append(label)
     table = np.array(values, dtype=np.float64).reshape(-1, 5)
     xyxy = clip_xyxy(
         envelope(rotated_corners(percent_to_xyxy(table[:, :4], width, height), table[:, 4])), width, height

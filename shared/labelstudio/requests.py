@@ -2,11 +2,14 @@
 
 import json
 from datetime import datetime
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from shared.errors import BadRequest
+
+Count = Annotated[int, BeforeValidator(lambda value: 0 if value is None else value)]
+"""A counter; Label Studio sends null for a project that was made just now."""
 
 
 class Received(BaseModel):
@@ -63,12 +66,12 @@ class ProjectCounters(Received):
     title: str = ""
     label_config: str = ""
     created_at: datetime | None = None
-    task_number: int = 0
-    total_annotations_number: int = 0
-    num_tasks_with_annotations: int = 0
-    useful_annotation_number: int = 0
-    ground_truth_number: int = 0
-    skipped_annotations_number: int = 0
+    task_number: Count = 0
+    total_annotations_number: Count = 0
+    num_tasks_with_annotations: Count = 0
+    useful_annotation_number: Count = 0
+    ground_truth_number: Count = 0
+    skipped_annotations_number: Count = 0
 
     @property
     def uid(self) -> str | None:

@@ -1,0 +1,113 @@
+"""Which network addresses images may come from, and a connection to exactly the address that was checked.
+
+Task data is untrusted: whoever can import tasks chooses the host. A name is resolved once, every address that it has is
+judged, and the socket connects to a judged address, so a name that changes its mind between check and connect gains
+nothing. Numbers in disguise (`2130706433`, `0177.0.0.1`) are judged by what the resolver makes of them.
+"""
+
+import ipaddress
+import socket
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from shared.errors import ImageError
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Resolve = Callable[[str, int], Iterable[tuple[int, tuple[Any, ...]]]]
+"""Host and port → (address family, socket address) of each address. Raises OSError."""
+
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052: an IPv4 address in the last 32 bits
+_PLATFORMS = frozenset({ipaddress.ip_address("168.63.129.16")})  # Azure's host agent has a public address
+_LEAST_CONNECT = 0.5  # seconds that each of several addresses gets at least
+
+
+def resolve(host: str, port: int) -> list[tuple[int, tuple[Any, ...]]]:
+    """What the system's resolver says."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [(family, place) for family, _, _, _, place in found]
+
+
+def is_public(address: Address) -> bool:
+    """Whether an address belongs to the public internet: not private, loopback, link-local, multicast, reserved …
+
+    IPv6 addresses that carry an IPv4 address are judged by that one.
+    """
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped:
+            return is_public(address.ipv4_mapped)
+        if address in _NAT64:
+            return is_public(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
+        if address.is_site_local:
+            return False
+    return address.is_global and not address.is_multicast and not address.is_reserved and address not in _PLATFORMS
+
+
+class AddressRules:
+    """Public addresses, and those private ones that a person named."""
+
+    def __init__(
+        self,
+        allowed: Iterable[str] = (),
+        *,
+        origin: tuple[str, int] | None = None,
+        resolve: Resolve = resolve,
+    ) -> None:
+        """`allowed`: host names, addresses, networks. `origin`: Label Studio's host and port, always allowed."""
+        self._resolve = resolve
+        self._origin = origin
+        self._networks: list[Network] = []
+        self._names: set[str] = set()
+        for entry in allowed:
+            try:
+                self._networks.append(ipaddress.ip_network(entry, strict=False))
+            except ValueError:
+                self._names.add(_name(entry))
+
+    def connect(
+        self, host: str, port: int, timeout: float, make_socket: Callable[[int], socket.socket]
+    ) -> socket.socket:
+        """A connected TCP socket, made by `make_socket(family)`. `timeout` in seconds bounds all attempts together.
+
+        Raises ImageError("refused") if the host has no allowed address, and OSError if none of them can be reached.
+        """
+        until = time.monotonic() + timeout
+        places = self._judged(host, port)
+        for number, (family, place) in enumerate(places):
+            sock = make_socket(family)
+            left = max(until - time.monotonic(), 0.001)
+            sock.settimeout(min(left, max(left / (len(places) - number), _LEAST_CONNECT)))
+            try:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                sock.connect(place)
+            except OSError:
+                sock.close()
+                if number == len(places) - 1:
+                    raise
+            else:
+                return sock
+        raise OSError(f"{host} has no address")
+
+    def _judged(self, host: str, port: int) -> list[tuple[int, tuple[Any, ...]]]:
+        places = list(self._resolve(host, port))
+        if (_name(host), port) == self._origin or _name(host) in self._names:
+            return places
+        allowed = [(family, place) for family, place in places if self._allows(str(place[0]))]
+        if places and not allowed:
+            raise ImageError(
+                "refused",
+                f"{host} is in a private or reserved network ({places[0][1][0]}): if images may come from there, "
+                "name it in LABELLOOP_ALLOWED_PRIVATE_HOSTS",
+            )
+        return allowed
+
+    def _allows(self, text: str) -> bool:
+        address: Address = ipaddress.ip_address(text)
+        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+            address = address.ipv4_mapped
+        return is_public(address) or any(address in network for network in self._networks)
+
+
+def _name(host: str) -> str:
+    return host.lower().strip("[]").rstrip(".")

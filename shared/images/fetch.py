@@ -1,0 +1,188 @@
+"""Fetch the image of a task, whatever kind of value it is, in bounded bytes and time, from allowed places only."""
+
+import logging
+import re
+import time
+import zlib
+from urllib.parse import urljoin
+
+from urllib3 import BaseHTTPResponse
+from urllib3.exceptions import HTTPError, LocationParseError, ProtocolError, SSLError, TimeoutError
+from urllib3.util import Timeout, parse_url
+
+from shared.errors import ImageError, LabelStudioError, Unauthorized
+from shared.images.addresses import AddressRules, Resolve, resolve
+from shared.images.connections import pool
+from shared.images.sources import Inline, Remote, SharedFile, locate, read_shared, serves_file
+from shared.labelstudio.api import LabelStudio
+from shared.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+_LONGEST_WAY = 5  # redirects
+_CHUNK = 1 << 18  # bytes
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_HEADERS = {"User-Agent": "labelloop", "Accept": "*/*", "Accept-Encoding": "identity"}
+
+
+class ImageFetcher:
+    """Thread-safe; keeps connections. The token goes to Label Studio's file routes, not after a foreign redirect."""
+
+    def __init__(self, settings: Settings, label_studio: LabelStudio | None, *, resolve: Resolve = resolve) -> None:
+        """`resolve` finds the addresses of a host (tests give their own)."""
+        self._label_studio = label_studio
+        self._max_bytes = settings.image_max_bytes
+        self._timeout = settings.fetch_timeout
+        self._root = settings.image_root
+        origin = label_studio.origin if label_studio else None
+        rules = AddressRules(settings.allowed_private_hosts, origin=origin, resolve=resolve)
+        self._http = pool(rules, settings.fetch_concurrency)
+
+    def fetch(self, value: object, *, task_id: int | None, deadline: float) -> bytes:
+        """The bytes of the image that `value` (what `task.data` holds) names.
+
+        `deadline` is a value of time.monotonic(); LABELLOOP_FETCH_TIMEOUT may end it sooner. Raises ImageError.
+        """
+        source = locate(
+            value,
+            task_id=task_id,
+            label_studio=self._label_studio,
+            shared=self._root is not None,
+            max_bytes=self._max_bytes,
+        )
+        if isinstance(source, Inline):
+            return source.data
+        if isinstance(source, SharedFile):
+            assert self._root is not None
+            return read_shared(self._root, source.path, self._max_bytes)
+        return self._download(source, min(deadline, time.monotonic() + self._timeout))
+
+    def close(self) -> None:
+        """Close idle connections."""
+        self._http.clear()
+
+    def _download(self, source: Remote, until: float) -> bytes:
+        url, trusted = source.url, source.trusted
+        for _ in range(_LONGEST_WAY + 1):
+            response = self._ask(url, trusted, until)
+            try:
+                if response.status not in _REDIRECTS:
+                    return self._body(response, url, trusted)
+                if response.headers.get("Content-Length") == "0":
+                    response.read()  # nothing, but then the connection can be kept
+                url = urljoin(url, response.headers.get("Location", ""))
+                trusted = trusted and serves_file(self._label_studio, url)
+            finally:
+                response.close()  # a connection whose answer was read to its end is back in the pool by now
+        raise ImageError("refused", f"{_host(source.url)} redirects more than {_LONGEST_WAY} times")
+
+    def _ask(self, url: str, trusted: bool, until: float) -> BaseHTTPResponse:
+        """The answer to one GET, its body unread."""
+        if not trusted or self._label_studio is None:
+            return self._get(url, {}, until)
+        try:
+            first = self._label_studio.authorization()
+            response = self._get(url, {"Authorization": first}, until)
+            if response.status == 401 and (second := self._label_studio.authorization(refresh=True)) != first:
+                response.close()
+                response = self._get(url, {"Authorization": second}, until)
+        except Unauthorized as error:
+            raise ImageError("unauthorized", str(error)) from error
+        except LabelStudioError as error:
+            raise ImageError("unreachable", str(error)) from error
+        return response
+
+    def _get(self, url: str, headers: dict[str, str], until: float) -> BaseHTTPResponse:
+        host = _host(url)
+        for once_more in (True, False):
+            left = until - time.monotonic()
+            if left <= 0:
+                raise _late(host)
+            try:
+                return self._http.request(
+                    "GET",
+                    url,
+                    headers=_HEADERS | headers,
+                    timeout=Timeout(total=left),
+                    redirect=False,
+                    retries=False,
+                    preload_content=False,
+                    decode_content=False,
+                )
+            except ProtocolError as error:  # usually a kept connection that the server closed just now
+                if not once_more:
+                    raise ImageError("unreachable", f"{host} breaks the connection off") from error
+            except TimeoutError as error:
+                raise _late(host) from error
+            except SSLError as error:
+                raise ImageError("unreachable", f"{host} has a certificate that is not trusted") from error
+            except (HTTPError, ValueError) as error:
+                raise ImageError("unreachable", f"{host} is not reachable ({type(error).__name__})") from error
+        raise AssertionError("the loop above returns or raises")
+
+    def _body(self, response: BaseHTTPResponse, url: str, trusted: bool) -> bytes:
+        host = _host(url)
+        self._raise_for_status(response.status, url, trusted)
+        announced = response.headers.get("Content-Length", "")
+        if announced.isdigit() and int(announced) > self._max_bytes:
+            raise self._too_large(host)
+        parts, size = [], 0
+        try:
+            while part := response.read(_CHUNK):
+                size += len(part)
+                if size > self._max_bytes:
+                    raise self._too_large(host)
+                parts.append(part)
+        except TimeoutError as error:
+            raise _late(host) from error
+        except (HTTPError, OSError) as error:  # the connection ends before Content-Length bytes or the last chunk
+            raise ImageError("broken", f"{host} sent {size} bytes and then broke off") from error
+        return self._decompressed(b"".join(parts), response.headers.get("Content-Encoding", ""), host)
+
+    def _raise_for_status(self, status: int, url: str, trusted: bool) -> None:
+        host = _host(url)
+        if status == 200:
+            return
+        if status in (401, 403):
+            hint = "check LABEL_STUDIO_API_KEY" if trusted else "it was asked without credentials"
+            raise ImageError("unauthorized", f"{host} answers {status}: {hint}")
+        # Label Studio answers 500 for an uploaded file that it does not know (any more).
+        if status in (404, 410) or (status == 500 and trusted and "/data/upload/" in url):
+            raise ImageError("not_found", f"{host} answers {status}: the image is not there")
+        raise ImageError("unreachable", f"{host} answers {status}")
+
+    def _decompressed(self, data: bytes, encoding: str, host: str) -> bytes:
+        """Some servers compress although they were asked not to."""
+        encoding = encoding.strip().lower()
+        if encoding in ("", "identity", "aws-chunked"):
+            return data
+        if encoding not in ("gzip", "x-gzip", "deflate"):
+            raise ImageError("unsupported", f"{host} sends Content-Encoding {encoding[:40]!r}")
+        decoder = zlib.decompressobj(zlib.MAX_WBITS | 32)  # gzip or zlib, by its own header
+        try:
+            plain = decoder.decompress(data, self._max_bytes + 1)
+        except zlib.error as error:
+            raise ImageError("broken", f"{host} sends a body that is not {encoding}") from error
+        if len(plain) > self._max_bytes:
+            raise self._too_large(host)
+        if not decoder.eof:
+            raise ImageError("broken", f"{host} sends a {encoding} body that ends too soon")
+        return plain
+
+    def _too_large(self, host: str) -> ImageError:
+        return ImageError("too_large", f"{host} sends more than {self._max_bytes} bytes (LABELLOOP_IMAGE_MAX_BYTES)")
+
+
+def _late(host: str) -> ImageError:
+    return ImageError("timeout", f"{host} did not send the image in time (LABELLOOP_FETCH_TIMEOUT)")
+
+
+def _host(url: str) -> str:
+    """The host for messages: path and query of signed URLs hold secrets. Raises ImageError for other than http(s)."""
+    try:
+        place = parse_url(url)
+    except LocationParseError as error:
+        raise ImageError("unsupported", "the image's URL cannot be understood") from error
+    if place.scheme not in ("http", "https") or not place.host or re.search(r"[\s\\]", place.host):
+        raise ImageError("refused", f"an image may come by http or https, not by {(place.scheme or 'nothing')[:20]!r}")
+    return place.host

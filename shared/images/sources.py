@@ -1,0 +1,138 @@
+"""What the image value of a task means: bytes, a file below the shared root, or a URL, with or without the token."""
+
+import base64
+import binascii
+import os
+import re
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import parse_qs, quote, unquote, unquote_to_bytes, urlsplit
+
+from shared.errors import ImageError
+from shared.labelstudio.api import LabelStudio
+
+STORAGE_SCHEMES = ("s3", "gs", "azure-blob")
+_FILE_ROUTE = re.compile(r"/(data/upload/|data/local-files/|storage-data/uploaded/|(tasks|projects)/\d+/resolve/)")
+"""The routes that serve files, and the only ones that get the token: a task must not make us call the API with it."""
+_DATA_URI = re.compile(r"data:image/[\w.+-]+(;[\w.+-]+=[\w.+-]+)*;base64,", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Inline:
+    """The image itself, from a `data:` value."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SharedFile:
+    """A path relative to the folder that is shared with Label Studio; not checked yet."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """An absolute http(s) URL. `trusted`: Label Studio serves it, so it may be asked with the token."""
+
+    url: str
+    trusted: bool
+
+
+def locate(
+    value: object, *, task_id: int | None, label_studio: LabelStudio | None, shared: bool, max_bytes: int
+) -> Inline | SharedFile | Remote:
+    """Understand one value. `shared`: there is a shared folder. Raises ImageError; touches no network and no disk."""
+    if not isinstance(value, str):
+        raise ImageError("unsupported", f"the image value is a {type(value).__name__}, not a text")
+    text = value.strip()
+    scheme = urlsplit(text[:64]).scheme.lower() if ":" in text[:64] else ""
+    if scheme == "data":
+        return Inline(_inline(text, max_bytes))
+    if scheme in STORAGE_SCHEMES:
+        return _resolved_by_label_studio(text, scheme, task_id, label_studio)
+    if scheme in ("http", "https"):
+        return Remote(text, serves_file(label_studio, text))
+    if scheme or not text.startswith("/") or text.startswith("//"):
+        raise ImageError(
+            "unsupported",
+            f"image values like {scheme + ':' if scheme else text[:20]!r} are not supported: use an upload of Label "
+            "Studio, http(s), a storage URI or data:image",
+        )
+    return _path_of_label_studio(text, label_studio, shared)
+
+
+def serves_file(label_studio: LabelStudio | None, url: str) -> bool:
+    """Whether a URL is one of Label Studio's routes for files, and surely stays below it."""
+    path = label_studio.path_below(url) if label_studio else None
+    if path is None or _FILE_ROUTE.match(path) is None:
+        return False
+    return ".." not in unquote(path).replace("\\", "/").split("/")
+
+
+def read_shared(root: str, path: str, max_bytes: int) -> bytes:
+    """A regular file below `root`, symbolic links resolved. Raises ImageError."""
+    folder = Path(root).resolve()
+    try:
+        file = (folder / path.lstrip("/")).resolve()
+        if not file.is_relative_to(folder):
+            raise ImageError("refused", "the local file lies outside LABELLOOP_IMAGE_ROOT")
+        # O_NONBLOCK: opening a named pipe must not wait for its writer. O_NOFOLLOW: resolved means resolved.
+        handle = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with os.fdopen(handle, "rb") as opened:
+            if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
+                raise ImageError("refused", "the local file is not a regular file")
+            data = opened.read(max_bytes + 1)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ImageError("not_found", f"no file {path[:200]!r} below LABELLOOP_IMAGE_ROOT={root}") from error
+    except (OSError, ValueError, RuntimeError) as error:  # also a null character, a loop of links
+        raise ImageError("unreachable", f"a file below LABELLOOP_IMAGE_ROOT={root}: {type(error).__name__}") from error
+    if len(data) > max_bytes:
+        raise ImageError("too_large", f"the local file has more than {max_bytes} bytes (LABELLOOP_IMAGE_MAX_BYTES)")
+    return data
+
+
+def _inline(text: str, max_bytes: int) -> bytes:
+    head = _DATA_URI.match(text)
+    if head is None:
+        raise ImageError("unsupported", "only data:image/…;base64,… is supported of data: values")
+    if (len(text) - head.end()) // 4 * 3 > 3 * max_bytes + 3:  # escapes make it at most three times as long
+        raise ImageError("too_large", f"the data: value has more than {max_bytes} bytes (LABELLOOP_IMAGE_MAX_BYTES)")
+    try:
+        data = base64.b64decode(unquote_to_bytes(text[head.end() :]), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise ImageError("broken", "the data: value is not base64") from error
+    if len(data) > max_bytes:
+        raise ImageError("too_large", f"the data: value has more than {max_bytes} bytes (LABELLOOP_IMAGE_MAX_BYTES)")
+    return data
+
+
+def _resolved_by_label_studio(uri: str, scheme: str, task_id: int | None, label_studio: LabelStudio | None) -> Remote:
+    """Label Studio knows the bucket's credentials; ours would read buckets that a task's author must not see."""
+    if label_studio is None:
+        raise _needs_label_studio(f"{scheme}://")
+    if task_id is None:
+        raise ImageError("unsupported", f"an {scheme}:// image without a task id: Label Studio resolves it by the task")
+    encoded = quote(base64.urlsafe_b64encode(uri.encode()).decode())
+    return Remote(f"{label_studio.url}/tasks/{task_id}/resolve/?fileuri={encoded}", trusted=True)
+
+
+def _path_of_label_studio(path: str, label_studio: LabelStudio | None, shared: bool) -> SharedFile | Remote:
+    """A path as Label Studio writes it: with its path prefix, which LABEL_STUDIO_URL may lack inside a cluster."""
+    route = _FILE_ROUTE.search(urlsplit(path).path)
+    if route is not None:
+        if shared and route.group(1) == "data/local-files/":
+            wanted = parse_qs(urlsplit(path).query).get("d")
+            if not wanted:
+                raise ImageError("not_found", "a /data/local-files/ value without ?d=")
+            return SharedFile(wanted[0])
+        path = path[route.start() :]
+    if label_studio is None:
+        raise _needs_label_studio(path.split("?")[0][:80])
+    url = label_studio.url + path
+    return Remote(url, serves_file(label_studio, url))
+
+
+def _needs_label_studio(what: str) -> ImageError:
+    return ImageError("unsupported", f"{what}: set LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY to fetch it")
