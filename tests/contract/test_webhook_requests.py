@@ -1,0 +1,253 @@
+"""Requests recorded from a real Label Studio, answered by train_trigger."""
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import flask
+import pytest
+from pydantic import SecretStr
+from werkzeug.test import EnvironBuilder
+from werkzeug.wrappers import Response
+
+from functions.train_trigger.metrics import Metrics
+from functions.train_trigger.routes import Routes
+from functions.train_trigger.trigger import Trigger
+from shared.backend import Backend
+from shared.errors import LaunchError, ProjectGone
+from shared.http import SECRET_HEADER, Function, Route
+from shared.jobs import Jobs
+from shared.labelstudio.requests import Event
+from shared.objectstore.file import FileStore
+from shared.projects import write_project
+from shared.runs import Progress
+from shared.settings import Settings
+from tests.trigger_parts import FakeLabelStudio, FakeLauncher
+
+REQUESTS = Path(__file__).parent / "requests"
+EVENTS = sorted(path.stem for path in REQUESTS.glob("webhook_*.json") if path.stem != "webhook_start_training")
+SECRET, USER, PASSWORD = "s3cret", "labelloop", "passw0rd"
+
+
+def recorded(name: str) -> dict[str, Any]:
+    request: dict[str, Any] = json.loads((REQUESTS / f"{name}.json").read_text())
+    return request
+
+
+EXAMPLE = recorded("webhook_annotation_created")["body"]["project"]
+CREATED = datetime.fromisoformat(EXAMPLE["created_at"])
+UID = f"{EXAMPLE['id']}.{int(CREATED.timestamp())}"
+
+
+class Trial:
+    """train_trigger with its routes, without a server."""
+
+    def __init__(self, folder: Path) -> None:
+        self.store = FileStore(f"file://{folder}")
+        self.label_studio, self.launcher, self.metrics = FakeLabelStudio(), FakeLauncher(), Metrics()
+        self.label_studio.created_at = CREATED
+        self.label_studio.annotations = 20
+        settings = Settings().model_copy(
+            update={
+                "store": self.store.url,
+                "basic_auth_password": SecretStr(PASSWORD),
+                "webhook_secret": SecretStr(SECRET),
+            }
+        )
+        trigger = Trigger(self.store, self.label_studio, self.launcher, settings, self.metrics)
+        routes = Routes(self.store, trigger, self.metrics, debounce=60)
+        self.function = Function(
+            [
+                *Backend(settings, self.store).routes(),
+                Route("POST", "/webhook", "basic or secret", routes.webhook),
+                Route("POST", "/train", "basic", routes.train),
+                Route("POST", "/job_status", "basic", routes.job_status),
+                Route("POST", "/sweep", "basic or secret", routes.sweep),
+                Route("GET", "/metrics", "basic or secret", routes.metrics),
+            ],
+            settings,
+            observe=self.metrics.answered,
+        )
+
+    def send(self, method: str, path: str, body: Any = None, *, basic: bool = True, secret: bool = False) -> Response:
+        builder = EnvironBuilder(path, method=method, json=body, auth=(USER, PASSWORD) if basic else None)
+        if secret:
+            builder.headers[SECRET_HEADER] = SECRET
+        return self.function(flask.Request(builder.get_environ()))
+
+    def event(self, name: str) -> Response:
+        request = recorded(name)
+        return self.send(request["method"], request["path"], request["body"], basic=False, secret=True)
+
+
+@pytest.fixture
+def trial(tmp_path: Path) -> Trial:
+    return Trial(tmp_path)
+
+
+@pytest.mark.parametrize("name", EVENTS)
+def test_every_recorded_event_is_a_hint_to_look_at_its_project(trial: Trial, name: str) -> None:
+    answered = trial.event(name)
+    assert (answered.status_code, answered.json["status"]) == (200, "launched")
+    assert [attempt for _, attempt in trial.launcher.launched] == [1]
+    assert Jobs(trial.store, UID).read().training is not None
+    assert trial.event(name).json == {"status": "noted"}  # the same once more: at the end of the interval
+    assert len(trial.launcher.launched) == 1
+
+
+def test_the_uid_is_the_one_that_label_studio_sends_to_setup() -> None:
+    event = Event.parse(json.dumps(recorded("webhook_annotation_created")["body"]).encode())
+    assert event.project is not None
+    assert event.project.uid == UID
+    setup = recorded("setup")["body"]["project"]
+    assert setup.split(".")[1].isdecimal()
+
+
+def test_the_start_training_button(trial: Trial) -> None:
+    trial.label_studio.annotations = 1  # far below the threshold: a person asks
+    request = recorded("webhook_start_training")
+    first = trial.send("POST", request["path"], request["body"])
+    assert first.status_code == 200
+    run_id, _ = trial.launcher.launched[0]
+    assert first.json["job"] == f"{UID}/{run_id}"
+    assert len(first.json["job"]) <= 128  # what Label Studio's column holds
+    again = trial.send("POST", request["path"], request["body"])
+    assert (again.status_code, again.json["job"], again.json["status"]) == (200, first.json["job"], "active")
+    assert len(trial.launcher.launched) == 1
+
+
+def test_older_label_studios_post_train(trial: Trial) -> None:
+    answered = trial.send("POST", "/train", {"project": UID, "annotations": [], "label_config": "<View/>"})
+    assert answered.json["job"] == f"{UID}/{trial.launcher.launched[0][0]}"
+    assert trial.send("POST", "/train", {"project": "1"}).status_code == 400
+
+
+def test_the_button_on_an_empty_project_tells_the_person_why(trial: Trial) -> None:
+    trial.label_studio.annotations = 0
+    request = recorded("webhook_start_training")
+    answered = trial.send("POST", request["path"], request["body"])
+    assert answered.status == "409 nothing is annotated yet"  # Label Studio shows the status line, not the body
+    assert "job" not in answered.json
+
+
+def test_the_button_when_nothing_can_be_launched(trial: Trial) -> None:
+    trial.launcher.error = LaunchError("line\r\nX-Injected: ✓")
+    request = recorded("webhook_start_training")
+    answered = trial.send("POST", request["path"], request["body"])
+    assert answered.status == "503 line??X-Injected: ?"
+
+
+def test_the_state_of_a_job(trial: Trial) -> None:
+    job = trial.send("POST", "/train", {"project": UID}).json["job"]
+    jobs = Jobs(trial.store, UID)
+
+    def state(job: str) -> tuple[int, Any]:
+        answered = trial.send("POST", "/job_status", {"job": job})
+        return answered.status_code, answered.json.get("job_status")
+
+    assert state(job) == (200, "queued")
+    claim = jobs.start(job.split("/")[1], nonce="n", lifetime=60)
+    assert state(job) == (200, "started")
+    jobs.release(claim, outcome="promoted", baseline=None)
+    assert state(job) == (200, "finished")
+    for unknown in (f"{UID}/run-2", f"9.9/{claim.run_id}", f"{UID}/../../x", UID):
+        assert state(unknown) == (410, None)
+    assert state("../..")[0] == 410
+
+
+def test_a_failed_run_and_an_older_one(trial: Trial) -> None:
+    jobs = Jobs(trial.store, UID)
+
+    def run(outcome: Any) -> tuple[str, str]:
+        job = trial.send("POST", "/train", {"project": UID}).json["job"]
+        run_id = job.split("/")[1]
+        jobs.release(jobs.start(run_id, nonce="n", lifetime=60), outcome=outcome, baseline=None)
+        return job, run_id
+
+    first, first_id = run("failed")
+    assert trial.send("POST", "/job_status", {"job": first}).json == {"job_status": "failed"}
+    second, _ = run("promoted")
+    assert trial.send("POST", "/job_status", {"job": second}).json == {"job_status": "finished"}
+    assert trial.send("POST", "/job_status", {"job": first}).status_code == 410  # its files are gone
+    jobs.write_progress(first_id, Progress(phase="failed", attempt=1, updated_at=CREATED))
+    assert trial.send("POST", "/job_status", {"job": first}).json == {"job_status": "failed"}
+
+
+def test_an_event_without_payload_sweeps_the_known_projects(trial: Trial) -> None:
+    write_project(trial.store, UID, label_config="<View/>")
+    answered = trial.send("POST", "/webhook", {"action": "ANNOTATION_CREATED"}, basic=False, secret=True)
+    assert answered.status_code == 200
+    assert len(trial.launcher.launched) == 1
+
+
+def test_a_deletion_with_the_id_alone_closes_nothing_by_itself(trial: Trial) -> None:
+    write_project(trial.store, UID, label_config="<View/>")
+    deleted = {"action": "PROJECT_DELETED", "project": {"id": 1}}
+    assert trial.send("POST", "/webhook", deleted, secret=True).json["status"] == "launched"
+    assert not Jobs(trial.store, UID).read().closed
+    other = {"action": "PROJECT_DELETED", "project": {"id": 11}}
+    assert trial.send("POST", "/webhook", other, secret=True).json == {"status": "noted"}
+
+
+def test_a_deletion_that_label_studio_confirms_closes(trial: Trial) -> None:
+    write_project(trial.store, UID, label_config="<View/>")
+    trial.label_studio.error = ProjectGone("404")
+    deleted = {"action": "PROJECT_DELETED", "project": {"id": 1}}
+    assert trial.send("POST", "/webhook", deleted, secret=True).json["status"] == "closed"
+    assert Jobs(trial.store, UID).read().closed
+
+
+def test_the_sweep_answers_a_summary(trial: Trial) -> None:
+    write_project(trial.store, UID, label_config="<View/>")
+    summary = trial.send("POST", "/sweep", basic=False, secret=True).json
+    assert (summary["projects"], summary["outcomes"]) == (1, {"launched": 1})
+    assert summary["details"][UID]["run_id"] == trial.launcher.launched[0][0]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "basic", "secret", "status"),
+    [
+        ("GET", "/health", False, False, 200),
+        ("POST", "/webhook", False, False, 401),
+        ("POST", "/webhook", True, False, 400),  # let in: the body is no event
+        ("POST", "/webhook", False, True, 400),
+        ("POST", "/train", False, True, 401),
+        ("POST", "/job_status", False, True, 401),
+        ("POST", "/sweep", False, False, 401),
+        ("POST", "/sweep", False, True, 200),
+        ("GET", "/metrics", False, False, 401),
+        ("GET", "/metrics", True, False, 200),
+    ],
+)
+def test_who_may_ask(trial: Trial, method: str, path: str, basic: bool, secret: bool, status: int) -> None:
+    assert trial.send(method, path, basic=basic, secret=secret).status_code == status
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        [],
+        {"project": {"id": 1}},
+        {"action": 7},
+        {"action": "START_TRAINING"},
+        {"action": "START_TRAINING", "project": {"id": 1}},
+        {"action": "ANNOTATION_CREATED", "project": {"id": "x"}},
+    ],
+)
+def test_what_is_no_event_is_refused(trial: Trial, body: Any) -> None:
+    assert trial.send("POST", "/webhook", body).status_code == 400
+    assert trial.launcher.launched == []
+
+
+def test_events_and_answers_are_counted_by_action(trial: Trial) -> None:
+    trial.event("webhook_annotation_created")
+    trial.send("POST", "/webhook", {"action": "MADE_UP_" + "x" * 500}, secret=True)
+    text = trial.send("GET", "/metrics").get_data(as_text=True)
+    for line in (
+        'labelloop_events_total{action="ANNOTATION_CREATED"} 1.0',
+        'labelloop_events_total{action="other"} 1.0',
+        'labelloop_launches_total{result="launched"} 1.0',
+        'labelloop_answer_seconds_count{path="/webhook",status="200"} 2.0',
+    ):
+        assert line in text
