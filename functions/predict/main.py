@@ -1,0 +1,124 @@
+"""Wiring of predict. Loaded by path as the module `main`; nobody imports it."""
+
+import os
+import sys
+import time
+from collections.abc import Callable, MutableMapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import flask
+
+from functions.predict.metrics import Metrics
+from shared.backend import Backend
+from shared.errors import SettingsError
+from shared.http import Function, Route, answer, forward
+from shared.images.fetch import ImageFetcher
+from shared.labelstudio.api import LabelStudio
+from shared.labelstudio.requests import PredictRequest
+from shared.logs import configure_logs
+from shared.objectstore import ObjectStore, open_store
+from shared.registry import Registry
+from shared.settings import Settings
+
+Predict = Callable[[PredictRequest, float], list[Any]]
+"""Request and deadline (time.monotonic()) to one item a task."""
+
+_FORWARD_TIMEOUT = 10.0  # seconds for the other function; Label Studio waits less
+_SERVER_THREADS = "64"
+"""Requests at once, unless THREADS says otherwise: while some wait for the model, health must find a thread."""
+
+
+def _build(settings: Settings, environ: MutableMapping[str, str]) -> Function:
+    settings.require_access_rules()
+    configure_logs(settings.log_level)
+    environ.setdefault("THREADS", _SERVER_THREADS)  # functions-framework reads it after it has loaded this module
+    store = open_store(settings.store, s3_endpoint=settings.s3_endpoint)
+    metrics = Metrics()
+    if settings.dummy:
+        from functions.predict.dummy import predict_dummy
+
+        return _function(settings, Backend(settings, store), metrics, lambda call, _deadline: predict_dummy(call))
+    return _build_serving(settings, store, metrics, environ)
+
+
+def _build_serving(
+    settings: Settings, store: ObjectStore, metrics: Metrics, environ: MutableMapping[str, str]
+) -> Function:
+    from functions.predict.live_model import LiveModels
+    from functions.predict.predictor import Predictor
+    from functions.predict.weights import WeightsCache
+    from functions.predict.yolo import YoloLoader, library_environ
+
+    cache_dir = Path(settings.cache_dir)
+    for name, value in library_environ(cache_dir).items():
+        environ.setdefault(name, value)
+    backend = Backend(settings, store, on_setup=lambda uid, controls: models.prepare(uid, controls))
+    models = LiveModels(
+        backend.pointers,
+        partial(Registry, store),
+        WeightsCache(cache_dir / "weights", settings.cache_bytes),
+        YoloLoader(
+            device=settings.device,
+            threads=settings.threads,
+            iou=settings.iou,
+            image_size=settings.image_size,
+            cache_dir=cache_dir,
+        ),
+        metrics,
+        base_weights=settings.base_weights,
+        keep=settings.loaded_models,
+    )
+    label_studio = None
+    if settings.label_studio_url and settings.label_studio_api_key:
+        label_studio = LabelStudio(settings.label_studio_url, settings.label_studio_api_key.get_secret_value())
+    predictor = Predictor(
+        models,
+        ImageFetcher(settings, label_studio),
+        partial(_decode, max_pixels=settings.image_max_pixels),
+        metrics,
+        backend.settings_of,
+        fetch_concurrency=settings.fetch_concurrency,
+    )
+    return _function(settings, backend, metrics, predictor.predict)
+
+
+def _decode(data: bytes, max_pixels: int) -> Any:
+    from shared.images.decode import decode  # OpenCV takes a quarter of a second: not before the first image
+
+    return decode(data, max_pixels)
+
+
+def _function(settings: Settings, backend: Backend, metrics: Metrics, predict: Predict) -> Function:
+    def predict_tasks(request: flask.Request) -> flask.Response:
+        deadline = time.monotonic() + settings.predict_deadline
+        return answer({"results": predict(PredictRequest.parse(request.get_data()), deadline)})
+
+    def hand_over(request: flask.Request) -> flask.Response:
+        return forward(request, settings.train_trigger_url, "TRAIN_TRIGGER_URL", _FORWARD_TIMEOUT)
+
+    return Function(
+        [
+            *backend.routes(),
+            Route("POST", "/predict", "basic", predict_tasks),
+            Route("GET", "/metrics", "basic or secret", metrics.answer),
+            Route("POST", "/", "basic or secret", hand_over),
+            Route("POST", "/webhook", "basic or secret", hand_over),
+            Route("POST", "/train", "basic", hand_over),
+            Route("POST", "/job_status", "basic", hand_over),
+        ],
+        settings,
+        observe=metrics.observe,
+    )
+
+
+try:
+    _predict = _build(Settings.from_environ(os.environ), os.environ)
+except SettingsError as error:
+    sys.exit(f"predict cannot start: {error}")
+
+
+def predict(request: flask.Request) -> flask.Response:
+    """The function's entry."""
+    return _predict(request)

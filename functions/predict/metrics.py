@@ -1,0 +1,92 @@
+"""What predict counts, in Prometheus' format."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import perf_counter
+from typing import Literal
+
+from flask import Request, Response
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+Phase = Literal["fetch", "decode", "model", "convert", "request"]
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 90.0)
+
+
+class Metrics:
+    """One per process. Thread-safe, as prometheus_client is."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._predictions = Counter(
+            "labelloop_predictions", "Tasks that were answered with a prediction.", registry=self.registry
+        )
+        self._failures = Counter(
+            "labelloop_failures", "Tasks that were answered empty, by reason.", ["reason"], registry=self.registry
+        )
+        self._phases = Histogram(
+            "labelloop_phase_seconds",
+            "Time of a phase: a task's fetch, decode, model (waiting for it, too) and convert; the whole request.",
+            ["phase"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self._serving = Gauge(
+            "labelloop_model_version",
+            "1 for the version that each control is served with.",
+            ["project", "control", "version"],
+            registry=self.registry,
+        )
+        self._swaps = Counter(
+            "labelloop_model_swaps", "Times that a control went on with another version.", registry=self.registry
+        )
+        self._rejected = Counter(
+            "labelloop_versions_rejected", "Versions that could not be verified or loaded.", registry=self.registry
+        )
+        self._requests = Counter(
+            "labelloop_http_requests", "Answers, by route and status.", ["route", "status"], registry=self.registry
+        )
+        self._request_seconds = Histogram(
+            "labelloop_http_request_seconds", "Time to an answer.", ["route"], buckets=_SECONDS, registry=self.registry
+        )
+
+    def predicted(self, tasks: int) -> None:
+        """Tasks were answered with a prediction."""
+        self._predictions.inc(tasks)
+
+    def failed(self, reason: str, tasks: int = 1) -> None:
+        """Tasks were answered empty. `reason` is one word from a small fixed set."""
+        self._failures.labels(reason).inc(tasks)
+
+    @contextmanager
+    def phase(self, name: Phase) -> Iterator[None]:
+        """Measure what runs inside."""
+        started = perf_counter()
+        try:
+            yield
+        finally:
+            self.took(name, perf_counter() - started)
+
+    def took(self, name: Phase, seconds: float) -> None:
+        """A phase took so long."""
+        self._phases.labels(name).observe(seconds)
+
+    def swapped(self, project: str, control: str, before: str | None, after: str) -> None:
+        """A control is served with another version from now on; `before` is None for the first."""
+        if before is not None:
+            self._swaps.inc()
+            self._serving.remove(project, control, before)
+        self._serving.labels(project, control, after).set(1)
+
+    def version_rejected(self) -> None:
+        """A version could not be verified or loaded."""
+        self._rejected.inc()
+
+    def observe(self, route: str, status: int, seconds: float) -> None:
+        """One HTTP answer."""
+        self._requests.labels(route, str(status)).inc()
+        self._request_seconds.labels(route).observe(seconds)
+
+    def answer(self, _request: Request) -> Response:
+        """`GET /metrics`."""
+        return Response(generate_latest(self.registry), content_type=CONTENT_TYPE_LATEST)

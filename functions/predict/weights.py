@@ -1,0 +1,89 @@
+"""Files of weights on this machine: cached by digest, verified before every use, bounded by bytes.
+
+Several processes may share the folder: a file appears under its digest only when it is complete and verified.
+"""
+
+import logging
+import os
+from pathlib import Path
+from uuid import uuid4
+
+from functions.predict.ports import NotNow
+from shared.errors import ModelError, NotFound
+from shared.registry import WEIGHTS, FileEntry, Manifest, Registry, sha256_of
+
+logger = logging.getLogger(__name__)
+
+_ABANDONED = 24 * 3600.0
+"""Seconds after which a partial download belongs to nobody."""
+
+
+class WeightsCache:
+    """The folder `<cache_dir>/weights`."""
+
+    def __init__(self, folder: Path, max_bytes: int) -> None:
+        self._folder = folder
+        self._max_bytes = max_bytes
+
+    def path(self, registry: Registry, control: str, manifest: Manifest) -> Path:
+        """A verified local file of a version's weights.
+
+        Raises ModelError if the version's bytes are missing in the store or are not those that its manifest names,
+        StoreError or NotNow if they cannot be fetched or kept now.
+        """
+        entry = manifest.file(WEIGHTS)
+        cached = self._folder / f"{entry.sha256}.pt"
+        try:
+            if not self._verified(cached, entry.sha256):
+                self._fetch(registry, control, entry, cached)
+            os.utime(cached)
+            self._evict(keep=cached)
+        except NotFound as error:
+            raise ModelError(f"the weights of {control!r} v{manifest.version} are not in the store") from error
+        except OSError as error:
+            raise NotNow(
+                f"LABELLOOP_CACHE_DIR={str(self._folder.parent)!r} cannot be used: {error.strerror}"
+            ) from error
+        return cached
+
+    def _fetch(self, registry: Registry, control: str, entry: FileEntry, cached: Path) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        partial = self._folder / f"{entry.sha256}.{os.getpid()}-{uuid4().hex}.part"
+        try:
+            registry.download_file(control, entry, partial)
+            partial.replace(cached)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def _verified(self, path: Path, sha256: str) -> bool:
+        try:
+            found = sha256_of(path)
+        except FileNotFoundError:
+            return False
+        if found != sha256:
+            logger.warning(
+                "a cached file is damaged: fetched anew", extra={"event": "cache_damaged", "file": path.name}
+            )
+            path.unlink(missing_ok=True)
+        return found == sha256
+
+    def _evict(self, keep: Path) -> None:
+        """Remove the least recently used files above the limit. Another process may remove them at the same time."""
+        files = []
+        for path in self._folder.iterdir():
+            try:
+                stat = path.stat()
+            except FileNotFoundError:
+                continue
+            files.append((stat.st_mtime, stat.st_size, path))
+        newest = max((mtime for mtime, _, _ in files), default=0.0)
+        total = sum(size for _, size, _ in files)
+        for mtime, size, path in sorted(files):
+            abandoned = path.suffix == ".part" and newest - mtime > _ABANDONED
+            too_much = path.suffix == ".pt" and path != keep and total > self._max_bytes
+            if abandoned or too_much:
+                path.unlink(missing_ok=True)
+                total -= size
+                logger.info(
+                    "weights left the cache", extra={"event": "cache_evicted", "file": path.name, "bytes": size}
+                )

@@ -1,0 +1,270 @@
+"""The only file with torch: makes models of YOLO weights, and runs them on the model thread.
+
+Ultralytics' models are not safe to call from two threads at once, and two would only fight for the same cores. Its own
+`predict()` is left aside: what it adds around letterbox, forward pass and suppression (sources, result objects,
+callbacks, anonymous usage reports) serves other programs.
+"""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from functions.predict.model_thread import Job, ModelThread
+from functions.predict.ports import Image, NotNow
+from shared.errors import ModelError, SettingsError
+from shared.geometry import Detections
+
+if TYPE_CHECKING:
+    import torch
+
+logger = logging.getLogger(__name__)
+
+_MAX_DETECTIONS = 300
+_LARGEST_BATCH = 32
+_USABLE_MEMORY = 0.5
+"""Part of a CUDA device's free memory that one batch may take."""
+
+
+class YoloModel:
+    """Weights in memory."""
+
+    def __init__(
+        self, backend: Any, device: "torch.device", thread: ModelThread, *, image_size: int, iou: float
+    ) -> None:
+        """`backend`: ultralytics' AutoBackend. `iou`: boxes of a class that overlap more are one."""
+        self.names: tuple[str, ...] = tuple(backend.names[index] for index in range(len(backend.names)))
+        self.batch = 1  # on a processor a batch takes as long as its images one by one
+        self.image_size = image_size
+        self._backend = backend
+        self._device = device
+        self._thread = thread
+        self._iou = iou
+
+    def submit(self, image: Image, confidence: float) -> "Future[Detections]":
+        """Detect everything of at least this confidence. Letterboxes at once, on the calling thread."""
+        from ultralytics.data.augment import LetterBox
+
+        letterbox = LetterBox(self.image_size, auto=True, stride=int(self._backend.stride))
+        boxed: Image = letterbox(image=image)  # type: ignore[assignment]
+        job = Job(self, boxed, (image.shape[0], image.shape[1]), confidence, Future())
+        self._thread.submit(job)
+        return job.done
+
+    def detect(self, jobs: Sequence[Job]) -> list[Detections]:
+        """Run one batch of letterboxed images of one shape. On the model thread only."""
+        import torch
+        from ultralytics.utils import ops
+        from ultralytics.utils.nms import non_max_suppression
+
+        found = []
+        with torch.inference_mode():
+            predictions = self._forward([job.image for job in jobs])
+            height, width = jobs[0].image.shape[:2]
+            for number, job in enumerate(jobs):
+                (boxes,) = non_max_suppression(
+                    predictions[number : number + 1],
+                    job.confidence,
+                    self._iou,
+                    max_det=_MAX_DETECTIONS,
+                    end2end=self._backend.end2end,
+                )
+                boxes[:, :4] = ops.scale_boxes((height, width), boxes[:, :4], job.size)
+                table = boxes[:, :6].cpu().numpy().astype(np.float64)
+                found.append(
+                    Detections(
+                        width=job.size[1],
+                        height=job.size[0],
+                        xyxy=table[:, :4],
+                        scores=table[:, 4],
+                        classes=table[:, 5].astype(np.int64),
+                        names=self.names,
+                    )
+                )
+        return found
+
+    def first_run(self) -> None:
+        """Run a blank image, so that the first task does not pay for it, and find how many images fit in a batch."""
+        import torch
+
+        blank = np.zeros((self.image_size, self.image_size, 3), dtype=np.uint8)
+        job = Job(self, blank, (self.image_size, self.image_size), 0.5, Future())
+        if self._device.type != "cuda":
+            self.detect([job])
+            return
+        torch.cuda.reset_peak_memory_stats(self._device)
+        before = torch.cuda.memory_allocated(self._device)
+        self.detect([job])
+        needed = max(torch.cuda.max_memory_allocated(self._device) - before, 1)
+        free, _ = torch.cuda.mem_get_info(self._device)
+        self.batch = int(min(max(free * _USABLE_MEMORY // needed, 1), _LARGEST_BATCH))
+
+    def _forward(self, images: Sequence[Image]) -> "torch.Tensor":
+        """(B, 4 + classes, N) raw predictions; of end-to-end models (B, N, 6) boxes."""
+        import torch
+
+        batch = torch.from_numpy(np.stack(images)).to(self._device)
+        batch = batch.permute(0, 3, 1, 2).flip(1).contiguous()  # BHWC, blue first, to BCHW, red first
+        batch = (batch.half() if self._backend.fp16 else batch.float()).div_(255)
+        try:
+            output = self._backend(batch)
+        except torch.OutOfMemoryError:
+            torch.cuda.empty_cache()
+            raise
+        predictions: torch.Tensor = output[0] if isinstance(output, list | tuple) else output
+        return predictions
+
+
+class YoloLoader:
+    """Loads weights. The first load imports torch and starts the model thread. Thread-safe."""
+
+    def __init__(self, *, device: str, threads: int, iou: float, image_size: int, cache_dir: Path) -> None:
+        """`threads` 0: one a core. `image_size` is that of base weights; versions say theirs."""
+        self._device_setting = device
+        self._threads = threads or usable_cores()
+        self._iou = iou
+        self._image_size = image_size
+        self._cache_dir = cache_dir
+        self._lock = threading.Lock()  # ultralytics changes sys.modules while it unpickles
+        self._started: tuple[torch.device, ModelThread] | None = None
+
+    def load(self, path: Path) -> YoloModel:
+        """A version's weights, from a file that was verified. Raises ModelError, NotNow, SettingsError."""
+        with self._lock:
+            return self._load(path, None)
+
+    def load_base(self, weights: str) -> YoloModel:
+        """The operator's weights: a file, or a name that ultralytics downloads. Raises as `load` does."""
+        with self._lock:
+            self._start()
+        path = _base_file(weights, self._cache_dir / "base")
+        with self._lock:
+            return self._load(path, self._image_size)
+
+    def _start(self) -> "tuple[torch.device, ModelThread]":
+        if self._started is None:
+            import torch
+            import ultralytics  # noqa: F401 - its part of the wait belongs here
+
+            device = _choose_device(self._device_setting)
+            # On the thread itself, as torch keeps the number per thread. Ultralytics would set one fewer than cores.
+            thread = ModelThread(lambda: torch.set_num_threads(self._threads), _out_of_memory())
+            self._started = device, thread
+            logger.info(
+                "torch is ready",
+                extra={"event": "runtime_ready", "device": str(device), "threads": self._threads},
+            )
+        return self._started
+
+    def _load(self, path: Path, image_size: int | None) -> YoloModel:
+        device, thread = self._start()
+        started = time.perf_counter()
+        try:
+            model = self._build(path, device, thread, image_size)
+            thread.call(model.first_run)
+        except ModelError:
+            raise
+        except FileNotFoundError as error:
+            raise NotNow(f"{path.name} left the cache while it was loaded") from error
+        except _out_of_memory() as error:
+            raise NotNow(f"there is no memory for {path.name}") from error
+        except Exception as error:
+            raise ModelError(f"{path.name} cannot be loaded: {type(error).__name__}: {error}") from error
+        logger.info(
+            "a model is loaded",
+            extra={
+                "event": "model_loaded",
+                "file": path.name,
+                "image_size": model.image_size,
+                "batch": model.batch,
+                "seconds": round(time.perf_counter() - started, 2),
+            },
+        )
+        return model
+
+    def _build(self, path: Path, device: "torch.device", thread: ModelThread, image_size: int | None) -> YoloModel:
+        from ultralytics.models import YOLO
+        from ultralytics.nn.autobackend import AutoBackend
+
+        if not path.is_file():  # ultralytics would look for it elsewhere
+            raise FileNotFoundError(path)
+        yolo = YOLO(path, task="detect")
+        if yolo.task != "detect":
+            raise ModelError(f"{path.name} is a {yolo.task} model: a detect model is needed")
+        size = image_size or yolo.overrides.get("imgsz") or self._image_size
+        largest = max(size) if isinstance(size, list | tuple) else int(size)
+        backend = AutoBackend(yolo.model, device=device, fp16=device.type == "cuda", fuse=True, verbose=False).eval()
+        stride = int(backend.stride)
+        return YoloModel(backend, device, thread, image_size=-(-largest // stride) * stride, iou=self._iou)
+
+
+def library_environ(cache_dir: Path) -> dict[str, str]:
+    """Variables that ultralytics and OpenMP read when they are imported.
+
+    No packages installed, no usage reports, no look-ups (weights that a name asks for are downloaded all the same),
+    only known classes unpickled, settings in the cache folder. Waiting threads sleep: spinning, they would take
+    the cores from decoding.
+    """
+    return {
+        "YOLO_AUTOINSTALL": "false",
+        "YOLO_OFFLINE": "true",
+        "YOLO_VERBOSE": "false",
+        "YOLO_CONFIG_DIR": str(cache_dir / "ultralytics"),
+        "ULTRALYTICS_SAFE_LOAD": "true",
+        "OMP_WAIT_POLICY": "PASSIVE",
+    }
+
+
+def usable_cores() -> int:
+    """Processors that this process may use: by its affinity, and by its container's quota (cgroup v2)."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    limit = Path("/sys/fs/cgroup/cpu.max")
+    if limit.is_file():
+        quota, period = limit.read_text().split()[:2]
+        if quota != "max":
+            cores = min(cores, max(round(int(quota) / int(period)), 1))
+    return cores
+
+
+def _choose_device(setting: str) -> "torch.device":
+    import torch
+
+    name = ("cuda" if torch.cuda.is_available() else "cpu") if setting == "auto" else setting
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        problem = str(error).splitlines()[0]
+        raise SettingsError(f"LABELLOOP_DEVICE={setting!r} cannot be used ({problem}); set auto or cpu") from error
+    return device
+
+
+def _base_file(weights: str, folder: Path) -> Path:
+    path = Path(weights).expanduser()
+    if path.is_file():
+        return path
+    asked = f"LABELLOOP_BASE_WEIGHTS={weights!r}"
+    hint = "set it to a .pt file, or to a name that ultralytics can download, such as yolo11n.pt"
+    if len(path.parts) > 1:
+        raise ModelError(f"{asked}: there is no such file; {hint}")
+    from ultralytics.utils.downloads import attempt_download_asset
+
+    try:
+        found = Path(attempt_download_asset(folder / path.name))
+    except Exception as error:
+        raise ModelError(f"{asked} could not be downloaded; {hint}") from error
+    if not found.is_file():
+        raise ModelError(f"{asked}: ultralytics offers no such file; {hint}")
+    return found
+
+
+def _out_of_memory() -> tuple[type[Exception], ...]:
+    import torch
+
+    return (torch.OutOfMemoryError, MemoryError)
