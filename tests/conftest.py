@@ -1,0 +1,43 @@
+"""Fixtures that several test files share: a real S3 server, and both kinds of store."""
+
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from shared.objectstore import ObjectStore, open_store
+from tests.seaweedfs import SeaweedFS, seaweedfs
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
+    """A SeaweedFS for the whole session; its credentials are in the environment, where boto3 looks for them."""
+    with seaweedfs(tmp_path_factory.mktemp("s3")) as server, pytest.MonkeyPatch.context() as environ:
+        for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", "AWS_CA_BUNDLE"):
+            environ.delenv(name, raising=False)
+        for name, value in server.environ.items():
+            environ.setenv(name, value)
+        yield server
+
+
+@pytest.fixture(params=["file", "s3"])
+def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], ObjectStore]:
+    """Opens one empty store, again at every call, as another process would. Each test runs with either kind."""
+    if request.param == "file":
+        return lambda: open_store((tmp_path / "store").as_uri())
+    server: SeaweedFS = request.getfixturevalue("s3_server")
+    url = f"s3://{server.bucket}/{secrets.token_hex(8)}"
+    return lambda: open_store(url, s3_endpoint=server.endpoint)
+
+
+@pytest.fixture
+def store(reopen: Callable[[], ObjectStore]) -> ObjectStore:
+    """An empty store, either kind."""
+    return reopen()
+
+
+@pytest.fixture
+def file_store(tmp_path: Path) -> ObjectStore:
+    """An empty store in a folder."""
+    return open_store((tmp_path / "store").as_uri())
