@@ -79,7 +79,9 @@ def check_project(label_studio: LabelStudio, project: str) -> tuple[Finding, Pro
             f"the labeling config of project {number} has no control that labelloop serves",
             'give it a <RectangleLabels name="label" toName="image"> on an <Image name="image" value="$image"/>',
         ), found
-    named = ", ".join(f"{control.tag} {control.name!r} ({len(control.labels)} labels)" for control in controls)
+    named = ", ".join(
+        f"{control.tag} {control.name!r} with {_count(len(control.labels), 'label')}" for control in controls
+    )
     return Finding("ok", "project", f"project {number} {counters.title!r} (uid {uid}): {named}"), found
 
 
@@ -146,3 +148,7 @@ def _check_function(settings: Settings, name: str, variable: str, url: str | Non
     if status != requests.codes.ok:
         return Finding("problem", name, f"functions/{name} at {url} answered {status}", "its log says why")
     return Finding("ok", name, f"functions/{name} answers at {url} and takes our credentials")
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}" + ("" if number == 1 else "s")

@@ -69,8 +69,7 @@ def examine(
     note(finding)
     if found is not None:
         for finding in (
-            *_check_wiring(label_studio, settings, found),
-            check_same_store(store, found),
+            *_check_wiring(label_studio, settings, store, found),
             *_check_images(label_studio, settings, found),
             *_check_labels(settings, store, found),
         ):
@@ -78,7 +77,7 @@ def examine(
     return findings
 
 
-def _check_wiring(label_studio: LabelStudio, settings: Settings, project: Project) -> list[Finding]:
+def _check_wiring(label_studio: LabelStudio, settings: Settings, store: ObjectStore, project: Project) -> list[Finding]:
     try:
         wiring = read_wiring(label_studio, project.id)
         addresses = choose_addresses(settings, wiring, None, None)
@@ -87,6 +86,8 @@ def _check_wiring(label_studio: LabelStudio, settings: Settings, project: Projec
     if wiring.backend is None:
         return [Finding("problem", "backend", f"project {project.id} has no backend 'labelloop'", _CONNECT)]
     findings = [backend_state(wiring.backend)]
+    if not problems(findings):
+        findings.append(check_same_store(store, project))
     changed = differences(wiring.backend, wanted_backend(settings, addresses, project.id))
     if changed:
         findings.append(

@@ -28,9 +28,9 @@ def problems(findings: Iterable[Finding]) -> list[Finding]:
 
 def show(finding: Finding, console: Console) -> None:
     """Print one finding."""
-    console.print(f"{_MARKS[finding.level]} {escape(finding.message)}", highlight=False)
+    console.print(f"{_MARKS[finding.level]} {escape(finding.message)}", highlight=False, soft_wrap=True)
     if finding.remedy:
-        console.print(f"  [dim]→[/] {escape(finding.remedy)}", highlight=False)
+        console.print(f"  [dim]→[/] {escape(finding.remedy)}", highlight=False, soft_wrap=True)
 
 
 def as_json(findings: Iterable[Finding]) -> dict[str, Any]:

@@ -166,12 +166,12 @@ def status(
         _print_json({"projects": [found.as_json() for found in read()]})
         return
     if not watch:
-        Console().print(render_status(read()))
+        Console().print(render_status(read(), store.url))
         return
-    with suppress(KeyboardInterrupt), Live(render_status(read()), auto_refresh=False) as live:
+    with suppress(KeyboardInterrupt), Live(render_status(read(), store.url), auto_refresh=False) as live:
         while True:
             time.sleep(_WATCH_INTERVAL)
-            live.update(render_status(read()), refresh=True)
+            live.update(render_status(read(), store.url), refresh=True)
 
 
 @app.command()
@@ -221,7 +221,7 @@ def settings(
 ) -> None:
     """Show every setting with the value that is in force here, secrets hidden, and where it comes from."""
     if markdown:
-        print(configuration.markdown())
+        print(configuration.markdown(), end="")
         return
     invocation = context.obj
     rows = configuration.listing(invocation.settings(), invocation.environ, invocation.from_file())

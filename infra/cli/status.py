@@ -106,10 +106,10 @@ def _read_control(registry: Registry, name: str, yolo_task: str | None) -> Contr
     )
 
 
-def render_status(projects: list[ProjectStatus]) -> RenderableType:
+def render_status(projects: list[ProjectStatus], store_url: str) -> RenderableType:
     """For a terminal."""
     if not projects:
-        return Text("No project yet: run `labelloop connect --project N`.")
+        return Text(f"The store {store_url} holds no project yet: run `labelloop connect --project N`.")
     return Group(*(part for project in projects for part in _render_project(project)))
 
 

@@ -68,12 +68,14 @@ def run_until_interrupted(invocation: Invocation, settings: Settings, console: C
         environ=invocation.environ,
         predict_port=_port(settings.predict_url, "PREDICT_URL", "--predict-port"),
         train_trigger_port=_port(settings.train_trigger_url, "TRAIN_TRIGGER_URL", "--train-trigger-port"),
-        say=lambda line: console.print(line, style="dim", markup=False, highlight=False),
+        say=lambda line: console.print(line, style="dim", markup=False, highlight=False, soft_wrap=True),
     ) as running:
-        console.print(f"[green]✓[/] functions/predict        {running.predict_url}", highlight=False)
-        console.print(f"[green]✓[/] functions/train_trigger  {running.train_trigger_url}", highlight=False)
-        console.print(f"  models and claims        {escape(settings.store)}", highlight=False)
-        console.print(f"  logs                     {escape(str(running.folder))}", highlight=False)
+        console.print(f"[green]✓[/] functions/predict        {running.predict_url}", highlight=False, soft_wrap=True)
+        console.print(
+            f"[green]✓[/] functions/train_trigger  {running.train_trigger_url}", highlight=False, soft_wrap=True
+        )
+        console.print(f"  models and claims        {escape(settings.store)}", highlight=False, soft_wrap=True)
+        console.print(f"  logs                     {escape(str(running.folder))}", highlight=False, soft_wrap=True)
         if settings.dummy:
             console.print("[yellow]![/] --dummy: fixed predictions, to prove the wiring; no model is loaded")
         console.print(

@@ -1,0 +1,96 @@
+"""labelloop.env: made once with new secrets, over it the environment, kept up to date by `up`."""
+
+import stat
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from infra.cli.environment import Invocation, keep
+from infra.cli.up import prepare
+from shared.errors import SettingsError
+from shared.settings import Settings
+
+LABEL_STUDIO = {"LABEL_STUDIO_URL": "http://127.0.0.1:8080", "LABEL_STUDIO_API_KEY": "0" * 40}
+
+
+def prepared(folder: Path, environ: dict[str, str], **options: object) -> Settings:
+    given = {"host": None, "predict_port": None, "train_trigger_port": None, "dummy": False} | options
+    return prepare(Invocation(environ, folder), Console(quiet=True), **given)
+
+
+def test_a_first_start_makes_a_file_that_the_other_commands_need_nothing_beside(tmp_path: Path) -> None:
+    started = prepared(tmp_path, LABEL_STUDIO)
+
+    other = Invocation({}, tmp_path).connection_settings()
+
+    assert other == started
+    assert stat.S_IMODE((tmp_path / "labelloop.env").stat().st_mode) == 0o600
+    assert other.predict_url == "http://127.0.0.1:9090"
+    assert other.train_trigger_url == "http://127.0.0.1:9091"
+    assert other.loopback
+    assert other.store == f"file://{tmp_path}/labelloop-data/store"
+    assert other.basic_auth_password
+    assert other.webhook_secret
+    assert other.basic_auth_password != other.webhook_secret
+
+
+def test_a_second_start_keeps_secrets_and_ports(tmp_path: Path) -> None:
+    first = prepared(tmp_path, LABEL_STUDIO, predict_port=7000, host="0.0.0.0")
+
+    assert prepared(tmp_path, {}) == first
+    assert first.predict_url == "http://127.0.0.1:7000"
+    assert first.host == "0.0.0.0"
+
+
+def test_what_a_person_wrote_into_the_file_stays(tmp_path: Path) -> None:
+    prepared(tmp_path, LABEL_STUDIO)
+    file = tmp_path / "labelloop.env"
+    file.write_text(file.read_text() + "# mine\nLABELLOOP_EPOCHS=7\n")
+
+    assert prepared(tmp_path, {}).epochs == 7
+    assert "# mine" in file.read_text()
+
+
+def test_a_new_token_of_the_environment_reaches_the_file(tmp_path: Path) -> None:
+    prepared(tmp_path, LABEL_STUDIO)
+    prepared(tmp_path, LABEL_STUDIO | {"LABEL_STUDIO_API_KEY": "1" * 40})
+
+    key = Invocation({}, tmp_path).settings().label_studio_api_key
+
+    assert key is not None
+    assert key.get_secret_value() == "1" * 40
+
+
+def test_dummy_is_for_this_start_alone(tmp_path: Path) -> None:
+    assert prepared(tmp_path, LABEL_STUDIO, dummy=True).dummy
+    assert not prepared(tmp_path, {}).dummy
+
+
+def test_the_environment_wins_over_the_file_but_for_host(tmp_path: Path) -> None:
+    keep(tmp_path / "labelloop.env", {"LABELLOOP_EPOCHS": "5", "LABELLOOP_SEED": "3", "HOST": "127.0.0.1"})
+
+    settings = Invocation({"LABELLOOP_EPOCHS": "9", "LABELLOOP_SEED": "", "HOST": "some-machine"}, tmp_path).settings()
+
+    assert (settings.epochs, settings.seed, settings.host) == (9, 3, "127.0.0.1")
+
+
+@pytest.mark.parametrize("value", ["it's", 'quo"te', "a b#c", "back\\slash", "${HOME}", "ünïcode"])
+def test_every_value_survives_the_file(tmp_path: Path, value: str) -> None:
+    keep(tmp_path / "labelloop.env", {"LABELLOOP_WEBHOOK_SECRET": value})
+
+    assert Invocation({}, tmp_path).from_file() == {"LABELLOOP_WEBHOOK_SECRET": value}
+
+
+def test_without_terminal_and_label_studio_up_says_what_to_set(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY must be set"):
+        prepared(tmp_path, {})
+
+    assert not (tmp_path / "labelloop.env").exists()
+
+
+def test_a_wrong_value_in_the_file_names_the_file(tmp_path: Path) -> None:
+    keep(tmp_path / "labelloop.env", {"LABELLOOP_EPOCS": "5"})
+
+    with pytest.raises(SettingsError, match=r"did you mean LABELLOOP_EPOCHS\?.*labelloop\.env"):
+        Invocation({}, tmp_path).settings()
