@@ -1,0 +1,84 @@
+"""`python -m jobs.train`: one attempt of the run that TRAIN_REQUEST names; exits 0 done, 1 failed, 143 interrupted."""
+
+import logging
+import os
+import secrets
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import FrameType
+from urllib.parse import quote
+
+from jobs.train.machine import surround_ultralytics
+from shared.errors import LabelloopError
+from shared.logs import configure_logs
+from shared.objectstore import ObjectStore, open_store
+from shared.objectstore.selftest import ensure_checked
+from shared.runs import TrainRequest
+from shared.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+
+def main(environ: Mapping[str, str]) -> int:
+    """Read the environment, build the parts, run. Wrong settings end it with one sentence."""
+    try:
+        settings = Settings.from_environ(environ)
+        settings.require("train_request", "label_studio_url", "label_studio_api_key")
+        request = TrainRequest.parse(settings.train_request or "")
+        configure_logs(settings.log_level)
+        store = open_store(request.store, s3_endpoint=settings.s3_endpoint)
+        ensure_checked(store)
+    except LabelloopError as error:
+        print(f"labelloop training job: {error}", file=sys.stderr)
+        return 1
+    return execute(settings, request, store)
+
+
+def execute(settings: Settings, request: TrainRequest, store: ObjectStore) -> int:
+    """Build the parts around a store, and run."""
+    folder = Path(settings.work_dir) / quote(request.project_uid, safe="") / request.run_id
+    os.environ.update(surround_ultralytics(folder / "ultralytics", settings.threads))  # before anything imports torch
+    from jobs.train.export import SdkExporter
+    from jobs.train.run import INTERRUPTED, Parts, Stopped, run
+    from jobs.train.yolo_trainer import YoloTrainer
+    from shared.images.fetch import ImageFetcher
+    from shared.jobs import Jobs
+    from shared.labelstudio.api import LabelStudio
+    from shared.registry import Registry
+
+    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001  (the shape of a signal handler)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once: what follows must not be interrupted
+        raise Stopped
+
+    signal.signal(signal.SIGTERM, stop)
+    assert settings.label_studio_url
+    assert settings.label_studio_api_key
+    api_key = settings.label_studio_api_key.get_secret_value()
+    label_studio = LabelStudio(settings.label_studio_url, api_key)
+    parts = Parts(
+        store=store,
+        jobs=Jobs(store, request.project_uid),
+        registry=Registry(store, request.project_uid),
+        projects=label_studio,
+        exporter=SdkExporter(settings.label_studio_url, api_key),
+        images=ImageFetcher(settings, label_studio),
+        trainer=YoloTrainer(
+            folder / "model",
+            surroundings=folder / "ultralytics",
+            weights_folder=Path(settings.work_dir) / "weights",
+            device=settings.device,
+            workers=settings.workers,
+        ),
+        settings=settings,
+        folder=folder,
+    )
+    try:
+        return run(parts, request.run_id, nonce=secrets.token_hex(16))
+    except Stopped:  # before the claim was taken, or after it was given back
+        return INTERRUPTED
+
+
+if __name__ == "__main__":
+    sys.exit(main(os.environ))

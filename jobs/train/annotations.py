@@ -1,0 +1,77 @@
+"""Which annotation of a task counts, which part of the data it goes to, and whether anything changed."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from shared.errors import LabelloopError
+from shared.labelstudio.config import Control
+
+Annotation = Mapping[str, Any]
+Split = Literal["train", "val"]
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedTask:
+    """One task and all its annotations, as Label Studio's API shows them."""
+
+    id: int
+    data: Mapping[str, Any]
+    annotations: tuple[Annotation, ...]
+
+
+class NothingToLearn(LabelloopError):
+    """The project holds nothing that a model could be trained on: trying again changes nothing."""
+
+
+def choose_annotation(annotations: Iterable[Annotation]) -> Annotation | None:
+    """A ground-truth annotation if there is one, else the newest; never a cancelled (skipped) one. None: none counts."""
+    kept = [annotation for annotation in annotations if not annotation.get("was_cancelled")]
+    return max(kept, key=_rank, default=None)
+
+
+def split_of(task_id: int, val_fraction: float) -> Split:
+    """By hash of the task id alone: a task never moves between train and val, so versions stay comparable."""
+    first = hashlib.sha256(str(task_id).encode()).digest()[:8]
+    return "val" if int.from_bytes(first) / 2**64 < val_fraction else "train"
+
+
+def foreign_labels(result: Iterable[Mapping[str, Any]], control: Control) -> int:
+    """How many labels of this control's regions are not in the labeling config (any more)."""
+    known = set(control.label_values)
+    return sum(
+        label not in known
+        for region in result
+        if region.get("from_name") == control.name and isinstance(region.get("value"), Mapping)
+        for label in region["value"].get("rectanglelabels") or ()
+    )
+
+
+class AnnotationDigest:
+    """SHA-256 over all (annotation id, updated_at), in the order of tasks and annotation ids; memory does not grow."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+
+    def add(self, annotations: Iterable[Annotation]) -> None:
+        """The annotations of the next task, cancelled ones included."""
+        for annotation in sorted(annotations, key=lambda annotation: int(annotation["id"])):
+            self._hash.update(f"{annotation['id']} {annotation.get('updated_at')}\n".encode())
+
+    def hexdigest(self) -> str:
+        """Of everything added so far."""
+        return self._hash.hexdigest()
+
+
+def _rank(annotation: Annotation) -> tuple[bool, datetime, int]:
+    return bool(annotation.get("ground_truth")), _updated_at(annotation), int(annotation["id"])
+
+
+def _updated_at(annotation: Annotation) -> datetime:
+    text = annotation.get("updated_at") or annotation.get("created_at")
+    if not text:
+        return datetime.min.replace(tzinfo=UTC)
+    moment = datetime.fromisoformat(str(text))
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,0 +1,244 @@
+"""One control of one run: dataset, training, gate, manifest, pointer."""
+
+import logging
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version as package_version
+from pathlib import Path
+from typing import Literal, cast
+
+from jobs.train import dataset as datasets
+from jobs.train.attempt import Attempt
+from jobs.train.courier import Courier
+from jobs.train.dataset import LEAST_VAL, Dataset
+from jobs.train.gate import METRIC, Champion, compare, ungated, why_not_compared
+from jobs.train.report import Report
+from jobs.train.training import Fitted
+from shared.errors import ClaimLost, ModelError, NotFound, PreconditionFailed
+from shared.labelstudio.config import Control
+from shared.registry import WEIGHTS, Gate, Manifest, YoloTask, sha256_of
+
+logger = logging.getLogger(__name__)
+
+_PACKAGES = ("labelloop", "label-studio-sdk", "torch", "ultralytics")
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How a control's run ended."""
+
+    outcome: Literal["promoted", "rejected"]
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Served:
+    """The champion with its verified weights."""
+
+    manifest: Manifest
+    weights: Path
+
+
+def learn(attempt: Attempt, control: Control, *, controls_left: int) -> Verdict | None:
+    """Make, publish and promote the next version of a control; None if the project holds no label of it.
+
+    What an earlier attempt published is only promoted. `controls_left` share the time that is left. Raises ClaimLost,
+    ModelError, NothingToLearn, StoreError and whatever the training raises.
+    """
+    steps = _Steps(attempt, control)
+    manifest = attempt.heartbeat.patiently(attempt.registry.published_by, control.name, attempt.run_id)
+    if manifest is None:
+        dataset = steps.dataset()
+        if dataset is None:
+            return None
+        manifest = steps.train_and_publish(dataset, controls_left)
+    if not manifest.gate.passed:
+        return Verdict("rejected", f"v{manifest.version} of {control.name!r} is not served: {manifest.gate.reason}")
+    return steps.promote(manifest)
+
+
+class _Steps:
+    def __init__(self, attempt: Attempt, control: Control) -> None:
+        self._attempt = attempt
+        self._control = control
+        self._dataset: Dataset | None = None
+
+    def dataset(self) -> Dataset | None:
+        attempt, control = self._attempt, self._control
+        if self._dataset is None:
+            attempt.progress.phase("dataset", control=control.name)
+            self._dataset = datasets.build(
+                attempt.frozen.tasks(),
+                control,
+                attempt.pictures,
+                attempt.folder_of(control, "dataset"),
+                concurrency=attempt.fetch_concurrency,
+                check=attempt.heartbeat.check,
+            )
+        return self._dataset
+
+    def train_and_publish(self, dataset: Dataset, controls_left: int) -> Manifest:
+        attempt, control = self._attempt, self._control
+        champion = self._champion()
+        start = champion.weights if champion else attempt.trainer.base(attempt.settings.base_weights, control.yolo_task)
+        base = f"v{champion.manifest.version}" if champion else Path(attempt.settings.base_weights).name
+        start_sha256 = sha256_of(start)
+        fitted = self._fit(dataset, start, controls_left)
+        attempt.progress.phase("gate", control=control.name)
+        gate, metrics, champion_metrics = self._judge(dataset, fitted.weights)
+        attempt.progress.phase("publish", control=control.name, message=gate.reason)
+        report = Report(
+            control=control.name,
+            project_uid=attempt.jobs.uid,
+            run_id=attempt.run_id,
+            created_at=datetime.now(UTC),
+            base=base,
+            epochs=fitted.epochs,
+            gate=gate,
+            metrics=metrics,
+            champion=champion_metrics,
+            dataset=dataset,
+            skipped=attempt.frozen.header.left_out,
+            notes=_notes(dataset),
+        )
+        page = attempt.folder_of(control, "report") / "report.html"
+        page.write_text(report.html(), encoding="utf-8")
+        files = tuple(
+            attempt.heartbeat.patiently(attempt.registry.upload_file, control.name, name, path)
+            for name, path in ((WEIGHTS, fitted.weights), ("report.html", page))
+        )
+
+        def build(number: int) -> Manifest:
+            return Manifest(
+                version=number,
+                control=control.name,
+                yolo_task=cast(YoloTask, control.yolo_task),
+                labels=dataset.labels,
+                files=files,
+                metrics=metrics,
+                gate=gate,
+                lineage=self._lineage(dataset, fitted, base, start_sha256),
+                run_id=attempt.run_id,
+                fence=attempt.claim.fence,
+                created_at=attempt.store.now(),
+            )
+
+        attempt.heartbeat.confirm()
+        return attempt.heartbeat.patiently(attempt.registry.publish, control.name, build)
+
+    def promote(self, manifest: Manifest) -> Verdict:
+        """Move the pointer; whenever it names another version than the gate saw, judge again against that one."""
+        attempt, control, registry = self._attempt, self._control, self._attempt.registry
+        attempt.progress.phase("promote", control=control.name, message=manifest.gate.reason)
+        gate, patiently = manifest.gate, attempt.heartbeat.patiently
+        while True:
+            attempt.heartbeat.confirm()
+            pointer = patiently(registry.pointer, control.name)
+            if pointer and (pointer.run_id, pointer.version) == (attempt.run_id, manifest.version):
+                break
+            served = patiently(registry.serving, control.name)
+            if (served.version if served else None) != gate.champion_version:
+                gate = self._judge_again(manifest)
+                if not gate.passed:
+                    return Verdict("rejected", f"v{manifest.version} of {control.name!r} is not served: {gate.reason}")
+                continue
+            try:
+                patiently(
+                    registry.promote,
+                    control.name,
+                    manifest.version,
+                    fence=attempt.claim.fence,
+                    run_id=attempt.run_id,
+                    expected=pointer.version if pointer else None,
+                )
+            except PreconditionFailed:
+                logger.info("the pointer moved meanwhile", extra={"event": "pointer_moved", "control": control.name})
+                continue
+            except ClaimLost as error:
+                attempt.heartbeat.confirm()  # the claim itself is ours: somebody rolled back under a newer fence
+                return Verdict("rejected", f"v{manifest.version} of {control.name!r} is not served: {error}")
+            break
+        logger.info(
+            f"v{manifest.version} of {control.name!r} is served",
+            extra={"event": "promoted", "control": control.name, "version": manifest.version},
+        )
+        return Verdict("promoted", f"v{manifest.version} of {control.name!r}: {gate.reason}")
+
+    def _fit(self, dataset: Dataset, start: Path, controls_left: int) -> Fitted:
+        attempt, control = self._attempt, self._control
+        checkpoints = attempt.checkpoints_of(control)
+        resumed = attempt.heartbeat.patiently(checkpoints.resume, attempt.folder_of(control, "resume"))
+        spool = attempt.spool_of(control, controls_left=controls_left)
+        attempt.progress.begin_training(control.name, attempt.settings.epochs)
+        if resumed:
+            logger.info(f"going on after epoch {resumed.epoch}", extra={"event": "resumed", "epoch": resumed.epoch})
+        with Courier(spool, checkpoints, attempt.progress.epoch):
+            return attempt.trainer.fit(dataset.data, start, attempt.settings, spool, resumed)
+
+    def _judge(self, dataset: Dataset, weights: Path) -> tuple[Gate, dict[str, float], dict[str, float]]:
+        """The gate's decision, the challenger's metrics and the champion's (empty: not compared)."""
+        trainer, settings = self._attempt.trainer, self._attempt.settings
+        metrics = trainer.evaluate(weights, dataset.data, settings)
+        served = self._champion()
+        champion = Champion(served.manifest.version, served.manifest.labels) if served else None
+        val = dataset.counts.val
+        reason = why_not_compared(dataset.labels, champion, val=val, least_val=LEAST_VAL, comparable=dataset.comparable)
+        if reason or champion is None or served is None:
+            return ungated(reason or "", metrics.get(METRIC), champion), metrics, {}
+        champion_metrics = trainer.evaluate(served.weights, dataset.data, settings)
+        return compare(metrics[METRIC], champion_metrics[METRIC], champion, val), metrics, champion_metrics
+
+    def _judge_again(self, manifest: Manifest) -> Gate:
+        attempt, control = self._attempt, self._control
+        dataset = self.dataset()
+        if dataset is None:
+            raise ModelError(f"v{manifest.version} of {control.name!r} has no dataset to be compared on")
+        weights = attempt.folder_of(control, "published") / WEIGHTS
+        attempt.heartbeat.patiently(attempt.registry.download_file, control.name, manifest.file(WEIGHTS), weights)
+        return self._judge(dataset, weights)[0]
+
+    def _champion(self) -> _Served | None:
+        """The version that is served, downloaded and verified. One that fails is recorded: next the one behind it."""
+        attempt, control, patiently = self._attempt, self._control, self._attempt.heartbeat.patiently
+        while manifest := patiently(attempt.registry.serving, control.name):
+            if manifest.yolo_task != control.yolo_task:
+                return None
+            path = attempt.folder_of(control, "champion") / f"v{manifest.version}.pt"
+            try:
+                patiently(attempt.registry.download_file, control.name, manifest.file(WEIGHTS), path)
+            except (ModelError, NotFound) as error:
+                logger.error(str(error), extra={"event": "version_rejected", "version": manifest.version})
+                patiently(attempt.registry.reject, control.name, manifest.version, str(error))
+                continue
+            return _Served(manifest, path)
+        return None
+
+    def _lineage(self, dataset: Dataset, fitted: Fitted, base: str, start_sha256: str) -> dict[str, object]:
+        attempt, counts = self._attempt, dataset.counts
+        return {
+            "annotations_digest": attempt.frozen.header.baseline.digest,
+            "dataset_sha256": attempt.frozen.sha256,
+            "tasks": {
+                "train": counts.train,
+                "val": counts.val,
+                "background": counts.background,
+                "skipped": attempt.frozen.header.left_out,
+                "left_out": dict(counts.left_out),
+            },
+            "boxes": {"train": counts.train_boxes, "val": counts.val_boxes, "foreign_labels": counts.foreign_labels},
+            "base": base,
+            "base_sha256": start_sha256,
+            "epochs": fitted.epochs,
+            "batch": fitted.batch,
+            "attempt": attempt.claim.attempt,
+            "settings": attempt.settings.model_dump(mode="json"),
+            "packages": {name: package_version(name) for name in _PACKAGES},
+        }
+
+
+def _notes(dataset: Dataset) -> tuple[str, ...]:
+    notes: list[tuple[bool, str]] = [
+        (dataset.validates_on_train, "No task fell into the val set: the numbers are those of the training images."),
+        (dataset.trains_on_val, "All boxes fell into the val set: its images were trained on too."),
+    ]
+    return tuple(sentence for holds, sentence in notes if holds)

@@ -1,0 +1,127 @@
+"""`dataset.json` of a run: the annotations as they were when it began, so that every attempt trains on the same data.
+
+JSON lines, written and read one task at a time: a header, then one line a task. Created once, never replaced.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from jobs.train.annotations import AnnotationDigest, ExportedTask, Split, choose_annotation, split_of
+from shared.errors import AlreadyExists, NotFound
+from shared.jobs import Baseline, Totals
+from shared.labelstudio.config import Control
+from shared.labelstudio.requests import ProjectCounters
+from shared.objectstore import ObjectStore
+from shared.records import Record
+from shared.registry import sha256_of
+
+
+class Header(Record):
+    """First line: what holds for all tasks."""
+
+    label_config: str
+    baseline: Baseline
+    tasks: int
+    left_out: int  # tasks whose annotations are all cancelled
+
+
+class FrozenTask(Record):
+    """One line: a task, the annotation that counts, and what the served controls need of both."""
+
+    id: int
+    annotation: int
+    updated_at: str | None
+    split: Split
+    data: dict[str, Any]  # value key → image value
+    regions: list[dict[str, Any]]  # from_name, type, value
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """A frozen dataset on the local disk."""
+
+    path: Path
+    header: Header
+
+    @property
+    def sha256(self) -> str:
+        """Of the file's bytes."""
+        return sha256_of(self.path)
+
+    def tasks(self) -> Iterator[FrozenTask]:
+        """In the order of their ids, one in memory at a time."""
+        with self.path.open(encoding="utf-8") as lines:
+            next(lines)
+            for line in lines:
+                yield FrozenTask.model_validate_json(line)
+
+
+def freeze(
+    exported: Iterable[ExportedTask],
+    project: ProjectCounters,
+    read_at: datetime,
+    controls: tuple[Control, ...],
+    path: Path,
+    *,
+    val_fraction: float,
+    check: Callable[[], None],
+) -> Frozen:
+    """Write all tasks to `path`. `check` is called once a task; what it raises ends the export."""
+    names, keys = {control.name for control in controls}, {control.value_key for control in controls}
+    digest, kept, left_out = AnnotationDigest(), 0, 0
+    body = path.with_suffix(".lines")
+    with body.open("w", encoding="utf-8") as lines:
+        for task in exported:
+            check()
+            digest.add(task.annotations)
+            annotation = choose_annotation(task.annotations)
+            if annotation is None:
+                left_out += 1
+                continue
+            kept += 1
+            line = FrozenTask(
+                id=task.id,
+                annotation=annotation["id"],
+                updated_at=annotation.get("updated_at"),
+                split=split_of(task.id, val_fraction),
+                data={key: task.data[key] for key in sorted(keys & task.data.keys())},
+                regions=[
+                    {"from_name": region["from_name"], "type": region.get("type"), "value": region.get("value")}
+                    for region in annotation.get("result") or ()
+                    if region.get("from_name") in names
+                ],
+            )
+            lines.write(line.model_dump_json() + "\n")
+    totals = Totals.model_validate(project.model_dump(include=set(Totals.model_fields)))
+    baseline = Baseline(totals=totals, read_at=read_at, digest=digest.hexdigest())
+    header = Header(label_config=project.label_config, baseline=baseline, tasks=kept, left_out=left_out)
+    with path.open("w", encoding="utf-8") as whole, body.open(encoding="utf-8") as lines:
+        whole.write(header.model_dump_json() + "\n")
+        whole.writelines(lines)
+    body.unlink()
+    return Frozen(path, header)
+
+
+def publish(frozen: Frozen, store: ObjectStore, key: str) -> Frozen:
+    """Store it, unless another attempt did: then that one counts."""
+    try:
+        store.upload(key, frozen.path)
+    except AlreadyExists:
+        found = fetch(store, key, frozen.path)
+        assert found is not None
+        return found
+    return frozen
+
+
+def fetch(store: ObjectStore, key: str, path: Path) -> Frozen | None:
+    """What an earlier attempt froze; None if none did."""
+    try:
+        store.download(key, path)
+    except NotFound:
+        return None
+    with path.open(encoding="utf-8") as lines:
+        return Frozen(path, Header.model_validate(json.loads(next(lines))))

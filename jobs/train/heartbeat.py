@@ -1,0 +1,104 @@
+"""Keeps the claim alive while the job works, and says whether it still is ours."""
+
+import logging
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import ParamSpec, Self, TypeVar
+
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception,
+    stop_after_delay,
+    stop_any,
+    stop_when_event_set,
+    wait_random_exponential,
+)
+
+from shared.errors import AlreadyExists, ClaimLost, NotFound, PreconditionFailed, StoreError, UnsafeStore
+from shared.jobs import Claim, Jobs
+
+logger = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+_LONGEST_OUTAGE = 3600.0  # seconds that the job waits for the store with a trained model in its hands
+_REFUSALS = (NotFound, AlreadyExists, UnsafeStore)  # answers, not outages
+
+
+class Heartbeat:
+    """Renews the claim on a thread of its own. An outage of the store is survived: nobody can take it then."""
+
+    def __init__(
+        self, jobs: Jobs, claim: Claim, *, lifetime: float, longest_run: float, on_lost: Callable[[], None]
+    ) -> None:
+        """`lifetime` and `longest_run` in seconds; `on_lost` is called once, on the heartbeat's thread."""
+        self._jobs = jobs
+        self._claim = claim
+        self._lifetime = lifetime
+        self._longest_run = longest_run
+        self._on_lost = on_lost
+        self._interval = min(60.0, lifetime / 3)
+        self._lost = threading.Event()
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._done.set()
+
+    @property
+    def lost(self) -> bool:
+        """Somebody else owns the project now."""
+        return self._lost.is_set()
+
+    def check(self) -> None:
+        """Cheap; asks nobody. Raises ClaimLost."""
+        if self.lost:
+            raise ClaimLost(f"run {self._claim.run_id} (attempt {self._claim.attempt}) lost its claim")
+
+    def confirm(self) -> None:
+        """Renew now, with the same fence, before anything that others see. Waits out an outage. Raises ClaimLost."""
+        self.patiently(self._renew)
+
+    def patiently(self, ask: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call, and again while the store is not reachable, until it answers or the claim is lost."""
+        self.check()
+        retrying = Retrying(
+            retry=retry_if_exception(_is_outage),
+            wait=wait_random_exponential(0.2, max=30),
+            stop=stop_any(stop_after_delay(_LONGEST_OUTAGE), stop_when_event_set(self._lost)),
+            before_sleep=_say,
+            reraise=True,
+        )
+        return retrying(ask, *args, **kwargs)
+
+    def _beat(self) -> None:
+        while not self._done.wait(self._interval):
+            try:
+                self._renew()
+            except ClaimLost as error:
+                logger.warning(str(error), extra={"event": "claim_lost"})
+                self._lost.set()
+                self._on_lost()
+                return
+            except StoreError as error:
+                logger.warning(f"the claim could not be renewed: {error}", extra={"event": "heartbeat_failed"})
+
+    def _renew(self) -> None:
+        self._jobs.renew(self._claim, lifetime=self._lifetime, longest_run=self._longest_run)
+
+
+def _is_outage(error: BaseException) -> bool:
+    return isinstance(error, StoreError) and not isinstance(error, (*_REFUSALS, PreconditionFailed))
+
+
+def _say(state: RetryCallState) -> None:
+    error = state.outcome.exception() if state.outcome else None
+    logger.warning(f"the store does not answer, waiting: {error}", extra={"event": "store_outage"})

@@ -1,0 +1,87 @@
+"""What a training takes from its machine: devices, dataloader processes, batch; and what ultralytics may not touch."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  (where torch puts the batches that dataloader processes make)
+_REPORTING = ("sync", "clearml", "comet", "dvc", "mlflow", "raytune", "tensorboard", "wandb")
+_CPU_BATCH = 8
+_MULTI_GPU_BATCH = 8  # a device; ultralytics finds the best batch by itself on one GPU only
+_MOST_WORKERS = 8  # a device
+_UNKNOWN_BATCH = 64  # images; for the estimate while ultralytics has not chosen yet
+_BATCHES_AHEAD = 12  # train: 4 a worker; val: twice the workers, twice the batch, 2 a worker
+
+
+def surround_ultralytics(folder: Path, threads: int) -> dict[str, str]:
+    """Write ultralytics' settings below `folder`; answers the variables to set before torch and it are imported.
+
+    No installs, no telemetry, no integrations that report elsewhere, no writes outside of `folder`. ultralytics sets
+    one OpenMP thread where nothing is set. OpenMP threads that wait by spinning make a training ten times slower as soon
+    as anything else computes on the machine.
+    """
+    config = folder / "Ultralytics"
+    config.mkdir(parents=True, exist_ok=True)
+    places = {name: str(folder / name.removesuffix("_dir")) for name in ("weights_dir", "runs_dir", "datasets_dir")}
+    (config / "settings.json").write_text(json.dumps(places | dict.fromkeys(_REPORTING, False)))
+    return {
+        "YOLO_CONFIG_DIR": str(folder),
+        "YOLO_OFFLINE": "true",
+        "YOLO_AUTOINSTALL": "false",
+        "YOLO_VERBOSE": "false",
+        "MPLCONFIGDIR": str(folder / "matplotlib"),
+        "OMP_NUM_THREADS": str(threads or cores()),
+        "OMP_WAIT_POLICY": "PASSIVE",
+    }
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+
+
+def shared_memory_free(path: Path = SHARED_MEMORY) -> int | None:
+    """Free bytes of shared memory; None where there is no such file system and no such limit."""
+    return shutil.disk_usage(path).free if path.is_dir() else None
+
+
+def devices(asked: str) -> list[int] | str:
+    """ultralytics' `device`: what was asked for; auto: every visible GPU, else the processor."""
+    if asked != "auto":
+        return asked
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return list(range(count)) if count else "cpu"
+
+
+def batch_size(asked: int, device: list[int] | str) -> int:
+    """Images a step. -1: ultralytics measures the memory of one GPU itself."""
+    if asked:
+        return asked
+    if isinstance(device, list) and len(device) > 1:
+        return _MULTI_GPU_BATCH * len(device)
+    on_gpu = isinstance(device, list) or device.startswith("cuda") or device.isdigit()
+    return -1 if on_gpu else _CPU_BATCH
+
+
+def dataloader_workers(
+    asked: int, *, device: list[int] | str, cores: int, shared_memory: int | None, batch: int, image_size: int
+) -> int:
+    """Dataloader processes a device: as many as cores allow and half of the free shared memory holds.
+
+    `shared_memory` in bytes (None: no limit). A process that finds it full dies with "Bus error"; 0 loads in the
+    training's own process and needs none. On the processor ultralytics takes 0 in any case.
+    """
+    if asked >= 0:
+        return asked
+    if device in ("cpu", "mps"):
+        return 0
+    gpus = len(device) if isinstance(device, list) else 1
+    workers = min(_MOST_WORKERS, cores // gpus)
+    if shared_memory is None:
+        return workers
+    images = batch if batch > 0 else _UNKNOWN_BATCH
+    worker_bytes = _BATCHES_AHEAD * max(images // gpus, 1) * 3 * image_size**2 * gpus
+    return min(workers, shared_memory // 2 // worker_bytes)

@@ -1,0 +1,69 @@
+"""`progress.json` of the run: what people and `labelloop status` see. Writing it never stops a training."""
+
+import logging
+import threading
+from collections import deque
+from datetime import UTC, datetime
+from typing import Any
+
+from jobs.train.checkpoints import Checkpoint
+from jobs.train.spool import Epoch
+from shared.errors import StoreError
+from shared.jobs import Jobs
+from shared.runs import Progress, RunPhase
+
+logger = logging.getLogger(__name__)
+
+
+class ProgressWriter:
+    """Thread-safe: the training's thread tells phases, the courier's thread tells epochs."""
+
+    def __init__(self, jobs: Jobs, run_id: str, attempt: int) -> None:
+        self._jobs = jobs
+        self._run_id = run_id
+        self._lock = threading.Lock()
+        self._finished_at: deque[tuple[int, float]] = deque(maxlen=10)
+        self._progress = Progress(phase="export", attempt=attempt, updated_at=datetime.now(UTC))
+
+    def phase(
+        self, phase: RunPhase, *, control: str | None = None, message: str = "", error: str | None = None
+    ) -> None:
+        """The run entered a phase; what the last epoch said stays."""
+        logger.info(message or phase, extra={"event": "phase", "phase": phase, "control": control, "error": error})
+        self._write(phase=phase, control=control, message=message, error=error, eta_seconds=None)
+
+    def begin_training(self, control: str, epochs: int) -> None:
+        """A control's training starts: forget the epochs of another one."""
+        self._finished_at.clear()
+        logger.info(f"training {control!r}", extra={"event": "phase", "phase": "train", "control": control})
+        self._write(
+            phase="train", control=control, epoch=None, epochs=epochs, metrics={}, message="", error=None,
+            checkpoint=None, checkpoint_sha256=None,
+        )  # fmt: skip
+
+    def epoch(self, epoch: Epoch, checkpoint: Checkpoint | None) -> None:
+        """An epoch ended; its checkpoint is in the store unless that failed (None)."""
+        self._finished_at.append((epoch.number, epoch.finished_at))
+        (first, since), (last, until) = self._finished_at[0], self._finished_at[-1]
+        eta = (until - since) / (last - first) * (epoch.epochs - last) if last > first else None
+        changes: dict[str, Any] = {
+            "epoch": epoch.number,
+            "epochs": epoch.epochs,
+            "metrics": epoch.metrics,
+            "eta_seconds": eta,
+        }
+        if checkpoint:
+            changes |= {"checkpoint": checkpoint.key, "checkpoint_sha256": checkpoint.sha256}
+        logger.info(
+            f"epoch {epoch.number} of {epoch.epochs}",
+            extra={"event": "epoch", "epoch": epoch.number, "epochs": epoch.epochs, **epoch.metrics},
+        )
+        self._write(**changes)
+
+    def _write(self, **changes: Any) -> None:
+        with self._lock:
+            self._progress = self._progress.model_copy(update={**changes, "updated_at": datetime.now(UTC)})
+            try:
+                self._jobs.write_progress(self._run_id, self._progress)
+            except StoreError as error:
+                logger.warning(f"progress was not written: {error}", extra={"event": "progress_failed"})

@@ -1,0 +1,262 @@
+"""The use case: take the claim, freeze the data, let every control learn, release. Killed anywhere, it goes on."""
+
+import logging
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from jobs.train import frozen as freezer
+from jobs.train.annotations import ExportedTask, NothingToLearn
+from jobs.train.attempt import Attempt
+from jobs.train.control import Verdict, learn
+from jobs.train.frozen import Frozen
+from jobs.train.heartbeat import Heartbeat
+from jobs.train.images import Fetcher, Pictures
+from jobs.train.progress import ProgressWriter
+from jobs.train.training import Trainer, TrainingSettings
+from shared.errors import (
+    ClaimLost,
+    LabelConfigError,
+    LabelStudioError,
+    ModelError,
+    NotFound,
+    ProjectGone,
+    SettingsError,
+    StoreError,
+)
+from shared.jobs import Baseline, Claim, Jobs
+from shared.labelstudio.api import ProjectState
+from shared.labelstudio.config import Control, parse_label_config
+from shared.objectstore import ObjectStore
+from shared.registry import Registry
+from shared.runs import RunRequest
+from shared.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+DONE, FAILED, INTERRUPTED = 0, 1, 143
+_HOPELESS = (NothingToLearn, LabelConfigError, ModelError, ProjectGone, SettingsError)
+"""Errors that no further attempt can heal."""
+
+
+class Stopped(BaseException):
+    """The machine wants this process to end (SIGTERM): no `except Exception` on the way may swallow it."""
+
+
+class Projects(Protocol):
+    """What answers a project's counters, config and Label Studio's clock."""
+
+    def project(self, project_id: int) -> ProjectState:
+        """Raises ProjectGone, Unauthorized, LabelStudioError."""
+
+
+class Exporter(Protocol):
+    """What reads the annotated tasks."""
+
+    def tasks(self, project_id: int) -> Iterator[ExportedTask]:
+        """In the order of their ids. Raises ProjectGone, Unauthorized, LabelStudioError."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What the job is made of."""
+
+    store: ObjectStore
+    jobs: Jobs
+    registry: Registry
+    projects: Projects
+    exporter: Exporter
+    images: Fetcher
+    trainer: Trainer
+    settings: Settings
+    folder: Path  # scratch of this run; removed when the run has ended
+
+
+def run(parts: Parts, run_id: str, *, nonce: str) -> int:
+    """Execute one attempt; the exit code. `nonce` is new for every process."""
+    lifetime = parts.settings.claim_lifetime
+    try:
+        claim = parts.jobs.start(run_id, nonce=nonce, lifetime=lifetime)
+    except ClaimLost as error:
+        logger.info(f"nothing to do: {error}", extra={"event": "nothing_to_do", "run_id": run_id})
+        return DONE
+    parts.folder.mkdir(parents=True, exist_ok=True)
+    abort = parts.folder / f"abort-{claim.attempt}"
+    progress = ProgressWriter(parts.jobs, run_id, claim.attempt)
+    longest_run = parts.settings.longest_run
+    work = _Work(parts, claim, progress, abort)
+    with Heartbeat(parts.jobs, claim, lifetime=lifetime, longest_run=longest_run, on_lost=abort.touch) as heartbeat:
+        try:
+            outcome, message = work.do(heartbeat)
+            work.release(heartbeat, outcome, message)
+        except ClaimLost as error:
+            return _lost(error)
+        except _HOPELESS as error:
+            return work.fail(heartbeat, error)
+        except (Stopped, KeyboardInterrupt):
+            return work.interrupt("the machine asked the job to stop (SIGTERM)")
+        except Exception as error:
+            if heartbeat.lost:
+                return _lost(error)
+            logger.exception("the attempt failed, the next one may succeed", extra={"event": "attempt_failed"})
+            return work.interrupt(_sentence(error))
+    work.sweep()
+    return DONE
+
+
+class _Work:
+    """One attempt's steps, and the ways in which it ends."""
+
+    def __init__(self, parts: Parts, claim: Claim, progress: ProgressWriter, abort: Path) -> None:
+        self._parts = parts
+        self._claim = claim
+        self._progress = progress
+        self._abort = abort
+        self._baseline: Baseline | None = None
+
+    def do(self, heartbeat: Heartbeat) -> tuple[Literal["promoted", "rejected", "unchanged"], str]:
+        parts, claim = self._parts, self._claim
+        try:
+            request = heartbeat.patiently(parts.jobs.request, claim.run_id)
+        except NotFound as error:
+            raise SettingsError(f"run {claim.run_id} has no request: {error}") from error
+        settings = TrainingSettings.of(request.settings, parts.settings)
+        frozen = self._freeze(request, settings, heartbeat)
+        if frozen is None:
+            return "unchanged", "no annotation changed since the last run"
+        self._baseline = frozen.header.baseline
+        if not frozen.header.tasks:
+            raise NothingToLearn("the project has no annotated task (skipped ones do not count)")
+        attempt = Attempt(
+            store=parts.store,
+            jobs=parts.jobs,
+            registry=parts.registry,
+            trainer=parts.trainer,
+            pictures=Pictures(parts.images, parts.folder / "pictures", max_pixels=parts.settings.image_max_pixels),
+            heartbeat=heartbeat,
+            progress=self._progress,
+            claim=claim,
+            frozen=frozen,
+            settings=settings,
+            folder=parts.folder,
+            abort=self._abort,
+            fetch_concurrency=parts.settings.fetch_concurrency,
+            seconds_left=_countdown(parts.store, claim, settings.longest_run),
+        )
+        controls = _controls(frozen.header.label_config)
+        verdicts = [learn(attempt, control, controls_left=len(controls) - n) for n, control in enumerate(controls)]
+        return _summary([verdict for verdict in verdicts if verdict], controls)
+
+    def release(
+        self, heartbeat: Heartbeat, outcome: Literal["promoted", "rejected", "unchanged"], message: str
+    ) -> None:
+        heartbeat.patiently(
+            self._parts.jobs.release, self._claim, outcome=outcome, baseline=self._baseline, message=message
+        )
+        self._progress.phase("unchanged" if outcome == "unchanged" else "finished", message=message)
+
+    def fail(self, heartbeat: Heartbeat, error: Exception) -> int:
+        """For errors that the next attempt would meet again."""
+        logger.error(str(error), extra={"event": "run_failed", "error": type(error).__name__})
+        try:
+            if isinstance(error, ProjectGone):
+                heartbeat.patiently(self._parts.jobs.close)
+            heartbeat.patiently(
+                self._parts.jobs.release, self._claim, outcome="failed", baseline=self._baseline, message=str(error)
+            )
+        except ClaimLost as lost:
+            return _lost(lost)
+        self._progress.phase("failed", message="", error=str(error))
+        self.sweep()
+        return FAILED
+
+    def interrupt(self, sentence: str) -> int:
+        """Let the claim expire at once, so that the next sweep starts the next attempt."""
+        try:
+            self._parts.jobs.interrupt(self._claim, sentence)
+        except ClaimLost as error:
+            return _lost(error)
+        except StoreError as error:
+            logger.error(
+                f"the claim could not be given back, it expires by itself: {error}", extra={"event": "interrupt_failed"}
+            )
+        self._progress.phase("interrupted", message="the next attempt goes on from here", error=sentence)
+        return INTERRUPTED
+
+    def sweep(self) -> None:
+        """Remove what only unfinished runs need: checkpoints (older runs' too, if a job died just here) and scratch."""
+        runs = self._parts.jobs.run_key("", "").rstrip("/") + "/"
+        try:
+            for key in list(self._parts.store.list(runs)):
+                run_id, _, name = key.removeprefix(runs).partition("/")
+                if run_id <= self._claim.run_id and name.startswith("checkpoints/"):
+                    self._parts.store.delete(key)
+        except StoreError as error:
+            logger.warning(f"checkpoints were not swept: {error}", extra={"event": "sweep_failed"})
+        shutil.rmtree(self._parts.folder, ignore_errors=True)
+
+    def _freeze(self, request: RunRequest, settings: TrainingSettings, heartbeat: Heartbeat) -> Frozen | None:
+        """The run's data, frozen by an earlier attempt or now; None if nothing changed since the last run."""
+        parts = self._parts
+        key, path = parts.jobs.run_key(request.run_id, "dataset.json"), parts.folder / "dataset.json"
+        if frozen := heartbeat.patiently(freezer.fetch, parts.store, key, path):
+            return frozen
+        self._progress.phase("export")
+        project = parts.projects.project(request.project_id)
+        if project.counters.uid != parts.jobs.uid:
+            raise SettingsError(
+                f"LABEL_STUDIO_URL answers project {project.counters.uid}, the run is for {parts.jobs.uid}: set the "
+                "address of the Label Studio that this project belongs to"
+            )
+        frozen = freezer.freeze(
+            parts.exporter.tasks(request.project_id),
+            project.counters,
+            project.read_at,
+            _controls(project.counters.label_config),
+            path,
+            val_fraction=settings.val_fraction,
+            check=heartbeat.check,
+        )
+        self._baseline = frozen.header.baseline
+        last = heartbeat.patiently(parts.jobs.read).baseline
+        if last and last.digest == frozen.header.baseline.digest and not self._claim.forced:
+            return None
+        return heartbeat.patiently(freezer.publish, frozen, parts.store, key)
+
+
+def _controls(label_config: str) -> tuple[Control, ...]:
+    controls = tuple(control for control in parse_label_config(label_config) if control.labels)
+    if not controls:
+        raise LabelConfigError(
+            "the labeling config has no control that labelloop trains: it needs <RectangleLabels> with labels"
+        )
+    return controls
+
+
+def _summary(verdicts: list[Verdict], controls: tuple[Control, ...]) -> tuple[Literal["promoted", "rejected"], str]:
+    if not verdicts:
+        names = ", ".join(repr(control.name) for control in controls)
+        raise NothingToLearn(f"no annotated task holds a box with a label of {names}")
+    outcome: Literal["promoted", "rejected"] = "rejected"
+    if any(verdict.outcome == "promoted" for verdict in verdicts):
+        outcome = "promoted"
+    return outcome, "; ".join(verdict.message for verdict in verdicts)
+
+
+def _countdown(store: ObjectStore, claim: Claim, longest_run: float):  # type: ignore[no-untyped-def]
+    """Seconds until the run (not the attempt) has taken `longest_run`; the start is a moment of the store's clock."""
+    end = time.monotonic() + longest_run - (store.now() - claim.started_at).total_seconds()
+    return lambda: max(0.0, end - time.monotonic())
+
+
+def _lost(error: Exception) -> int:
+    logger.warning(f"another attempt goes on with the run: {error}", extra={"event": "claim_lost"})
+    return DONE
+
+
+def _sentence(error: Exception) -> str:
+    known = isinstance(error, LabelStudioError | StoreError)
+    return str(error) if known else f"{type(error).__name__}: {error}"[:500]

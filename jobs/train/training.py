@@ -1,0 +1,61 @@
+"""What a run asks of a trainer: the port, its settings and its answer."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from jobs.train.checkpoints import Resumed
+from jobs.train.spool import Spool
+from shared.errors import SettingsError
+from shared.settings import Settings
+
+
+class TrainingSettings(BaseModel):
+    """The settings of one run, as the trigger froze them in its request (per-project overrides applied)."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    epochs: int = Field(ge=1)
+    image_size: int = Field(ge=32)
+    batch: int = Field(ge=0)  # 0: chosen from the device's memory
+    freeze: int = Field(ge=0)
+    patience: int = Field(ge=0)
+    val_fraction: float = Field(gt=0, lt=1)
+    seed: int = Field(ge=0)
+    base_weights: str
+    longest_run: float = Field(gt=0)  # seconds
+
+    @classmethod
+    def of(cls, request: dict[str, Any], settings: Settings) -> "TrainingSettings":
+        """What the request holds, and the job's own settings for what it does not. Raises SettingsError."""
+        given = {name: getattr(settings, name) for name in cls.model_fields} | request
+        try:
+            return cls.model_validate(given)
+        except ValidationError as error:
+            problems = error.errors(include_url=False, include_input=False)
+            where = "; ".join(f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in problems)
+            raise SettingsError(f"the settings of this run cannot be used: {where}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A finished training."""
+
+    weights: Path  # of the best epoch, without training state
+    epochs: int  # finished
+    batch: int | None  # images a step; None: nothing was left to train
+
+
+class Trainer(Protocol):
+    """What fine-tunes and validates models."""
+
+    def base(self, name: str, yolo_task: str) -> Path:
+        """The base weights as a file. Raises ModelError."""
+
+    def fit(self, data: Path, start: Path, settings: TrainingSettings, spool: Spool, resumed: Resumed | None) -> Fitted:
+        """Fine-tune `start` on `data`, or go on from `resumed`. Raises TrainingAborted, ModelError."""
+
+    def evaluate(self, weights: Path, data: Path, settings: TrainingSettings) -> dict[str, float]:
+        """Metrics on the val set of `data`: precision, recall, mAP50, mAP50-95."""

@@ -1,0 +1,227 @@
+"""Fine-tuning and validation with ultralytics. torch and ultralytics are imported here only, inside functions."""
+
+import contextlib
+import logging
+import math
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from jobs.train.checkpoints import Resumed
+from jobs.train.machine import batch_size, cores, dataloader_workers, devices, shared_memory_free
+from jobs.train.spool import Spool, TrainingAborted, named_metrics
+from jobs.train.training import Fitted, TrainingSettings
+from shared.errors import ModelError
+
+logger = logging.getLogger(__name__)
+
+_AMP_CHECK = "yolo26n.pt"  # the weights that ultralytics would download to see whether half precision works
+_FONTS = ("Arial.ttf", "Arial.Unicode.ttf")  # that it would download for plots, also when it draws none
+
+
+class YoloTrainer:
+    """One ultralytics for one job. `folder` is scratch; `surroundings` is what YOLO_CONFIG_DIR names."""
+
+    def __init__(
+        self, folder: Path, *, surroundings: Path, weights_folder: Path, device: str = "auto", workers: int = -1
+    ) -> None:
+        self._folder = folder
+        self._save_dir = (folder / "training").resolve()
+        self._surroundings = surroundings
+        self._weights_folder = weights_folder
+        self._device = device
+        self._workers = workers
+
+    def base(self, name: str, yolo_task: str) -> Path:
+        """The base weights as a file. A bare name is one that ultralytics knows and downloads. Raises ModelError."""
+        from ultralytics.utils.downloads import attempt_download_asset
+
+        path = Path(name)
+        if not path.exists() and path.name == name:
+            self._weights_folder.mkdir(parents=True, exist_ok=True)
+            try:
+                path = Path(attempt_download_asset(self._weights_folder / name))
+            except (ConnectionError, OSError) as error:
+                raise ModelError(f"LABELLOOP_BASE_WEIGHTS={name} could not be downloaded: {error}") from error
+        if not path.is_file():
+            raise ModelError(f"LABELLOOP_BASE_WEIGHTS={name} is neither a file nor weights that ultralytics knows")
+        found = _model(path).task
+        if found != yolo_task:
+            raise ModelError(
+                f"LABELLOOP_BASE_WEIGHTS={name} are for the task {found}, the control needs {yolo_task}: "
+                "set weights of that task"
+            )
+        return path
+
+    def fit(self, data: Path, start: Path, settings: TrainingSettings, spool: Spool, resumed: Resumed | None) -> Fitted:
+        """Train until the last epoch, `patience`, or the spool says that time is up; the best epoch's weights.
+
+        Raises TrainingAborted, ModelError if even a batch of one image needs too much memory.
+        """
+        device = devices(self._device)
+        if resumed and (resumed.finished or time.time() >= spool.stop_at):
+            return Fitted(self._stripped(resumed.best or resumed.last), resumed.epoch, batch=None)
+        self._surround(start)
+        shutil.rmtree(self._save_dir, ignore_errors=True)  # of an attempt that was killed on this machine
+        batch: int | None = None if resumed else batch_size(settings.batch, device)
+        while True:
+            model = _model(resumed.last if resumed else start)
+            for event, callback in spool.callbacks().items():
+                model.add_callback(event, callback)
+            try:
+                with _told_apart(spool):
+                    model.train(**self._arguments(data, settings, device, batch, resumed))
+            except _OutOfMemory as error:
+                batch, resumed = self._smaller(model, resumed, error)
+                continue
+            trainer = model.trainer
+            best = trainer.best if trainer.best.exists() else trainer.last
+            # With several GPUs the epochs were counted in other processes.
+            return Fitted(self._stripped(best), getattr(trainer, "epoch", trainer.epochs - 1) + 1, trainer.batch_size)
+
+    def evaluate(self, weights: Path, data: Path, settings: TrainingSettings) -> dict[str, float]:
+        """precision, recall, mAP50 and mAP50-95 on the val set of `data`. Raises ModelError."""
+        device = devices(self._device)
+        with _broken_weights(weights):
+            found = _model(weights).val(
+                data=str(data),
+                imgsz=settings.image_size,
+                batch=settings.batch or 8,
+                device=device[0] if isinstance(device, list) else device,
+                workers=self._dataloader_workers(settings, device, settings.batch or 8),
+                plots=False,
+                verbose=False,
+                project=str(self._folder.resolve()),
+                name="val",
+                exist_ok=True,
+            )
+        metrics = named_metrics(found.results_dict)
+        return {name: 0.0 if math.isnan(value) else value for name, value in metrics.items()}  # a val set without boxes
+
+    def _arguments(
+        self,
+        data: Path,
+        settings: TrainingSettings,
+        device: list[int] | str,
+        batch: int | None,
+        resumed: Resumed | None,
+    ) -> dict[str, Any]:
+        arguments: dict[str, Any] = {
+            "data": str(data.resolve()),
+            "device": device,
+            "workers": self._dataloader_workers(settings, device, batch or -1),
+            "save_dir": str(self._save_dir),
+            "plots": False,
+        }
+        if batch is not None:
+            arguments["batch"] = batch
+        if resumed is None:
+            return arguments | {
+                "epochs": settings.epochs,
+                "imgsz": settings.image_size,
+                "freeze": settings.freeze or None,
+                "patience": settings.patience,
+                "seed": settings.seed,
+                "deterministic": True,
+                "exist_ok": True,
+                "verbose": False,
+            }
+        # The rest is in the checkpoint. Its best epoch has to be where ultralytics looks for it: it is written
+        # again only when an epoch is better.
+        best = self._save_dir / "weights" / "best.pt"
+        best.parent.mkdir(parents=True, exist_ok=True)
+        if resumed.best and resumed.best != best:
+            shutil.copyfile(resumed.best, best)
+        return arguments | {"resume": True}
+
+    def _smaller(self, model: Any, resumed: Resumed | None, error: Exception) -> tuple[int, Resumed | None]:
+        """Half the batch, going on from the newest checkpoint of this process if it has one."""
+        trainer = model.trainer
+        tried = int(trainer.batch_size)
+        if tried <= 1:
+            raise ModelError(
+                "the device has too little memory even for one image a step: set LABELLOOP_IMAGE_SIZE smaller or take "
+                "smaller LABELLOOP_BASE_WEIGHTS"
+            ) from error
+        logger.warning(
+            f"out of memory with {tried} images a step: going on with {tried // 2}",
+            extra={"event": "out_of_memory", "batch": tried},
+        )
+        if trainer.last.exists():
+            best = trainer.best if trainer.best.exists() else None
+            resumed = Resumed(trainer.last, best, getattr(trainer, "epoch", 0), trainer.epochs)
+        return tried // 2, resumed
+
+    def _dataloader_workers(self, settings: TrainingSettings, device: list[int] | str, batch: int) -> int:
+        return dataloader_workers(
+            self._workers,
+            device=device,
+            cores=cores(),
+            shared_memory=shared_memory_free(),
+            batch=batch,
+            image_size=settings.image_size,
+        )
+
+    def _surround(self, weights: Path) -> None:
+        """Put what ultralytics would download where it looks first; its multi-GPU processes find it there too."""
+        import matplotlib
+        from ultralytics.utils import WEIGHTS_DIR
+
+        config = self._surroundings / "Ultralytics"
+        config.mkdir(parents=True, exist_ok=True)
+        font = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
+        for name in _FONTS:
+            if not (config / name).exists():
+                shutil.copyfile(font, config / name)
+        WEIGHTS_DIR.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(weights, WEIGHTS_DIR / _AMP_CHECK)
+
+    def _stripped(self, weights: Path) -> Path:
+        """A copy without optimizer and EMA twins, as it is published."""
+        from ultralytics.utils.torch_utils import strip_optimizer
+
+        path = self._folder / "weights.pt"
+        shutil.copyfile(weights, path)
+        strip_optimizer(path)
+        return path
+
+
+class _OutOfMemory(Exception):
+    """The device's memory is too small for the batch."""
+
+
+def _model(path: Path) -> Any:
+    """Raises ModelError if the file holds no model."""
+    from ultralytics.models import YOLO
+
+    with _broken_weights(path):
+        return YOLO(str(path))
+
+
+@contextlib.contextmanager
+def _told_apart(spool: Spool) -> Iterator[None]:
+    """Translate what a training raises, in this process or in those of several GPUs."""
+    spool.forget_failure()
+    try:
+        yield
+    except (RuntimeError, subprocess.CalledProcessError) as error:
+        said = f"{error} {spool.failure()}"
+        if spool.abort.exists():
+            raise TrainingAborted("the training was told to stop") from error
+        if "out of memory" in said.lower():
+            raise _OutOfMemory(said) from error
+        raise
+
+
+@contextlib.contextmanager
+def _broken_weights(path: Path) -> Iterator[None]:
+    """Whatever unpickling finds wrong is one kind of error here."""
+    import pickle
+
+    try:
+        yield
+    except (pickle.UnpicklingError, EOFError, KeyError, AttributeError, ModuleNotFoundError, TypeError) as error:
+        raise ModelError(f"{path.name} holds no model that ultralytics can load: {error}") from error
