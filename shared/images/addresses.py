@@ -19,7 +19,18 @@ Resolve = Callable[[str, int], Iterable[tuple[int, tuple[Any, ...]]]]
 """Host and port → (address family, socket address) of each address. Raises OSError."""
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052: an IPv4 address in the last 32 bits
-_PLATFORMS = frozenset({ipaddress.ip_address("168.63.129.16")})  # Azure's host agent has a public address
+_NOT_PUBLIC: tuple[Network, ...] = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        "168.63.129.16/32",  # Azure's host agent
+        "192.0.0.0/24",  # protocol assignments, and Oracle Cloud's metadata; this and the next miss in older Pythons
+        "2002::/16",  # 6to4
+        "3fff::/20",  # documentation
+        "64:ff9b:1::/48",  # local-use NAT64
+        "fec0::/10",  # site-local
+    )
+)
+"""What ipaddress calls global in some version of Python, or what only looks public."""
 _LEAST_CONNECT = 0.5  # seconds that each of several addresses gets at least
 
 
@@ -39,9 +50,9 @@ def is_public(address: Address) -> bool:
             return is_public(address.ipv4_mapped)
         if address in _NAT64:
             return is_public(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
-        if address.is_site_local:
-            return False
-    return address.is_global and not address.is_multicast and not address.is_reserved and address not in _PLATFORMS
+    if any(address in network for network in _NOT_PUBLIC):
+        return False
+    return address.is_global and not address.is_multicast and not address.is_reserved
 
 
 class AddressRules:

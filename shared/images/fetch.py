@@ -7,7 +7,7 @@ import zlib
 from urllib.parse import urljoin
 
 from urllib3 import BaseHTTPResponse
-from urllib3.exceptions import HTTPError, LocationParseError, ProtocolError, SSLError, TimeoutError
+from urllib3.exceptions import HTTPError, LocationParseError, NewConnectionError, ProtocolError, SSLError, TimeoutError
 from urllib3.util import Timeout, parse_url
 
 from shared.errors import ImageError, LabelStudioError, Unauthorized
@@ -70,7 +70,7 @@ class ImageFetcher:
                     return self._body(response, url, trusted)
                 if response.headers.get("Content-Length") == "0":
                     response.read()  # nothing, but then the connection can be kept
-                url = urljoin(url, response.headers.get("Location", ""))
+                url = _joined(url, response.headers.get("Location", ""))
                 trusted = trusted and serves_file(self._label_studio, url)
             finally:
                 response.close()  # a connection whose answer was read to its end is back in the pool by now
@@ -83,7 +83,7 @@ class ImageFetcher:
         try:
             first = self._label_studio.authorization()
             response = self._get(url, {"Authorization": first}, until)
-            if response.status == 401 and (second := self._label_studio.authorization(refresh=True)) != first:
+            if response.status == 401 and (second := self._label_studio.authorization(refused=first)) != first:
                 response.close()
                 response = self._get(url, {"Authorization": second}, until)
         except Unauthorized as error:
@@ -112,6 +112,8 @@ class ImageFetcher:
             except ProtocolError as error:  # usually a kept connection that the server closed just now
                 if not once_more:
                     raise ImageError("unreachable", f"{host} breaks the connection off") from error
+            except NewConnectionError as error:  # also a name without address; before TimeoutError, whose kind it is
+                raise ImageError("unreachable", f"{host} is not reachable") from error
             except TimeoutError as error:
                 raise _late(host) from error
             except SSLError as error:
@@ -175,6 +177,13 @@ class ImageFetcher:
 
 def _late(host: str) -> ImageError:
     return ImageError("timeout", f"{host} did not send the image in time (LABELLOOP_FETCH_TIMEOUT)")
+
+
+def _joined(url: str, location: str) -> str:
+    try:
+        return urljoin(url, location)
+    except ValueError as error:
+        raise ImageError("refused", f"{_host(url)} redirects to what is no URL") from error
 
 
 def _host(url: str) -> str:

@@ -15,6 +15,7 @@ from shared.labelstudio.api import LabelStudio
 STORAGE_SCHEMES = ("s3", "gs", "azure-blob")
 _FILE_ROUTE = re.compile(r"/(data/upload/|data/local-files/|storage-data/uploaded/|(tasks|projects)/\d+/resolve/)")
 """The routes that serve files, and the only ones that get the token: a task must not make us call the API with it."""
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]{0,30}):", re.IGNORECASE)
 _DATA_URI = re.compile(r"data:image/[\w.+-]+(;[\w.+-]+=[\w.+-]+)*;base64,", re.IGNORECASE)
 
 
@@ -47,7 +48,8 @@ def locate(
     if not isinstance(value, str):
         raise ImageError("unsupported", f"the image value is a {type(value).__name__}, not a text")
     text = value.strip()
-    scheme = urlsplit(text[:64]).scheme.lower() if ":" in text[:64] else ""
+    found = _SCHEME.match(text)
+    scheme = found.group(1).lower() if found else ""
     if scheme == "data":
         return Inline(_inline(text, max_bytes))
     if scheme in STORAGE_SCHEMES:
@@ -84,6 +86,8 @@ def read_shared(root: str, path: str, max_bytes: int) -> bytes:
             if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
                 raise ImageError("refused", "the local file is not a regular file")
             data = opened.read(max_bytes + 1)
+    except IsADirectoryError as error:
+        raise ImageError("refused", "the local file is a folder") from error
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ImageError("not_found", f"no file {path[:200]!r} below LABELLOOP_IMAGE_ROOT={root}") from error
     except (OSError, ValueError, RuntimeError) as error:  # also a null character, a loop of links

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import urllib3
-from urllib3.exceptions import HTTPError, LocationParseError, ProtocolError, SSLError, TimeoutError
+from urllib3.exceptions import HTTPError, LocationParseError, NewConnectionError, ProtocolError, SSLError, TimeoutError
 from urllib3.util import Timeout, Url, parse_url
 
 from shared.errors import BadRequest, LabelStudioError, ProjectGone, Unauthorized
@@ -129,12 +129,12 @@ class LabelStudio:
         _, host, port = _origin(self._place)
         return host, port
 
-    def authorization(self, *, refresh: bool = False) -> str:
-        """Value of the Authorization header. `refresh`: the one before was refused.
+    def authorization(self, *, refused: str | None = None) -> str:
+        """Value of the Authorization header. `refused`: the value that was answered by 401; the new one may be the same.
 
         Raises Unauthorized, LabelStudioError. Whoever sends it must send it to URLs that this Label Studio owns only.
         """
-        return self._authorization.header(refresh=refresh)
+        return self._authorization.header(refused=refused)
 
     def close(self) -> None:
         """Close idle connections."""
@@ -144,7 +144,7 @@ class LabelStudio:
         authorization = self.authorization()
         response = self._request(method, path, body, params, {"Authorization": authorization})
         if response.status == 401 and self._authorization.refreshable:
-            renewed = self.authorization(refresh=True)
+            renewed = self.authorization(refused=authorization)
             response = self._request(method, path, body, params, {"Authorization": renewed})
         self._raise_for_status(response, method, path, params)
         return response
@@ -184,7 +184,7 @@ class LabelStudio:
                 f"LABEL_STUDIO_URL={self.url}: its certificate is not trusted; "
                 "SSL_CERT_FILE may name a file with the authority that signed it"
             )
-        if isinstance(error, TimeoutError):
+        if isinstance(error, TimeoutError) and not isinstance(error, NewConnectionError):
             return LabelStudioError(f"Label Studio at {self.url} did not answer within {self._timeout:g} s")
         return LabelStudioError(
             f"Label Studio at {self.url} is not reachable from here ({type(error).__name__}): "

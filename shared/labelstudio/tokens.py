@@ -27,14 +27,13 @@ class Authorization:
         self._usable_until = 0.0  # of time.monotonic(): clocks of two machines differ, durations do not
         self.refreshable = bool(_claims(api_key))
 
-    def header(self, *, refresh: bool = False) -> str:
-        """The header's value. `refresh`: the value before was refused, so get another one."""
+    def header(self, *, refused: str | None = None) -> str:
+        """The header's value. `refused`: a value that Label Studio answered 401 to; another one is got, if there is."""
         if not self.refreshable:
             return f"Token {self._api_key}"
-        seen = self._access
         with self._lock:
-            refreshed_meanwhile = self._access is not seen
-            if self._access is None or time.monotonic() >= self._usable_until or (refresh and not refreshed_meanwhile):
+            current = f"Bearer {self._access}"
+            if self._access is None or time.monotonic() >= self._usable_until or refused == current:
                 asked = time.monotonic()
                 access = self._exchange(self._api_key)
                 lifetime = _lifetime(access)
