@@ -113,12 +113,8 @@ class Routes:
             outcome = self._trigger.reconcile(uid, forced=True)
         if outcome.run_id is not None and outcome.status != "refused":
             return answer({"job": f"{uid}/{outcome.run_id}", **_body(outcome)})
-        # Label Studio shows a person the status line, never the body.
-        line = re.sub(r"[^ -~]", "?", outcome.reason)[:200]
         code = 503 if outcome.status in ("failed", "refused") else 409
-        response = answer({"error": outcome.reason, **_body(outcome)})
-        response.status = f"{code} {line}"
-        return response
+        return answer({"error": outcome.reason, "status": outcome.status}, code)
 
     def _uids(self, project: ProjectCounters) -> list[str]:
         """The project's uid; of one that comes with its id alone (it was deleted) those that the store knows."""
