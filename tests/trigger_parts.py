@@ -1,5 +1,6 @@
 """Fakes that keep evidence, for the tests of train_trigger."""
 
+import threading
 from datetime import UTC, datetime
 
 from functions.train_trigger.launchers import JobStatus
@@ -18,9 +19,12 @@ class FakeLabelStudio:
         self.annotations, self.changed, self.asked = 0, 0, 0
         self.created_at = CREATED
         self.error: Exception | None = None
+        self.reachable = threading.Event()
+        self.reachable.set()
 
     def project(self, project_id: int) -> ProjectState:
         self.asked += 1
+        assert self.reachable.wait(60)
         if self.error:
             raise self.error
         counters = ProjectCounters(

@@ -1,6 +1,7 @@
 """Requests recorded from a real Label Studio, answered by train_trigger."""
 
 import json
+import time
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,17 @@ def test_every_recorded_event_is_a_hint_to_look_at_its_project(trial: Trial, nam
     assert Jobs(trial.store, UID).read().training is not None
     assert trial.event(name).json == {"status": "noted"}  # the same once more: at the end of the interval
     assert len(trial.launcher.launched) == 1
+
+
+def test_an_event_is_answered_while_label_studio_hangs_and_its_project_is_looked_at_afterwards(trial: Trial) -> None:
+    trial.label_studio.reachable.clear()
+    assert trial.event("webhook_annotation_created").json == {"status": "under way"}
+    assert trial.event("webhook_annotation_created").json == {"status": "noted"}
+    trial.label_studio.reachable.set()
+    end = time.monotonic() + 60
+    while not trial.launcher.launched:
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def test_the_uid_is_the_one_that_label_studio_sends_to_setup() -> None:
