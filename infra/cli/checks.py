@@ -45,9 +45,7 @@ def check_label_studio(label_studio: LabelStudio) -> Finding:
     except Unauthorized as error:
         return Finding("problem", "token", str(error), _NEW_KEY)
     except LabelStudioError as error:
-        return Finding(
-            "problem", "label_studio", str(error), "is LABEL_STUDIO_URL right, and is Label Studio running there?"
-        )
+        return Finding("problem", "label_studio", str(error))
     who = user.get("email") or user.get("username") if isinstance(user, dict) else None
     return Finding("ok", "label_studio", f"Label Studio at {label_studio.url} knows us as {who or '?'} ({kind} token)")
 

@@ -90,7 +90,6 @@ class _Connection:
     wiring: Wiring
     addresses: Addresses
     note: Callable[[Finding], Finding]
-    made: dict[str, Any] | None = field(default=None, init=False)  # a webhook that was not there before
     webhook_changed: bool = field(default=False, init=False)
 
     def make(self) -> None:
@@ -98,11 +97,8 @@ class _Connection:
         if webhook is None:
             return
         if not self._place_backend():
-            if self.made is not None:
-                self.label_studio.request_json("DELETE", f"/api/webhooks/{self.made['id']}/")
-                self.note(
-                    Finding("warning", "webhook", "the new webhook was taken back, since the backend was refused")
-                )
+            if self.webhook_changed:
+                self._take_webhook_back(webhook)
             return
         self._remove_superfluous(webhook)
         self._show_predictions()
@@ -114,14 +110,14 @@ class _Connection:
         present = self.wiring.webhook(wanted["url"])
         try:
             if present is None:
+                made: dict[str, Any] = self.label_studio.request_json("POST", "/api/webhooks/", wanted)
                 self.webhook_changed = True
-                self.made = self.label_studio.request_json("POST", "/api/webhooks/", wanted)
                 self.note(Finding("changed", "webhook", f"added the webhook {wanted['url']}"))
-                return self.made
+                return made
             changed = differences(present, wanted)
             if changed:
-                self.webhook_changed = True
                 present = self.label_studio.request_json("PATCH", f"/api/webhooks/{present['id']}/", wanted)
+                self.webhook_changed = True
                 self.note(Finding("changed", "webhook", f"set {', '.join(changed)} of the webhook {wanted['url']}"))
             else:
                 self.note(Finding("ok", "webhook", f"the webhook {wanted['url']} is there, with its secret"))
@@ -129,6 +125,15 @@ class _Connection:
         except LabelStudioError as error:
             self.note(explain_error("webhook", f"Label Studio refused the webhook {wanted['url']}", error))
             return None
+
+    def _take_webhook_back(self, webhook: dict[str, Any]) -> None:
+        path = f"/api/webhooks/{webhook['id']}/"
+        before = next((other for other in self.wiring.webhooks if other["id"] == webhook["id"]), None)
+        if before is None:
+            self.label_studio.request_json("DELETE", path)
+        else:
+            self.label_studio.request_json("PATCH", path, before)
+        self.note(Finding("warning", "webhook", "the webhook is as it was before, since the backend was refused"))
 
     def _place_backend(self) -> bool:
         wanted = wanted_backend(self.settings, self.addresses, self.project.id)

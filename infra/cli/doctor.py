@@ -155,7 +155,10 @@ def _check_labels(settings: Settings, store: ObjectStore, project: Project) -> l
             continue
         source, classes = settings.base_weights, _classes_of(settings.base_weights)
         if classes is None:
-            message = f"{source} is no file here, so its classes were not compared with the labels of {control.name!r}"
+            message = (
+                f"{source} is not a file here (ultralytics fetches it by name), so its classes were not compared with "
+                f"the labels of {control.name!r}"
+            )
             findings.append(Finding("warning", "labels", message))
         else:
             findings.append(_compare_labels(control, source, classes))

@@ -14,10 +14,12 @@ from rich.markup import escape
 
 from infra.cli.environment import FILE, Invocation, first_values, keep
 from infra.local.emulation import emulation
+from infra.local.processes import StartError, choose_port
 from shared.errors import SettingsError
-from shared.settings import Settings
+from shared.settings import Settings, variable
 
 PREDICT_PORT, TRAIN_TRIGGER_PORT = 9090, 9091
+_PORTS = {"predict_url": "--predict-port", "train_trigger_url": "--train-trigger-port"}
 _KEPT = ("LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY")
 _LOOK = 0.5  # seconds between two looks at the functions
 
@@ -31,43 +33,45 @@ def prepare(
     train_trigger_port: int | None,
     dummy: bool,
 ) -> Settings:
-    """Make or complete labelloop.env, and answer the settings to start with. Raises SettingsError.
+    """Make or complete labelloop.env, and answer the settings to start with. Raises SettingsError, StartError.
 
     Options and the Label Studio of the environment are kept in the file, so that the other commands need neither.
+    Nothing is written before it is known to do.
     """
-    given = {name: invocation.environ[name] for name in _KEPT if invocation.environ.get(name)}
-    present = invocation.from_file()
-    new = first_values(invocation.folder, predict_port or PREDICT_PORT, train_trigger_port or TRAIN_TRIGGER_PORT)
-    values = {name: value for name, value in new.items() if name not in present} | given
-    if host:
-        values["HOST"] = host
-    for name, port in (("PREDICT_URL", predict_port), ("TRAIN_TRIGGER_URL", train_trigger_port)):
-        if port:
-            values[name] = f"http://127.0.0.1:{port}"
-    values |= _ask_for_label_studio(invocation.variables())
-    made = not invocation.file.exists()
-    changed = keep(invocation.file, values)
-    if made:
-        console.print(
-            f"made {escape(str(invocation.file))} with new secrets; the other commands read it in this folder"
-        )
-    elif changed:
-        console.print(f"wrote {', '.join(changed)} into {escape(str(invocation.file))}")
-    settings = Settings.from_environ(invocation.variables() | ({"LABELLOOP_DUMMY": "true"} if dummy else {}))
+    present, variables = invocation.from_file(), invocation.variables()
+    urls = {"PREDICT_URL": predict_port, "TRAIN_TRIGGER_URL": train_trigger_port}
+    chosen = {name: f"http://127.0.0.1:{port}" for name, port in urls.items() if port} | (
+        {"HOST": host} if host else {}
+    )
+    new = first_values(invocation.folder, PREDICT_PORT, TRAIN_TRIGGER_PORT)
+    kept = {name: variables.get(name, value) for name, value in new.items() if name not in present}
+    kept |= {name: variables[name] for name in _KEPT if variables.get(name)} | _ask_for_label_studio(variables) | chosen
+    settings = Settings.from_environ(variables | kept | ({"LABELLOOP_DUMMY": "true"} if dummy else {}))
     settings.require_access_rules()
+    if settings.predict_url == settings.train_trigger_url:
+        raise SettingsError(f"both functions cannot listen at {settings.predict_url}: pass another --predict-port")
+    for field, option in _PORTS.items():
+        _check_port(settings, field, option)
+    made = not invocation.file.exists()
+    changed = keep(invocation.file, kept)
+    if made:
+        console.print(f"made {escape(str(invocation.file))}; the other commands read it in this folder", soft_wrap=True)
+    elif changed:
+        console.print(f"wrote {', '.join(changed)} into {escape(str(invocation.file))}", soft_wrap=True)
     return settings
 
 
 def run_until_interrupted(invocation: Invocation, settings: Settings, console: Console) -> None:
     """Start everything, say where it is, and stop it at Ctrl-C. Raises StartError, SettingsError."""
-    for number in (signal.SIGTERM, signal.SIGHUP):  # a kill or a closed terminal must not leave functions behind
+    # A kill or a closed terminal must not leave functions behind; a shell starts background commands deaf to Ctrl-C.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _as_ctrl_c)
     with emulation(
         settings,
         invocation.folder / "labelloop-data" / "logs",
         environ=invocation.environ,
-        predict_port=_port(settings.predict_url, "PREDICT_URL", "--predict-port"),
-        train_trigger_port=_port(settings.train_trigger_url, "TRAIN_TRIGGER_URL", "--train-trigger-port"),
+        predict_port=urlsplit(str(settings.predict_url)).port or 0,
+        train_trigger_port=urlsplit(str(settings.train_trigger_url)).port or 0,
         say=lambda line: console.print(line, style="dim", markup=False, highlight=False, soft_wrap=True),
     ) as running:
         console.print(f"[green]✓[/] functions/predict        {running.predict_url}", highlight=False, soft_wrap=True)
@@ -105,10 +109,14 @@ def _ask_for_label_studio(variables: Mapping[str, str]) -> dict[str, str]:
     return {name: typer.prompt(prompts[name], hide_input=name == "LABEL_STUDIO_API_KEY") for name in missing}
 
 
-def _port(url: str | None, variable: str, option: str) -> int:
-    port = urlsplit(url or "").port
+def _check_port(settings: Settings, field: str, option: str) -> None:
+    url = getattr(settings, field)
+    port = urlsplit(url).port
     if port is None:
         raise SettingsError(
-            f"{variable}={url} names no port to listen on: set it to http://127.0.0.1:PORT, or pass {option}"
+            f"{variable(field)}={url} names no port to listen on: set it to http://127.0.0.1:PORT, or pass {option}"
         )
-    return port
+    try:
+        choose_port(port)
+    except StartError as error:
+        raise StartError(f"{error}: stop what listens there (another `labelloop up`?), or pass {option}") from error

@@ -3,6 +3,7 @@
 Here is what should be, what is, and the difference; `connect` removes the difference, `doctor` tells it.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +29,7 @@ ACTIONS = (
 """The events after which there may be something to do."""
 
 _CONNECTED = "CO"
+_TAG = re.compile("<[^>]*>")
 _BLOCKED = ("reserved network address", "must not resolve to local or private network")
 _BLOCKED_REMEDY = (
     "start Label Studio with ML_BLOCK_LOCAL_IP=false and SSRF_PROTECTION_ENABLED=false (both), or give labelloop "
@@ -113,14 +115,13 @@ def choose_addresses(settings: Settings, wiring: Wiring, backend_url: str | None
     assert settings.predict_url
     assert settings.train_trigger_url
     connected = wiring.backend if wiring.backend and wiring.backend["state"] == _CONNECTED else None
-    if backend_url is None and connected is not None:
-        backend_url = connected["url"].rstrip("/")
-        present = wiring.webhook(f"{settings.train_trigger_url}/webhook")
-        webhook_url = webhook_url or (present["url"] if present else None)
-    backend = (backend_url or settings.predict_url).rstrip("/")
-    if webhook_url is None:
-        webhook_url = (settings.train_trigger_url if backend == settings.predict_url else backend) + "/webhook"
-    return Addresses(backend, webhook_url)
+    backend = (backend_url or (connected["url"] if connected else settings.predict_url)).rstrip("/")
+    own = f"{settings.train_trigger_url}/webhook"
+    if webhook_url is None and backend == settings.predict_url:
+        webhook_url = own
+    if webhook_url is None and backend_url is None and (present := wiring.webhook(own)):
+        webhook_url = present["url"]
+    return Addresses(backend, webhook_url or f"{backend}/webhook")
 
 
 def wanted_backend(settings: Settings, addresses: Addresses, project_id: int) -> dict[str, Any]:
@@ -212,7 +213,7 @@ def explain(check: str, message: str, fallback: str = "") -> Finding:
 
 def explain_error(check: str, asked: str, error: LabelStudioError) -> Finding:
     """A problem: what was asked of Label Studio, what it answered, what to set."""
-    return explain(check, f"{asked}: {error}")
+    return explain(check, f"{asked}: {_TAG.sub('', str(error))}")
 
 
 def _comparable(value: Any) -> Any:

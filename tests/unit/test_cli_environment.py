@@ -1,21 +1,26 @@
 """labelloop.env: made once with new secrets, over it the environment, kept up to date by `up`."""
 
+import socket
 import stat
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from infra.cli.environment import Invocation, keep
+from infra.cli.environment import Invocation, first_values, keep
 from infra.cli.up import prepare
+from infra.local.processes import StartError, choose_port
 from shared.errors import SettingsError
 from shared.settings import Settings
 
+PORTS = ("predict_port", "train_trigger_port")
 LABEL_STUDIO = {"LABEL_STUDIO_URL": "http://127.0.0.1:8080", "LABEL_STUDIO_API_KEY": "0" * 40}
 
 
 def prepared(folder: Path, environ: dict[str, str], **options: object) -> Settings:
-    given = {"host": None, "predict_port": None, "train_trigger_port": None, "dummy": False} | options
+    """Starts on free ports, since somebody may use the default ones here."""
+    ports = {} if (folder / "labelloop.env").exists() else {name: choose_port() for name in PORTS}
+    given = {"host": None, "dummy": False} | dict.fromkeys(PORTS) | ports | options
     return prepare(Invocation(environ, folder), Console(quiet=True), **given)
 
 
@@ -26,8 +31,6 @@ def test_a_first_start_makes_a_file_that_the_other_commands_need_nothing_beside(
 
     assert other == started
     assert stat.S_IMODE((tmp_path / "labelloop.env").stat().st_mode) == 0o600
-    assert other.predict_url == "http://127.0.0.1:9090"
-    assert other.train_trigger_url == "http://127.0.0.1:9091"
     assert other.loopback
     assert other.store == f"file://{tmp_path}/labelloop-data/store"
     assert other.basic_auth_password
@@ -35,11 +38,27 @@ def test_a_first_start_makes_a_file_that_the_other_commands_need_nothing_beside(
     assert other.basic_auth_password != other.webhook_secret
 
 
+def test_a_new_file_has_the_default_ports_and_its_own_secrets(tmp_path: Path) -> None:
+    values, others = first_values(tmp_path, 9090, 9091), first_values(tmp_path, 9090, 9091)
+
+    assert (values["PREDICT_URL"], values["TRAIN_TRIGGER_URL"]) == ("http://127.0.0.1:9090", "http://127.0.0.1:9091")
+    assert values["LABELLOOP_BASIC_AUTH_PASSWORD"] != others["LABELLOOP_BASIC_AUTH_PASSWORD"]
+    assert values["LABELLOOP_WEBHOOK_SECRET"] != others["LABELLOOP_WEBHOOK_SECRET"]
+
+
+def test_both_functions_on_one_port_are_refused(tmp_path: Path) -> None:
+    port = choose_port()
+
+    with pytest.raises(SettingsError, match="both functions cannot listen"):
+        prepared(tmp_path, LABEL_STUDIO, predict_port=port, train_trigger_port=port)
+
+
 def test_a_second_start_keeps_secrets_and_ports(tmp_path: Path) -> None:
-    first = prepared(tmp_path, LABEL_STUDIO, predict_port=7000, host="0.0.0.0")
+    port = choose_port()
+    first = prepared(tmp_path, LABEL_STUDIO, predict_port=port, host="0.0.0.0")
 
     assert prepared(tmp_path, {}) == first
-    assert first.predict_url == "http://127.0.0.1:7000"
+    assert first.predict_url == f"http://127.0.0.1:{port}"
     assert first.host == "0.0.0.0"
 
 
@@ -94,3 +113,27 @@ def test_a_wrong_value_in_the_file_names_the_file(tmp_path: Path) -> None:
 
     with pytest.raises(SettingsError, match=r"did you mean LABELLOOP_EPOCHS\?.*labelloop\.env"):
         Invocation({}, tmp_path).settings()
+
+
+def test_a_store_of_the_environment_is_the_store_of_the_other_commands(tmp_path: Path) -> None:
+    prepared(tmp_path, LABEL_STUDIO | {"LABELLOOP_STORE": "s3://bucket/prefix"})
+
+    assert Invocation({}, tmp_path).settings().store == "s3://bucket/prefix"
+
+
+def test_an_option_wins_over_the_environment(tmp_path: Path) -> None:
+    environ, port = LABEL_STUDIO | {"PREDICT_URL": "http://127.0.0.1:7000"}, choose_port()
+
+    assert prepared(tmp_path, environ, predict_port=port).predict_url == f"http://127.0.0.1:{port}"
+    assert Invocation({}, tmp_path).settings().predict_url == f"http://127.0.0.1:{port}"
+
+
+def test_a_taken_port_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+
+        with pytest.raises(StartError, match="--predict-port"):
+            prepared(tmp_path, LABEL_STUDIO, predict_port=other.getsockname()[1])
+
+    assert not (tmp_path / "labelloop.env").exists()

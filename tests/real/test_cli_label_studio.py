@@ -1,0 +1,366 @@
+"""`labelloop connect` and `doctor` on a real Label Studio, with both functions running as `up --dummy` runs them."""
+
+import io
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from PIL import Image
+
+from infra.cli.connect import connect
+from infra.cli.doctor import examine
+from infra.cli.findings import Finding, problems
+from infra.cli.wiring import ACTIONS
+from infra.local.emulation import emulation
+from infra.local.label_studio import LabelStudioServer, label_studio
+from shared.labelstudio.api import LabelStudio
+from shared.objectstore import ObjectStore, open_store
+from shared.settings import Settings
+
+CONFIG = (
+    '<View><Image name="image" value="$image"/><RectangleLabels name="label" toName="image"><Label value="Tree"/>'
+    "</RectangleLabels></View>"
+)
+
+
+def quiet(_: str) -> None:
+    """Nobody watches the start."""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabelStudioServer]:
+    """A Label Studio that may call private addresses."""
+    with label_studio(tmp_path_factory.mktemp("label-studio"), say=quiet) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def settings(server: LabelStudioServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """Those of both functions, which are running."""
+    folder = tmp_path_factory.mktemp("functions")
+    given = Settings.from_environ(
+        {
+            "HOST": "127.0.0.1",
+            "LABEL_STUDIO_URL": server.url,
+            "LABEL_STUDIO_API_KEY": server.token,
+            "LABELLOOP_STORE": (folder / "store").as_uri(),
+            "LABELLOOP_WORK_DIR": str(folder / "work"),
+            "LABELLOOP_CACHE_DIR": str(folder / "cache"),
+            "LABELLOOP_DUMMY": "true",
+        }
+    )
+    with emulation(given, folder / "logs", environ=os.environ, say=quiet) as running:
+        yield running.settings
+
+
+@pytest.fixture
+def store(settings: Settings) -> ObjectStore:
+    """The functions' store."""
+    return open_store(settings.store)
+
+
+@pytest.fixture
+def client(server: LabelStudioServer) -> LabelStudio:
+    """With the legacy token."""
+    return LabelStudio(server.url, server.token, timeout=30)
+
+
+@pytest.fixture
+def project(client: LabelStudio) -> int:
+    """A new project."""
+    return make_project(client)
+
+
+def make_project(client: LabelStudio) -> int:
+    return int(client.request_json("POST", "/api/projects/", {"title": "trees", "label_config": CONFIG})["id"])
+
+
+def backends(client: LabelStudio, project: int) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = client.get_json("/api/ml/", {"project": str(project)})
+    return found
+
+
+def webhooks(client: LabelStudio, project: int) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = client.get_json("/api/webhooks/", {"project": str(project)})
+    return found
+
+
+def of(findings: list[Finding], check: str) -> list[str]:
+    """The levels of one check's findings."""
+    return [finding.level for finding in findings if finding.check == check]
+
+
+def changes(findings: list[Finding]) -> list[str]:
+    return [finding.message for finding in findings if finding.level == "changed"]
+
+
+def only_problem(findings: list[Finding]) -> Finding:
+    (problem,) = problems(findings)
+    return problem
+
+
+def test_connect_makes_what_is_needed_and_a_second_call_changes_nothing(
+    client: LabelStudio, settings: Settings, store: ObjectStore, project: int
+) -> None:
+    first = connect(client, settings, project, store=store)
+
+    assert not problems(first)
+    assert of(first, "events") == ["ok"]
+    (backend,), (webhook,) = backends(client, project), webhooks(client, project)
+    assert settings.webhook_secret is not None
+    assert (backend["title"], backend["url"], backend["state"]) == ("labelloop", settings.predict_url, "CO")
+    assert (backend["auth_method"], backend["is_interactive"]) == ("BASIC_AUTH", False)
+    assert webhook["url"] == f"{settings.train_trigger_url}/webhook"
+    assert webhook["headers"] == {"X-Labelloop-Secret": settings.webhook_secret.get_secret_value()}
+    assert sorted(webhook["actions"]) == sorted(ACTIONS)
+    assert (webhook["send_for_all_actions"], webhook["send_payload"], webhook["is_active"]) == (False, True, True)
+    assert client.get_json(f"/api/projects/{project}/")["model_version"] == "labelloop"
+
+    second = connect(client, settings, project, store=store)
+
+    assert not problems(second)
+    assert changes(second) == []
+    assert webhooks(client, project) == [webhook]
+    assert [found["id"] for found in backends(client, project)] == [backend["id"]]
+
+
+def test_a_connected_project_shows_predictions_to_annotators(
+    client: LabelStudio, settings: Settings, store: ObjectStore, project: int, server: LabelStudioServer
+) -> None:
+    upload_image(server, project)
+    connect(client, settings, project, store=store)
+
+    task = client.get_json(f"/api/projects/{project}/next")
+
+    assert [prediction["model_version"] for prediction in task["predictions"]] == ["label:dummy"]
+
+
+def test_personal_access_tokens_do(
+    server: LabelStudioServer, settings: Settings, store: ObjectStore, project: int
+) -> None:
+    client = LabelStudio(server.url, server.personal_access_token(), timeout=30)
+
+    findings = connect(client, settings, project, store=store)
+
+    assert not problems(findings)
+    assert "personal access token" in findings[0].message
+
+
+def test_a_uid_names_the_project_too(client: LabelStudio, settings: Settings, store: ObjectStore, project: int) -> None:
+    uid = client.project(project).counters.uid
+    assert uid is not None
+
+    assert not problems(connect(client, settings, uid, store=store))
+    assert "another installation" in only_problem(connect(client, settings, f"{project}.1", store=store)).message
+
+
+def test_a_wrong_token_is_said_and_not_shown(
+    server: LabelStudioServer, settings: Settings, store: ObjectStore, project: int
+) -> None:
+    client = LabelStudio(server.url, "f" * 40, timeout=30)
+
+    problem = only_problem(connect(client, settings, project, store=store))
+
+    assert problem.check == "token"
+    assert "LABEL_STUDIO_API_KEY" in problem.remedy
+    assert "ffff" not in problem.message
+
+
+def test_a_project_that_is_not_there(client: LabelStudio, settings: Settings, store: ObjectStore) -> None:
+    assert "no project 12345" in only_problem(connect(client, settings, 12345, store=store)).message
+
+
+def test_a_project_without_a_control_of_ours(client: LabelStudio, settings: Settings, store: ObjectStore) -> None:
+    config = (
+        '<View><Text name="text" value="$text"/><Choices name="c" toName="text"><Choice value="a"/></Choices></View>'
+    )
+    project = client.request_json("POST", "/api/projects/", {"title": "texts", "label_config": config})["id"]
+
+    problem = only_problem(connect(client, settings, project, store=store))
+
+    assert "RectangleLabels" in problem.remedy
+    assert webhooks(client, project) == []
+
+
+@pytest.mark.parametrize("wrong", ["basic_auth_password", "webhook_secret"])
+def test_other_credentials_than_the_functions_change_nothing(
+    client: LabelStudio, settings: Settings, store: ObjectStore, project: int, wrong: str
+) -> None:
+    others = Settings.from_environ(settings.to_environ() | {f"LABELLOOP_{wrong.upper()}": "something-else"})
+
+    findings = connect(client, others, project, store=store)
+
+    assert [finding.check for finding in problems(findings)] == ["predict", "train_trigger"]
+    assert all(f"LABELLOOP_{wrong.upper()}" in finding.remedy for finding in problems(findings))
+    assert backends(client, project) == []
+    assert webhooks(client, project) == []
+
+
+@pytest.mark.parametrize(
+    "switches", [{"ML_BLOCK_LOCAL_IP": "true"}, {"ML_BLOCK_LOCAL_IP": "false"}], ids=["both", "half"]
+)
+def test_a_label_studio_that_blocks_private_addresses(
+    settings: Settings, store: ObjectStore, tmp_path: Path, switches: dict[str, str]
+) -> None:
+    with label_studio(tmp_path, environ={"SSRF_PROTECTION_ENABLED": "true"} | switches, say=quiet) as blocking:
+        client = LabelStudio(blocking.url, blocking.token, timeout=30)
+        project = make_project(client)
+
+        own = only_problem(connect(client, settings, project, store=store))
+        public = only_problem(
+            connect(client, settings, project, store=store, webhook_url="http://192.0.43.10/webhook")  # not private
+        )
+
+        for problem, check in ((own, "webhook"), (public, "backend")):
+            assert problem.check == check
+            assert "reserved network address" in problem.message
+            assert "ML_BLOCK_LOCAL_IP=false" in problem.remedy
+            assert "SSRF_PROTECTION_ENABLED=false" in problem.remedy
+        assert backends(client, project) == []
+        assert webhooks(client, project) == []
+
+
+def test_a_half_made_backend_and_the_automatic_webhook_are_repaired(
+    client: LabelStudio, settings: Settings, store: ObjectStore, project: int
+) -> None:
+    password = settings.basic_auth_password
+    assert password is not None
+    body = {"project": project, "title": "labelloop", "url": settings.predict_url}
+    auth = {"auth_method": "BASIC_AUTH", "basic_auth_user": "labelloop", "basic_auth_pass": password.get_secret_value()}
+    client.request_json("POST", "/api/ml/", body | auth)
+    client.request_json("PATCH", f"/api/projects/{project}/", {"show_collab_predictions": False})
+    assert webhooks(client, project)[0]["send_for_all_actions"]
+
+    findings = connect(client, settings, project, store=store)
+
+    assert not problems(findings)
+    assert len(changes(findings)) == 3
+    assert len(backends(client, project)) == 1
+    assert [webhook["url"] for webhook in webhooks(client, project)] == [f"{settings.train_trigger_url}/webhook"]
+    shown = client.get_json(f"/api/projects/{project}/")
+    assert (shown["show_collab_predictions"], shown["model_version"]) == (True, "labelloop")
+
+
+def test_what_somebody_changed_is_set_right(
+    client: LabelStudio, settings: Settings, store: ObjectStore, project: int
+) -> None:
+    connect(client, settings, project, store=store)
+    (webhook,) = webhooks(client, project)
+    client.request_json("PATCH", f"/api/webhooks/{webhook['id']}/", {"is_active": False, "headers": {}})
+
+    assert only_problem(examine(client, settings, store, str(project))).check == "webhook"
+    assert len(changes(connect(client, settings, project, store=store))) == 1
+    assert webhooks(client, project)[0]["is_active"]
+
+
+def test_events_may_go_to_the_backend_address_which_hands_them_on(
+    client: LabelStudio, settings: Settings, store: ObjectStore, project: int
+) -> None:
+    assert settings.predict_url is not None
+    other_name = settings.predict_url.replace("127.0.0.1", "localhost")
+
+    findings = connect(client, settings, project, store=store, backend_url=other_name)
+
+    assert not problems(findings)
+    assert of(findings, "events") == ["ok"]
+    assert [webhook["url"] for webhook in webhooks(client, project)] == [f"{other_name}/webhook"]
+    assert changes(connect(client, settings, project, store=store)) == []
+    assert backends(client, project)[0]["url"] == other_name
+
+
+@pytest.mark.parametrize("connected", [False, True])
+def test_a_backend_that_label_studio_cannot_reach_changes_nothing(
+    client: LabelStudio, settings: Settings, store: ObjectStore, project: int, connected: bool
+) -> None:
+    if connected:
+        connect(client, settings, project, store=store)
+
+    problem = only_problem(connect(client, settings, project, store=store, backend_url="http://127.0.0.1:1"))
+
+    assert "--backend-url" in problem.remedy
+    assert "<a " not in problem.message
+    own = (settings.predict_url, f"{settings.train_trigger_url}/webhook")
+    assert [backend["url"] for backend in backends(client, project)] == [own[0]] * connected
+    assert [webhook["url"] for webhook in webhooks(client, project)] == [own[1]] * connected
+
+
+def test_a_webhook_host_without_a_dot_is_explained(
+    client: LabelStudio, settings: Settings, store: ObjectStore, project: int
+) -> None:
+    problem = only_problem(connect(client, settings, project, store=store, webhook_url="http://trigger:9091/webhook"))
+
+    assert "no dot" in problem.remedy
+    assert backends(client, project) == []
+
+
+def test_another_backend_in_front_is_said(
+    client: LabelStudio, settings: Settings, store: ObjectStore, project: int
+) -> None:
+    password = settings.basic_auth_password
+    assert password is not None
+    body = {"project": project, "title": "other", "url": settings.train_trigger_url, "auth_method": "BASIC_AUTH"}
+    credentials = {"basic_auth_user": "labelloop", "basic_auth_pass": password.get_secret_value()}
+    client.request_json("POST", "/api/ml/", body | credentials)
+
+    findings = connect(client, settings, project, store=store)
+
+    assert "'other'" in only_problem(findings).message
+    assert "warning" in of(findings, "predictions")
+
+
+def test_doctor_fetches_an_image_and_changes_nothing(
+    client: LabelStudio, settings: Settings, store: ObjectStore, project: int, server: LabelStudioServer
+) -> None:
+    upload_image(server, project)
+
+    before = examine(client, settings, store, str(project))
+
+    assert only_problem(before).message == f"project {project} has no backend 'labelloop'"
+    assert of(before, "image") == ["ok"]
+    assert any("64×48 pixels" in finding.message for finding in before)
+    assert webhooks(client, project) == []
+    assert backends(client, project) == []
+
+    connect(client, settings, project, store=store)
+
+    assert not problems(examine(client, settings, store, str(project)))
+
+
+def test_another_store_than_the_functions_is_found(
+    client: LabelStudio, settings: Settings, store: ObjectStore, project: int, tmp_path: Path
+) -> None:
+    connect(client, settings, project, store=store)
+
+    problem = only_problem(examine(client, settings, open_store((tmp_path / "other").as_uri()), str(project)))
+
+    assert problem.check == "same_store"
+
+
+def test_labels_without_a_class_are_named(
+    client: LabelStudio, settings: Settings, store: ObjectStore, project: int, tmp_path: Path
+) -> None:
+    from ultralytics import YOLO
+
+    weights = tmp_path / "base.pt"
+    YOLO("yolov8n.yaml").save(weights)  # classes 0 … 79, named by number
+    settings = settings.model_copy(update={"base_weights": str(weights)})
+
+    (finding,) = (found for found in examine(client, settings, store, str(project)) if found.check == "labels")
+
+    assert finding.level == "warning"
+    assert "no class for any label of 'label'" in finding.message
+
+
+def upload_image(server: LabelStudioServer, project: int) -> None:
+    """One task with a real JPEG in Label Studio's own storage."""
+    jpeg = io.BytesIO()
+    Image.new("RGB", (64, 48), "green").save(jpeg, "JPEG")
+    answer = server.session().post(
+        f"{server.url}/api/projects/{project}/import",
+        files={"file": ("tree.jpg", jpeg.getvalue(), "image/jpeg")},
+        timeout=60,
+    )
+    assert answer.status_code == requests.codes.created, answer.text

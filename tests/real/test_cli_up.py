@@ -1,0 +1,100 @@
+"""The `labelloop` program itself: `up` in one terminal, others in a second one, Ctrl-C, one sentence for errors."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import requests
+
+from infra.local.processes import choose_port
+
+COMMAND = [sys.executable, "-m", "infra.cli.main"]
+LABEL_STUDIO = {"LABEL_STUDIO_URL": "http://127.0.0.1:1", "LABEL_STUDIO_API_KEY": "0" * 40}
+WAIT = 60.0  # seconds
+
+
+def environment(**more: str) -> dict[str, str]:
+    """Ours, without any setting of labelloop."""
+    return {name: value for name, value in os.environ.items() if "LABEL" not in name} | more
+
+
+def run(folder: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *arguments], cwd=folder, env=environment(**more), capture_output=True, text=True, timeout=WAIT
+    )
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+def test_up_serves_until_it_is_told_to_end_and_leaves_nothing_behind(tmp_path: Path, end: signal.Signals) -> None:
+    ports = [str(choose_port()) for _ in range(2)]
+    arguments = ["up", "--dummy", "--predict-port", ports[0], "--train-trigger-port", ports[1]]
+    with subprocess.Popen(
+        [*COMMAND, *arguments], cwd=tmp_path, env=environment(**LABEL_STUDIO), stdout=subprocess.PIPE, text=True
+    ) as up:
+        assert up.stdout is not None
+        overdue = threading.Timer(WAIT, up.kill)
+        overdue.start()
+        try:
+            started = next(line for line in up.stdout if "Ctrl-C" in line or "stops everything" in line)
+            assert started
+            for port in ports:
+                assert requests.get(f"http://127.0.0.1:{port}/health", timeout=5).ok
+            doctor = run(tmp_path, "doctor", "--json")
+            up.send_signal(end)
+            rest = up.stdout.read()
+            assert up.wait(WAIT) == 0
+        finally:
+            overdue.cancel()
+            up.kill()
+    assert "Traceback" not in rest
+    found = {finding["check"]: finding["level"] for finding in json.loads(doctor.stdout)["findings"]}
+    assert found == {"label_studio": "problem", "store": "ok", "predict": "ok", "train_trigger": "ok"}
+    assert doctor.returncode == 1
+    for port in ports:
+        with pytest.raises(requests.ConnectionError):
+            requests.get(f"http://127.0.0.1:{port}/health", timeout=5)
+
+
+def test_a_taken_port_is_one_sentence(tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = str(other.getsockname()[1])
+
+        result = run(tmp_path, "up", "--predict-port", port, **LABEL_STUDIO)
+
+    assert result.returncode == 1
+    assert result.stderr.startswith(f"labelloop: port {port} of 127.0.0.1 is taken")
+    assert "--predict-port" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["connect", "--project", "1"], "labelloop: which Label Studio? Set LABEL_STUDIO_URL"),
+        (["versions"], "labelloop: the store file://"),
+        (["status", "--project", "x"], "labelloop: 'x' is neither the id nor the uid of a project"),
+    ],
+)
+def test_an_error_is_one_sentence_and_not_zero(tmp_path: Path, arguments: list[str], sentence: str) -> None:
+    result = run(tmp_path, *arguments, LABELLOOP_STORE=(tmp_path / "store").as_uri())
+
+    assert result.returncode == 1
+    assert result.stderr.startswith(sentence)
+    assert len(result.stderr.splitlines()) == 1
+    assert result.stdout == ""
+
+
+def test_help_needs_no_settings(tmp_path: Path) -> None:
+    result = run(tmp_path, "--help")
+
+    assert result.returncode == 0
+    for command in ("up", "connect", "doctor", "status", "versions", "rollback", "train", "settings"):
+        assert command in result.stdout
