@@ -27,7 +27,7 @@ class NothingToLearn(LabelloopError):
 
 
 def choose_annotation(annotations: Iterable[Annotation]) -> Annotation | None:
-    """A ground-truth annotation if there is one, else the newest; never a cancelled (skipped) one. None: none counts."""
+    """A ground-truth annotation if there is one, else the newest; never a cancelled (skipped) one."""
     kept = [annotation for annotation in annotations if not annotation.get("was_cancelled")]
     return max(kept, key=_rank, default=None)
 

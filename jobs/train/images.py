@@ -1,19 +1,20 @@
 """Images of a dataset on disk: complete, upright, in a format that ultralytics reads; each fetched once a run."""
 
-import contextlib
 import io
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from PIL import ExifTags, Image, UnidentifiedImageError
+import numpy as np
+from PIL import ExifTags, Image
 from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from shared.errors import ImageError
+from shared.images.decode import decode
 
 _KEPT_AS_THEY_ARE = {"JPEG": ".jpg", "PNG": ".png", "BMP": ".bmp", "WEBP": ".webp"}
-_MODES = {"RGB", "L", "RGBA", "P", "1", "LA"}
+_MODES = {"RGB", "L"}
 _LEAST_SIDE = 10  # pixels; ultralytics leaves smaller images out without a word
 _LONGEST_FETCH = 120.0  # seconds
 HEALING = frozenset({"timeout", "unreachable", "unauthorized"})
@@ -71,46 +72,21 @@ class Pictures:
 
 
 def upright(data: bytes, max_pixels: int) -> tuple[str, bytes, int, int]:
-    """Suffix, bytes, width and height of an image that is complete, not turned by EXIF, and of a common format.
+    """Suffix, bytes, width and height of an image that decodes, is not turned by EXIF, and of a common format.
 
-    Bytes that are fine already stay as they are; others are decoded and written as JPEG.
-    Raises ImageError.
+    Bytes that are fine already stay as they are; others are decoded, as for a prediction, and written as JPEG. Raises
+    ImageError.
     """
-    with _refused(), Image.open(io.BytesIO(data)) as image:
-        width, height, kind = image.width, image.height, str(image.format)
-        if width * height > max_pixels:
-            raise ImageError("too_large", f"{width}×{height} pixels are over LABELLOOP_IMAGE_MAX_PIXELS ({max_pixels})")
-        if min(width, height) < _LEAST_SIDE:
-            raise ImageError(
-                "unsupported", f"{width}×{height} pixels: less than {_LEAST_SIDE} on a side cannot be trained on"
-            )
-        turned = image.getexif().get(ExifTags.Base.Orientation, 1) not in (0, 1)
-        if kind in _KEPT_AS_THEY_ARE and image.mode in _MODES and not turned:
-            if kind == "JPEG":
-                image.draft("RGB", (width // 8, height // 8))  # reads every byte, but decodes an eighth of the size
-            image.load()  # a file that was cut off raises here
-            return _KEPT_AS_THEY_ARE[kind], data, width, height
-    return _rewritten(data, max_pixels)
-
-
-def _rewritten(data: bytes, max_pixels: int) -> tuple[str, bytes, int, int]:
-    from shared.images.decode import decode  # OpenCV: only for images that need it
-
     pixels = decode(data, max_pixels)
     height, width = pixels.shape[:2]
-    image = Image.fromarray(pixels[:, :, ::-1].copy())
+    if min(width, height) < _LEAST_SIDE:
+        raise ImageError(
+            "unsupported", f"{width}×{height} pixels: images need {_LEAST_SIDE} on each side to be trained on"
+        )
+    with Image.open(io.BytesIO(data)) as image:
+        turned = image.getexif().get(ExifTags.Base.Orientation, 1) not in (0, 1)
+        if image.format in _KEPT_AS_THEY_ARE and image.mode in _MODES and not turned:
+            return _KEPT_AS_THEY_ARE[image.format], data, width, height
     out = io.BytesIO()
-    image.save(out, "JPEG", quality=95, subsampling=0)
+    Image.fromarray(np.ascontiguousarray(pixels[:, :, ::-1])).save(out, "JPEG", quality=95, subsampling=0)
     return ".jpg", out.getvalue(), width, height
-
-
-@contextlib.contextmanager
-def _refused():  # type: ignore[no-untyped-def]
-    try:
-        yield
-    except UnidentifiedImageError as error:
-        raise ImageError("broken", "the file is not an image of a known format") from error
-    except Image.DecompressionBombError as error:
-        raise ImageError("too_large", "the image has more pixels than can be decoded safely") from error
-    except (OSError, SyntaxError, ValueError) as error:  # Pillow's decoders raise all three
-        raise ImageError("broken", f"the image cannot be decoded: {error}") from error

@@ -18,8 +18,8 @@ def surround_ultralytics(folder: Path, threads: int) -> dict[str, str]:
     """Write ultralytics' settings below `folder`; answers the variables to set before torch and it are imported.
 
     No installs, no telemetry, no integrations that report elsewhere, no writes outside of `folder`. ultralytics sets
-    one OpenMP thread where nothing is set. OpenMP threads that wait by spinning make a training ten times slower as soon
-    as anything else computes on the machine.
+    one OpenMP thread where nothing is set. OpenMP threads that wait by spinning make a training ten times slower as
+    soon as anything else computes on the machine.
     """
     config = folder / "Ultralytics"
     config.mkdir(parents=True, exist_ok=True)

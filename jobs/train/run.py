@@ -20,7 +20,7 @@ from jobs.train.training import Trainer, TrainingSettings
 from shared.errors import (
     ClaimLost,
     LabelConfigError,
-    LabelStudioError,
+    LabelloopError,
     ModelError,
     NotFound,
     ProjectGone,
@@ -101,7 +101,11 @@ def run(parts: Parts, run_id: str, *, nonce: str) -> int:
         except Exception as error:
             if heartbeat.lost:
                 return _lost(error)
-            logger.exception("the attempt failed, the next one may succeed", extra={"event": "attempt_failed"})
+            logger.error(
+                "the attempt failed, the next one may succeed",
+                exc_info=not isinstance(error, LabelloopError),  # those say what happened in their message
+                extra={"event": "attempt_failed", "error": str(error)},
+            )
             return work.interrupt(_sentence(error))
     work.sweep()
     return DONE
@@ -258,5 +262,4 @@ def _lost(error: Exception) -> int:
 
 
 def _sentence(error: Exception) -> str:
-    known = isinstance(error, LabelStudioError | StoreError)
-    return str(error) if known else f"{type(error).__name__}: {error}"[:500]
+    return str(error) if isinstance(error, LabelloopError) else f"{type(error).__name__}: {error}"[:500]

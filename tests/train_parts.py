@@ -1,0 +1,183 @@
+"""A paged Label Studio over HTTP and a toy trainer, for the tests of the training job."""
+
+import io
+import json
+import random
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from PIL import Image
+
+from jobs.train.checkpoints import Resumed
+from jobs.train.spool import Epoch, Spool, TrainingAborted
+from jobs.train.training import Fitted, TrainingSettings
+from shared.jobs import Claim, Jobs
+from shared.objectstore import ObjectStore
+from shared.registry import Registry
+from shared.runs import RunRequest
+from shared.settings import Settings
+from tests.web_server import Handler, WebServer, web_server
+
+UID = "1.1767225600"
+CREATED = datetime(2026, 1, 1, tzinfo=UTC)
+CONFIG = (
+    '<View><Image name="img" value="$image"/><RectangleLabels name="label" toName="img"><Label value="Tree"/>'
+    '<Label value="Rock"/></RectangleLabels></View>'
+)
+
+
+def rectangle(label: str = "Tree", *, control: str = "label", rotation: float = 0, **value: float) -> dict[str, Any]:
+    """A region as Label Studio stores it, in percent."""
+    box = {"x": 25.0, "y": 25.0, "width": 50.0, "height": 50.0} | value
+    return {
+        "from_name": control,
+        "to_name": "img",
+        "type": "rectanglelabels",
+        "value": box | {"rotation": rotation, "rectanglelabels": [label]},
+    }
+
+
+def annotation(number: int, result: Sequence[dict[str, Any]] = (), **fields: Any) -> dict[str, Any]:
+    """An annotation as Label Studio's API shows it."""
+    moment = f"2026-02-01T00:00:{number % 60:02d}.000000Z"
+    return {
+        "id": number,
+        "result": list(result),
+        "was_cancelled": False,
+        "ground_truth": False,
+        "created_at": moment,
+        "updated_at": moment,
+    } | fields
+
+
+@cache
+def jpeg(width: int = 64, height: int = 48, *, orientation: int = 1, seed: int = 0) -> bytes:
+    """A noisy photograph."""
+    image = Image.frombytes("RGB", (width, height), random.Random(seed).randbytes(width * height * 3))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    out = io.BytesIO()
+    image.save(out, "JPEG", exif=exif)
+    return out.getvalue()
+
+
+@dataclass
+class PagedProject:
+    """Answers what the job asks of Label Studio. `task(n)` makes task n; only `count` of them exist."""
+
+    count: int
+    images: dict[str, bytes] = field(default_factory=lambda: {"a.jpg": jpeg()})
+    tasks: dict[int, dict[str, Any]] = field(default_factory=dict)  # instead of the made ones
+    config: str = CONFIG
+    failures: list[int] = field(default_factory=list)  # statuses to answer first
+
+    def task(self, number: int) -> dict[str, Any]:
+        """Task `number`, from 1."""
+        made = {
+            "id": number,
+            "data": {"image": "/data/upload/1/a.jpg"},
+            "annotations": [annotation(number, [rectangle()])],
+        }
+        return self.tasks.get(number, made)
+
+    def respond(self, handler: Handler) -> None:
+        """One request."""
+        place = urlsplit(handler.path)
+        if place.path.startswith("/api/") and self.failures:
+            handler.reply(self.failures.pop(0), b"{}", Content_Type="application/json")
+        elif place.path.rstrip("/") == "/api/projects/1":
+            project = {
+                "id": 1,
+                "created_at": CREATED.isoformat(),
+                "label_config": self.config,
+                "task_number": self.count,
+            }
+            handler.reply(200, json.dumps(project).encode(), Content_Type="application/json")
+        elif place.path.rstrip("/") == "/api/tasks":
+            page = json.dumps({"tasks": self._page(parse_qs(place.query)), "total": self.count}).encode()
+            handler.reply(200, page, Content_Type="application/json")
+        elif (name := place.path.removeprefix("/data/upload/1/")) in self.images:
+            handler.reply(200, self.images[name], Content_Type="image/jpeg")
+        else:
+            handler.reply(404)
+
+    def _page(self, query: dict[str, list[str]]) -> list[dict[str, Any]]:
+        asked = json.loads(query["query"][0])
+        after = next(item["value"] for item in asked["filters"]["items"] if item["filter"] == "filter:tasks:id")
+        size = int(query["page_size"][0])
+        return [self.task(number) for number in range(after + 1, min(after + size, self.count) + 1)]
+
+
+@contextmanager
+def served(project: PagedProject) -> Iterator[WebServer]:
+    """The project behind HTTP."""
+    with web_server(lambda handler: project.respond(handler)) as web:
+        yield web
+
+
+def settings_for(url: str, folder: Path, **fields: Any) -> Settings:
+    """Settings of a job that needs nothing outside of `folder`."""
+    environ = {
+        "LABEL_STUDIO_URL": url,
+        "LABEL_STUDIO_API_KEY": "0" * 40,
+        "LABELLOOP_STORE": (folder / "store").as_uri(),
+        "LABELLOOP_WORK_DIR": str(folder / "work"),
+        "LABELLOOP_FETCH_CONCURRENCY": "4",
+    }
+    return Settings.from_environ(environ | {name: str(value) for name, value in fields.items()})
+
+
+def begin_run(store: ObjectStore, *, forced: bool = True, **settings: Any) -> Claim:
+    """What train_trigger does before it launches the job."""
+    jobs = Jobs(store, UID)
+    fence = Registry(store, UID).fence()
+    claim, ours = jobs.claim(lifetime=600, forced=forced, registry_fence=fence, may_claim=lambda _: True)
+    assert ours
+    request = RunRequest(
+        run_id=claim.run_id, project_uid=UID, project_id=1, reason="test", created_at=store.now(), settings=settings
+    )
+    jobs.write_request(request)
+    return claim
+
+
+class ToyTrainer:
+    """Trains nothing, but spools epochs as ultralytics' callbacks do. Its weights say how good they are."""
+
+    def __init__(self, score: float = 0.5, *, epoch_seconds: float = 0.0) -> None:
+        self.score = score
+        self.epoch_seconds = epoch_seconds
+        self.started: list[int] = []  # the first epoch of each training
+        self.on_epoch: list[Any] = []  # called after each epoch
+
+    def base(self, name: str, yolo_task: str) -> Path:
+        """A file that is always there."""
+        return Path(__file__)
+
+    def fit(self, data: Path, start: Path, settings: TrainingSettings, spool: Spool, resumed: Resumed | None) -> Fitted:
+        """One file an epoch."""
+        first = resumed.epoch + 1 if resumed else 1
+        self.started.append(first)
+        weights = data.parent / "weights.pt"
+        weights.write_text(json.dumps({"score": self.score, "epoch": settings.epochs}))
+        for number in range(first, settings.epochs + 1):
+            if spool.abort.exists():
+                raise TrainingAborted("told to stop")
+            time.sleep(self.epoch_seconds)
+            checkpoint = data.parent / "last.pt"
+            checkpoint.write_text(f"epoch {number}")
+            best = number == settings.epochs // 2
+            spool.add(Epoch(number, settings.epochs, {"mAP50": number / 100}, best, time.time()), checkpoint)
+            for tell in self.on_epoch:
+                tell(number)
+        return Fitted(weights, settings.epochs, batch=8)
+
+    def evaluate(self, weights: Path, data: Path, settings: TrainingSettings) -> dict[str, float]:
+        """What the weights say."""
+        return {"precision": 0.5, "recall": 0.5, "mAP50": 0.6, "mAP50-95": json.loads(weights.read_text())["score"]}
