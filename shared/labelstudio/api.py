@@ -130,7 +130,7 @@ class LabelStudio:
         return host, port
 
     def authorization(self, *, refused: str | None = None) -> str:
-        """Value of the Authorization header. `refused`: the value that was answered by 401; the new one may be the same.
+        """Value of the Authorization header. `refused`: a value that was answered by 401.
 
         Raises Unauthorized, LabelStudioError. Whoever sends it must send it to URLs that this Label Studio owns only.
         """
