@@ -148,10 +148,12 @@ def _run_lines(project: ProjectStatus) -> list[str]:
     claim, last_run, progress = project.jobs.training, project.jobs.last_run, project.progress
     if claim is not None:
         expired = claim.expires_at < project.read_at
-        state = "[red]lost, waiting for the sweep[/]" if expired else claim.state
+        state = "[yellow]interrupted; the next sweep starts the next attempt[/]" if expired else claim.state
         lines = [f"Run {claim.run_id}: {state}, attempt {claim.attempt}{_progress(progress)}"]
         if claim.error:
             lines.append(f"  [yellow]the attempt before ended:[/] {escape(claim.error)}")
+        elif progress is not None and progress.error:
+            lines.append(f"  [yellow]{escape(progress.error)}[/]")
         return lines
     if last_run is None:
         return ["No run yet."]
@@ -163,7 +165,7 @@ def _run_lines(project: ProjectStatus) -> list[str]:
 def _progress(progress: Progress | None) -> str:
     if progress is None:
         return ""
-    text = f", {progress.phase}"
+    text = f", {progress.phase}" + (f" {escape(progress.control)}" if progress.control else "")
     if progress.epoch is not None and progress.epochs:
         done = round(20 * progress.epoch / progress.epochs)
         text += f" [cyan]{'━' * done}[/][dim]{'━' * (20 - done)}[/] epoch {progress.epoch}/{progress.epochs}"
