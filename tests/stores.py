@@ -1,0 +1,173 @@
+"""Stores that behave as bad stores and bad networks do, each around a good one."""
+
+import threading
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Literal
+
+from shared.errors import AlreadyExists, NotFound, PreconditionFailed, StoreError
+from shared.objectstore import ObjectStore, Stored, Token
+
+
+class Around:
+    """Everything as the store inside does it; subclasses misbehave in one way."""
+
+    def __init__(self, inside: ObjectStore) -> None:
+        self.inside = inside
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inside, name)
+
+
+class LosesAnswers(Around):
+    """Does the next `len(lose)` conditional writes, then answers each with a refusal or an error of the network."""
+
+    def __init__(self, inside: ObjectStore, *lose: Literal["refused", "no answer"]) -> None:
+        super().__init__(inside)
+        self.lose = list(lose)
+
+    def create(self, key: str, data: bytes) -> Token:
+        return self._lost(self.inside.create(key, data), AlreadyExists(key))
+
+    def replace(self, key: str, data: bytes, token: Token) -> Token:
+        return self._lost(self.inside.replace(key, data, token), PreconditionFailed(key))
+
+    def _lost(self, token: Token, refusal: StoreError) -> Token:
+        if not self.lose:
+            return token
+        raise refusal if self.lose.pop(0) == "refused" else UNREACHABLE
+
+
+UNREACHABLE = StoreError("the network broke")
+
+
+class BeforeWrite(Around):
+    """Calls `then` once, just before the next conditional write: somebody else is faster."""
+
+    def __init__(self, inside: ObjectStore, then: Callable[[], object]) -> None:
+        super().__init__(inside)
+        self._then: Callable[[], object] | None = then
+
+    def _now(self) -> None:
+        then, self._then = self._then, None
+        if then:
+            then()
+
+    def create(self, key: str, data: bytes) -> Token:
+        self._now()
+        return self.inside.create(key, data)
+
+    def replace(self, key: str, data: bytes, token: Token) -> Token:
+        self._now()
+        return self.inside.replace(key, data, token)
+
+
+class Clocked(Around):
+    """Tells the time that a test sets."""
+
+    def __init__(self, inside: ObjectStore, time: datetime) -> None:
+        super().__init__(inside)
+        self.time = time
+
+    def now(self) -> datetime:
+        return self.time
+
+
+class Unreachable(Around):
+    """Nothing answers."""
+
+    def __init__(self, inside: ObjectStore) -> None:
+        super().__init__(inside)
+
+    def _fail(self, *_: object, **__: object) -> Any:
+        raise UNREACHABLE
+
+    get = create = replace = put = delete = list = upload = download = now = _fail
+
+
+class OverwritesOnCreate(Around):
+    """If-None-Match is ignored."""
+
+    def create(self, key: str, data: bytes) -> Token:
+        return self.inside.put(key, data)
+
+
+class OverwritesOnReplace(Around):
+    """If-Match is ignored."""
+
+    def replace(self, key: str, data: bytes, token: Token) -> Token:
+        return self.inside.put(key, data)
+
+
+class RevivesOnReplace(Around):
+    """If-Match is honoured only while there is an object."""
+
+    def replace(self, key: str, data: bytes, token: Token) -> Token:
+        try:
+            self.inside.get(key)
+        except NotFound:
+            return self.inside.put(key, data)
+        return self.inside.replace(key, data, token)
+
+
+class RefusesAfterWriting(Around):
+    """Answers as it should, but writes before it looks."""
+
+    def create(self, key: str, data: bytes) -> Token:
+        try:
+            return self.inside.create(key, data)
+        except AlreadyExists:
+            self.inside.put(key, data)
+            raise
+
+
+class LooksThenCreates(Around):
+    """Check and write are two steps; writers that come together all pass the check."""
+
+    def __init__(self, inside: ObjectStore) -> None:
+        super().__init__(inside)
+        self._looked = threading.Barrier(8)
+
+    def create(self, key: str, data: bytes) -> Token:
+        try:
+            self.inside.get(key)
+        except NotFound:
+            if key.endswith("/creates"):
+                self._looked.wait(10)
+            return self.inside.put(key, data)
+        raise AlreadyExists(key)
+
+
+class LooksThenReplaces(Around):
+    """As LooksThenCreates, for replace."""
+
+    def __init__(self, inside: ObjectStore) -> None:
+        super().__init__(inside)
+        self._looked = threading.Barrier(8)
+
+    def replace(self, key: str, data: bytes, token: Token) -> Token:
+        try:
+            unchanged = self.inside.get(key, token) is None
+        except NotFound:
+            unchanged = False
+        if not unchanged:
+            raise PreconditionFailed(key)
+        if key.endswith("/replaces"):
+            self._looked.wait(10)
+        return self.inside.put(key, data)
+
+
+class AnswersOldReads(Around):
+    """A cache in between: what was read once is answered for ever."""
+
+    def __init__(self, inside: ObjectStore) -> None:
+        super().__init__(inside)
+        self._cache: dict[str, Stored] = {}
+
+    def create(self, key: str, data: bytes) -> Token:
+        token = self.inside.create(key, data)
+        self._cache[key] = Stored(data, token)
+        return token
+
+    def get(self, key: str, if_changed_from: Token | None = None) -> Stored | None:
+        return self._cache.get(key) or self.inside.get(key, if_changed_from)

@@ -1,0 +1,394 @@
+"""Claims: one owner at a time, fences that only grow, and lost answers that change nothing."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from shared.errors import ClaimLost, NotFound, StoreError
+from shared.jobs import Baseline, Claim, Jobs, JobsRecord, LastRun, Totals
+from shared.objectstore import ObjectStore
+from shared.runs import Progress, RunRequest
+from tests.stores import UNREACHABLE, BeforeWrite, Clocked, LosesAnswers, Unreachable
+
+UID = "7.1700000000"
+START = datetime(2026, 1, 1, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+BASELINE = Baseline(totals=Totals(task_number=3), read_at=START, digest="d")
+
+
+@pytest.fixture
+def clock(file_store: ObjectStore) -> Clocked:
+    return Clocked(file_store, START)
+
+
+@pytest.fixture
+def jobs(clock: Clocked) -> Jobs:
+    return Jobs(clock, UID)
+
+
+def take(jobs: Jobs, *, registry_fence: int = 0, may_claim: Callable[[JobsRecord], bool] = lambda _: True) -> Claim:
+    claim, ours = jobs.claim(lifetime=600, forced=False, registry_fence=registry_fence, may_claim=may_claim)
+    assert ours
+    return claim
+
+
+def running(jobs: Jobs, nonce: str = "n") -> Claim:
+    return jobs.start(take(jobs).run_id, nonce=nonce, lifetime=600)
+
+
+def test_nobody_has_a_claim_at_first(jobs: Jobs) -> None:
+    found = jobs.read()
+    assert (found.training, found.fence, found.last_run, found.baseline, found.closed) == (None, 0, None, None, False)
+
+
+def test_a_run_from_claim_to_release(jobs: Jobs, clock: Clocked) -> None:
+    claim = take(jobs)
+    assert (claim.state, claim.attempt, claim.nonce, claim.job) == ("launching", 1, None, None)
+    assert claim.expires_at == START + 10 * MINUTE
+    jobs.record_job(claim, "local:1")
+    queued = jobs.read().training
+    assert queued is not None
+    assert (queued.state, queued.job) == ("queued", "local:1")
+    clock.time += MINUTE
+    mine = jobs.start(claim.run_id, nonce="n", lifetime=600)
+    assert (mine.state, mine.nonce, mine.job, mine.expires_at) == ("running", "n", "local:1", START + 11 * MINUTE)
+    clock.time += MINUTE
+    assert jobs.renew(mine, lifetime=600, longest_run=3600).expires_at == START + 12 * MINUTE
+    jobs.release(mine, outcome="promoted", baseline=BASELINE, message="v1")
+    found = jobs.read()
+    assert found.training is None
+    assert found.baseline == BASELINE
+    assert found.last_run == LastRun(run_id=claim.run_id, outcome="promoted", ended_at=clock.time, message="v1")
+
+
+def test_a_second_claim_answers_the_first(jobs: Jobs) -> None:
+    claim = take(jobs)
+    again, ours = jobs.claim(lifetime=600, forced=True, registry_fence=0, may_claim=lambda _: True)
+    assert (again, ours) == (claim, False)
+
+
+def test_of_concurrent_claims_one_wins(store: ObjectStore) -> None:
+    def compete(_: int) -> tuple[str, bool]:
+        claim, ours = Jobs(store, UID).claim(lifetime=600, forced=False, registry_fence=0, may_claim=lambda _: True)
+        return claim.run_id, ours
+
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(compete, range(8)))
+    assert len({run_id for run_id, _ in answers}) == 1
+    assert sum(ours for _, ours in answers) == 1
+
+
+def test_a_claim_is_decided_on_what_is_stored(clock: Clocked, jobs: Jobs) -> None:
+    """Between the decision and the claim another run began and ended."""
+
+    def other_run() -> None:
+        jobs.release(running(jobs), outcome="unchanged", baseline=BASELINE)
+
+    slow = Jobs(BeforeWrite(clock, other_run), UID)
+    with pytest.raises(ClaimLost):
+        take(slow, may_claim=lambda record: record.last_run is None)
+    assert jobs.read().training is None
+
+
+def test_fences_are_above_every_earlier_one(jobs: Jobs) -> None:
+    first = take(jobs, registry_fence=41_000)
+    assert first.fence > 41_000
+    jobs.release(first, outcome="failed", baseline=None)
+    rollback = jobs.next_fence(registry_fence=first.fence)
+    second = take(jobs)
+    assert first.fence < rollback < second.fence
+    assert jobs.next_fence(registry_fence=10**6) > 10**6
+
+
+def test_no_attempt_of_a_run_rises_above_a_rollback(jobs: Jobs) -> None:
+    claim = running(jobs)
+    rollback = jobs.next_fence(registry_fence=0)
+    again = jobs.next_attempt(claim, lifetime=600, error="gone")
+    assert claim.fence < again.fence < rollback
+    assert jobs.read().fence == rollback
+
+
+def test_concurrent_fences_are_all_different(store: ObjectStore) -> None:
+    with ThreadPoolExecutor(6) as threads:
+        fences = list(threads.map(lambda _: Jobs(store, UID).next_fence(0), range(12)))
+    assert len(set(fences)) == 12
+    assert Jobs(store, UID).read().fence == max(fences)
+
+
+def test_a_second_copy_of_a_launch_ends(jobs: Jobs) -> None:
+    mine = running(jobs, "first")
+    with pytest.raises(ClaimLost, match="another process"):
+        jobs.start(mine.run_id, nonce="second", lifetime=600)
+    assert jobs.start(mine.run_id, nonce="first", lifetime=600) == mine
+
+
+def test_a_job_that_waited_long_still_starts_if_nobody_took_over(jobs: Jobs, clock: Clocked) -> None:
+    claim = take(jobs)
+    clock.time += timedelta(hours=9)
+    mine = jobs.start(claim.run_id, nonce="n", lifetime=600)
+    renewed = jobs.renew(mine, lifetime=600, longest_run=3600)
+    assert renewed.expires_at == clock.time + 10 * MINUTE, "waiting is no part of the longest run"
+
+
+@pytest.mark.parametrize("state", ["launching", "running"])
+def test_an_expired_claim_is_taken_over_once(jobs: Jobs, clock: Clocked, state: str) -> None:
+    claim = running(jobs) if state == "running" else take(jobs)
+    clock.time += 11 * MINUTE
+    again = jobs.next_attempt(claim, lifetime=600, error="killed")
+    assert (again.run_id, again.attempt, again.state, again.nonce, again.job, again.error) == (
+        claim.run_id, 2, "launching", None, None, "killed",
+    )  # fmt: skip
+    assert again.fence > claim.fence
+    with pytest.raises(ClaimLost):
+        jobs.next_attempt(claim, lifetime=600, error="killed")
+    if state == "running":
+        for use in everything_a_job_does(jobs, claim):
+            with pytest.raises(ClaimLost):
+                use()
+    assert jobs.start(claim.run_id, nonce="n2", lifetime=600).attempt == 2
+
+
+def everything_a_job_does(jobs: Jobs, claim: Claim) -> list[Callable[[], object]]:
+    return [
+        lambda: jobs.renew(claim, lifetime=600, longest_run=3600),
+        lambda: jobs.interrupt(claim, "stop"),
+        lambda: jobs.release(claim, outcome="promoted", baseline=BASELINE),
+    ]
+
+
+def test_a_claim_that_lives_again_is_not_taken_over(jobs: Jobs, clock: Clocked) -> None:
+    mine = running(jobs)
+    clock.time += 11 * MINUTE
+    seen = jobs.read().training
+    assert seen is not None
+    jobs.renew(mine, lifetime=600, longest_run=3600)
+    with pytest.raises(ClaimLost, match="lives again"):
+        jobs.next_attempt(seen, lifetime=600, error="expired")
+    jobs.renew(mine, lifetime=600, longest_run=3600)
+
+
+def test_renewals_end_with_the_longest_run(jobs: Jobs, clock: Clocked) -> None:
+    mine = running(jobs)
+    clock.time += timedelta(seconds=3590)
+    assert jobs.renew(mine, lifetime=600, longest_run=3600).expires_at == START + timedelta(seconds=4190)
+    clock.time += timedelta(seconds=300)
+    assert jobs.renew(mine, lifetime=600, longest_run=3600).expires_at == START + timedelta(seconds=4200)
+    clock.time += timedelta(seconds=310)
+    with pytest.raises(ClaimLost, match="longest run"):
+        jobs.renew(mine, lifetime=600, longest_run=3600)
+
+
+def test_a_job_that_waits_keeps_its_claim(jobs: Jobs, clock: Clocked) -> None:
+    claim = take(jobs)
+    jobs.record_job(claim, "local:1")
+    queued = jobs.read().training
+    assert queued is not None
+    clock.time += 20 * MINUTE
+    jobs.extend_queued(queued, lifetime=600)
+    extended = jobs.read().training
+    assert extended is not None
+    assert extended == queued.model_copy(update={"expires_at": clock.time + 10 * MINUTE})
+    jobs.extend_queued(queued, lifetime=6000)  # seen before the other extension: changes nothing
+    assert jobs.read().training == extended
+
+
+def test_an_interrupted_job_gives_way_at_once(jobs: Jobs, clock: Clocked) -> None:
+    mine = running(jobs)
+    jobs.interrupt(mine, "SIGTERM")
+    expired = jobs.read().training
+    assert expired is not None
+    assert expired.expires_at <= clock.time
+    assert expired.error == "SIGTERM"
+    with pytest.raises(ClaimLost):  # a renewal that was under way
+        jobs.renew(mine, lifetime=600, longest_run=3600)
+    with pytest.raises(ClaimLost):
+        jobs.start(mine.run_id, nonce="other", lifetime=600)
+    assert jobs.next_attempt(expired, lifetime=600, error="SIGTERM").attempt == 2
+
+
+def test_a_refused_launch_gives_way_at_once(jobs: Jobs, clock: Clocked) -> None:
+    claim = take(jobs)
+    jobs.interrupt(claim, "the launcher refused")
+    expired = jobs.read().training
+    assert expired is not None
+    assert (expired.expires_at, expired.error) == (clock.time, "the launcher refused")
+
+
+def test_the_reference_of_a_job_that_runs_already_is_noted(jobs: Jobs) -> None:
+    claim = take(jobs)
+    mine = jobs.start(claim.run_id, nonce="n", lifetime=600)
+    jobs.record_job(claim, "local:1")
+    assert jobs.read().training == mine.model_copy(update={"job": "local:1"})
+    jobs.release(mine, outcome="rejected", baseline=BASELINE)
+    jobs.record_job(claim, "local:1")
+    assert jobs.read().training is None
+
+
+def test_the_reference_of_an_older_attempt_is_not_noted(jobs: Jobs) -> None:
+    claim = take(jobs)
+    again = jobs.next_attempt(claim, lifetime=600, error="")
+    jobs.record_job(claim, "local:old")
+    assert jobs.read().training == again
+
+
+def test_release_twice_changes_nothing_more(jobs: Jobs) -> None:
+    mine = running(jobs)
+    jobs.release(mine, outcome="promoted", baseline=BASELINE)
+    after = jobs.read()
+    jobs.release(mine, outcome="failed", baseline=None, message="late")
+    assert jobs.read() == after
+    other = running(jobs)
+    jobs.release(mine, outcome="failed", baseline=None)
+    assert jobs.read().training == other, "somebody else's claim stays"
+
+
+def test_a_release_without_baseline_keeps_the_old_one(jobs: Jobs) -> None:
+    jobs.release(running(jobs), outcome="promoted", baseline=BASELINE)
+    jobs.release(running(jobs), outcome="failed", baseline=None)
+    assert jobs.read().baseline == BASELINE
+
+
+def test_a_closed_project_stays_closed(jobs: Jobs) -> None:
+    jobs.close()
+    closed = jobs.read()
+    jobs.close()
+    assert closed.closed
+    assert jobs.read() == closed
+
+
+LOST = pytest.mark.parametrize("lost", ["refused", "no answer"])
+
+
+def test_a_first_claim_whose_answer_was_lost_is_ours(clock: Clocked) -> None:
+    take(Jobs(LosesAnswers(clock, "refused"), UID))
+
+
+def stubborn(use: Callable[[], Claim | None]) -> Claim | None:
+    """As a caller does that is told that the network broke."""
+    try:
+        return use()
+    except StoreError as error:
+        if error is not UNREACHABLE:
+            raise
+        return use()
+
+
+@LOST
+def test_every_step_of_a_job_survives_a_lost_answer(clock: Clocked, jobs: Jobs, lost: Any) -> None:
+    claim = take(jobs)
+    flaky = LosesAnswers(clock)
+    there = Jobs(flaky, UID)
+
+    flaky.lose = [lost]
+    stubborn(lambda: there.record_job(claim, "local:1"))
+    flaky.lose = [lost]
+    mine = stubborn(lambda: there.start(claim.run_id, nonce="n", lifetime=600))
+    assert mine is not None
+    assert jobs.read().training == mine
+    assert (mine.job, mine.state) == ("local:1", "running")
+    clock.time += MINUTE
+    flaky.lose = [lost]
+    renewed = stubborn(lambda: there.renew(mine, lifetime=600, longest_run=3600))
+    assert renewed is not None
+    assert renewed.expires_at == START + 11 * MINUTE
+    flaky.lose = [lost]
+    stubborn(lambda: there.release(mine, outcome="promoted", baseline=BASELINE))
+    flaky.lose = [lost]
+    stubborn(there.close)
+    assert flaky.lose == [], "each answer was lost once"
+
+    found = jobs.read()
+    assert (found.training, found.closed, found.baseline) == (None, True, BASELINE)
+    assert found.last_run is not None
+    assert found.last_run.run_id == claim.run_id
+
+
+@LOST
+def test_an_interruption_survives_a_lost_answer(clock: Clocked, jobs: Jobs, lost: Any) -> None:
+    mine = running(jobs)
+    there = Jobs(LosesAnswers(clock, lost), UID)
+    stubborn(lambda: there.interrupt(mine, "SIGTERM"))
+    expired = jobs.read().training
+    assert expired is not None
+    assert (expired.expires_at, expired.error) == (clock.time, "SIGTERM")
+
+
+def test_a_next_attempt_whose_answer_was_lost_is_ours(clock: Clocked, jobs: Jobs) -> None:
+    claim = take(jobs)
+    again = Jobs(LosesAnswers(clock, "refused"), UID).next_attempt(claim, lifetime=600, error="")
+    assert jobs.read().training == again
+
+
+def test_a_fence_whose_answer_was_lost_is_taken_once(clock: Clocked, jobs: Jobs) -> None:
+    jobs.next_fence(0)
+    fence = Jobs(LosesAnswers(clock, "refused"), UID).next_fence(0)
+    assert jobs.read().fence == fence
+
+
+def test_an_unreachable_store_is_an_error(file_store: ObjectStore) -> None:
+    jobs = Jobs(Unreachable(file_store), UID)
+    for use in (jobs.read, lambda: take(jobs), lambda: jobs.next_fence(0), lambda: jobs.progress("r")):
+        with pytest.raises(StoreError, match="network broke"):
+            use()
+
+
+def test_a_change_that_refuses_is_not_written(jobs: Jobs) -> None:
+    take(jobs)
+    before = jobs.read()
+
+    def refuse(_: JobsRecord) -> JobsRecord:
+        raise ClaimLost("no")
+
+    with pytest.raises(ClaimLost):
+        jobs.update(refuse)
+    assert jobs.update(lambda _: None) == before == jobs.read()
+
+
+def test_no_two_writes_have_the_same_bytes(jobs: Jobs, file_store: ObjectStore) -> None:
+    def bytes_now() -> bytes:
+        stored = file_store.get(f"projects/{UID}/jobs.json")
+        assert stored is not None
+        return stored.data
+
+    jobs.update(lambda record: record)
+    first = bytes_now()
+    jobs.update(lambda record: record)
+    assert bytes_now() != first
+
+
+def test_the_first_request_of_a_run_is_kept(jobs: Jobs) -> None:
+    with pytest.raises(NotFound):
+        jobs.request("run")
+    request = RunRequest(run_id="run", project_uid=UID, project_id=7, reason="r", created_at=START)
+    jobs.write_request(request)
+    jobs.write_request(request.model_copy(update={"reason": "second attempt"}))
+    assert jobs.request("run") == request
+
+
+def test_the_last_progress_is_kept(jobs: Jobs) -> None:
+    assert jobs.progress("run") is None
+    for phase in ("export", "train"):
+        jobs.write_progress("run", Progress(phase=phase, attempt=1, updated_at=START))
+    found = jobs.progress("run")
+    assert found is not None
+    assert found.phase == "train"
+
+
+def test_a_slow_writer_gets_its_turn(clock: Clocked, jobs: Jobs) -> None:
+    """Somebody else writes before the first writes of ours."""
+    take(jobs)
+
+    class Crowded(BeforeWrite):
+        left = 5
+
+        def _now(self) -> None:
+            if self.left:
+                self.left -= 1
+                jobs.next_fence(0)
+
+    before = jobs.read().fence
+    fence = Jobs(Crowded(clock, lambda: None), UID).next_fence(0)
+    assert fence == jobs.read().fence == before + 6 * 1000
