@@ -2,71 +2,21 @@
 
 import threading
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from functions.train_trigger.launchers import JobStatus
-from functions.train_trigger.metrics import Metrics
 from functions.train_trigger.sweep import sweep
-from functions.train_trigger.trigger import Outcome, Trigger
+from functions.train_trigger.trigger import Outcome
 from shared.errors import LabelStudioError, LaunchError, ProjectGone, StoreError
-from shared.jobs import Baseline, Claim, Jobs, JobsRecord, Totals
 from shared.labelstudio.api import ProjectState
 from shared.objectstore.file import FileStore
 from shared.projects import write_project
 from shared.registry import Gate, Manifest, Registry
-from shared.settings import Settings
-from tests.trigger_parts import CREATED, FakeLabelStudio, FakeLauncher
-
-UID = f"1.{int(CREATED.timestamp())}"
-
-
-class World:
-    """A store, a Label Studio, a launcher and a trigger between them."""
-
-    def __init__(self, folder: Path, **settings: Any) -> None:
-        self.store = FileStore(f"file://{folder}")
-        self.label_studio, self.launcher, self.metrics = FakeLabelStudio(), FakeLauncher(), Metrics()
-        self.settings = Settings().model_copy(update={"store": self.store.url, "attempts": 3, **settings})
-        self.trigger = self.another_trigger()
-        self.jobs = Jobs(self.store, UID)
-
-    def another_trigger(self) -> Trigger:
-        return Trigger(self.store, self.label_studio, self.launcher, self.settings, self.metrics)
-
-    @property
-    def claim(self) -> Claim:
-        claim = self.jobs.read().training
-        assert claim is not None
-        return claim
-
-    def reconcile(self, **how: bool) -> Outcome:
-        return self.trigger.reconcile(UID, **how)
-
-    def change_claim(self, **values: Any) -> None:
-        def change(record: JobsRecord) -> JobsRecord:
-            assert record.training is not None
-            return record.model_copy(update={"training": record.training.model_copy(update=values)})
-
-        self.jobs.update(change)
-
-    def expire(self, *, ago: float = 60) -> None:
-        self.change_claim(expires_at=self.store.now() - timedelta(seconds=ago))
-
-    def job_runs(self, nonce: str = "n") -> Claim:
-        """What the job does first."""
-        return self.jobs.start(self.claim.run_id, nonce=nonce, lifetime=600)
-
-    def job_ends(self, claim: Claim, outcome: Any = "promoted") -> None:
-        """What the job does last."""
-        totals = Totals(
-            total_annotations_number=self.label_studio.annotations,
-            num_tasks_with_annotations=self.label_studio.annotations,
-        )
-        self.jobs.release(claim, outcome=outcome, baseline=Baseline(totals=totals, read_at=datetime.now(UTC)))
+from tests.trigger_parts import CREATED, UID, World
 
 
 @pytest.fixture
