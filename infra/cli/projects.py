@@ -27,7 +27,10 @@ def find_project(store: ObjectStore, wanted: str | None) -> str:
         return found[0]
     asked = "--project is needed" if wanted is None else f"project {wanted}"
     if not known:
-        raise NotKnown(f"the store {store.url} holds no project yet: run `labelloop connect --project N` first")
+        raise NotKnown(
+            f"the store {store.url} holds no project yet: run `labelloop connect --project N` first "
+            "(both in the folder of labelloop.env, if you have one)"
+        )
     if not found:
         raise NotKnown(f"the store {store.url} holds no {asked}; it holds {', '.join(known)}")
     raise NotKnown(f"{asked}: the store {store.url} holds {', '.join(found)}; give one of these uids as --project")
