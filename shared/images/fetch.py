@@ -1,6 +1,5 @@
 """Fetch the image of a task, whatever kind of value it is, in bounded bytes and time, from allowed places only."""
 
-import logging
 import re
 import time
 import zlib
@@ -16,8 +15,6 @@ from shared.images.connections import pool
 from shared.images.sources import Inline, Remote, SharedFile, locate, read_shared, serves_file
 from shared.labelstudio.api import LabelStudio
 from shared.settings import Settings
-
-logger = logging.getLogger(__name__)
 
 _LONGEST_WAY = 5  # redirects
 _CHUNK = 1 << 18  # bytes

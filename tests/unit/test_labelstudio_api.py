@@ -29,20 +29,39 @@ def answering(status: int, body: Any, **headers: str) -> Callable[[Handler], Non
     return lambda handler: handler.reply(status, data, **headers)
 
 
-def test_project_state_is_read_before_the_date_of_the_answer() -> None:
-    def slow(handler: Handler) -> None:
-        handler.web.closing.wait(0.3)
-        handler.reply(200, json.dumps(PROJECT).encode())
+def test_project_state_is_dated_before_it_was_counted() -> None:
+    """The Date is of the end of the answer; a change between counting and Date must count as later."""
 
-    before = datetime.now(UTC)
+    def slow(handler: Handler) -> None:
+        handler.web.closing.wait(0.25)
+        body = json.dumps(PROJECT).encode()
+        handler.send_response_only(200)
+        handler.send_header("Date", "Fri, 02 Jan 2026 03:04:10 GMT")
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body)
+
     with web_server(slow) as server:
         state = LabelStudio(server.url + "/ls/", LEGACY).project(3)
         assert [(seen.path, seen.authorization) for seen in server.seen] == [("/ls/api/projects/3", f"Token {LEGACY}")]
     assert state.counters.task_number == 4
     assert state.counters.ground_truth_number == 0
     assert state.counters.uid == "3.1767323045"
-    assert before - timedelta(seconds=2) < state.read_at <= before + timedelta(milliseconds=200)
+    assert state.read_at <= datetime(2026, 1, 2, 3, 4, 9, 750_000, UTC)
     assert state.read_at.tzinfo is UTC
+
+
+def test_an_answer_without_date_is_dated_by_our_clock() -> None:
+    def undated(handler: Handler) -> None:
+        body = json.dumps(PROJECT).encode()
+        handler.send_response_only(200)
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    with web_server(undated) as server:
+        before = datetime.now(UTC)
+        assert before - timedelta(seconds=1) < LabelStudio(server.url, LEGACY).project(3).read_at <= datetime.now(UTC)
 
 
 def test_changed_tasks_asks_the_data_manager_in_utc() -> None:
@@ -144,7 +163,7 @@ def test_a_lost_connection_is_tried_again_for_get_only() -> None:
     def dropped(handler: Handler) -> None:
         handler.close_connection = True
         if len(handler.web.seen) % 2 == 0:
-            handler.reply(200, b"{}")
+            handler.reply(200, b"{}", Connection="close")
 
     with web_server(dropped) as server:
         client = LabelStudio(server.url, LEGACY)
