@@ -123,7 +123,7 @@ class ImageFetcher:
         host = _host(url)
         self._raise_for_status(response.status, url, trusted)
         announced = response.headers.get("Content-Length", "")
-        if announced.isdigit() and int(announced) > self._max_bytes:
+        if announced.isdecimal() and int(announced) > self._max_bytes:
             raise self._too_large(host)
         parts, size = [], 0
         try:
