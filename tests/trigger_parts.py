@@ -8,7 +8,7 @@ from typing import Any
 from functions.train_trigger.launchers import JobStatus
 from functions.train_trigger.metrics import Metrics
 from functions.train_trigger.trigger import Outcome, Trigger
-from shared.errors import LaunchError
+from shared.errors import LabelStudioError, LaunchError
 from shared.jobs import Baseline, Claim, Jobs, JobsRecord, Totals
 from shared.labelstudio.api import ProjectState
 from shared.labelstudio.requests import ProjectCounters
@@ -27,6 +27,7 @@ class FakeLabelStudio:
         self.annotations, self.changed, self.asked = 0, 0, 0
         self.created_at = CREATED
         self.error: Exception | None = None
+        self.broken: set[int] = set()  # projects
         self.reachable = threading.Event()
         self.reachable.set()
 
@@ -35,6 +36,8 @@ class FakeLabelStudio:
         assert self.reachable.wait(60)
         if self.error:
             raise self.error
+        if project_id in self.broken:
+            raise LabelStudioError("broken")
         counters = ProjectCounters(
             id=project_id,
             created_at=self.created_at,

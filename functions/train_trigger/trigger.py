@@ -171,7 +171,10 @@ class Trigger:
         except LaunchError as error:
             self._metrics.launches.labels("refused").inc()
             logger.error(str(error), extra={"event": "launch_refused", **named})
-            self._expire(jobs, claim, str(error))
+            try:
+                jobs.interrupt(claim, str(error))
+            except ClaimLost:
+                return Outcome("active", f"{error}; the job started nevertheless", claim.run_id)
             self._tell(jobs, claim, "launching", str(error))
             return Outcome("refused", str(error), claim.run_id)
         jobs.record_job(claim, job)
@@ -179,18 +182,6 @@ class Trigger:
         self._metrics.launches.labels(status).inc()
         logger.info("a training job was launched", extra={"event": "run_launched", "job": job, **named})
         return Outcome(status, reason, claim.run_id)
-
-    def _expire(self, jobs: Jobs, claim: Claim, error: str) -> None:
-        """Nothing was launched: the sweep starts the next attempt. A job that started nevertheless keeps its claim."""
-
-        def end(record: JobsRecord) -> JobsRecord | None:
-            current = record.training
-            if current is None or current.fence != claim.fence or current.state != "launching":
-                return None
-            ended = current.model_copy(update={"expires_at": self._store.now(), "error": error})
-            return record.model_copy(update={"training": ended})
-
-        jobs.update(end)
 
     def _give_up(self, jobs: Jobs, claim: Claim, error: str) -> Outcome:
         """End the run as failed. A run that never started saw no annotations, so it leaves the baseline as it is."""

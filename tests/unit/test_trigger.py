@@ -1,7 +1,5 @@
 """Reconciling a project, on a real store in a folder, with a fake Label Studio and a launcher that keeps evidence."""
 
-import threading
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from shared.labelstudio.api import ProjectState
 from shared.objectstore.file import FileStore
 from shared.projects import write_project
 from shared.registry import Gate, Manifest, Registry
+from shared.runs import TrainRequest
 from tests.trigger_parts import CREATED, UID, World
 
 
@@ -176,6 +175,16 @@ def test_a_refused_launch_is_shown_and_tried_again(world: World) -> None:
     assert world.reconcile(sweeping=True).status == "relaunched"
 
 
+def test_a_refused_launch_that_started_a_job_nevertheless_keeps_it(world: World) -> None:
+    def launch(request: TrainRequest, *, attempt: int) -> str:
+        world.job_runs()
+        raise LaunchError("the answer was lost")
+
+    world.launcher.launch = launch  # type: ignore[method-assign]
+    assert world.reconcile().status == "active"
+    assert (world.claim.state, world.claim.error) == ("running", None)
+
+
 def test_a_launcher_that_refuses_every_time_fails_the_run_without_a_baseline(world: World) -> None:
     world.launcher.error = LaunchError("quota")
     for _ in range(3):
@@ -263,17 +272,8 @@ def test_an_unsafe_store_is_refused_before_the_first_claim(tmp_path: Path) -> No
 def test_the_sweep_goes_on_after_a_failure_and_says_what_it_did(world: World) -> None:
     for uid in ("7.1", UID, "9.1"):
         write_project(world.store, uid, label_config="<View/>")
-
-    def reconcile(uid: str, *, sweeping: bool) -> Outcome:
-        if uid == "7.1":
-            world.label_studio.error = LabelStudioError("broken")
-            try:
-                return world.trigger.reconcile(uid, sweeping=sweeping)
-            finally:
-                world.label_studio.error = None
-        return world.trigger.reconcile(uid, sweeping=sweeping)
-
-    summary = sweep(world.store, one_at_a_time(reconcile), seconds=60)
+    world.label_studio.broken = {7}
+    summary = sweep(world.store, world.trigger.reconcile, seconds=60)
     assert summary["projects"] == 3
     assert summary["not_reached"] == 0
     assert summary["outcomes"] == {"failed": 1, "launched": 1, "closed": 1}
@@ -293,14 +293,3 @@ def test_a_failing_store_is_an_outcome_not_a_crash(world: World) -> None:
 
     world.store = Failing(world.store.url)
     assert world.another_trigger().reconcile(UID) == Outcome("failed", "disk on fire")
-
-
-def one_at_a_time(call: Callable[..., Outcome]) -> Any:
-    """The fake Label Studio's error is one for all threads."""
-    lock = threading.Lock()
-
-    def locked(uid: str, *, sweeping: bool) -> Outcome:
-        with lock:
-            return call(uid, sweeping=sweeping)
-
-    return locked
