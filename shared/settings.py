@@ -166,7 +166,7 @@ class Settings(BaseModel):
     allowed_private_hosts: Names = _setting(
         "LABELLOOP_ALLOWED_PRIVATE_HOSTS",
         (),
-        "Host names, addresses or networks (10.0.0.0/8) that images may come from although they are private. Comma-separated. The host of LABEL_STUDIO_URL is always allowed.",
+        "Host names, addresses or networks (10.0.0.0/8) that images may come from although they are private. Comma-separated. The host and port of LABEL_STUDIO_URL are always allowed.",
     )
     image_root: str | None = _setting(
         "LABELLOOP_IMAGE_ROOT",
