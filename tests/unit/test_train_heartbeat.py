@@ -1,0 +1,90 @@
+"""The claim is renewed, outages are survived, a lost claim ends the training."""
+
+import threading
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from jobs.train.heartbeat import Heartbeat
+from shared.errors import ClaimLost, NotFound, StoreError
+from shared.jobs import Claim, Jobs
+from shared.objectstore import ObjectStore, Stored, Token
+from tests.train_parts import UID, begin_run
+
+
+class Flaky:
+    """A store that fails as long as a test says; tells when it was asked for the record."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+        self.failures = 0
+        self.asked = threading.Semaphore(0)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._store, name)
+
+    def get(self, key: str, if_changed_from: Token | None = None) -> Stored | None:
+        try:
+            if self.failures > 0:
+                self.failures -= 1
+                raise StoreError("the store is not reachable")
+            return self._store.get(key, if_changed_from)
+        finally:
+            self.asked.release()
+
+
+def running(store: ObjectStore) -> tuple[Jobs, Claim]:
+    jobs = Jobs(store, UID)
+    return jobs, jobs.start(begin_run(store).run_id, nonce="ours", lifetime=600)
+
+
+def heartbeat(jobs: Jobs, claim: Claim, *, on_lost: threading.Event | None = None, lifetime: float = 0.06) -> Heartbeat:
+    told = on_lost or threading.Event()
+    return Heartbeat(jobs, claim, lifetime=lifetime, longest_run=3600, on_lost=told.set)
+
+
+def test_it_renews_and_survives_an_outage(file_store: ObjectStore) -> None:
+    flaky = Flaky(file_store)
+    jobs, claim = running(flaky)  # type: ignore[arg-type]
+    flaky.failures = 3
+    lost = threading.Event()
+    with heartbeat(jobs, claim, on_lost=lost) as beating:
+        for _ in range(12):
+            assert flaky.asked.acquire(timeout=30)
+    assert not beating.lost
+    assert not lost.is_set()
+    renewed = jobs.read().training
+    assert renewed is not None
+    assert renewed.expires_at != claim.expires_at
+
+
+def test_a_claim_that_was_taken_over_is_noticed(file_store: ObjectStore) -> None:
+    jobs, claim = running(file_store)
+    jobs.next_attempt(claim, lifetime=600, error="it was silent")
+    lost = threading.Event()
+    with heartbeat(jobs, claim, on_lost=lost) as beating:
+        assert lost.wait(30)
+        with pytest.raises(ClaimLost):
+            beating.check()
+        with pytest.raises(ClaimLost):
+            beating.confirm()
+
+
+def test_confirm_waits_out_an_outage(file_store: ObjectStore) -> None:
+    flaky = Flaky(file_store)
+    jobs, claim = running(flaky)  # type: ignore[arg-type]
+    beating = heartbeat(jobs, claim, lifetime=600)
+    flaky.failures = 2
+    before = file_store.now()
+    beating.confirm()
+    assert flaky.failures == 0
+    renewed = jobs.read().training
+    assert renewed is not None
+    assert renewed.expires_at >= before + timedelta(seconds=600)
+
+
+def test_refusals_are_answers(file_store: ObjectStore, tmp_path: Path) -> None:
+    jobs, claim = running(file_store)
+    with pytest.raises(NotFound):
+        heartbeat(jobs, claim).patiently(file_store.download, "nothing", tmp_path / "file")

@@ -1,0 +1,57 @@
+"""What a training takes from its machine."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from jobs.train.machine import batch_size, dataloader_workers, shared_memory_free, surround_ultralytics
+
+MB, GB = 1 << 20, 1 << 30
+
+
+@pytest.mark.parametrize(
+    ("device", "cores", "shared_memory", "batch", "workers"),
+    [
+        pytest.param("cpu", 64, 64 * GB, 8, 0, id="processor: ultralytics loads in its own process"),
+        pytest.param([0], 16, 32 * GB, 16, 8, id="enough of everything"),
+        pytest.param([0], 4, 32 * GB, 16, 4, id="few cores"),
+        pytest.param([0], 16, 64 * MB, 16, 0, id="a container's 64 MB"),
+        pytest.param([0], 16, 1 * GB, 16, 2, id="1 GB holds two"),
+        pytest.param([0], 16, 0, 1, 0, id="none left"),
+        pytest.param([0], 16, 2 * GB, -1, 1, id="batch not chosen yet"),
+        pytest.param([0, 1, 2, 3], 16, 64 * GB, 64, 4, id="cores are shared by the GPUs"),
+        pytest.param([0], 16, None, 16, 8, id="no such file system"),
+    ],
+)
+def test_dataloader_workers(
+    device: list[int] | str, cores: int, shared_memory: int | None, batch: int, workers: int
+) -> None:
+    found = dataloader_workers(-1, device=device, cores=cores, shared_memory=shared_memory, batch=batch, image_size=640)
+    assert found == workers
+
+
+def test_a_number_of_workers_that_was_asked_for_wins() -> None:
+    assert dataloader_workers(3, device="cpu", cores=1, shared_memory=0, batch=8, image_size=640) == 3
+
+
+def test_shared_memory_is_measured_where_it_is(tmp_path: Path) -> None:
+    assert (shared_memory_free(tmp_path) or 0) > 0
+    assert shared_memory_free(tmp_path / "nowhere") is None
+
+
+@pytest.mark.parametrize(
+    ("asked", "device", "batch"),
+    [(4, [0], 4), (0, "cpu", 8), (0, "mps", 8), (0, [0], -1), (0, "cuda:1", -1), (0, "0", -1), (0, [0, 1], 16)],
+)
+def test_batch_size(asked: int, device: list[int] | str, batch: int) -> None:
+    assert batch_size(asked, device) == batch
+
+
+def test_ultralytics_reports_to_nobody_and_stays_in_its_folder(tmp_path: Path) -> None:
+    environ = surround_ultralytics(tmp_path, threads=3)
+    assert environ["OMP_NUM_THREADS"] == "3"
+    assert environ["YOLO_CONFIG_DIR"] == str(tmp_path)
+    settings = json.loads((tmp_path / "Ultralytics" / "settings.json").read_text())
+    assert settings["sync"] is False
+    assert settings["weights_dir"].startswith(str(tmp_path))

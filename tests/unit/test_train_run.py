@@ -1,0 +1,354 @@
+"""The use case with a toy trainer: every way in which a run can end."""
+
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs.train.annotations import ExportedTask
+from jobs.train.run import DONE, FAILED, INTERRUPTED, Parts, Stopped, run
+from shared.errors import LabelStudioError, ModelError, ProjectGone
+from shared.jobs import Claim, Jobs
+from shared.labelstudio.api import ProjectState
+from shared.labelstudio.requests import ProjectCounters
+from shared.objectstore import ObjectStore
+from shared.registry import WEIGHTS, Gate, Manifest, Registry
+from tests.train_parts import CONFIG, CREATED, UID, ToyTrainer, annotation, begin_run, jpeg, rectangle, settings_for
+
+TWO_CONTROLS = CONFIG.replace(
+    "</View>", '<RectangleLabels name="second" toName="img"><Label value="Bird"/></RectangleLabels></View>'
+)
+
+
+class Studio:
+    """A project and its tasks; remembers how often it was exported."""
+
+    def __init__(self, count: int = 40) -> None:
+        self.all = [
+            ExportedTask(number, {"image": "x"}, (annotation(number, [rectangle()]),)) for number in range(1, count)
+        ]
+        self.config = CONFIG
+        self.error: Exception | None = None
+        self.exports = 0
+        self.fetched: list[int | None] = []
+
+    def project(self, project_id: int) -> ProjectState:
+        if self.error:
+            raise self.error
+        return ProjectState(ProjectCounters(id=1, created_at=CREATED, label_config=self.config), CREATED)
+
+    def tasks(self, project_id: int) -> Iterator[ExportedTask]:
+        self.exports += 1
+        yield from self.all
+
+    def fetch(self, value: object, *, task_id: int | None, deadline: float) -> bytes:
+        self.fetched.append(task_id)
+        return jpeg()
+
+
+class World:
+    """One project with everything around it."""
+
+    def __init__(self, store: ObjectStore, folder: Path) -> None:
+        self.store = store
+        self.studio = Studio()
+        self.trainer = ToyTrainer()
+        self.jobs = Jobs(store, UID)
+        self.registry = Registry(store, UID)
+        self._folder = folder
+
+    def run(self, claim: Claim, store: ObjectStore | None = None) -> int:
+        parts = Parts(
+            store=store or self.store,
+            jobs=self.jobs,
+            registry=self.registry,
+            projects=self.studio,
+            exporter=self.studio,
+            images=self.studio,
+            trainer=self.trainer,
+            settings=settings_for("http://label-studio.test", self._folder),
+            folder=self._folder / "work",
+        )
+        return run(parts, claim.run_id, nonce=secrets.token_hex(4))
+
+    def new_run(self, **settings: Any) -> int:
+        self.claim = begin_run(self.store, **{"epochs": 4, "val_fraction": 0.4, **settings})
+        return self.run(self.claim)
+
+    def next_attempt(self) -> int:
+        claim = self.jobs.read().training
+        assert claim
+        return self.run(self.jobs.next_attempt(claim, lifetime=600, error="test"))
+
+    @property
+    def outcome(self) -> str | None:
+        last = self.jobs.read().last_run
+        return last.outcome if last else None
+
+    @property
+    def message(self) -> str:
+        last = self.jobs.read().last_run
+        return last.message if last else ""
+
+    def served(self, control: str = "label") -> int | None:
+        pointer = self.registry.pointer(control)
+        return pointer.version if pointer else None
+
+    def progress(self) -> Any:
+        return self.jobs.progress(self.claim.run_id)
+
+
+@pytest.fixture
+def world(file_store: ObjectStore, tmp_path: Path) -> World:
+    return World(file_store, tmp_path)
+
+
+def test_a_first_version(world: World, tmp_path: Path) -> None:
+    assert world.new_run() == DONE
+    assert (world.outcome, world.served()) == ("promoted", 1)
+    manifest = world.registry.manifest("label", 1)
+    assert manifest.labels == ("Tree", "Rock")
+    assert manifest.metrics["mAP50-95"] == 0.5
+    assert (manifest.gate.passed, manifest.gate.champion_version) == (True, None)
+    assert manifest.lineage["annotations_digest"] == (world.jobs.read().baseline or 0).digest  # type: ignore[union-attr]
+    assert manifest.lineage["tasks"]["train"] + manifest.lineage["tasks"]["val"] == 39
+    world.registry.download_file("label", manifest.file("report.html"), tmp_path / "report.html")
+    assert "no version before it" in (tmp_path / "report.html").read_text()
+    progress = world.progress()
+    assert (progress.phase, progress.epoch, progress.epochs) == ("finished", 4, 4)
+    assert not (tmp_path / "work").exists()
+    assert not [key for key in world.store.list("projects/") if "/checkpoints/" in key]
+
+
+def test_a_better_and_a_worse_challenger(world: World) -> None:
+    world.new_run()
+    world.trainer.score = 0.6
+    assert world.new_run() == DONE
+    assert (world.outcome, world.served()) == ("promoted", 2)
+    world.trainer.score = 0.55
+    assert world.new_run() == DONE
+    assert (world.outcome, world.served()) == ("rejected", 2)
+    gate = world.registry.manifest("label", 3).gate
+    assert (gate.passed, gate.challenger, gate.champion, gate.champion_version) == (False, 0.55, 0.6, 2)
+    assert world.jobs.read().baseline is not None, "a rejected run moves the baseline too"
+
+
+def test_nothing_changed(world: World) -> None:
+    world.new_run()
+    assert world.new_run(forced=False) == DONE
+    assert (world.outcome, world.served()) == ("unchanged", 1)
+    assert world.progress().phase == "unchanged"
+    changed = annotation(1, [rectangle()], updated_at="2026-05-01T00:00:00Z")
+    world.studio.all[0] = replace(world.studio.all[0], annotations=(changed,))
+    assert world.new_run(forced=False) == DONE
+    assert (world.outcome, world.served()) == ("promoted", 2)
+
+
+def test_a_second_copy_does_nothing(world: World) -> None:
+    claim = begin_run(world.store)
+    world.jobs.start(claim.run_id, nonce="the first copy", lifetime=600)
+    assert world.run(claim) == DONE
+    assert world.studio.exports == 0
+    assert world.outcome is None
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        pytest.param(lambda world: world.studio.all.clear(), "no annotated task", id="no annotations"),
+        pytest.param(lambda world: setattr(world.studio, "config", "<View><"), "not well-formed", id="broken config"),
+        pytest.param(lambda world: setattr(world.studio, "config", "<View/>"), "RectangleLabels", id="no control"),
+        pytest.param(
+            lambda world: setattr(world.studio, "config", CONFIG.replace("Tree", "Car").replace("Rock", "Bus")),
+            "no annotated task holds a box",
+            id="no label is known",
+        ),
+        pytest.param(lambda world: setattr(world.trainer, "base", bad_weights), "other weights", id="bad base weights"),
+        pytest.param(
+            lambda world: setattr(world.studio, "error", ProjectGone("it is gone")), "gone", id="project gone"
+        ),
+    ],
+)
+def test_what_cannot_heal_fails_the_run(world: World, spoil: Callable[[World], None], says: str) -> None:
+    spoil(world)
+    assert world.new_run() == FAILED
+    assert (world.outcome, world.served()) == ("failed", None)
+    assert says in world.message
+    assert says in world.progress().error
+    assert world.jobs.read().training is None
+
+
+def bad_weights(name: str, yolo_task: str) -> Path:
+    raise ModelError("set other weights")
+
+
+def test_a_project_that_is_gone_is_closed(world: World) -> None:
+    world.studio.error = ProjectGone("it is gone")
+    world.new_run()
+    assert world.jobs.read().closed
+
+
+def test_settings_that_make_no_sense_fail_the_run(world: World) -> None:
+    assert world.new_run(image_size="large") == FAILED
+    assert "image_size" in world.message
+
+
+def test_another_installation_with_the_same_project_id(world: World) -> None:
+    world.studio.project = lambda _: ProjectState(  # type: ignore[method-assign]
+        ProjectCounters(id=1, created_at=CREATED.replace(year=2020), label_config=CONFIG), CREATED
+    )
+    assert world.new_run() == FAILED
+    assert "LABEL_STUDIO_URL" in world.message
+
+
+def test_what_may_heal_is_tried_again(world: World) -> None:
+    world.studio.error = LabelStudioError("not reachable")
+    assert world.new_run() == INTERRUPTED
+    claim = world.jobs.read().training
+    assert claim is not None
+    assert claim.error == "not reachable"
+    assert claim.expires_at <= world.store.now()
+    world.studio.error = None
+    assert world.next_attempt() == DONE
+    assert world.outcome == "promoted"
+
+
+def stop_at(epoch: int, error: BaseException) -> Callable[[int], None]:
+    def stop(number: int) -> None:
+        if number == epoch:
+            raise error
+
+    return stop
+
+
+@pytest.mark.parametrize("error", [Stopped(), RuntimeError("CUDA error"), KeyboardInterrupt()])
+def test_the_next_attempt_goes_on_with_the_same_data(world: World, error: BaseException) -> None:
+    world.trainer.on_epoch = [stop_at(3, error)]
+    assert world.new_run() == INTERRUPTED
+    assert world.progress().phase == "interrupted"
+    world.trainer.on_epoch = []
+    world.studio.all.clear()
+    assert world.next_attempt() == DONE
+    assert world.trainer.started == [1, 4]
+    assert (world.studio.exports, world.served()) == (1, 1)
+
+
+def test_a_claim_that_is_lost_ends_the_training(world: World) -> None:
+    def lose(number: int) -> None:
+        claim = world.jobs.read().training
+        if number == 2 and claim:
+            world.jobs.next_attempt(claim, lifetime=600, error="it was silent")
+
+    world.trainer.on_epoch = [lose]
+    assert world.new_run() == DONE
+    assert world.served() is None, "an attempt without claim changes nothing"
+    assert world.registry.versions("label") == []
+    claim = world.jobs.read().training
+    assert claim is not None
+    assert claim.attempt == 2
+
+
+def test_an_attempt_that_published_only_has_to_promote(world: World) -> None:
+    claim = begin_run(world.store, epochs=4, val_fraction=0.4)
+    world.trainer.on_epoch = []
+    promote, world.registry.promote = world.registry.promote, stop_promotion  # type: ignore[method-assign]
+    assert world.run(claim) == INTERRUPTED
+    world.registry.promote = promote  # type: ignore[method-assign]
+    assert world.next_attempt() == DONE
+    assert world.trainer.started == [1], "nothing is trained again"
+    assert (world.outcome, world.served()) == ("promoted", 1)
+    assert len(world.registry.versions("label")) == 1
+
+
+def stop_promotion(*_: Any, **__: Any) -> Any:
+    raise Stopped
+
+
+def foreign_version(world: World, score: float, folder: Path, *, fence: int, reason: str = "promote") -> None:
+    """Somebody else's version takes the pointer."""
+    weights = folder / "foreign.pt"
+    weights.write_text(f'{{"score": {score}}}')
+    entry = world.registry.upload_file("label", WEIGHTS, weights)
+    gate = Gate(metric="mAP50-95", challenger=score, champion=None, champion_version=None, passed=True, reason="test")
+    manifest = world.registry.publish(
+        "label",
+        lambda number: Manifest(
+            version=number, control="label", yolo_task="detect", labels=("Tree", "Rock"), files=(entry,), metrics={},
+            gate=gate, lineage={}, run_id=f"foreign-{number}", fence=fence, created_at=world.store.now(),
+        ),
+    )  # fmt: skip
+    world.registry.promote(
+        "label",
+        manifest.version,
+        fence=fence,
+        run_id=manifest.run_id,
+        expected=world.served(),
+        reason=reason,  # type: ignore[arg-type]
+    )
+
+
+@pytest.mark.parametrize(("score", "outcome", "served"), [(0.4, "promoted", 1), (0.9, "rejected", 2)])
+def test_a_pointer_that_moved_after_the_gate_is_judged_again(
+    world: World, tmp_path: Path, score: float, outcome: str, served: int
+) -> None:
+    claim = begin_run(world.store, epochs=4, val_fraction=0.4)
+    world.registry = Meddled(world.store, lambda: foreign_version(world, score, tmp_path, fence=claim.fence))
+    assert world.run(claim) == DONE
+    assert (world.outcome, world.served()) == (outcome, served)
+
+
+class Meddled(Registry):
+    """Something happens between the manifest and the pointer."""
+
+    def __init__(self, store: ObjectStore, meddle: Callable[[], None]) -> None:
+        super().__init__(store, UID)
+        self._meddle: Callable[[], None] | None = meddle
+
+    def promote(self, *arguments: Any, **more: Any) -> Any:
+        meddle, self._meddle = self._meddle, None
+        if meddle:
+            meddle()
+        return super().promote(*arguments, **more)
+
+
+def test_a_rollback_is_not_undone(world: World, tmp_path: Path) -> None:
+    world.new_run()
+    world.new_run()
+
+    def roll_back() -> None:
+        fence = world.jobs.next_fence(world.registry.fence())
+        world.registry.promote("label", 1, fence=fence, run_id="a-person", expected=2, reason="rollback")
+
+    claim = begin_run(world.store, epochs=4, val_fraction=0.4)
+    world.registry = Meddled(world.store, roll_back)
+    assert world.run(claim) == DONE
+    assert (world.outcome, world.served()) == ("rejected", 1)
+    assert "fence" in world.message
+
+
+def test_a_champion_that_is_broken_is_passed_over(world: World) -> None:
+    world.new_run()
+    world.trainer.score = 0.9
+    world.new_run()
+    broken = world.registry.manifest("label", 2).file(WEIGHTS)
+    world.store.put(f"projects/{UID}/models/label/files/{broken.sha256}/{WEIGHTS}", b"tampered with")
+    world.trainer.score = 0.6
+    assert world.new_run() == DONE
+    assert world.registry.rejected("label") == {2}
+    gate = world.registry.manifest("label", 3).gate
+    assert (gate.champion_version, gate.champion) == (1, 0.5)
+    assert world.served() == 3
+
+
+def test_every_control_with_labels_is_trained(world: World) -> None:
+    world.studio.config = TWO_CONTROLS
+    world.new_run()
+    assert (world.served("label"), world.served("second")) == (1, None), "no box of the second one yet"
+    both = annotation(1, [rectangle(), rectangle("Bird", control="second")], updated_at="2026-05-01T00:00:00Z")
+    world.studio.all[0] = replace(world.studio.all[0], annotations=(both,))
+    world.new_run()
+    assert (world.served("label"), world.served("second")) == (2, 1)
+    assert world.registry.manifest("second", 1).labels == ("Bird",)
