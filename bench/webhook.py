@@ -160,7 +160,7 @@ def _echo(scratch: Path) -> Iterator[int]:
 @contextmanager
 def _function(source: Path, target: str, scratch: Path, environ: dict[str, str]) -> Iterator[int]:
     port = choose_port()
-    command = [sys.executable, "-m", "functions_framework", "--source", source, "--target", target]
+    command = [sys.executable, "-m", "functions_framework", "--source", str(source), "--target", target]
     environ = {"PATH": os.defpath, "HOST": LOOPBACK, "PORT": str(port), **environ}
     child = Child(target, command, scratch / f"{target}.log", environ=environ)
     try:
