@@ -129,6 +129,7 @@ def demo_settings(server: LabelStudioServer, options: Options, weights: Path, an
             "LABELLOOP_CACHE_DIR": str(options.folder / "cache"),
             "LABELLOOP_BASE_WEIGHTS": str(weights),
             "LABELLOOP_MIN_ANNOTATIONS": str(annotated),
+            "LABELLOOP_ATTEMPTS": "2",
             "LABELLOOP_EPOCHS": str(options.epochs),
             "LABELLOOP_IMAGE_SIZE": "256",
             "LABELLOOP_BATCH": "8",

@@ -9,7 +9,7 @@ import numpy as np
 
 from shared.geometry import Floats
 
-GOOD_ENOUGH = 0.75
+GOOD_ENOUGH = 0.5
 """A box that overlaps its tree by this much (IoU) is left as it is."""
 SAME_TREE = 0.3
 """A box that overlaps a tree by less means something else."""

@@ -50,7 +50,7 @@ class DemoProject:
 
     def import_tiles(self, tiles: Iterable[Tile]) -> dict[str, int]:
         """Upload pictures, one task each, and answer the task id by the tile's name."""
-        files = [("file", (f"tile-{tile.name}.jpg", tile.data, "image/jpeg")) for tile in tiles]
+        files = {tile.name: (f"tile-{tile.name}.jpg", tile.data, "image/jpeg") for tile in tiles}  # one field each
         self._call("POST", f"/api/projects/{self.id}/import", files=files)
         listed = self._call("GET", f"/api/tasks?project={self.id}&page_size={len(files)}&fields=all")["tasks"]
         return {_tile_name(task["data"]["image"]): int(task["id"]) for task in listed}
