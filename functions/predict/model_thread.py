@@ -26,7 +26,7 @@ class Runnable(Protocol):
         """Run one batch."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # a job is only ever equal to itself
 class Job:
     """One image for one model."""
 

@@ -197,7 +197,8 @@ def _result(future: "Future[Any]", deadline: float) -> Any:
 
 @contextmanager
 def _turn(semaphore: threading.Semaphore, deadline: float) -> Iterator[None]:
-    if not semaphore.acquire(timeout=max(deadline - time.monotonic(), 0.0)):
+    left = deadline - time.monotonic()
+    if left <= 0 or not semaphore.acquire(timeout=left):
         raise DeadlineExceeded("there was no time to fetch the image")
     try:
         yield

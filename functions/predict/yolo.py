@@ -5,8 +5,11 @@ Ultralytics' models are not safe to call from two threads at once, and two would
 callbacks, anonymous usage reports) serves other programs.
 """
 
+import ctypes
+import importlib.util
 import logging
 import os
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -149,6 +152,7 @@ class YoloLoader:
 
     def _start(self) -> "tuple[torch.device, ModelThread]":
         if self._started is None:
+            _link_torch()
             import torch
             import ultralytics  # noqa: F401 - its part of the wait belongs here
 
@@ -230,6 +234,21 @@ def usable_cores() -> int:
         if quota != "max":
             cores = min(cores, max(round(int(quota) / int(period)), 1))
     return cores
+
+
+def _link_torch() -> None:
+    """Load torch's libraries before they are imported.
+
+    Importing them holds the interpreter's lock while they are linked, and half a second long no request is answered. A
+    call by ctypes lets go of the lock. Where this fails, the import does it.
+    """
+    found = importlib.util.find_spec("torch") if sys.platform == "linux" else None
+    if found is None or found.origin is None or "torch" in sys.modules:
+        return
+    library = Path(found.origin).parent / "lib" / "libtorch_python.so"
+    dlopen = ctypes.CDLL(None).dlopen
+    dlopen.argtypes, dlopen.restype = [ctypes.c_char_p, ctypes.c_int], ctypes.c_void_p
+    dlopen(os.fsencode(library), os.RTLD_LAZY | os.RTLD_LOCAL)
 
 
 def _choose_device(setting: str) -> "torch.device":

@@ -1,0 +1,118 @@
+"""The one thread that runs models: order, batches of what is alike, memory that runs out."""
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
+
+import numpy as np
+import pytest
+
+from functions.predict.model_thread import Job, ModelThread
+from shared.errors import ModelError
+from shared.geometry import Detections
+from tests.predict_parts import boxes
+
+
+class Model:
+    """Answers with the first pixel of each image; keeps the batches. Waits at the gate, so that a queue builds up."""
+
+    def __init__(self, batch: int, *, fits: int = 100) -> None:
+        self.batch = batch
+        self.fits = fits
+        self.gate = threading.Event()
+        self.batches: list[list[int]] = []
+        self.threads: set[str] = set()
+
+    def detect(self, jobs: Sequence[Job]) -> list[Detections]:
+        assert self.gate.wait(10)
+        self.threads.add(threading.current_thread().name)
+        if len(jobs) > self.fits:
+            raise MemoryError
+        values = [int(job.image.flat[0]) for job in jobs]
+        if 99 in values:
+            raise ValueError("a bad image")
+        self.batches.append(values)
+        return [boxes((0, 0, value, value, 0.5, 0)) for value in values]
+
+
+@pytest.fixture
+def thread() -> ModelThread:
+    return ModelThread(lambda: None, (MemoryError,))
+
+
+def submit(thread: ModelThread, model: Model, value: int, size: int = 32) -> "Future[Detections]":
+    job = Job(model, np.full((size, size, 3), value, dtype=np.uint8), (48, 64), 0.05, Future())
+    thread.submit(job)
+    return job.done
+
+
+def answers(futures: "list[Future[Detections]]") -> list[float]:
+    return [float(future.result(10).xyxy[0, 2]) for future in futures]
+
+
+def test_one_by_one_in_order_of_arrival(thread: ModelThread) -> None:
+    model = Model(batch=1)
+    futures = [submit(thread, model, value) for value in range(5)]
+    model.gate.set()
+    assert answers(futures) == [0, 1, 2, 3, 4]
+    assert model.batches == [[0], [1], [2], [3], [4]]
+    assert model.threads == {"model"}
+
+
+def test_a_batch_takes_along_images_of_the_same_model_and_shape(thread: ModelThread) -> None:
+    model, other = Model(batch=3), Model(batch=3)
+    first = submit(thread, model, 0)  # alone: the thread takes it before there is company
+    while thread._waiting:
+        pass
+    futures = [
+        submit(thread, model, 1),
+        submit(thread, other, 2),
+        submit(thread, model, 3, size=64),
+        *[submit(thread, model, value) for value in (4, 5, 6)],
+    ]
+    model.gate.set()
+    other.gate.set()
+    assert answers([first, *futures]) == [0, 1, 2, 3, 4, 5, 6]
+    assert model.batches == [[0], [1, 4, 5], [3], [6]]
+
+
+def test_out_of_memory_halves_the_batch_and_goes_on(thread: ModelThread) -> None:
+    model = Model(batch=8, fits=2)
+    submit(thread, model, 0)
+    futures = [submit(thread, model, value) for value in range(1, 9)]
+    model.gate.set()
+    assert answers(futures) == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert model.batch == 2  # also for what comes later
+    assert max(map(len, model.batches)) == 2
+
+
+def test_one_image_that_does_not_fit_fails_alone(thread: ModelThread) -> None:
+    model = Model(batch=2, fits=0)
+    model.gate.set()
+    with pytest.raises(ModelError, match="no memory"):
+        submit(thread, model, 1).result(10)
+    model.fits = 1
+    assert answers([submit(thread, model, 2)]) == [2]
+
+
+def test_a_model_that_fails_does_not_end_the_thread(thread: ModelThread) -> None:
+    model = Model(batch=1)
+    model.gate.set()
+    with pytest.raises(ModelError, match="ValueError: a bad image"):
+        submit(thread, model, 99).result(10)
+    assert answers([submit(thread, model, 7)]) == [7]
+
+
+def test_cancelled_images_are_not_run(thread: ModelThread) -> None:
+    model = Model(batch=1)
+    first, second, third = (submit(thread, model, value) for value in (1, 2, 3))
+    assert second.cancel()
+    model.gate.set()
+    assert answers([first, third]) == [1, 3]
+    assert model.batches == [[1], [3]]
+
+
+def test_call_runs_on_the_thread_and_raises_what_is_raised(thread: ModelThread) -> None:
+    assert thread.call(lambda: threading.current_thread().name) == "model"
+    with pytest.raises(ZeroDivisionError):
+        thread.call(lambda: 1 / 0)

@@ -1,0 +1,222 @@
+"""The use case: order, failures of single tasks, the deadline, bounds."""
+
+import threading
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from functions.predict.metrics import Metrics
+from functions.predict.ports import DeadlineExceeded, Model, Served
+from functions.predict.predictor import Predictor
+from shared.errors import ImageError, LabelConfigError, LabelloopError, ModelError
+from shared.images.decode import decode
+from shared.labelstudio.requests import PredictRequest
+from shared.settings import Settings
+from tests.predict_parts import FAR, UID, FakeModel, boxes, jpeg, label_config
+
+
+@dataclass
+class FakeImages:
+    """Images by value; an exception is raised. Keeps how many were fetched at once."""
+
+    files: dict[object, bytes | Exception]
+    pause: threading.Barrier | None = None
+    most: int = 0
+    fetching: int = 0
+    fetched: list[object] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def fetch(self, value: object, *, task_id: int | None, deadline: float) -> bytes:
+        with self.lock:
+            self.fetching += 1
+            self.most = max(self.most, self.fetching)
+            self.fetched.append(value)
+        if self.pause is not None:
+            self.pause.wait(10)
+        with self.lock:
+            self.fetching -= 1
+        if not isinstance(value, str):
+            raise ImageError("unsupported", "no text")
+        found = self.files[value]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+
+@dataclass
+class FakeModels:
+    """One model a control."""
+
+    models: dict[str, Model | LabelloopError]
+
+    def serving(self, uid: str, control: str, deadline: float) -> Served:
+        found = self.models[control]
+        if isinstance(found, LabelloopError):
+            raise found
+        return Served(found, "v1", trained=True)
+
+
+def decode_small(data: bytes) -> NDArray[np.uint8]:
+    return decode(data, 10**6)
+
+
+def predictor(
+    images: FakeImages, *, concurrency: int = 4, **models: Model | LabelloopError
+) -> tuple[Predictor, Metrics]:
+    metrics = Metrics()
+    served = FakeModels(models or {"label": FakeModel()})
+    settings = Settings()
+    return (
+        Predictor(served, images, decode_small, metrics, lambda _: settings, fetch_concurrency=concurrency),
+        metrics,
+    )
+
+
+def call(*values: object, config: str | None = None) -> PredictRequest:
+    tasks = [{"id": number, "data": {"image": value}} for number, value in enumerate(values)]
+    return PredictRequest.model_validate({"tasks": tasks, "project": UID, "label_config": config or label_config()})
+
+
+def failures(metrics: Metrics) -> dict[str, float]:
+    return {
+        sample.labels["reason"]: sample.value
+        for metric in metrics.registry.collect()
+        for sample in metric.samples
+        if sample.name == "labelloop_failures_total"
+    }
+
+
+def test_one_prediction_a_task_in_task_order() -> None:
+    files: dict[object, bytes | Exception] = {f"{width}": jpeg(width=width) for width in range(60, 90)}
+    ours, metrics = predictor(FakeImages(files))
+    answers = ours.predict(call(*files), FAR)
+    assert [answer["result"][0]["original_width"] for answer in answers] == list(range(60, 90))  # type: ignore[call-overload]
+    assert {answer["model_version"] for answer in answers} == {"label:v1"}  # type: ignore[call-overload]
+    assert metrics.registry.get_sample_value("labelloop_predictions_total") == 30
+
+
+def test_a_task_that_fails_is_answered_empty_and_counted_beside_good_ones() -> None:
+    files: dict[object, bytes | Exception] = {
+        "good": jpeg(),
+        "cut": jpeg()[:200],
+        "text": b"no image at all",
+        "gone": ImageError("not_found", "404"),
+        "bug": RuntimeError("nobody foresaw this"),
+    }
+    ours, metrics = predictor(FakeImages(files))
+    request = call("good", "cut", "text", "gone", "bug", None, {"x": 1}, 3, "good")
+    bare_task = request.tasks[0].model_copy(update={"data": {"text": "no image"}})
+    answers = ours.predict(request.model_copy(update={"tasks": [*request.tasks, bare_task]}), FAR)
+    assert [bool(answer) for answer in answers] == [True, *[False] * 7, True, False]
+    assert failures(metrics) == {"broken": 1, "unsupported": 4, "not_found": 2, "crashed": 1}
+
+
+@pytest.mark.parametrize("tasks", [1, 5])
+def test_what_the_deadline_does_not_reach_is_answered_empty(tasks: int) -> None:
+    stuck = FakeModel(at_once=False)
+    ours, metrics = predictor(FakeImages({"a": jpeg()}), label=stuck)
+    assert ours.predict(call(*["a"] * tasks), time.monotonic() + 0.2) == [[]] * tasks
+    assert failures(metrics) == {"deadline": tasks}
+    assert all(future.cancelled() for future, _ in stuck.waiting[:1])  # the model does not work for nobody
+
+
+def test_a_deadline_in_the_past_asks_for_no_image() -> None:
+    images = FakeImages({"a": jpeg()})
+    ours, _ = predictor(images, concurrency=1)
+    assert ours.predict(call("a", "a"), time.monotonic() - 1) == [[], []]
+    assert images.fetched == []
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"), [(ModelError("broken"), "model"), (DeadlineExceeded("loading takes long"), "deadline")]
+)
+def test_a_model_that_cannot_be_had_empties_the_request(error: LabelloopError, reason: str) -> None:
+    ours, metrics = predictor(FakeImages({"a": jpeg()}), label=error)
+    assert ours.predict(call("a", "a"), FAR) == [[], []]
+    assert failures(metrics) == {reason: 2}
+
+
+def test_images_are_fetched_concurrently_and_bounded() -> None:
+    images = FakeImages({"a": jpeg()}, pause=threading.Barrier(4))  # opens only when four are fetched at once
+    ours, _ = predictor(images, concurrency=4)
+    assert all(ours.predict(call(*["a"] * 8), FAR))
+    assert images.most == 4
+
+
+def test_few_decoded_images_of_a_request_wait_for_the_model() -> None:
+    slow = FakeModel(at_once=False)
+    ours, _ = predictor(FakeImages({"a": jpeg()}), label=slow, concurrency=32)
+    answers: list[object] = []
+    request = threading.Thread(target=lambda: answers.extend(ours.predict(call(*["a"] * 32), FAR)))
+    request.start()
+    most = 0
+    while request.is_alive():
+        most = max(most, len(slow.waiting))
+        slow.finish()
+        request.join(0.005)
+    assert most <= 4
+    assert all(answers)
+
+
+def test_two_controls_with_models_of_their_own_make_one_prediction() -> None:
+    trees, roads = FakeModel(), FakeModel(names=("Road",), finds=boxes((1, 1, 9, 9, 0.5, 0), names=("Road",)))
+    ours, _ = predictor(FakeImages({"a": jpeg()}), trees=trees, roads=roads)
+    config = label_config("trees", "roads", labels=("Tree", "Road"))
+    (answer,) = ours.predict(call("a", config=config), FAR)
+    assert isinstance(answer, dict)
+    found = [(region["from_name"], region["value"]["rectanglelabels"]) for region in answer["result"]]
+    assert found == [("trees", ["Tree"]), ("roads", ["Road"])]
+    assert answer["model_version"] == "trees:v1+roads:v1"
+    assert answer["score"] == pytest.approx(0.7)
+
+
+def test_controls_with_the_same_model_run_it_once_an_image() -> None:
+    both, images = FakeModel(), FakeImages({"a": jpeg()})
+    ours, _ = predictor(images, one=both, two=both)
+    (answer,) = ours.predict(call("a", config=label_config("one", "two")), FAR)
+    assert isinstance(answer, dict)
+    assert [region["from_name"] for region in answer["result"]] == ["one", "two"]
+    assert len(both.confidences) == len(images.fetched) == 1
+
+
+def test_each_control_looks_at_its_own_image() -> None:
+    config = """<View><Image name="left" value="$l"/><Image name="right" value="$r"/>
+        <RectangleLabels name="a" toName="left"><Label value="Tree"/></RectangleLabels>
+        <RectangleLabels name="b" toName="right"><Label value="Tree"/></RectangleLabels></View>"""
+    one = FakeModel()
+    ours, metrics = predictor(FakeImages({"x": jpeg(width=70), "y": jpeg(width=80)}), a=one, b=one)
+    body = {"tasks": [{"data": {"l": "x", "r": "y"}}, {"data": {"l": "x"}}], "project": UID, "label_config": config}
+    whole, half = ours.predict(PredictRequest.model_validate(body), FAR)
+    assert isinstance(whole, dict)
+    assert [(r["to_name"], r["original_width"]) for r in whole["result"]] == [("left", 70), ("right", 80)]
+    assert half == []  # half a prediction would hide that an image is missing
+    assert failures(metrics) == {"not_found": 1}
+
+
+def test_models_report_what_a_low_threshold_asks_for() -> None:
+    model = FakeModel()
+    ours, _ = predictor(FakeImages({"a": jpeg()}), label=model)
+    low = label_config().replace("<RectangleLabels ", '<RectangleLabels model_score_threshold="0.01" ')
+    ours.predict(call("a", config=low), FAR)
+    ours.predict(call("a"), FAR)
+    assert model.confidences == [0.01, 0.05]
+
+
+def test_a_config_without_a_known_control_is_answered_empty() -> None:
+    ours, metrics = predictor(FakeImages({}))
+    assert ours.predict(call("a", config="<View><Text name='t' value='$t'/></View>"), FAR) == [[]]
+    assert failures(metrics) == {"no_control": 1}
+
+
+def test_no_tasks_no_answers() -> None:
+    ours, _ = predictor(FakeImages({}))
+    assert ours.predict(call(), FAR) == []
+
+
+def test_a_broken_config_is_the_callers_error() -> None:
+    ours, _ = predictor(FakeImages({}))
+    with pytest.raises(LabelConfigError):
+        ours.predict(call("a", config="<View>"), FAR)
