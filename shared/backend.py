@@ -66,6 +66,11 @@ class LastKnown(Generic[Value]):
                 known = self._read(key, read, known)
         return known.value  # type: ignore[return-value]
 
+    def last(self, key: object) -> Value | None:
+        """What was read last, however old; None if nothing was."""
+        known = self._readings.get(key)
+        return known.value if known else None  # type: ignore[return-value]
+
     def put(self, key: object, value: Value) -> None:
         """Answer this value until it is too old."""
         self._readings[key] = _Reading(value, time.monotonic())
@@ -100,7 +105,7 @@ class Pointers:
 
     def serving(self, uid: str, control: str) -> Manifest | None:
         """The version to serve, None before the first. Raises StoreError if it was never read and cannot be."""
-        return self._known.get((uid, control), lambda: Registry(self._store, uid).serving(control))
+        return self._known.get((uid, control), lambda: self._read(uid, control))
 
     def hold(self, uid: str, control: str, manifest: Manifest | None) -> None:
         """Answer this version until the next read: it is what predict serves while a newer one cannot be had."""
@@ -109,6 +114,13 @@ class Pointers:
     def expire(self, uid: str, control: str) -> None:
         """Read the pointer at the next question."""
         self._known.expire((uid, control))
+
+    def _read(self, uid: str, control: str) -> Manifest | None:
+        registry = Registry(self._store, uid)
+        manifest = registry.serving(control)
+        if manifest is None and self._known.last((uid, control)) is not None and registry.pointer(control) is None:
+            raise StoreError(f"the pointer of {control!r} is gone: nobody removes pointers, so the store is not whole")
+        return manifest
 
 
 class Backend:

@@ -1,0 +1,264 @@
+"""What both functions answer to Label Studio themselves."""
+
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from flask import Flask
+
+from shared.backend import Backend, LastKnown, Pointers, base_version, stamp
+from shared.errors import StoreError
+from shared.http import Function
+from shared.labelstudio.config import Control, parse_label_config
+from shared.objectstore import ObjectStore
+from shared.projects import Project, parse_overrides, read_project, write_project
+from shared.registry import Registry
+from shared.settings import Settings
+from tests.predict_parts import UID, label_config, publish
+
+SECRET = "0123456789abcdef0123456789abcdef01234567"
+
+
+def ask(backend: Backend, method: str, path: str, body: object = None) -> tuple[int, dict]:  # type: ignore[type-arg]
+    """Through routes and access rules, as from loopback."""
+    function = Function(backend.routes(), Settings.model_validate({"HOST": "127.0.0.1"}), observe=lambda *_: None)
+    with Flask("test").test_request_context(path, method=method, data=json.dumps(body)) as context:
+        response = function(context.request)
+    return response.status_code, response.get_json()
+
+
+def settings(**changes: object) -> Settings:
+    return Settings.model_validate({"LABELLOOP_BASE_WEIGHTS": "/models/tree-base.pt", **changes})
+
+
+def setup_body(config: str | None = None, extra_params: object = None) -> dict[str, object]:
+    return {
+        "project": UID,
+        "schema": config or label_config(),
+        "hostname": "http://evil.example",
+        "access_token": SECRET,
+        "extra_params": extra_params,
+    }
+
+
+@pytest.mark.parametrize("path", ["/", "/health"])
+def test_health(file_store: ObjectStore, path: str) -> None:
+    assert ask(Backend(settings(), file_store), "GET", path) == (200, {"status": "UP", "model_class": "labelloop"})
+
+
+def test_setup_answers_the_version_that_is_served(file_store: ObjectStore, tmp_path: Path) -> None:
+    backend = Backend(settings(LABELLOOP_POINTER_MAX_AGE=0), file_store)
+    (tmp_path / "weights.pt").write_text("weights")
+    config = label_config("label", "poly")
+    assert ask(backend, "POST", "/setup", setup_body(config)) == (
+        200,
+        {"model_version": "label:base-tree-base+poly:base-tree-base"},
+    )
+    publish(file_store, tmp_path / "weights.pt")
+    publish(file_store, tmp_path / "weights.pt", control="poly")
+    publish(file_store, tmp_path / "weights.pt", control="poly")
+    assert ask(backend, "POST", "/setup", setup_body(config))[1] == {"model_version": "label:v1+poly:v2"}
+    Registry(file_store, UID).reject("poly", 2, "broken")
+    assert ask(backend, "POST", "/setup", setup_body(config))[1] == {"model_version": "label:v1+poly:v1"}
+
+
+def test_setup_keeps_config_and_overrides_and_never_the_token(file_store: ObjectStore, tmp_path: Path) -> None:
+    backend = Backend(settings(), file_store)
+    ask(backend, "POST", "/setup", setup_body(extra_params='{"confidence": 0.5, "epochs": "7", "threads": 3}'))
+    expected = Project(label_config=label_config(), overrides={"confidence": 0.5, "epochs": 7})
+    assert read_project(file_store, UID) == expected
+    assert backend.settings_of(UID).confidence == 0.5
+    stored = b"".join(path.read_bytes() for path in (tmp_path / "store").rglob("*.json"))
+    assert b"evil.example" not in stored
+    assert SECRET.encode() not in stored
+
+
+def test_setup_without_extra_params_keeps_title_and_overrides(file_store: ObjectStore) -> None:
+    write_project(file_store, UID, label_config="<View/>", title="Trees", overrides={"epochs": 3})
+    ask(Backend(settings(), file_store), "POST", "/setup", setup_body())
+    project = Project(label_config=label_config(), title="Trees", overrides={"epochs": 3})
+    assert read_project(file_store, UID) == project
+
+
+def test_setup_writes_only_what_changed(file_store: ObjectStore, tmp_path: Path) -> None:
+    backend = Backend(settings(), file_store)
+    written = []
+    for config in (None, None, label_config("other")):
+        ask(backend, "POST", "/setup", setup_body(config))
+        (path,) = (tmp_path / "store").rglob("project.json")
+        written.append(path.stat().st_mtime_ns)
+    assert written[0] == written[1] != written[2]
+
+
+def test_setup_tells_what_will_be_asked_for_next(file_store: ObjectStore) -> None:
+    told: list[tuple[str, list[str]]] = []
+
+    def on_setup(uid: str, controls: tuple[Control, ...]) -> None:
+        told.append((uid, [control.name for control in controls]))
+
+    ask(Backend(settings(), file_store, on_setup=on_setup), "POST", "/setup", setup_body())  # type: ignore[arg-type]
+    assert told == [(UID, ["label"])]
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (setup_body(config="<View>"), 400),
+        ({"project": UID}, 400),
+        ([], 400),
+        (setup_body(config="<View/>"), 200),
+        (setup_body(extra_params="no json"), 200),
+        (setup_body(extra_params=[1]), 200),
+    ],
+)
+def test_setup_of_strange_bodies(file_store: ObjectStore, body: object, status: int) -> None:
+    assert ask(Backend(settings(), file_store), "POST", "/setup", body)[0] == status
+
+
+def test_dummy_version(file_store: ObjectStore) -> None:
+    backend = Backend(settings(LABELLOOP_DUMMY="true"), file_store)
+    assert ask(backend, "POST", "/setup", setup_body())[1] == {"model_version": "label:dummy"}
+
+
+def test_versions_of_a_project_newest_first(file_store: ObjectStore, tmp_path: Path) -> None:
+    backend = Backend(settings(), file_store)
+    assert ask(backend, "GET", "/versions") == (200, {"versions": []})
+    (tmp_path / "weights.pt").write_text("weights")
+    for _ in range(2):
+        publish(file_store, tmp_path / "weights.pt")
+    assert ask(backend, "GET", "/versions")[1] == {"versions": ["label:v2", "label:v1"]}
+    publish(file_store, tmp_path / "weights.pt", uid="2.2")
+    assert ask(backend, "GET", "/versions")[1] == {"versions": []}  # whose?
+    assert ask(backend, "GET", "/versions?project=2.2")[1] == {"versions": ["label:v1"]}
+
+
+def test_what_label_studio_rarely_asks(file_store: ObjectStore) -> None:
+    backend = Backend(settings(), file_store)
+    assert ask(backend, "POST", "/validate", {"config": label_config()})[0] == 200
+    assert ask(backend, "POST", "/validate", {"config": "<View>"})[0] == 400
+    assert ask(backend, "POST", "/duplicate_model", {"project_src": "1.1", "project_dst": "2.2"}) == (200, {})
+    assert ask(backend, "POST", "/delete", {"project": "1.1"}) == (200, {})
+
+
+def test_stamps() -> None:
+    assert stamp([("label", "v12"), ("poly", "v3")]) == "label:v12+poly:v3"
+    assert stamp([]) == "none"
+    assert base_version("yolo11n.pt") == base_version("/models/yolo11n.pt") == "base-yolo11n"
+
+
+def test_a_store_whose_disk_is_gone_leaves_the_last_known_version(file_store: ObjectStore, tmp_path: Path) -> None:
+    (tmp_path / "weights.pt").write_text("weights")
+    publish(file_store, tmp_path / "weights.pt")
+    pointers = Pointers(file_store, 0)
+    assert pointers.serving(UID, "label") is not None
+    shadow = tmp_path / "gone"
+    (tmp_path / "store").rename(shadow)
+    (tmp_path / "store").write_text("no folder any more")
+    served = pointers.serving(UID, "label")
+    assert served is not None
+    assert served.version == 1
+
+
+def test_setup_answers_while_the_project_cannot_be_stored(file_store: ObjectStore, tmp_path: Path) -> None:
+    backend = Backend(settings(LABELLOOP_POINTER_MAX_AGE=60), file_store)
+    controls = parse_label_config(label_config())
+    assert backend.model_version(UID, controls) == "label:base-tree-base"
+    (tmp_path / "store").write_text("no folder can be made here")
+    assert ask(backend, "POST", "/setup", setup_body()) == (200, {"model_version": "label:base-tree-base"})
+
+
+class Reader:
+    """Counts reads; fails while `broken`."""
+
+    def __init__(self) -> None:
+        self.reads = 0
+        self.broken = False
+
+    def __call__(self) -> int:
+        self.reads += 1
+        if self.broken:
+            raise StoreError("gone")
+        return self.reads
+
+
+def test_last_known_values_are_read_again_when_they_are_old() -> None:
+    read, fresh, old = Reader(), LastKnown[int](60), LastKnown[int](0)
+    assert [fresh.get("a", read), fresh.get("a", read), fresh.get("b", read)] == [1, 1, 2]
+    assert [old.get("a", read), old.get("a", read)] == [3, 4]
+    fresh.expire("a")
+    assert fresh.get("a", read) == 5
+    fresh.put("a", 77)
+    assert fresh.get("a", read) == 77
+
+
+def test_while_reading_fails_the_last_known_value_is_answered() -> None:
+    read, known = Reader(), LastKnown[int](0)
+    read.broken = True
+    with pytest.raises(StoreError, match="gone"):
+        known.get("a", read)
+    read.broken = False
+    assert known.get("a", read) == 2
+    read.broken = True
+    assert known.get("a", read) == 2
+
+
+def test_one_thread_reads_for_all() -> None:
+    entered, leave, known = threading.Event(), threading.Event(), LastKnown[int](60)
+    reads: list[int] = []
+
+    def read() -> int:
+        entered.set()
+        assert leave.wait(10)
+        reads.append(1)
+        return 7
+
+    found: list[int] = []
+    threads = [threading.Thread(target=lambda: found.append(known.get("a", read))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    assert entered.wait(10)
+    assert known.get("b", lambda: 1) == 1  # another key does not wait
+    leave.set()
+    for thread in threads:
+        thread.join(10)
+    assert (found, reads) == ([7] * 8, [1])
+
+
+@pytest.mark.parametrize(
+    ("given", "overrides"),
+    [
+        (None, None),
+        ("", None),
+        ({}, {}),
+        ("{}", {}),
+        ({"epochs": 5, "confidence": 0.1}, {"epochs": 5, "confidence": 0.1}),
+        ({"epochs": 0, "batch": "many", "patience": 3}, {"patience": 3}),
+        ({"store": "file:///elsewhere", "LABEL_STUDIO_URL": "http://evil"}, {}),
+        ("[1]", None),
+        ("{broken", None),
+        (3, None),
+    ],
+)
+def test_overrides(given: object, overrides: object) -> None:
+    assert parse_overrides(given) == overrides
+
+
+def test_writers_of_a_project_lose_no_update(file_store: ObjectStore) -> None:
+    def write(change: Callable[[int], dict[str, object]]) -> None:
+        for number in range(20):
+            write_project(file_store, UID, **change(number))  # type: ignore[arg-type]
+
+    threads = [
+        threading.Thread(target=write, args=(lambda number: {"label_config": "<View/>", "title": f"t{number}"},)),
+        threading.Thread(
+            target=write, args=(lambda number: {"label_config": "<View/>", "overrides": {"epochs": number}},)
+        ),
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    expected = Project(label_config="<View/>", title="t19", overrides={"epochs": 19})
+    assert read_project(file_store, UID) == expected

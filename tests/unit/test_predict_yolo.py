@@ -1,0 +1,169 @@
+"""Real weights on the model thread, with ultralytics' own predict() as the oracle."""
+
+import threading
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from ultralytics.models import YOLO
+from ultralytics.utils import ASSETS
+
+from functions.predict.yolo import YoloLoader, usable_cores
+from infra.local.samples import base_weights
+from shared.errors import ModelError, SettingsError
+from tests.predict_parts import FakeModel
+
+
+def loader(cache_dir: Path, **changes: object) -> YoloLoader:
+    options = {"device": "cpu", "threads": 1, "iou": 0.7, "image_size": 640} | changes
+    return YoloLoader(cache_dir=cache_dir, **options)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def weights() -> Path:
+    return base_weights()
+
+
+@pytest.fixture(scope="module")
+def photographs() -> list[NDArray[np.uint8]]:
+    upright = cv2.imread(str(ASSETS / "bus.jpg"))
+    lying = cv2.imread(str(ASSETS / "zidane.jpg"))
+    assert upright is not None
+    assert lying is not None
+    return [upright, lying, np.ascontiguousarray(lying[:100, :330])]  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize("image_size", [640, 333])
+def test_finds_what_ultralytics_finds(
+    weights: Path, photographs: list[NDArray[np.uint8]], tmp_path: Path, image_size: int
+) -> None:
+    model = loader(tmp_path, image_size=image_size).load_base(str(weights))
+    oracle = YOLO(weights, task="detect")
+    compared = 0
+    for image in photographs:
+        found = model.submit(image, 0.05).result(60)
+        (expected,) = oracle.predict(image, conf=0.05, iou=0.7, imgsz=image_size, max_det=300, verbose=False)
+        table = expected.boxes.data.cpu().numpy()
+        assert (found.height, found.width) == image.shape[:2]
+        np.testing.assert_allclose(found.xyxy, table[:, :4], atol=0.05)
+        np.testing.assert_allclose(found.scores, table[:, 4], atol=1e-4)
+        assert found.classes.tolist() == table[:, 5].astype(int).tolist()
+        assert found.names == tuple(oracle.names.values())
+        compared += len(found)
+    assert compared > 10
+
+
+def test_a_batch_finds_what_its_images_have_one_by_one(
+    weights: Path, photographs: list[NDArray[np.uint8]], tmp_path: Path
+) -> None:
+    model = loader(tmp_path).load_base(str(weights))
+    lying = photographs[1]
+    images = [lying, np.ascontiguousarray(lying[:, ::-1]), lying]
+    single = [model.submit(image, 0.1).result(60) for image in images]
+    model.batch = 3
+    together = [model.submit(image, 0.1) for image in images]
+    for one, other in zip(single, together, strict=True):
+        np.testing.assert_allclose(one.xyxy, other.result(60).xyxy, atol=0.1)
+
+
+def test_the_model_thread_uses_the_threads_that_were_set(weights: Path, tmp_path: Path) -> None:
+    ours = loader(tmp_path, threads=2)
+    model = ours.load_base(str(weights))
+    YOLO(weights, task="detect").predict(np.zeros((64, 64, 3), np.uint8), verbose=False)  # caps torch, elsewhere
+    assert ours._started is not None
+    assert ours._started[1].call(torch.get_num_threads) == 2
+    assert model.batch == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"", "cannot be loaded"), (b"GIF89a no weights", "cannot be loaded"), ("text", "cannot be loaded")],
+)
+def test_a_file_that_is_no_model(tmp_path: Path, content: bytes | str, message: str) -> None:
+    path = tmp_path / "weights.pt"
+    if isinstance(content, str):
+        torch.save({"model": content}, path)
+    else:
+        path.write_bytes(content)
+    with pytest.raises(ModelError, match=message):
+        loader(tmp_path).load(path)
+
+
+def test_a_pickle_that_calls_something_is_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only classes of torch and ultralytics are unpickled, as library_environ() sets it for the function."""
+    monkeypatch.setattr("ultralytics.nn.tasks.SAFE_LOAD", True)
+
+    class Evil:
+        def __reduce__(self) -> tuple[object, ...]:
+            return (Path.touch, (tmp_path / "evil was here",))
+
+    torch.save({"model": Evil()}, tmp_path / "weights.pt")
+    with pytest.raises(ModelError):
+        loader(tmp_path).load(tmp_path / "weights.pt")
+    assert not (tmp_path / "evil was here").exists()
+
+
+def test_weights_for_another_task_are_refused(tmp_path: Path) -> None:
+    other = YOLO("yolov8n-cls.yaml", task="classify")
+    other.save(tmp_path / "weights.pt")
+    with pytest.raises(ModelError, match="classify"):
+        loader(tmp_path).load(tmp_path / "weights.pt")
+
+
+@pytest.mark.parametrize("name", ["/nowhere/weights.pt", "folder/weights.pt", "no-such-model.pt"])
+def test_base_weights_that_cannot_be_had_name_the_setting(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("YOLO_OFFLINE", "true")
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")  # no internet
+    with pytest.raises(ModelError, match=r"LABELLOOP_BASE_WEIGHTS=.*set it to a \.pt file"):
+        loader(tmp_path).load_base(name)
+
+
+@pytest.mark.parametrize("device", ["cuda", "quantum"])
+def test_a_device_that_is_not_there_names_the_setting(weights: Path, tmp_path: Path, device: str) -> None:
+    if device == "cuda" and torch.cuda.is_available():
+        pytest.skip("this machine has CUDA")
+    with pytest.raises(SettingsError, match="LABELLOOP_DEVICE"):
+        loader(tmp_path, device=device).load_base(str(weights))
+
+
+def test_two_models_can_be_asked_from_many_threads(
+    weights: Path, photographs: list[NDArray[np.uint8]], tmp_path: Path
+) -> None:
+    ours = loader(tmp_path)
+    models = [ours.load_base(str(weights)), ours.load(weights)]
+    expected = [models[0].submit(image, 0.3).result(60).scores for image in photographs]
+    problems: list[Exception] = []
+
+    def ask(number: int) -> None:
+        try:
+            for index, image in enumerate(photographs):
+                found = models[number % 2].submit(image, 0.3).result(60)
+                np.testing.assert_allclose(found.scores, expected[index], atol=1e-4)
+        except Exception as error:  # noqa: BLE001 - told to the test's own thread
+            problems.append(error)
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    assert not problems
+
+
+def test_cores_are_at_least_one_and_at_most_the_machines() -> None:
+    assert 1 <= usable_cores() <= (torch.multiprocessing.cpu_count() or 1)
+
+
+def test_a_fake_model_looks_like_a_real_one(weights: Path, tmp_path: Path) -> None:
+    """What the other tests use in its place has the same public face."""
+    real = loader(tmp_path).load_base(str(weights))
+    image = np.zeros((48, 64, 3), np.uint8)
+    for model in (real, FakeModel()):
+        found = model.submit(image, 0.05).result(60)
+        assert (found.width, found.height, found.xyxy.shape[1]) == (64, 48, 4)
+        assert isinstance(model.names, tuple)
