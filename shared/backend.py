@@ -84,7 +84,7 @@ class LastKnown(Generic[Value]):
     def _read(self, key: object, read: Callable[[], Value], known: _Reading | None) -> _Reading:
         try:
             value: object = read()
-        except (StoreError, ValueError) as error:  # ValueError: an object that is not what we wrote
+        except StoreError as error:
             if known is None:
                 raise StoreError(f"{key}: {error}") from error
             logger.error(
@@ -164,7 +164,7 @@ class Backend:
             overrides = parse_overrides(call.extra_params)
             project = write_project(self._store, call.project, label_config=call.schema_, overrides=overrides)
             self._projects.put(call.project, project)
-        except (StoreError, ValueError) as error:
+        except StoreError as error:
             logger.error(
                 "the project's config could not be stored: predicting goes on without it",
                 extra={"event": "project_not_stored", "project": call.project, "error": str(error)},

@@ -7,10 +7,11 @@ from typing import Any
 from urllib.parse import quote
 
 from pydantic import Field, ValidationError
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
-from shared.errors import AlreadyExists, NotFound, PreconditionFailed, StoreError
+from shared.errors import AlreadyExists, NotFound, PreconditionFailed
 from shared.objectstore import ObjectStore, Token
-from shared.records import Record
+from shared.records import Record, load
 from shared.settings import Settings, variable
 
 logger = logging.getLogger(__name__)
@@ -28,7 +29,7 @@ OVERRIDABLE = (
     "confidence",
 )
 """Settings that a project may set for itself, by its backend's extra params in Label Studio."""
-_TRIES = 5
+_PATIENCE = 2.0  # seconds of losing to other writers; Label Studio waits 3 s for a setup
 
 
 class Project(Record):
@@ -53,25 +54,27 @@ def write_project(
     overrides: Mapping[str, Any] | None = None,
 ) -> Project:
     """Store what changed, by compare-and-swap. None keeps what is stored. Raises StoreError."""
-    for _ in range(_TRIES):
-        known, token = _read(store, uid)
-        before = known or Project(label_config=label_config)
-        project = Project(
-            label_config=label_config,
-            title=before.title if title is None else title,
-            overrides=before.overrides if overrides is None else dict(overrides),
-        )
-        if project == known:
-            return project
-        try:
+    for attempt in Retrying(
+        retry=retry_if_exception_type((AlreadyExists, PreconditionFailed)),
+        wait=wait_random_exponential(0.02, max=0.5),
+        stop=stop_after_delay(_PATIENCE),
+        reraise=True,
+    ):
+        with attempt:
+            known, token = _read(store, uid)
+            before = known or Project(label_config=label_config)
+            project = Project(
+                label_config=label_config,
+                title=before.title if title is None else title,
+                overrides=before.overrides if overrides is None else dict(overrides),
+            )
+            if project == known:
+                break
             if token is None:
                 store.create(_key(uid), project.to_json())
             else:
                 store.replace(_key(uid), project.to_json(), token)
-        except (AlreadyExists, PreconditionFailed):
-            continue
-        return project
-    raise StoreError(f"{store.url}: {_key(uid)} was changed by others {_TRIES} times in a row")
+    return project
 
 
 def parse_overrides(extra_params: Any) -> dict[str, Any] | None:
@@ -113,11 +116,9 @@ def with_overrides(settings: Settings, project: Project | None) -> Settings:
 
 def _read(store: ObjectStore, uid: str) -> tuple[Project | None, Token | None]:
     try:
-        stored = store.get(_key(uid))
+        return load(Project, store, _key(uid))
     except NotFound:
         return None, None
-    assert stored is not None
-    return Project.model_validate_json(stored.data), stored.token
 
 
 def _ignored(key: object, why: str) -> None:

@@ -247,7 +247,7 @@ def test_overrides(given: object, overrides: object) -> None:
 
 def test_writers_of_a_project_lose_no_update(file_store: ObjectStore) -> None:
     def write(change: Callable[[int], dict[str, object]]) -> None:
-        for number in range(20):
+        for number in range(5):
             write_project(file_store, UID, **change(number))  # type: ignore[arg-type]
 
     threads = [
@@ -260,5 +260,5 @@ def test_writers_of_a_project_lose_no_update(file_store: ObjectStore) -> None:
         thread.start()
     for thread in threads:
         thread.join(30)
-    expected = Project(label_config="<View/>", title="t19", overrides={"epochs": 19})
+    expected = Project(label_config="<View/>", title="t4", overrides={"epochs": 4})
     assert read_project(file_store, UID) == expected

@@ -1,0 +1,156 @@
+"""Routes, access rules, and the hand-over from one function to the other."""
+
+import base64
+import json
+
+import pytest
+from flask import Flask, Request
+
+from shared.errors import BadRequest, LabelConfigError, StoreError
+from shared.http import SECRET_HEADER, Access, Function, Route, answer, forward
+from shared.settings import Settings
+from tests.web_server import Handler, web_server
+
+OUTSIDE = {"HOST": "0.0.0.0", "LABELLOOP_BASIC_AUTH_PASSWORD": "pass word", "LABELLOOP_WEBHOOK_SECRET": "secret"}
+LOOPBACK = {"HOST": "127.0.0.1"}
+
+
+def basic(user: str, password: str) -> dict[str, str]:
+    return {"Authorization": "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()}
+
+
+def ask(
+    environ: dict[str, str],
+    access: Access = "basic",
+    *,
+    path: str = "/x",
+    method: str = "GET",
+    raises: Exception | None = None,
+    **headers: str,
+) -> tuple[int, dict, list[tuple[str, int]]]:  # type: ignore[type-arg]
+    observed: list[tuple[str, int]] = []
+
+    def handler(_: Request) -> object:
+        if raises is not None:
+            raise raises
+        return answer({"ok": True})
+
+    function = Function(
+        [Route("GET", "/x", access, handler)],  # type: ignore[arg-type]
+        Settings.from_environ(environ),
+        observe=lambda route, status, _: observed.append((route, status)),
+    )
+    with Flask("test").test_request_context(path, method=method, headers=headers) as context:
+        response = function(context.request)
+    return response.status_code, response.get_json(), observed
+
+
+RIGHT = basic("labelloop", "pass word")
+
+
+@pytest.mark.parametrize(
+    ("access", "headers", "status"),
+    [
+        ("open", {}, 200),
+        ("basic", RIGHT, 200),
+        ("basic", {}, 401),
+        ("basic", basic("labelloop", "wrong"), 401),
+        ("basic", basic("other", "pass word"), 401),
+        ("basic", basic("labelloop", ""), 401),
+        ("basic", {"Authorization": "Basic nonsense"}, 401),
+        ("basic", {"Authorization": "Bearer pass word"}, 401),
+        ("basic", {SECRET_HEADER: "secret"}, 401),
+        ("basic or secret", {SECRET_HEADER: "secret"}, 200),
+        ("basic or secret", RIGHT, 200),
+        ("basic or secret", {SECRET_HEADER: "Secret"}, 401),
+        ("basic or secret", {SECRET_HEADER: "sécret"}, 401),
+        ("basic or secret", {}, 401),
+    ],
+)
+def test_access_from_outside(access: Access, headers: dict[str, str], status: int) -> None:
+    found = ask(OUTSIDE, access, **headers)
+    assert (found[0], found[2]) == (status, [("/x", status)])
+
+
+@pytest.mark.parametrize(
+    ("environ", "headers", "status"),
+    [
+        pytest.param(LOOPBACK, {}, 200, id="loopback needs no credentials"),
+        pytest.param(OUTSIDE | LOOPBACK, {}, 401, id="but keeps to them where there are some"),
+        pytest.param({"HOST": "0.0.0.0"}, {}, 401, id="no credentials outside: closed, whatever main checks"),
+        pytest.param({"HOST": "0.0.0.0"}, basic("labelloop", ""), 401, id="an empty password opens nothing"),
+        pytest.param(OUTSIDE | {"LABELLOOP_AUTH": "off"}, {}, 200, id="switched off by name"),
+        pytest.param(LOOPBACK | {"LABELLOOP_WEBHOOK_SECRET": "s"}, {}, 401, id="only a secret: basic stays closed"),
+    ],
+)
+def test_access_by_settings(environ: dict[str, str], headers: dict[str, str], status: int) -> None:
+    assert ask(environ, **headers)[0] == status
+
+
+def test_refusals_say_how_to_ask_and_nothing_of_the_password() -> None:
+    status, body, _ = ask(OUTSIDE, **basic("labelloop", "wrong"))
+    assert (status, "pass word" in json.dumps(body)) == (401, False)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "route"),
+    [
+        ("GET", "/x/", 200, "/x"),
+        ("POST", "/x", 405, "/x"),
+        ("GET", "/y", 404, "other"),
+        ("GET", "/" + "y" * 1000, 404, "other"),
+    ],
+)
+def test_routes(method: str, path: str, status: int, route: str) -> None:
+    found = ask(LOOPBACK, method=method, path=path)
+    assert (found[0], found[2]) == (status, [(route, status)])
+
+
+def test_unknown_routes_are_not_told_to_strangers() -> None:
+    assert ask(OUTSIDE, "open", path="/y")[0] == 401
+
+
+@pytest.mark.parametrize(
+    ("raises", "status"),
+    [(BadRequest("x"), 400), (LabelConfigError("x"), 400), (StoreError("x"), 503), (RuntimeError("x"), 500)],
+)
+def test_errors_become_json(raises: Exception, status: int) -> None:
+    code, body, observed = ask(LOOPBACK, raises=raises)
+    assert (code, observed) == (status, [("/x", status)])
+    assert ("x" in body["error"].split()) == (status != 500)  # what nobody foresaw may hold anything
+
+
+def hand_over(url: str | None, path: str = "/webhook?a=1&a=2", **headers: str) -> tuple[int, bytes]:
+    with Flask("test").test_request_context(path, method="POST", data=b'{"action": "X"}', headers=headers) as context:
+        response = forward(context.request, url, "TRAIN_TRIGGER_URL", 5.0)
+    return response.status_code, response.get_data()
+
+
+def test_forward_hands_over_body_query_and_credentials_and_answers_what_is_answered() -> None:
+    with web_server(lambda handler: handler.reply(202, b'{"job": "j"}', Content_Type="application/json")) as other:
+        assert hand_over(other.url, **RIGHT) == (202, b'{"job": "j"}')
+    (seen,) = other.seen
+    assert (seen.method, seen.path, seen.body) == ("POST", "/webhook?a=1&a=2", b'{"action": "X"}')
+    assert seen.authorization == RIGHT["Authorization"]
+
+
+def test_forward_follows_no_redirect() -> None:
+    with web_server(lambda handler: handler.reply(302, Location="http://evil.example/")) as other:
+        assert hand_over(other.url, **RIGHT)[0] == 302
+
+
+def test_forward_without_an_address_or_to_nobody_names_the_setting() -> None:
+    for url in (None, "http://127.0.0.1:9"):
+        status, body = hand_over(url)
+        assert status == 503
+        assert b"TRAIN_TRIGGER_URL" in body
+
+
+def test_two_functions_that_name_each_other_do_not_pass_a_request_for_ever() -> None:
+    def back(handler: Handler) -> None:
+        headers = {name: value for name, value in handler.headers.items() if name.startswith("X-")}
+        status, body = hand_over("http://127.0.0.1:9", **headers)
+        handler.reply(status, body)
+
+    with web_server(back) as other:
+        assert hand_over(other.url)[0] == 508
