@@ -13,6 +13,8 @@ from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random_
 from jobs.train.annotations import ExportedTask
 from shared.errors import LabelStudioError, ProjectGone, Unauthorized
 
+_TIMEOUT = 60.0  # seconds for one page
+
 
 def _may_heal(error: BaseException) -> bool:
     return isinstance(error, LabelStudioError) and not isinstance(error, ProjectGone | Unauthorized)
@@ -25,12 +27,17 @@ class SdkExporter:
     """
 
     def __init__(self, url: str, api_key: str, *, page_size: int = 100) -> None:
-        # The trailing slash keeps a path prefix when the SDK refreshes a token (it uses urljoin there). Redirects are
-        # not followed: the token belongs to this host.
+        # Redirects are not followed: the token belongs to this host. The trailing slash keeps a path prefix when the
+        # SDK refreshes a token (it uses urljoin there).
+        self._http = httpx.Client(timeout=_TIMEOUT, follow_redirects=False)
         self._sdk: Any = Sdk(  # type: ignore[no-untyped-call]
-            base_url=f"{url}/", api_key=api_key, follow_redirects=False
+            base_url=f"{url}/", api_key=api_key, httpx_client=self._http
         )
         self._page_size = page_size
+
+    def close(self) -> None:
+        """Close idle connections."""
+        self._http.close()
 
     def tasks(self, project_id: int) -> Iterator[ExportedTask]:
         """Every task with at least one annotation that is not cancelled. Holds one page at a time.

@@ -1,0 +1,59 @@
+"""Export and dataset of N annotated tasks in a process of its own: says its greatest memory as one line of JSON.
+
+`python -m bench.train_export URL FOLDER`: URL answers like Label Studio.
+"""
+
+import json
+import resource
+import sys
+import time
+from pathlib import Path
+
+from jobs.train import frozen
+from jobs.train.dataset import build
+from jobs.train.export import SdkExporter
+from jobs.train.images import Pictures
+from shared.images.fetch import ImageFetcher
+from shared.labelstudio.api import LabelStudio
+from shared.labelstudio.config import parse_label_config
+from shared.settings import Settings
+
+
+def main(url: str, folder: str) -> None:
+    """Export, freeze, write the dataset."""
+    key, place = "0" * 40, Path(folder)
+    place.mkdir(parents=True)
+    label_studio = LabelStudio(url, key)
+    settings = Settings.from_environ(
+        {"LABEL_STUDIO_URL": url, "LABEL_STUDIO_API_KEY": key, "LABELLOOP_FETCH_CONCURRENCY": "8"}
+    )
+    started = time.perf_counter()
+    project = label_studio.project(1)
+    controls = parse_label_config(project.counters.label_config)
+    exported = frozen.freeze(
+        SdkExporter(url, key).tasks(1),
+        project.counters,
+        project.read_at,
+        controls,
+        place / "dataset.json",
+        val_fraction=0.2,
+        check=lambda: None,
+    )
+    exported_at = time.perf_counter()
+    pictures = Pictures(ImageFetcher(settings, label_studio), place / "pictures", max_pixels=10**6)
+    dataset = build(exported.tasks(), controls[0], pictures, place / "dataset", concurrency=8, check=lambda: None)
+    assert dataset is not None
+    print(
+        json.dumps(
+            {
+                "tasks": dataset.counts.train + dataset.counts.val,
+                "export_seconds": round(exported_at - started, 2),
+                "dataset_seconds": round(time.perf_counter() - exported_at, 2),
+                "greatest_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,  # KiB on Linux
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,86 @@
+"""The export against a real Label Studio: both kinds of tokens, filters, order, what counts as a change."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from infra.local.label_studio import LabelStudioServer, label_studio
+from jobs.train.annotations import AnnotationDigest, ExportedTask, choose_annotation
+from jobs.train.export import SdkExporter
+from shared.errors import ProjectGone, Unauthorized
+from tests.train_parts import CONFIG, rectangle
+
+
+class Project:
+    """A project with five tasks: annotated, annotated twice, skipped, untouched, empty."""
+
+    def __init__(self, server: LabelStudioServer) -> None:
+        self.server = server
+        self._http = server.session()
+        self.id = self.call("POST", "/api/projects/", {"title": "export", "label_config": CONFIG})["id"]
+        tasks = [{"image": f"s3://bucket/{number}.jpg"} for number in range(5)]
+        self.call("POST", f"/api/projects/{self.id}/import?return_task_ids=1", tasks)
+        listed = self.call("GET", f"/api/tasks?project={self.id}&page_size=100")
+        self.tasks = sorted(task["id"] for task in listed["tasks"])
+        box = {"original_width": 100, "original_height": 100} | rectangle()
+        self.first = self.annotate(self.tasks[0], [box])
+        self.annotate(self.tasks[1], [box])
+        self.newest = self.annotate(self.tasks[1], [])
+        self.annotate(self.tasks[2], [], was_cancelled=True)
+        self.annotate(self.tasks[4], [])
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        answer = self._http.request(method, self.server.url + path, json=body, timeout=60)
+        assert answer.ok, f"{method} {path}: {answer.status_code} {answer.text[:300]}"
+        return answer.json() if answer.content else None
+
+    def annotate(self, task: int, result: list[dict[str, Any]], **more: Any) -> int:
+        return int(self.call("POST", f"/api/tasks/{task}/annotations/", {"result": result} | more)["id"])
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    with label_studio(tmp_path_factory.mktemp("label-studio")) as server:
+        yield Project(server)
+
+
+def exported(project: Project, token: str) -> list[ExportedTask]:
+    with closing(SdkExporter(project.server.url, token, page_size=2)) as exporter:
+        return list(exporter.tasks(project.id))
+
+
+def digest(tasks: list[ExportedTask]) -> str:
+    made = AnnotationDigest()
+    for task in tasks:
+        made.add(task.annotations)
+    return made.hexdigest()
+
+
+def test_export_and_what_counts_as_a_change(project: Project) -> None:
+    tasks = exported(project, project.server.token)
+    first, second, _, _, empty = project.tasks
+    assert [task.id for task in tasks] == [first, second, empty], "skipped and untouched tasks are not exported"
+    assert tasks[0].data["image"] == "s3://bucket/0.jpg", "as it was imported, not resolved"
+    assert tasks[0].annotations[0]["result"][0]["value"]["rectanglelabels"] == ["Tree"]
+    assert (choose_annotation(tasks[1].annotations) or {})["id"] == project.newest
+    before = digest(tasks)
+    assert digest(exported(project, project.server.token)) == before
+    box = {"original_width": 100, "original_height": 100} | rectangle(x=1)
+    project.call("PATCH", f"/api/annotations/{project.first}/", {"result": [box]})
+    assert digest(exported(project, project.server.token)) != before
+
+
+@pytest.mark.filterwarnings("ignore:The `parse_obj` method is deprecated:DeprecationWarning")  # the SDK's
+def test_personal_access_token(project: Project) -> None:
+    assert len(exported(project, project.server.personal_access_token())) == 3
+
+
+def test_errors_of_a_real_label_studio(project: Project) -> None:
+    with pytest.raises(Unauthorized):
+        exported(project, "f" * 40)
+    project.id, kept = project.id + 1000, project.id
+    with pytest.raises(ProjectGone):
+        exported(project, project.server.token)
+    project.id = kept

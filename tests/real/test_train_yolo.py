@@ -1,0 +1,159 @@
+"""ultralytics itself, in short trainings on real photographs: resume, time limit, memory, metrics."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.local import samples
+from jobs.train.checkpoints import Resumed
+from jobs.train.machine import surround_ultralytics
+from jobs.train.spool import Epoch, Spool, TrainingAborted
+from jobs.train.training import TrainingSettings
+from jobs.train.yolo_trainer import YoloTrainer
+from shared.errors import ModelError
+from shared.geometry import xyxy_to_xywhn
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # torch's own; what the job does is seen by its results
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """data.yaml of 12 tiles with trees, 4 of them for validation."""
+    folder = tmp_path_factory.mktemp("dataset")
+    for number, tile in enumerate(samples.tiles()[:12]):
+        split = "val" if number % 3 == 0 else "train"
+        for kind in ("images", "labels"):
+            (folder / kind / split).mkdir(parents=True, exist_ok=True)
+        (folder / "images" / split / f"{number}.jpg").write_bytes(tile.data)
+        rows = xyxy_to_xywhn(tile.boxes, tile.width, tile.height).tolist()
+        lines = [f"0 {' '.join(map(str, row))}\n" for row in rows]
+        (folder / "labels" / split / f"{number}.txt").write_text("".join(lines))
+    content = {"path": str(folder), "train": "images/train", "val": "images/val", "names": ["Tree"]}
+    (folder / "data.yaml").write_text(json.dumps(content))
+    return folder / "data.yaml"
+
+
+@pytest.fixture
+def trainer(tmp_path: Path) -> Iterator[YoloTrainer]:
+    with pytest.MonkeyPatch.context() as environ:
+        for name, value in surround_ultralytics(tmp_path / "ultralytics", threads=2).items():
+            environ.setenv(name, value)
+        yield YoloTrainer(
+            tmp_path / "model", surroundings=tmp_path / "ultralytics", weights_folder=tmp_path / "weights", device="cpu"
+        )
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Spool:
+    return Spool(tmp_path / "spool", tmp_path / "abort", time.time() + 3600)
+
+
+def settings(**changes: Any) -> TrainingSettings:
+    given = {
+        "epochs": 3, "image_size": 64, "batch": 4, "freeze": 0, "patience": 30, "val_fraction": 0.2, "seed": 0,
+        "base_weights": "x", "longest_run": 3600,
+    }  # fmt: skip
+    return TrainingSettings.model_validate(given | changes)
+
+
+def test_train_resume_and_what_is_published(trainer: YoloTrainer, spool: Spool, data: Path, tmp_path: Path) -> None:
+    base = trainer.base(str(samples.base_weights()), "detect")
+    fitted = trainer.fit(data, base, settings(), spool, None)
+    epochs = list(spool.epochs())
+    assert [(epoch.number, epoch.epochs) for epoch in epochs] == [(1, 3), (2, 3), (3, 3)]
+    assert set(epochs[0].metrics) == {"precision", "recall", "mAP50", "mAP50-95"}
+    assert (fitted.epochs, fitted.batch) == (3, 4)
+    assert fitted.weights.stat().st_size < base.stat().st_size * 1.2, "the optimizer is not published"
+    measured = trainer.evaluate(fitted.weights, data, settings())
+    best = max(epochs, key=lambda epoch: epoch.metrics["mAP50-95"])
+    assert measured["mAP50-95"] == pytest.approx(best.metrics["mAP50-95"], abs=0.02)
+
+    # Another machine: nothing but the checkpoint of epoch 2 is there.
+    elsewhere = YoloTrainer(
+        tmp_path / "elsewhere", surroundings=tmp_path / "ultralytics", weights_folder=tmp_path, device="cpu"
+    )
+    second = replace(spool, folder=tmp_path / "spool-2")
+    resumed = Resumed(spool.checkpoint(epochs[1]), spool.checkpoint(epochs[0]), 2, 3)
+    again = elsewhere.fit(data, base, settings(), second, resumed)
+    assert [epoch.number for epoch in second.epochs()] == [3]
+    assert again.epochs == 3
+
+    # The last epoch's checkpoint: nothing is left to train, its best weights are taken.
+    done = Resumed(spool.checkpoint(epochs[2]), spool.checkpoint(best), 3, 3)
+    third = replace(spool, folder=tmp_path / "spool-3")
+    assert trainer.fit(data, base, settings(), third, done).epochs == 3
+    assert not list(third.epochs())
+    assert trainer.evaluate(tmp_path / "model" / "weights.pt", data, settings()) == measured
+
+
+def test_when_time_is_up_the_best_epoch_so_far_is_taken(trainer: YoloTrainer, spool: Spool, data: Path) -> None:
+    late = replace(spool, stop_at=time.time())
+    fitted = trainer.fit(data, samples.base_weights(), settings(epochs=50), late, None)
+    assert fitted.epochs == 1
+    assert trainer.evaluate(fitted.weights, data, settings())["recall"] >= 0
+
+
+def test_abort_ends_it_at_once(trainer: YoloTrainer, spool: Spool, data: Path) -> None:
+    spool.abort.touch()
+    with pytest.raises(TrainingAborted):
+        trainer.fit(data, samples.base_weights(), settings(), spool, None)
+    assert not list(spool.epochs())
+
+
+class Full(Spool):
+    """The device's memory is full once, in the second epoch: ultralytics itself helps in the first one only."""
+
+    def callbacks(self) -> dict[str, Any]:
+        return super().callbacks() | {"on_train_batch_start": self.on_batch_start}
+
+    def on_batch_start(self, trainer: Any) -> None:
+        if trainer.epoch == 1 and trainer.batch_size > 2:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+
+def test_out_of_memory_halves_the_batch_and_goes_on(trainer: YoloTrainer, spool: Spool, data: Path) -> None:
+    full = Full(spool.folder, spool.abort, spool.stop_at)
+    fitted = trainer.fit(data, samples.base_weights(), settings(), full, None)
+    assert (fitted.epochs, fitted.batch) == (3, 2)
+    epochs: list[Epoch] = list(full.epochs())
+    assert [epoch.number for epoch in epochs] == [1, 2, 3]
+
+
+class AlwaysFull(Spool):
+    """Not even one image fits."""
+
+    def callbacks(self) -> dict[str, Any]:
+        return super().callbacks() | {"on_train_epoch_start": self.on_epoch_start}
+
+    def on_epoch_start(self, trainer: Any) -> None:
+        raise RuntimeError("CUDA out of memory")
+
+
+def test_too_little_memory_for_one_image_fails_with_advice(trainer: YoloTrainer, spool: Spool, data: Path) -> None:
+    full = AlwaysFull(spool.folder, spool.abort, spool.stop_at)
+    with pytest.raises(ModelError, match="LABELLOOP_IMAGE_SIZE"):
+        trainer.fit(data, samples.base_weights(), settings(batch=2), full, None)
+
+
+def test_bad_base_weights(trainer: YoloTrainer, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="neither a file"):
+        trainer.base(str(tmp_path / "nothing.pt"), "detect")
+    broken = tmp_path / "broken.pt"
+    broken.write_bytes(b"not a model")
+    with pytest.raises(ModelError, match="holds no model"):
+        trainer.base(str(broken), "detect")
+    with pytest.raises(ModelError, match="for the task detect, the control needs segment"):
+        trainer.base(str(samples.base_weights()), "segment")
+
+
+def test_the_light_half_of_the_job_needs_no_torch() -> None:
+    """A second copy must find out that it has nothing to do before it imports gigabytes."""
+    code = "import sys, jobs.train.run, jobs.train.__main__; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False, cwd=Path(__file__).parents[2]).returncode == 0

@@ -1,0 +1,122 @@
+"""The export through label-studio-sdk: pages by id, transient errors, memory that does not grow."""
+
+import json
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from jobs.train import frozen
+from jobs.train.annotations import ExportedTask
+from jobs.train.export import SdkExporter
+from shared.errors import LabelStudioError, ProjectGone, Unauthorized
+from shared.labelstudio.config import parse_label_config
+from shared.labelstudio.requests import ProjectCounters
+from shared.objectstore import ObjectStore
+from tests.train_parts import CONFIG, CREATED, PagedProject, annotation, jpeg, rectangle, served
+
+KEY = "0" * 40
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither tenacity's back-off nor the SDK's own."""
+    monkeypatch.setattr(SdkExporter._page.retry, "sleep", lambda _: None)  # type: ignore[attr-defined]
+    monkeypatch.setattr("label_studio_sdk.core.http_client.time.sleep", lambda _: None)
+
+
+def exported(url: str, **more: int) -> list[ExportedTask]:
+    """All tasks, by a client that is closed afterwards."""
+    with closing(SdkExporter(url, KEY, **more)) as exporter:
+        return list(exporter.tasks(1))
+
+
+def test_pages_follow_the_ids() -> None:
+    with served(PagedProject(25)) as web:
+        tasks = exported(web.url, page_size=10)
+    assert [task.id for task in tasks] == list(range(1, 26))
+    assert tasks[0].annotations[0]["updated_at"] == "2026-02-01T00:00:01.000000Z", "as it was sent: the digest needs it"
+    asked = [parse_qs(urlsplit(seen.path).query) for seen in web.seen]
+    filters = [json.loads(query["query"][0])["filters"]["items"] for query in asked]
+    assert [items[0]["value"] for items in filters] == [0, 10, 20, 25]
+    assert {query["resolve_uri"][0] for query in asked} == {"false"}
+    assert web.tokens == [f"Token {KEY}"] * 4
+
+
+def test_a_path_prefix_is_kept() -> None:
+    with served(PagedProject(3)) as web:
+        with pytest.raises(ProjectGone):
+            exported(f"{web.url}/label-studio")
+        assert web.seen[0].path.startswith("/label-studio/api/tasks/")
+
+
+def test_transient_errors_are_tried_again() -> None:
+    with served(PagedProject(3, failures=[502, 500, 503, 429])) as web:
+        assert len(exported(web.url)) == 3
+
+
+@pytest.mark.parametrize(
+    ("status", "error"), [(401, Unauthorized), (403, Unauthorized), (404, ProjectGone), (400, LabelStudioError)]
+)
+def test_errors_say_what_to_do_and_never_hold_the_token(status: int, error: type[Exception]) -> None:
+    with served(PagedProject(3, failures=[status] * 50)) as web, pytest.raises(error) as raised:
+        exported(web.url)
+    assert KEY not in str(raised.value)
+
+
+def test_label_studio_is_not_there() -> None:
+    with served(PagedProject(1)) as web:
+        url = web.url
+    with pytest.raises(LabelStudioError, match="did not answer"):
+        exported(url)
+
+
+def freeze(project: PagedProject, path: Path) -> frozen.Frozen:
+    with served(project) as web:
+        return frozen.freeze(
+            exported(web.url),
+            ProjectCounters(id=1, created_at=CREATED, label_config=CONFIG, total_annotations_number=7),
+            CREATED,
+            parse_label_config(CONFIG),
+            path,
+            val_fraction=0.2,
+            check=lambda: None,
+        )
+
+
+def test_frozen_tasks_hold_what_the_controls_need(tmp_path: Path, file_store: ObjectStore) -> None:
+    skipped: dict[str, Any] = {"id": 2, "data": {}, "annotations": [annotation(20, was_cancelled=True)]}
+    other = rectangle("Car", control="other")
+    chosen = annotation(11, [rectangle(), other], ground_truth=True)
+    both = {"id": 1, "data": {"image": "a", "secret": "b"}, "annotations": [chosen, annotation(12)]}
+    made = freeze(PagedProject(3, tasks={1: both, 2: skipped}), tmp_path / "dataset.json")
+    assert (made.header.tasks, made.header.left_out) == (2, 1)
+    assert made.header.baseline.totals.total_annotations_number == 7
+    first, third = made.tasks()
+    assert (first.id, first.annotation, first.data, third.id) == (1, 11, {"image": "a"}, 3)
+    assert [region["from_name"] for region in first.regions] == ["label"]
+
+    frozen.publish(made, file_store, "dataset.json")
+    again = freeze(PagedProject(9), tmp_path / "later.json")
+    assert again.header.tasks == 9
+    assert frozen.publish(again, file_store, "dataset.json").header == made.header, "the first one counts"
+
+
+def test_memory_does_not_grow_with_the_tasks(tmp_path: Path) -> None:
+    """10,000 annotated tasks take at most a few bytes each more than 1,000 do."""
+    project = PagedProject(1_000, images={"a.jpg": jpeg(16, 16)})
+    memory = {}
+    with served(project) as web:
+        for count in (1_000, 10_000):
+            project.count = count
+            command = [sys.executable, "-m", "bench.train_export", web.url, str(tmp_path / str(count))]
+            said = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
+            figures = json.loads(said.stdout)
+            assert figures["tasks"] == count
+            memory[count] = figures["greatest_memory_mb"]
+            web.seen.clear()
+    assert memory[10_000] - memory[1_000] < 12, memory
