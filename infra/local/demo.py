@@ -34,6 +34,7 @@ from shared.labelstudio.api import LabelStudio
 from shared.objectstore import open_store
 from shared.settings import Settings
 
+EPOCHS = 100
 HELD_OUT = 6  # tiles that nobody annotates: both models are measured on them
 _BASE_WEIGHTS = (
     "Base weights: ABD.pt of the Python package ABD-model, a yolov8n for atoms and bonds in drawings of molecules. "
@@ -59,7 +60,7 @@ def main(
     exit_: Annotated[bool, typer.Option("--exit", help="End after the table; else everything stays up.")] = False,
     report: Annotated[Path | None, typer.Option(help="Write the table as JSON.")] = None,
     folder: Annotated[Path | None, typer.Option(help="New folder for data, logs and pictures.")] = None,
-    epochs: Annotated[int, typer.Option(help="Epochs of the training.")] = 40,
+    epochs: Annotated[int, typer.Option(help="Epochs of the training.")] = EPOCHS,
     venv: Annotated[Path, typer.Option(help="Where Label Studio is or will be installed.")] = VENV,
     samples: Annotated[Path, typer.Option(help="Where photographs and base weights are kept.")] = CACHE,
 ) -> None:
@@ -95,7 +96,7 @@ def run(options: Options, environ: Mapping[str, str], console: Console) -> None:
             server = running.enter_context(
                 label_studio(options.folder / "label-studio", options.venv, say=screen.whisper)
             )
-            settings = demo_settings(server, options, weights, len(cut) - HELD_OUT)
+            settings = demo_settings(server, options.folder, weights, options.epochs, len(cut) - HELD_OUT)
             functions = running.enter_context(
                 emulation(settings, options.folder / "logs", environ=environ, say=screen.say)
             )
@@ -117,20 +118,22 @@ def run(options: Options, environ: Mapping[str, str], console: Console) -> None:
             stay(options, console, server, project, functions)
 
 
-def demo_settings(server: LabelStudioServer, options: Options, weights: Path, annotated: int) -> Settings:
+def demo_settings(
+    server: LabelStudioServer, folder: Path, weights: Path, epochs: int, min_annotations: int
+) -> Settings:
     """Settings of a small, quick training; everything that is not named is as it is for everybody."""
     return Settings.from_environ(
         {
             "LABEL_STUDIO_URL": server.url,
             "LABEL_STUDIO_API_KEY": server.personal_access_token(),
             "HOST": LOOPBACK,
-            "LABELLOOP_STORE": (options.folder / "store").as_uri(),
-            "LABELLOOP_WORK_DIR": str(options.folder / "work"),
-            "LABELLOOP_CACHE_DIR": str(options.folder / "cache"),
+            "LABELLOOP_STORE": (folder / "store").as_uri(),
+            "LABELLOOP_WORK_DIR": str(folder / "work"),
+            "LABELLOOP_CACHE_DIR": str(folder / "cache"),
             "LABELLOOP_BASE_WEIGHTS": str(weights),
-            "LABELLOOP_MIN_ANNOTATIONS": str(annotated),
+            "LABELLOOP_MIN_ANNOTATIONS": str(min_annotations),
             "LABELLOOP_ATTEMPTS": "2",
-            "LABELLOOP_EPOCHS": str(options.epochs),
+            "LABELLOOP_EPOCHS": str(epochs),
             "LABELLOOP_IMAGE_SIZE": "256",
             "LABELLOOP_BATCH": "8",
         }

@@ -37,7 +37,8 @@ class Bar:
     def at(self, done: int, text: str = "") -> None:
         """`done` of the total."""
         self._progress.update(self._task, completed=done, description=escape(text))
-        if not self._console.is_terminal and (done == self._total or done >= self._shown + self._total / 5):
+        due = done >= self._shown + self._total / 5 or done == self._total > self._shown
+        if due and not self._console.is_terminal:
             self._shown = done
             self._console.print(f"  {done}/{self._total} {escape(text)}", highlight=False)
 
@@ -53,7 +54,7 @@ class Screen:
     @contextmanager
     def step(self, name: str, title: str) -> Iterator[None]:
         """One step of the story; `name` is its key in `seconds`."""
-        self._console.print(f"\n[bold cyan]▸[/] [bold]{escape(title)}[/]", highlight=False)
+        self._console.print(f"\n[bold cyan]▸[/] [bold]{escape(title)}[/]", highlight=False, soft_wrap=True)
         started = time.monotonic()
         with self._console.status("") as self._status:
             yield
@@ -63,7 +64,7 @@ class Screen:
 
     def say(self, text: str) -> None:
         """A line that stays."""
-        self._console.print(f"  {escape(text)}", highlight=False)
+        self._console.print(f"  {escape(text)}", highlight=False, soft_wrap=True)
 
     def whisper(self, text: str) -> None:
         """What is going on right now; the next one takes its place."""

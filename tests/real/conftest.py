@@ -1,0 +1,12 @@
+"""Options of the tests that need the real world."""
+
+from pathlib import Path
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--screenshot FILE` also makes the README's picture."""
+    parser.addoption(
+        "--screenshot", type=Path, help="train as long as the demo does and keep the picture of Label Studio here"
+    )

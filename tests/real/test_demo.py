@@ -1,0 +1,49 @@
+"""`make demo`, whole: a real Label Studio, the real functions, a real training, and a model that is better after it."""
+
+import json
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from infra.local.demo import EPOCHS
+
+
+def test_the_demo_ends_with_a_clearly_better_model(tmp_path: Path) -> None:
+    report_file = tmp_path / "report.json"
+    command = [
+        sys.executable,
+        "-m",
+        "infra.local.demo",
+        "--exit",
+        "--report",
+        report_file,
+        "--folder",
+        tmp_path / "run",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1800, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+
+    report = json.loads(report_file.read_text())
+    before, after = report["before"], report["after"]
+    assert after["map50"] >= 0.4
+    assert after["map50"] > before["map50"] + 0.3
+    assert after["precision"] > before["precision"]
+    assert after["recall"] > before["recall"]
+    work_before, work_after = (sum(act[kind] for kind in ("add", "move", "delete")) for act in (before, after))
+    assert work_after < work_before, "the annotator has more to do than without a model"
+    assert report["base_version"] == "label:base-ABD"
+    assert report["version"] == "label:v1"
+    assert report["epochs"] == EPOCHS
+    assert f"started run {report['run_id']}" in done.stdout.replace("\n", " ")
+
+    pictures = sorted(path.name for path in Path(report["pictures"]).iterdir())
+    assert len(pictures) == report["held_out"]["tiles"] + 1
+    assert "overview.png" in pictures
+    assert not any(_still_listening(line) for line in done.stdout.split() if line.startswith("http://127.0.0.1:"))
+
+
+def _still_listening(url: str) -> bool:
+    host, _, port = url.strip(",").removeprefix("http://").partition("/")[0].partition(":")
+    with socket.socket() as probe:
+        return probe.connect_ex((host, int(port))) == 0
