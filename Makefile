@@ -32,10 +32,15 @@ lint: install
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy shared functions jobs infra
 	$(VENV)/bin/lint-imports
+	@$(VENV)/bin/labelloop settings --markdown | diff docs/configuration.md - \
+		|| { echo "docs/configuration.md is older than shared/settings.py: make docs"; exit 1; }
 
 format: install
 	$(VENV)/bin/ruff check --fix
 	$(VENV)/bin/ruff format
+
+docs: install
+	$(VENV)/bin/labelloop settings --markdown > docs/configuration.md
 
 # The picture of Label Studio in the README: made by the browser test, against a model that was really trained.
 screenshot: install browser
