@@ -89,8 +89,7 @@ class Jobs(RunFiles):
     def update(self, change: Callable[[JobsRecord], JobsRecord | None]) -> JobsRecord:
         """Read, `change`, write if unchanged; again if somebody else wrote, for at most 30 s (then PreconditionFailed).
 
-        `change` may be called several times. It answers None to leave the record as it is, and raises to refuse.
-        Answers the record that is stored.
+        `change` may be called several times; None leaves the record as it is. Answers the record that is stored.
         """
         written: set[str] = set()
         for attempt in Retrying(
@@ -117,9 +116,8 @@ class Jobs(RunFiles):
     ) -> tuple[Claim, bool]:
         """Take the training claim if nobody has one and `may_claim(record)` still agrees.
 
-        `lifetime` in seconds; `registry_fence` is the greatest fence of the project's pointers. Answers the claim that
-        is in force (it may have expired: see `next_attempt`) and whether it is ours. Raises ClaimLost if there is none
-        and `may_claim` refused.
+        `lifetime` in seconds; `registry_fence` is the greatest fence of the project's pointers. Answers the claim in
+        force (it may have expired: see `next_attempt`) and whether it is ours. Raises ClaimLost if `may_claim` refused.
         """
         run_id = f"{self._store.now():%Y%m%d-%H%M%S}-{secrets.token_hex(4)}"
 
@@ -140,14 +138,13 @@ class Jobs(RunFiles):
             )
             return record.model_copy(update={"training": claim, "fence": fence})
 
-        claim = self.update(take).training
-        assert claim is not None
+        claim = _claim_of(self.update(take))
         return claim, claim.run_id == run_id
 
     def next_attempt(self, claim: Claim, *, lifetime: float, error: str) -> Claim:
-        """Take over an attempt that ended without release. Raises ClaimLost if somebody else did, or it lives again.
+        """Take over an attempt that ended without release: the caller asked the launcher, nothing waits for `claim`.
 
-        The caller has made sure that `claim` expired and that the launcher has no job waiting for it.
+        Raises ClaimLost if somebody else took over, or the attempt lives again.
         """
 
         def take(record: JobsRecord) -> JobsRecord:
@@ -166,9 +163,7 @@ class Jobs(RunFiles):
                 error=error,
             )
 
-        taken = self.update(take).training
-        assert taken is not None
-        return taken
+        return _claim_of(self.update(take))
 
     def record_job(self, claim: Claim, job: str) -> None:
         """Note the launcher's reference: launching → queued, unless the job is already running."""
@@ -200,9 +195,7 @@ class Jobs(RunFiles):
                 record, current, state="running", nonce=nonce, started_at=self._in(0), expires_at=self._in(lifetime)
             )
 
-        claim = self.update(take).training
-        assert claim is not None
-        return claim
+        return _claim_of(self.update(take))
 
     def renew(self, claim: Claim, *, lifetime: float, longest_run: float) -> Claim:
         """Extend a running claim by `lifetime` seconds, at most to `longest_run + lifetime` after the job's start.
@@ -217,9 +210,7 @@ class Jobs(RunFiles):
                 raise ClaimLost(f"run {claim.run_id} took longer than {longest_run:.0f} s, the longest run allowed")
             return _with_claim(record, current, expires_at=min(self._in(lifetime), latest))
 
-        renewed = self.update(extend).training
-        assert renewed is not None
-        return renewed
+        return _claim_of(self.update(extend))
 
     def extend_queued(self, claim: Claim, *, lifetime: float) -> None:
         """The launcher says that the job still waits: keep its claim alive, unless the claim changed meanwhile."""
@@ -236,8 +227,8 @@ class Jobs(RunFiles):
         """
 
         def expire(record: JobsRecord) -> JobsRecord | None:
-            current = record.training
-            if current and current.state == "running" and (current.fence, current.nonce) == (claim.fence, None):
+            found = record.training
+            if found and (found.state, found.fence, found.nonce) == ("running", claim.fence, None):
                 return None  # our own earlier write, whose answer was lost
             return _with_claim(record, self._ours(record, claim), nonce=None, expires_at=self._in(0), error=error)
 
@@ -298,6 +289,11 @@ class Jobs(RunFiles):
 
 def _with_claim(record: JobsRecord, claim: Claim, **changes: object) -> JobsRecord:
     return record.model_copy(update={"training": claim.model_copy(update=changes)})
+
+
+def _claim_of(record: JobsRecord) -> Claim:
+    assert record.training is not None
+    return record.training
 
 
 def _next_step(fence: int) -> int:

@@ -17,9 +17,7 @@ from pydantic import Field
 
 from shared.errors import AlreadyExists, ClaimLost, ModelError, NotFound, PreconditionFailed
 from shared.objectstore import ObjectStore, Token
-from shared.records import Record as Record
-from shared.records import load
-from shared.records import new_serial as new_serial
+from shared.records import Record, load, new_serial
 
 YoloTask = Literal["detect", "segment", "obb", "pose", "classify"]
 WEIGHTS = "weights.pt"
@@ -202,11 +200,10 @@ class Registry:
         A run publishes one version of a control: if another attempt of it was first, or the answer to our own write was
         lost, the version that is there is answered.
         """
-        number = max(self._numbers(control, "versions"), default=0)
-        if number and (newest := self.manifest(control, number)).run_id == build(number + 1).run_id:
-            return newest
+        number = max(self._numbers(control, "versions"), default=0) + 1
+        if earlier := self.published_by(control, build(number).run_id):
+            return earlier
         while True:
-            number += 1
             manifest = build(number)
             try:
                 self._store.create(self._manifest_key(control, number), manifest.to_json())
@@ -214,6 +211,7 @@ class Registry:
                 found = self.manifest(control, number)
                 if found.run_id == manifest.run_id:
                     return found
+                number += 1
             else:
                 return manifest
 

@@ -78,6 +78,7 @@ def test_a_run_publishes_once(registry: Registry) -> None:
     assert publish(registry, "run-a") == 1
     assert publish(registry, "run-a") == 1
     assert publish(registry, "run-b") == 2
+    assert publish(registry, "run-a") == 1
     found = registry.published_by("label", "run-a")
     assert found is not None
     assert found.version == 1
