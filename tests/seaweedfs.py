@@ -90,6 +90,9 @@ def seaweedfs(folder: Path) -> Iterator[SeaweedFS]:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+            for port in grpc:  # its servers talk to one another through sockets with fixed names, and leave them
+                for left in Path("/tmp").glob(f"seaweedfs-*-grpc-{port}.sock"):
+                    left.unlink(missing_ok=True)
 
 
 def _binary() -> str:
