@@ -53,6 +53,10 @@ class Heartbeat:
     ) -> None:
         self._done.set()
 
+    def allow(self, longest_run: float) -> None:
+        """The run's own longest time, in seconds, once its request is known."""
+        self._longest_run = longest_run
+
     @property
     def lost(self) -> bool:
         """Somebody else owns the project now."""

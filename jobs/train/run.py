@@ -128,6 +128,7 @@ class _Work:
         except NotFound as error:
             raise SettingsError(f"run {claim.run_id} has no request: {error}") from error
         settings = TrainingSettings.of(request.settings, parts.settings)
+        heartbeat.allow(settings.longest_run)
         frozen = self._freeze(request, settings, heartbeat)
         if frozen is None:
             return "unchanged", "no annotation changed since the last run"
