@@ -1,4 +1,4 @@
-"""Every benchmark, one after the other, each in a process of its own: `python -m bench [--only predict] [--json FOLDER]`."""
+"""Every benchmark, one after the other, each in a process of its own: `python -m bench [--json FOLDER]`."""
 
 import argparse
 import subprocess

@@ -103,12 +103,8 @@ def forward(request: Request, url: str | None, variable: str, timeout: float) ->
     `timeout` in seconds. Not set or not reachable: 503 with a sentence that names `variable`.
     """
     if url is None:
-        return answer(
-            {
-                "error": f"this function does not serve {request.path}; set {variable} to the address of the one that does"
-            },
-            503,
-        )
+        problem = f"this function does not serve {request.path}; set {variable} to the address of the one that does"
+        return answer({"error": problem}, 503)
     if _FORWARDED_HEADER in request.headers:
         return answer({"error": f"{variable} names the function that forwards to it"}, 508)
     target = url + request.path + (f"?{urlencode(list(request.args.items(multi=True)))}" if request.args else "")
