@@ -1,6 +1,7 @@
 """How fast predict is, beside the bare model in the same run: `python -m bench.predict --json FILE`."""
 
 import argparse
+import os
 import statistics
 import tempfile
 import time
@@ -11,7 +12,15 @@ from typing import Any
 
 import requests
 
-from bench.predict_parts import BareModel, image_server, photographs, predict_body, predict_function, setup_body, write_json
+from bench.predict_parts import (
+    BareModel,
+    image_server,
+    photographs,
+    predict_body,
+    predict_function,
+    setup_body,
+    write_json,
+)
 from infra.local.samples import base_weights
 
 _TASKS = 32
@@ -28,6 +37,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=7, help="alternating pairs of function and bare model")
     parser.add_argument("--json", type=Path, help="file for the figures")
     options = parser.parse_args()
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # for the bare model too: spinning threads would slow it down
     weights = (options.weights or base_weights()).resolve()
     files = photographs(_TASKS)
     with tempfile.TemporaryDirectory() as scratch, image_server(files) as images:

@@ -100,7 +100,7 @@ class BareModel:
 
     def __init__(self, weights: Path) -> None:
         import torch
-        from ultralytics import YOLO
+        from ultralytics.models import YOLO
 
         self._yolo = YOLO(weights, task="detect")
         self._yolo.predict(_decoded([photographs(1)[0]]), verbose=False)
@@ -118,8 +118,8 @@ class BareModel:
         started = time.perf_counter()
         images = _decoded([file])
         decoding = time.perf_counter() - started
-        (result,) = self._yolo.predict(images, verbose=False)
-        return decoding, sum(result.speed.values()) / 1000
+        results: Any = self._yolo.predict(images, verbose=False)
+        return decoding, sum(results[0].speed.values()) / 1000  # it says milliseconds
 
 
 def _decoded(files: list[bytes]) -> list[Any]:
