@@ -51,7 +51,8 @@ def decode(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
                 )
             pixels = _decode_plain(data, image)
             return _decode_any(image) if pixels is None else pixels
-    except UnidentifiedImageError as error:
+    except (UnidentifiedImageError, ImportError) as error:  # ImportError: ultralytics, once imported, makes
+        # Pillow look for another decoder in a package that is not installed
         if data.startswith(_MAGIC) or not data:
             raise ImageError("broken", f"the image file ({len(data)} bytes) is broken at its beginning") from error
         raise ImageError("unsupported", f"the file is none of {', '.join(_FORMATS)}") from error

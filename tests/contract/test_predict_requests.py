@@ -41,6 +41,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
             handler.reply(401)
         elif "broken" in handler.path:
             handler.reply(200, photograph[:3000])
+        elif "text" in handler.path:
+            handler.reply(200, b"a page of text")
         elif "gone" in handler.path:
             handler.reply(404)
         else:
@@ -122,15 +124,17 @@ def test_a_config_with_one_label_gets_it_on_every_proposal(served: Served) -> No
 
 
 def test_failing_images_beside_good_ones(served: Served) -> None:
-    values = ["/data/upload/1/a.jpg", "/data/upload/1/broken.jpg", "/data/upload/1/gone.jpg", None, 7, "ftp://x/y"]
+    files = [f"/data/upload/1/{name}.jpg" for name in ("a", "broken", "text", "gone")]
+    values: list[Any] = [*files, None, 7, "ftp://x/y"]
     tasks = [{"id": number, "data": {"image": value}} for number, value in enumerate([*values, values[0]])]
     body = {"tasks": [*tasks, {"id": 9, "data": {}}], "project": UID, "label_config": label_config()}
     response = replay(served, "predict_batch", body)
     assert response.status_code == 200
-    assert [bool(item) for item in response.json()["results"]] == [True, *[False] * 5, True, False]
+    assert [bool(item) for item in response.json()["results"]] == [True, *[False] * 6, True, False]
     metrics = requests.get(f"{served.url}/metrics", auth=CREDENTIALS, timeout=10).text
     for reason in ("broken", "not_found", "unsupported"):
         assert f'labelloop_failures_total{{reason="{reason}"}}' in metrics
+    assert 'reason="crashed"' not in metrics
     assert 'labelloop_phase_seconds_count{phase="model"}' in metrics
 
 

@@ -26,7 +26,7 @@ def ask(
     path: str = "/x",
     method: str = "GET",
     raises: Exception | None = None,
-    **headers: str,
+    headers: dict[str, str] | None = None,
 ) -> tuple[int, dict, list[tuple[str, int]]]:  # type: ignore[type-arg]
     observed: list[tuple[str, int]] = []
 
@@ -68,7 +68,7 @@ RIGHT = basic("labelloop", "pass word")
     ],
 )
 def test_access_from_outside(access: Access, headers: dict[str, str], status: int) -> None:
-    found = ask(OUTSIDE, access, **headers)
+    found = ask(OUTSIDE, access, headers=headers)
     assert (found[0], found[2]) == (status, [("/x", status)])
 
 
@@ -84,11 +84,11 @@ def test_access_from_outside(access: Access, headers: dict[str, str], status: in
     ],
 )
 def test_access_by_settings(environ: dict[str, str], headers: dict[str, str], status: int) -> None:
-    assert ask(environ, **headers)[0] == status
+    assert ask(environ, headers=headers)[0] == status
 
 
 def test_refusals_say_how_to_ask_and_nothing_of_the_password() -> None:
-    status, body, _ = ask(OUTSIDE, **basic("labelloop", "wrong"))
+    status, body, _ = ask(OUTSIDE, headers=basic("labelloop", "wrong"))
     assert (status, "pass word" in json.dumps(body)) == (401, False)
 
 

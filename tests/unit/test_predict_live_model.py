@@ -166,7 +166,7 @@ def test_the_store_is_gone_between_pointer_and_weights(
     parts = Parts(file_store, tmp_path)
     publish_names("Tree")
     parts.serve()
-    parts.models._registry = lambda uid: Registry(NoDownloads(file_store), uid)  # type: ignore[arg-type, assignment]
+    parts.models._registry = lambda uid: Registry(NoDownloads(file_store), uid)  # type: ignore[arg-type]
     publish_names("New")
     assert parts.serve() == ("v1", ("Tree",))
     assert Registry(file_store, UID).rejected("label") == set()  # it may be good

@@ -2,6 +2,7 @@
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -45,8 +46,8 @@ def test_finds_what_ultralytics_finds(
     compared = 0
     for image in photographs:
         found = model.submit(image, 0.05).result(60)
-        (expected,) = oracle.predict(image, conf=0.05, iou=0.7, imgsz=image_size, max_det=300, verbose=False)
-        table = expected.boxes.data.cpu().numpy()
+        expected: Any = oracle.predict(image, conf=0.05, iou=0.7, imgsz=image_size, max_det=300, verbose=False)
+        table = expected[0].boxes.data.cpu().numpy()
         assert (found.height, found.width) == image.shape[:2]
         np.testing.assert_allclose(found.xyxy, table[:, :4], atol=0.05)
         np.testing.assert_allclose(found.scores, table[:, 4], atol=1e-4)
