@@ -20,7 +20,7 @@ from infra.local import samples
 from jobs.train.checkpoints import Checkpoints
 from jobs.train.courier import Courier
 from jobs.train.heartbeat import Heartbeat
-from jobs.train.machine import surround_ultralytics
+from jobs.train.machine import step_images, surround_ultralytics
 from jobs.train.progress import ProgressWriter
 from jobs.train.spool import Spool
 from jobs.train.training import TrainingSettings
@@ -97,6 +97,7 @@ def _bare(data: Path, folder: Path) -> float:
         epochs=_SETTINGS["epochs"],
         imgsz=_SETTINGS["image_size"],
         batch=_SETTINGS["batch"],
+        nbs=step_images(len(list((data.parent / "images" / "train").iterdir())), _SETTINGS["batch"]),
         patience=_SETTINGS["patience"],
         seed=_SETTINGS["seed"],
         device="cpu",

@@ -8,6 +8,8 @@ from pathlib import Path
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  (where torch puts the batches that dataloader processes make)
 _REPORTING = ("sync", "clearml", "comet", "dvc", "mlflow", "raytune", "tensorboard", "wandb")
 _CPU_BATCH = 8
+_STEP_IMAGES = 64  # of one optimizer step, as ultralytics means it (`nbs`)
+_LEAST_STEPS = 4  # an epoch
 _MULTI_GPU_BATCH = 8  # a device; ultralytics finds the best batch by itself on one GPU only
 _MOST_WORKERS = 8  # a device
 _UNKNOWN_BATCH = 64  # images; for the estimate while ultralytics has not chosen yet
@@ -64,6 +66,16 @@ def batch_size(asked: int, device: list[int] | str) -> int:
         return _MULTI_GPU_BATCH * len(device)
     on_gpu = isinstance(device, list) or device.startswith("cuda") or device.isdigit()
     return -1 if on_gpu else _CPU_BATCH
+
+
+def step_images(images: int, batch: int) -> int:
+    """ultralytics' `nbs`: how many images' gradients make one step of the optimizer.
+
+    Its 64 would mean one step in three epochs for twenty images, which learns next to nothing in fifty epochs. So small
+    datasets get at least four steps an epoch, as far as the batch allows; from 256 images on it is ultralytics' own.
+    """
+    least = batch if batch > 0 else 16  # not chosen yet
+    return min(_STEP_IMAGES, max(images // _LEAST_STEPS, least))
 
 
 def dataloader_workers(

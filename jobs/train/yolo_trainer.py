@@ -1,6 +1,7 @@
 """Fine-tuning and validation with ultralytics. torch and ultralytics are imported here only, inside functions."""
 
 import contextlib
+import json
 import logging
 import math
 import shutil
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.train.checkpoints import Resumed
-from jobs.train.machine import batch_size, cores, dataloader_workers, devices, shared_memory_free
+from jobs.train.machine import batch_size, cores, dataloader_workers, devices, shared_memory_free, step_images
 from jobs.train.spool import Spool, TrainingAborted, named_metrics
 from jobs.train.training import Fitted, TrainingSettings
 from shared.errors import ModelError
@@ -122,6 +123,7 @@ class YoloTrainer:
             return arguments | {
                 "epochs": settings.epochs,
                 "imgsz": settings.image_size,
+                "nbs": step_images(_count_images(data), -1 if batch is None else batch),
                 "freeze": settings.freeze or None,
                 "patience": settings.patience,
                 "seed": settings.seed,
@@ -187,6 +189,14 @@ class YoloTrainer:
         shutil.copyfile(weights, path)
         strip_optimizer(path)
         return path
+
+
+def _count_images(data: Path) -> int:
+    """Images to train on, of a `data.yaml` that this project wrote."""
+    folders = json.loads(data.read_text())["train"]
+    return sum(
+        1 for folder in ([folders] if isinstance(folders, str) else folders) for _ in (data.parent / folder).iterdir()
+    )
 
 
 class _OutOfMemory(Exception):

@@ -5,7 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from jobs.train.machine import batch_size, dataloader_workers, shared_memory_free, surround_ultralytics
+from jobs.train.machine import (
+    batch_size,
+    dataloader_workers,
+    shared_memory_free,
+    step_images,
+    surround_ultralytics,
+)
 
 MB, GB = 1 << 20, 1 << 30
 
@@ -46,6 +52,21 @@ def test_shared_memory_is_measured_where_it_is(tmp_path: Path) -> None:
 )
 def test_batch_size(asked: int, device: list[int] | str, batch: int) -> None:
     assert batch_size(asked, device) == batch
+
+
+@pytest.mark.parametrize(
+    ("images", "batch", "step"),
+    [
+        pytest.param(20, 8, 8, id="few images: every batch is a step"),
+        pytest.param(100, 8, 25, id="four steps an epoch"),
+        pytest.param(256, 8, 64, id="enough for ultralytics' own"),
+        pytest.param(100_000, 128, 64, id="never more than ultralytics' own"),
+        pytest.param(20, -1, 16, id="batch not chosen yet"),
+        pytest.param(0, 8, 8, id="nothing"),
+    ],
+)
+def test_step_images(images: int, batch: int, step: int) -> None:
+    assert step_images(images, batch) == step
 
 
 def test_ultralytics_reports_to_nobody_and_stays_in_its_folder(tmp_path: Path) -> None:
