@@ -49,7 +49,7 @@ def _build_serving(
     from functions.predict.live_model import LiveModels
     from functions.predict.predictor import Predictor
     from functions.predict.weights import WeightsCache
-    from functions.predict.yolo import YoloLoader, library_environ
+    from functions.predict.yolo import YoloLoader, library_environ, usable_cores
 
     cache_dir = Path(settings.cache_dir)
     for name, value in library_environ(cache_dir).items():
@@ -80,6 +80,7 @@ def _build_serving(
         metrics,
         backend.settings_of,
         fetch_concurrency=settings.fetch_concurrency,
+        decode_concurrency=max(usable_cores() // 2, 1),
     )
     return _function(settings, backend, metrics, predictor.predict)
 

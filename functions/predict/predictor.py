@@ -63,8 +63,12 @@ class Predictor:
         settings_of: Callable[[str], Settings],
         *,
         fetch_concurrency: int,
+        decode_concurrency: int,
     ) -> None:
-        """`settings_of(uid)`: the settings with a project's overrides. `fetch_concurrency` holds for the process."""
+        """`settings_of(uid)`: the settings with a project's overrides. The two limits hold for the process.
+
+        Decoding takes cores from a model that runs on the processor: few at a time disturb it least.
+        """
         self._models = models
         self._images = images
         self._decode = decode
@@ -72,6 +76,7 @@ class Predictor:
         self._settings_of = settings_of
         self._fetch_concurrency = fetch_concurrency
         self._fetching = threading.BoundedSemaphore(fetch_concurrency)
+        self._decoding = threading.BoundedSemaphore(decode_concurrency)
 
     def predict(self, call: PredictRequest, deadline: float) -> list[Prediction]:
         """One item a task. `deadline` is a time.monotonic() value. Raises LabelConfigError."""
@@ -122,7 +127,7 @@ class Predictor:
         futures: dict[tuple[str, Model], Future[Detections]] = {}
         try:
             for key, data in fetched.items():
-                with self._metrics.phase("decode"):
+                with _turn(self._decoding, request.deadline), self._metrics.phase("decode"):
                     decoded[key] = self._decode(data)
             for plan, model in request.plans:
                 at = (plan.control.value_key, model)
@@ -199,7 +204,7 @@ def _result(future: "Future[Any]", deadline: float) -> Any:
 def _turn(semaphore: threading.Semaphore, deadline: float) -> Iterator[None]:
     left = deadline - time.monotonic()
     if left <= 0 or not semaphore.acquire(timeout=left):
-        raise DeadlineExceeded("there was no time to fetch the image")
+        raise DeadlineExceeded("there was no time for the image")
     try:
         yield
     finally:

@@ -21,6 +21,7 @@ import numpy as np
 
 from functions.predict.model_thread import Job, ModelThread
 from functions.predict.ports import Image, NotNow
+from shared.base_weights import base_weights_file
 from shared.errors import ModelError, SettingsError
 from shared.geometry import Detections
 
@@ -146,7 +147,7 @@ class YoloLoader:
         """The operator's weights: a file, or a name that ultralytics downloads. Raises as `load` does."""
         with self._lock:
             self._start()
-        path = _base_file(weights, self._cache_dir / "base")
+        path = base_weights_file(weights, self._cache_dir / "base")
         with self._lock:
             return self._load(path, self._image_size)
 
@@ -262,25 +263,6 @@ def _choose_device(setting: str) -> "torch.device":
         problem = str(error).splitlines()[0]
         raise SettingsError(f"LABELLOOP_DEVICE={setting!r} cannot be used ({problem}); set auto or cpu") from error
     return device
-
-
-def _base_file(weights: str, folder: Path) -> Path:
-    path = Path(weights).expanduser()
-    if path.is_file():
-        return path
-    asked = f"LABELLOOP_BASE_WEIGHTS={weights!r}"
-    hint = "set it to a .pt file, or to a name that ultralytics can download, such as yolo11n.pt"
-    if len(path.parts) > 1:
-        raise ModelError(f"{asked}: there is no such file; {hint}")
-    from ultralytics.utils.downloads import attempt_download_asset
-
-    try:
-        found = Path(attempt_download_asset(folder / path.name))
-    except Exception as error:
-        raise ModelError(f"{asked} could not be downloaded; {hint}") from error
-    if not found.is_file():
-        raise ModelError(f"{asked}: ultralytics offers no such file; {hint}")
-    return found
 
 
 def _out_of_memory() -> tuple[type[Exception], ...]:

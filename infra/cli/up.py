@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from infra.cli.environment import FILE, Invocation, first_values, keep
+from infra.cli.log_view import LogView
 from infra.local.emulation import emulation
 from infra.local.processes import StartError, choose_port
 from shared.errors import SettingsError
@@ -72,6 +73,7 @@ def run_until_interrupted(invocation: Invocation, settings: Settings, console: C
         environ=invocation.environ,
         predict_port=urlsplit(str(settings.predict_url)).port or 0,
         train_trigger_port=urlsplit(str(settings.train_trigger_url)).port or 0,
+        on_line=LogView(console),
         say=lambda line: console.print(line, style="dim", markup=False, highlight=False, soft_wrap=True),
     ) as running:
         console.print(f"[green]✓[/] functions/predict        {running.predict_url}", highlight=False, soft_wrap=True)

@@ -15,6 +15,7 @@ from jobs.train.checkpoints import Resumed
 from jobs.train.machine import batch_size, cores, dataloader_workers, devices, shared_memory_free, step_images
 from jobs.train.spool import Spool, TrainingAborted, named_metrics
 from jobs.train.training import Fitted, TrainingSettings
+from shared.base_weights import base_weights_file
 from shared.errors import ModelError
 
 logger = logging.getLogger(__name__)
@@ -38,17 +39,7 @@ class YoloTrainer:
 
     def base(self, name: str, yolo_task: str) -> Path:
         """The base weights as a file. A bare name is one that ultralytics knows and downloads. Raises ModelError."""
-        from ultralytics.utils.downloads import attempt_download_asset
-
-        path = Path(name)
-        if not path.exists() and path.name == name:
-            self._weights_folder.mkdir(parents=True, exist_ok=True)
-            try:
-                path = Path(attempt_download_asset(self._weights_folder / name))
-            except (ConnectionError, OSError) as error:
-                raise ModelError(f"LABELLOOP_BASE_WEIGHTS={name} could not be downloaded: {error}") from error
-        if not path.is_file():
-            raise ModelError(f"LABELLOOP_BASE_WEIGHTS={name} is neither a file nor weights that ultralytics knows")
+        path = base_weights_file(name, self._weights_folder)
         found = _model(path).task
         if found != yolo_task:
             raise ModelError(

@@ -70,7 +70,15 @@ def predictor(
     served = FakeModels(models or {"label": FakeModel()})
     settings = Settings()
     return (
-        Predictor(served, images, decode_small, metrics, lambda _: settings, fetch_concurrency=concurrency),
+        Predictor(
+            served,
+            images,
+            decode_small,
+            metrics,
+            lambda _: settings,
+            fetch_concurrency=concurrency,
+            decode_concurrency=2,
+        ),
         metrics,
     )
 
