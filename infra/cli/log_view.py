@@ -22,8 +22,9 @@ class LogView:
         level, event = str(line.get("level", "")), str(line.get("event", ""))
         if level not in _STYLES and event not in SHOWN_EVENTS:
             return
-        fields = ", ".join(f"{key} {line[key]}" for key in _FIELDS if line.get(key) is not None)
-        text = str(line.get("message") or event) + (f" ({fields})" if fields and level not in _STYLES else "")
+        message = str(line.get("message") or event)
+        fields = ", ".join(f"{key} {line[key]}" for key in _FIELDS if line.get(key) not in (None, message))
+        text = message + (f" ({fields})" if fields and level not in _STYLES else "")
         if self._last.get(name) != text:
             self._last[name] = text
             self._console.print(Text(f"{name}: {text}", _STYLES.get(level, "cyan")), soft_wrap=True)
