@@ -154,6 +154,29 @@ def test_images_are_fetched_concurrently_and_bounded() -> None:
     assert images.most == 4
 
 
+def test_few_images_are_decoded_at_once() -> None:
+    pair, most, now, lock = threading.Barrier(2), 0, 0, threading.Lock()
+
+    def decode_in_pairs(data: bytes) -> NDArray[np.uint8]:
+        nonlocal most, now
+        with lock:
+            now += 1
+            most = max(most, now)
+        pair.wait(10)  # opens only when two are decoded at once
+        with lock:
+            now -= 1
+        return decode_small(data)
+
+    models = FakeModels({"label": FakeModel()})
+    images = FakeImages({"a": jpeg()})
+    settings = Settings()
+    ours = Predictor(
+        models, images, decode_in_pairs, Metrics(), lambda _: settings, fetch_concurrency=8, decode_concurrency=2
+    )
+    assert all(ours.predict(call(*["a"] * 8), FAR))
+    assert most == 2
+
+
 def test_few_decoded_images_of_a_request_wait_for_the_model() -> None:
     slow = FakeModel(at_once=False)
     ours, _ = predictor(FakeImages({"a": jpeg()}), label=slow, concurrency=32)
