@@ -192,7 +192,7 @@ def stay(
     """Leave everything running until Ctrl-C. Raises StartError if a function cannot be kept alive."""
     console.print(f"\n[bold]Look around:[/] {project.address}", soft_wrap=True)
     console.print(f"Log in as [bold]{server.username}[/] with password [bold]{escape(server.password)}[/]")
-    console.print(f"More: cd {options.folder} and `labelloop status`, `labelloop versions`", soft_wrap=True)
+    console.print(f"More: cd {options.folder} && {Path(sys.executable).with_name('labelloop')} status", soft_wrap=True)
     console.print("[dim]Ctrl-C stops everything.[/]")
     while True:
         functions.check()
