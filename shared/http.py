@@ -1,8 +1,10 @@
 """Incoming HTTP of the functions: routes, access rules, JSON answers, and the hand-over to the other function."""
 
 import hmac
+import ipaddress
 import json
 import logging
+import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -79,7 +81,7 @@ class Function:
             return True
         password, secret = settings.basic_auth_password, settings.webhook_secret
         if password is None and secret is None:
-            return settings.loopback
+            return settings.loopback and _came_by_loopback(request)
         given = request.authorization
         if password is not None and given is not None and given.type == "basic":
             same_user = _same(given.username or "", settings.basic_auth_user)
@@ -128,6 +130,17 @@ def forward(request: Request, url: str | None, variable: str, timeout: float) ->
     return Response(
         reply.content, reply.status_code, mimetype=reply.headers.get("Content-Type", "application/json").split(";")[0]
     )
+
+
+def _came_by_loopback(request: Request) -> bool:
+    """Whether the connection ends at a loopback address: HOST may say so and `--host` another thing.
+
+    A server that does not show its socket is believed.
+    """
+    connection = request.environ.get("gunicorn.socket") or request.environ.get("werkzeug.socket")
+    if connection is None or connection.family not in (socket.AF_INET, socket.AF_INET6):
+        return True
+    return ipaddress.ip_address(connection.getsockname()[0].partition("%")[0]).is_loopback
 
 
 def _same(given: str, expected: str) -> bool:

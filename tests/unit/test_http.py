@@ -2,6 +2,8 @@
 
 import base64
 import json
+import socket
+from dataclasses import dataclass
 
 import pytest
 from flask import Flask, Request
@@ -27,6 +29,7 @@ def ask(
     method: str = "GET",
     raises: Exception | None = None,
     headers: dict[str, str] | None = None,
+    connection: object = None,
 ) -> tuple[int, dict, list[tuple[str, int]]]:  # type: ignore[type-arg]
     observed: list[tuple[str, int]] = []
 
@@ -40,7 +43,10 @@ def ask(
         Settings.from_environ(environ),
         observe=lambda route, status, _: observed.append((route, status)),
     )
-    with Flask("test").test_request_context(path, method=method, headers=headers) as context:
+    environ_overrides = {"gunicorn.socket": connection} if connection else {}
+    with Flask("test").test_request_context(
+        path, method=method, headers=headers, environ_overrides=environ_overrides
+    ) as context:
         response = function(context.request)
     return response.status_code, response.get_json(), observed
 
@@ -85,6 +91,34 @@ def test_access_from_outside(access: Access, headers: dict[str, str], status: in
 )
 def test_access_by_settings(environ: dict[str, str], headers: dict[str, str], status: int) -> None:
     assert ask(environ, headers=headers)[0] == status
+
+
+@dataclass
+class Connection:
+    """A server's socket, as far as it is looked at."""
+
+    address: str
+    family: int = socket.AF_INET
+
+    def getsockname(self) -> tuple[str, int]:
+        return self.address, 8080
+
+
+@pytest.mark.parametrize(
+    ("connection", "status"),
+    [
+        (Connection("127.0.0.1"), 200),
+        (Connection("::1", socket.AF_INET6), 200),
+        (Connection("192.0.2.7"), 401),
+        (Connection("fe80::1%eth0", socket.AF_INET6), 401),
+    ],
+    ids=lambda value: getattr(value, "address", str(value)),
+)
+def test_without_credentials_a_connection_must_end_at_loopback_whatever_host_says(
+    connection: Connection, status: int
+) -> None:
+    assert ask(LOOPBACK, connection=connection)[0] == status
+    assert ask(LOOPBACK, "open", connection=connection)[0] == 200
 
 
 def test_refusals_say_how_to_ask_and_nothing_of_the_password() -> None:
