@@ -23,8 +23,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from infra.local.processes import LOOPBACK, Child, choose_port
-from shared.jobs import Baseline, Jobs, JobsRecord, LastRun, Totals
+from shared.jobs import Jobs, JobsRecord, LastRun
 from shared.objectstore import open_store
+from shared.runs import Baseline, Totals
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 RECORDED = REPOSITORY / "tests" / "contract" / "requests" / "webhook_annotation_created.json"

@@ -18,29 +18,10 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_r
 from shared.errors import AlreadyExists, ClaimLost, NotFound, PreconditionFailed
 from shared.objectstore import Token
 from shared.records import Record, load, new_serial
-from shared.runs import RunFiles
+from shared.runs import Baseline, RunFiles
 
 Outcome = Literal["promoted", "rejected", "unchanged", "failed"]
 _FENCE_STEP = 1000
-
-
-class Totals(Record):
-    """Label Studio's own counters of a project."""
-
-    task_number: int = 0
-    total_annotations_number: int = 0
-    num_tasks_with_annotations: int = 0
-    useful_annotation_number: int = 0
-    ground_truth_number: int = 0
-    skipped_annotations_number: int = 0
-
-
-class Baseline(Record):
-    """What Label Studio held when the last run started its export."""
-
-    totals: Totals
-    read_at: datetime  # Label Studio's clock
-    digest: str | None = None  # of all (annotation id, updated_at); None: the run failed before it knew
 
 
 class Claim(Record):
@@ -51,8 +32,9 @@ class Claim(Record):
     fence: int
     attempt: int = Field(ge=1)
     expires_at: datetime
-    started_at: datetime  # of the run; once a job took it, of that job: waiting in a queue does not count
+    started_at: datetime  # of the attempt's job: waiting in a queue does not count
     forced: bool = False  # a person asked for it: thresholds were skipped
+    baseline: Baseline | None = None  # what Label Studio held when the run was decided: for one that fails early
     nonce: str | None = None  # of the process that runs it
     job: str | None = None  # the launcher's reference
     error: str | None = None  # why the last attempt ended
@@ -112,12 +94,19 @@ class Jobs(RunFiles):
         raise AssertionError("tenacity returns or raises")
 
     def claim(
-        self, *, lifetime: float, forced: bool, registry_fence: int, may_claim: Callable[[JobsRecord], bool]
+        self,
+        *,
+        lifetime: float,
+        forced: bool,
+        registry_fence: int,
+        may_claim: Callable[[JobsRecord], bool],
+        baseline: Baseline | None = None,
     ) -> tuple[Claim, bool]:
         """Take the training claim if nobody has one and `may_claim(record)` still agrees.
 
-        `lifetime` in seconds; `registry_fence` is the greatest fence of the project's pointers. Answers the claim in
-        force (it may have expired: see `next_attempt`) and whether it is ours. Raises ClaimLost if `may_claim` refused.
+        `lifetime` in seconds; `registry_fence` is the greatest fence of the project's pointers; `baseline` is what the
+        decision was made on. Answers the claim in force (it may have expired: see `next_attempt`) and whether it is
+        ours. Raises ClaimLost if `may_claim` refused.
         """
         run_id = f"{self._store.now():%Y%m%d-%H%M%S}-{secrets.token_hex(4)}"
 
@@ -135,6 +124,7 @@ class Jobs(RunFiles):
                 expires_at=self._in(lifetime),
                 started_at=self._in(0),
                 forced=forced,
+                baseline=baseline,
             )
             return record.model_copy(update={"training": claim, "fence": fence})
 
@@ -160,6 +150,7 @@ class Jobs(RunFiles):
                 nonce=None,
                 job=None,
                 expires_at=self._in(lifetime),
+                started_at=self._in(0),
                 error=error,
             )
 
@@ -212,11 +203,16 @@ class Jobs(RunFiles):
 
         return _claim_of(self.update(extend))
 
-    def extend_queued(self, claim: Claim, *, lifetime: float) -> None:
-        """The launcher says that the job still waits: keep its claim alive, unless the claim changed meanwhile."""
+    def extend_queued(self, claim: Claim, *, lifetime: float, waiting: bool) -> None:
+        """The launcher knows the job: keep its claim alive, unless the claim changed meanwhile.
+
+        `waiting`: the job has not started yet, so its time does not run.
+        """
 
         def extend(record: JobsRecord) -> JobsRecord | None:
-            return _with_claim(record, claim, expires_at=self._in(lifetime)) if record.training == claim else None
+            started_at = self._in(0) if waiting else claim.started_at
+            extended = {"expires_at": self._in(lifetime), "started_at": started_at}
+            return _with_claim(record, claim, **extended) if record.training == claim else None
 
         self.update(extend)
 

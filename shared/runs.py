@@ -26,6 +26,25 @@ RunPhase = Literal[
 ENDED: tuple[RunPhase, ...] = ("finished", "unchanged", "failed")
 
 
+class Totals(Record):
+    """Label Studio's own counters of a project."""
+
+    task_number: int = 0
+    total_annotations_number: int = 0
+    num_tasks_with_annotations: int = 0
+    useful_annotation_number: int = 0
+    ground_truth_number: int = 0
+    skipped_annotations_number: int = 0
+
+
+class Baseline(Record):
+    """What Label Studio held when the last run started its export."""
+
+    totals: Totals
+    read_at: datetime  # Label Studio's clock
+    digest: str | None = None  # of all (annotation id, updated_at); None: the run failed before it knew
+
+
 class RunRequest(Record):
     """`runs/<run_id>/request.json`: everything a run needs. TRAIN_REQUEST holds only where to find it."""
 

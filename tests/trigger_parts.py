@@ -9,11 +9,11 @@ from functions.train_trigger.launchers import JobStatus
 from functions.train_trigger.metrics import Metrics
 from functions.train_trigger.trigger import Outcome, Trigger
 from shared.errors import LabelStudioError, LaunchError
-from shared.jobs import Baseline, Claim, Jobs, JobsRecord, Totals
+from shared.jobs import Claim, Jobs, JobsRecord
 from shared.labelstudio.api import ProjectState
 from shared.labelstudio.requests import ProjectCounters
 from shared.objectstore.file import FileStore
-from shared.runs import TrainRequest
+from shared.runs import Baseline, Totals, TrainRequest
 from shared.settings import Settings
 
 CREATED = datetime(2026, 1, 1, tzinfo=UTC)

@@ -5,7 +5,8 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from functions.train_trigger.launchers import JobStatus
-from shared.jobs import Claim, JobsRecord, Totals
+from shared.jobs import Claim, JobsRecord
+from shared.runs import Totals
 
 JobState = JobStatus | Literal["unknown"]
 """What a launcher says about a job; `unknown`: it could not be asked, or cannot tell."""

@@ -22,14 +22,14 @@ from functions.train_trigger.decide import (
 from functions.train_trigger.launchers import Launcher
 from functions.train_trigger.metrics import Metrics
 from shared.errors import ClaimLost, LabelloopError, LaunchError, ProjectGone
-from shared.jobs import Baseline, Claim, Jobs, JobsRecord, Totals
+from shared.jobs import Claim, Jobs, JobsRecord
 from shared.labelstudio.api import ProjectState
 from shared.labelstudio.requests import project_id
 from shared.objectstore import ObjectStore
 from shared.objectstore.selftest import ensure_checked
 from shared.projects import read_project, with_overrides
 from shared.registry import Registry
-from shared.runs import Progress, RunPhase, RunRequest, TrainRequest
+from shared.runs import Baseline, Progress, RunPhase, RunRequest, Totals, TrainRequest
 from shared.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -112,10 +112,19 @@ class Trigger:
         logger.debug(decision.reason, extra={"event": "decided", "project": jobs.uid, "read_at": read_at})
         if not isinstance(decision, Launch):
             return _outcome(decision)
-        return self._claim(jobs, record, decision, settings, policy, forced=forced)
+        baseline = Baseline(totals=totals, read_at=read_at)
+        return self._claim(jobs, record, decision, baseline, settings, policy, forced=forced)
 
     def _claim(
-        self, jobs: Jobs, record: JobsRecord, decision: Launch, settings: Settings, policy: Policy, *, forced: bool
+        self,
+        jobs: Jobs,
+        record: JobsRecord,
+        decision: Launch,
+        baseline: Baseline,
+        settings: Settings,
+        policy: Policy,
+        *,
+        forced: bool,
     ) -> Outcome:
         self._check_store()
         decided_on = (record.baseline, record.last_run)
@@ -125,6 +134,7 @@ class Trigger:
                 forced=forced,
                 registry_fence=Registry(self._store, jobs.uid).fence(),
                 may_claim=lambda found: forced or (found.baseline, found.last_run) == decided_on,
+                baseline=baseline,
             )
         except ClaimLost as error:
             return Outcome("nothing", str(error))
@@ -149,7 +159,7 @@ class Trigger:
         if isinstance(decision, Extend):
             running = claim.state == "running"
             lifetime = (policy.running_lifetime if running else policy.launching_lifetime).total_seconds()
-            jobs.extend_queued(claim, lifetime=lifetime)
+            jobs.extend_queued(claim, lifetime=lifetime, waiting=job == "queued")
             return Outcome("active", f"the launcher says that the job of run {claim.run_id} is {job}", claim.run_id)
         return Outcome("active" if isinstance(decision, Nothing) else "waiting", decision.reason, claim.run_id)
 
@@ -184,20 +194,14 @@ class Trigger:
         return Outcome(status, reason, claim.run_id)
 
     def _give_up(self, jobs: Jobs, claim: Claim, error: str) -> Outcome:
-        """End the run as failed. A run that never started saw no annotations, so it leaves the baseline as it is."""
+        """End the run as failed. One that never started leaves the baseline: what it was decided on still counts."""
         if claim.job is not None:
             try:
                 self._launcher.stop(claim.job)
             except LaunchError as refusal:
                 logger.warning(str(refusal), extra={"event": "stop_refused", "project": jobs.uid, "job": claim.job})
-        baseline = None
-        if claim.job is not None or claim.state == "running":
-            try:
-                totals, read_at = self._totals(jobs.uid)
-                baseline = Baseline(totals=totals, read_at=read_at)
-            except ProjectGone as gone:
-                self._close(jobs, gone)
-        jobs.release(claim, outcome="failed", baseline=baseline, message=error)
+        launched = claim.job is not None or claim.state == "running"
+        jobs.release(claim, outcome="failed", baseline=claim.baseline if launched else None, message=error)
         self._tell(jobs, claim, "failed", error)
         self._metrics.runs_failed.inc()
         logger.error(error, extra={"event": "run_given_up", "project": jobs.uid, "run": claim.run_id})

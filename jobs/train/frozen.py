@@ -12,12 +12,12 @@ from typing import Any
 
 from jobs.train.annotations import AnnotationDigest, ExportedTask, Split, choose_annotation, split_of
 from shared.errors import AlreadyExists, NotFound
-from shared.jobs import Baseline, Totals
 from shared.labelstudio.config import Control
 from shared.labelstudio.requests import ProjectCounters
 from shared.objectstore import ObjectStore
 from shared.records import Record
 from shared.registry import sha256_of
+from shared.runs import Baseline, Totals
 
 
 class Header(Record):

@@ -27,7 +27,7 @@ from shared.errors import (
     SettingsError,
     StoreError,
 )
-from shared.jobs import Baseline, Claim, Jobs
+from shared.jobs import Claim, Jobs
 from shared.labelstudio.api import ProjectState
 from shared.labelstudio.config import Control, parse_label_config
 from shared.objectstore import ObjectStore
@@ -72,7 +72,7 @@ class Parts:
     images: Fetcher
     trainer: Trainer
     settings: Settings
-    folder: Path  # scratch of this run; removed when the run has ended
+    folder: Path  # scratch of this run, named by it, beside those of the project's other runs
 
 
 def run(parts: Parts, run_id: str, *, nonce: str) -> int:
@@ -119,7 +119,7 @@ class _Work:
         self._claim = claim
         self._progress = progress
         self._abort = abort
-        self._baseline: Baseline | None = None
+        self._baseline = claim.baseline  # a run that fails before its export must not be repeated for ever
 
     def do(self, heartbeat: Heartbeat) -> tuple[Literal["promoted", "rejected", "unchanged"], str]:
         parts, claim = self._parts, self._claim
@@ -192,7 +192,7 @@ class _Work:
         return INTERRUPTED
 
     def sweep(self) -> None:
-        """Remove what only unfinished runs need: checkpoints (older runs' too, if a job died just here) and scratch."""
+        """Remove what only unfinished runs need, checkpoints and scratch; also those of older runs that were killed."""
         runs = self._parts.jobs.run_key("", "").rstrip("/") + "/"
         try:
             for key in list(self._parts.store.list(runs)):
@@ -201,7 +201,9 @@ class _Work:
                     self._parts.store.delete(key)
         except StoreError as error:
             logger.warning(f"checkpoints were not swept: {error}", extra={"event": "sweep_failed"})
-        shutil.rmtree(self._parts.folder, ignore_errors=True)
+        for folder in self._parts.folder.parent.glob("*"):
+            if folder.name <= self._claim.run_id:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def _freeze(self, request: RunRequest, settings: TrainingSettings, heartbeat: Heartbeat) -> Frozen | None:
         """The run's data, frozen by an earlier attempt or now; None if nothing changed since the last run."""
@@ -252,7 +254,7 @@ def _summary(verdicts: list[Verdict], controls: tuple[Control, ...]) -> tuple[Li
 
 
 def _countdown(store: ObjectStore, claim: Claim, longest_run: float):  # type: ignore[no-untyped-def]
-    """Seconds until the run (not the attempt) has taken `longest_run`; the start is a moment of the store's clock."""
+    """Seconds until the attempt has taken `longest_run`; the start is a moment of the store's clock."""
     end = time.monotonic() + longest_run - (store.now() - claim.started_at).total_seconds()
     return lambda: max(0.0, end - time.monotonic())
 

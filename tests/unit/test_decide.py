@@ -17,7 +17,8 @@ from functions.train_trigger.decide import (
     decide_claim,
     pause_after,
 )
-from shared.jobs import Baseline, Claim, JobsRecord, LastRun, Totals
+from shared.jobs import Claim, JobsRecord, LastRun
+from shared.runs import Baseline, Totals
 
 NOW = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
 POLICY = Policy(

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from shared.errors import ClaimLost, NotFound, StoreError
-from shared.jobs import Baseline, Claim, Jobs, JobsRecord, LastRun, Totals
+from shared.jobs import Claim, Jobs, JobsRecord, LastRun
 from shared.objectstore import ObjectStore
-from shared.runs import Progress, RunRequest
+from shared.runs import Baseline, Progress, RunRequest, Totals
 from tests.stores import UNREACHABLE, BeforeWrite, Clocked, LosesAnswers, Unreachable
 
 UID = "7.1700000000"
@@ -142,6 +142,7 @@ def test_an_expired_claim_is_taken_over_once(jobs: Jobs, clock: Clocked, state: 
         claim.run_id, 2, "launching", None, None, "killed",
     )  # fmt: skip
     assert again.fence > claim.fence
+    assert again.started_at == clock.time, "the time of the attempt before does not count"
     with pytest.raises(ClaimLost):
         jobs.next_attempt(claim, lifetime=600, error="killed")
     if state == "running":
@@ -187,11 +188,11 @@ def test_a_job_that_waits_keeps_its_claim(jobs: Jobs, clock: Clocked) -> None:
     queued = jobs.read().training
     assert queued is not None
     clock.time += 20 * MINUTE
-    jobs.extend_queued(queued, lifetime=600)
+    jobs.extend_queued(queued, lifetime=600, waiting=True)
     extended = jobs.read().training
     assert extended is not None
-    assert extended == queued.model_copy(update={"expires_at": clock.time + 10 * MINUTE})
-    jobs.extend_queued(queued, lifetime=6000)  # seen before the other extension: changes nothing
+    assert extended == queued.model_copy(update={"expires_at": clock.time + 10 * MINUTE, "started_at": clock.time})
+    jobs.extend_queued(queued, lifetime=6000, waiting=True)  # seen before the other extension: changes nothing
     assert jobs.read().training == extended
 
 

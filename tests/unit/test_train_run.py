@@ -16,6 +16,7 @@ from shared.labelstudio.api import ProjectState
 from shared.labelstudio.requests import ProjectCounters
 from shared.objectstore import ObjectStore
 from shared.registry import WEIGHTS, Gate, Manifest, Registry
+from shared.runs import Baseline, Totals
 from tests.train_parts import CONFIG, CREATED, UID, ToyTrainer, annotation, begin_run, jpeg, rectangle, settings_for
 
 TWO_CONTROLS = CONFIG.replace(
@@ -70,7 +71,7 @@ class World:
             images=self.studio,
             trainer=self.trainer,
             settings=settings_for("http://label-studio.test", self._folder),
-            folder=self._folder / "work",
+            folder=self._folder / "work" / claim.run_id,
         )
         return run(parts, claim.run_id, nonce=secrets.token_hex(4))
 
@@ -119,7 +120,7 @@ def test_a_first_version(world: World, tmp_path: Path) -> None:
     assert "no version before it" in (tmp_path / "report.html").read_text()
     progress = world.progress()
     assert (progress.phase, progress.epoch, progress.epochs) == ("finished", 4, 4)
-    assert not (tmp_path / "work").exists()
+    assert list((tmp_path / "work").iterdir()) == []
     assert not [key for key in world.store.list("projects/") if "/checkpoints/" in key]
 
 
@@ -194,6 +195,22 @@ def test_a_project_that_is_gone_is_closed(world: World) -> None:
 def test_settings_that_make_no_sense_fail_the_run(world: World) -> None:
     assert world.new_run(image_size="large") == FAILED
     assert "image_size" in world.message
+
+
+def test_a_run_that_fails_before_its_export_leaves_the_baseline_of_its_claim(world: World) -> None:
+    """Else the annotations that called for it would call again, for ever."""
+    world.studio.config = "<View/>"
+    decided_on = Baseline(totals=Totals(total_annotations_number=39), read_at=CREATED)
+    assert world.run(begin_run(world.store, baseline=decided_on)) == FAILED
+    assert world.jobs.read().baseline == decided_on
+
+
+def test_scratch_that_killed_jobs_left_behind_goes_with_the_next_run(world: World, tmp_path: Path) -> None:
+    left, newer = tmp_path / "work" / "20200101-000000-0000abcd", tmp_path / "work" / "99990101-000000-0000abcd"
+    for folder in (left, newer):
+        (folder / "pictures").mkdir(parents=True)
+    assert world.new_run() == DONE
+    assert list((tmp_path / "work").iterdir()) == [newer]
 
 
 def test_another_installation_with_the_same_project_id(world: World) -> None:

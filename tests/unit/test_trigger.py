@@ -142,8 +142,18 @@ def test_a_hanging_job_is_stopped_and_given_up(world: World) -> None:
     assert world.launcher.stopped == ["fake:1"]
 
 
+def test_a_job_that_waited_for_hours_has_not_run_for_hours(world: World) -> None:
+    world.reconcile()
+    world.change_claim(started_at=world.store.now() - timedelta(hours=9))
+    for state in ("queued", "running"):  # running: its container starts, it has not taken its claim yet
+        world.expire()
+        world.launcher.state = state  # type: ignore[assignment]
+        assert world.reconcile(sweeping=True).status == "active"
+
+
 def test_attempts_are_limited_and_a_failed_run_leaves_a_baseline(world: World) -> None:
     world.reconcile()
+    world.label_studio.annotations = 25  # made meanwhile: no attempt saw them for sure, they count for the next run
     world.launcher.state = "failed"
     outcomes = []
     for _ in range(3):

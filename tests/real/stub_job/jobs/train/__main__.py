@@ -4,11 +4,11 @@ import os
 import time
 from pathlib import Path
 
-from shared.jobs import Baseline, Jobs, Totals
+from shared.jobs import Jobs
 from shared.labelstudio.api import LabelStudio
 from shared.labelstudio.requests import project_id
 from shared.objectstore import open_store
-from shared.runs import TrainRequest
+from shared.runs import Baseline, Totals, TrainRequest
 
 folder = Path(os.environ["STUB_JOB_FOLDER"])
 request = TrainRequest.parse(os.environ["TRAIN_REQUEST"])
