@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 
 import requests
 from flask import Request, Response
+from werkzeug.exceptions import HTTPException
 
 from shared.errors import BadRequest, LabelConfigError, LabelloopError
 from shared.settings import Settings
@@ -21,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 SECRET_HEADER = "X-Labelloop-Secret"  # noqa: S105
 _FORWARDED_HEADER = "X-Labelloop-Forwarded"
+_LARGEST_BODY = 100_000_000
+"""Bytes of one request: tasks may hold whole images. functions-framework knows no limit."""
 Access = Literal["open", "basic", "basic or secret"]
 Handler = Callable[[Request], Response]
 
@@ -56,14 +59,17 @@ class Function:
     def _answer(self, request: Request, path: str) -> Response:
         route = self._routes.get((request.method, path))
         if not self._allowed(request, route.access if route else "basic"):
-            return answer(
-                {"error": "credentials are missing or wrong"}, 401, {"WWW-Authenticate": 'Basic realm="labelloop"'}
-            )
+            challenge = {"WWW-Authenticate": 'Basic realm="labelloop"'}
+            return _without_body(answer({"error": "credentials are missing or wrong"}, 401, challenge))
         if route is None:
             known = path in self._paths
-            return answer({"error": f"no route {request.method} {path}"[:200]}, 405 if known else 404)
+            return _without_body(answer({"error": f"no route {request.method} {path}"[:200]}, 405 if known else 404))
+        request.max_content_length = _LARGEST_BODY
         try:
-            return route.handler(request)
+            response = route.handler(request)
+            return _without_body(response) if route.method == "GET" else response
+        except HTTPException as error:  # of the body, while it is read: too large, or the client is gone
+            return _without_body(answer({"error": error.description}, error.code or 400))
         except (BadRequest, LabelConfigError) as error:
             return answer({"error": str(error)}, 400)
         except LabelloopError as error:
@@ -97,6 +103,14 @@ class Function:
 def answer(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """A JSON answer."""
     return Response(json.dumps(body), status, headers, mimetype="application/json")
+
+
+def _without_body(response: Response) -> Response:
+    """An answer to a request whose body nobody needs: streamed, or functions-framework reads it all into memory."""
+    data = response.get_data()
+    response.response = iter([data])
+    response.content_length = len(data)
+    return response
 
 
 def forward(request: Request, url: str | None, variable: str, timeout: float) -> Response:

@@ -1,10 +1,12 @@
 """Routes, access rules, and the hand-over from one function to the other."""
 
 import base64
+import io
 import json
 import socket
 from dataclasses import dataclass
 
+import functions_framework
 import pytest
 from flask import Flask, Request
 
@@ -152,6 +154,44 @@ def test_errors_become_json(raises: Exception, status: int) -> None:
     code, body, observed = ask(LOOPBACK, raises=raises)
     assert (code, observed) == (status, [("/x", status)])
     assert ("x" in body["error"].split()) == (status != 500)  # what nobody foresaw may hold anything
+
+
+class Unread(io.BytesIO):
+    """A body that nobody may read."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        raise AssertionError("the body is read")
+
+    readinto = read  # type: ignore[assignment]
+
+
+def send(body: io.BytesIO, length: int, *, method: str = "POST", headers: dict[str, str] = RIGHT) -> int:
+    """The status, once functions-framework has done what it does after every answer: read the rest of the body."""
+    function = Function(
+        [
+            Route("POST", "/x", "basic", lambda request: answer({"bytes": len(request.get_data())})),
+            Route("GET", "/x", "open", lambda _: answer({"status": "UP"})),
+        ],
+        Settings.from_environ(OUTSIDE),
+        observe=lambda *_: None,
+    )
+    environ = {"wsgi.input": body, "CONTENT_LENGTH": str(length)}
+    with Flask("test").test_request_context("/x", method=method, headers=headers, environ_overrides=environ) as context:
+        response = functions_framework.read_request(function(context.request))
+    assert response.content_length == len(response.get_data())
+    return int(response.status_code)
+
+
+def test_a_body_that_nobody_needs_is_not_read_into_memory() -> None:
+    assert send(Unread(), 10**12, headers={}) == 401
+    assert send(Unread(), 10**12, method="PUT") == 405
+    assert send(Unread(), 10**12, method="GET", headers={}) == 200
+
+
+def test_too_large_and_cut_off_bodies_are_refused() -> None:
+    assert send(io.BytesIO(b"12345"), 5) == 200
+    assert send(Unread(), 10**12) == 413
+    assert send(io.BytesIO(b"12345"), 6) == 400
 
 
 def hand_over(url: str | None, path: str = "/webhook?a=1&a=2", **headers: str) -> tuple[int, bytes]:
