@@ -17,7 +17,7 @@ from flask import Request, Response
 from shared.errors import StoreError
 from shared.http import Route, answer
 from shared.labelstudio.config import Control, parse_label_config
-from shared.labelstudio.requests import SetupRequest, ValidateRequest
+from shared.labelstudio.requests import SetupRequest, ValidateRequest, project_id
 from shared.objectstore import ObjectStore
 from shared.projects import Project, parse_overrides, read_project, with_overrides, write_project
 from shared.registry import Manifest, Registry, projects
@@ -159,6 +159,7 @@ class Backend:
     def setup(self, request: Request) -> Response:
         """Keep the labeling config and overrides; answer the version that `/predict` would stamp now."""
         call = SetupRequest.parse(request.get_data())
+        project_id(call.project)  # or sweeps would meet for ever what is no project
         controls = parse_label_config(call.schema_)
         try:
             overrides = parse_overrides(call.extra_params)
@@ -182,6 +183,7 @@ class Backend:
         uid = request.args.get("project") or self._only_project()
         if uid is None:
             return answer({"versions": []})
+        project_id(uid)
         registry = Registry(self._store, uid)
         return answer(
             {

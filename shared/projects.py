@@ -86,7 +86,7 @@ def parse_overrides(extra_params: Any) -> dict[str, Any] | None:
     if isinstance(extra_params, str) and extra_params.strip():
         try:
             extra_params = json.loads(extra_params)
-        except ValueError:
+        except (ValueError, RecursionError):
             extra_params = ()
     if extra_params is None or extra_params == "":
         return None

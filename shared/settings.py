@@ -25,6 +25,7 @@ from shared.errors import SettingsError
 
 PREFIX = "LABELLOOP_"
 LAUNCHERS = ("local:",)
+_MONTH = 30 * 86_400.0  # seconds; a project may set durations for itself, and datetime ends somewhere
 
 
 def _comma_separated(value: Any) -> Any:
@@ -188,10 +189,20 @@ class Settings(BaseModel):
         ge=1,
     )
     cool_down: float = _setting(
-        "LABELLOOP_COOL_DOWN", 300.0, "Least time between the end of a training and the start of the next.", "s", ge=0
+        "LABELLOOP_COOL_DOWN",
+        300.0,
+        "Least time between the end of a training and the start of the next.",
+        "s",
+        ge=0,
+        le=_MONTH,
     )
     longest_run: float = _setting(
-        "LABELLOOP_LONGEST_RUN", 6 * 3600.0, "A training stops after this and uses the best epoch so far.", "s", gt=0
+        "LABELLOOP_LONGEST_RUN",
+        6 * 3600.0,
+        "A training stops after this and uses the best epoch so far.",
+        "s",
+        gt=0,
+        le=_MONTH,
     )
     attempts: int = _setting("LABELLOOP_ATTEMPTS", 5, "Attempts of one run before it counts as failed.", ge=1)
     debounce: float = _setting(
@@ -203,6 +214,7 @@ class Settings(BaseModel):
         "A run that did not renew its claim for this long may be taken over.",
         "s",
         gt=0,
+        le=_MONTH,
     )
     sweep_interval: float = _setting(
         "LABELLOOP_SWEEP_INTERVAL",
@@ -212,16 +224,17 @@ class Settings(BaseModel):
         gt=0,
     )
     # Training
-    epochs: int = _setting("LABELLOOP_EPOCHS", 50, "Epochs of one training.", "epochs", ge=1)
+    epochs: int = _setting("LABELLOOP_EPOCHS", 50, "Epochs of one training.", "epochs", ge=1, le=100_000)
     image_size: int = _setting(
         "LABELLOOP_IMAGE_SIZE",
         640,
         "Side that images are scaled to, for training and for prediction with base weights.",
         "pixels",
         ge=32,
+        le=8192,
     )
     batch: int = _setting(
-        "LABELLOOP_BATCH", 0, "Images a training step; 0: chosen from the device's memory.", "images", ge=0
+        "LABELLOOP_BATCH", 0, "Images a training step; 0: chosen from the device's memory.", "images", ge=0, le=65_536
     )
     freeze: int = _setting(
         "LABELLOOP_FREEZE", 0, "First layers of the model that training leaves alone.", "layers", ge=0

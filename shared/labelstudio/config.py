@@ -14,6 +14,7 @@ from shared.errors import LabelConfigError
 
 CONTROL_TASKS = {"RectangleLabels": "detect"}
 """Tag of a control → YOLO task."""
+_LONGEST = 1_000_000  # characters; a thousand labels take less than a tenth
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +46,14 @@ class Control:
 
 @lru_cache(maxsize=256)
 def parse_label_config(xml: str) -> tuple[Control, ...]:
-    """The controls that labelloop serves, in the order of the config. Raises LabelConfigError for broken XML.
+    """The controls that labelloop serves, in the order of the config.
+
+    Raises LabelConfigError for broken or endless XML, and for controls whose labels cannot be told apart.
 
     A control that labelloop does not know is left out: other people's tags are no error.
     """
+    if len(xml) > _LONGEST:
+        raise LabelConfigError(f"the labeling config has {len(xml)} characters, more than {_LONGEST}")
     try:
         root = fromstring(xml, forbid_dtd=True)
     except (ParseError, DefusedXmlException, ValueError) as error:
@@ -58,6 +63,8 @@ def parse_label_config(xml: str) -> tuple[Control, ...]:
     for tag in root.iter():
         if tag.tag not in CONTROL_TASKS:
             continue
+        if any(inner.tag in CONTROL_TASKS for child in tag for inner in child.iter()):
+            raise LabelConfigError(f"a <{tag.tag}> of the labeling config holds another control")
         control = _control(tag, images)
         if control is not None:
             controls.append(control)

@@ -1,15 +1,16 @@
 """What Label Studio sends: bodies of its calls to an ML backend and of its webhooks. Unknown fields are ignored."""
 
 import json
-from datetime import datetime
+import re
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from shared.errors import BadRequest
 
 Count = Annotated[int, BeforeValidator(lambda value: 0 if value is None else value)]
 """A counter; Label Studio sends null for a project that was made just now."""
+_UID = re.compile(r"([0-9]{1,18})(\.[0-9]{1,18})?")
 
 
 class Received(BaseModel):
@@ -65,7 +66,7 @@ class ProjectCounters(Received):
     id: int
     title: str = ""
     label_config: str = ""
-    created_at: datetime | None = None
+    created_at: AwareDatetime | None = None
     task_number: Count = 0
     total_annotations_number: Count = 0
     num_tasks_with_annotations: Count = 0
@@ -100,7 +101,7 @@ class TrainCall(Received):
 
 def project_id(uid: str) -> int:
     """Label Studio's id in a project uid `<id>.<timestamp>`. Raises BadRequest."""
-    head, _, tail = uid.partition(".")
-    if not (head.isdecimal() and (tail.isdecimal() or not tail)):
+    found = _UID.fullmatch(uid)
+    if found is None:
         raise BadRequest(f"{json.dumps(uid)[:80]} is not a project uid (<id>.<created_at timestamp>)")
-    return int(head)
+    return int(found[1])

@@ -244,6 +244,7 @@ def test_who_may_ask(trial: Trial, method: str, path: str, basic: bool, secret: 
         {"project": {"id": 1}},
         {"action": 7},
         {"action": "START_TRAINING"},
+        {"action": "START_TRAINING", "project": {"id": 1, "created_at": "0001-01-01T00:00:00"}},
         {"action": "START_TRAINING", "project": {"id": 1}},
         {"action": "ANNOTATION_CREATED", "project": {"id": "x"}},
     ],

@@ -111,6 +111,9 @@ def test_setup_tells_what_will_be_asked_for_next(file_store: ObjectStore) -> Non
         (setup_body(config="<View/>"), 200),
         (setup_body(extra_params="no json"), 200),
         (setup_body(extra_params=[1]), 200),
+        (setup_body(extra_params="[" * 100_000), 200),
+        (setup_body() | {"project": "../7"}, 400),
+        (setup_body() | {"project": "7" * 5000}, 400),
     ],
 )
 def test_setup_of_strange_bodies(file_store: ObjectStore, body: object, status: int) -> None:
@@ -238,6 +241,7 @@ def test_one_thread_reads_for_all() -> None:
         ({"store": "file:///elsewhere", "LABEL_STUDIO_URL": "http://evil"}, {}),
         ("[1]", None),
         ("{broken", None),
+        ('{"cool_down": Infinity, "longest_run": 1e300, "image_size": 1000000, "patience": 3}', {"patience": 3}),
         (3, None),
     ],
 )

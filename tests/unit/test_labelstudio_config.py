@@ -71,6 +71,13 @@ def test_what_cannot_be_served_is_left_out(config: str) -> None:
             "<View><Image name='i' value='$i'/>" + 2 * "<RectangleLabels name='same' toName='i'/>" + "</View>",
             "same name",
         ),
+        ("<View>" + " " * 1_000_000 + "</View>", "1000013 characters"),
+        (
+            "<View><Image name='i' value='$i'/><RectangleLabels name='a' toName='i'><View>"
+            "<RectangleLabels name='b' toName='i'><Label value='x'/></RectangleLabels>"
+            "</View></RectangleLabels></View>",
+            "another control",
+        ),
     ],
 )
 def test_broken(config: str, words: str) -> None:
