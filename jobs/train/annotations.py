@@ -38,15 +38,20 @@ def split_of(task_id: int, val_fraction: float) -> Split:
     return "val" if int.from_bytes(first) / 2**64 < val_fraction else "train"
 
 
+def regions_of(annotation: Annotation) -> list[Mapping[str, Any]]:
+    """The regions of its result. Whoever imports annotations may write anything: what is none is left out."""
+    result = annotation.get("result")
+    return [region for region in result if isinstance(region, Mapping)] if isinstance(result, list) else []
+
+
 def foreign_labels(result: Iterable[Mapping[str, Any]], control: Control) -> int:
     """How many labels of this control's regions are not in the labeling config (any more)."""
-    known = set(control.label_values)
-    return sum(
-        label not in known
+    given = (
+        region["value"].get("rectanglelabels")
         for region in result
         if region.get("from_name") == control.name and isinstance(region.get("value"), Mapping)
-        for label in region["value"].get("rectanglelabels") or ()
     )
+    return sum(label not in control.label_values for labels in given if isinstance(labels, list) for label in labels)
 
 
 class AnnotationDigest:

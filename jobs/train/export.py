@@ -29,7 +29,8 @@ class SdkExporter:
     def __init__(self, url: str, api_key: str, *, page_size: int = 100) -> None:
         # Redirects are not followed: the token belongs to this host. The trailing slash keeps a path prefix when the
         # SDK refreshes a token (it uses urljoin there).
-        self._http = httpx.Client(timeout=_TIMEOUT, follow_redirects=False)
+        # With a transport of its own a client takes no proxy from the environment, for the same reason.
+        self._http = httpx.Client(timeout=_TIMEOUT, follow_redirects=False, transport=httpx.HTTPTransport())
         self._sdk: Any = Sdk(  # type: ignore[no-untyped-call]
             base_url=f"{url}/", api_key=api_key, httpx_client=self._http
         )

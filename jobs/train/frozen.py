@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from jobs.train.annotations import AnnotationDigest, ExportedTask, Split, choose_annotation, split_of
+from jobs.train.annotations import AnnotationDigest, ExportedTask, Split, choose_annotation, regions_of, split_of
 from shared.errors import AlreadyExists, NotFound
 from shared.labelstudio.config import Control
 from shared.labelstudio.requests import ProjectCounters
@@ -91,8 +91,8 @@ def freeze(
                 data={key: task.data[key] for key in sorted(keys & task.data.keys())},
                 regions=[
                     {"from_name": region["from_name"], "type": region.get("type"), "value": region.get("value")}
-                    for region in annotation.get("result") or ()
-                    if region.get("from_name") in names
+                    for region in regions_of(annotation)
+                    if isinstance(region.get("from_name"), str) and region["from_name"] in names
                 ],
             )
             lines.write(line.model_dump_json() + "\n")

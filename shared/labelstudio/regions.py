@@ -11,6 +11,8 @@ import numpy as np
 from shared.geometry import Detections, Floats, clip_xyxy, envelope, percent_to_xyxy, rotated_corners, xyxy_to_percent
 from shared.labelstudio.config import Control
 
+_FAR = 1e9  # percent of the image: no number that a person drew
+
 
 def class_labels(names: Iterable[str], control: Control) -> list[str | None]:
     """For each class name of a model the label that it means in this control, or None.
@@ -70,7 +72,8 @@ def read_rectangles(
     """Boxes of one control in an annotation: (N, 4) pixel corners clipped to the image, and a label for each.
 
     `width` and `height` are those of the upright image itself. A rotated rectangle becomes its clipped envelope.
-    Left out: regions of other controls, without or with unknown label, and boxes that have no area inside the image.
+    Left out: regions of other controls, without or with unknown label, and boxes that have no area inside the image
+    or no finite place.
     A region with several labels counts once for each.
     """
     known = frozenset(control.label_values)
@@ -81,10 +84,10 @@ def read_rectangles(
             continue
         try:
             box = [float(value[key]) for key in ("x", "y", "width", "height")] + [float(value.get("rotation") or 0.0)]
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             continue
         given = value.get("rectanglelabels")
-        if not isinstance(given, list) or not np.isfinite(box).all():
+        if not isinstance(given, list) or not (np.abs(box) < _FAR).all():  # nor NaN
             continue
         for label in given:
             if isinstance(label, str) and label in known:

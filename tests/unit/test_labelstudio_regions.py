@@ -128,6 +128,8 @@ class TestReading:
             region(0, 0, 0, 10),
             region(120, 0, 10, 10),
             region(float("nan"), 0, 10, 10),
+            region(1e308, 0, 1e308, 10),
+            region(10**400, 0, 10, 10),
             region(0, 0, 10, 10, value={"rectanglelabels": ["Tree"]}),
             region(0, 0, 10, 10, value={"x": "a", "y": 0, "width": 1, "height": 1, "rectanglelabels": ["Tree"]}),
             region(0, 0, 10, 10, value={"x": 0, "y": 0, "width": 1, "height": 1, "rectanglelabels": "Tree"}),

@@ -73,4 +73,6 @@ def test_digest_sees_every_change_and_nothing_else() -> None:
 def test_foreign_labels_are_counted_for_their_control() -> None:
     [control] = parse_label_config(CONFIG)
     result = [rectangle("Tree"), rectangle("Car"), rectangle("Car", control="other"), {"from_name": "label"}]
+    result += [{"from_name": "label", "value": {"rectanglelabels": strange}} for strange in (3, "Car", {"Car": 1})]
     assert foreign_labels(result, control) == 1
+    assert foreign_labels([{"from_name": "label", "value": {"rectanglelabels": [["Car"]]}}], control) == 1

@@ -106,6 +106,20 @@ def test_frozen_tasks_hold_what_the_controls_need(tmp_path: Path, file_store: Ob
     assert frozen.publish(again, file_store, "dataset.json").header == made.header, "the first one counts"
 
 
+def test_what_an_import_wrote_into_results_that_is_no_region_is_left_out(tmp_path: Path) -> None:
+    strange = ["text", 3, None, ["list"], {}, {"from_name": ["label"]}, {"from_name": "label"}]
+    task = {"id": 1, "data": {"image": "a"}, "annotations": [annotation(11, [*strange, rectangle()])]}
+    (frozen_task,) = freeze(PagedProject(1, tasks={1: task}), tmp_path / "dataset.json").tasks()
+    assert [region["value"] for region in frozen_task.regions] == [None, rectangle()["value"]]
+
+
+def test_no_proxy_of_the_environment_gets_the_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    with served(PagedProject(3)) as web:
+        assert len(exported(web.url)) == 3
+
+
 def test_memory_does_not_grow_with_the_tasks(tmp_path: Path) -> None:
     """10,000 annotated tasks take at most a few bytes each more than 1,000 do."""
     project = PagedProject(1_000, images={"a.jpg": jpeg(16, 16)})
