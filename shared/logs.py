@@ -7,6 +7,8 @@ import traceback
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
+_LIBRARIES = ("urllib3", "httpx", "httpcore", "boto3", "botocore", "s3transfer")
+"""They write signed URLs and headers that hold credentials, from INFO or DEBUG on."""
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -34,3 +36,5 @@ def configure_logs(level: str, stream: TextIO | None = None) -> None:
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    for name in _LIBRARIES:
+        logging.getLogger(name).setLevel(logging.WARNING)

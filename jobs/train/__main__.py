@@ -28,7 +28,6 @@ def main(environ: Mapping[str, str]) -> int:
         settings.require("train_request", "label_studio_url", "label_studio_api_key")
         request = TrainRequest.parse(settings.train_request or "")
         configure_logs(settings.log_level)
-        logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs every request of the export
         store = open_store(request.store, s3_endpoint=settings.s3_endpoint)
         ensure_checked(store)
     except LabelloopError as error:
