@@ -11,7 +11,9 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console, RenderableType
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from infra.cli import configuration
 from infra.cli.connect import connect as connect_project
@@ -229,7 +231,7 @@ def settings(
     for heading in ("variable", "value", "unit", "from"):
         table.add_column(heading)
     for row in rows:
-        table.add_row(row["variable"], row["value"], row["unit"], row["from"])
+        table.add_row(row["variable"], escape(row["value"]), row["unit"], row["from"])
     _show({"settings": rows}, table, json_)
 
 
@@ -270,7 +272,7 @@ def _show(body: dict[str, Any], rendered: RenderableType, json_: bool) -> None:
     if json_:
         _print_json(body)
     else:
-        Console().print(rendered, highlight=False)
+        Console().print(Text(rendered) if isinstance(rendered, str) else rendered, highlight=False)
 
 
 def _print_json(body: dict[str, Any]) -> None:

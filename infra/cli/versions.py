@@ -33,7 +33,11 @@ def list_versions(store: ObjectStore, uid: str, control: str) -> list[dict[str, 
 def render_versions(control: str, versions: list[dict[str, Any]]) -> RenderableType:
     """For a terminal."""
     table = Table(
-        box=None, padding=(0, 2, 0, 0), header_style="dim", title=f"versions of {control!r}", title_justify="left"
+        box=None,
+        padding=(0, 2, 0, 0),
+        header_style="dim",
+        title=escape(f"versions of {control!r}"),
+        title_justify="left",
     )
     for heading in ("", "made", *SHOWN_METRICS, "gate"):
         table.add_column(heading)

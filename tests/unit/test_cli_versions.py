@@ -140,6 +140,13 @@ def test_versions_mark_the_one_that_is_served(labelloop: Labelloop, file_store: 
     assert "→ v1" in labelloop("versions").output
 
 
+def test_a_name_that_looks_like_markup_is_shown_as_it_is(labelloop: Labelloop, file_store: ObjectStore) -> None:
+    publish(file_store, "[/x]", 1)
+    for command in (("versions",), ("rollback", "--to", "1")):
+        shown = labelloop(*command)
+        assert (shown.exit_code, "[/x]" in shown.output) == (0, True), shown.output
+
+
 def test_rollback_and_forward_again(labelloop: Labelloop, file_store: ObjectStore) -> None:
     publish(file_store, "label", 1)
     publish(file_store, "label", 2)
