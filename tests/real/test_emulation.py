@@ -110,6 +110,9 @@ def test_running_jobs_are_told_to_stop_and_waited_for(tmp_path: Path) -> None:
         claim, _ = jobs.claim(lifetime=600, forced=True, registry_fence=0, may_claim=lambda _: True)
         request = TrainRequest(store=settings.store, project_uid=uid, run_id=claim.run_id)
         jobs.record_job(claim, job := launcher.launch(request, attempt=1))
+        elsewhere = Jobs(open_store(settings.store), "0.1700000000")  # a machine that shares the store
+        theirs, _ = elsewhere.claim(lifetime=600, forced=True, registry_fence=0, may_claim=lambda _: True)
+        elsewhere.record_job(theirs, "local:another-machine:1:1")
         _eventually(ready.exists)
     assert kept.read_text() == "checkpoint"
     assert launcher.status(job) == "failed"  # it ended, not with 0

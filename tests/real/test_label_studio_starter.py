@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,15 @@ def test_serves_a_local_folder(tmp_path: Path) -> None:
         assert session.get(f"{server.url}/data/local-files/?d=images/one.txt").text == "one"
 
 
+@pytest.fixture
+def listens_to_ctrl_c() -> Iterator[None]:
+    """A shell starts background commands deaf to it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("listens_to_ctrl_c")
 def test_ends_when_its_user_is_interrupted(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), label_studio(tmp_path) as server:
         signal.raise_signal(signal.SIGINT)

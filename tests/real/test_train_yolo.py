@@ -143,7 +143,7 @@ def test_too_little_memory_for_one_image_fails_with_advice(trainer: YoloTrainer,
 
 
 def test_bad_base_weights(trainer: YoloTrainer, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="neither a file"):
+    with pytest.raises(ModelError, match="there is no such file"):
         trainer.base(str(tmp_path / "nothing.pt"), "detect")
     broken = tmp_path / "broken.pt"
     broken.write_bytes(b"not a model")
