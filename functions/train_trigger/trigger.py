@@ -226,7 +226,8 @@ class Trigger:
         return jobs.update(lambda record: record.model_copy(update={"closed": False}))
 
     def _close(self, jobs: Jobs, error: ProjectGone) -> Outcome:
-        jobs.close()
+        if read_project(self._store, jobs.uid) or jobs.read().fence:  # else an event made it up: nothing to close
+            jobs.close()
         logger.warning(str(error), extra={"event": "project_closed", "project": jobs.uid})
         return Outcome("closed", str(error))
 

@@ -236,6 +236,7 @@ def test_a_decision_on_an_old_record_is_not_carried_out(world: World) -> None:
 
 
 def test_a_project_that_is_gone_is_closed_and_the_sweep_leaves_it_alone(world: World) -> None:
+    write_project(world.store, UID, label_config="<View/>")
     world.label_studio.error = ProjectGone("404")
     assert world.reconcile().status == "closed"
     assert world.jobs.read().closed
@@ -254,6 +255,7 @@ def test_a_project_of_another_installation_is_closed(world: World) -> None:
     outcome = world.trigger.reconcile("1.1600000000")
     assert outcome.status == "closed"
     assert "LABEL_STUDIO_URL" in outcome.reason
+    assert list(world.store.list("projects/")) == [], "whoever sends events cannot fill the store"
 
 
 def test_an_unreachable_label_studio_fails_this_time_only(world: World) -> None:
