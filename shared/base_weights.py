@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
-from shared.errors import ModelError
+from shared.errors import LabelloopError, ModelError
 
 
 def base_weights_file(weights: str, folder: Path) -> Path:
     """The file that LABELLOOP_BASE_WEIGHTS means; a bare name that is no file is downloaded into `folder`, once.
 
-    Imports ultralytics for a download only. Raises ModelError, which says what to set instead.
+    Imports ultralytics for a download only. Raises ModelError, which says what to set instead, and LabelloopError if
+    the download failed: that may heal.
     """
     path = Path(weights).expanduser()
     if path.is_file():
@@ -23,7 +24,7 @@ def base_weights_file(weights: str, folder: Path) -> Path:
     try:
         found = Path(attempt_download_asset(folder / path.name))
     except Exception as error:
-        raise ModelError(f"{asked} could not be downloaded; {hint}") from error
+        raise LabelloopError(f"{asked} could not be downloaded; {hint}") from error
     if not found.is_file():
         raise ModelError(f"{asked}: ultralytics offers no such file; {hint}")
     return found

@@ -15,7 +15,7 @@ from urllib.parse import quote, unquote
 
 from pydantic import Field
 
-from shared.errors import AlreadyExists, ClaimLost, ModelError, NotFound, PreconditionFailed
+from shared.errors import AlreadyExists, ClaimLost, ModelError, NotFound, PreconditionFailed, StoreError
 from shared.objectstore import ObjectStore, Token
 from shared.records import Record, load, new_serial
 
@@ -169,9 +169,9 @@ class Registry:
         return entry
 
     def download_file(self, control: str, entry: FileEntry, path: Path) -> None:
-        """Fetch one file; only verified bytes ever stand at `path`. Raises NotFound, StoreError.
+        """Fetch one file; only verified bytes ever stand at `path`. Raises NotFound, StoreError (also for this disk).
 
-        Raises ModelError if the bytes are not the ones that the manifest names, or cannot be kept on this machine.
+        Raises ModelError if the bytes are not the ones that the manifest names: then nobody can use the version.
         """
         try:
             with tempfile.TemporaryDirectory(dir=path.parent, prefix=".unverified-") as folder:
@@ -184,7 +184,7 @@ class Registry:
                     )
                 unverified.replace(path)
         except OSError as error:
-            raise ModelError(f"{entry.name} of {control!r} cannot be kept at {path}: {error.strerror}") from error
+            raise StoreError(f"{entry.name} of {control!r} cannot be kept at {path}: {error.strerror}") from error
 
     def published_by(self, control: str, run_id: str) -> Manifest | None:
         """The version that an earlier attempt of this run published, newest first."""

@@ -156,6 +156,7 @@ class ToyTrainer:
         self.score = score
         self.epoch_seconds = epoch_seconds
         self.started: list[int] = []  # the first epoch of each training
+        self.stop_at: list[float] = []  # time.time() after which each training must not go on
         self.on_epoch: list[Any] = []  # called after each epoch
 
     def base(self, name: str, yolo_task: str) -> Path:
@@ -166,6 +167,7 @@ class ToyTrainer:
         """One file an epoch."""
         first = resumed.epoch + 1 if resumed else 1
         self.started.append(first)
+        self.stop_at.append(spool.stop_at)
         weights = data.parent / "weights.pt"
         weights.write_text(json.dumps({"score": self.score, "epoch": settings.epochs}))
         for number in range(first, settings.epochs + 1):

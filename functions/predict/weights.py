@@ -5,6 +5,7 @@ Several processes may share the folder: a file appears under its digest only whe
 
 import logging
 import os
+import shutil
 from pathlib import Path
 from uuid import uuid4
 
@@ -79,10 +80,13 @@ class WeightsCache:
         newest = max((mtime for mtime, _, _ in files), default=0.0)
         total = sum(size for _, size, _ in files)
         for mtime, size, path in sorted(files):
-            abandoned = path.suffix == ".part" and newest - mtime > _ABANDONED
+            abandoned = path.suffix != ".pt" and newest - mtime > _ABANDONED
             too_much = path.suffix == ".pt" and path != keep and total > self._max_bytes
             if abandoned or too_much:
-                path.unlink(missing_ok=True)
+                if path.is_dir():  # a download that was killed
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink(missing_ok=True)
                 total -= size
                 logger.info(
                     "weights left the cache", extra={"event": "cache_evicted", "file": path.name, "bytes": size}

@@ -144,7 +144,7 @@ class YoloLoader:
             return self._load(path, None)
 
     def load_base(self, weights: str) -> YoloModel:
-        """The operator's weights: a file, or a name that ultralytics downloads. Raises as `load` does."""
+        """The operator's weights: a file, or a name to download. Raises as `load`, LabelloopError if that failed."""
         with self._lock:
             self._start()
         path = base_weights_file(weights, self._cache_dir / "base")
@@ -179,6 +179,8 @@ class YoloLoader:
             raise NotNow(f"{path.name} left the cache while it was loaded") from error
         except _out_of_memory() as error:
             raise NotNow(f"there is no memory for {path.name}") from error
+        except _machine_failed() as error:
+            raise NotNow(f"{path.name} cannot be loaded on this machine: {type(error).__name__}: {error}") from error
         except Exception as error:
             raise ModelError(f"{path.name} cannot be loaded: {type(error).__name__}: {error}") from error
         logger.info(
@@ -263,6 +265,13 @@ def _choose_device(setting: str) -> "torch.device":
         problem = str(error).splitlines()[0]
         raise SettingsError(f"LABELLOOP_DEVICE={setting!r} cannot be used ({problem}); set auto or cpu") from error
     return device
+
+
+def _machine_failed() -> tuple[type[Exception], ...]:
+    """What says nothing about the weights: a disk, or a GPU that fails every call after one went wrong."""
+    import torch
+
+    return (OSError, getattr(torch, "AcceleratorError", OSError))  # since torch 2.8
 
 
 def _out_of_memory() -> tuple[type[Exception], ...]:

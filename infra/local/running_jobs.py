@@ -4,7 +4,7 @@ import time
 
 from functions.train_trigger.launchers import Launcher, open_launcher
 from infra.local.processes import Say
-from shared.errors import LabelloopError
+from shared.errors import LabelloopError, LaunchError
 from shared.jobs import Jobs
 from shared.objectstore import open_store
 from shared.registry import projects
@@ -20,7 +20,7 @@ def stop_jobs_of(settings: Settings, say: Say, *, seconds: float = 60.0) -> None
     """
     try:
         launcher = open_launcher(settings, {})
-        jobs = [job for job in _jobs(settings) if launcher.status(job) == "running"]
+        jobs = [job for job in _jobs(settings) if _runs_here(launcher, job)]
         if jobs:
             say("stopping the training job; it keeps what it has learned so far")
         for job in jobs:
@@ -35,6 +35,13 @@ def _jobs(settings: Settings) -> list[str]:
     store = open_store(settings.store, s3_endpoint=settings.s3_endpoint)
     claims = [Jobs(store, uid).read().training for uid in projects(store)]
     return [claim.job for claim in claims if claim and claim.job]
+
+
+def _runs_here(launcher: Launcher, job: str) -> bool:
+    try:
+        return launcher.status(job) == "running"
+    except LaunchError:  # of another machine that shares this store
+        return False
 
 
 def _ended(launcher: Launcher, jobs: list[str], seconds: float) -> bool:

@@ -17,6 +17,8 @@ from shared.labelstudio.config import Control
 from shared.objectstore import ObjectStore
 from shared.registry import Registry, encode_control
 
+_TRAINING_SHARE = 0.9  # of the longest run
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
@@ -53,6 +55,9 @@ class Attempt:
         return Checkpoints(self.store, self.jobs, self.run_id, control.name, self.claim.attempt)
 
     def spool_of(self, control: Control, *, controls_left: int) -> Spool:
-        """Where a training leaves its epochs; it may take its share of the time that is left."""
-        stop_at = time.time() + self.seconds_left() / controls_left
+        """Where a training leaves its epochs; it may take its share of the time that is left.
+
+        Some of it stays for validation and upload: a claim that ends with a trained model in hand loses it.
+        """
+        stop_at = time.time() + _TRAINING_SHARE * self.seconds_left() / controls_left
         return Spool(self.folder_of(control, f"spool-{self.claim.attempt}"), self.abort, stop_at)

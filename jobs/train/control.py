@@ -136,7 +136,7 @@ class _Steps:
             pointer = patiently(registry.pointer, control.name)
             if pointer and (pointer.run_id, pointer.version) == (attempt.run_id, manifest.version):
                 break
-            served = patiently(registry.serving, control.name)
+            served = self._serving()
             if (served.version if served else None) != gate.champion_version:
                 gate = self._judge_again(manifest)
                 if not gate.passed:
@@ -200,9 +200,7 @@ class _Steps:
     def _champion(self) -> _Served | None:
         """The version that is served, downloaded and verified. One that fails is recorded: next the one behind it."""
         attempt, control, patiently = self._attempt, self._control, self._attempt.heartbeat.patiently
-        while manifest := patiently(attempt.registry.serving, control.name):
-            if manifest.yolo_task != control.yolo_task:
-                return None
+        while manifest := self._serving():
             path = attempt.folder_of(control, "champion") / f"v{manifest.version}.pt"
             try:
                 patiently(attempt.registry.download_file, control.name, manifest.file(WEIGHTS), path)
@@ -212,6 +210,12 @@ class _Steps:
                 continue
             return _Served(manifest, path)
         return None
+
+    def _serving(self) -> Manifest | None:
+        """The version that is served, if it can be compared: a control may have been of another yolo task before."""
+        attempt, control = self._attempt, self._control
+        manifest = attempt.heartbeat.patiently(attempt.registry.serving, control.name)
+        return manifest if manifest and manifest.yolo_task == control.yolo_task else None
 
     def _lineage(self, dataset: Dataset, fitted: Fitted, base: str, start_sha256: str) -> dict[str, object]:
         attempt, counts = self._attempt, dataset.counts

@@ -257,6 +257,20 @@ def test_a_damaged_or_partial_file_in_the_cache_never_counts(
     assert Registry(file_store, UID).rejected("label") == set()
 
 
+def test_what_killed_downloads_left_behind_goes_after_a_day(
+    file_store: ObjectStore, tmp_path: Path, publish_names: Callable[[str], str]
+) -> None:
+    digest = publish_names("Tree")
+    parts = Parts(file_store, tmp_path)
+    old, young = parts.cache / ".unverified-old", parts.cache / ".unverified-young"
+    for folder in (old, young):
+        folder.mkdir(parents=True)
+        (folder / "file").write_text("T")
+    os.utime(old, (1000.0, 1000.0))
+    parts.serve()
+    assert set(parts.cache.iterdir()) == {young, parts.cache / f"{digest}.pt"}
+
+
 def test_a_cache_folder_that_cannot_be_written_rejects_nothing(
     file_store: ObjectStore, tmp_path: Path, publish_names: Callable[[str], str]
 ) -> None:

@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from ultralytics.models import YOLO
 from ultralytics.utils import ASSETS
 
+from functions.predict.ports import NotNow
 from functions.predict.yolo import YoloLoader, usable_cores
 from infra.local.samples import base_weights
-from shared.errors import ModelError, SettingsError
+from shared.base_weights import base_weights_file
+from shared.errors import LabelloopError, ModelError, SettingsError
 from tests.predict_parts import FakeModel
 
 
@@ -107,6 +109,19 @@ def test_a_pickle_that_calls_something_is_not_opened(tmp_path: Path, monkeypatch
     assert not (tmp_path / "evil was here").exists()
 
 
+def test_a_failing_gpu_says_nothing_about_the_weights(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once a call failed, every later one does: version after version would be rejected."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr("ultralytics.nn.autobackend.AutoBackend", fail)
+    with pytest.raises(NotNow, match="illegal memory access"):
+        loader(tmp_path).load(weights)
+
+
 def test_weights_for_another_task_are_refused(tmp_path: Path) -> None:
     other = YOLO("yolov8n-cls.yaml", task="classify")
     other.save(tmp_path / "weights.pt")
@@ -122,6 +137,16 @@ def test_base_weights_that_cannot_be_had_name_the_setting(
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")  # no internet
     with pytest.raises(ModelError, match=r"LABELLOOP_BASE_WEIGHTS=.*set it to a \.pt file"):
         loader(tmp_path).load_base(name)
+
+
+def test_a_download_of_base_weights_that_failed_may_heal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ConnectionError("no internet")
+
+    monkeypatch.setattr("ultralytics.utils.downloads.safe_download", fail)
+    with pytest.raises(LabelloopError, match=r"LABELLOOP_BASE_WEIGHTS='yolov8x-oiv7\.pt' could not be") as caught:
+        base_weights_file("yolov8x-oiv7.pt", tmp_path)
+    assert not isinstance(caught.value, ModelError), "it would fail a run at once"
 
 
 @pytest.mark.parametrize("device", ["cuda", "quantum"])

@@ -228,7 +228,7 @@ def test_bytes_that_are_not_the_manifests_never_stand_at_the_path(
     with pytest.raises(ModelError, match=entry.sha256):
         registry.download_file("label", entry, cache / "copy")
     assert list(cache.iterdir()) == []
-    with pytest.raises(ModelError, match="no-such-folder"):
+    with pytest.raises(StoreError, match="no-such-folder"):  # trouble of this machine says nothing about the version
         registry.download_file("label", entry, tmp_path / "no-such-folder" / "copy")
 
 

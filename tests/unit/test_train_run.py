@@ -1,6 +1,7 @@
 """The use case with a toy trainer: every way in which a run can end."""
 
 import secrets
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -284,7 +285,9 @@ def stop_promotion(*_: Any, **__: Any) -> Any:
     raise Stopped
 
 
-def foreign_version(world: World, score: float, folder: Path, *, fence: int, reason: str = "promote") -> None:
+def foreign_version(
+    world: World, score: float, folder: Path, *, fence: int, reason: str = "promote", yolo_task: Any = "detect"
+) -> None:
     """Somebody else's version takes the pointer."""
     weights = folder / "foreign.pt"
     weights.write_text(f'{{"score": {score}}}')
@@ -293,7 +296,7 @@ def foreign_version(world: World, score: float, folder: Path, *, fence: int, rea
     manifest = world.registry.publish(
         "label",
         lambda number: Manifest(
-            version=number, control="label", yolo_task="detect", labels=("Tree", "Rock"), files=(entry,), metrics={},
+            version=number, control="label", yolo_task=yolo_task, labels=("Tree", "Rock"), files=(entry,), metrics={},
             gate=gate, lineage={}, run_id=f"foreign-{number}", fence=fence, created_at=world.store.now(),
         ),
     )  # fmt: skip
@@ -344,6 +347,25 @@ def test_a_rollback_is_not_undone(world: World, tmp_path: Path) -> None:
     assert world.run(claim) == DONE
     assert (world.outcome, world.served()) == ("rejected", 1)
     assert "fence" in world.message
+
+
+def test_a_control_that_was_of_another_yolo_task_begins_anew(world: World, tmp_path: Path) -> None:
+    foreign_version(world, 0.9, tmp_path, fence=1, yolo_task="segment")
+    evaluate, evaluated = world.trainer.evaluate, []
+
+    def once(weights: Path, data: Path, settings: Any) -> dict[str, float]:
+        evaluated.append(weights)
+        assert len(evaluated) == 1, "it is judged again and again"
+        return evaluate(weights, data, settings)
+
+    world.trainer.evaluate = once  # type: ignore[method-assign]
+    assert world.new_run() == DONE
+    assert (world.outcome, world.served()) == ("promoted", 2)
+
+
+def test_a_training_leaves_time_for_validation_and_upload(world: World) -> None:
+    world.new_run(longest_run=1000.0)
+    assert world.trainer.stop_at[0] < time.time() + 950
 
 
 def test_a_champion_that_is_broken_is_passed_over(world: World) -> None:
