@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import requests
 from flask import Request, Response
@@ -21,6 +21,8 @@ from shared.settings import Settings
 logger = logging.getLogger(__name__)
 
 SECRET_HEADER = "X-Labelloop-Secret"  # noqa: S105
+LOCAL = ("127.0.0.1", "localhost", "::1")
+"""Hosts of which a proxy of the environment knows nothing, and must not see the credentials."""
 _FORWARDED_HEADER = "X-Labelloop-Forwarded"
 _LARGEST_BODY = 100_000_000
 """Bytes of one request: tasks may hold whole images. functions-framework knows no limit."""
@@ -127,14 +129,17 @@ def forward(request: Request, url: str | None, variable: str, timeout: float) ->
     kept = ("Authorization", "Content-Type", SECRET_HEADER)
     headers = {name: request.headers[name] for name in kept if name in request.headers} | {_FORWARDED_HEADER: "1"}
     try:
-        reply = requests.request(
-            request.method,
-            target,
-            data=request.get_data(),
-            headers=headers,
-            timeout=(min(timeout, 5), timeout),
-            allow_redirects=False,
-        )
+        with requests.Session() as session:
+            session.trust_env = urlsplit(url).hostname not in LOCAL
+            reply = session.request(
+                request.method,
+                target,
+                data=request.get_data(),
+                headers=headers,
+                auth=lambda prepared: prepared,  # as they came: not those of ~/.netrc
+                timeout=(min(timeout, 5), timeout),
+                allow_redirects=False,
+            )
     except requests.RequestException as error:
         logger.error(
             "the other function is not reachable",

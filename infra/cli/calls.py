@@ -5,10 +5,8 @@ from urllib.parse import urlsplit
 
 import requests
 
-from shared.http import SECRET_HEADER
+from shared.http import LOCAL, SECRET_HEADER
 from shared.settings import Settings
-
-_LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
 def call(
@@ -26,7 +24,7 @@ def call(
     """
     password, secret = settings.basic_auth_password, settings.webhook_secret
     with requests.Session() as session:
-        session.trust_env = urlsplit(url).hostname not in _LOCAL  # a proxy of the environment knows no loopback
+        session.trust_env = urlsplit(url).hostname not in LOCAL
         return session.request(
             method,
             url,

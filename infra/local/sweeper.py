@@ -20,7 +20,10 @@ def sweep_until(ended: threading.Event, settings: Settings, say: Say) -> None:
     while not ended.wait(settings.sweep_interval):
         try:
             answer = session.post(
-                f"{settings.train_trigger_url}/sweep", headers={SECRET_HEADER: secret}, timeout=_TIMEOUT
+                f"{settings.train_trigger_url}/sweep",
+                headers={SECRET_HEADER: secret},
+                timeout=_TIMEOUT,
+                allow_redirects=False,
             )
             problem = None if answer.ok else f"it answered {answer.status_code} {answer.text[:200]}"
         except requests.RequestException as error:

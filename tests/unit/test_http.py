@@ -5,6 +5,7 @@ import io
 import json
 import socket
 from dataclasses import dataclass
+from pathlib import Path
 
 import functions_framework
 import pytest
@@ -206,6 +207,18 @@ def test_forward_hands_over_body_query_and_credentials_and_answers_what_is_answe
     (seen,) = other.seen
     assert (seen.method, seen.path, seen.body) == ("POST", "/webhook?a=1&a=2", b'{"action": "X"}')
     assert seen.authorization == RIGHT["Authorization"]
+
+
+def test_forward_sends_what_came_whatever_the_environment_knows(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "netrc").write_text("default login other password wrong\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    for proxy, host in (("", "127.0.0.2"), ("http://127.0.0.1:9", "127.0.0.1")):
+        monkeypatch.setenv("http_proxy", proxy)
+        with web_server(lambda handler: handler.reply(200, b"{}"), host=host) as other:
+            assert hand_over(other.url, **RIGHT)[0] == 200
+        assert [seen.authorization for seen in other.seen] == [RIGHT["Authorization"]]
 
 
 def test_forward_follows_no_redirect() -> None:
