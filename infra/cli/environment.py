@@ -62,12 +62,14 @@ class Invocation:
 
 
 def keep(file: Path, values: Mapping[str, str]) -> list[str]:
-    """Write variables into the file, which is made (mode 0600) if there is none. Answers the names that changed."""
+    """Write variables into the file, which is made if there is none, mode 0600. Answers the names that changed."""
     if not file.exists():
         with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as new:
             new.write(_HEADER)
     present = dotenv_values(file, interpolate=False)
     changed = [name for name, value in values.items() if present.get(name) != value]
+    if changed:
+        file.chmod(0o600)  # also where a person made it
     for name in changed:
         set_key(file, name, values[name], quote_mode="auto")
     return changed

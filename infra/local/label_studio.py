@@ -107,7 +107,7 @@ def label_studio(
     install(venv, say)
     account = account or Account()
     folder = folder.resolve()
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # the database holds the token
     if not (folder / _DATABASE).exists():
         shutil.copyfile(_template(venv), folder / _DATABASE)
     port = choose_port(port)

@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,6 +48,7 @@ def test_serves_a_local_folder(tmp_path: Path) -> None:
         made = session.post(f"{server.url}/api/storages/localfiles/", json=storage)
         assert made.status_code == 201, made.text
         assert session.get(f"{server.url}/data/local-files/?d=images/one.txt").text == "one"
+    assert stat.S_IMODE((tmp_path / "data").stat().st_mode) == 0o700
 
 
 @pytest.fixture

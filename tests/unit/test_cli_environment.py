@@ -71,6 +71,14 @@ def test_what_a_person_wrote_into_the_file_stays(tmp_path: Path) -> None:
     assert "# mine" in file.read_text()
 
 
+def test_secrets_join_what_a_person_wrote_for_the_owners_eyes_only(tmp_path: Path) -> None:
+    file = tmp_path / "labelloop.env"
+    file.write_text("LABELLOOP_EPOCHS=7\n")
+    file.chmod(0o644)
+    prepared(tmp_path, LABEL_STUDIO)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
 def test_a_new_token_of_the_environment_reaches_the_file(tmp_path: Path) -> None:
     prepared(tmp_path, LABEL_STUDIO)
     prepared(tmp_path, LABEL_STUDIO | {"LABEL_STUDIO_API_KEY": "1" * 40})
