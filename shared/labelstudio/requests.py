@@ -4,7 +4,7 @@ import json
 import re
 from typing import Annotated, Any, Self
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, FailFast, Field, ValidationError
 
 from shared.errors import BadRequest
 
@@ -41,7 +41,7 @@ class Task(Received):
 class PredictRequest(Received):
     """`POST /predict`. `project` is the uid."""
 
-    tasks: list[Task]
+    tasks: Annotated[list[Task], FailFast()]  # or each of a million wrong ones becomes an error in memory
     project: str
     label_config: str
 
