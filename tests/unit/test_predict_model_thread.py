@@ -19,11 +19,13 @@ class Model:
     def __init__(self, batch: int, *, fits: int = 100) -> None:
         self.batch = batch
         self.fits = fits
+        self.asked = threading.Event()
         self.gate = threading.Event()
         self.batches: list[list[int]] = []
         self.threads: set[str] = set()
 
     def detect(self, jobs: Sequence[Job]) -> list[Detections]:
+        self.asked.set()
         assert self.gate.wait(10)
         self.threads.add(threading.current_thread().name)
         if len(jobs) > self.fits:
@@ -62,8 +64,7 @@ def test_one_by_one_in_order_of_arrival(thread: ModelThread) -> None:
 def test_a_batch_takes_along_images_of_the_same_model_and_shape(thread: ModelThread) -> None:
     model, other = Model(batch=3), Model(batch=3)
     first = submit(thread, model, 0)  # alone: the thread takes it before there is company
-    while thread._waiting:
-        pass
+    assert model.asked.wait(10)
     futures = [
         submit(thread, model, 1),
         submit(thread, other, 2),
@@ -79,6 +80,7 @@ def test_a_batch_takes_along_images_of_the_same_model_and_shape(thread: ModelThr
 def test_out_of_memory_halves_the_batch_and_goes_on(thread: ModelThread) -> None:
     model = Model(batch=8, fits=2)
     submit(thread, model, 0)
+    assert model.asked.wait(10)
     futures = [submit(thread, model, value) for value in range(1, 9)]
     model.gate.set()
     assert answers(futures) == [1, 2, 3, 4, 5, 6, 7, 8]
