@@ -115,8 +115,9 @@ def render_status(projects: list[ProjectStatus], store_url: str) -> RenderableTy
 
 def _render_project(project: ProjectStatus) -> list[RenderableType]:
     closed = " [red](closed: Label Studio has it no more)[/]" if project.jobs.closed else ""
+    title = "".join(filter(str.isprintable, project.title))  # whoever names a project must not steer our terminal
     parts: list[RenderableType] = [
-        Text.from_markup(f"[bold]Project {project.uid}[/] {escape(project.title)}{closed}"),
+        Text.from_markup(f"[bold]Project {project.uid}[/] {escape(title)}{closed}"),
     ]
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for heading in ("control", "task", "serves", "versions", *SHOWN_METRICS):

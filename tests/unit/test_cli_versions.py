@@ -69,7 +69,7 @@ def test_status_of_an_empty_store_says_what_to_do(labelloop: Labelloop, file_sto
 
 
 def test_status_shows_every_control_its_version_and_metrics(labelloop: Labelloop, file_store: ObjectStore) -> None:
-    write_project(file_store, UID, label_config=CONFIG, title="Trees [bold]of[/] Yellowstone")
+    write_project(file_store, UID, label_config=CONFIG, title="Trees\x1b [bold]of[/] Yellowstone")
     publish(file_store, "label", 1)
     publish(file_store, "label", 2)
 
