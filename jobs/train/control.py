@@ -45,6 +45,8 @@ def learn(attempt: Attempt, control: Control, *, controls_left: int) -> Verdict 
     What an earlier attempt published is only promoted. `controls_left` share the time that is left. Raises ClaimLost,
     ModelError, NothingToLearn, StoreError and whatever the training raises.
     """
+    if not _is_used(attempt, control):  # or every image would be fetched to find that out, and its lack end the run
+        return None
     steps = _Steps(attempt, control)
     manifest = attempt.heartbeat.patiently(attempt.registry.published_by, control.name, attempt.run_id)
     if manifest is None:
@@ -55,6 +57,10 @@ def learn(attempt: Attempt, control: Control, *, controls_left: int) -> Verdict 
     if not manifest.gate.passed:
         return Verdict("rejected", f"v{manifest.version} of {control.name!r} is not served: {manifest.gate.reason}")
     return steps.promote(manifest)
+
+
+def _is_used(attempt: Attempt, control: Control) -> bool:
+    return any(region["from_name"] == control.name for task in attempt.frozen.tasks() for region in task.regions)
 
 
 class _Steps:

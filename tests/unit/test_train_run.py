@@ -382,6 +382,17 @@ def test_a_champion_that_is_broken_is_passed_over(world: World) -> None:
     assert world.served() == 3
 
 
+def test_a_control_that_nobody_uses_needs_no_images(world: World) -> None:
+    world.studio.config = CONFIG.replace(
+        "<View>",
+        '<View><Image name="depth" value="$depth"/><RectangleLabels name="unused" toName="depth">'
+        '<Label value="Bird"/></RectangleLabels>',
+    )
+    assert world.new_run() == DONE, world.message
+    assert (world.served("label"), world.served("unused")) == (1, None)
+    assert len(world.studio.fetched) == 39
+
+
 def test_every_control_with_labels_is_trained(world: World) -> None:
     world.studio.config = TWO_CONTROLS
     world.new_run()
