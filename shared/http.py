@@ -26,6 +26,7 @@ LOCAL = ("127.0.0.1", "localhost", "::1")
 _FORWARDED_HEADER = "X-Labelloop-Forwarded"
 _LARGEST_BODY = 100_000_000
 """Bytes of one request: tasks may hold whole images. functions-framework knows no limit."""
+_SMALL_BODY = 100_000  # bytes
 Access = Literal["open", "basic", "basic or secret"]
 Handler = Callable[[Request], Response]
 
@@ -62,16 +63,17 @@ class Function:
         route = self._routes.get((request.method, path))
         if not self._allowed(request, route.access if route else "basic"):
             challenge = {"WWW-Authenticate": 'Basic realm="labelloop"'}
-            return _without_body(answer({"error": "credentials are missing or wrong"}, 401, challenge))
+            return _without_body(request, answer({"error": "credentials are missing or wrong"}, 401, challenge))
         if route is None:
             known = path in self._paths
-            return _without_body(answer({"error": f"no route {request.method} {path}"[:200]}, 405 if known else 404))
+            problem = f"no route {request.method} {path}"[:200]
+            return _without_body(request, answer({"error": problem}, 405 if known else 404))
         request.max_content_length = _LARGEST_BODY
         try:
             response = route.handler(request)
-            return _without_body(response) if route.method == "GET" else response
+            return _without_body(request, response) if route.method == "GET" else response
         except HTTPException as error:  # of the body, while it is read: too large, or the client is gone
-            return _without_body(answer({"error": error.description}, error.code or 400))
+            return _streamed(answer({"error": error.description}, error.code or 400))
         except (BadRequest, LabelConfigError) as error:
             return answer({"error": str(error)}, 400)
         except LabelloopError as error:
@@ -107,8 +109,14 @@ def answer(body: Any, status: int = 200, headers: Mapping[str, str] | None = Non
     return Response(json.dumps(body), status, headers, mimetype="application/json")
 
 
-def _without_body(response: Response) -> Response:
-    """An answer to a request whose body nobody needs: streamed, or functions-framework reads it all into memory."""
+def _without_body(request: Request, response: Response) -> Response:
+    """An answer to a request whose body nobody needs. A small one is read: who is still sending may miss the answer."""
+    length = request.content_length
+    return response if length is not None and length <= _SMALL_BODY else _streamed(response)
+
+
+def _streamed(response: Response) -> Response:
+    """Before any other answer functions-framework reads the rest of the body into memory."""
     data = response.get_data()
     response.response = iter([data])
     response.content_length = len(data)

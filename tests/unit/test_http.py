@@ -189,6 +189,11 @@ def test_a_body_that_nobody_needs_is_not_read_into_memory() -> None:
     assert send(Unread(), 10**12, method="GET", headers={}) == 200
 
 
+def test_a_small_body_is_read_or_its_sender_may_miss_the_refusal() -> None:
+    body = io.BytesIO(b"12345")
+    assert (send(body, 5, headers={}), body.read()) == (401, b"")
+
+
 def test_too_large_and_cut_off_bodies_are_refused() -> None:
     assert send(io.BytesIO(b"12345"), 5) == 200
     assert send(Unread(), 10**12) == 413
