@@ -5,6 +5,7 @@ The XML is untrusted (whoever edits a project writes it): it is parsed by defuse
 
 from dataclasses import dataclass, field
 from functools import lru_cache
+from urllib.parse import quote
 from xml.etree.ElementTree import Element, ParseError
 
 from defusedxml import DefusedXmlException
@@ -14,6 +15,7 @@ from shared.errors import LabelConfigError
 
 CONTROL_TASKS = {"RectangleLabels": "detect"}
 """Tag of a control → YOLO task."""
+_LONGEST_NAME, _LONGEST_KEY = 200, 100  # bytes; they become parts of file names, which hold 255
 _LONGEST = 1_000_000  # characters; a thousand labels take less than a tenth
 
 
@@ -82,6 +84,8 @@ def _control(tag: Element, images: dict[str, Element]) -> Control | None:
     source = image.get("value", "")
     if not source.startswith("$"):
         return None
+    if len(quote(name)) > _LONGEST_NAME or len(source.encode()) > _LONGEST_KEY:
+        raise LabelConfigError(f"the name of control {name[:40]!r}, or of the data that it looks at, is too long")
     labels = tuple(_label(label) for label in tag.iter("Label") if label.get("alias") or label.get("value"))
     return Control(
         name=name,

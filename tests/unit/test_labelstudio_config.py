@@ -78,6 +78,7 @@ def test_what_cannot_be_served_is_left_out(config: str) -> None:
             "</View></RectangleLabels></View>",
             "another control",
         ),
+        (f"<View><Image name='i' value='$i'/><RectangleLabels name='{'树' * 23}' toName='i'/></View>", "too long"),
     ],
 )
 def test_broken(config: str, words: str) -> None:
