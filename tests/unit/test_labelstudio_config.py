@@ -79,6 +79,7 @@ def test_what_cannot_be_served_is_left_out(config: str) -> None:
             "another control",
         ),
         (f"<View><Image name='i' value='$i'/><RectangleLabels name='{'树' * 23}' toName='i'/></View>", "too long"),
+        (f"<View><Image name='i' value='${'i' * 100}'/><RectangleLabels name='l' toName='i'/></View>", "too long"),
     ],
 )
 def test_broken(config: str, words: str) -> None:
