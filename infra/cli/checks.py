@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import requests
+from pydantic import ValidationError
 
 from infra.cli.calls import call
 from infra.cli.findings import Finding
@@ -60,7 +61,12 @@ def check_project(label_studio: LabelStudio, project: str) -> tuple[Finding, Pro
         return Finding("problem", "project", f"Label Studio has no project {number}", remedy), None
     except LabelStudioError as error:
         return Finding("problem", "project", str(error)), None
-    counters = ProjectCounters.model_validate(answer)
+    try:
+        counters = ProjectCounters.model_validate(answer)
+    except ValidationError:
+        message = f"{label_studio.url}/api/projects/{number}/ answers something else than a project"
+        remedy = "set LABEL_STUDIO_URL to the address of Label Studio, with its path prefix if it has one"
+        return Finding("problem", "project", message, remedy), None
     uid = counters.uid or number
     if timestamp and uid != project:
         message = f"project {number} of {label_studio.url} is {uid}, not {project}: another installation?"
