@@ -142,7 +142,9 @@ class Settings(BaseModel):
         "LABELLOOP_POINTER_MAX_AGE", 3.0, "A pointer read longer ago is read again.", "s", ge=0, le=60
     )
     cache_dir: str = _setting(
-        "LABELLOOP_CACHE_DIR", "/tmp/labelloop-cache", "Folder for downloaded weights, by digest."
+        "LABELLOOP_CACHE_DIR",
+        "/tmp/labelloop-cache",
+        "Folder for downloaded weights, by digest. On a machine that others use too: one of your own.",
     )
     cache_bytes: int = _setting(
         "LABELLOOP_CACHE_BYTES", 4_000_000_000, "Least recently used weights are removed above this.", "bytes", ge=0
@@ -250,7 +252,9 @@ class Settings(BaseModel):
         "LABELLOOP_WORKERS", -1, "Dataloader processes; -1: chosen from cores and shared memory.", "processes", ge=-1
     )
     work_dir: str = _setting(
-        "LABELLOOP_WORK_DIR", "/tmp/labelloop-work", "Scratch folder of the job: images, dataset, checkpoints."
+        "LABELLOOP_WORK_DIR",
+        "/tmp/labelloop-work",
+        "Scratch folder of the job: images, dataset, checkpoints. On a machine that others use too: one of your own.",
     )
     train_request: str | None = _setting(
         "TRAIN_REQUEST",
