@@ -1,31 +1,54 @@
-"""Shapes between Label Studio and YOLO. Pure; arrays in, arrays out.
+"""Detections, the one value between models, regions and datasets, and boxes between Label Studio and YOLO. Pure.
 
 Label Studio: percent (0–100) of the *displayed* (EXIF-upright) image, top-left corner and size, `rotation` in
 degrees clockwise around that corner, in pixel space. YOLO: centre and size as fractions (0–1) of the image.
-Between them: `xyxy`, corners in pixels of the upright image.
+Between them: `xyxy`, corners in pixels of the upright image, where (0, 0) is the corner of the first pixel.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Outline = tuple[Floats, ...]
+"""Closed rings, each (K, 2) pixels. A point is inside if it is inside an odd number of them: parts and holes alike."""
 
 
 @dataclass(frozen=True, slots=True)
 class Detections:
-    """What a model found in one image: the one value between models and regions."""
+    """What a model found, or a person annotated, in one image: N things. The one value between models and regions.
+
+    Boxes are always there; of the rest, what the YOLO task or the control knows. A classified image is one thing whose
+    box is the whole image.
+    """
 
     width: int  # pixels of the upright image
     height: int
-    xyxy: Floats  # (N, 4) pixels
-    scores: Floats  # (N,) 0–1
-    classes: NDArray[np.int64]  # (N,) index into names
-    names: tuple[str, ...]  # class index → name, as the model knows it
+    xyxy: Floats  # (N, 4) pixels, upright boxes around the things
+    scores: Floats  # (N,) 0–1; 1 for annotations
+    classes: Ints  # (N,) index into names
+    names: tuple[str, ...]  # class index → name, as the model knows it; of annotations the label
+    rotated: Floats | None = None  # (N, 5) centre x, y, width, height in pixels, radians clockwise (ultralytics' xywhr)
+    outlines: tuple[Outline, ...] | None = None  # N of them
+    keypoints: Floats | None = None  # (N, K, 3) x, y in pixels, confidence 0–1; (0, 0, 0) where a point is missing
+    class_scores: Floats | None = None  # (N, C) 0–1
+    tracks: Ints | None = None  # (N,) the same number for the same thing in other frames of a video
 
     def __len__(self) -> int:
         return len(self.scores)
+
+    def only(self, which: NDArray[np.bool_] | Ints) -> "Detections":
+        """Some of the things, by (N,) truth values or (M,) indices."""
+        order = np.arange(len(self))[which]
+        rows = {
+            name: value[order]
+            for name in ("xyxy", "scores", "classes", "rotated", "keypoints", "class_scores", "tracks")
+            if (value := getattr(self, name)) is not None
+        }
+        outlines = None if self.outlines is None else tuple(self.outlines[index] for index in order)
+        return replace(self, **rows, outlines=outlines)
 
 
 def xyxy_to_percent(xyxy: Floats, width: int, height: int) -> Floats:

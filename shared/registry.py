@@ -16,10 +16,10 @@ from urllib.parse import quote, unquote
 from pydantic import Field
 
 from shared.errors import AlreadyExists, ClaimLost, ModelError, NotFound, PreconditionFailed, StoreError
+from shared.labelstudio.config import YoloTask
 from shared.objectstore import ObjectStore, Token
 from shared.records import Record, load, new_serial
 
-YoloTask = Literal["detect", "segment", "obb", "pose", "classify"]
 WEIGHTS = "weights.pt"
 _NUMBERED = re.compile(r"(\d{6,})\.json")
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from shared.geometry import Detections, Floats
 from shared.labelstudio.config import Control
-from shared.labelstudio.regions import class_labels, write_rectangles
+from shared.labelstudio.regions import CONTROLS, class_labels
 from shared.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ def to_prediction(plans: Sequence[Plan], found: Sequence[Detections], model_vers
     for plan, detections in zip(plans, found, strict=True):
         kept = _kept(plan, detections)
         visible = kept.scores >= plan.threshold
-        regions += write_rectangles(_only(kept, visible), list(plan.labels), plan.control)
+        regions += CONTROLS[plan.control.tag].write(kept.only(visible), plan.labels, plan.control)
         shown += kept.scores[visible].tolist()
         hidden += kept.scores[~visible].tolist()
     return {"result": regions, "score": image_score(shown, hidden), "model_version": model_version}
@@ -83,15 +83,9 @@ def suppress(xyxy: Floats, scores: Floats, iou: float) -> NDArray[np.bool_]:
 
 def _kept(plan: Plan, found: Detections) -> Detections:
     if plan.proposals:
-        return _only(found, suppress(found.xyxy, found.scores, plan.iou))
+        return found.only(suppress(found.xyxy, found.scores, plan.iou))
     has_label = np.array([label is not None for label in plan.labels], dtype=np.bool_)
-    return _only(found, has_label[found.classes])
-
-
-def _only(found: Detections, which: NDArray[np.bool_]) -> Detections:
-    return Detections(
-        found.width, found.height, found.xyxy[which], found.scores[which], found.classes[which], found.names
-    )
+    return found.only(has_label[found.classes])
 
 
 def _threshold(control: Control, default: float) -> float:

@@ -12,7 +12,7 @@ from infra.local.samples import Tile
 from shared.errors import LabelStudioError
 from shared.geometry import xyxy_to_percent
 from shared.labelstudio.config import parse_label_config
-from shared.labelstudio.regions import read_rectangles
+from shared.labelstudio.regions import CONTROLS
 from shared.labelstudio.requests import ProjectCounters
 
 CONTROL = "label"
@@ -89,7 +89,7 @@ class DemoProject:
             return None
         (control,) = parse_label_config(LABEL_CONFIG)
         regions = [_labelled(region) for region in results[-1]]
-        boxes = [read_rectangles([region], control, tile.width, tile.height)[0] for region in regions]
+        boxes = [CONTROLS[control.tag].read([region], control, tile.width, tile.height).xyxy for region in regions]
         kept = [(box[0], float(region["score"])) for box, region in zip(boxes, regions, strict=True) if len(box)]
         return Predicted(
             np.array([box for box, _ in kept], dtype=np.float64).reshape(-1, 4),

@@ -46,10 +46,11 @@ def regions_of(annotation: Annotation) -> list[Mapping[str, Any]]:
 
 def foreign_labels(result: Iterable[Mapping[str, Any]], control: Control) -> int:
     """How many labels of this control's regions are not in the labeling config (any more)."""
+    holder, key = (control.labels_name, "labels") if control.labels_name else (control.name, control.tag.lower())
     given = (
-        region["value"].get("rectanglelabels")
+        region["value"].get(key)
         for region in result
-        if region.get("from_name") == control.name and isinstance(region.get("value"), Mapping)
+        if region.get("from_name") == holder and isinstance(region.get("value"), Mapping)
     )
     return sum(label not in control.label_values for labels in given if isinstance(labels, list) for label in labels)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version as package_version
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal
 
 from jobs.train import dataset as datasets
 from jobs.train.attempt import Attempt
@@ -16,7 +16,7 @@ from jobs.train.report import Report
 from jobs.train.training import Fitted
 from shared.errors import ClaimLost, ModelError, NotFound, PreconditionFailed
 from shared.labelstudio.config import Control
-from shared.registry import WEIGHTS, Gate, Manifest, YoloTask, sha256_of
+from shared.registry import WEIGHTS, Gate, Manifest, sha256_of
 
 logger = logging.getLogger(__name__)
 
@@ -118,7 +118,7 @@ class _Steps:
             return Manifest(
                 version=number,
                 control=control.name,
-                yolo_task=cast(YoloTask, control.yolo_task),
+                yolo_task=control.yolo_task,
                 labels=dataset.labels,
                 files=files,
                 metrics=metrics,

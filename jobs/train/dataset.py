@@ -12,10 +12,10 @@ from pathlib import Path
 from jobs.train.annotations import NothingToLearn, foreign_labels
 from jobs.train.frozen import FrozenTask
 from jobs.train.images import HEALING, Picture, Pictures
+from jobs.train.yolo_labels import label_lines
 from shared.errors import ImageError
-from shared.geometry import xyxy_to_xywhn
 from shared.labelstudio.config import Control
-from shared.labelstudio.regions import read_rectangles
+from shared.labelstudio.regions import CONTROLS
 
 logger = logging.getLogger(__name__)
 
@@ -126,16 +126,11 @@ def _landed(task: FrozenTask, picture: Future[Picture]) -> tuple[FrozenTask, Pic
 
 
 def _write(task: FrozenTask, picture: Picture, control: Control, folder: Path, counts: Counts) -> None:
-    xyxy, labels = read_rectangles(task.regions, control, picture.width, picture.height)
+    found = CONTROLS[control.tag].read(task.regions, control, picture.width, picture.height)
     image = folder / "images" / task.split / f"{task.id}{picture.path.suffix}"
     image.unlink(missing_ok=True)
     os.link(picture.path, image)
-    rows = xyxy_to_xywhn(xyxy, picture.width, picture.height)
-    classes = {label: number for number, label in enumerate(control.label_values)}
-    lines = [
-        f"{classes[label]} {' '.join(f'{value:.6f}' for value in row)}\n"
-        for label, row in zip(labels, rows.tolist(), strict=True)
-    ]
+    lines = label_lines(found, control.yolo_task)
     (folder / "labels" / task.split / f"{task.id}.txt").write_text("".join(lines))
     counts.background += not lines
     if task.split == "val":

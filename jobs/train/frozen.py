@@ -19,6 +19,9 @@ from shared.records import Record
 from shared.registry import sha256_of
 from shared.runs import Baseline, Totals
 
+_KEPT = ("id", "parentID", "from_name", "type", "value", "original_width", "original_height")
+"""What readers need of a region."""
+
 
 class Header(Record):
     """First line: what holds for all tasks."""
@@ -37,7 +40,7 @@ class FrozenTask(Record):
     updated_at: str | None
     split: Split
     data: dict[str, Any]  # value key → image value
-    regions: list[dict[str, Any]]  # from_name, type, value
+    regions: list[dict[str, Any]]  # of all tags: shapes, labels and choices of one region are items of their own
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,7 @@ def freeze(
     check: Callable[[], None],
 ) -> Frozen:
     """Write all tasks to `path`. `check` is called once a task; what it raises ends the export."""
-    names, keys = {control.name for control in controls}, {control.value_key for control in controls}
+    keys = {control.value_key for control in controls}
     digest, kept, left_out = AnnotationDigest(), 0, 0
     body = path.with_suffix(".lines")
     with body.open("w", encoding="utf-8") as lines:
@@ -90,9 +93,9 @@ def freeze(
                 split=split_of(task.id, val_fraction),
                 data={key: task.data[key] for key in sorted(keys & task.data.keys())},
                 regions=[
-                    {"from_name": region["from_name"], "type": region.get("type"), "value": region.get("value")}
+                    {name: region[name] for name in _KEPT if name in region}
                     for region in regions_of(annotation)
-                    if isinstance(region.get("from_name"), str) and region["from_name"] in names
+                    if isinstance(region.get("from_name"), str)
                 ],
             )
             lines.write(line.model_dump_json() + "\n")

@@ -1,0 +1,49 @@
+"""Regions of Label Studio ↔ detections: one row a control, each with a writer and a reader.
+
+Formats: https://labelstud.io/guide/export (percent of the upright image, label under the key named like the type).
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from shared.geometry import Detections
+from shared.labelstudio.config import Control
+from shared.labelstudio.regions.rectangles import read_rectangles, write_rectangles
+
+Region = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """How one control's regions become detections, and back."""
+
+    write: Callable[[Detections, Sequence[str | None], Control], list[Region]]
+    """`labels` maps class index → label; None becomes a region without a label."""
+    read: Callable[[Sequence[Mapping[str, Any]], Control, int, int], Detections]
+    """All regions of an annotation, the control, width and height of the upright image in pixels → what was annotated.
+
+    Classes index into the control's label values. Left out: regions of other controls, without or with unknown label,
+    and what has no place inside the image. A region with several labels counts once for each.
+    """
+
+
+CONTROLS: dict[str, Row] = {
+    "RectangleLabels": Row(write_rectangles, read_rectangles),
+}
+"""Tag of a control (`shared.labelstudio.config.CONTROL_TASKS`) → its row."""
+
+
+def class_labels(names: Iterable[str], control: Control) -> list[str | None]:
+    """For each class name of a model the label that it means in this control, or None.
+
+    A label's `predicted_values` win; otherwise names are compared with its value (and what annotators see instead of an
+    alias) without regard to case.
+    """
+    by_name: dict[str, str] = {}
+    for label in control.labels:
+        by_name.setdefault(label.value.casefold(), label.value)
+        by_name.setdefault((label.shown or label.value).casefold(), label.value)
+    for label in control.labels:
+        by_name.update((value.casefold(), label.value) for value in label.predicted_values)
+    return [by_name.get(name.casefold()) for name in names]

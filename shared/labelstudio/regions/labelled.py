@@ -1,0 +1,53 @@
+"""What all regions have in common: ids, names, labels.
+
+`<RectangleLabels>` makes one result item a region, with its labels under a key named like the type. A `<Rectangle>`
+with `<Labels>` makes two with the same id: the shape, and the same value with its labels under `labels`.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from shared.geometry import Detections
+from shared.labelstudio.config import Control
+
+
+def labelled(result: Sequence[Mapping[str, Any]], control: Control) -> Iterator[tuple[Mapping[str, Any], int]]:
+    """Value and class index of every region of a control, once for each of its known labels."""
+    classes = {label: index for index, label in enumerate(control.label_values)}
+    holder, key = (control.labels_name, "labels") if control.labels_name else (control.name, control.tag.lower())
+    shapes = {region.get("id") for region in result if region.get("from_name") == control.name}
+    for region in result:
+        value = region.get("value")
+        if region.get("from_name") != holder or not isinstance(value, Mapping) or region.get("id") not in shapes:
+            continue
+        given = value.get(key)
+        for label in given if isinstance(given, list) else ():
+            if isinstance(label, str) and label in classes:
+                yield value, classes[label]
+
+
+def written(
+    value: dict[str, Any], control: Control, region_id: str, label: str | None, score: float, found: Detections
+) -> list[dict[str, Any]]:
+    """The result items of one region. `value`: its shape. Regions with the same id become one.
+
+    Without a label: Label Studio stores and shows `rectanglelabels: []`; the type `rectangle` it refuses for such a
+    control.
+    """
+    same = {
+        "id": region_id,
+        "to_name": control.to_name,
+        "original_width": found.width,
+        "original_height": found.height,
+        "image_rotation": 0,
+        "score": score,
+    }
+    labels = [label] if label else []
+    if not control.labels_name:
+        kind = control.tag.lower()
+        return [same | {"from_name": control.name, "type": kind, "value": value | {kind: labels}}]
+    kind = control.tag.lower().removesuffix("labels")
+    shape = same | {"from_name": control.name, "type": kind, "value": value}
+    if not labels:
+        return [shape]
+    return [shape, same | {"from_name": control.labels_name, "type": "labels", "value": value | {"labels": labels}}]
