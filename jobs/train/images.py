@@ -15,7 +15,7 @@ from shared.images.decode import decode
 
 _KEPT_AS_THEY_ARE = {"JPEG": ".jpg", "PNG": ".png", "BMP": ".bmp", "WEBP": ".webp"}
 _MODES = {"RGB", "L"}
-_LEAST_SIDE = 10  # pixels; ultralytics leaves smaller images out without a word
+LEAST_SIDE = 10  # pixels; ultralytics leaves smaller images out without a word
 _LONGEST_FETCH = 120.0  # seconds
 HEALING = frozenset({"timeout", "unreachable", "unauthorized"})
 """Reasons of an ImageError that may be gone at the next attempt."""
@@ -79,9 +79,9 @@ def upright(data: bytes, max_pixels: int) -> tuple[str, bytes, int, int]:
     """
     pixels = decode(data, max_pixels)
     height, width = pixels.shape[:2]
-    if min(width, height) < _LEAST_SIDE:
+    if min(width, height) < LEAST_SIDE:
         raise ImageError(
-            "unsupported", f"{width}×{height} pixels: images need {_LEAST_SIDE} on each side to be trained on"
+            "unsupported", f"{width}×{height} pixels: images need {LEAST_SIDE} on each side to be trained on"
         )
     with Image.open(io.BytesIO(data)) as image:
         turned = image.getexif().get(ExifTags.Base.Orientation, 1) not in (0, 1)
