@@ -1,0 +1,70 @@
+"""What a task teaches a control: its image as it is, a crop a region, or frames of its video."""
+
+import logging
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from jobs.train.frozen import FrozenTask
+from jobs.train.images import LEAST_SIDE, Picture, Pictures
+from shared.geometry import Detections
+from shared.images.crop import crop
+from shared.labelstudio.config import Control
+from shared.labelstudio.regions import CONTROLS
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One image to learn from."""
+
+    name: str  # of its files in the dataset, without suffix
+    image: Path
+    found: Detections  # what was annotated in it
+
+
+def samples_of(task: FrozenTask, control: Control, pictures: Pictures, folder: Path) -> list[Sample]:
+    """The samples of one task; what has to be made (crops, frames) is written to `folder`. Raises ImageError.
+
+    Thread-safe: files are named by the task.
+    """
+    value = task.data.get(control.value_key)
+    if control.media == "video":
+        from jobs.train.video_frames import video_samples
+
+        return video_samples(task, control, pictures.file(task.id, control.value_key, value), folder)
+    picture = pictures.get(task.id, control.value_key, value)
+    found = CONTROLS[control.tag].read(task.regions, control, picture.width, picture.height)
+    if control.yolo_task == "classify" and control.per_region:
+        return _crops(task, picture, found, folder)
+    return [Sample(str(task.id), picture.path, found)]
+
+
+def _crops(task: FrozenTask, picture: Picture, found: Detections, folder: Path) -> list[Sample]:
+    """One a region; ultralytics leaves out images that are smaller than LEAST_SIDE, so they are not written."""
+    if not len(found):
+        return []
+    with Image.open(picture.path) as image:
+        pixels = np.asarray(image.convert("RGB"))
+    samples, small = [], 0
+    for number in range(len(found)):
+        part = crop(pixels, found.xyxy[number])
+        height, width = part.shape[:2]
+        if min(height, width) < LEAST_SIDE:
+            small += 1
+            continue
+        name = f"{task.id}-{number}"
+        path = folder / f"{name}.jpg"
+        Image.fromarray(np.ascontiguousarray(part)).save(path, "JPEG", quality=95, subsampling=0)
+        whole = np.array([[0.0, 0.0, width, height]])
+        one = replace(found.only(np.array([number])), width=width, height=height, xyxy=whole)
+        samples.append(Sample(name, path, one))
+    if small:
+        logger.warning(
+            f"task {task.id}: {small} regions are smaller than {LEAST_SIDE} pixels and are not learnt from",
+            extra={"event": "regions_too_small", "task": task.id, "regions": small},
+        )
+    return samples
