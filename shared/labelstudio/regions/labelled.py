@@ -12,7 +12,7 @@ from shared.labelstudio.config import Control
 
 
 def labelled(result: Sequence[Mapping[str, Any]], control: Control) -> Iterator[tuple[Mapping[str, Any], int]]:
-    """Value and class index of every region of a control, once for each of its known labels."""
+    """Every region of a control, once for each of its known labels, and the class index; its `value` is a mapping."""
     classes = {label: index for index, label in enumerate(control.label_values)}
     holder, key = (control.labels_name, "labels") if control.labels_name else (control.name, control.tag.lower())
     shapes = {region.get("id") for region in result if region.get("from_name") == control.name}
@@ -23,7 +23,7 @@ def labelled(result: Sequence[Mapping[str, Any]], control: Control) -> Iterator[
         given = value.get(key)
         for label in given if isinstance(given, list) else ():
             if isinstance(label, str) and label in classes:
-                yield value, classes[label]
+                yield region, classes[label]
 
 
 def written(

@@ -29,7 +29,8 @@ def write_rectangles(found: Detections, labels: Sequence[str | None], control: C
 def read_rectangles(result: Sequence[Mapping[str, Any]], control: Control, width: int, height: int) -> Detections:
     """A rotated rectangle is there as it is, and as its clipped envelope."""
     values, classes = [], []
-    for value, class_ in labelled(result, control):
+    for region, class_ in labelled(result, control):
+        value = region["value"]
         try:
             box = [float(value[key]) for key in ("x", "y", "width", "height")] + [float(value.get("rotation") or 0.0)]
         except (KeyError, TypeError, ValueError, OverflowError):
