@@ -67,6 +67,7 @@ class Control:
     labels: tuple[Label, ...]
     attributes: dict[str, str] = field(default_factory=dict)  # of the tag that draws, as written
     media: Media = "image"
+    frame_rate: str = ""  # frameRate of its video tag, as written: "25", "$fps"; empty: Label Studio takes 24
     labels_name: str = ""  # of the <Labels> beside a shape; empty if the tag holds its labels itself
     boxes_name: str = ""  # of a KeyPointLabels: the RectangleLabels whose regions are the parents of its points
     per_region: bool = False  # Choices that are asked for each region instead of once an image
@@ -135,6 +136,7 @@ def _control(tag: Element, root: Element) -> Control | None:
         labels=tuple(_labels(holder)),
         attributes=dict(tag.attrib),
         media=_OBJECTS[shown.tag],
+        frame_rate=next((value for key, value in shown.attrib.items() if key.lower() == "framerate"), ""),
         labels_name="" if holder is tag else holder.get("name", ""),
         boxes_name=_boxes_for(tag, root) if row == "KeyPointLabels" else "",
         per_region=tag.get("perRegion", "").lower() == "true",
