@@ -33,6 +33,7 @@ class Detections:
     rotated: Floats | None = None  # (N, 5) centre x, y, width, height in pixels, radians clockwise (ultralytics' xywhr)
     outlines: tuple[Outline, ...] | None = None  # N of them
     keypoints: Floats | None = None  # (N, K, 3) x, y in pixels, confidence 0–1; (0, 0, 0) where a point is missing
+    point_names: tuple[str, ...] = ()  # keypoint index → name, as the model knows it; of annotations the label
     class_scores: Floats | None = None  # (N, C) 0–1
     tracks: Ints | None = None  # (N,) the same number for the same thing in other frames of a video
 

@@ -3,7 +3,7 @@
 The XML is untrusted (whoever edits a project writes it): it is parsed by defusedxml, and names are data, never paths.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Literal
@@ -14,6 +14,7 @@ from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
 from shared.errors import LabelConfigError
+from shared.labelstudio.attributes import ATTRIBUTES, NO, YES, with_newer_names
 
 YoloTask = Literal["detect", "segment", "obb", "pose", "classify"]
 Media = Literal["image", "video"]
@@ -41,7 +42,6 @@ _SHAPES = {
 _OBJECTS: dict[str, Media] = {"Image": "image", "Video": "video"}
 _VIDEO_CONTROLS = {"VideoRectangle", "TimelineLabels"}
 _LONGEST_NAME, _LONGEST_KEY = 200, 100  # bytes; they become parts of file names, which hold 255
-_YES = {"1", "true", "yes"}
 _LONGEST = 1_000_000  # characters; a thousand labels take less than a tenth
 
 
@@ -65,22 +65,61 @@ class Control:
     to_name: str  # name of the image or video tag
     value_key: str  # key of the task's data that holds the image: "image" for value="$image"
     labels: tuple[Label, ...]
-    attributes: dict[str, str] = field(default_factory=dict)  # of the tag that draws, as written
+    attributes: dict[str, str] = field(default_factory=dict)  # of the tag that draws; see shared.labelstudio.attributes
     media: Media = "image"
     frame_rate: str = ""  # frameRate of its video tag, as written: "25", "$fps"; empty: Label Studio takes 24
     labels_name: str = ""  # of the <Labels> beside a shape; empty if the tag holds its labels itself
     boxes_name: str = ""  # of a KeyPointLabels: the RectangleLabels whose regions are the parents of its points
+    boxes: tuple[Label, ...] = ()  # the labels of those
     per_region: bool = False  # Choices that are asked for each region instead of once an image
 
     @property
     def label_values(self) -> tuple[str, ...]:
-        """The label names in the order of the config: the class order of training."""
+        """The label names in the order of the config."""
         return tuple(label.value for label in self.labels)
 
+    @property
+    def classes(self) -> tuple[Label, ...]:
+        """What the classes of a model that learns this control stand for, in their order.
+
+        The control's labels; but what a pose model finds are things that have points. Their classes are the labels of
+        the boxes around the points; without such boxes all things are of one class, which is named like the control.
+        `predicted_values` of the points name classes of the model: as there is one label only, they name it.
+        """
+        if self.yolo_task != "pose" or len(self.boxes) > 1:
+            return self.boxes or self.labels
+        only = self.boxes[0] if self.boxes else Label(self.name)
+        named = dict.fromkeys(value for label in self.labels for value in label.predicted_values)
+        return (replace(only, predicted_values=(*only.predicted_values, *named)),)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the classes: the class order of training."""
+        return tuple(label.value for label in self.classes)
+
+    @property
+    def point_names(self) -> tuple[str, ...]:
+        """The labels of a pose model's points, in its order: by `model_index` if each has one, else as written."""
+        if self.yolo_task != "pose":
+            return ()
+        indices = {label.model_index for label in self.labels}
+        if None in indices or len(indices) < len(self.labels):
+            return self.label_values
+        return tuple(label.value for label in sorted(self.labels, key=lambda label: label.model_index or 0))
+
     def flag(self, attribute: str, default: bool = False) -> bool:
-        """A yes-or-no attribute, as Label Studio's YOLO example reads it."""
-        written = self.attributes.get(attribute)
-        return default if written is None else written.strip().lower() in _YES
+        """A yes-or-no attribute; the default where it is not written or cannot be read."""
+        word = ATTRIBUTES[attribute].word(self.attributes.get(attribute, ""))
+        return word in YES if word in YES + NO else default
+
+    def number(self, attribute: str, default: float) -> float:
+        """A number; the default where it is not written or cannot be read."""
+        value = ATTRIBUTES[attribute].number(self.attributes.get(attribute, ""))
+        return default if value is None else value
+
+    def word(self, attribute: str, default: str) -> str:
+        """One of some words; the default where it is not written or cannot be read."""
+        return ATTRIBUTES[attribute].word(self.attributes.get(attribute, "")) or default
 
 
 @lru_cache(maxsize=256)
@@ -90,64 +129,103 @@ def parse_label_config(xml: str) -> tuple[Control, ...]:
     Raises LabelConfigError for broken or endless XML, and for controls whose labels cannot be told apart.
 
     A control that labelloop does not know, or that says model_skip="true", is left out: other people's tags are no
-    error.
+    error (`shared.labelstudio.config_review` names them).
     """
-    if len(xml) > _LONGEST:
-        raise LabelConfigError(f"the labeling config has {len(xml)} characters, more than {_LONGEST}")
-    try:
-        root = fromstring(xml, forbid_dtd=True)
-    except (ParseError, DefusedXmlException, ValueError) as error:
-        raise LabelConfigError(f"the labeling config is not well-formed XML: {error}") from error
-    controls = []
-    for tag in root.iter():
-        if tag.tag not in CONTROL_TASKS and tag.tag not in _SHAPES:
-            continue
-        if any(inner.tag in CONTROL_TASKS for child in tag for inner in child.iter()):
-            raise LabelConfigError(f"a <{tag.tag}> of the labeling config holds another control")
-        control = _control(tag, root)
-        if control is not None:
-            controls.append(control)
+    controls = [found for _, found in read_tags(parse_xml(xml)) if isinstance(found, Control)]
     names = [control.name for control in controls]
     if len(set(names)) < len(names):
         raise LabelConfigError("two controls of the labeling config have the same name")
     return tuple(controls)
 
 
-def _control(tag: Element, root: Element) -> Control | None:
-    name, to_name = tag.get("name"), tag.get("toName", "")
-    shown = next((one for one in root.iter() if one.tag in _OBJECTS and one.get("name") == to_name), None)
-    row = _SHAPES.get(tag.tag, tag.tag)
-    if not name or shown is None or (_OBJECTS[shown.tag] == "video") != (row in _VIDEO_CONTROLS):
-        return None
-    source = shown.get("value", "")
-    if not source.startswith("$"):
-        return None
+def parse_xml(xml: str) -> Element:
+    """The root of a labeling config. Raises LabelConfigError."""
+    if len(xml) > _LONGEST:
+        raise LabelConfigError(f"the labeling config has {len(xml)} characters, more than {_LONGEST}")
+    try:
+        root: Element = fromstring(xml, forbid_dtd=True)
+    except (ParseError, DefusedXmlException, ValueError) as error:
+        raise LabelConfigError(f"the labeling config is not well-formed XML: {error}") from error
+    return root
+
+
+def read_tags(root: Element) -> Iterator[tuple[Element, Control | str]]:
+    """Every tag that could be a control, with the control or a sentence's end that says why it is none.
+
+    The end is empty for what model_skip leaves out. Raises LabelConfigError.
+    """
+    for tag in root.iter():
+        if tag.tag not in CONTROL_TASKS and tag.tag not in _SHAPES:
+            continue
+        if any(inner.tag in CONTROL_TASKS for child in tag for inner in child.iter()):
+            raise LabelConfigError(f"a <{tag.tag}> of the labeling config holds another control")
+        yield tag, _control(tag, root)
+
+
+def _control(tag: Element, root: Element) -> Control | str:
+    name, row = tag.get("name"), _SHAPES.get(tag.tag, tag.tag)
+    if not name:
+        return "has no name"
+    looked_at = _looked_at(tag, root, video=row in _VIDEO_CONTROLS)
+    if isinstance(looked_at, str):
+        return looked_at
     holder = _labels_beside(tag, root) if tag.tag in _SHAPES else tag
     if holder is None:
-        return None
+        return f'has no labels: give it a <Labels> with toName="{tag.get("toName")}"'
+    if row == "Choices" and (unclear := _unclear_choices(tag)):
+        return unclear
+    source = looked_at.get("value", "")
     if len(quote(name)) > _LONGEST_NAME or len(source.encode()) > _LONGEST_KEY:
         raise LabelConfigError(f"the name of control {name[:40]!r}, or of the data that it looks at, is too long")
+    boxes = _boxes_for(tag, root) if row == "KeyPointLabels" else None
     control = Control(
         name=name,
         tag=row,
         yolo_task=CONTROL_TASKS[row],
-        to_name=to_name,
+        to_name=tag.get("toName", ""),
         value_key=source[1:],
-        labels=tuple(_labels(holder)),
-        attributes=dict(tag.attrib),
-        media=_OBJECTS[shown.tag],
-        frame_rate=next((value for key, value in shown.attrib.items() if key.lower() == "framerate"), ""),
+        labels=_labels(holder),
+        attributes=with_newer_names(tag.attrib),
+        media=_OBJECTS[looked_at.tag],
+        frame_rate=next((value for key, value in looked_at.attrib.items() if key.lower() == "framerate"), ""),
         labels_name="" if holder is tag else holder.get("name", ""),
-        boxes_name=_boxes_for(tag, root) if row == "KeyPointLabels" else "",
-        per_region=tag.get("perRegion", "").lower() == "true",
+        boxes_name="" if boxes is None else boxes.get("name", ""),
+        boxes=() if boxes is None else _labels(boxes),
+        per_region=row == "Choices" and tag.get("perRegion", "").lower() == "true",
     )
     if control.flag("model_skip"):
-        return None
+        return ""
     if row == "RectangleLabels" and control.flag("model_obb"):
         return replace(control, yolo_task="obb")
-    if row == "EllipseLabels" and control.attributes.get("model_task") == "detect":
+    if row == "EllipseLabels" and control.word("model_task", "segment") == "detect":
         return replace(control, yolo_task="detect")
     return control
+
+
+def _looked_at(tag: Element, root: Element, *, video: bool) -> Element | str:
+    """The image or video that a tag draws on, or why there is none."""
+    to_name = tag.get("toName", "")
+    found = next((one for one in root.iter() if to_name and one.get("name") == to_name), None)
+    if found is None:
+        return f'looks at toName="{to_name}", which is no tag of the config'
+    if found.tag not in _OBJECTS:
+        return f"looks at a <{found.tag}>: labelloop reads <Image> and <Video>"
+    if (_OBJECTS[found.tag] == "video") != video:
+        return f"cannot be served on <{found.tag}>"
+    if not found.get("value", "").startswith("$"):
+        return f'looks at a <{found.tag}> without value="$…", one file of the task\'s data'
+    return found
+
+
+def _unclear_choices(tag: Element) -> str:
+    """Why the answers of a Choices cannot be predicted; empty if they can."""
+    if tag.get("allowNested", "").lower() == "true":
+        return 'has allowNested="true": Label Studio takes no predictions of paths'
+    if tag.get("perItem", "").lower() == "true":
+        return 'has perItem="true", which is for several images in one tag'
+    if tag.get("value") and not _labels(tag):
+        return f'takes its choices from the data of each task (value="{tag.get("value")}")'
+    return ""
 
 
 def _labels_beside(tag: Element, root: Element) -> Element | None:
@@ -155,18 +233,31 @@ def _labels_beside(tag: Element, root: Element) -> Element | None:
     return next(same, None)
 
 
-def _boxes_for(tag: Element, root: Element) -> str:
+def _boxes_for(tag: Element, root: Element) -> Element | None:
     """The RectangleLabels that holds the boxes around keypoints: `<name>_bbox`, or the only one of the image."""
-    boxes = [one.get("name", "") for one in root.iter("RectangleLabels") if one.get("toName") == tag.get("toName")]
-    wanted = f"{tag.get('name')}_bbox"
-    return wanted if wanted in boxes else boxes[0] if len(boxes) == 1 else ""
+    boxes = [one for one in root.iter("RectangleLabels") if one.get("toName") == tag.get("toName") and one.get("name")]
+    named = [one for one in boxes if one.get("name") == f"{tag.get('name')}_bbox"]
+    return named[0] if named else boxes[0] if len(boxes) == 1 else None
 
 
-def _labels(holder: Element) -> Iterable[Label]:
-    for tag in holder.iter():
-        if tag.tag not in ("Label", "Choice") or not (tag.get("alias") or tag.get("value")):
+def _labels(holder: Element) -> tuple[Label, ...]:
+    """In the order of the config. The second of two that are stored alike is left out, as Label Studio does."""
+    labels: dict[str, Label] = {}
+    for tag in _label_tags(holder):
+        value = tag.get("alias") or tag.get("value", "")
+        if not value or value in labels:
             continue
-        shown = tag.get("value", "")
         predicted = tuple(part.strip() for part in tag.get("predicted_values", "").split(",") if part.strip())
-        index = tag.get("model_index", "")
-        yield Label(tag.get("alias") or shown, predicted, shown, int(index) if index.isdecimal() else None)
+        index = tag.get("model_index", "").strip()
+        known = int(index) if index.isdecimal() and len(index) < 5 else None
+        labels[value] = Label(value, predicted, tag.get("value", ""), known)
+    return tuple(labels.values())
+
+
+def _label_tags(holder: Element) -> Iterator[Element]:
+    """Not those inside another: Label Studio leaves them out too."""
+    for tag in holder:
+        if tag.tag in ("Label", "Choice"):
+            yield tag
+        else:
+            yield from _label_tags(tag)

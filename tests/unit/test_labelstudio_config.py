@@ -22,7 +22,9 @@ CONFIG = """
 
 
 def test_controls_and_labels() -> None:
-    (control,) = parse_label_config(CONFIG)
+    control, quality = parse_label_config(CONFIG)
+    assert (quality.name, quality.tag, quality.yolo_task) == ("quality", "Choices", "classify")
+    assert quality.labels == (Label("good", (), "good"),)
     assert (control.name, control.to_name, control.value_key) == ("label", "image", "photo")
     assert (control.tag, control.yolo_task) == ("RectangleLabels", "detect")
     assert control.attributes["model_score_threshold"] == "0.5"
@@ -30,12 +32,12 @@ def test_controls_and_labels() -> None:
 
 
 def test_labels_are_those_that_label_studios_own_parser_finds() -> None:
-    (control,) = parse_label_config(CONFIG)
+    control, _ = parse_label_config(CONFIG)
     assert list(control.label_values) == LabelInterface(CONFIG).get_control("label").labels
 
 
 def test_class_names_find_their_labels() -> None:
-    (control,) = parse_label_config(CONFIG)
+    control, _ = parse_label_config(CONFIG)
     names = ["tree", "TRUCK", "Car", "passenger CAR", "person", ""]
     assert class_labels(names, control) == ["Tree", "car", "car", "car", None, None]
 

@@ -41,9 +41,9 @@ def class_labels(names: Iterable[str], control: Control) -> list[str | None]:
     alias) without regard to case.
     """
     by_name: dict[str, str] = {}
-    for label in control.labels:
+    for label in control.classes:
         by_name.setdefault(label.value.casefold(), label.value)
         by_name.setdefault((label.shown or label.value).casefold(), label.value)
-    for label in control.labels:
+    for label in control.classes:
         by_name.update((value.casefold(), label.value) for value in label.predicted_values)
     return [by_name.get(name.casefold()) for name in names]

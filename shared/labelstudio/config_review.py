@@ -1,0 +1,102 @@
+"""What of a labeling config labelloop does not understand, in sentences for the log and for `labelloop doctor`."""
+
+from collections.abc import Iterator
+from difflib import get_close_matches
+from functools import lru_cache
+from xml.etree.ElementTree import Element
+
+from shared.labelstudio.attributes import ATTRIBUTES, OLDER
+from shared.labelstudio.config import Control, parse_label_config, parse_xml, read_tags
+
+_SHOWN = 60  # characters of a value that somebody wrote
+_NO_CONTROLS = {"Filter"}  # tags with a toName that store nothing
+
+
+@lru_cache(maxsize=256)
+def not_understood(xml: str) -> tuple[str, ...]:
+    """One sentence for each thing, in the order of the config. Raises LabelConfigError as parse_label_config does."""
+    controls = parse_label_config(xml)
+    root = parse_xml(xml)
+    read = dict(read_tags(root))
+    sentences: list[str] = []
+    for tag in root.iter():
+        found = read.get(tag)
+        if isinstance(found, Control):
+            sentences += (f"{_named(tag)} {what}" for what in (*_attributes(tag, found), *_labels(tag, found)))
+            sentences += (f"{_named(tag)} {what}" for what in _points(found, controls))
+        elif found:
+            sentences.append(f"{_named(tag)} is not served: it {found}")
+        elif found is None and tag.get("toName") and _is_foreign(tag, controls):
+            sentences.append(f"{_named(tag)} is not served: labelloop knows no such control")
+    return tuple(sentences)
+
+
+def _is_foreign(tag: Element, controls: tuple[Control, ...]) -> bool:
+    """Whether nothing is made of a tag that belongs to an image, a video or another object."""
+    if tag.tag == "Labels":
+        return all(control.labels_name != tag.get("name") for control in controls)
+    return tag.tag not in _NO_CONTROLS
+
+
+def _attributes(tag: Element, control: Control) -> Iterator[str]:
+    for written, value in tag.attrib.items():
+        if not written.startswith("model_") and written not in OLDER:
+            continue
+        attribute = ATTRIBUTES.get(OLDER.get(written, written))
+        if attribute is None:
+            near = get_close_matches(written, ATTRIBUTES, n=1)
+            yield f"says {written}, which labelloop does not know" + (f"; did you mean {near[0]}?" if near else "")
+        elif attribute.tags and control.tag not in attribute.tags:
+            yield f"says {written}, which means something for {' and '.join(attribute.tags)} only"
+        elif not attribute.readable(value):
+            yield f"says {written}={_short(value)}, which is not {attribute.expected}: it is ignored"
+
+
+def _labels(tag: Element, control: Control) -> Iterator[str]:
+    if not control.labels:
+        yield "has no labels in the config: nothing can be learned"
+    for label in tag.iter():
+        if label.tag not in ("Label", "Choice"):
+            continue
+        name = _short(label.get("alias") or label.get("value") or "")
+        if any(inner.tag == "Choice" for inner in label.iter() if inner is not label):
+            yield f"has choices inside {name}: Label Studio offers them with allowNested only"
+        for written, value in label.attrib.items():
+            if written == "model_index" and control.yolo_task != "pose":
+                yield f"has model_index at {name}, which means something for points only"
+            elif written == "model_index" and not value.strip().isdecimal():
+                yield f"has model_index={_short(value)} at {name}, which is not a number from 0"
+            elif written.startswith("model_") and written != "model_index":
+                yield f"says {written} at {name}, which labelloop does not know"
+
+
+def _points(control: Control, controls: tuple[Control, ...]) -> Iterator[str]:
+    """What is particular to points and the boxes around them."""
+    if control.yolo_task != "pose":
+        return
+    indices = [label.model_index for label in control.labels if label.model_index is not None]
+    for index in sorted({index for index in indices if indices.count(index) > 1}):
+        yield f"has model_index={index} at two labels: the first one gets the point"
+    if indices and len(indices) < len(control.labels):
+        without = ", ".join(_short(label.value) for label in control.labels if label.model_index is None)
+        yield f"has labels without model_index ({without}): base weights give them no points"
+    if not control.flag("model_add_bboxes", default=True):
+        return
+    if not control.boxes_name:
+        yield (
+            "is given no boxes around its points, since there is no RectangleLabels for them: add one named "
+            f'"{control.name}_bbox" with model_skip="true", or say model_add_bboxes="false"'
+        )
+    elif any(other.name == control.boxes_name for other in controls):
+        yield (
+            f"and {_short(control.boxes_name)} both predict the boxes of {_short(control.boxes_name)}: give that one "
+            'model_skip="true", or say model_add_bboxes="false"'
+        )
+
+
+def _named(tag: Element) -> str:
+    return f"<{tag.tag}> {_short(tag.get('name') or '')}"
+
+
+def _short(text: str) -> str:
+    return repr(text[:_SHOWN])
