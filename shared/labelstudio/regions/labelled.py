@@ -15,15 +15,21 @@ def labelled(result: Sequence[Mapping[str, Any]], control: Control) -> Iterator[
     """Every region of a control, once for each of its known labels, and the class index; its `value` is a mapping."""
     classes = {label: index for index, label in enumerate(control.label_values)}
     holder, key = (control.labels_name, "labels") if control.labels_name else (control.name, control.tag.lower())
-    shapes = {region.get("id") for region in result if region.get("from_name") == control.name}
+    shapes = {_id(region) for region in result if region.get("from_name") == control.name}
     for region in result:
         value = region.get("value")
-        if region.get("from_name") != holder or not isinstance(value, Mapping) or region.get("id") not in shapes:
+        if region.get("from_name") != holder or not isinstance(value, Mapping) or _id(region) not in shapes:
             continue
         given = value.get(key)
         for label in given if isinstance(given, list) else ():
             if isinstance(label, str) and label in classes:
                 yield region, classes[label]
+
+
+def _id(region: Mapping[str, Any]) -> str:
+    """Empty if it has none: another program's import."""
+    found = region.get("id")
+    return found if isinstance(found, str) else ""
 
 
 def written(

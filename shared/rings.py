@@ -1,0 +1,101 @@
+"""Closed rings of points, each (K, 2) pixels: area, parts and holes, joining, clipping, fitting. Pure."""
+
+import numpy as np
+
+from shared.geometry import Floats, Outline
+
+
+def signed_area(ring: Floats) -> float:
+    """Square pixels of a (K, 2) ring that does not cross itself; more than 0 if it runs clockwise on the screen."""
+    x, y = ring.T
+    return float(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2
+
+
+def parts_of(outline: Outline) -> list[Outline]:
+    """One outline a part: the ring around it, clockwise, and those of its holes, anticlockwise."""
+    rings = sorted(outline, key=lambda ring: -abs(signed_area(ring)))
+    parts: list[list[Floats]] = []
+    around: list[list[int]] = []  # of each ring: the greater rings that it lies in, and its part
+    part_of: list[int] = []
+    for place, ring in enumerate(rings):
+        inside = [other for other in range(place) if _is_inside(ring, rings[other])]
+        hole = len(inside) % 2 == 1
+        around.append(inside)
+        part_of.append(
+            part_of[next(one for one in reversed(inside) if len(around[one]) % 2 == 0)] if hole else len(parts)
+        )
+        turned = ring if (signed_area(ring) < 0) == hole else ring[::-1]
+        if hole:
+            parts[part_of[-1]].append(turned)
+        else:
+            parts.append([turned])
+    return [tuple(part) for part in parts]
+
+
+def _is_inside(ring: Floats, other: Floats) -> bool:
+    """Whether a ring lies in a greater one that does not cross it; they may touch."""
+    import cv2
+
+    contour = other.astype(np.float32)[:, None]
+    for point in ring.tolist():
+        side = cv2.pointPolygonTest(contour, point, False)
+        if side:
+            return bool(side > 0)
+    return False
+
+
+def join_rings(outline: Outline) -> Floats:
+    """One (K, 2) ring of them all: bridges of no width lead from each to the nearest point of those before, and back.
+
+    By the even-odd rule the same is inside; as `parts_of` turns the rings, by the non-zero rule too.
+    """
+    joined = outline[0]
+    for ring in outline[1:]:
+        distances = ((joined[:, None] - ring) ** 2).sum(axis=2)
+        here, there = np.unravel_index(distances.argmin(), distances.shape)
+        joined = np.concatenate([joined[: here + 1], np.roll(ring, -there, axis=0), ring[there][None], joined[here:]])
+    return joined
+
+
+def clip_outline(outline: Outline, width: int, height: int) -> Outline:
+    """What of an outline is inside the image; rings without area are left out (Sutherland and Hodgman)."""
+    clipped = []
+    for ring in outline:
+        for axis, least, most in ((0, 0.0, width), (1, 0.0, height)):
+            if len(ring) and (ring[:, axis].min() < least or ring[:, axis].max() > most):
+                ring = _cut(_cut(ring, axis, least, 1.0), axis, most, -1.0)
+        if len(ring) >= 3 and signed_area(ring):
+            clipped.append(ring)
+    return tuple(clipped)
+
+
+def _cut(ring: Floats, axis: int, at: float, sign: float) -> Floats:
+    """What of a ring lies on one side of a vertical or horizontal line."""
+    depth = (ring[:, axis] - at) * sign
+    following, next_depth = np.roll(ring, -1, axis=0), np.roll(depth, -1)
+    crosses = (depth >= 0) != (next_depth >= 0)
+    share = np.zeros(len(ring))
+    np.divide(depth, depth - next_depth, out=share, where=crosses)
+    crossing = ring + (following - ring) * share[:, None]
+    crossing[:, axis] = at
+    both = np.stack([ring, crossing], axis=1).reshape(-1, 2)
+    kept: Floats = both[np.stack([depth >= 0, crosses], axis=1).reshape(-1)]
+    return kept
+
+
+def outline_to_ellipse(outline: Outline) -> Floats:
+    """(5,) centre x, y, width, height, radians clockwise of the ellipse with the same moments as the greatest ring.
+
+    Holes and other parts do not count. For a half axis a of an ellipse the variance along it is a² / 4.
+    """
+    import cv2
+
+    ring = max(outline, key=lambda one: abs(signed_area(one)))
+    corner = ring.min(axis=0)  # float32 loses digits far from 0
+    moments = cv2.moments((ring - corner).astype(np.float32)[:, None])
+    area = moments["m00"]
+    covariance = np.array([[moments["mu20"], moments["mu11"]], [moments["mu11"], moments["mu02"]]]) / area
+    variances, axes = np.linalg.eigh(covariance)
+    across, along = 4 * np.sqrt(np.maximum(variances, 0.0))
+    angle = np.arctan2(axes[1, 1], axes[0, 1])
+    return np.array([corner[0] + moments["m10"] / area, corner[1] + moments["m01"] / area, along, across, angle])
