@@ -1,0 +1,41 @@
+"""Label Studio's frame numbers: it counts by the `frameRate` of its video tag, whatever rate the file itself has. Pure.
+
+Frames are numbered from 1. As its editor does it (editor/src/tags/object/Video/Video.js, components/VideoCanvas).
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from shared.geometry import Floats
+
+DEFAULT_RATE = 24.0
+_HIGHEST_RATE = 1000.0  # frames a second; a rate that nobody films with would make an endless number of frames
+_SEEK = 0.002  # seconds that the editor adds when it seeks, so that a rounded time does not show the frame before
+
+
+def frame_rate(written: str, data: Mapping[str, Any]) -> float:
+    """Frames a second that Label Studio counts by. `written`: the attribute; "$fps" names a key of the task's data.
+
+    What it cannot read is 24; less than 1 is seconds a frame.
+    """
+    value = data.get(written[1:]) if written.startswith("$") else written
+    try:
+        rate = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return DEFAULT_RATE
+    if 0.0 < rate < 1.0:
+        rate = 1.0 / rate
+    return rate if 1.0 <= rate <= _HIGHEST_RATE else DEFAULT_RATE
+
+
+def frame_count(duration: float, rate: float) -> int:
+    """How many frames Label Studio sees in a video of `duration` seconds, at least 1."""
+    return max(math.floor(duration * rate + 0.5), 1)
+
+
+def seconds_of(frames: Any, rate: float) -> Floats:
+    """(N,) frame numbers → (N,) seconds of the video at which the editor takes the picture that it shows for them."""
+    return (np.asarray(frames, dtype=np.float64) - 1.0) / rate + _SEEK

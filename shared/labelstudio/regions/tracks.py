@@ -1,0 +1,194 @@
+"""VideoRectangle with Labels: boxes through a video, kept as a few keyframes between which Label Studio interpolates.
+
+Its editor draws a box at a keyframe's frame, and after it as long as that keyframe is enabled: on the straight line to
+the next one, or standing still behind the last (editor/src/regions/VideoRegion.js, VideoRectangleRegion.js). One result
+item holds the box and its labels.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.geometry import Detections, Floats, Ints, clip_xyxy, envelope, percent_to_xyxy, rotated_corners
+from shared.labelstudio.config import Control
+
+TOLERANCE = 1.0
+"""Percent of the frame by which an edge may be off between two keyframes …"""
+RELATIVE_TOLERANCE = 0.1
+"""… and part of the box's own width or height, so that small things keep their place too. The smaller one counts."""
+_FAR = 1e9  # no number that a person drew
+_DIGITS = 4  # of percent
+_LEAST_SIDE = 0.01  # pixels; sine and cosine of a right angle leave less
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Track:
+    """One thing through a video, as a tracker saw it."""
+
+    frames: Ints  # (N,) Label Studio's frame numbers, ascending; it is not seen in those that are missing
+    boxes: Floats  # (N, 4) x, y, width, height in percent of the frame
+    label: str | None
+    score: float  # 0–1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Drawn:
+    """One thing through a video, as a person drew it."""
+
+    class_: int  # index into the control's labels
+    frames: Ints  # (K,) of the keyframes, ascending, all different
+    enabled: NDArray[np.bool_]  # (K,) whether it is there after the keyframe
+    boxes: Floats  # (K, 5) x, y, width, height in percent of the frame, rotation in degrees
+
+    def there(self, frames: Ints) -> NDArray[np.bool_]:
+        """(F,) frame numbers → whether Label Studio shows the thing in them."""
+        before = np.searchsorted(self.frames, frames, side="right") - 1
+        shown: NDArray[np.bool_] = (before >= 0) & (self.enabled[before] | (self.frames[before] == frames))
+        return shown
+
+    def boxes_at(self, frames: Ints) -> Floats:
+        """(F,) frame numbers, none before the first keyframe → (F, 5) boxes as Label Studio draws them."""
+        before = np.searchsorted(self.frames, frames, side="right") - 1
+        after = np.minimum(before + 1, len(self.frames) - 1)
+        length = np.maximum(self.frames[after] - self.frames[before], 1)
+        part = ((frames - self.frames[before]) * (after > before) / length)[:, None]
+        start, change = self.boxes[before], self.boxes[after] - self.boxes[before]
+        change[:, 4] = _shortest_turn(change[:, 4])
+        moved: Floats = start + change * part
+        return moved
+
+
+def write_tracks(
+    tracks: Sequence[Track], control: Control, *, frames_count: int, duration: float, rate: float
+) -> list[dict[str, Any]]:
+    """One region a track. `frames_count`, `rate`: as Label Studio counts; `duration` in seconds.
+
+    No edge is drawn further from where it was seen than TOLERANCE and RELATIVE_TOLERANCE say.
+    """
+    return [
+        {
+            "id": f"{control.name}-{number}",
+            "from_name": control.name,
+            "to_name": control.to_name,
+            "type": "videorectangle",
+            "score": track.score,
+            "value": {
+                "framesCount": frames_count,
+                "duration": duration,
+                "sequence": _keyframes(track, rate),
+                **({"labels": [track.label]} if track.label else {}),
+            },
+        }
+        for number, track in enumerate(tracks)
+        if len(track.frames)
+    ]
+
+
+def read_tracks(result: Sequence[Mapping[str, Any]], control: Control) -> list[Drawn]:
+    """Everything that was drawn and has a label of the control, once for each such label."""
+    classes = {label: index for index, label in enumerate(control.label_values)}
+    drawn = []
+    for region in result:
+        value = region.get("value")
+        if region.get("from_name") != control.name or not isinstance(value, Mapping):
+            continue
+        table = _read_sequence(value.get("sequence"))
+        labels = value.get("labels")
+        for label in labels if isinstance(labels, list) and len(table) else ():
+            if isinstance(label, str) and label in classes:
+                drawn.append(Drawn(classes[label], table[:, 0].astype(np.int64), table[:, 1] > 0, table[:, 2:]))
+    return drawn
+
+
+def detections_at(frame: int, drawn: Sequence[Drawn], control: Control, width: int, height: int) -> Detections:
+    """What is there in one frame, of `width` × `height` pixels. Rotated boxes as their clipped envelope.
+
+    Boxes without area inside the frame are left out. `tracks` are indices into `drawn`.
+    """
+    at = np.array([frame], dtype=np.int64)
+    tracks = [number for number, one in enumerate(drawn) if one.there(at)[0]]
+    boxes = np.array([drawn[number].boxes_at(at)[0] for number in tracks], dtype=np.float64).reshape(-1, 5)
+    corners = rotated_corners(percent_to_xyxy(boxes[:, :4], width, height), boxes[:, 4])
+    xyxy = clip_xyxy(envelope(corners), width, height)
+    found = Detections(
+        width,
+        height,
+        xyxy,
+        np.ones(len(xyxy)),
+        np.array([drawn[number].class_ for number in tracks], dtype=np.int64),
+        control.label_values,
+        tracks=np.array(tracks, dtype=np.int64),
+    )
+    return found.only((xyxy[:, 2:] - xyxy[:, :2] > _LEAST_SIDE).all(axis=1))
+
+
+def thinned(frames: Ints, edges: Floats, tolerance: Floats) -> list[int]:
+    """Which of N points remain if straight lines between those that do stay within (N, 4) tolerances of all others.
+
+    Douglas and Peucker's algorithm (1973), with the distance taken at the same frame. The first and last remain.
+    """
+    kept = {0, len(frames) - 1}
+    spans = [(0, len(frames) - 1)]
+    while spans:
+        first, last = spans.pop()
+        if last - first < 2:
+            continue
+        inner = np.arange(first + 1, last)
+        part = (frames[inner] - frames[first]) / (frames[last] - frames[first])
+        line = edges[first] + (edges[last] - edges[first]) * part[:, None]
+        off = (np.abs(line - edges[inner]) / tolerance[inner]).max(axis=1)
+        worst = int(off.argmax())
+        if off[worst] > 1.0:
+            kept.add(first + 1 + worst)
+            spans += [(first, first + 1 + worst), (first + 1 + worst, last)]
+    return sorted(kept)
+
+
+def _keyframes(track: Track, rate: float) -> list[dict[str, Any]]:
+    boxes = track.boxes.round(_DIGITS)
+    edges = np.hstack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]])
+    sides = np.hstack([boxes[:, 2:], boxes[:, 2:]])
+    tolerance = np.maximum(np.minimum(TOLERANCE, RELATIVE_TOLERANCE * sides), 10.0**-_DIGITS)
+    ends = np.flatnonzero(np.diff(track.frames) > 1).tolist()  # before each gap
+    sequence = []
+    for first, last in zip([0, *(end + 1 for end in ends)], [*ends, len(boxes) - 1], strict=True):
+        run = slice(first, last + 1)
+        for index in thinned(track.frames[run], edges[run], tolerance[run]):
+            x, y, width, height = boxes[first + index].tolist()
+            frame = int(track.frames[first + index])
+            sequence.append(
+                {
+                    "frame": frame,
+                    "enabled": first + index < last,
+                    "rotation": 0,
+                    "x": x,
+                    "y": y,
+                    "width": width,
+                    "height": height,
+                    "time": frame / rate,
+                }
+            )
+    return sequence
+
+
+def _read_sequence(sequence: Any) -> Floats:
+    """(K, 7) frame, enabled, x, y, width, height, rotation; what is no keyframe is left out."""
+    rows: dict[int, list[float]] = {}
+    for one in sequence if isinstance(sequence, list) else ():
+        try:
+            frame = int(one["frame"])
+            box = [float(one[key]) for key in ("x", "y", "width", "height")] + [float(one.get("rotation") or 0.0)]
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
+            continue
+        if (np.abs([frame, *box]) < _FAR).all():  # nor NaN
+            rows[frame] = [float(frame), float(bool(one.get("enabled"))), *box]
+    return np.array([rows[frame] for frame in sorted(rows)], dtype=np.float64).reshape(-1, 7)
+
+
+def _shortest_turn(degrees: Floats) -> Floats:
+    """The same angle, over −180 and at most 180."""
+    turned: Floats = 180.0 - np.mod(180.0 - degrees, 360.0)
+    return turned

@@ -1,0 +1,145 @@
+"""From a video file to frames: in bounded pixels and number, decoded ahead on a thread.
+
+OpenCV decodes, through its FFmpeg. Only files that begin like a container that browsers play are given to it: FFmpeg
+would also open playlists, which name other files and addresses.
+"""
+
+import contextlib
+import math
+import tempfile
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.errors import ImageError
+
+MOST_FRAMES = 200_000
+"""More than two hours at 25 frames a second."""
+_AHEAD = 8  # decoded frames that wait for whoever takes them
+_AHEAD_BYTES = 100_000_000  # or fewer, if they are large
+_FPS = 24.0  # of a file that does not say
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One picture of a video."""
+
+    index: int  # from 0, of all that can be decoded
+    second: float  # when it begins
+    image: NDArray[np.uint8]  # (H, W, 3), blue first, upright
+
+
+class Video:
+    """An open file. Its frames can be read once."""
+
+    def __init__(self, capture: cv2.VideoCapture, *, max_pixels: int, max_frames: int) -> None:
+        self._capture = capture
+        self._max_frames = max_frames
+        fps = capture.get(cv2.CAP_PROP_FPS)
+        self.fps: float = fps if 0.0 < fps <= 1000.0 else _FPS
+        self.width = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH))  # pixels, upright
+        self.height = int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+        if self.width * self.height > max_pixels:
+            raise ImageError(
+                "too_large",
+                f"the frames have {self.width} × {self.height} pixels, more than {max_pixels} "
+                "(LABELLOOP_IMAGE_MAX_PIXELS)",
+            )
+        self._grabbed = 0
+        self._second = -math.inf
+
+    def frames(self, every: int = 1) -> Iterator[Frame]:
+        """Every frame, or every so many beginning with the first. Close it to stop early.
+
+        Raises ImageError: broken (not one frame can be decoded), too_large (number), unsupported (size changes).
+        """
+        ahead = max(min(_AHEAD, _AHEAD_BYTES // (self.width * self.height * 3 or 1)), 2)
+        with ThreadPoolExecutor(1, thread_name_prefix="decode") as thread:
+            waiting: deque[Future[Frame | None]] = deque(thread.submit(self._read, every) for _ in range(ahead))
+            try:
+                while (frame := waiting.popleft().result()) is not None:
+                    waiting.append(thread.submit(self._read, every))
+                    yield frame
+            finally:
+                thread.shutdown(wait=True, cancel_futures=True)
+
+    @property
+    def duration(self) -> float:
+        """Seconds from the first frame to the end of the last one that was decoded."""
+        return max(self._second, 0.0) + 1.0 / self.fps
+
+    def _read(self, every: int) -> Frame | None:
+        """The next frame that is wanted; None at the end, where a file that is cut off ends too."""
+        while self._grab():
+            if (self._grabbed - 1) % every == 0:
+                return self._decoded()
+        if not self._grabbed:
+            raise ImageError("broken", "not one frame of the video can be decoded")
+        return None
+
+    def _grab(self) -> bool:
+        if not self._capture.grab():
+            return False
+        self._grabbed += 1
+        if self._grabbed > self._max_frames:
+            raise ImageError("too_large", f"the video has more than {self._max_frames} frames")
+        second = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000.0
+        self._second = second if second > self._second else self._second + 1.0 / self.fps
+        return True
+
+    def _decoded(self) -> Frame:
+        done, image = self._capture.retrieve()
+        if not done:
+            raise ImageError("broken", f"frame {self._grabbed} of the video cannot be decoded")
+        if image.shape[:2] != (self.height, self.width):
+            raise ImageError("unsupported", "the frames of the video change their size")
+        return Frame(self._grabbed - 1, self._second, image.astype(np.uint8, copy=False))
+
+
+@contextlib.contextmanager
+def open_video(source: bytes | Path, *, max_pixels: int, max_frames: int = MOST_FRAMES) -> Iterator[Video]:
+    """A video file, or its bytes (they go to a temporary file).
+
+    Raises ImageError: unsupported (no known container), broken (also: only sound), too_large (pixels of a frame).
+    """
+    with contextlib.ExitStack() as stack:
+        if isinstance(source, bytes):
+            file = stack.enter_context(tempfile.NamedTemporaryFile(prefix="labelloop-", suffix=".video"))
+            file.write(source)
+            file.flush()
+            source = Path(file.name)
+        with source.open("rb") as beginning:
+            _require_container(beginning.read(16))
+        capture = cv2.VideoCapture(str(source), cv2.CAP_FFMPEG)
+        stack.callback(capture.release)
+        if not capture.isOpened():
+            raise ImageError("broken", "the video file is broken, or there is nothing to see in it")
+        yield Video(capture, max_pixels=max_pixels, max_frames=max_frames)
+
+
+def frames_at(frames: Iterable[Frame], seconds: Iterable[float]) -> Iterator[Frame]:
+    """For each of ascending moments the frame that is on the screen then; of moments after the end, the last one."""
+    following = iter(frames)
+    shown = next(following, None)
+    after = next(following, None)
+    for second in seconds:
+        while after is not None and after.second <= second:
+            shown, after = after, next(following, None)
+        if shown is not None:
+            yield shown
+
+
+def _require_container(head: bytes) -> None:
+    """MP4 and QuickTime, WebM and Matroska, Ogg, AVI."""
+    if not head:
+        raise ImageError("broken", "the video file is empty")
+    boxes = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
+    if head[4:8] in boxes or head[:4] in (b"\x1a\x45\xdf\xa3", b"OggS") or (head[:4], head[8:12]) == (b"RIFF", b"AVI "):
+        return
+    raise ImageError("unsupported", "the file is no MP4, WebM, Ogg or AVI video")

@@ -1,0 +1,48 @@
+"""How Label Studio numbers the frames of a video."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from shared.labelstudio.config import parse_label_config
+from shared.labelstudio.frames import frame_count, frame_rate, seconds_of
+
+
+@pytest.mark.parametrize(
+    ("written", "rate"),
+    [
+        ("", 24.0),
+        ("25", 25.0),
+        (" 29.97 ", 29.97),
+        ("0.04", 25.0),
+        ("0", 24.0),
+        ("-5", 24.0),
+        ("nan", 24.0),
+        ("1e9", 24.0),
+        ("1e-9", 24.0),
+        ("25 fps", 24.0),
+        ("$fps", 30.0),
+        ("$text", 12.5),
+        ("$list", 24.0),
+        ("$missing", 24.0),
+    ],
+)
+def test_rate(written: str, rate: float) -> None:
+    data: dict[str, Any] = {"fps": 30, "text": "12.5", "list": [25]}
+    assert frame_rate(written, data) == pytest.approx(rate)
+
+
+@pytest.mark.parametrize(("attribute", "found"), [('frameRate="25"', "25"), ('framerate="$fps"', "$fps"), ("", "")])
+def test_the_rate_is_the_video_tags(attribute: str, found: str) -> None:
+    config = f'<View><Video name="v" value="$video" {attribute}/><TimelineLabels name="t" toName="v"/></View>'
+    assert parse_label_config(config)[0].frame_rate == found
+
+
+@pytest.mark.parametrize(("duration", "count"), [(2.0, 48), (2.0208, 48), (2.0209, 49), (0.0, 1)])
+def test_count_is_rounded_as_in_javascript(duration: float, count: int) -> None:
+    assert frame_count(duration, 24.0) == count
+
+
+def test_frame_one_is_the_beginning() -> None:
+    assert seconds_of([1, 2, 26], 25.0) == pytest.approx(np.array([0.002, 0.042, 1.002]))
