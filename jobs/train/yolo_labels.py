@@ -5,6 +5,8 @@ Formats: https://docs.ultralytics.com/datasets (numbers are fractions of the ima
 
 from collections.abc import Callable
 
+import numpy as np
+
 from shared.geometry import Detections, Floats, xyxy_to_xywhn
 from shared.labelstudio.config import YoloTask
 
@@ -23,4 +25,12 @@ def _boxes(found: Detections) -> list[Floats]:
     return list(xyxy_to_xywhn(found.xyxy, found.width, found.height))
 
 
-_WRITERS: dict[str, Callable[[Detections], list[Floats]]] = {"detect": _boxes}
+def _poses(found: Detections) -> list[Floats]:
+    """Centre and size, then x, y and visibility of each point: 2 visible, 0 missing (Label Studio knows no hidden)."""
+    assert found.keypoints is not None
+    points = found.keypoints / (found.width, found.height, 1.0)
+    points[..., 2] = np.where(found.keypoints[..., 2] > 0, 2.0, 0.0)
+    return list(np.hstack([_boxes(found), points.reshape(len(found), -1)])) if len(found) else []
+
+
+_WRITERS: dict[str, Callable[[Detections], list[Floats]]] = {"detect": _boxes, "pose": _poses}

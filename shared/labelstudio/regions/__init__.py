@@ -9,6 +9,8 @@ from typing import Any
 
 from shared.geometry import Detections
 from shared.labelstudio.config import Control
+from shared.labelstudio.regions.choices import read_choices, write_choices
+from shared.labelstudio.regions.keypoints import read_keypoints, write_keypoints
 from shared.labelstudio.regions.rectangles import read_rectangles, write_rectangles
 
 Region = dict[str, Any]
@@ -23,13 +25,15 @@ class Row:
     read: Callable[[Sequence[Mapping[str, Any]], Control, int, int], Detections]
     """All regions of an annotation, the control, width and height of the upright image in pixels → what was annotated.
 
-    Classes index into the control's label values. Left out: regions of other controls, without or with unknown label,
+    Classes index into the control's `class_names`. Left out: regions of other controls, without or with unknown label,
     and what has no place inside the image. A region with several labels counts once for each.
     """
 
 
 CONTROLS: dict[str, Row] = {
     "RectangleLabels": Row(write_rectangles, read_rectangles),
+    "KeyPointLabels": Row(write_keypoints, read_keypoints),
+    "Choices": Row(write_choices, read_choices),
 }
 """Tag of a control (`shared.labelstudio.config.CONTROL_TASKS`) → its row."""
 

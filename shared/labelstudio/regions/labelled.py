@@ -10,15 +10,17 @@ from typing import Any
 from shared.geometry import Detections
 from shared.labelstudio.config import Control
 
+_FAR = 1e9  # percent of the image, or degrees
+
 
 def labelled(result: Sequence[Mapping[str, Any]], control: Control) -> Iterator[tuple[Mapping[str, Any], int]]:
     """Every region of a control, once for each of its known labels, and the class index; its `value` is a mapping."""
     classes = {label: index for index, label in enumerate(control.label_values)}
     holder, key = (control.labels_name, "labels") if control.labels_name else (control.name, control.tag.lower())
-    shapes = {_id(region) for region in result if region.get("from_name") == control.name}
+    shapes = {region_id(region) for region in result if region.get("from_name") == control.name}
     for region in result:
         value = region.get("value")
-        if region.get("from_name") != holder or not isinstance(value, Mapping) or _id(region) not in shapes:
+        if region.get("from_name") != holder or not isinstance(value, Mapping) or region_id(region) not in shapes:
             continue
         given = value.get(key)
         for label in given if isinstance(given, list) else ():
@@ -26,10 +28,19 @@ def labelled(result: Sequence[Mapping[str, Any]], control: Control) -> Iterator[
                 yield region, classes[label]
 
 
-def _id(region: Mapping[str, Any]) -> str:
+def region_id(region: Mapping[str, Any]) -> str:
     """Empty if it has none: another program's import."""
     found = region.get("id")
     return found if isinstance(found, str) else ""
+
+
+def numbers(value: Mapping[str, Any], *keys: str) -> list[float] | None:
+    """What the keys hold; None if one is missing, or is no number that a person drew."""
+    try:
+        found = [float(value[key]) for key in keys]
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None
+    return found if all(abs(number) < _FAR for number in found) else None  # nor NaN
 
 
 def written(

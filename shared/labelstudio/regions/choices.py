@@ -1,0 +1,130 @@
+"""Choices: what an image shows, or (perRegion) what a region of it shows."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from shared.geometry import Detections, Floats
+from shared.labelstudio.config import Control
+from shared.labelstudio.regions.extents import upright_box
+from shared.labelstudio.regions.labelled import region_id
+
+_SHAPES = ("x", "points", "rle")
+"""Keys of which a region's value has one."""
+
+
+def write_choices(found: Detections, labels: Sequence[str | None], control: Control) -> list[dict[str, Any]]:
+    """The answer for a whole image: every label whose class score is above 0, the best first; nothing without one.
+
+    Of single choices the best one only. What belongs to regions is written by `write_region_choices`.
+    """
+    if control.per_region:
+        return []
+    return _answered(found, labels, control, {"id": f"{control.name}-0", "value": {}})
+
+
+def write_region_choices(
+    found: Detections, labels: Sequence[str | None], control: Control, region: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """The answer for one region: a result item with the region's id, shape and parent, as Label Studio stores it."""
+    same = {key: region[key] for key in ("id", "parentID", "original_width", "original_height") if key in region}
+    shape = {key: value for key, value in region["value"].items() if not key.endswith("labels")}
+    return _answered(found, labels, control, same | {"value": shape, "image_rotation": 0})
+
+
+def read_choices(result: Sequence[Mapping[str, Any]], control: Control, width: int, height: int) -> Detections:
+    """One thing an answered image, or an answered region with its box; `class_scores` are 1 for each chosen label."""
+    boxes, rows = [], []
+    shapes = _shapes(result) if control.per_region else {}
+    whole = np.array([0.0, 0.0, width, height])
+    for region, value in _values(result):
+        row = _row(value, control) if region.get("from_name") == control.name else None
+        if row is None:
+            continue
+        if not control.per_region:
+            box = None if _is_shape(value) else whole
+        else:
+            box = upright_box(value if _is_shape(value) else shapes.get(region_id(region), {}), width, height)
+        if box is not None:
+            boxes.append(box)
+            rows.append(row)
+    if rows and not control.per_region:  # one image, one answer, however many items it came in
+        boxes, rows = boxes[:1], [np.max(rows, axis=0)]
+    scores = np.array(rows, dtype=np.float64).reshape(len(rows), len(control.labels))
+    classes = scores.argmax(axis=1) if len(rows) else np.zeros(0)
+    return Detections(
+        width,
+        height,
+        np.array(boxes, dtype=np.float64).reshape(-1, 4),
+        np.ones(len(rows)),
+        classes.astype(np.int64),
+        control.label_values,
+        class_scores=scores,
+    )
+
+
+def region_boxes(result: Sequence[Mapping[str, Any]], control: Control, width: int, height: int) -> dict[str, Floats]:
+    """Of each region that a Choices with perRegion is asked for, by id: its (4,) upright box in pixels.
+
+    Regions without area in the image are left out, and those without the label that `whenLabelValue` names.
+    """
+    wanted = control.attributes.get("whenLabelValue")
+    labels: dict[str, set[str]] = {}
+    for region, value in _values(result):
+        given = [one for key, one in value.items() if key.endswith("labels") and isinstance(one, list)]
+        labels.setdefault(region_id(region), set()).update(str(label) for one in given for label in one)
+    found = {}
+    for name, value in _shapes(result, control.to_name).items():
+        asked = not wanted or labels[name] & {wanted, *wanted.split(",")}
+        box = upright_box(value, width, height) if asked else None
+        if box is not None:
+            found[name] = box
+    return found
+
+
+def _answered(
+    found: Detections, labels: Sequence[str | None], control: Control, item: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    if not len(found) or found.class_scores is None:
+        return []
+    scores = found.class_scores[0]
+    chosen: dict[str, float] = {}
+    for class_ in np.argsort(-scores, kind="stable").tolist():
+        label = labels[class_]
+        if label is not None and scores[class_] > 0:
+            chosen.setdefault(label, float(scores[class_]))
+    if control.attributes.get("choice") != "multiple":
+        chosen = dict(list(chosen.items())[:1])
+    if not chosen:
+        return []
+    answer = {"from_name": control.name, "to_name": control.to_name, "type": "choices"}
+    value = item["value"] | {"choices": list(chosen)}
+    return [dict(item) | answer | {"value": value, "score": sum(chosen.values()) / len(chosen)}]
+
+
+def _row(value: Mapping[str, Any], control: Control) -> Floats | None:
+    given = value.get("choices")
+    chosen = [label for label in given if isinstance(label, str)] if isinstance(given, list) else []
+    row = np.array([float(label in chosen) for label in control.label_values])
+    return row if row.any() else None
+
+
+def _shapes(result: Sequence[Mapping[str, Any]], to_name: str | None = None) -> dict[str, Mapping[str, Any]]:
+    """Region id → the value that holds its shape."""
+    shapes: dict[str, Mapping[str, Any]] = {}
+    for region, value in _values(result):
+        if region_id(region) and _is_shape(value) and (to_name is None or region.get("to_name") == to_name):
+            shapes.setdefault(region_id(region), value)
+    return shapes
+
+
+def _values(result: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+    for region in result:
+        value = region.get("value")
+        if isinstance(value, Mapping):
+            yield region, value
+
+
+def _is_shape(value: Mapping[str, Any]) -> bool:
+    return any(key in value for key in _SHAPES)

@@ -1,0 +1,49 @@
+"""The smallest upright box around a region, whatever its shape is."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from shared.geometry import Floats, clip_xyxy, envelope, percent_to_xyxy, rotated_corners
+from shared.labelstudio.regions.labelled import numbers
+
+
+def upright_box(value: Mapping[str, Any], width: int, height: int) -> Floats | None:
+    """(4,) pixel corners inside the image; None for a point, an unreadable shape, or one without area in the image.
+
+    Ellipse: its half extents are √((a·cos)² + (b·sin)²) across and √((a·sin)² + (b·cos)²) down.
+    """
+    corners = _corners(value, width, height)
+    if corners is None:
+        return None
+    box: Floats = clip_xyxy(envelope(corners[None]), width, height)[0]
+    return box if box[2] > box[0] and box[3] > box[1] else None
+
+
+def _corners(value: Mapping[str, Any], width: int, height: int) -> Floats | None:
+    """(K, 2) pixels with the same upright box."""
+    turn = numbers(value, "rotation") if value.get("rotation") else [0.0]
+    if "points" in value:
+        return _points(value["points"], width, height)
+    if turn is None:
+        return None
+    if "radiusX" in value and (ellipse := numbers(value, "x", "y", "radiusX", "radiusY")):
+        centre = np.array(ellipse[:2]) / 100.0 * (width, height)
+        across, down = np.array(ellipse[2:]) / 100.0 * (width, height)
+        cos, sin = math.cos(math.radians(turn[0])), math.sin(math.radians(turn[0]))
+        half = np.array([math.hypot(across * cos, down * sin), math.hypot(across * sin, down * cos)])
+        return np.array([centre - half, centre + half])
+    if "height" in value and (box := numbers(value, "x", "y", "width", "height")):
+        corners: Floats = rotated_corners(percent_to_xyxy(np.array([box]), width, height), np.array(turn))[0]
+        return corners
+    return None
+
+
+def _points(given: object, width: int, height: int) -> Floats | None:
+    try:
+        points = np.array(given, dtype=np.float64).reshape(-1, 2) / 100.0 * (width, height)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return points if len(points) and np.isfinite(points).all() else None
