@@ -1,6 +1,7 @@
-"""Images of a dataset on disk: complete, upright, in a format that ultralytics reads; each fetched once a run."""
+"""Images of a dataset on disk: complete, upright, as ultralytics reads them; videos as they are; each fetched once."""
 
 import io
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +12,14 @@ from PIL import ExifTags, Image
 from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from shared.errors import ImageError
-from shared.images.decode import decode
+from shared.images.decode import BROKEN, decode, is_plain
 
-_KEPT_AS_THEY_ARE = {"JPEG": ".jpg", "PNG": ".png", "BMP": ".bmp", "WEBP": ".webp"}
-_MODES = {"RGB", "L"}
+_SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "BMP": ".bmp", "WEBP": ".webp"}
 LEAST_SIDE = 10  # pixels; ultralytics leaves smaller images out without a word
+_ORIENTATION = ExifTags.Base.Orientation
 _LONGEST_FETCH = 120.0  # seconds
+_LONGEST_VIDEO_FETCH = 900.0
+_DECODED_AT_ONCE = 4  # a picture of 108 million pixels takes a gigabyte meanwhile
 HEALING = frozenset({"timeout", "unreachable", "unauthorized"})
 """Reasons of an ImageError that may be gone at the next attempt."""
 
@@ -40,26 +43,33 @@ class Picture:
 class Pictures:
     """The folder they are kept in; thread-safe, since each task has a file of its own."""
 
-    def __init__(self, fetcher: Fetcher, folder: Path, *, max_pixels: int) -> None:
+    def __init__(self, fetcher: Fetcher, folder: Path, *, max_pixels: int, videos: Fetcher | None = None) -> None:
+        """`videos` fetches them, with their own bounds; without it `fetcher` does."""
         self._fetcher = fetcher
+        self._videos = videos or fetcher
         self._folder = folder
         self._max_pixels = max_pixels
+        self._decoding = threading.BoundedSemaphore(_DECODED_AT_ONCE)
         folder.mkdir(parents=True, exist_ok=True)
 
     def get(self, task_id: int, key: str, value: object) -> Picture:
         """The image that `value` (of `key` in the task's data) names. Raises ImageError."""
-        name = f"{task_id}-{key.encode().hex()}"
-        for suffix in _KEPT_AS_THEY_ARE.values():
+        name = _name(task_id, key)
+        for suffix in _SUFFIXES.values():
             if (path := self._folder / f"{name}{suffix}").exists():
                 with Image.open(path) as image:
                     return Picture(path, image.width, image.height)
-        data = self._fetch(value, task_id)
-        suffix, ready, width, height = upright(data, self._max_pixels)
-        path = self._folder / f"{name}{suffix}"
-        partial = path.with_suffix(".part")
-        partial.write_bytes(ready)
-        partial.replace(path)
-        return Picture(path, width, height)
+        data = self._fetch(self._fetcher, value, task_id, _LONGEST_FETCH)
+        with self._decoding:
+            suffix, ready, width, height = upright(data, self._max_pixels)
+        return Picture(self._kept(f"{name}{suffix}", ready), width, height)
+
+    def file(self, task_id: int, key: str, value: object) -> Path:
+        """The video that `value` names, byte for byte. Raises ImageError."""
+        path = self._folder / f"{_name(task_id, key)}.video"
+        if path.exists():
+            return path
+        return self._kept(path.name, self._fetch(self._videos, value, task_id, _LONGEST_VIDEO_FETCH))
 
     @retry(
         retry=retry_if_exception(lambda error: isinstance(error, ImageError) and error.reason in HEALING),
@@ -67,15 +77,21 @@ class Pictures:
         stop=stop_after_attempt(3),
         reraise=True,
     )
-    def _fetch(self, value: object, task_id: int) -> bytes:
-        return self._fetcher.fetch(value, task_id=task_id, deadline=time.monotonic() + _LONGEST_FETCH)
+    def _fetch(self, fetcher: Fetcher, value: object, task_id: int, seconds: float) -> bytes:
+        return fetcher.fetch(value, task_id=task_id, deadline=time.monotonic() + seconds)
+
+    def _kept(self, name: str, data: bytes) -> Path:
+        path = self._folder / name
+        partial = path.with_suffix(".part")
+        partial.write_bytes(data)
+        return partial.replace(path)
 
 
 def upright(data: bytes, max_pixels: int) -> tuple[str, bytes, int, int]:
-    """Suffix, bytes, width and height of an image that decodes, is not turned by EXIF, and of a common format.
+    """Suffix, bytes, width and height of an image file in which ultralytics finds the pixels that predict sees.
 
-    Bytes that are fine already stay as they are; others are decoded, as for a prediction, and written as JPEG. Raises
-    ImageError.
+    Bytes in which it does stay as they are. Of others the decoded pixels are written, as JPEG if they came as JPEG,
+    else as PNG, which loses nothing. Raises ImageError.
     """
     pixels = decode(data, max_pixels)
     height, width = pixels.shape[:2]
@@ -83,10 +99,32 @@ def upright(data: bytes, max_pixels: int) -> tuple[str, bytes, int, int]:
         raise ImageError(
             "unsupported", f"{width}×{height} pixels: images need {LEAST_SIDE} on each side to be trained on"
         )
-    with Image.open(io.BytesIO(data)) as image:
-        turned = image.getexif().get(ExifTags.Base.Orientation, 1) not in (0, 1)
-        if image.format in _KEPT_AS_THEY_ARE and image.mode in _MODES and not turned:
-            return _KEPT_AS_THEY_ARE[image.format], data, width, height
+    kind, same = _kind(data)
+    if same:
+        return _SUFFIXES[kind], data, width, height
     out = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels[:, :, ::-1])).save(out, "JPEG", quality=95, subsampling=0)
-    return ".jpg", out.getvalue(), width, height
+    picture = Image.fromarray(np.ascontiguousarray(pixels[:, :, ::-1]))
+    if kind in ("JPEG", "MPO"):
+        picture.save(out, "JPEG", quality=95, subsampling=0)
+        return ".jpg", out.getvalue(), width, height
+    picture.save(out, "PNG", compress_level=1)
+    return ".png", out.getvalue(), width, height
+
+
+def _kind(data: bytes) -> tuple[str, bool]:
+    """Format of a file that decodes, and whether ultralytics (OpenCV) finds the same pixels in it."""
+    with Image.open(io.BytesIO(data)) as image:
+        kind = image.format or ""
+        if kind not in _SUFFIXES or not is_plain(image):
+            return kind, False
+        try:
+            # OpenCV and ultralytics heed more than browsers do: any type of number, behind the pixels, WebP, XMP.
+            turned = b"eXIf" in data if kind == "PNG" else image.getexif().get(_ORIENTATION, 1) not in (0, 1)
+            image.verify()  # ultralytics does, and leaves the image out without a word if it does not pass
+        except BROKEN:
+            return kind, False
+    return kind, not turned
+
+
+def _name(task_id: int, key: str) -> str:
+    return f"{task_id}-{key.encode().hex()}"

@@ -1,27 +1,46 @@
-"""From the bytes of an image file to upright pixels.
+"""From the bytes of an image file to the pixels that a browser shows, and so the annotator saw.
 
 The header is read first, so an image of too many pixels is refused before a pixel is decoded. OpenCV decodes the plain
-cases, as it is the fastest; Pillow does what OpenCV does differently from a browser (palettes, CMYK, GIF, 16 bit).
+cases, as it is the fastest; Pillow does what OpenCV does differently from a browser (transparency, palettes, CMYK, GIF,
+16 bit). Colour profiles and gamma are left aside, as ultralytics does when it trains.
 """
 
 import io
 import struct
 import zlib
+from collections.abc import Callable
 
 import cv2
 import numpy as np
+from cv2.typing import MatLike
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.GifImagePlugin import GifImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 
 from shared.errors import ImageError
 
-# Without EPS, which starts an interpreter, and without what browsers do not show.
+# Without EPS, which starts an interpreter, and without what browsers do not show; TIFF is for local files and buckets.
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
 _MAGIC = (b"\xff\xd8", b"\x89PNG", b"RIFF", b"II*\0", b"MM\0*", b"BM", b"GIF8")
 _PLAIN_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP")
 _PLAIN_MODES = ("L", "RGB")
-# What Pillow's plugins raise on bytes that are not what they seem.
-_BROKEN = (
+_TURNING_FORMATS = ("JPEG", "MPO", "PNG")  # browsers heed the EXIF orientation of these, and not that of WebP
+_ORIENTATION, _SHORT = 0x0112, 3  # EXIF tag and type
+_BITS, _PHOTOMETRIC, _PLANES, _TILE_WIDTH, _TILE_HEIGHT = 258, 262, 284, 322, 323  # TIFF tags
+_MOST_SCANS = 100  # of a JPEG file; a usual progressive one has ten, and each costs as much as the whole picture
+_STRIP = 256  # rows that Pillow converts at once
+_TURNS: dict[int, Callable[[NDArray[np.uint8]], MatLike]] = {
+    2: lambda pixels: cv2.flip(pixels, 1),
+    3: lambda pixels: cv2.flip(pixels, -1),
+    4: lambda pixels: cv2.flip(pixels, 0),
+    5: cv2.transpose,
+    6: lambda pixels: cv2.rotate(pixels, cv2.ROTATE_90_CLOCKWISE),
+    7: lambda pixels: cv2.flip(cv2.transpose(pixels), -1),
+    8: lambda pixels: cv2.rotate(pixels, cv2.ROTATE_90_COUNTERCLOCKWISE),
+}
+"""EXIF orientation → what turns the picture upright."""
+BROKEN = (
     OSError,
     SyntaxError,
     ValueError,
@@ -32,6 +51,7 @@ _BROKEN = (
     zlib.error,
     ArithmeticError,
 )
+"""What Pillow's plugins raise on bytes that are not what they seem."""
 
 Image.MAX_IMAGE_PIXELS = None  # LABELLOOP_IMAGE_MAX_PIXELS is the limit, checked below
 
@@ -39,47 +59,125 @@ Image.MAX_IMAGE_PIXELS = None  # LABELLOOP_IMAGE_MAX_PIXELS is the limit, checke
 def decode(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
     """The first frame as (H, W, 3) uint8, blue-green-red, contiguous, turned upright as its EXIF orientation says.
 
-    Transparency is dropped, not blended. Raises ImageError: too_large (pixels), broken, unsupported (no known format).
+    Transparent pixels are blended with white, the page behind them. Takes at most 12 bytes of memory a pixel. Raises
+    ImageError: too_large (pixels, scans), broken, unsupported (no known format, or pixels without a defined white).
     """
     try:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-            width, height = image.size
-            if width * height > max_pixels:
-                raise ImageError(
-                    "too_large",
-                    f"the image has {width} × {height} pixels, more than {max_pixels} (LABELLOOP_IMAGE_MAX_PIXELS)",
-                )
-            pixels = _decode_plain(data, image)
-            return _decode_any(image) if pixels is None else pixels
+            _check_size(data, image, max_pixels)
+            turned = orientation(image)  # before pixels are read: browsers ignore what comes behind them
+            pixels = _decode_plain(data, image) if is_plain(image) else None
+            return _upright(_decode_any(image) if pixels is None else pixels, turned)
     except (UnidentifiedImageError, ImportError) as error:  # ImportError: ultralytics, once imported, makes
         # Pillow look for another decoder in a package that is not installed
         if data.startswith(_MAGIC) or not data:
-            raise ImageError("broken", f"the image file ({len(data)} bytes) is broken at its beginning") from error
+            raise ImageError(
+                "broken", f"the image file ({len(data)} bytes) is broken at its beginning, or of a rare kind"
+            ) from error
         raise ImageError("unsupported", f"the file is none of {', '.join(_FORMATS)}") from error
-    except (*_BROKEN, cv2.error) as error:
+    except (*BROKEN, cv2.error) as error:
         raise ImageError("broken", f"the image file ({len(data)} bytes) is broken: {type(error).__name__}") from error
     except MemoryError as error:
         raise ImageError("too_large", "there is not enough memory to decode the image") from error
 
 
+def is_plain(image: Image.Image) -> bool:
+    """Whether OpenCV reads the pixels of this file as a browser does, orientation aside."""
+    return (
+        image.format in _PLAIN_FORMATS
+        and image.mode in _PLAIN_MODES
+        and "transparency" not in image.info  # one colour or gray of a PNG
+        and not getattr(image, "default_image", False)  # an animated PNG whose still picture is no frame
+    )
+
+
+def orientation(image: Image.Image) -> int:
+    """The EXIF orientation (1–8, 1 is upright) that a browser heeds, of a file that was just opened.
+
+    Only as one SHORT of the first directory; Pillow would take other types too, and XMP (TIFF 6.0, section 2).
+    """
+    exif = image.info.get("exif", b"") if image.format in _TURNING_FORMATS else b""
+    tiff = exif.removeprefix(b"Exif\0\0")
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(tiff[:4])
+    if order is None:
+        return 1
+    try:
+        (start,) = struct.unpack_from(f"{order}I", tiff, 4)
+        (entries,) = struct.unpack_from(f"{order}H", tiff, start)
+        for number in range(entries):
+            tag, kind, count, value = struct.unpack_from(f"{order}HHIH", tiff, start + 2 + 12 * number)
+            if (tag, kind, count) == (_ORIENTATION, _SHORT, 1):
+                return int(value)
+    except struct.error:  # the directory ends too soon: the picture is shown as it is
+        return 1
+    return 1
+
+
+def _check_size(data: bytes, image: Image.Image, max_pixels: int) -> None:
+    width, height = image.size
+    if isinstance(image, TiffImageFile):  # a tile is unpacked whole, however small the picture
+        width, height = max(width, image.tag_v2.get(_TILE_WIDTH, 0)), max(height, image.tag_v2.get(_TILE_HEIGHT, 0))
+    if width * height > max_pixels:
+        raise ImageError(
+            "too_large",
+            f"the image has {width} × {height} pixels, more than {max_pixels} (LABELLOOP_IMAGE_MAX_PIXELS)",
+        )
+    if image.format in ("JPEG", "MPO") and data.count(b"\xff\xda") > _MOST_SCANS:
+        raise ImageError("too_large", f"the JPEG file has more than {_MOST_SCANS} scans")
+
+
 def _decode_plain(data: bytes, image: Image.Image) -> NDArray[np.uint8] | None:
-    """By OpenCV, which turns by EXIF itself; None if this is not a plain case or OpenCV cannot."""
-    if image.format not in _PLAIN_FORMATS or image.mode not in _PLAIN_MODES:
+    """By OpenCV; None if it cannot."""
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    if pixels is None or pixels.shape[1::-1] != image.size:
         return None
-    if image.format == "WEBP" and "exif" in image.info:  # OpenCV does not turn WebP, browsers do
-        return None
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    if pixels is None or sorted(pixels.shape[:2]) != sorted(image.size):
-        return None
-    return np.ascontiguousarray(pixels, dtype=np.uint8)
+    return pixels.astype(np.uint8, copy=False)
 
 
 def _decode_any(image: Image.Image) -> NDArray[np.uint8]:
-    upright = ImageOps.exif_transpose(image)
-    if upright.mode.startswith("I"):  # 16 bit gray; Pillow's own conversion cuts at 255 instead of scaling
-        gray = (np.clip(np.asarray(upright, dtype=np.int64), 0, 65535) >> 8).astype(np.uint8)
-        return cv2.cvtColor(gray, cv2.COLOR_GRAY2BGR).astype(np.uint8, copy=False)
-    if upright.mode == "F":
-        raise ImageError("unsupported", "the image has floating point pixels: what is white in it is not defined")
-    rgb = np.asarray(upright.convert("RGB"))
-    return cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR).astype(np.uint8, copy=False)
+    """By Pillow, in strips, so that the picture is in memory twice and not six times."""
+    frame = None
+    if isinstance(image, GifImageFile):
+        frame = image.tile[0].extents  # may be a part of the picture; the rest is transparent
+    elif isinstance(image, TiffImageFile):
+        if image.tag_v2.get(_PLANES) == 2 and max(image.tag_v2[_BITS]) > 8:  # Pillow reads them wrong
+            raise ImageError("unsupported", "the TIFF file keeps colours of more than 8 bit in separate planes")
+        ImageOps.exif_transpose(image, in_place=True)
+    elif getattr(image, "default_image", False):
+        image.seek(1)
+    left, top, right, bottom = frame or (0, 0, *image.size)
+    pixels = np.full((image.height, image.width, 3), 255, dtype=np.uint8)
+    for row in range(top, bottom, _STRIP):
+        strip = image.crop((left, row, right, min(row + _STRIP, bottom)))
+        converted = _deep_gray(image, strip) if image.mode.startswith("I;16") else _colours(strip)
+        pixels[row : row + len(converted), left:right] = converted
+    return pixels
+
+
+def _colours(strip: Image.Image) -> NDArray[np.uint8]:
+    """(H, W, 3) blue-green-red of what Pillow has in 8 bit."""
+    if strip.mode in ("I", "F", "LAB"):
+        raise ImageError("unsupported", f"the image has pixels of kind {strip.mode}: what is white is not defined")
+    if strip.has_transparency_data:
+        over = strip.convert("RGBA")
+        strip = Image.new("RGB", strip.size, "white")
+        strip.paste(over, mask=over)
+    return np.asarray(strip.convert("RGB"))[:, :, ::-1]
+
+
+def _deep_gray(image: Image.Image, strip: Image.Image) -> NDArray[np.uint8]:
+    """(H, W, 1) of 12 or 16 bit gray, scaled; Pillow's own conversion cuts at 255."""
+    bits, white_is_zero = 16, False
+    if isinstance(image, TiffImageFile):
+        bits, white_is_zero = image.tag_v2[_BITS][0], image.tag_v2.get(_PHOTOMETRIC) == 0
+    values = np.asarray(strip)
+    gray = (values >> (bits - 8)).astype(np.uint8)
+    if white_is_zero:
+        gray = 255 - gray
+    gray[values == image.info.get("transparency", -1)] = 255
+    return gray[:, :, None]
+
+
+def _upright(pixels: NDArray[np.uint8], turned: int) -> NDArray[np.uint8]:
+    turn = _TURNS.get(turned)
+    return np.ascontiguousarray(pixels if turn is None else turn(pixels), dtype=np.uint8)

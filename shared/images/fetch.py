@@ -1,8 +1,10 @@
-"""Fetch the image of a task, whatever kind of value it is, in bounded bytes and time, from allowed places only."""
+"""Fetch the image or video of a task, whatever kind its value is, in bounded bytes and time, from allowed places."""
 
+import math
 import re
 import time
 import zlib
+from typing import Literal
 from urllib.parse import urljoin
 
 from urllib3 import BaseHTTPResponse
@@ -14,7 +16,7 @@ from shared.images.addresses import AddressRules, Resolve, resolve
 from shared.images.connections import pool
 from shared.images.sources import Inline, Remote, SharedFile, locate, read_shared, serves_file
 from shared.labelstudio.api import LabelStudio
-from shared.settings import Settings
+from shared.settings import Settings, variable
 
 _LONGEST_WAY = 5  # redirects
 _CHUNK = 1 << 18  # bytes
@@ -25,11 +27,19 @@ _HEADERS = {"User-Agent": "labelloop", "Accept": "*/*", "Accept-Encoding": "iden
 class ImageFetcher:
     """Thread-safe; keeps connections. The token goes to Label Studio's file routes, not after a foreign redirect."""
 
-    def __init__(self, settings: Settings, label_studio: LabelStudio | None, *, resolve: Resolve = resolve) -> None:
-        """`resolve` finds the addresses of a host (tests give their own)."""
+    def __init__(
+        self,
+        settings: Settings,
+        label_studio: LabelStudio | None,
+        *,
+        limit: Literal["image_max_bytes", "video_max_bytes"] = "image_max_bytes",
+        resolve: Resolve = resolve,
+    ) -> None:
+        """`limit`: the setting that bounds a file. `resolve` finds the addresses of a host (tests give their own)."""
         self._label_studio = label_studio
-        self._max_bytes = settings.image_max_bytes
-        self._timeout = settings.fetch_timeout
+        self._max_bytes: int = getattr(settings, limit)
+        self._limit = variable(limit)
+        self._timeout = settings.fetch_timeout if limit == "image_max_bytes" else math.inf
         self._root = settings.image_root
         origin = label_studio.origin if label_studio else None
         rules = AddressRules(settings.allowed_private_hosts, origin=origin, resolve=resolve)
@@ -38,7 +48,8 @@ class ImageFetcher:
     def fetch(self, value: object, *, task_id: int | None, deadline: float) -> bytes:
         """The bytes of the image that `value` (what `task.data` holds) names.
 
-        `deadline` is a value of time.monotonic(); LABELLOOP_FETCH_TIMEOUT may end it sooner. Raises ImageError.
+        `deadline` is a value of time.monotonic(); LABELLOOP_FETCH_TIMEOUT may end it sooner, but not a video. Raises
+        ImageError.
         """
         source = locate(
             value,
@@ -46,12 +57,13 @@ class ImageFetcher:
             label_studio=self._label_studio,
             shared=self._root is not None,
             max_bytes=self._max_bytes,
+            limit=self._limit,
         )
         if isinstance(source, Inline):
             return source.data
         if isinstance(source, SharedFile):
             assert self._root is not None
-            return read_shared(self._root, source.path, self._max_bytes)
+            return read_shared(self._root, source.path, self._max_bytes, self._limit)
         return self._download(source, min(deadline, time.monotonic() + self._timeout))
 
     def close(self) -> None:
@@ -169,7 +181,7 @@ class ImageFetcher:
         return plain
 
     def _too_large(self, host: str) -> ImageError:
-        return ImageError("too_large", f"{host} sends more than {self._max_bytes} bytes (LABELLOOP_IMAGE_MAX_BYTES)")
+        return ImageError("too_large", f"{host} sends more than {self._max_bytes} bytes ({self._limit})")
 
 
 def _late(host: str) -> ImageError:

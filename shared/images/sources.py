@@ -42,16 +42,19 @@ class Remote:
 
 
 def locate(
-    value: object, *, task_id: int | None, label_studio: LabelStudio | None, shared: bool, max_bytes: int
+    value: object, *, task_id: int | None, label_studio: LabelStudio | None, shared: bool, max_bytes: int, limit: str
 ) -> Inline | SharedFile | Remote:
-    """Understand one value. `shared`: there is a shared folder. Raises ImageError; touches no network and no disk."""
+    """Understand one value. `shared`: there is a shared folder. `limit`: the variable that `max_bytes` comes from.
+
+    Raises ImageError; touches no network and no disk.
+    """
     if not isinstance(value, str):
         raise ImageError("unsupported", f"the image value is a {type(value).__name__}, not a text")
     text = value.strip()
     found = _SCHEME.match(text)
     scheme = found.group(1).lower() if found else ""
     if scheme == "data":
-        return Inline(_inline(text, max_bytes))
+        return Inline(_inline(text, max_bytes, limit))
     if scheme in STORAGE_SCHEMES:
         return _resolved_by_label_studio(text, scheme, task_id, label_studio)
     if scheme in ("http", "https"):
@@ -73,7 +76,7 @@ def serves_file(label_studio: LabelStudio | None, url: str) -> bool:
     return ".." not in unquote(path).replace("\\", "/").split("/")
 
 
-def read_shared(root: str, path: str, max_bytes: int) -> bytes:
+def read_shared(root: str, path: str, max_bytes: int, limit: str) -> bytes:
     """A regular file below `root`, symbolic links resolved. Raises ImageError."""
     folder = Path(root).resolve()
     try:
@@ -93,22 +96,22 @@ def read_shared(root: str, path: str, max_bytes: int) -> bytes:
     except (OSError, ValueError, RuntimeError) as error:  # also a null character, a loop of links
         raise ImageError("unreachable", f"a file below LABELLOOP_IMAGE_ROOT={root}: {type(error).__name__}") from error
     if len(data) > max_bytes:
-        raise ImageError("too_large", f"the local file has more than {max_bytes} bytes (LABELLOOP_IMAGE_MAX_BYTES)")
+        raise ImageError("too_large", f"the local file has more than {max_bytes} bytes ({limit})")
     return data
 
 
-def _inline(text: str, max_bytes: int) -> bytes:
+def _inline(text: str, max_bytes: int, limit: str) -> bytes:
     head = _DATA_URI.match(text)
     if head is None:
         raise ImageError("unsupported", "only data:image/…;base64,… is supported of data: values")
     if (len(text) - head.end()) // 4 * 3 > 3 * max_bytes + 3:  # escapes make it at most three times as long
-        raise ImageError("too_large", f"the data: value has more than {max_bytes} bytes (LABELLOOP_IMAGE_MAX_BYTES)")
+        raise ImageError("too_large", f"the data: value has more than {max_bytes} bytes ({limit})")
     try:
         data = base64.b64decode(unquote_to_bytes(text[head.end() :]), validate=True)
     except (binascii.Error, ValueError) as error:
         raise ImageError("broken", "the data: value is not base64") from error
     if len(data) > max_bytes:
-        raise ImageError("too_large", f"the data: value has more than {max_bytes} bytes (LABELLOOP_IMAGE_MAX_BYTES)")
+        raise ImageError("too_large", f"the data: value has more than {max_bytes} bytes ({limit})")
     return data
 
 

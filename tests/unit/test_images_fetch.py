@@ -253,6 +253,23 @@ class TestBounds:
         with web_server(announce) as server:
             assert refusal(fetcher(image_max_bytes=1000), server.named("photos.example")).reason == "too_large"
 
+    def test_a_video_may_be_larger_and_take_longer(self) -> None:
+        settings = Settings.model_validate(
+            {
+                "LABELLOOP_ALLOWED_PRIVATE_HOSTS": "photos.example",
+                "LABELLOOP_IMAGE_MAX_BYTES": 4,
+                "LABELLOOP_VIDEO_MAX_BYTES": len(PHOTO),
+                "LABELLOOP_FETCH_TIMEOUT": 1e-9,
+            }
+        )
+        videos = ImageFetcher(settings, None, limit="video_max_bytes", resolve=to_loopback)
+        with web_server(lambda handler: handler.reply(200, PHOTO)) as server:
+            assert fetch(videos, server.named("photos.example")) == PHOTO
+        with web_server(lambda handler: handler.reply(200, PHOTO + b"x")) as server:
+            refused = refusal(videos, server.named("photos.example"))
+        assert refused.reason == "too_large"
+        assert "LABELLOOP_VIDEO_MAX_BYTES" in str(refused)
+
     @pytest.mark.parametrize("chunked", [True, False])
     def test_endless_body_is_cut(self, chunked: bool) -> None:
         def endless(handler: Handler) -> None:

@@ -11,12 +11,13 @@ from shared.images.sources import Inline, Remote, SharedFile, locate, read_share
 from shared.labelstudio.api import LabelStudio
 
 STUDIO = LabelStudio("http://studio:8080/ls", "0" * 40)
+LIMIT = "LABELLOOP_IMAGE_MAX_BYTES"
 
 
 def located(
     value: object, *, studio: LabelStudio | None = STUDIO, task_id: int | None = 5, shared: bool = False
 ) -> object:
-    return locate(value, task_id=task_id, label_studio=studio, shared=shared, max_bytes=100)
+    return locate(value, task_id=task_id, label_studio=studio, shared=shared, max_bytes=100, limit=LIMIT)
 
 
 @pytest.mark.parametrize(
@@ -112,18 +113,18 @@ class TestSharedFolder:
 
     @pytest.mark.parametrize("path", ["in/a.png", "/in/a.png", "in/../in/./a.png"])
     def test_inside(self, root: Path, path: str) -> None:
-        assert read_shared(str(root), path, 100) == b"inside"
+        assert read_shared(str(root), path, 100, LIMIT) == b"inside"
 
     def test_link_that_stays_inside(self, root: Path) -> None:
         (root / "link.png").symlink_to("in/a.png")
-        assert read_shared(str(root), "link.png", 100) == b"inside"
+        assert read_shared(str(root), "link.png", 100, LIMIT) == b"inside"
 
     @pytest.mark.parametrize(
         "path", ["../secret.png", "in/../../secret.png", "../root-private/secret.png", "/../secret.png"]
     )
     def test_traversal(self, root: Path, path: str) -> None:
         with pytest.raises(ImageError) as caught:
-            read_shared(str(root), path, 100)
+            read_shared(str(root), path, 100, LIMIT)
         assert caught.value.reason == "refused"
 
     def test_links_that_lead_outside(self, root: Path) -> None:
@@ -131,12 +132,12 @@ class TestSharedFolder:
         (root / "folder").symlink_to(root.parent / "root-private")
         for path in ("file.png", "folder/secret.png"):
             with pytest.raises(ImageError) as caught:
-                read_shared(str(root), path, 100)
+                read_shared(str(root), path, 100, LIMIT)
             assert caught.value.reason == "refused"
 
     def test_root_may_itself_be_a_link(self, root: Path) -> None:
         (root.parent / "volume").symlink_to(root)
-        assert read_shared(str(root.parent / "volume"), "in/a.png", 100) == b"inside"
+        assert read_shared(str(root.parent / "volume"), "in/a.png", 100, LIMIT) == b"inside"
 
     def test_what_is_no_file(self, root: Path) -> None:
         os.mkfifo(root / "pipe")
@@ -150,11 +151,11 @@ class TestSharedFolder:
             ("loop", "unreachable"),
         ]:
             with pytest.raises(ImageError) as caught:
-                read_shared(str(root), path, 100)
+                read_shared(str(root), path, 100, LIMIT)
             assert (path, caught.value.reason) == (path, reason)
 
     def test_too_large(self, root: Path) -> None:
-        assert read_shared(str(root), "in/a.png", 6) == b"inside"
-        with pytest.raises(ImageError) as caught:
-            read_shared(str(root), "in/a.png", 5)
+        assert read_shared(str(root), "in/a.png", 6, LIMIT) == b"inside"
+        with pytest.raises(ImageError, match=LIMIT) as caught:
+            read_shared(str(root), "in/a.png", 5, LIMIT)
         assert caught.value.reason == "too_large"
