@@ -110,6 +110,7 @@ def _toy(settings: Settings, request: TrainRequest, store: ObjectStore) -> int:
         projects=label_studio,
         exporter=PlainExporter(label_studio),
         images=ImageFetcher(settings, label_studio),
+        videos=ImageFetcher(settings, label_studio, limit="video_max_bytes"),
         trainer=ToyTrainer(epoch_seconds=0.2),
         settings=settings,
         folder=Path(settings.work_dir) / request.run_id,

@@ -1,5 +1,6 @@
 """`labelloop status`: what the store knows about projects, read without Label Studio and without the functions."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -12,10 +13,13 @@ from rich.text import Text
 from infra.cli.projects import read_controls
 from shared.jobs import Jobs, JobsRecord
 from shared.objectstore import ObjectStore
-from shared.registry import Manifest, Registry
+from shared.registry import Registry
 from shared.runs import Progress
 
-SHOWN_METRICS = ("mAP50", "mAP50-95", "precision", "recall")
+_METRICS = ("mAP50", "mAP50-95", "precision", "recall", "box mAP50-95", "top1", "top5", "IDF1", "MOTA")
+"""What manifests hold, in the order of columns. A column that would be empty is not shown."""
+_TOLD = ("mAP50", "top1")
+"""What is told of a training while it runs, whichever its task has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +124,8 @@ def _render_project(project: ProjectStatus) -> list[RenderableType]:
         Text.from_markup(f"[bold]Project {project.uid}[/] {escape(title)}{closed}"),
     ]
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for heading in ("control", "task", "serves", "versions", *SHOWN_METRICS):
+    metrics = shown_metrics([control.metrics for control in project.controls])
+    for heading in ("control", "task", "serves", "versions", *metrics):
         table.add_column(heading)
     for control in project.controls:
         table.add_row(
@@ -128,7 +133,7 @@ def _render_project(project: ProjectStatus) -> list[RenderableType]:
             control.yolo_task or "",
             _served(control),
             str(control.versions),
-            *metrics_cells(control.metrics),
+            *metrics_cells(control.metrics, metrics),
         )
     parts.append(table)
     parts += [Text.from_markup(line) for line in _run_lines(project)]
@@ -172,19 +177,19 @@ def _progress(progress: Progress | None) -> str:
         text += f" [cyan]{'━' * done}[/][dim]{'━' * (20 - done)}[/] epoch {progress.epoch}/{progress.epochs}"
     if progress.eta_seconds is not None:
         text += f", {age(timedelta(seconds=progress.eta_seconds))} to go"
-    if progress.metrics.get("mAP50") is not None:
-        text += f", mAP50 {progress.metrics['mAP50']:.3f}"
+    text += "".join(f", {name} {progress.metrics[name]:.3f}" for name in _TOLD if name in progress.metrics)
     return text + (f", {escape(progress.message)}" if progress.message else "")
 
 
-def metrics_cells(metrics: dict[str, float]) -> list[str]:
-    """The cells of SHOWN_METRICS."""
-    return [f"{metrics[name]:.3f}" if name in metrics else "" for name in SHOWN_METRICS]
+def shown_metrics(rows: Iterable[Mapping[str, float]]) -> list[str]:
+    """Names of the metrics that any row has: the columns of a table."""
+    held = {name for row in rows for name in row}
+    return [name for name in _METRICS if name in held]
 
 
-def metrics_of(manifest: Manifest) -> list[str]:
-    """The cells of one version."""
-    return metrics_cells(manifest.metrics)
+def metrics_cells(metrics: Mapping[str, float], names: Iterable[str]) -> list[str]:
+    """The cells of one row."""
+    return [f"{metrics[name]:.3f}" if name in metrics else "" for name in names]
 
 
 def age(time: timedelta) -> str:

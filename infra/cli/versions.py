@@ -7,7 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from infra.cli.projects import NotKnown
-from infra.cli.status import SHOWN_METRICS, metrics_cells
+from infra.cli.status import metrics_cells, shown_metrics
 from shared.errors import LabelloopError, NotFound, PreconditionFailed
 from shared.jobs import Jobs
 from shared.objectstore import ObjectStore
@@ -39,7 +39,8 @@ def render_versions(control: str, versions: list[dict[str, Any]]) -> RenderableT
         title=escape(f"versions of {control!r}"),
         title_justify="left",
     )
-    for heading in ("", "made", *SHOWN_METRICS, "gate"):
+    metrics = shown_metrics([version["metrics"] for version in versions])
+    for heading in ("", "made", "task", *metrics, "gate"):
         table.add_column(heading)
     for version in versions:
         mark = "[green]→ [/]" if version["serving"] else "  "
@@ -48,7 +49,8 @@ def render_versions(control: str, versions: list[dict[str, Any]]) -> RenderableT
         table.add_row(
             f"{mark}v{version['version']}",
             version["created_at"][:16].replace("T", " "),
-            *metrics_cells(version["metrics"]),
+            version["yolo_task"],
+            *metrics_cells(version["metrics"], metrics),
             f"{note}{gate}{escape(version['gate']['reason'])}",
         )
     return table

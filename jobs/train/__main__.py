@@ -64,6 +64,7 @@ def execute(settings: Settings, request: TrainRequest, store: ObjectStore) -> in
         projects=label_studio,
         exporter=SdkExporter(settings.label_studio_url, api_key),
         images=ImageFetcher(settings, label_studio),
+        videos=ImageFetcher(settings, label_studio, limit="video_max_bytes"),
         trainer=YoloTrainer(
             folder / "model",
             surroundings=folder / "ultralytics",

@@ -47,6 +47,8 @@ def regions_of(annotation: Annotation) -> list[Mapping[str, Any]]:
 def foreign_labels(result: Iterable[Mapping[str, Any]], control: Control) -> int:
     """How many labels of this control's regions are not in the labeling config (any more)."""
     holder, key = (control.labels_name, "labels") if control.labels_name else (control.name, control.tag.lower())
+    if control.tag == "VideoRectangle":  # its own items hold them
+        holder = control.name
     given = (
         region["value"].get(key)
         for region in result

@@ -1,6 +1,7 @@
 """One control of one run: dataset, training, gate, manifest, pointer."""
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version as package_version
@@ -11,10 +12,12 @@ from jobs.train import dataset as datasets
 from jobs.train.attempt import Attempt
 from jobs.train.courier import Courier
 from jobs.train.dataset import LEAST_VAL, Dataset
-from jobs.train.gate import METRIC, Champion, compare, ungated, why_not_compared
+from jobs.train.frozen import FrozenTask
+from jobs.train.gate import Champion, compare, metric_of, ungated, why_not_compared
 from jobs.train.report import Report
-from jobs.train.training import Fitted
-from shared.errors import ClaimLost, ModelError, NotFound, PreconditionFailed
+from jobs.train.training import Fitted, Start
+from shared.base_weights import base_weights_for
+from shared.errors import ClaimLost, ImageError, ModelError, NotFound, PreconditionFailed
 from shared.labelstudio.config import Control
 from shared.registry import WEIGHTS, Gate, Manifest, sha256_of
 
@@ -85,10 +88,7 @@ class _Steps:
 
     def train_and_publish(self, dataset: Dataset, controls_left: int) -> Manifest:
         attempt, control = self._attempt, self._control
-        champion = self._champion()
-        start = champion.weights if champion else attempt.trainer.base(attempt.settings.base_weights, control.yolo_task)
-        base = f"v{champion.manifest.version}" if champion else Path(attempt.settings.base_weights).name
-        start_sha256 = sha256_of(start)
+        start = self._start()
         fitted = self._fit(dataset, start, controls_left)
         attempt.progress.phase("gate", control=control.name)
         gate, metrics, champion_metrics = self._judge(dataset, fitted.weights)
@@ -98,7 +98,8 @@ class _Steps:
             project_uid=attempt.jobs.uid,
             run_id=attempt.run_id,
             created_at=datetime.now(UTC),
-            base=base,
+            base=start.name,
+            yolo_task=control.yolo_task,
             epochs=fitted.epochs,
             gate=gate,
             metrics=metrics,
@@ -123,7 +124,7 @@ class _Steps:
                 files=files,
                 metrics=metrics,
                 gate=gate,
-                lineage=self._lineage(dataset, fitted, base, start_sha256),
+                lineage=self._lineage(dataset, fitted, start),
                 run_id=attempt.run_id,
                 fence=attempt.claim.fence,
                 created_at=attempt.store.now(),
@@ -170,7 +171,13 @@ class _Steps:
         )
         return Verdict("promoted", f"v{manifest.version} of {control.name!r}: {gate.reason}")
 
-    def _fit(self, dataset: Dataset, start: Path, controls_left: int) -> Fitted:
+    def _start(self) -> Start:
+        attempt, control = self._attempt, self._control
+        if champion := self._champion():
+            return Start(champion.weights, f"v{champion.manifest.version}", sha256_of(champion.weights))
+        return attempt.trainer.base(base_weights_for(control, attempt.settings.base_weights), control.yolo_task)
+
+    def _fit(self, dataset: Dataset, start: Start, controls_left: int) -> Fitted:
         attempt, control = self._attempt, self._control
         checkpoints = attempt.checkpoints_of(control)
         resumed = attempt.heartbeat.patiently(checkpoints.resume, attempt.folder_of(control, "resume"))
@@ -179,20 +186,38 @@ class _Steps:
         if resumed:
             logger.info(f"going on after epoch {resumed.epoch}", extra={"event": "resumed", "epoch": resumed.epoch})
         with Courier(spool, checkpoints, attempt.progress.epoch):
-            return attempt.trainer.fit(dataset.data, start, attempt.settings, spool, resumed)
+            return attempt.trainer.fit(dataset.data, start.weights, attempt.settings, spool, resumed)
 
     def _judge(self, dataset: Dataset, weights: Path) -> tuple[Gate, dict[str, float], dict[str, float]]:
         """The gate's decision, the challenger's metrics and the champion's (empty: not compared)."""
-        trainer, settings = self._attempt.trainer, self._attempt.settings
-        metrics = trainer.evaluate(weights, dataset.data, settings)
+        metric = metric_of(self._control.yolo_task)
+        metrics = self._measure(dataset, weights)
         served = self._champion()
         champion = Champion(served.manifest.version, served.manifest.labels) if served else None
         val = dataset.counts.val
         reason = why_not_compared(dataset.labels, champion, val=val, least_val=LEAST_VAL, comparable=dataset.comparable)
         if reason or champion is None or served is None:
-            return ungated(reason or "", metrics.get(METRIC), champion), metrics, {}
-        champion_metrics = trainer.evaluate(served.weights, dataset.data, settings)
-        return compare(metrics[METRIC], champion_metrics[METRIC], champion, val), metrics, champion_metrics
+            return ungated(metric, reason or "", metrics.get(metric), champion), metrics, {}
+        champion_metrics = self._measure(dataset, served.weights)
+        gate = compare(metric, metrics[metric], champion_metrics[metric], champion, val)
+        return gate, metrics, champion_metrics
+
+    def _measure(self, dataset: Dataset, weights: Path) -> dict[str, float]:
+        attempt, control = self._attempt, self._control
+        metrics = attempt.trainer.evaluate(weights, dataset.data, attempt.settings)
+        if control.tag == "VideoRectangle":
+            metrics |= attempt.trainer.track(weights, self._val_videos(), control, attempt.settings)
+        return metrics
+
+    def _val_videos(self) -> Iterator[tuple[FrozenTask, Path]]:
+        attempt, control = self._attempt, self._control
+        for task in attempt.frozen.tasks():
+            if task.split == "val":
+                attempt.heartbeat.check()
+                try:
+                    yield task, attempt.pictures.file(task.id, control.value_key, task.data.get(control.value_key))
+                except ImageError:
+                    logger.info(f"task {task.id} is left out again", extra={"event": "task_left_out", "task": task.id})
 
     def _judge_again(self, manifest: Manifest) -> Gate:
         attempt, control = self._attempt, self._control
@@ -223,7 +248,7 @@ class _Steps:
         manifest = attempt.heartbeat.patiently(attempt.registry.serving, control.name)
         return manifest if manifest and manifest.yolo_task == control.yolo_task else None
 
-    def _lineage(self, dataset: Dataset, fitted: Fitted, base: str, start_sha256: str) -> dict[str, object]:
+    def _lineage(self, dataset: Dataset, fitted: Fitted, start: Start) -> dict[str, object]:
         attempt, counts = self._attempt, dataset.counts
         return {
             "annotations_digest": attempt.frozen.header.baseline.digest,
@@ -235,9 +260,10 @@ class _Steps:
                 "skipped": attempt.frozen.header.left_out,
                 "left_out": dict(counts.left_out),
             },
-            "boxes": {"train": counts.train_boxes, "val": counts.val_boxes, "foreign_labels": counts.foreign_labels},
-            "base": base,
-            "base_sha256": start_sha256,
+            "images": {"train": counts.train_images, "val": counts.val_images},
+            "things": {"train": counts.train_things, "val": counts.val_things, "foreign_labels": counts.foreign_labels},
+            "base": start.name,
+            "base_sha256": start.sha256,
             "epochs": fitted.epochs,
             "batch": fitted.batch,
             "attempt": attempt.claim.attempt,
@@ -249,6 +275,6 @@ class _Steps:
 def _notes(dataset: Dataset) -> tuple[str, ...]:
     notes: list[tuple[bool, str]] = [
         (dataset.validates_on_train, "No task fell into the val set: the numbers are those of the training images."),
-        (dataset.trains_on_val, "All boxes fell into the val set: its images were trained on too."),
+        (dataset.trains_on_val, "All that was annotated fell into the val set: its images were trained on too."),
     ]
     return tuple(sentence for holds, sentence in notes if holds)

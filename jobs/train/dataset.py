@@ -1,8 +1,7 @@
-"""A frozen dataset as ultralytics reads it: image and label files of one control, and `data.yaml`."""
+"""A frozen dataset as ultralytics reads it: the files of one control, for every YOLO task."""
 
-import json
 import logging
-import os
+import shutil
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,11 +10,11 @@ from pathlib import Path
 
 from jobs.train.annotations import NothingToLearn, foreign_labels
 from jobs.train.frozen import FrozenTask
-from jobs.train.images import HEALING, Picture, Pictures
-from jobs.train.yolo_labels import label_lines
+from jobs.train.images import HEALING, Pictures
+from jobs.train.samples import Sample, samples_of
+from jobs.train.yolo_files import YoloFiles, classes_of, files_for
 from shared.errors import ImageError
 from shared.labelstudio.config import Control
-from shared.labelstudio.regions import CONTROLS
 
 logger = logging.getLogger(__name__)
 
@@ -27,19 +26,21 @@ _NAMED = 50  # left-out tasks that are named one by one
 class Counts:
     """What went into a dataset."""
 
-    train: int = 0  # images
+    train: int = 0  # tasks
     val: int = 0
-    train_boxes: int = 0
-    val_boxes: int = 0
-    background: int = 0  # images without a box
+    train_images: int = 0  # more than tasks where a task gives crops or frames
+    val_images: int = 0
+    train_things: int = 0  # boxes, outlines …; of a classifier: images, once for each of their classes
+    val_things: int = 0
+    background: int = 0  # images without a thing; a classifier cannot use them
     foreign_labels: int = 0  # labels of regions that are not in the labeling config
     left_out: Counter[str] = field(default_factory=Counter)  # reason → tasks
     named: list[tuple[int, str]] = field(default_factory=list)  # (task id, sentence), the first ones
 
     @property
-    def boxes(self) -> int:
-        """All boxes."""
-        return self.train_boxes + self.val_boxes
+    def things(self) -> int:
+        """All of them."""
+        return self.train_things + self.val_things
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +48,9 @@ class Dataset:
     """Files on disk."""
 
     data: Path  # data.yaml
-    labels: tuple[str, ...]  # class index → label
+    labels: tuple[str, ...]  # classes, then the points of a pose
     counts: Counts
-    trains_on_val: bool  # every task fell into val, or all boxes did
+    trains_on_val: bool  # every task fell into val, or all things did
     validates_on_train: bool  # no task fell into val
 
     @property
@@ -67,49 +68,50 @@ def build(
     concurrency: int,
     check: Callable[[], None],
 ) -> Dataset | None:
-    """Write the files of one control; None if no task holds a box of it.
+    """Write the files of one control; None if no task holds a thing of it.
 
-    Images are fetched concurrently, a few ahead of the one that is written; memory does not grow with the tasks. A task
-    whose image cannot be had is left out. `check` is called once a task; what it raises ends the work.
+    Images are fetched and read concurrently, a few tasks ahead of the one that is written; memory does not grow with
+    the tasks. A task whose image cannot be had is left out. `check` is called once a task; what it raises ends the
+    work.
 
     Raises ImageError if not one image could be had for a reason that may heal, NothingToLearn if it cannot.
     """
-    for split in ("train", "val"):
-        (folder / "images" / split).mkdir(parents=True, exist_ok=True)
-        (folder / "labels" / split).mkdir(parents=True, exist_ok=True)
+    classes = classes_of(control)
+    if control.yolo_task == "classify" and len(classes) < 2:
+        raise NothingToLearn(f"{control.name!r} has one choice: a classifier needs two or more to tell apart")
+    shutil.rmtree(folder, ignore_errors=True)  # of an attempt that was killed on this machine
+    made = folder / "made"
+    made.mkdir(parents=True)
+    files = files_for(control, classes, folder)
     counts = Counts()
-    for task, picture in _with_pictures(tasks, control, pictures, concurrency):
+    for task, samples in _with_samples(tasks, control, pictures, made, concurrency):
         check()
         counts.foreign_labels += foreign_labels(task.regions, control)
-        if isinstance(picture, ImageError):
-            _leave_out(task, picture, counts)
+        if isinstance(samples, ImageError):
+            _leave_out(task, samples, counts)
         else:
-            _write(task, picture, control, folder, counts)
-    if not counts.train + counts.val:
+            _add(task, samples, files, counts)
+    if not counts.train + counts.val + counts.background:
         _raise_without_images(counts)
-    if not counts.boxes:
+    if not counts.things:
         return None
-    trains_on_val, validates_on_train = not counts.train_boxes, not counts.val
-    data = {
-        "path": str(folder.resolve()),
-        "train": ["images/train", "images/val"] if trains_on_val else "images/train",
-        "val": "images/train" if validates_on_train else "images/val",
-        "names": list(control.label_values),
-    }
-    (folder / "data.yaml").write_text(json.dumps(data, ensure_ascii=False, indent=1))  # JSON is YAML
-    return Dataset(folder / "data.yaml", control.label_values, counts, trains_on_val, validates_on_train)
+    trains_on_val, validates_on_train = not counts.train_things, not counts.val
+    if trains_on_val:
+        files.share("val", "train")
+    if validates_on_train:
+        files.share("train", "val")
+    return Dataset(files.data, control.class_names + control.point_names, counts, trains_on_val, validates_on_train)
 
 
-def _with_pictures(
-    tasks: Iterable[FrozenTask], control: Control, pictures: Pictures, concurrency: int
-) -> Iterator[tuple[FrozenTask, Picture | ImageError]]:
+def _with_samples(
+    tasks: Iterable[FrozenTask], control: Control, pictures: Pictures, folder: Path, concurrency: int
+) -> Iterator[tuple[FrozenTask, list[Sample] | ImageError]]:
     """In the order of the tasks, at most `concurrency` of them under way."""
-    waiting: deque[tuple[FrozenTask, Future[Picture]]] = deque()
+    waiting: deque[tuple[FrozenTask, Future[list[Sample]]]] = deque()
     with ThreadPoolExecutor(concurrency, thread_name_prefix="images") as pool:
         try:
             for task in tasks:
-                value = task.data.get(control.value_key)
-                waiting.append((task, pool.submit(pictures.get, task.id, control.value_key, value)))
+                waiting.append((task, pool.submit(samples_of, task, control, pictures, folder)))
                 if len(waiting) >= concurrency:
                     yield _landed(*waiting.popleft())
             while waiting:
@@ -118,27 +120,26 @@ def _with_pictures(
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _landed(task: FrozenTask, picture: Future[Picture]) -> tuple[FrozenTask, Picture | ImageError]:
+def _landed(task: FrozenTask, samples: Future[list[Sample]]) -> tuple[FrozenTask, list[Sample] | ImageError]:
     try:
-        return task, picture.result()
+        return task, samples.result()
     except ImageError as error:
         return task, error
 
 
-def _write(task: FrozenTask, picture: Picture, control: Control, folder: Path, counts: Counts) -> None:
-    found = CONTROLS[control.tag].read(task.regions, control, picture.width, picture.height)
-    image = folder / "images" / task.split / f"{task.id}{picture.path.suffix}"
-    image.unlink(missing_ok=True)
-    os.link(picture.path, image)
-    lines = label_lines(found, control.yolo_task)
-    (folder / "labels" / task.split / f"{task.id}.txt").write_text("".join(lines))
-    counts.background += not lines
+def _add(task: FrozenTask, samples: list[Sample], files: YoloFiles, counts: Counts) -> None:
+    written = [things for sample in samples if (things := files.add(task.split, sample)) is not None]
+    counts.background += sum(not things for things in written) + len(samples) - len(written) + (not samples)
+    if not written:
+        return
     if task.split == "val":
         counts.val += 1
-        counts.val_boxes += len(lines)
+        counts.val_images += len(written)
+        counts.val_things += sum(written)
     else:
         counts.train += 1
-        counts.train_boxes += len(lines)
+        counts.train_images += len(written)
+        counts.train_things += sum(written)
 
 
 def _leave_out(task: FrozenTask, error: ImageError, counts: Counts) -> None:

@@ -75,6 +75,7 @@ def freeze(
 ) -> Frozen:
     """Write all tasks to `path`. `check` is called once a task; what it raises ends the export."""
     keys = {control.value_key for control in controls}
+    keys |= {control.frame_rate[1:] for control in controls if control.frame_rate.startswith("$")}
     digest, kept, left_out = AnnotationDigest(), 0, 0
     body = path.with_suffix(".lines")
     with body.open("w", encoding="utf-8") as lines:

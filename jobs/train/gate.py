@@ -2,9 +2,13 @@
 
 from dataclasses import dataclass
 
+from shared.labelstudio.config import YoloTask
 from shared.registry import Gate
 
-METRIC = "mAP50-95"
+
+def metric_of(yolo_task: YoloTask) -> str:
+    """The metric that decides: mAP50-95 of boxes, masks or poses; of a classifier the share of first guesses."""
+    return "top1" if yolo_task == "classify" else "mAP50-95"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,28 +30,28 @@ def why_not_compared(
     if not comparable:
         return (
             f"promoted without comparison: {val} of the annotated tasks fell into the val set, {least_val} are needed "
-            "(and boxes in the others)"
+            "(and something annotated in the others)"
         )
     return None
 
 
-def ungated(reason: str, challenger: float | None, champion: Champion | None) -> Gate:
+def ungated(metric: str, reason: str, challenger: float | None, champion: Champion | None) -> Gate:
     """Let the challenger pass, and say why nothing was compared."""
     version = champion.version if champion else None
     return Gate(
-        metric=METRIC, challenger=challenger, champion=None, champion_version=version, passed=True, reason=reason
+        metric=metric, challenger=challenger, champion=None, champion_version=version, passed=True, reason=reason
     )
 
 
-def compare(challenger: float, champion_score: float, champion: Champion, val: int) -> Gate:
+def compare(metric: str, challenger: float, champion_score: float, champion: Champion, val: int) -> Gate:
     """The challenger passes if it is at least as good on the same val set: it has seen newer annotations."""
     passed = challenger >= champion_score
     verdict = "at least as good as" if passed else "worse than"
     return Gate(
-        metric=METRIC,
+        metric=metric,
         challenger=challenger,
         champion=champion_score,
         champion_version=champion.version,
         passed=passed,
-        reason=f"{METRIC} {challenger:.4f} is {verdict} the {champion_score:.4f} of v{champion.version} on {val} tasks",
+        reason=f"{metric} {challenger:.4f} is {verdict} the {champion_score:.4f} of v{champion.version} on {val} tasks",
     )

@@ -5,11 +5,15 @@ import os
 import shutil
 from pathlib import Path
 
+from shared.labelstudio.config import YoloTask
+
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  (where torch puts the batches that dataloader processes make)
 _REPORTING = ("sync", "clearml", "comet", "dvc", "mlflow", "raytune", "tensorboard", "wandb")
 _CPU_BATCH = 8
 _STEP_IMAGES = 64  # of one optimizer step, as ultralytics means it (`nbs`)
 _LEAST_STEPS = 4  # an epoch
+_CLASSIFIED_SHARE = 224 / 640
+_LEAST_CLASSIFIED = 64  # pixels; with less a last batch of one image cannot be normalised (one value a channel)
 _MULTI_GPU_BATCH = 8  # a device; ultralytics finds the best batch by itself on one GPU only
 _MOST_WORKERS = 8  # a device
 _UNKNOWN_BATCH = 64  # images; for the estimate while ultralytics has not chosen yet
@@ -76,6 +80,16 @@ def step_images(images: int, batch: int) -> int:
     """
     least = batch if batch > 0 else 16  # not chosen yet
     return min(_STEP_IMAGES, max(images // _LEAST_STEPS, least))
+
+
+def task_image_size(yolo_task: YoloTask, image_size: int) -> int:
+    """Longest side in pixels that a model of this task sees, `image_size` being that of detection.
+
+    A classifier needs no small things: it gets ultralytics' own 224 where others get 640, and so in proportion.
+    """
+    if yolo_task != "classify":
+        return image_size
+    return max(_LEAST_CLASSIFIED, round(image_size * _CLASSIFIED_SHARE / 32) * 32)
 
 
 def dataloader_workers(

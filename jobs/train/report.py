@@ -6,6 +6,7 @@ from datetime import datetime
 from jinja2 import Environment
 
 from jobs.train.dataset import Dataset
+from shared.labelstudio.config import YoloTask
 from shared.registry import Gate
 
 _TEMPLATE = """<!doctype html>
@@ -18,7 +19,8 @@ td, th { text-align: left; padding: .3rem .6rem; border-bottom: 1px solid #dde1e
 td.n { text-align: right; font-variant-numeric: tabular-nums } .yes { color: #116b3b } .no { color: #a32020 }
 </style></head><body>
 <h1>{{ control }}: a new version by run {{ run_id }}</h1>
-<p>Project {{ project_uid }}, {{ created_at.strftime("%Y-%m-%d %H:%M") }} UTC, {{ epochs }} epochs from {{ base }}.</p>
+<p>Project {{ project_uid }}, task {{ yolo_task }}, {{ created_at.strftime("%Y-%m-%d %H:%M") }} UTC, {{ epochs }} epochs
+ from {{ base }}.</p>
 <p class="{{ 'yes' if gate.passed else 'no' }}"><strong>{{ "Promoted" if gate.passed else "Not promoted" }}.</strong>
  {{ gate.reason }}.</p>
 <h2>On the {{ counts.val }} tasks of the val set</h2>
@@ -28,11 +30,11 @@ td.n { text-align: right; font-variant-numeric: tabular-nums } .yes { color: #11
 {% for note in notes %}<p class="no">{{ note }}</p>{% endfor %}
 <h2>Data</h2>
 <table>
-<tr><td>images to train on</td><td class="n">{{ counts.train }}</td>
-<td class="n">{{ counts.train_boxes }} boxes</td></tr>
-<tr><td>images to validate on</td><td class="n">{{ counts.val }}</td>
-<td class="n">{{ counts.val_boxes }} boxes</td></tr>
-<tr><td>of them without a box (background)</td><td class="n">{{ counts.background }}</td><td></td></tr>
+<tr><td>images to train on</td><td class="n">{{ counts.train_images }}</td>
+<td class="n">{{ counts.train_things }} {{ things }}</td></tr>
+<tr><td>images to validate on</td><td class="n">{{ counts.val_images }}</td>
+<td class="n">{{ counts.val_things }} {{ things }}</td></tr>
+<tr><td>{{ background }}</td><td class="n">{{ counts.background }}</td><td></td></tr>
 <tr><td>labels that are not in the labeling config</td><td class="n">{{ counts.foreign_labels }}</td><td></td></tr>
 <tr><td>tasks skipped by annotators</td><td class="n">{{ skipped }}</td><td></td></tr>
 <tr><td>tasks left out</td><td class="n">{{ counts.left_out.total() }}</td><td></td></tr>
@@ -46,6 +48,15 @@ td.n { text-align: right; font-variant-numeric: tabular-nums } .yes { color: #11
 """
 
 
+_THINGS: dict[YoloTask, str] = {
+    "detect": "boxes",
+    "obb": "rotated boxes",
+    "segment": "outlines",
+    "pose": "poses",
+    "classify": "labels",
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """What the page says."""
@@ -54,7 +65,8 @@ class Report:
     project_uid: str
     run_id: str
     created_at: datetime  # UTC
-    base: str  # "v3" or the name of the base weights
+    base: str  # "v3", or what the base weights are
+    yolo_task: YoloTask
     epochs: int
     gate: Gate
     metrics: dict[str, float]  # of the challenger
@@ -72,6 +84,11 @@ class Report:
             run_id=self.run_id,
             created_at=self.created_at,
             base=self.base,
+            yolo_task=self.yolo_task,
+            things=_THINGS[self.yolo_task],
+            background="images without a label (not used)"
+            if self.yolo_task == "classify"
+            else f"of them without {_THINGS[self.yolo_task]} (background)",
             epochs=self.epochs,
             gate=self.gate,
             metrics=self.metrics,

@@ -11,7 +11,8 @@ from typing import Literal, Protocol
 from jobs.train import frozen as freezer
 from jobs.train.annotations import ExportedTask, NothingToLearn
 from jobs.train.attempt import Attempt
-from jobs.train.control import Verdict, learn
+from jobs.train.control import Verdict
+from jobs.train.controls import HOPELESS, learn_all
 from jobs.train.frozen import Frozen
 from jobs.train.heartbeat import Heartbeat
 from jobs.train.images import Fetcher, Pictures
@@ -21,7 +22,6 @@ from shared.errors import (
     ClaimLost,
     LabelConfigError,
     LabelloopError,
-    ModelError,
     NotFound,
     ProjectGone,
     SettingsError,
@@ -29,7 +29,7 @@ from shared.errors import (
 )
 from shared.jobs import Claim, Jobs
 from shared.labelstudio.api import ProjectState
-from shared.labelstudio.config import Control, parse_label_config
+from shared.labelstudio.config import CONTROL_TASKS, Control, parse_label_config
 from shared.objectstore import ObjectStore
 from shared.registry import Registry
 from shared.runs import RunRequest
@@ -38,8 +38,6 @@ from shared.settings import Settings
 logger = logging.getLogger(__name__)
 
 DONE, FAILED, INTERRUPTED = 0, 1, 143
-_HOPELESS = (NothingToLearn, LabelConfigError, ModelError, ProjectGone, SettingsError)
-"""Errors that no further attempt can heal."""
 
 
 class Stopped(BaseException):
@@ -70,6 +68,7 @@ class Parts:
     projects: Projects
     exporter: Exporter
     images: Fetcher
+    videos: Fetcher
     trainer: Trainer
     settings: Settings
     folder: Path  # scratch of this run, named by it, beside those of the project's other runs
@@ -94,7 +93,7 @@ def run(parts: Parts, run_id: str, *, nonce: str) -> int:
             work.release(heartbeat, outcome, message)
         except ClaimLost as error:
             return _lost(error)
-        except _HOPELESS as error:
+        except HOPELESS as error:
             return work.fail(heartbeat, error)
         except (Stopped, KeyboardInterrupt):
             return work.interrupt("the machine asked the job to stop (SIGTERM)")
@@ -140,7 +139,12 @@ class _Work:
             jobs=parts.jobs,
             registry=parts.registry,
             trainer=parts.trainer,
-            pictures=Pictures(parts.images, parts.folder / "pictures", max_pixels=parts.settings.image_max_pixels),
+            pictures=Pictures(
+                parts.images,
+                parts.folder / "pictures",
+                max_pixels=parts.settings.image_max_pixels,
+                videos=parts.videos,
+            ),
             heartbeat=heartbeat,
             progress=self._progress,
             claim=claim,
@@ -151,9 +155,7 @@ class _Work:
             fetch_concurrency=parts.settings.fetch_concurrency,
             seconds_left=_countdown(parts.store, claim, settings.longest_run),
         )
-        controls = _controls(frozen.header.label_config)
-        verdicts = [learn(attempt, control, controls_left=len(controls) - n) for n, control in enumerate(controls)]
-        return _summary([verdict for verdict in verdicts if verdict], controls)
+        return _summary(*learn_all(attempt, _controls(frozen.header.label_config)))
 
     def release(
         self, heartbeat: Heartbeat, outcome: Literal["promoted", "rejected", "unchanged"], message: str
@@ -237,20 +239,22 @@ class _Work:
 def _controls(label_config: str) -> tuple[Control, ...]:
     controls = tuple(control for control in parse_label_config(label_config) if control.labels)
     if not controls:
+        tags = ", ".join(f"<{tag}>" for tag in CONTROL_TASKS)
         raise LabelConfigError(
-            "the labeling config has no control that labelloop trains: it needs <RectangleLabels> with labels"
+            f"the labeling config has no control that labelloop trains: it needs one of {tags} with labels, on an "
+            "image or a video that is taken from the task's data"
         )
     return controls
 
 
-def _summary(verdicts: list[Verdict], controls: tuple[Control, ...]) -> tuple[Literal["promoted", "rejected"], str]:
-    if not verdicts:
-        names = ", ".join(repr(control.name) for control in controls)
-        raise NothingToLearn(f"no annotated task holds a box with a label of {names}")
-    outcome: Literal["promoted", "rejected"] = "rejected"
+def _summary(verdicts: list[Verdict], failures: list[LabelloopError]) -> tuple[Literal["promoted", "rejected"], str]:
+    """The run's outcome. Raises a failure if no control was promoted."""
+    message = "; ".join([verdict.message for verdict in verdicts] + [str(error) for error in failures])
     if any(verdict.outcome == "promoted" for verdict in verdicts):
-        outcome = "promoted"
-    return outcome, "; ".join(verdict.message for verdict in verdicts)
+        return "promoted", message
+    if failures:
+        raise type(failures[0])(message)
+    return "rejected", message
 
 
 def _countdown(store: ObjectStore, claim: Claim, longest_run: float):  # type: ignore[no-untyped-def]

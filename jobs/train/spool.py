@@ -32,9 +32,17 @@ class Epoch:
 
 
 def named_metrics(found: dict[str, Any]) -> dict[str, float]:
-    """ultralytics' metrics of boxes under labelloop's names."""
-    names = {"precision": "precision", "recall": "recall", "mAP50": "mAP50", "mAP50-95": "mAP50-95"}
-    return {ours: float(found[key]) for ours, theirs in names.items() if (key := f"metrics/{theirs}(B)") in found}
+    """ultralytics' metrics under labelloop's names.
+
+    precision, recall, mAP50 and mAP50-95 are those of masks (M) or poses (P) where the model makes them, with the
+    boxes' (B) mAP50-95 beside; else those of its boxes, rotated or not. Of a classifier: top1 and top5.
+    """
+    shape = next((letter for letter in "MPB" if f"metrics/mAP50-95({letter})" in found), "")
+    keys = {name: f"metrics/{name}({shape})" for name in ("precision", "recall", "mAP50", "mAP50-95")}
+    keys |= {"top1": "metrics/accuracy_top1", "top5": "metrics/accuracy_top5"}
+    if shape != "B":
+        keys["box mAP50-95"] = "metrics/mAP50-95(B)"
+    return {name: float(found[key]) for name, key in keys.items() if key in found}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """What a run asks of a trainer: the port, its settings and its answer."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -7,8 +8,10 @@ from typing import Any, Protocol
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from jobs.train.checkpoints import Resumed
+from jobs.train.frozen import FrozenTask
 from jobs.train.spool import Spool
 from shared.errors import SettingsError
+from shared.labelstudio.config import Control, YoloTask
 from shared.settings import Settings
 
 
@@ -40,6 +43,15 @@ class TrainingSettings(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
+class Start:
+    """Where a training begins."""
+
+    weights: Path  # of the YOLO task that is trained
+    name: str  # "v3", "yolo11n-seg.pt", or "yolov8n-seg from trees.pt": its tensors in another architecture
+    sha256: str  # of the file that `name` means
+
+
+@dataclass(frozen=True, slots=True)
 class Fitted:
     """A finished training."""
 
@@ -51,11 +63,16 @@ class Fitted:
 class Trainer(Protocol):
     """What fine-tunes and validates models."""
 
-    def base(self, name: str, yolo_task: str) -> Path:
-        """The base weights as a file. Raises ModelError."""
+    def base(self, name: str, yolo_task: YoloTask) -> Start:
+        """The base weights, for that task. Raises ModelError."""
 
     def fit(self, data: Path, start: Path, settings: TrainingSettings, spool: Spool, resumed: Resumed | None) -> Fitted:
         """Fine-tune `start` on `data`, or go on from `resumed`. Raises TrainingAborted, ModelError."""
 
     def evaluate(self, weights: Path, data: Path, settings: TrainingSettings) -> dict[str, float]:
-        """Metrics on the val set of `data`: precision, recall, mAP50, mAP50-95."""
+        """Metrics on the val set of `data`, as `named_metrics` calls them."""
+
+    def track(
+        self, weights: Path, videos: Iterable[tuple[FrozenTask, Path]], control: Control, settings: TrainingSettings
+    ) -> dict[str, float]:
+        """How well things are followed through annotated videos."""

@@ -7,16 +7,28 @@ import math
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from jobs.train.checkpoints import Resumed
-from jobs.train.machine import batch_size, cores, dataloader_workers, devices, shared_memory_free, step_images
+from jobs.train.frozen import FrozenTask
+from jobs.train.machine import (
+    batch_size,
+    cores,
+    dataloader_workers,
+    devices,
+    shared_memory_free,
+    step_images,
+    task_image_size,
+)
 from jobs.train.spool import Spool, TrainingAborted, named_metrics
-from jobs.train.training import Fitted, TrainingSettings
+from jobs.train.training import Fitted, Start, TrainingSettings
+from jobs.train.transfer import transferred
 from shared.base_weights import base_weights_file
 from shared.errors import ModelError
+from shared.labelstudio.config import Control, YoloTask
+from shared.registry import sha256_of
 
 logger = logging.getLogger(__name__)
 
@@ -37,16 +49,18 @@ class YoloTrainer:
         self._device = device
         self._workers = workers
 
-    def base(self, name: str, yolo_task: str) -> Path:
-        """The base weights as a file. A bare name is one that ultralytics knows and downloads. Raises ModelError."""
+    def base(self, name: str, yolo_task: YoloTask) -> Start:
+        """The base weights. A bare name is one that ultralytics knows and downloads. Raises ModelError.
+
+        Weights for detect serve every task: its architecture takes over the tensors that fit.
+        """
         path = base_weights_file(name, self._weights_folder)
-        found = _model(path).task
-        if found != yolo_task:
-            raise ModelError(
-                f"LABELLOOP_BASE_WEIGHTS={name} are for the task {found}, the control needs {yolo_task}: "
-                "set weights of that task"
-            )
-        return path
+        model = _model(path)
+        if model.task == yolo_task:
+            return Start(path, path.name, sha256_of(path))
+        self._folder.mkdir(parents=True, exist_ok=True)
+        weights, said = transferred(model, yolo_task, path, self._folder)
+        return Start(weights, said, sha256_of(path))
 
     def fit(self, data: Path, start: Path, settings: TrainingSettings, spool: Spool, resumed: Resumed | None) -> Fitted:
         """Train until the last epoch, `patience`, or the spool says that time is up; the best epoch's weights.
@@ -55,7 +69,7 @@ class YoloTrainer:
         """
         device = devices(self._device)
         if resumed and (resumed.finished or time.time() >= spool.stop_at):
-            return Fitted(self._stripped(resumed.best or resumed.last), resumed.epoch, batch=None)
+            return Fitted(self._published(resumed.best or resumed.last, data), resumed.epoch, batch=None)
         self._surround(start)
         shutil.rmtree(self._save_dir, ignore_errors=True)  # of an attempt that was killed on this machine
         batch: int | None = None if resumed else batch_size(settings.batch, device)
@@ -65,22 +79,25 @@ class YoloTrainer:
                 model.add_callback(event, callback)
             try:
                 with _told_apart(spool):
-                    model.train(**self._arguments(data, settings, device, batch, resumed))
+                    model.train(**self._arguments(data, model, settings, device, batch, resumed))
             except _OutOfMemory as error:
                 batch, resumed = self._smaller(model, resumed, error)
                 continue
             trainer = model.trainer
             best = trainer.best if trainer.best.exists() else trainer.last
             # With several GPUs the epochs were counted in other processes.
-            return Fitted(self._stripped(best), getattr(trainer, "epoch", trainer.epochs - 1) + 1, trainer.batch_size)
+            return Fitted(
+                self._published(best, data), getattr(trainer, "epoch", trainer.epochs - 1) + 1, trainer.batch_size
+            )
 
     def evaluate(self, weights: Path, data: Path, settings: TrainingSettings) -> dict[str, float]:
-        """precision, recall, mAP50 and mAP50-95 on the val set of `data`. Raises ModelError."""
+        """Metrics on the val set of `data`, by their names in `named_metrics`. Raises ModelError."""
         device = devices(self._device)
         with _broken_weights(weights):
-            found = _model(weights).val(
-                data=str(data),
-                imgsz=settings.image_size,
+            model = _model(weights)
+            found = model.val(
+                data=_place(data, model.task),
+                imgsz=task_image_size(model.task, settings.image_size),
                 batch=settings.batch or 8,
                 device=device[0] if isinstance(device, list) else device,
                 workers=self._dataloader_workers(settings, device, settings.batch or 8),
@@ -91,18 +108,29 @@ class YoloTrainer:
                 exist_ok=True,
             )
         metrics = named_metrics(found.results_dict)
-        return {name: 0.0 if math.isnan(value) else value for name, value in metrics.items()}  # a val set without boxes
+        return {name: 0.0 if math.isnan(value) else value for name, value in metrics.items()}  # nothing in the val set
+
+    def track(
+        self, weights: Path, videos: Iterable[tuple[FrozenTask, Path]], control: Control, settings: TrainingSettings
+    ) -> dict[str, float]:
+        """How well the things in annotated videos are followed."""
+        from jobs.train.video_metrics import track_metrics
+
+        device = devices(self._device)
+        first = device[0] if isinstance(device, list) else device
+        return track_metrics(weights, videos, control, image_size=settings.image_size, device=first)
 
     def _arguments(
         self,
         data: Path,
+        model: Any,
         settings: TrainingSettings,
         device: list[int] | str,
         batch: int | None,
         resumed: Resumed | None,
     ) -> dict[str, Any]:
         arguments: dict[str, Any] = {
-            "data": str(data.resolve()),
+            "data": _place(data, model.task),
             "device": device,
             "workers": self._dataloader_workers(settings, device, batch or -1),
             "save_dir": str(self._save_dir),
@@ -113,9 +141,9 @@ class YoloTrainer:
         if resumed is None:
             return arguments | {
                 "epochs": settings.epochs,
-                "imgsz": settings.image_size,
+                "imgsz": task_image_size(model.task, settings.image_size),
                 "nbs": step_images(_count_images(data), -1 if batch is None else batch),
-                "freeze": settings.freeze or None,
+                "freeze": min(settings.freeze, len(model.model.model) - 1) or None,  # never the head itself
                 "patience": settings.patience,
                 "seed": settings.seed,
                 "deterministic": True,
@@ -172,22 +200,36 @@ class YoloTrainer:
         WEIGHTS_DIR.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(weights, WEIGHTS_DIR / _AMP_CHECK)
 
-    def _stripped(self, weights: Path) -> Path:
-        """A copy without optimizer and EMA twins, as it is published."""
+    def _published(self, weights: Path, data: Path) -> Path:
+        """A copy without optimizer and EMA twins, whose names are the labels as they were written."""
         from ultralytics.utils.torch_utils import strip_optimizer
 
         path = self._folder / "weights.pt"
         shutil.copyfile(weights, path)
         strip_optimizer(path)
+        described = json.loads(data.read_text(encoding="utf-8"))
+        names = {"names": dict(enumerate(described["names"]))}
+        if "kpt_names" in described:
+            names["kpt_names"] = {int(index): points for index, points in described["kpt_names"].items()}
+        model = _model(path)
+        # A classifier's are those of folders; of others, ultralytics turns codes of ImageNet into words.
+        wrong = {key: value for key, value in names.items() if getattr(model.model, key, None) != value}
+        for key, value in wrong.items():
+            setattr(model.model, key, value)
+        if wrong:
+            model.save(path)
         return path
+
+
+def _place(data: Path, yolo_task: YoloTask) -> str:
+    """What ultralytics calls a dataset: a file, of a classifier the folder of its classes."""
+    return str((data.parent if yolo_task == "classify" else data).resolve())
 
 
 def _count_images(data: Path) -> int:
     """Images to train on, of a `data.yaml` that this project wrote."""
-    folders = json.loads(data.read_text())["train"]
-    return sum(
-        1 for folder in ([folders] if isinstance(folders, str) else folders) for _ in (data.parent / folder).iterdir()
-    )
+    images = data.parent / json.loads(data.read_text(encoding="utf-8"))["train"]
+    return sum(1 for path in images.rglob("*") if path.is_file())
 
 
 class _OutOfMemory(Exception):

@@ -16,6 +16,7 @@ from infra.cli.status import age
 from infra.cli.versions import move_pointer
 from shared.errors import ClaimLost, LaunchError
 from shared.jobs import Jobs
+from shared.labelstudio.config import YoloTask
 from shared.objectstore import ObjectStore
 from shared.projects import write_project
 from shared.registry import Gate, Manifest, Registry
@@ -36,8 +37,18 @@ def labelloop(tmp_path: Path, file_store: ObjectStore) -> Labelloop:
     return lambda *arguments, **options: CliRunner().invoke(app, list(arguments), obj=invocation, **options)
 
 
-def publish(store: ObjectStore, control: str, number: int, *, uid: str = UID, serve: bool = True) -> None:
-    """One version with one metric, and the pointer on it."""
+def publish(
+    store: ObjectStore,
+    control: str,
+    number: int,
+    *,
+    uid: str = UID,
+    serve: bool = True,
+    yolo_task: YoloTask = "detect",
+    **metrics: float,
+) -> None:
+    """One version with a few metrics, and the pointer on it."""
+    metrics = metrics or {"mAP50": number / 10, "precision": 0.5}
     registry = Registry(store, uid)
     gate = Gate(
         metric="mAP50-95", challenger=0.5, champion=None, champion_version=None, passed=True, reason="the first"
@@ -45,8 +56,8 @@ def publish(store: ObjectStore, control: str, number: int, *, uid: str = UID, se
 
     def build(version: int) -> Manifest:
         return Manifest(
-            version=version, control=control, yolo_task="detect", labels=("Tree",), files=(),
-            metrics={"mAP50": number / 10, "precision": 0.5}, gate=gate, lineage={}, run_id=f"run-{number}",
+            version=version, control=control, yolo_task=yolo_task, labels=("Tree",), files=(),
+            metrics=metrics, gate=gate, lineage={}, run_id=f"run-{number}",
             fence=number, created_at=datetime(2026, 1, number, tzinfo=UTC),
         )  # fmt: skip
 
@@ -138,6 +149,17 @@ def test_versions_mark_the_one_that_is_served(labelloop: Labelloop, file_store: 
 
     assert [(version["version"], version["serving"]) for version in found["versions"]] == [(1, True), (2, False)]
     assert "→ v1" in labelloop("versions").output
+
+
+def test_metrics_are_those_of_the_tasks(labelloop: Labelloop, file_store: ObjectStore) -> None:
+    publish(file_store, "label", 1)
+    assert "top1" not in labelloop("versions").output
+    publish(file_store, "weather", 1, yolo_task="classify", top1=0.75, top5=1.0)
+    lines = labelloop("versions", "-c", "weather").output.splitlines()
+    assert lines[1].split() == ["made", "task", "top1", "top5", "gate"]
+    assert lines[2].split()[:7] == ["→", "v1", "2026-01-01", "00:00", "classify", "0.750", "1.000"]
+    heading = labelloop("status").output.splitlines()[1]
+    assert heading.split() == ["control", "task", "serves", "versions", "mAP50", "precision", "top1", "top5"]
 
 
 def test_a_name_that_looks_like_markup_is_shown_as_it_is(labelloop: Labelloop, file_store: ObjectStore) -> None:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from jobs.train.gate import Champion, compare, ungated, why_not_compared
+from jobs.train.gate import Champion, compare, metric_of, ungated, why_not_compared
+from shared.labelstudio.config import YoloTask
 
 TREE, BOTH = ("Tree",), ("Tree", "Rock")
 
@@ -26,7 +27,7 @@ def test_when_nothing_is_compared(
     else:
         assert reason is not None
         assert says in reason
-        assert ungated(reason, 0.1, champion).passed
+        assert ungated("mAP50-95", reason, 0.1, champion).passed
 
 
 @pytest.mark.parametrize(
@@ -34,7 +35,13 @@ def test_when_nothing_is_compared(
     [(0.51, 0.5, True), (0.5, 0.5, True), (0.49, 0.5, False), (0.0, 0.0, True), (0.0, 0.3, False)],
 )
 def test_compare(challenger: float, champion: float, passed: bool) -> None:
-    gate = compare(challenger, champion, Champion(7, TREE), val=12)
-    assert gate.passed is passed
+    gate = compare("top1", challenger, champion, Champion(7, TREE), val=12)
+    assert (gate.passed, gate.metric) == (passed, "top1")
     assert (gate.challenger, gate.champion, gate.champion_version) == (challenger, champion, 7)
+    assert f"top1 {challenger:.4f} is" in gate.reason
     assert "v7 on 12 tasks" in gate.reason
+
+
+def test_the_metric_that_decides() -> None:
+    tasks: list[YoloTask] = ["detect", "obb", "segment", "pose", "classify"]
+    assert [metric_of(task) for task in tasks] == ["mAP50-95"] * 4 + ["top1"]

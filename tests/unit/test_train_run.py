@@ -70,6 +70,7 @@ class World:
             projects=self.studio,
             exporter=self.studio,
             images=self.studio,
+            videos=self.studio,
             trainer=self.trainer,
             settings=settings_for("http://label-studio.test", self._folder),
             folder=self._folder / "work" / claim.run_id,
@@ -162,10 +163,14 @@ def test_a_second_copy_does_nothing(world: World) -> None:
     [
         pytest.param(lambda world: world.studio.all.clear(), "no annotated task", id="no annotations"),
         pytest.param(lambda world: setattr(world.studio, "config", "<View><"), "not well-formed", id="broken config"),
-        pytest.param(lambda world: setattr(world.studio, "config", "<View/>"), "RectangleLabels", id="no control"),
+        pytest.param(
+            lambda world: setattr(world.studio, "config", "<View/>"),
+            "<RectangleLabels>, <PolygonLabels>,",
+            id="no control",
+        ),
         pytest.param(
             lambda world: setattr(world.studio, "config", CONFIG.replace("Tree", "Car").replace("Rock", "Bus")),
-            "no annotated task holds a box",
+            "no annotated task holds anything with a label of 'label' (<RectangleLabels>)",
             id="no label is known",
         ),
         pytest.param(lambda world: setattr(world.trainer, "base", bad_weights), "other weights", id="bad base weights"),
@@ -402,3 +407,87 @@ def test_every_control_with_labels_is_trained(world: World) -> None:
     world.new_run()
     assert (world.served("label"), world.served("second")) == (2, 1)
     assert world.registry.manifest("second", 1).labels == ("Bird",)
+
+
+@pytest.fixture
+def two(world: World) -> World:
+    """A project whose first task has a region of each of two controls."""
+    world.studio.config = TWO_CONTROLS
+    both = annotation(1, [rectangle(), rectangle("Bird", control="second")])
+    world.studio.all[0] = replace(world.studio.all[0], annotations=(both,))
+    return world
+
+
+def fails_first(world: World, error: Exception) -> None:
+    """The training of the first control fails."""
+    fit = world.trainer.fit
+
+    def fail(data: Path, *arguments: Any) -> Any:
+        if "label" in data.parts[-3:]:
+            raise error
+        return fit(data, *arguments)
+
+    world.trainer.fit = fail  # type: ignore[method-assign]
+
+
+def test_a_control_that_cannot_be_trained_leaves_the_others_alone(two: World) -> None:
+    fails_first(two, ModelError("set other weights"))
+    assert two.new_run() == DONE
+    assert (two.outcome, two.served("label"), two.served("second")) == ("promoted", None, 1)
+    assert "'label' was not trained: set other weights" in two.message
+    assert two.jobs.read().baseline is not None, "it is not tried again before annotations change"
+
+
+def test_a_control_that_may_heal_does_not_keep_the_others_waiting(two: World) -> None:
+    fit = two.trainer.fit
+    fails_first(two, RuntimeError("CUDA error"))
+    assert two.new_run() == INTERRUPTED
+    assert (two.served("label"), two.served("second")) == (None, 1)
+    two.trainer.fit = fit  # type: ignore[method-assign]
+    trained = len(two.trainer.started)
+    assert two.next_attempt() == DONE
+    assert (two.served("label"), two.served("second")) == (1, 1)
+    assert len(two.trainer.started) == trained + 1, "the other one is not trained again"
+    assert len(two.registry.versions("second")) == 1
+
+
+def test_a_run_fails_if_no_control_could_be_trained(two: World) -> None:
+    two.trainer.base = bad_weights  # type: ignore[method-assign]
+    assert two.new_run() == FAILED
+    assert two.message == "'label' was not trained: set other weights; 'second' was not trained: set other weights"
+
+
+def test_a_worse_version_of_one_control_does_not_undo_the_other(two: World) -> None:
+    two.new_run()
+    evaluate = two.trainer.evaluate
+    two.trainer.evaluate = lambda weights, data, settings: (
+        evaluate(weights, data, settings)
+        | (  # type: ignore[method-assign]
+            {"mAP50-95": 0.1} if "second" in data.parts and "champion" not in weights.parts else {}
+        )
+    )
+    assert two.new_run(val_fraction=0.9) == DONE
+    assert two.outcome == "promoted"
+    assert two.served("label") == 2
+
+
+CHOICES = '<Choices name="kind" toName="img"><Choice value="Oak"/><Choice value="Fir"/></Choices>'
+
+
+def test_a_classifier_is_judged_by_its_first_guesses(world: World, tmp_path: Path) -> None:
+    world.studio.config = CONFIG.replace("</View>", f"{CHOICES}</View>")
+    choice = {"from_name": "kind", "to_name": "img", "type": "choices", "value": {"choices": ["Fir"]}}
+    for number, one in enumerate(world.studio.all):
+        world.studio.all[number] = replace(one, annotations=(annotation(one.id, [choice]),))
+    for score in (0.5, 0.4):
+        world.trainer.score = score
+        assert world.new_run() == DONE, world.message
+    assert (world.served("kind"), world.served("label")) == (1, None)
+    manifest = world.registry.manifest("kind", 2)
+    gate = manifest.gate
+    assert (gate.metric, gate.challenger, gate.champion, gate.passed) == ("top1", 0.4, 0.5, False)
+    assert (manifest.yolo_task, manifest.labels) == ("classify", ("Oak", "Fir"))
+    world.registry.download_file("kind", manifest.file("report.html"), tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert "task classify" in page
+    assert "<td>top1</td>" in page
