@@ -90,6 +90,15 @@ def rotated_corners(xyxy: Floats, degrees: Floats) -> Floats:
     return corners
 
 
+def xywhr_to_corners(rotated: Floats) -> Floats:
+    """(N, 5) centre x, y, width, height, radians clockwise → (N, 4, 2) corners, clockwise, top left first."""
+    cos, sin = np.cos(rotated[:, 4]), np.sin(rotated[:, 4])
+    across = np.stack([cos, sin], axis=1) * rotated[:, 2:3] / 2
+    down = np.stack([-sin, cos], axis=1) * rotated[:, 3:4] / 2
+    centre = rotated[:, :2]
+    return np.stack([centre - across - down, centre + across - down, centre + across + down, centre - across + down], 1)
+
+
 def envelope(corners: Floats) -> Floats:
     """(N, K, 2) points → (N, 4) pixel corners of the smallest upright box around each row."""
     return np.hstack([corners.min(axis=1), corners.max(axis=1)])

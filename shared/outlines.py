@@ -15,7 +15,7 @@ _LOSS = 0.05  # of an area: what simplifying may cost it
 _CORNERS = np.array([(0, 0), (1, 0), (1, 1), (0, 1)])  # of a pixel, clockwise
 _ENTRY = np.array([[2, 3, 3], [2, 0, 0], [1, 1, 0]])
 _EXIT = np.array([[0, 0, 1], [3, 0, 1], [3, 2, 2]])
-"""[dy + 1, dx + 1] of the step to a pixel, or from it, on the way round a thing → corner where the border comes, goes."""
+"""[dy + 1, dx + 1] of the step to a pixel, or from it on the way round → corner where the border comes or goes."""
 
 
 def mask_to_outline(mask: NDArray[np.uint8] | NDArray[np.bool_], tolerance: float = 0.0) -> Outline:

@@ -1,8 +1,10 @@
 """Closed rings of points, each (K, 2) pixels: area, parts and holes, joining, clipping, fitting. Pure."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from shared.geometry import Floats, Outline
+from shared.geometry import Floats, Outline, xywhr_to_corners
 
 
 def signed_area(ring: Floats) -> float:
@@ -44,7 +46,7 @@ def _is_inside(ring: Floats, other: Floats) -> bool:
     return False
 
 
-def join_rings(outline: Outline) -> Floats:
+def join_rings(outline: Sequence[Floats]) -> Floats:
     """One (K, 2) ring of them all: bridges of no width lead from each to the nearest point of those before, and back.
 
     By the even-odd rule the same is inside; as `parts_of` turns the rings, by the non-zero rule too.
@@ -58,9 +60,14 @@ def join_rings(outline: Outline) -> Floats:
 
 
 def clip_outline(outline: Outline, width: int, height: int) -> Outline:
-    """What of an outline is inside the image; rings without area are left out (Sutherland and Hodgman)."""
+    """What of an outline is inside the image; rings without area, or with what is no number, are left out.
+
+    Sutherland and Hodgman's algorithm.
+    """
     clipped = []
     for ring in outline:
+        if not np.isfinite(ring).all():
+            continue
         for axis, least, most in ((0, 0.0, width), (1, 0.0, height)):
             if len(ring) and (ring[:, axis].min() < least or ring[:, axis].max() > most):
                 ring = _cut(_cut(ring, axis, least, 1.0), axis, most, -1.0)
@@ -81,6 +88,19 @@ def _cut(ring: Floats, axis: int, at: float, sign: float) -> Floats:
     both = np.stack([ring, crossing], axis=1).reshape(-1, 2)
     kept: Floats = both[np.stack([depth >= 0, crosses], axis=1).reshape(-1)]
     return kept
+
+
+def clip_rotated(rotated: Floats, width: int, height: int) -> Floats | None:
+    """(5,) xywhr → the smallest box turned alike around what of it is inside the image; None if nothing is."""
+    clipped = clip_outline((xywhr_to_corners(rotated[None])[0],), width, height)
+    if not clipped:
+        return None
+    cos, sin = np.cos(rotated[4]), np.sin(rotated[4])
+    turn = np.array([[cos, -sin], [sin, cos]])
+    along = clipped[0] @ turn
+    least, most = along.min(axis=0), along.max(axis=0)
+    box: Floats = np.concatenate([turn @ (least + most) / 2, most - least, rotated[4:]])
+    return box
 
 
 def outline_to_ellipse(outline: Outline) -> Floats:

@@ -7,16 +7,18 @@ from collections.abc import Callable
 
 import numpy as np
 
-from shared.geometry import Detections, Floats, xyxy_to_xywhn
+from shared.geometry import Detections, Floats, Outline, xywhr_to_corners, xyxy_to_xywhn
 from shared.labelstudio.config import YoloTask
+from shared.rings import clip_outline, join_rings, parts_of
 
 
 def label_lines(found: Detections, yolo_task: YoloTask) -> list[str]:
-    """One line a thing, class index first, ending in a line break."""
+    """One line a thing, class index first, ending in a line break; none for a thing with nothing inside the image."""
     rows = _WRITERS[yolo_task](found)
     return [
         f"{class_} {' '.join(f'{value:.6f}' for value in row.tolist())}\n"
         for class_, row in zip(found.classes.tolist(), rows, strict=True)
+        if len(row)
     ]
 
 
@@ -33,4 +35,37 @@ def _poses(found: Detections) -> list[Floats]:
     return list(np.hstack([_boxes(found), points.reshape(len(found), -1)])) if len(found) else []
 
 
-_WRITERS: dict[str, Callable[[Detections], list[Floats]]] = {"detect": _boxes, "pose": _poses}
+def _rotated_boxes(found: Detections) -> list[Floats]:
+    """Four corners, clockwise; of a box over the border those of its visible part, which may be more or fewer.
+
+    Ultralytics leaves out a whole image for one corner outside of it. Of any convex polygon it makes the smallest
+    rotated box around it.
+    """
+    assert found.rotated is not None
+    visible = [clip_outline((corners,), found.width, found.height) for corners in xywhr_to_corners(found.rotated)]
+    return [_fractions(outline[0], found) if outline else _NOTHING for outline in visible]
+
+
+def _outlines(found: Detections) -> list[Floats]:
+    """Points of one ring: parts and holes are joined by bridges of no width, as ultralytics' converters join parts."""
+    assert found.outlines is not None
+    visible = [clip_outline(outline, found.width, found.height) for outline in found.outlines]
+    return [_fractions(_one_ring(outline), found) if outline else _NOTHING for outline in visible]
+
+
+def _one_ring(outline: Outline) -> Floats:
+    return outline[0] if len(outline) == 1 else join_rings([ring for part in parts_of(outline) for ring in part])
+
+
+def _fractions(points: Floats, found: Detections) -> Floats:
+    """(K, 2) pixels → (2 K,) x, y, x, y, …"""
+    return (points / (found.width, found.height)).reshape(-1)
+
+
+_NOTHING: Floats = np.zeros(0)
+_WRITERS: dict[str, Callable[[Detections], list[Floats]]] = {
+    "detect": _boxes,
+    "segment": _outlines,
+    "obb": _rotated_boxes,
+    "pose": _poses,
+}

@@ -14,10 +14,12 @@ from label_studio_sdk.converter.utils import convert_annotation_to_yolo_obb
 from label_studio_sdk.label_interface import LabelInterface
 from PIL import Image
 
+from jobs.train.yolo_labels import label_lines
 from shared.geometry import Detections, percent_to_xyxy, rotated_corners, xywhn_to_xyxy, xyxy_to_xywhn
 from shared.images.decode import decode
 from shared.labelstudio.config import parse_label_config
-from shared.labelstudio.regions import class_labels, read_rectangles, write_rectangles
+from shared.labelstudio.regions import class_labels
+from shared.labelstudio.regions.rectangles import read_rectangles, write_rectangles
 
 CONFIG = """<View><Image name="image" value="$image"/><RectangleLabels name="label" toName="image">
 <Label value="Tree"/><Label value="Passenger car" alias="car"/></RectangleLabels></View>"""
@@ -99,8 +101,9 @@ class TestWriting:
 
 class TestReading:
     def read(self, *regions: Any) -> tuple[list[list[float]], list[str]]:
-        boxes, labels = read_rectangles(regions, CONTROL, 200, 100)
-        return boxes.tolist(), labels
+        found = read_rectangles(regions, CONTROL, 200, 100)
+        assert found.scores.tolist() == [1] * len(found)
+        return found.xyxy.tolist(), [found.names[class_] for class_ in found.classes]
 
     def test_box(self) -> None:
         assert self.read(region(25, 25, 50, 50)) == ([[50, 25, 150, 75]], ["Tree"])
@@ -142,9 +145,9 @@ class TestReading:
         assert self.read(other, region(25, 25, 50, 50)) == ([[50, 25, 150, 75]], ["Tree"])
 
     def test_nothing(self) -> None:
-        boxes, labels = read_rectangles([], CONTROL, 10, 10)
-        assert boxes.shape == (0, 4)
-        assert labels == []
+        found = read_rectangles([], CONTROL, 10, 10)
+        assert found.xyxy.shape == (0, 4)
+        assert len(found) == len(found.classes) == 0
 
 
 @given(st.data())
@@ -153,12 +156,12 @@ def test_region_to_yolo_line_to_detections_to_region(data: st.DataObject) -> Non
     width, height = data.draw(side), data.draw(side)
     start, size = st.floats(0, 60), st.floats(1, 40)
     x, y, across, down = data.draw(st.tuples(start, start, size, size))
-    boxes, labels = read_rectangles([region(x, y, across, down)], CONTROL, width, height)
-    (line,) = [f"0 {' '.join(f'{value:.6f}' for value in row)}" for row in xyxy_to_xywhn(boxes, width, height)]
-    numbers = np.array([[float(word) for word in line.split()[1:]]])
-    found = detections(xywhn_to_xyxy(numbers, width, height), width, height, CONTROL.label_values)
+    (line,) = label_lines(read_rectangles([region(x, y, across, down)], CONTROL, width, height), "detect")
+    class_, *numbers = line.split()
+    xyxy = xywhn_to_xyxy(np.array([numbers], dtype=np.float64), width, height)
+    found = Detections(width, height, xyxy, np.ones(1), np.array([int(class_)]), CONTROL.label_values)
     (written,) = write_rectangles(found, [*CONTROL.label_values], CONTROL)
-    assert labels == written["value"]["rectanglelabels"] == ["Tree"]
+    assert written["value"]["rectanglelabels"] == ["Tree"]
     # Six digits of a fraction: half a millionth of the image for the centre and for half the size.
     expected = {"x": x, "y": y, "width": across, "height": down}
     assert {key: written["value"][key] for key in expected} == pytest.approx(expected, abs=2e-4)
@@ -175,8 +178,7 @@ def test_boxes_of_a_photograph_turned_by_exif() -> None:
     pixels = decode(buffer.getvalue(), 10_000)
     height, width = pixels.shape[:2]
     assert (width, height) == (40, 80)
-    boxes, _ = read_rectangles([region(75, 75, 25, 25)], CONTROL, width, height)
-    left, top, right, bottom = boxes[0].astype(int)
+    left, top, right, bottom = read_rectangles([region(75, 75, 25, 25)], CONTROL, width, height).xyxy[0].astype(int)
     assert (pixels[top:bottom, left:right] == 255).all()
     assert int((pixels[..., 0] == 255).sum()) == (bottom - top) * (right - left)
 
@@ -201,8 +203,11 @@ def test_yolo_labels_equal_the_sdks_export(tmp_path: Path) -> None:
     theirs = sorted(
         (classes[int(words[0])], *map(float, words[1:])) for words in map(str.split, exported.read_text().splitlines())
     )
-    boxes, labels = read_rectangles(regions, CONTROL, 200, 100)
-    ours = sorted((label, *row) for label, row in zip(labels, xyxy_to_xywhn(boxes, 200, 100).tolist(), strict=True))
+    found = read_rectangles(regions, CONTROL, 200, 100)
+    labels = [found.names[class_] for class_ in found.classes]
+    ours = sorted(
+        (label, *row) for label, row in zip(labels, xyxy_to_xywhn(found.xyxy, 200, 100).tolist(), strict=True)
+    )
     assert [row[0] for row in ours] == [row[0] for row in theirs] == ["Tree", "Tree", "car", "car"]
     assert np.array([row[1:] for row in ours]) == pytest.approx(np.array([row[1:] for row in theirs]), abs=1e-9)
 

@@ -9,8 +9,11 @@ from typing import Any
 
 from shared.geometry import Detections
 from shared.labelstudio.config import Control
+from shared.labelstudio.regions.brushes import read_brushes, write_brushes
 from shared.labelstudio.regions.choices import read_choices, write_choices
+from shared.labelstudio.regions.ellipses import read_ellipses, write_ellipses
 from shared.labelstudio.regions.keypoints import read_keypoints, write_keypoints
+from shared.labelstudio.regions.polygons import read_polygons, write_polygons
 from shared.labelstudio.regions.rectangles import read_rectangles, write_rectangles
 
 Region = dict[str, Any]
@@ -32,6 +35,9 @@ class Row:
 
 CONTROLS: dict[str, Row] = {
     "RectangleLabels": Row(write_rectangles, read_rectangles),
+    "PolygonLabels": Row(write_polygons, read_polygons),
+    "BrushLabels": Row(write_brushes, read_brushes),
+    "EllipseLabels": Row(write_ellipses, read_ellipses),
     "KeyPointLabels": Row(write_keypoints, read_keypoints),
     "Choices": Row(write_choices, read_choices),
 }

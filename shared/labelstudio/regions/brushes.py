@@ -1,0 +1,62 @@
+"""BrushLabels, and Brush with Labels: masks."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from shared.geometry import Detections, Outline
+from shared.labelstudio.config import Control
+from shared.labelstudio.regions.brush_rle import decode_mask, encode_runs
+from shared.labelstudio.regions.labelled import labelled, region_id, written
+from shared.labelstudio.regions.outlined import outlined, outlines_of
+from shared.outlines import mask_to_outline, outline_to_runs
+from shared.rings import signed_area
+
+_SCALED = 16  # times as many pixels a mask may have as the picture has now
+_RINGS = 200  # of one thing; strokes that cover it like dust have thousands
+_TOLERANCE = 0.5  # pixels; rings of strokes have thousands of points
+
+
+def write_brushes(found: Detections, labels: Sequence[str | None], control: Control) -> list[dict[str, Any]]:
+    """One region a thing, with all its parts and holes; without a pixel in the image it is left out."""
+    regions = []
+    for number, (outline, class_, score) in enumerate(
+        zip(outlines_of(found), found.classes.tolist(), found.scores.tolist(), strict=True)
+    ):
+        begin, behind = outline_to_runs(outline, found.width, found.height)
+        if len(begin):
+            value = {"format": "rle", "rle": encode_runs(begin, behind, found.width * found.height)}
+            regions += written(value, control, f"{control.name}-{number}", labels[class_], score, found)
+    return regions
+
+
+def read_brushes(result: Sequence[Mapping[str, Any]], control: Control, width: int, height: int) -> Detections:
+    """A region is a thing, with all its strokes; so are results of the same id and label. Holes are kept."""
+    strokes: dict[tuple[str | int, int], list[Mapping[str, Any]]] = {}
+    for number, (region, class_) in enumerate(labelled(result, control)):
+        strokes.setdefault((region_id(region) or number, class_), []).append(region)
+    outlines = [painted_outline(regions, width, height) for regions in strokes.values()]
+    return outlined(outlines, [class_ for _, class_ in strokes], control, width, height)
+
+
+def painted_outline(regions: Sequence[Mapping[str, Any]], width: int, height: int) -> Outline:
+    """What is painted in one of the regions, as rings in pixels of the picture; none if nothing is.
+
+    A region has a picture's size of its own, that of the day it was painted. Those of another size than the first, and
+    those that cannot be decoded, are left out. Points are within a pixel of where they were painted.
+    """
+    sizes = [(region.get("original_width"), region.get("original_height")) for region in regions]
+    across, down = sizes[0] if sizes else (None, None)
+    if type(across) is not int or type(down) is not int or min(across, down) < 1:
+        return ()
+    if across * down > _SCALED * width * height:
+        return ()
+    painted = np.zeros((down, across), dtype=np.bool_)
+    for region, size in zip(regions, sizes, strict=True):
+        mask = decode_mask(region["value"].get("rle"), across, down) if size == (across, down) else None
+        if mask is not None:
+            painted |= mask
+    rings = sorted(mask_to_outline(painted, _TOLERANCE), key=lambda ring: -abs(signed_area(ring)))
+    scale = np.array([width / across, height / down])
+    return tuple(ring * scale for ring in rings[:_RINGS])

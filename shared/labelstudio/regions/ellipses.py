@@ -1,0 +1,61 @@
+"""EllipseLabels, and Ellipse with Labels: fitted to outlines, or into boxes."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from shared.geometry import Detections, Floats
+from shared.labelstudio.config import Control
+from shared.labelstudio.regions.labelled import labelled, numbers, written
+from shared.labelstudio.regions.outlined import outlined
+from shared.labelstudio.regions.turned import fit_rotated
+from shared.rings import clip_outline, outline_to_ellipse
+
+_POINTS = 72
+"""Of an ellipse read as a ring: at most 1 − cos(2.5°), a thousandth, of a half axis is lost between two of them."""
+
+
+def write_ellipses(found: Detections, labels: Sequence[str | None], control: Control) -> list[dict[str, Any]]:
+    """The ellipse that an outline is most like; without outlines the one that touches the sides of the box."""
+    rows, ellipses = fit_rotated(_ellipses(found), found.width, found.height)
+    size = np.array([found.width, found.height])
+    table = np.hstack([ellipses[:, :2] / size, ellipses[:, 2:4] / 2 / size]) * 100.0
+    degrees = np.rad2deg(ellipses[:, 4]) % 360.0
+    regions = []
+    for number, (x, y, across, down), rotation in zip(rows.tolist(), table.tolist(), degrees.tolist(), strict=True):
+        value = {"x": x, "y": y, "radiusX": across, "radiusY": down, "rotation": rotation}
+        label, score = labels[found.classes[number]], float(found.scores[number])
+        regions += written(value, control, f"{control.name}-{number}", label, score, found)
+    return regions
+
+
+def _ellipses(found: Detections) -> Floats:
+    """(N, 5) xywhr; NaN where there is nothing to fit."""
+    if found.outlines is None:
+        centre, sides = (found.xyxy[:, :2] + found.xyxy[:, 2:]) / 2, found.xyxy[:, 2:] - found.xyxy[:, :2]
+        return np.hstack([centre, sides, np.zeros((len(found), 1))])
+    fitted = np.full((len(found), 5), np.nan)
+    for row, outline in enumerate(found.outlines):
+        visible = clip_outline(outline, found.width, found.height)
+        if visible:
+            fitted[row] = outline_to_ellipse(visible)
+    return fitted
+
+
+def read_ellipses(result: Sequence[Mapping[str, Any]], control: Control, width: int, height: int) -> Detections:
+    """Each region is a thing with one ring."""
+    outlines, classes = [], []
+    size = np.array([width, height])
+    circle = np.linspace(0.0, 2 * np.pi, _POINTS, endpoint=False)
+    for region, class_ in labelled(result, control):
+        ellipse = numbers(region["value"], "x", "y", "radiusX", "radiusY")
+        turn = numbers(region["value"], "rotation") if region["value"].get("rotation") else [0.0]
+        if not ellipse or not turn:
+            continue
+        centre, (across, down), angle = np.array(ellipse[:2]), np.array(ellipse[2:]), np.deg2rad(turn[0])
+        along = np.stack([np.cos(circle) * across * width, np.sin(circle) * down * height], axis=1) / 100.0
+        turned = along @ np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+        outlines.append((centre / 100.0 * size + turned,))
+        classes.append(class_)
+    return outlined(outlines, classes, control, width, height)

@@ -1,0 +1,56 @@
+"""PolygonLabels, and Polygon with Labels: outlines of few points.
+
+Label Studio's polygons have no holes: a bridge of no width leads from the outer ring to that of a hole and back, so
+that the reader, Label Studio's page and YOLO's label files all leave the hole out.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from shared.geometry import Detections, Floats
+from shared.labelstudio.config import Control
+from shared.labelstudio.regions.labelled import labelled, written
+from shared.labelstudio.regions.outlined import outlined, outlines_of
+from shared.outlines import simplify
+from shared.rings import clip_outline, join_rings, parts_of
+
+_FAR = 1e9  # percent of the image: no number that a person drew
+
+
+def write_polygons(found: Detections, labels: Sequence[str | None], control: Control) -> list[dict[str, Any]]:
+    """Every part of a thing is a region: `label-3`, `label-3.1`, …; what is outside the image is cut off."""
+    size = np.array([found.width, found.height])
+    regions = []
+    for number, (outline, class_, score) in enumerate(
+        zip(outlines_of(found), found.classes.tolist(), found.scores.tolist(), strict=True)
+    ):
+        for place, part in enumerate(parts_of(simplify(clip_outline(outline, found.width, found.height)))):
+            value = {"points": (np.clip(join_rings(part) / size, 0.0, 1.0) * 100.0).tolist(), "closed": True}
+            region_id = f"{control.name}-{number}" + (f".{place}" if place else "")
+            regions += written(value, control, region_id, labels[class_], score, found)
+    return regions
+
+
+def read_polygons(result: Sequence[Mapping[str, Any]], control: Control, width: int, height: int) -> Detections:
+    """Each region is a thing of its own; what is outside the image is cut off."""
+    outlines, classes = [], []
+    for region, class_ in labelled(result, control):
+        ring = _ring(region["value"], width, height)
+        if ring is not None:
+            outlines.append((ring,))
+            classes.append(class_)
+    return outlined(outlines, classes, control, width, height)
+
+
+def _ring(value: Mapping[str, Any], width: int, height: int) -> Floats | None:
+    """(K, 2) pixels."""
+    try:
+        points = np.array(value["points"], dtype=np.float64)
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None
+    if points.ndim != 2 or points.shape[0] < 3 or points.shape[1] != 2 or not (np.abs(points) < _FAR).all():
+        return None
+    ring: Floats = points / 100.0 * np.array([width, height])
+    return ring
