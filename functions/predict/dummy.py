@@ -1,37 +1,80 @@
-"""Fixed predictions, to prove the wiring first: no weights, no torch, no image."""
+"""Fixed predictions, to prove the wiring first: no weights, no torch, no numpy, no image."""
 
 from typing import Any
 
 from shared.backend import DUMMY_VERSION
 from shared.labelstudio.config import Control, parse_label_config
+from shared.labelstudio.items import result_items
 from shared.labelstudio.requests import PredictRequest
 
 _WIDTH, _HEIGHT = 1000, 1000
-"""Pixels of an image that nobody has looked at; boxes are percentages of it."""
+"""Pixels of an image that nobody has looked at; shapes are percentages of it."""
+_SCORE = 0.5
+_BOX = {"x": 25.0, "y": 25.0, "width": 50.0, "height": 50.0, "rotation": 0}
+_SHAPES: dict[str, dict[str, Any]] = {
+    "RectangleLabels": _BOX,
+    "PolygonLabels": {"points": [[50.0, 20.0], [80.0, 50.0], [50.0, 80.0], [20.0, 50.0]], "closed": True},
+    "EllipseLabels": {"x": 50.0, "y": 50.0, "radiusX": 25.0, "radiusY": 15.0, "rotation": 0},
+    # A code says how large the image is. One pixel fits into any.
+    "BrushLabels": {"format": "rle", "rle": [0, 0, 0, 4, 57, 27, 252, 127, 224]},
+}
+_TRACK = {
+    "framesCount": 1,
+    "duration": 1.0,
+    "sequence": [_BOX | {"frame": 1, "time": 0.0, "enabled": True}],
+}
 
 
 def predict_dummy(call: PredictRequest) -> list[dict[str, Any]]:
-    """The same box in the middle of every task's image, with the first label of each control."""
-    result = [_box(control) for control in parse_label_config(call.label_config)]
-    return [{"result": result, "score": 0.5, "model_version": DUMMY_VERSION} for _ in call.tasks]
+    """The same for every task: of each control one thing in the middle, with the first label."""
+    controls = parse_label_config(call.label_config)
+    result = [item for control in controls if not control.per_region for item in _items(control)]
+    for control in controls:
+        result += _answers(control, result) if control.per_region else []
+    return [{"result": result, "score": _SCORE, "model_version": DUMMY_VERSION} for _ in call.tasks]
 
 
-def _box(control: Control) -> dict[str, Any]:
-    return {
-        "id": f"{control.name[:20]}-dummy",
-        "from_name": control.name,
-        "to_name": control.to_name,
-        "type": "rectanglelabels",
-        "original_width": _WIDTH,
-        "original_height": _HEIGHT,
-        "image_rotation": 0,
-        "score": 0.5,
-        "value": {
-            "x": 25.0,
-            "y": 25.0,
-            "width": 50.0,
-            "height": 50.0,
-            "rotation": 0,
-            "rectanglelabels": list(control.label_values[:1]),
-        },
+def _items(control: Control) -> list[dict[str, Any]]:
+    label, name = next(iter(control.label_values), None), f"{control.name}-dummy"
+    if control.tag == "KeyPointLabels":
+        return _points(control)
+    if control.tag in _SHAPES:
+        return result_items(_SHAPES[control.tag], control, name, label, _SCORE, _WIDTH, _HEIGHT)
+    if label is None:
+        return []
+    values: dict[str, dict[str, Any]] = {
+        "Choices": {"choices": [label]},
+        "VideoRectangle": _TRACK | {"labels": [label]},
+        "TimelineLabels": {"ranges": [{"start": 1, "end": 1}], "timelinelabels": [label]},
     }
+    return [_item(control, name) | {"value": values[control.tag]}]
+
+
+def _points(control: Control) -> list[dict[str, Any]]:
+    """One thing: its points on a diagonal, in a box if there is a control for it."""
+    items: list[dict[str, Any]] = []
+    parent: dict[str, str] = {}
+    if control.boxes_name and control.flag("model_add_bboxes", default=True):
+        label, name = control.boxes[0].value if control.boxes else None, f"{control.name}-dummy"
+        boxes = Control(control.boxes_name, "RectangleLabels", "detect", control.to_name, control.value_key, ())
+        items, parent = result_items(_BOX, boxes, name, label, _SCORE, _WIDTH, _HEIGHT), {"parentID": name}
+    for number, label in enumerate(control.point_names):
+        place = 30.0 + 40.0 * number / len(control.point_names)
+        value, name = {"x": place, "y": place, "width": 0.5}, f"{control.name}-dummy.{number}"
+        items += (item | parent for item in result_items(value, control, name, label, _SCORE, _WIDTH, _HEIGHT))
+    return items
+
+
+def _answers(control: Control, regions: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The first choice for the first region of the same image."""
+    label = next(iter(control.label_values), None)
+    asked = next((item for item in regions if item["to_name"] == control.to_name and "x" in item["value"]), None)
+    if label is None or asked is None:
+        return []
+    shape = {key: value for key, value in asked["value"].items() if not key.endswith("labels")}
+    return [asked | _item(control, asked["id"]) | {"value": shape | {"choices": [label]}}]
+
+
+def _item(control: Control, name: str) -> dict[str, Any]:
+    kind = control.tag.lower()
+    return {"id": name, "from_name": control.name, "to_name": control.to_name, "type": kind, "score": _SCORE}

@@ -1,14 +1,11 @@
-"""What all regions have in common: ids, names, labels.
-
-`<RectangleLabels>` makes one result item a region, with its labels under a key named like the type. A `<Rectangle>`
-with `<Labels>` makes two with the same id: the shape, and the same value with its labels under `labels`.
-"""
+"""What all regions have in common: ids, numbers, labels (`shared.labelstudio.items` says how they are kept)."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from shared.geometry import Detections
 from shared.labelstudio.config import Control
+from shared.labelstudio.items import result_items
 
 _FAR = 1e9  # percent of the image, or degrees
 
@@ -44,27 +41,7 @@ def numbers(value: Mapping[str, Any], *keys: str) -> list[float] | None:
 
 
 def written(
-    value: dict[str, Any], control: Control, region_id: str, label: str | None, score: float, found: Detections
+    value: dict[str, Any], control: Control, name: str, label: str | None, score: float, found: Detections
 ) -> list[dict[str, Any]]:
-    """The result items of one region. `value`: its shape. Regions with the same id become one.
-
-    Without a label: Label Studio stores and shows `rectanglelabels: []`; the type `rectangle` it refuses for such a
-    control.
-    """
-    same = {
-        "id": region_id,
-        "to_name": control.to_name,
-        "original_width": found.width,
-        "original_height": found.height,
-        "image_rotation": 0,
-        "score": score,
-    }
-    labels = [label] if label else []
-    if not control.labels_name:
-        kind = control.tag.lower()
-        return [same | {"from_name": control.name, "type": kind, "value": value | {kind: labels}}]
-    kind = control.tag.lower().removesuffix("labels")
-    shape = same | {"from_name": control.name, "type": kind, "value": value}
-    if not labels:
-        return [shape]
-    return [shape, same | {"from_name": control.labels_name, "type": "labels", "value": value | {"labels": labels}}]
+    """The result items of one region called `name`. `value`: its shape."""
+    return result_items(value, control, name, label, score, found.width, found.height)

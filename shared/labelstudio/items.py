@@ -1,0 +1,35 @@
+"""The result items that Label Studio stores for one region. Light: functions/predict's dummy answers with them too."""
+
+from typing import Any
+
+from shared.labelstudio.config import Control
+
+
+def result_items(
+    value: dict[str, Any], control: Control, region_id: str, label: str | None, score: float, width: int, height: int
+) -> list[dict[str, Any]]:
+    """The items of one region of an image. `value`: its shape; `width`, `height`: of the upright image in pixels.
+
+    `<RectangleLabels>` makes one item, with its labels under a key named like the type. A `<Rectangle>` with `<Labels>`
+    makes two with the same id: the shape, and the same value with its labels under `labels`.
+
+    Without a label: Label Studio stores and shows `rectanglelabels: []`; the type `rectangle` it refuses for such a
+    control.
+    """
+    same = {
+        "id": region_id,
+        "to_name": control.to_name,
+        "original_width": width,
+        "original_height": height,
+        "image_rotation": 0,
+        "score": score,
+    }
+    labels = [label] if label else []
+    if not control.labels_name:
+        kind = control.tag.lower()
+        return [same | {"from_name": control.name, "type": kind, "value": value | {kind: labels}}]
+    kind = control.tag.lower().removesuffix("labels")
+    shape = same | {"from_name": control.name, "type": kind, "value": value}
+    if not labels:
+        return [shape]
+    return [shape, same | {"from_name": control.labels_name, "type": "labels", "value": value | {"labels": labels}}]
