@@ -14,6 +14,7 @@ from infra.cli.findings import Finding
 from shared.errors import LabelConfigError, LabelStudioError, ProjectGone, StoreError, Unauthorized
 from shared.labelstudio.api import LabelStudio
 from shared.labelstudio.config import Control, parse_label_config
+from shared.labelstudio.config_review import not_understood
 from shared.labelstudio.requests import ProjectCounters
 from shared.objectstore import ObjectStore
 from shared.objectstore.selftest import check_store
@@ -87,6 +88,11 @@ def check_project(label_studio: LabelStudio, project: str) -> tuple[Finding, Pro
         f"{control.tag} {control.name!r} with {_count(len(control.labels), 'label')}" for control in controls
     )
     return Finding("ok", "project", f"project {number} {counters.title!r} (uid {uid}): {named}"), found
+
+
+def check_config(project: Project) -> list[Finding]:
+    """What labelloop does not understand of the labeling config: no problem, but nobody should have to guess."""
+    return [Finding("warning", "config", sentence) for sentence in not_understood(project.answer["label_config"])]
 
 
 def check_object_store(store: ObjectStore) -> Finding:

@@ -10,6 +10,7 @@ from typing import Any
 
 from infra.cli.checks import (
     Project,
+    check_config,
     check_functions,
     check_label_studio,
     check_object_store,
@@ -67,6 +68,8 @@ def connect(
         return findings
     finding, found = check_project(label_studio, str(project))
     note(finding)
+    for sentence in check_config(found) if found else ():
+        note(sentence)
     note(check_object_store(store))
     for finding in check_functions(settings):
         note(finding)

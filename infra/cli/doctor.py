@@ -1,12 +1,16 @@
 """`labelloop doctor`: every check, nothing changed: what is wrong and what to set."""
 
+import contextlib
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from infra.cli.checks import (
     Project,
+    check_config,
     check_functions,
     check_label_studio,
     check_object_store,
@@ -14,6 +18,7 @@ from infra.cli.checks import (
     check_same_store,
 )
 from infra.cli.findings import Finding, problems
+from infra.cli.model_checks import check_models
 from infra.cli.wiring import (
     Wiring,
     backend_state,
@@ -30,13 +35,12 @@ from shared.images.decode import decode
 from shared.images.fetch import ImageFetcher
 from shared.labelstudio.api import LabelStudio
 from shared.labelstudio.config import Control
-from shared.labelstudio.regions import class_labels
 from shared.objectstore import ObjectStore
-from shared.registry import Registry
 from shared.settings import Settings
+from shared.video import open_video
 
 Tell = Callable[[Finding], None]
-_IMAGE_SECONDS = 30.0
+_FETCH_SECONDS = 30.0
 _CONNECT = "run `labelloop connect`"
 
 
@@ -69,9 +73,10 @@ def examine(
     note(finding)
     if found is not None:
         for finding in (
+            *check_config(found),
             *_check_wiring(label_studio, settings, store, found),
-            *_check_images(label_studio, settings, found),
-            *_check_labels(settings, store, found),
+            *_check_media(label_studio, settings, found),
+            *check_models(settings, store, found),
         ):
             note(finding)
     return findings
@@ -110,8 +115,8 @@ def _check_webhook(wiring: Wiring, wanted: dict[str, Any]) -> Finding:
     return Finding("ok", "webhook", f"the webhook {present['url']} is there, with its secret")
 
 
-def _check_images(label_studio: LabelStudio, settings: Settings, project: Project) -> list[Finding]:
-    """Fetch and decode one real image of each key of the task data that a control looks at."""
+def _check_media(label_studio: LabelStudio, settings: Settings, project: Project) -> list[Finding]:
+    """Fetch and decode what one real task holds under each key of its data that a control looks at."""
     asked = {"project": str(project.id), "page_size": "1", "resolve_uri": "false"}  # as /predict gets them
     try:
         tasks = label_studio.get_json("/api/tasks", asked)["tasks"]
@@ -119,69 +124,32 @@ def _check_images(label_studio: LabelStudio, settings: Settings, project: Projec
         return [Finding("problem", "image", str(error))]
     if not tasks:
         return [Finding("warning", "image", f"project {project.id} has no task yet, so no image was fetched")]
-    fetcher = ImageFetcher(settings, label_studio)
-    try:
-        keys = dict.fromkeys(control.value_key for control in project.controls)
-        return [_check_image(fetcher, settings, tasks[0], key) for key in keys]
-    finally:
-        fetcher.close()
+    looked_at = {(control.media, control.value_key): control for control in project.controls}
+    return [_check_file(label_studio, settings, tasks[0], control) for control in looked_at.values()]
 
 
-def _check_image(fetcher: ImageFetcher, settings: Settings, task: dict[str, Any], key: str) -> Finding:
-    where = f"the image of task {task['id']} ({key})"
+def _check_file(label_studio: LabelStudio, settings: Settings, task: dict[str, Any], control: Control) -> Finding:
+    where = f"the {control.media} of task {task['id']} ({control.value_key})"
     started = time.monotonic()
+    video = control.media == "video"
+    fetcher = ImageFetcher(settings, label_studio, limit="video_max_bytes" if video else "image_max_bytes")
     try:
-        data = fetcher.fetch(task["data"].get(key), task_id=task["id"], deadline=started + _IMAGE_SECONDS)
-        height, width, _ = decode(data, settings.image_max_pixels).shape
+        value = task["data"].get(control.value_key)
+        data = fetcher.fetch(value, task_id=task["id"], deadline=started + _FETCH_SECONDS)
+        height, width = (_first_frame if video else decode)(data, settings.image_max_pixels).shape[:2]
     except ImageError as error:
         remedies = {
             "refused": "if that address is yours, name it in LABELLOOP_ALLOWED_PRIVATE_HOSTS",
             "unauthorized": "the user of LABEL_STUDIO_API_KEY must be allowed to see the file",
-            "too_large": "see LABELLOOP_IMAGE_MAX_BYTES and LABELLOOP_IMAGE_MAX_PIXELS",
+            "too_large": f"see LABELLOOP_{control.media.upper()}_MAX_BYTES and LABELLOOP_IMAGE_MAX_PIXELS",
         }
         return Finding("problem", "image", f"{where}: {error}", remedies.get(error.reason, ""))
+    finally:
+        fetcher.close()
     took = time.monotonic() - started
     return Finding("ok", "image", f"{where} was fetched: {width}×{height} pixels, {len(data):,} bytes, {took:.1f} s")
 
 
-def _check_labels(settings: Settings, store: ObjectStore, project: Project) -> list[Finding]:
-    """Which labels the model that is served has no class for."""
-    registry = Registry(store, project.uid)
-    findings = []
-    for control in project.controls:
-        manifest = registry.serving(control.name)
-        if manifest is not None:
-            findings.append(_compare_labels(control, f"v{manifest.version}", manifest.labels))
-            continue
-        source, classes = settings.base_weights, _classes_of(settings.base_weights)
-        if classes is None:
-            message = (
-                f"{source} is not a file here (ultralytics fetches it by name), so its classes were not compared with "
-                f"the labels of {control.name!r}"
-            )
-            findings.append(Finding("warning", "labels", message))
-        else:
-            findings.append(_compare_labels(control, source, classes))
-    return findings
-
-
-def _compare_labels(control: Control, source: str, classes: Sequence[str]) -> Finding:
-    known = {label for label in class_labels(classes, control) if label is not None}
-    missing = [label for label in control.label_values if label not in known]
-    if not missing:
-        return Finding("ok", "labels", f"{source} has a class for every label of {control.name!r}")
-    if known:
-        message = f"{source} has no class for {', '.join(map(repr, missing))} of {control.name!r}: never predicted"
-    else:
-        message = f"{source} has no class for any label of {control.name!r}: it proposes boxes without regard to class"
-    remedy = "training teaches them; until then name classes of the weights in predicted_values of the <Label>"
-    return Finding("warning", "labels", message, remedy)
-
-
-def _classes_of(weights: str) -> tuple[str, ...] | None:
-    """The class names in a weights file, read by ultralytics; None if there is no such file here."""
-    if not Path(weights).is_file():
-        return None
-    from ultralytics import YOLO  # type: ignore[attr-defined]  # takes seconds
-
-    return tuple(YOLO(weights).names.values())
+def _first_frame(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
+    with open_video(data, max_pixels=max_pixels) as video, contextlib.closing(video.frames()) as frames:
+        return next(frames).image

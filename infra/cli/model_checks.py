@@ -1,0 +1,71 @@
+"""Checks of what a project is predicted with: are there classes for its labels, and weights of the right YOLO task?"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from infra.cli.checks import Project
+from infra.cli.findings import Finding
+from shared.base_weights import base_weights_for, model_path_problem
+from shared.labelstudio.config import Control
+from shared.labelstudio.regions import class_labels
+from shared.objectstore import ObjectStore
+from shared.registry import Registry
+from shared.settings import Settings
+
+
+def check_models(settings: Settings, store: ObjectStore, project: Project) -> list[Finding]:
+    """Of each control: weights that it asks for in vain, and labels that its model has no class for."""
+    registry = Registry(store, project.uid)
+    findings = []
+    for control in project.controls:
+        if problem := model_path_problem(control, settings.base_weights):
+            findings.append(Finding("warning", "config", problem))
+        manifest = registry.serving(control.name)
+        if manifest is not None and manifest.yolo_task == control.yolo_task:
+            findings.append(_compare_labels(control, f"v{manifest.version}", manifest.labels))
+        else:
+            findings += _check_base_weights(control, base_weights_for(control, settings.base_weights))
+    return findings
+
+
+def _check_base_weights(control: Control, weights: str) -> list[Finding]:
+    """What there is before the first version."""
+    if not Path(weights).is_file():
+        message = (
+            f"{weights} is not a file here (ultralytics fetches it by name), so its classes were not compared with the "
+            f"labels of {control.name!r}"
+        )
+        return [Finding("warning", "labels", message)]
+    task, classes = _read_weights(weights)
+    if task == control.yolo_task:
+        return [_compare_labels(control, weights, classes)]
+    message = f"{weights} is a {task} model, {control.name!r} needs {control.yolo_task}: nothing is predicted by it"
+    remedy = f"training starts a {control.yolo_task} model from it; or list such weights too in LABELLOOP_BASE_WEIGHTS"
+    return [Finding("warning", "labels", message, remedy)]
+
+
+def _compare_labels(control: Control, source: str, classes: Sequence[str]) -> Finding:
+    known = {label for label in class_labels(classes, control) if label is not None}
+    missing = [label for label in control.class_names if label not in known]
+    if not missing:
+        return Finding("ok", "labels", f"{source} has a class for every label of {control.name!r}")
+    if known:
+        message = f"{source} has no class for {', '.join(map(repr, missing))} of {control.name!r}: never predicted"
+    elif control.yolo_task == "classify":
+        message = f"{source} has no class for any label of {control.name!r}: nothing is predicted"
+    else:
+        message = (
+            f"{source} has no class for any label of {control.name!r}: it proposes regions without regard to class"
+        )
+    remedy = "training teaches them; until then name classes of the weights in predicted_values of the <Label>"
+    return Finding("warning", "labels", message, remedy)
+
+
+@lru_cache(maxsize=16)
+def _read_weights(weights: str) -> tuple[str, tuple[str, ...]]:
+    """YOLO task and class names in a weights file, read by ultralytics."""
+    from ultralytics import YOLO  # type: ignore[attr-defined]  # takes seconds
+
+    model = YOLO(weights)
+    return str(model.task), tuple(model.names.values())
