@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -13,8 +14,9 @@ from jobs.train.annotations import NothingToLearn
 from jobs.train.dataset import Dataset, build
 from jobs.train.frozen import FrozenTask
 from jobs.train.images import Pictures, upright
+from jobs.train.yolo_files import mirrored
 from shared.errors import ImageError
-from shared.labelstudio.config import parse_label_config
+from shared.labelstudio.config import Control, parse_label_config
 from tests.train_parts import CONFIG, jpeg, rectangle
 
 [CONTROL] = parse_label_config(CONFIG)
@@ -45,9 +47,11 @@ def task(number: int, *regions: dict[str, Any], split: str = "train", value: Any
     )
 
 
-def built(tasks: Iterable[FrozenTask], folder: Path, fetcher: Fetcher | None = None) -> Dataset | None:
+def built(
+    tasks: Iterable[FrozenTask], folder: Path, fetcher: Fetcher | None = None, control: Control = CONTROL
+) -> Dataset | None:
     pictures = Pictures(fetcher or Fetcher(), folder / "pictures", max_pixels=10**7)
-    return build(tasks, CONTROL, pictures, folder / "dataset", concurrency=3, check=lambda: None)
+    return build(tasks, control, pictures, folder / "dataset", concurrency=3, check=lambda: None)
 
 
 def rows(folder: Path, split: str, number: int) -> list[list[float]]:
@@ -64,7 +68,7 @@ def test_boxes_labels_and_backgrounds(tmp_path: Path) -> None:
     assert rows(tmp_path, "train", 1)[1] == pytest.approx([1, 26 / 64, 28 / 48, 12 / 64, 32 / 48], abs=1e-5)
     assert rows(tmp_path, "val", 2) == []
     counts = dataset.counts
-    assert (counts.train, counts.val, counts.boxes, counts.background, counts.foreign_labels) == (2, 1, 2, 2, 1)
+    assert (counts.train, counts.val, counts.things, counts.background, counts.foreign_labels) == (2, 1, 2, 2, 1)
     data = json.loads(dataset.data.read_text())
     assert data["names"] == ["Tree", "Rock"]
     assert (data["train"], data["val"]) == ("images/train", "images/val")
@@ -100,19 +104,15 @@ def test_no_task_at_all_and_no_box_at_all(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("split", "train", "val", "comparable"),
-    [
-        pytest.param("train", "images/train", "images/train", False, id="no task fell into val"),
-        pytest.param("val", ["images/train", "images/val"], "images/val", False, id="all fell into val"),
-    ],
+    "split", [pytest.param("train", id="no task fell into val"), pytest.param("val", id="all fell into val")]
 )
-def test_small_projects_train_on_what_there_is(
-    tmp_path: Path, split: str, train: str | list[str], val: str, comparable: bool
-) -> None:
+def test_small_projects_train_on_what_there_is(tmp_path: Path, split: str) -> None:
     dataset = built([task(number, rectangle(), split=split) for number in range(1, 8)], tmp_path)
     assert dataset is not None
-    data = json.loads(dataset.data.read_text())
-    assert (data["train"], data["val"], dataset.comparable) == (train, val, comparable)
+    assert not dataset.comparable
+    for part in ("train", "val"):
+        assert len(list((tmp_path / "dataset" / "images" / part).iterdir())) == 7
+        assert rows(tmp_path, part, 1) == [[0, 0.5, 0.5, 0.5, 0.5]]
 
 
 def test_images_are_fetched_once(tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def test_formats(tmp_path: Path) -> None:
     gif = io.BytesIO()
     Image.new("P", (20, 30), 3).save(gif, "GIF")
     suffix, data, width, height = upright(gif.getvalue(), 10**7)
-    assert (suffix, width, height) == (".jpg", 20, 30)
+    assert (suffix, width, height) == (".png", 20, 30)
     with Image.open(io.BytesIO(data)) as image:
         assert image.mode == "RGB"
 
@@ -148,3 +148,155 @@ def test_images_that_are_refused(data: bytes, reason: str) -> None:
     with pytest.raises(ImageError) as refused:
         upright(data, 100_000)
     assert refused.value.reason == reason
+
+
+def control_of(tag: str, *more: str) -> Control:
+    """The last control of a config with this tag."""
+    return parse_label_config(f'<View><Image name="img" value="$image"/>{"".join(more)}{tag}</View>')[-1]
+
+
+def region(kind: str, id: str = "a", *, control: str = "label", **value: Any) -> dict[str, Any]:
+    return {"id": id, "from_name": control, "to_name": "img", "type": kind, "value": value}
+
+
+POLYGONS = control_of('<PolygonLabels name="label" toName="img"><Label value="Tree"/></PolygonLabels>')
+TURNED = control_of(
+    '<RectangleLabels name="label" toName="img" model_obb="true"><Label value="Tree"/></RectangleLabels>'
+)
+SQUARE = region("polygonlabels", points=[[25, 25], [75, 25], [75, 75], [25, 75]], polygonlabels=["Tree"])
+
+
+@pytest.mark.parametrize(
+    ("control", "drawn", "numbers"),
+    [
+        pytest.param(CONTROL, rectangle(), [0, 0.5, 0.5, 0.5, 0.5], id="detect: centre and size"),
+        pytest.param(TURNED, rectangle(), [0, 0.25, 0.25, 0.75, 0.25, 0.75, 0.75, 0.25, 0.75], id="obb: four corners"),
+        pytest.param(POLYGONS, SQUARE, [0, 0.25, 0.25, 0.75, 0.25, 0.75, 0.75, 0.25, 0.75], id="segment: an outline"),
+    ],
+)
+def test_label_files_of_each_task(
+    tmp_path: Path, control: Control, drawn: dict[str, Any], numbers: list[float]
+) -> None:
+    broken = task(3, drawn, value=jpeg()[:200])
+    dataset = built([task(1, drawn), task(2, drawn, split="val"), broken, task(4)], tmp_path, control=control)
+    assert dataset is not None
+    [row] = rows(tmp_path, "val", 2)
+    assert row[0] == numbers[0]
+    points, drawn_points = (sorted(zip(found[1::2], found[2::2], strict=True)) for found in (row, numbers))
+    np.testing.assert_allclose(np.array(points), np.array(drawn_points), atol=1e-4)
+    assert rows(tmp_path, "train", 4) == [], "a background image"
+    counts = dataset.counts
+    assert (counts.train, counts.val, counts.train_things, counts.background) == (2, 1, 1, 1)
+    assert [number for number, _ in counts.named] == [3]
+    assert dataset.labels == control.label_values
+
+
+def keypoint_control(*labels: str) -> Control:
+    inner = "".join(f'<Label value="{label}"/>' for label in labels)
+    return control_of(f'<KeyPointLabels name="label" toName="img">{inner}</KeyPointLabels>')
+
+
+def test_a_pose_says_its_points(tmp_path: Path) -> None:
+    control = keypoint_control("nose", "left eye", "right eye")
+    points = [
+        region("keypointlabels", str(number), x=x, y=y, width=1, keypointlabels=[label])
+        for number, (x, y, label) in enumerate([(50, 50, "nose"), (25, 25, "left eye")])
+    ]
+    dataset = built([task(1, *points), task(2, *points, split="val"), task(3)], tmp_path, control=control)
+    assert dataset is not None
+    [row] = rows(tmp_path, "train", 1)
+    assert len(row) == 5 + 3 * 3
+    assert row[5:11] == pytest.approx([0.5, 0.5, 2, 0.25, 0.25, 2], abs=1e-4)
+    assert row[13] == 0, "the right eye is not there"
+    data = json.loads(dataset.data.read_text())
+    assert (data["names"], data["kpt_shape"], data["flip_idx"]) == (["label"], [3, 3], [0, 2, 1])
+    assert data["kpt_names"] == {"0": ["nose", "left eye", "right eye"]}
+    assert dataset.labels == ("label", "nose", "left eye", "right eye")
+
+
+@pytest.mark.parametrize(
+    ("names", "mirrored_order"),
+    [
+        (("nose", "Left Eye", "right eye"), [0, 2, 1]),
+        (("top left", "top right", "bottom right", "bottom left"), [1, 0, 3, 2]),
+        pytest.param(("head", "tail"), None, id="no side is named: they may be corners"),
+        pytest.param(("left eye", "nose"), None, id="a side without the other one"),
+        pytest.param(("copyright", "rightly"), None, id="parts of words"),
+        pytest.param(("left", "LEFT", "right"), None, id="not to be told apart"),
+    ],
+)
+def test_which_points_change_places_in_a_mirror(names: tuple[str, ...], mirrored_order: list[int] | None) -> None:
+    assert mirrored(names) == mirrored_order
+
+
+def choices_control(*labels: str, more: str = "") -> Control:
+    inner = "".join(f'<Choice value="{label}"/>' for label in labels)
+    return control_of(f'<Choices name="kind" toName="img" {more}>{inner}</Choices>')
+
+
+def choice(*chosen: str, id: str = "c", **value: Any) -> dict[str, Any]:
+    return region("choices", id, control="kind", choices=list(chosen), **value)
+
+
+def folders(folder: Path, split: str) -> list[list[str]]:
+    """Of each class, in ultralytics' order, the names of its images."""
+    return [sorted(path.stem for path in kind.iterdir()) for kind in sorted((folder / "dataset" / split).iterdir())]
+
+
+def test_choices_are_folders_named_by_index(tmp_path: Path) -> None:
+    control = choices_control("a/b", "..", "Zebra", "Ape", "class000001")
+    tasks = [
+        task(1, choice("Zebra")), task(2, choice("..")), task(3, choice("a/b"), split="val"), task(4),
+        task(5, choice("Okapi")), task(6, choice("Ape"), value="not_found"),
+    ]  # fmt: skip
+    dataset = built(tasks, tmp_path, control=control)
+    assert dataset is not None
+    assert folders(tmp_path, "train") == [[], ["2"], ["1"], [], []]
+    assert folders(tmp_path, "val") == [["3"], [], [], [], []]
+    data = json.loads(dataset.data.read_text())
+    assert data["names"] == ["a/b", "..", "Zebra", "Ape", "class000001"]
+    assert not {path.name for path in (tmp_path / "dataset" / "train").iterdir()} & set(data["names"])
+    counts = dataset.counts
+    assert (counts.train, counts.val, counts.things, counts.background) == (2, 1, 3, 2)
+    assert (counts.foreign_labels, counts.left_out.total()) == (1, 1)
+
+
+def test_an_image_with_several_choices_is_in_the_folder_of_each(tmp_path: Path) -> None:
+    control = choices_control("Oak", "Fir", "Ash", more='choice="multiple"')
+    dataset = built([task(1, choice("Oak", "Ash"))], tmp_path, control=control)
+    assert dataset is not None
+    assert folders(tmp_path, "train") == folders(tmp_path, "val") == [["1"], [], ["1"]]
+    assert (dataset.counts.train_images, dataset.counts.train_things) == (1, 2)
+
+
+def test_no_choice_at_all_and_only_one_to_choose(tmp_path: Path) -> None:
+    assert built([task(1), task(2)], tmp_path, control=choices_control("Oak", "Fir")) is None
+    with pytest.raises(NothingToLearn, match="'kind' has one choice"):
+        built([task(1, choice("Oak"))], tmp_path, control=choices_control("Oak"))
+
+
+def test_choices_of_regions_are_crops(tmp_path: Path) -> None:
+    boxes = '<RectangleLabels name="box" toName="img"><Label value="Tree"/></RectangleLabels>'
+    kind = '<Choices name="kind" toName="img" perRegion="true"><Choice value="Oak"/><Choice value="Fir"/></Choices>'
+    places = {"a": (0, 0, 50, 50), "b": (50, 25, 50, 75), "small": (10, 10, 5, 5), "unasked": (0, 0, 99, 99)}
+    regions = []
+    for id, (x, y, width, height) in places.items():
+        place = {"x": x, "y": y, "width": width, "height": height, "rotation": 0}
+        regions.append(region("rectanglelabels", id, control="box", rectanglelabels=["Tree"], **place))
+        if id != "unasked":
+            regions.append(choice("Fir" if id == "b" else "Oak", id=id, **place))
+    dataset = built([task(1, *regions), task(2)], tmp_path, control=control_of(kind, boxes))
+    assert dataset is not None
+    assert folders(tmp_path, "train") == [["1-0"], ["1-1"]]
+    sizes = []
+    for path in sorted((tmp_path / "dataset" / "train").glob("*/*.jpg")):
+        with Image.open(path) as image:
+            sizes.append(image.size)
+    assert sizes == [(32, 24), (32, 36)], "of 64×48 pixels; what is smaller than 10 is left out"
+    assert (dataset.counts.train, dataset.counts.train_images, dataset.counts.background) == (1, 2, 1)
+
+
+def test_what_an_attempt_left_behind_is_not_learnt_from(tmp_path: Path) -> None:
+    built([task(1, rectangle()), task(2, rectangle())], tmp_path)
+    built([task(1, rectangle())], tmp_path)
+    assert [path.name for path in (tmp_path / "dataset" / "images" / "train").iterdir()] == ["1.jpg"]
