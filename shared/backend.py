@@ -6,18 +6,20 @@ code (`stamp`).
 """
 
 import logging
-import threading
-import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any
 
 from flask import Request, Response
 
+from shared.base_weights import base_weights_for, model_path_problem
 from shared.errors import StoreError
 from shared.http import Route, answer
 from shared.labelstudio.config import Control, parse_label_config
+from shared.labelstudio.config_review import not_understood
 from shared.labelstudio.requests import SetupRequest, ValidateRequest, project_id
+from shared.last_known import LastKnown
 from shared.objectstore import ObjectStore
 from shared.projects import Project, parse_overrides, read_project, with_overrides, write_project
 from shared.registry import Manifest, Registry, projects
@@ -26,7 +28,6 @@ from shared.settings import Settings
 logger = logging.getLogger(__name__)
 
 DUMMY_VERSION = "label:dummy"
-Value = TypeVar("Value")
 
 
 def stamp(versions: Iterable[tuple[str, str]]) -> str:
@@ -39,63 +40,6 @@ def base_version(base_weights: str) -> str:
     return f"base-{Path(base_weights).stem}"
 
 
-class _Reading(NamedTuple):
-    value: object
-    at: float  # seconds, monotonic
-
-
-class LastKnown(Generic[Value]):
-    """Values from the store, read again once they are older than `max_age` seconds. Thread-safe.
-
-    While the store fails, the last known value is answered; without one, the StoreError is raised.
-    """
-
-    def __init__(self, max_age: float) -> None:
-        self._max_age = max_age
-        self._readings: dict[object, _Reading] = {}
-        self._locks: dict[object, threading.Lock] = {}
-        self._guard = threading.Lock()
-
-    def get(self, key: object, read: Callable[[], Value]) -> Value:
-        """The value of `key`. One thread reads, the others that want the same key wait for it."""
-        with self._guard:
-            lock = self._locks.setdefault(key, threading.Lock())
-        with lock:
-            known = self._readings.get(key)
-            if known is None or time.monotonic() - known.at > self._max_age:
-                known = self._read(key, read, known)
-        return known.value  # type: ignore[return-value]
-
-    def last(self, key: object) -> Value | None:
-        """What was read last, however old; None if nothing was."""
-        known = self._readings.get(key)
-        return known.value if known else None  # type: ignore[return-value]
-
-    def put(self, key: object, value: Value) -> None:
-        """Answer this value until it is too old."""
-        self._readings[key] = _Reading(value, time.monotonic())
-
-    def expire(self, key: object) -> None:
-        """Read again at the next `get`; until that succeeds the value stays the last known one."""
-        known = self._readings.get(key)
-        if known is not None:
-            self._readings[key] = known._replace(at=float("-inf"))
-
-    def _read(self, key: object, read: Callable[[], Value], known: _Reading | None) -> _Reading:
-        try:
-            value: object = read()
-        except StoreError as error:
-            if known is None:
-                raise StoreError(f"{key}: {error}") from error
-            logger.error(
-                "the store failed: going on with what was read last",
-                extra={"event": "store_unreachable", "key": str(key), "error": str(error)},
-            )
-            value = known.value
-        reading = self._readings[key] = _Reading(value, time.monotonic())
-        return reading
-
-
 class Pointers:
     """Which version each control of each project serves now. Thread-safe."""
 
@@ -103,9 +47,17 @@ class Pointers:
         self._store = store
         self._known: LastKnown[Manifest | None] = LastKnown(max_age)
 
-    def serving(self, uid: str, control: str) -> Manifest | None:
-        """The version to serve, None before the first. Raises StoreError if it was never read and cannot be."""
-        return self._known.get((uid, control), lambda: self._read(uid, control))
+    def serving(self, uid: str, control: Control) -> Manifest | None:
+        """The version to serve, None before the first. Raises StoreError if it was never read and cannot be.
+
+        A version for another YOLO task (the config was changed) does not count: until there is one for the control's
+        task, the control starts from the base weights again, in predict as in training.
+        """
+        manifest = self._known.get((uid, control.name), lambda: self._read(uid, control.name))
+        if manifest is not None and manifest.yolo_task != control.yolo_task:
+            _say_other_task(uid, control.name, manifest.version, manifest.yolo_task, control.yolo_task)
+            return None
+        return manifest
 
     def hold(self, uid: str, control: str, manifest: Manifest | None) -> None:
         """Answer this version until the next read: it is what predict serves while a newer one cannot be had."""
@@ -161,10 +113,9 @@ class Backend:
         call = SetupRequest.parse(request.get_data())
         project_id(call.project)  # or sweeps would meet for ever what is no project
         controls = parse_label_config(call.schema_)
+        _say_not_understood(call.project, call.schema_, self._settings.base_weights)
         try:
-            overrides = parse_overrides(call.extra_params)
-            project = write_project(self._store, call.project, label_config=call.schema_, overrides=overrides)
-            self._projects.put(call.project, project)
+            self._keep(call.project, call.schema_, parse_overrides(call.extra_params))
         except StoreError as error:
             logger.error(
                 "the project's config could not be stored: predicting goes on without it",
@@ -208,17 +159,47 @@ class Backend:
         """The combined stamp of what is served now. Raises StoreError if that was never read and cannot be."""
         if self._settings.dummy:
             return DUMMY_VERSION
-        return stamp((control.name, self._version(uid, control.name)) for control in controls)
+        return stamp((control.name, self._version(uid, control)) for control in controls)
 
     def settings_of(self, uid: str) -> Settings:
         """The settings with the project's overrides. Raises StoreError if they were never read and cannot be."""
-        return with_overrides(self._settings, self._projects.get(uid, lambda: read_project(self._store, uid)))
+        return with_overrides(self._settings, self._project(uid))
 
-    def _version(self, uid: str, control: str) -> str:
+    def _version(self, uid: str, control: Control) -> str:
         manifest = self.pointers.serving(uid, control)
-        return f"v{manifest.version}" if manifest else base_version(self._settings.base_weights)
+        if manifest is not None:
+            return f"v{manifest.version}"
+        return base_version(base_weights_for(control, self._settings.base_weights))
+
+    def _project(self, uid: str) -> Project | None:
+        return self._projects.get(uid, lambda: read_project(self._store, uid))
+
+    def _keep(self, uid: str, label_config: str, overrides: dict[str, Any] | None) -> None:
+        """Store config and overrides if they changed."""
+        known = self._project(uid)
+        if known and known.label_config == label_config and overrides in (None, known.overrides):
+            return
+        self._projects.put(uid, write_project(self._store, uid, label_config=label_config, overrides=overrides))
 
     def _only_project(self) -> str | None:
         known = projects(self._store)
         first, second = next(known, None), next(known, None)
         return first if second is None else None
+
+
+@lru_cache(maxsize=256)
+def _say_not_understood(uid: str, label_config: str, base_weights: str) -> None:
+    """Once for each config: Label Studio sends a setup before every prediction."""
+    problems = [model_path_problem(control, base_weights) for control in parse_label_config(label_config)]
+    for problem in (*not_understood(label_config), *filter(None, problems)):
+        logger.warning(problem, extra={"event": "config_not_understood", "project": uid})
+
+
+@lru_cache(maxsize=256)
+def _say_other_task(uid: str, control: str, version: int, found: str, needed: str) -> None:
+    """Once for each version."""
+    logger.warning(
+        f"v{version} of {control!r} is for {found}, the labeling config asks for {needed} now: base weights are served "
+        f"until a training made a version for {needed}",
+        extra={"event": "version_of_other_task", "project": uid, "control": control, "version": version},
+    )

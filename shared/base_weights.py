@@ -1,12 +1,51 @@
-"""The weights to start from before a version exists: a file of the operator, or a name that ultralytics downloads."""
+"""The weights to start from before a version exists: files of the operator, or names that ultralytics downloads."""
 
+import re
 from pathlib import Path
 
 from shared.errors import LabelloopError, ModelError
+from shared.labelstudio.config import Control, YoloTask
+
+_SUFFIXES: dict[str, YoloTask] = {"-seg": "segment", "-obb": "obb", "-pose": "pose", "-cls": "classify"}
+"""End of a file's name, without `.pt` → YOLO task; any other name is one for detect."""
+_OFFICIAL = re.compile(
+    r"(?:(?:yolov8|yolo11|yolo26)[nsmlx](?:-seg|-obb|-pose|-cls)?"
+    r"|yolo12[nsmlx]|yolov10[nsmblx]|yolov9[tsmce]|yolov9[ce]-seg|yolov5[nsmlx]6?u|yolov3(?:-spp|-tiny)?u)\.pt"
+)
+"""Names of weights that ultralytics downloads (GITHUB_ASSETS_NAMES in ultralytics/utils/downloads.py)."""
+
+
+def base_weights_for(control: Control, setting: str) -> str:
+    """The base weights of a control: a file, or a name that ultralytics downloads.
+
+    `setting` is LABELLOOP_BASE_WEIGHTS, which may list several. What the control's `model_path` names comes first,
+    then the listed weights whose name says the control's YOLO task, then the official ones of that task in the family
+    of the first. If there are none either, the first: names can err, and training starts other tasks from them too.
+    """
+    asked, _ = _asked(control, setting)
+    if asked:
+        return asked
+    listed = _listed(setting)
+    for weights in listed:
+        if named_task(weights) == control.yolo_task:
+            return weights
+    sibling = _sibling(listed[0], control.yolo_task)
+    return sibling if _OFFICIAL.fullmatch(sibling) else listed[0]
+
+
+def model_path_problem(control: Control, setting: str) -> str:
+    """Why the weights that the control's `model_path` names are not used; empty if they are, or if it names none."""
+    return _asked(control, setting)[1]
+
+
+def named_task(weights: str) -> YoloTask:
+    """The YOLO task that the name of a file says: `yolo11n-seg.pt` is for segment, a name that says none for detect."""
+    stem = Path(weights).stem
+    return next((task for suffix, task in _SUFFIXES.items() if stem.endswith(suffix)), "detect")
 
 
 def base_weights_file(weights: str, folder: Path) -> Path:
-    """The file that LABELLOOP_BASE_WEIGHTS means; a bare name that is no file is downloaded into `folder`, once.
+    """The file that base weights mean; a bare name that is no file is downloaded into `folder`, once.
 
     Imports ultralytics for a download only. Raises ModelError, which says what to set instead, and LabelloopError if
     the download failed: that may heal.
@@ -28,3 +67,35 @@ def base_weights_file(weights: str, folder: Path) -> Path:
     if not found.is_file():
         raise ModelError(f"{asked}: ultralytics offers no such file; {hint}")
     return found
+
+
+def _listed(setting: str) -> list[str]:
+    return [part.strip() for part in setting.split(",") if part.strip()]
+
+
+def _asked(control: Control, setting: str) -> tuple[str, str]:
+    """The weights that `model_path` names, or none and why not.
+
+    Whoever edits a project writes it: it may only choose, and never names a place.
+    """
+    name = control.attributes.get("model_path", "").strip()
+    if not name:
+        return "", ""
+    for weights in _listed(setting):
+        if Path(weights).name == name:
+            return weights, ""
+    ignored = f"model_path={name[:100]!r} of {control.name!r} is ignored:"
+    if not _OFFICIAL.fullmatch(name):
+        return "", f"{ignored} it is neither listed in LABELLOOP_BASE_WEIGHTS nor a name that ultralytics downloads"
+    if named_task(name) != control.yolo_task:
+        return "", f"{ignored} these weights are for {named_task(name)}, {control.tag} needs {control.yolo_task}"
+    return name, ""
+
+
+def _sibling(weights: str, task: YoloTask) -> str:
+    """The same weights for another YOLO task, as ultralytics would name them."""
+    stem = Path(weights).stem
+    for suffix in _SUFFIXES:
+        stem = stem.removesuffix(suffix)
+    ending = next((suffix for suffix, known in _SUFFIXES.items() if known == task), "")
+    return f"{stem}{ending}.pt" if weights == Path(weights).name else weights

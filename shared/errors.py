@@ -70,8 +70,8 @@ class LabelConfigError(LabelloopError):
 class ImageError(LabelloopError):
     """One image cannot be fetched or decoded.
 
-    `reason` is a word from a small fixed set (it becomes a metric label): refused, not_found, unauthorized,
-    timeout, too_large, broken, unreachable, unsupported.
+    `reason` is a word from a small fixed set (it becomes a metric label): refused, not_found, no_data,
+    unauthorized, timeout, too_large, broken, unreachable, unsupported.
     """
 
     def __init__(self, reason: str, message: str) -> None:

@@ -116,7 +116,7 @@ class Settings(BaseModel):
     base_weights: str = _setting(
         "LABELLOOP_BASE_WEIGHTS",
         "yolo11n.pt",
-        "Weights to serve and to fine-tune before a first version: a name that ultralytics downloads, or a file.",
+        "Weights to serve and to fine-tune before a first version: names that ultralytics downloads, or files; comma-separated, one for each YOLO task. The end of a name says the task (-seg, -obb, -pose, -cls; none: detect). A task that none is for gets the official weights of the first one's family (yolo11n.pt: yolo11n-seg.pt …); if the first is a file, nothing is predicted for that task before its first version.",
     )
     device: str = _setting(
         "LABELLOOP_DEVICE", "auto", "auto, cpu, cuda, cuda:1, mps … auto takes CUDA where there is one."
@@ -125,11 +125,17 @@ class Settings(BaseModel):
     confidence: float = _setting(
         "LABELLOOP_CONFIDENCE",
         0.25,
-        "Boxes below this confidence are not shown (model_score_threshold of a control wins).",
+        "Regions below this confidence are not shown (model_score_threshold of a control wins).",
         ge=0,
         le=1,
     )
-    iou: float = _setting("LABELLOOP_IOU", 0.7, "Overlap above which two boxes of a class count as one.", ge=0, le=1)
+    iou: float = _setting(
+        "LABELLOOP_IOU",
+        0.7,
+        "Overlap above which two boxes of a class count as one (model_iou of a control wins).",
+        ge=0,
+        le=1,
+    )
     predict_deadline: float = _setting(
         "LABELLOOP_PREDICT_DEADLINE",
         90.0,
@@ -149,7 +155,13 @@ class Settings(BaseModel):
     cache_bytes: int = _setting(
         "LABELLOOP_CACHE_BYTES", 4_000_000_000, "Least recently used weights are removed above this.", "bytes", ge=0
     )
-    loaded_models: int = _setting("LABELLOOP_LOADED_MODELS", 4, "Models kept in memory at once.", "models", ge=1)
+    loaded_models: int = _setting(
+        "LABELLOOP_LOADED_MODELS",
+        8,
+        "Models kept in memory at once; at least as many as a project has controls.",
+        "models",
+        ge=1,
+    )
     dummy: bool = _setting(
         "LABELLOOP_DUMMY", False, "Answer fixed predictions without weights or torch, to prove the wiring first."
     )
@@ -165,6 +177,9 @@ class Settings(BaseModel):
     )
     image_max_pixels: int = _setting(
         "LABELLOOP_IMAGE_MAX_PIXELS", 200_000_000, "Larger images are refused before they are decoded.", "pixels", ge=1
+    )
+    video_max_bytes: int = _setting(
+        "LABELLOOP_VIDEO_MAX_BYTES", 500_000_000, "Larger video files are refused.", "bytes", ge=1
     )
     allowed_private_hosts: Names = _setting(
         "LABELLOOP_ALLOWED_PRIVATE_HOSTS",
@@ -271,6 +286,13 @@ class Settings(BaseModel):
     def _known_launcher(cls, value: str) -> str:
         if value not in LAUNCHERS:
             raise ValueError(f"use one of {', '.join(LAUNCHERS)}")
+        return value
+
+    @field_validator("base_weights")
+    @classmethod
+    def _some_weights(cls, value: str) -> str:
+        if not value.replace(",", "").strip():
+            raise ValueError("name at least one file")
         return value
 
     @field_validator("allowed_private_hosts")

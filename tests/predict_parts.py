@@ -19,6 +19,7 @@ from infra.local.label_studio import REPOSITORY
 from infra.local.processes import LOOPBACK, Child, choose_port
 from shared.errors import ModelError
 from shared.geometry import Detections
+from shared.labelstudio.config import YoloTask
 from shared.objectstore import ObjectStore
 from shared.registry import WEIGHTS, Gate, Manifest, Registry
 
@@ -55,13 +56,18 @@ class FakeModel:
 
     names: tuple[str, ...] = ("Tree",)
     batch: int = 1
+    yolo_task: YoloTask = "detect"
     finds: Detections = field(default_factory=lambda: boxes((8, 8, 32, 24, 0.9, 0)))
     at_once: bool = True
     waiting: "list[tuple[Future[Detections], Image]]" = field(default_factory=list)
     confidences: list[float] = field(default_factory=list)
+    asked: list[tuple[float | None, float]] = field(default_factory=list)  # iou, outlined_from
 
-    def submit(self, image: Image, confidence: float) -> "Future[Detections]":
+    def submit(
+        self, image: Image, confidence: float, *, iou: float | None = None, outlined_from: float = 0.0
+    ) -> "Future[Detections]":
         self.confidences.append(confidence)
+        self.asked.append((iou, outlined_from))
         future: Future[Detections] = Future()
         self.waiting.append((future, image))
         if self.at_once:
@@ -77,7 +83,10 @@ class FakeModel:
 
 
 class FakeLoader:
-    """A "weights" file holds the names of its classes; one that begins with "broken" cannot be loaded."""
+    """A "weights" file holds the names of its classes; one that begins with "broken" cannot be loaded.
+
+    The names may follow a YOLO task: "segment:Tree,Road".
+    """
 
     def __init__(self) -> None:
         self.loaded: list[str] = []
@@ -87,14 +96,21 @@ class FakeLoader:
         self.loaded.append(text)
         if text.startswith("broken"):
             raise ModelError(f"{path.name} is no model")
-        return FakeModel(names=tuple(text.split(",")))
+        yolo_task, _, names = text.rpartition(":")
+        return FakeModel(names=tuple(names.split(",")), yolo_task=yolo_task or "detect")  # type: ignore[arg-type]
 
     def load_base(self, weights: str) -> FakeModel:
         return self.load(Path(weights))
 
 
 def publish(
-    store: ObjectStore, weights: Path, *, control: str = "label", labels: tuple[str, ...] = ("Tree",), uid: str = UID
+    store: ObjectStore,
+    weights: Path,
+    *,
+    control: str = "label",
+    labels: tuple[str, ...] = ("Tree",),
+    uid: str = UID,
+    yolo_task: YoloTask = "detect",
 ) -> Manifest:
     """Upload weights as the control's next version and move the pointer to it."""
     registry = Registry(store, uid)
@@ -107,7 +123,7 @@ def publish(
         lambda number: Manifest(
             version=number,
             control=control,
-            yolo_task="detect",
+            yolo_task=yolo_task,
             labels=labels,
             files=(entry,),
             metrics={},

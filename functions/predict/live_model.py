@@ -1,7 +1,8 @@
 """Which models are in memory, and which one a control is served with: hot swap, single-flight loading, LRU.
 
 A version that cannot be verified or loaded is rejected in the registry, and the newest good one behind it is served.
-While the store is gone, the version that was served last goes on.
+While the store is gone, the version that was served last goes on. A control without a version is served with base
+weights for its YOLO task; with none, it waits for its first version.
 """
 
 import logging
@@ -10,12 +11,14 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
+from pathlib import Path
 from typing import NamedTuple
 
 from functions.predict.metrics import Metrics
-from functions.predict.ports import DeadlineExceeded, Loader, Model, NotNow, Served
+from functions.predict.ports import DeadlineExceeded, Loader, Model, NothingToServe, NotNow, Served
 from functions.predict.weights import WeightsCache
 from shared.backend import Pointers, base_version
+from shared.base_weights import base_weights_for
 from shared.errors import LabelloopError, ModelError, StoreError
 from shared.labelstudio.config import Control
 from shared.registry import WEIGHTS, Manifest, Registry
@@ -34,6 +37,14 @@ class _Loading(NamedTuple):
     started: float  # seconds, monotonic
 
 
+class _Last(NamedTuple):
+    """What a control was served with last."""
+
+    manifest: Manifest | None
+    version: str
+    yolo_task: str
+
+
 class LiveModels:
     """The models in memory. Thread-safe."""
 
@@ -48,7 +59,7 @@ class LiveModels:
         base_weights: str,
         keep: int,
     ) -> None:
-        """`keep` models stay in memory; one more may be loaded while they are in use."""
+        """`base_weights`: LABELLOOP_BASE_WEIGHTS. `keep` models stay in memory; more may be while they are in use."""
         self._pointers = pointers
         self._registry = registry
         self._weights = weights
@@ -58,13 +69,13 @@ class LiveModels:
         self._keep = keep
         self._lock = threading.Lock()
         self._models: OrderedDict[Hashable, _Loading] = OrderedDict()
-        self._served: dict[tuple[str, str], Manifest | None] = {}
+        self._served: dict[tuple[str, str], _Last] = {}
 
-    def serving(self, uid: str, control: str, deadline: float) -> Served:
+    def serving(self, uid: str, control: Control, deadline: float) -> Served:
         """The model that a control is served with now; loads it if need be. `deadline` is a time.monotonic() value.
 
-        Raises DeadlineExceeded, ModelError (no version and no base weights can be loaded), or NotNow or StoreError if
-        nothing was ever served.
+        Raises NothingToServe (no version, and no base weights for its YOLO task), DeadlineExceeded, ModelError (no
+        version and no base weights can be loaded), or NotNow or StoreError if nothing was ever served.
         """
         rejected: set[int] = set()
         while True:
@@ -86,68 +97,103 @@ class LiveModels:
 
     def prepare(self, uid: str, controls: Sequence[Control]) -> None:
         """Load soon, on a thread of its own, what these controls will be served with. Returns at once."""
-        timer = threading.Timer(_AFTER_THE_ANSWER, self._prepare, (uid, [control.name for control in controls]))
+        timer = threading.Timer(_AFTER_THE_ANSWER, self._prepare, (uid, controls))
         timer.name, timer.daemon = "prepare", True
         timer.start()
 
-    def _prepare(self, uid: str, controls: list[str]) -> None:
+    def _prepare(self, uid: str, controls: Sequence[Control]) -> None:
         for control in controls:
             try:
                 self.serving(uid, control, time.monotonic() + _PREPARE_SECONDS)
             except LabelloopError as error:
                 logger.error(
                     f"no model can be prepared: {error}",
-                    extra={"event": "not_prepared", "project": uid, "control": control},
+                    extra={"event": "not_prepared", "project": uid, "control": control.name},
                 )
 
-    def _serve(self, uid: str, control: str, manifest: Manifest | None, deadline: float) -> Served:
-        if manifest is None:
-            version = base_version(self._base_weights)
-            model = self._model("base", lambda: self._loader.load_base(self._base_weights), deadline)
-        else:
-            version = f"v{manifest.version}"
-            model = self._model(
-                manifest.file(WEIGHTS).sha256,
-                lambda: self._loader.load(self._weights.path(self._registry(uid), control, manifest)),
-                deadline,
-            )
-        self._note(uid, control, manifest, version)
-        return Served(model=model, version=version, trained=manifest is not None)
+    def _serve(self, uid: str, control: Control, manifest: Manifest | None, deadline: float) -> Served:
+        served = self._base(control, deadline) if manifest is None else self._trained(uid, control, manifest, deadline)
+        self._note(uid, control, manifest, served.version)
+        return served
 
-    def _go_on(self, uid: str, control: str, wanted: Manifest, error: LabelloopError, deadline: float) -> Served:
+    def _base(self, control: Control, deadline: float) -> Served:
+        weights = base_weights_for(control, self._base_weights)
+        model = self._model(("base", weights), lambda: self._loader.load_base(weights), deadline)
+        version = base_version(weights)
+        if model.yolo_task != control.yolo_task:
+            raise NothingToServe(
+                f"{control.tag} {control.name!r} needs weights for {control.yolo_task}, {Path(weights).name!r} are for "
+                f"{model.yolo_task}: nothing is predicted for it before its first version, unless weights for "
+                f"{control.yolo_task} are added to LABELLOOP_BASE_WEIGHTS",
+                version,
+            )
+        return Served(model=model, version=version, trained=False)
+
+    def _trained(self, uid: str, control: Control, manifest: Manifest, deadline: float) -> Served:
+        model = self._model(
+            manifest.file(WEIGHTS).sha256,
+            lambda: self._loader.load(self._weights.path(self._registry(uid), control.name, manifest)),
+            deadline,
+        )
+        if model.yolo_task != manifest.yolo_task:
+            raise ModelError(
+                f"the weights of {control.name!r} v{manifest.version} are for {model.yolo_task}, its manifest says "
+                f"{manifest.yolo_task}"
+            )
+        return Served(model=model, version=f"v{manifest.version}", trained=True)
+
+    def _go_on(self, uid: str, control: Control, wanted: Manifest, error: LabelloopError, deadline: float) -> Served:
         """Serve what was served last, and let /setup say so too."""
         with self._lock:
-            if (uid, control) not in self._served or self._served[uid, control] == wanted:
-                raise error
-            last = self._served[uid, control]
+            last = self._served.get((uid, control.name))
+        if last is None or last.manifest == wanted or last.yolo_task != control.yolo_task:
+            raise error
         logger.error(
             "a new version cannot be had now: going on with the last one",
-            extra={"event": "version_postponed", "control": control, "version": wanted.version, "error": str(error)},
+            extra={
+                "event": "version_postponed",
+                "control": control.name,
+                "version": wanted.version,
+                "error": str(error),
+            },
         )
-        self._pointers.hold(uid, control, last)
-        return self._serve(uid, control, last, deadline)
+        self._pointers.hold(uid, control.name, last.manifest)
+        return self._serve(uid, control, last.manifest, deadline)
 
-    def _reject(self, uid: str, control: str, manifest: Manifest, error: ModelError) -> None:
+    def _reject(self, uid: str, control: Control, manifest: Manifest, error: ModelError) -> None:
         logger.error(
             "a version cannot be served and is rejected",
-            extra={"event": "version_rejected", "control": control, "version": manifest.version, "error": str(error)},
+            extra={
+                "event": "version_rejected",
+                "control": control.name,
+                "version": manifest.version,
+                "error": str(error),
+            },
         )
         self._metrics.version_rejected()
-        self._registry(uid).reject(control, manifest.version, str(error))
-        self._pointers.expire(uid, control)
+        self._registry(uid).reject(control.name, manifest.version, str(error))
+        self._pointers.expire(uid, control.name)
 
-    def _note(self, uid: str, control: str, manifest: Manifest | None, version: str) -> None:
+    def _note(self, uid: str, control: Control, manifest: Manifest | None, version: str) -> None:
+        now = _Last(manifest, version, control.yolo_task)
         with self._lock:
-            first = (uid, control) not in self._served
-            last = self._served.get((uid, control))
-            if not first and last == manifest:
+            last = self._served.get((uid, control.name))
+            if last == now:
                 return
-            self._served[uid, control] = manifest
-            before = None if first else f"v{last.version}" if last else base_version(self._base_weights)
-            self._metrics.swapped(uid, control, before, version)
+            self._served[uid, control.name] = now
+            before = last.version if last else None
+            if before == version:
+                return
+            self._metrics.swapped(uid, control.name, before, version)
         logger.info(
             "a control is served with another version",
-            extra={"event": "model_swapped", "project": uid, "control": control, "before": before, "after": version},
+            extra={
+                "event": "model_swapped",
+                "project": uid,
+                "control": control.name,
+                "before": before,
+                "after": version,
+            },
         )
 
     def _model(self, key: Hashable, build: Callable[[], Model], deadline: float) -> Model:

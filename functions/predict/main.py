@@ -47,7 +47,10 @@ def _build_serving(
     settings: Settings, store: ObjectStore, metrics: Metrics, environ: MutableMapping[str, str]
 ) -> Function:
     from functions.predict.live_model import LiveModels
+    from functions.predict.one_task import TaskRunner
+    from functions.predict.pictures import Pictures
     from functions.predict.predictor import Predictor
+    from functions.predict.video import VideoPredictor
     from functions.predict.weights import WeightsCache
     from functions.predict.yolo import YoloLoader, library_environ, usable_cores
 
@@ -73,15 +76,18 @@ def _build_serving(
     label_studio = None
     if settings.label_studio_url and settings.label_studio_api_key:
         label_studio = LabelStudio(settings.label_studio_url, settings.label_studio_api_key.get_secret_value())
-    predictor = Predictor(
-        models,
+    pictures = Pictures(
         ImageFetcher(settings, label_studio),
         partial(_decode, max_pixels=settings.image_max_pixels),
         metrics,
-        backend.settings_of,
         fetch_concurrency=settings.fetch_concurrency,
         decode_concurrency=max(usable_cores() // 2, 1),
     )
+    videos = VideoPredictor(
+        ImageFetcher(settings, label_studio, limit="video_max_bytes"), max_pixels=settings.image_max_pixels
+    )
+    runner = TaskRunner(pictures, videos, metrics)
+    predictor = Predictor(models, runner, metrics, backend.settings_of, threads=settings.fetch_concurrency)
     return _function(settings, backend, metrics, predictor.predict)
 
 

@@ -24,6 +24,12 @@ class Metrics:
         self._failures = Counter(
             "labelloop_failures", "Tasks that were answered empty, by reason.", ["reason"], registry=self.registry
         )
+        self._left_out = Counter(
+            "labelloop_controls_left_out",
+            "Tasks that were answered without some of their controls, by reason.",
+            ["reason"],
+            registry=self.registry,
+        )
         self._phases = Histogram(
             "labelloop_phase_seconds",
             "Time of a phase: a task's fetch, decode, model (waiting for it, too) and convert; the whole request.",
@@ -57,6 +63,10 @@ class Metrics:
     def failed(self, reason: str, tasks: int = 1) -> None:
         """Tasks were answered empty. `reason` is one word from a small fixed set."""
         self._failures.labels(reason).inc(tasks)
+
+    def left_out(self, reason: str, tasks: int) -> None:
+        """Tasks were answered without the controls whose image can never be had."""
+        self._left_out.labels(reason).inc(tasks)
 
     @contextmanager
     def phase(self, name: Phase) -> Iterator[None]:

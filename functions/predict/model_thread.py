@@ -1,10 +1,13 @@
-"""The one thread that runs models: a queue for all requests, and batches of images that are alike."""
+"""The one thread that runs models: a queue for all requests, and batches of images that are alike.
+
+What is left to do after a batch, and needs no model, is done on other threads.
+"""
 
 import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -15,6 +18,8 @@ from shared.geometry import Detections
 logger = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer")
+Rest = Callable[[], Detections]
+"""What is left to do for one image."""
 
 
 class Runnable(Protocol):
@@ -22,7 +27,7 @@ class Runnable(Protocol):
 
     batch: int  # images that fit at once; halved when they do not
 
-    def detect(self, jobs: "Sequence[Job]") -> list[Detections]:
+    def run(self, jobs: "Sequence[Job]") -> Sequence[Detections | Rest]:
         """Run one batch."""
 
 
@@ -35,17 +40,22 @@ class Job:
     size: tuple[int, int]  # (height, width) of the image as it came
     confidence: float
     done: "Future[Detections]"
+    iou: float = 0.7
+    outlined_from: float = 0.0
 
 
 class ModelThread:
     """Runs jobs in the order in which they came; a batch takes along what is alike."""
 
-    def __init__(self, prepare: Callable[[], None], out_of_memory: tuple[type[Exception], ...]) -> None:
-        """`prepare` runs first on the thread. `out_of_memory`: what a model raises then."""
+    def __init__(
+        self, prepare: Callable[[], None], out_of_memory: tuple[type[Exception], ...], *, helpers: int = 1
+    ) -> None:
+        """`prepare` runs first on the thread. `out_of_memory`: what a model raises then. `helpers`: other threads."""
         self._prepare = prepare
         self._out_of_memory = out_of_memory
         self._waiting: deque[Job | Callable[[], None]] = deque()
         self._arrived = threading.Condition()
+        self._helpers = ThreadPoolExecutor(helpers, thread_name_prefix="helper")
         threading.Thread(target=self._run_forever, name="model", daemon=True).start()
 
     def submit(self, job: Job) -> None:
@@ -99,7 +109,7 @@ class ModelThread:
         while jobs:
             now = jobs[: jobs[0].model.batch]
             try:
-                found = now[0].model.detect(now)
+                found = now[0].model.run(now)
             except self._out_of_memory as error:
                 if len(now) > 1:
                     now[0].model.batch = len(now) // 2
@@ -108,11 +118,25 @@ class ModelThread:
                     )
                     continue
                 now[0].done.set_exception(ModelError(f"there is no memory for one image: {error}"))
-            except Exception as error:
-                logger.exception("the model failed", extra={"event": "model_crashed"})
-                for job in now:
-                    job.done.set_exception(ModelError(f"the model failed: {type(error).__name__}: {error}"))
+            except Exception as error:  # noqa: BLE001 - logged, and raised where the results are awaited
+                _crashed(now, error)
             else:
                 for job, one in zip(now, found, strict=True):
-                    job.done.set_result(one)
+                    if isinstance(one, Detections):
+                        job.done.set_result(one)
+                    else:
+                        self._helpers.submit(_complete, job, one)
             jobs = jobs[len(now) :]
+
+
+def _complete(job: Job, rest: Rest) -> None:
+    try:
+        job.done.set_result(rest())
+    except Exception as error:  # noqa: BLE001 - logged, and raised where the result is awaited
+        _crashed([job], error)
+
+
+def _crashed(jobs: Sequence[Job], error: Exception) -> None:
+    logger.error("the model failed", exc_info=error, extra={"event": "model_crashed"})
+    for job in jobs:
+        job.done.set_exception(ModelError(f"the model failed: {type(error).__name__}: {error}"))

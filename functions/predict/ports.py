@@ -1,15 +1,18 @@
 """What predict's parts ask of one another."""
 
+from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.errors import LabelloopError
+from functions.predict.plan import Found, Plan
+from shared.errors import LabelloopError, ModelError
 from shared.geometry import Detections
+from shared.labelstudio.config import Control, YoloTask
 
 Image = NDArray[np.uint8]
 """(H, W, 3), blue first, upright."""
@@ -23,14 +26,29 @@ class NotNow(LabelloopError):
     """A version cannot be fetched or loaded at the moment (store, disk, memory). It may be good."""
 
 
+class NothingToServe(ModelError):
+    """A control has no version yet, and the base weights are for another YOLO task. Waiting does not heal that."""
+
+    def __init__(self, message: str, version: str) -> None:
+        super().__init__(message)
+        self.version = version  # what stands for the control in the stamp meanwhile: "base-yolo11n"
+
+
 class Model(Protocol):
     """Weights in memory."""
 
     names: tuple[str, ...]  # class index → name
     batch: int  # images that it likes to take at once
+    yolo_task: YoloTask
 
-    def submit(self, image: Image, confidence: float) -> "Future[Detections]":
-        """Detect everything of at least this confidence. The future fails with ModelError."""
+    def submit(
+        self, image: Image, confidence: float, *, iou: float | None = None, outlined_from: float = 0.0
+    ) -> "Future[Detections]":
+        """Find everything of at least this confidence. The future fails with ModelError.
+
+        `iou`: things of a class that overlap more are one; None: as set. Outlines, which take time, are made of things
+        of at least the confidence `outlined_from`; others have empty ones.
+        """
 
 
 class Loader(Protocol):
@@ -40,7 +58,10 @@ class Loader(Protocol):
         """A version's weights, verified. Raises ModelError if they are no model that can be served, NotNow."""
 
     def load_base(self, weights: str) -> Model:
-        """The operator's weights: a file, or a name that can be downloaded. Raises ModelError, NotNow."""
+        """The operator's weights: a file, or a name that can be downloaded.
+
+        Raises ModelError, NotNow, LabelloopError if a download failed.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +76,11 @@ class Served:
 class Models(Protocol):
     """Where served models come from."""
 
-    def serving(self, uid: str, control: str, deadline: float) -> Served:
-        """`deadline` is a time.monotonic() value. Raises DeadlineExceeded, ModelError, NotNow, StoreError."""
+    def serving(self, uid: str, control: Control, deadline: float) -> Served:
+        """`deadline` is a time.monotonic() value.
+
+        Raises NothingToServe, DeadlineExceeded, ModelError, NotNow, StoreError.
+        """
 
 
 class Images(Protocol):
@@ -64,3 +88,15 @@ class Images(Protocol):
 
     def fetch(self, value: object, *, task_id: int | None, deadline: float) -> bytes:
         """The bytes behind a task's value. `deadline` is a time.monotonic() value. Raises ImageError."""
+
+
+class Videos(Protocol):
+    """What predicts videos, on the calling thread."""
+
+    def regions(
+        self, plan: Plan, model: Model, value: object, *, task_id: int | None, deadline: float, data: Mapping[str, Any]
+    ) -> Found:
+        """What a control finds in the video behind a task's value. `data`: all of the task's data.
+
+        `deadline` is a time.monotonic() value. Raises ImageError, DeadlineExceeded, ModelError.
+        """

@@ -1,26 +1,25 @@
 """The use case: tasks of one request in, predictions out, in task order; what fails is answered empty.
 
-Images are fetched and decoded on threads of the request and handed to the model as they arrive, so that fetching hides
-behind the model. Only a few decoded images of a request wait for the model at a time: that bounds memory, and it
+Images are fetched and decoded on threads of the request and handed to the models as they arrive, so that fetching hides
+behind the models. Only a few decoded images of a request wait for the models at a time: that bounds memory, and it
 lets a request of one task pass a request of thousands.
 """
 
 import logging
 import threading
-import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from functions.predict.metrics import Metrics
-from functions.predict.plan import FLOOR, Plan, plan_control, to_prediction
-from functions.predict.ports import DeadlineExceeded, Image, Images, Model, Models
+from functions.predict.one_task import Answer, Part, Request, TaskRunner, result_of
+from functions.predict.plan import Plan, plan_control
+from functions.predict.ports import DeadlineExceeded, Models, NothingToServe
 from shared.backend import stamp
 from shared.errors import ImageError, LabelloopError
-from shared.geometry import Detections
 from shared.labelstudio.config import Control, parse_label_config
 from shared.labelstudio.requests import PredictRequest, Task
 from shared.settings import Settings
@@ -29,18 +28,6 @@ logger = logging.getLogger(__name__)
 
 Prediction = dict[str, Any] | list[Any]
 """What one task is answered: a prediction, or `[]`: Label Studio stores nothing and asks again next time."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Request:
-    """What is the same for all tasks of a request."""
-
-    plans: tuple[tuple[Plan, Model], ...]
-    keys: tuple[str, ...]  # of the task data that hold images
-    stamp: str
-    floor: float  # least confidence that models report
-    deadline: float  # time.monotonic()
-    waiting: threading.Semaphore  # tasks whose decoded images wait for the model
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,26 +44,18 @@ class Predictor:
     def __init__(
         self,
         models: Models,
-        images: Images,
-        decode: Callable[[bytes], Image],
+        runner: TaskRunner,
         metrics: Metrics,
         settings_of: Callable[[str], Settings],
         *,
-        fetch_concurrency: int,
-        decode_concurrency: int,
+        threads: int,
     ) -> None:
-        """`settings_of(uid)`: the settings with a project's overrides. The two limits hold for the process.
-
-        Decoding takes cores from a model that runs on the processor: few at a time disturb it least.
-        """
+        """`settings_of(uid)`: the settings with a project's overrides. `threads`: at most, of one request."""
         self._models = models
-        self._images = images
-        self._decode = decode
+        self._runner = runner
         self._metrics = metrics
         self._settings_of = settings_of
-        self._fetch_concurrency = fetch_concurrency
-        self._fetching = threading.BoundedSemaphore(fetch_concurrency)
-        self._decoding = threading.BoundedSemaphore(decode_concurrency)
+        self._threads = threads
 
     def predict(self, call: PredictRequest, deadline: float) -> list[Prediction]:
         """One item a task. `deadline` is a time.monotonic() value. Raises LabelConfigError."""
@@ -89,142 +68,123 @@ class Predictor:
                 request = self._prepare(call.project, controls, deadline)
             except LabelloopError as error:
                 return self._report(call, [_failure(error)] * len(call.tasks))
+            if isinstance(request, _Failure):
+                return self._report(call, [request] * len(call.tasks))
             return self._report(call, self._all(call.tasks, request))
 
-    def _prepare(self, uid: str, controls: Sequence[Control], deadline: float) -> _Request:
-        settings = self._settings_of(uid)
-        served = [self._models.serving(uid, control.name, deadline) for control in controls]
-        plans = tuple(
-            (plan_control(control, one.model.names, trained=one.trained, settings=settings), one.model)
-            for control, one in zip(controls, served, strict=True)
-        )
-        return _Request(
-            plans=plans,
-            keys=tuple(dict.fromkeys(control.value_key for control in controls)),
-            stamp=stamp((control.name, one.version) for control, one in zip(controls, served, strict=True)),
-            floor=min(FLOOR, *(plan.threshold for plan, _ in plans)),
-            deadline=deadline,
-            waiting=threading.Semaphore(2 + 2 * max(one.model.batch for one in served)),
-        )
+    def _prepare(self, uid: str, controls: Sequence[Control], deadline: float) -> Request | _Failure:
+        """Controls that have nothing to say before their first version are left out, unless there is no other.
 
-    def _all(self, tasks: Sequence[Task], request: _Request) -> list[Prediction | _Failure]:
+        Any other failure is one of the request: under this stamp Label Studio would not ask again for what is missing.
+        """
+        settings = self._settings_of(uid)
+        parts: list[Part] = []
+        versions: list[tuple[str, str]] = []
+        unserved: dict[str, _Failure] = {}
+        for control in controls:
+            try:
+                served = self._models.serving(uid, control, deadline)
+            except NothingToServe as error:
+                versions.append((control.name, error.version))
+                unserved[control.name] = _Failure("no_model", str(error))
+                continue
+            versions.append((control.name, served.version))
+            plan = plan_control(control, served.model.names, trained=served.trained, settings=settings)
+            if plan.silent:
+                unserved[control.name] = _Failure("no_class", _no_class(plan, served.version))
+            else:
+                parts.append(Part(plan, served.model))
+        for part in parts:
+            if not _has_regions(part, parts):
+                name = part.plan.control.name
+                unserved[name] = _Failure("no_regions", f"no other control finds regions that {name!r} is asked for")
+        parts = [part for part in parts if part.plan.control.name not in unserved]
+        if not parts:
+            return next(iter(unserved.values()))
+        for name, failure in unserved.items():
+            _say_unserved(uid, name, failure)
+        batch = max(part.model.batch for part in parts)
+        return Request(tuple(parts), stamp(versions), deadline, threading.Semaphore(2 + 2 * batch))
+
+    def _all(self, tasks: Sequence[Task], request: Request) -> list[Answer | _Failure]:
         if len(tasks) == 1:
-            return [self._finish(request, lambda: self._start(tasks[0], request))]
-        workers = ThreadPoolExecutor(min(len(tasks), self._fetch_concurrency) or 1, thread_name_prefix="fetch")
+            return [self._finish(lambda: self._runner.start(tasks[0], request))]
+        workers = ThreadPoolExecutor(min(len(tasks), self._threads) or 1, thread_name_prefix="fetch")
         try:
-            started = [workers.submit(self._start, task, request) for task in tasks]
-            return [self._finish(request, lambda one=one: _result(one, request.deadline)) for one in started]  # type: ignore[misc]
+            started = [workers.submit(self._runner.start, task, request) for task in tasks]
+            return [self._finish(lambda one=one: result_of(one, request.deadline)) for one in started]  # type: ignore[misc]
         finally:
             workers.shutdown(wait=False, cancel_futures=True)
 
-    def _start(self, task: Task, request: _Request) -> "list[Future[Detections]]":
-        """Fetch and decode the images of a task, hand them to the models: a future for each plan."""
-        fetched = {key: self._fetch(task, key, request.deadline) for key in request.keys}
-        left = request.deadline - time.monotonic()
-        if not request.waiting.acquire(timeout=max(left, 0.0)):
-            raise DeadlineExceeded("the model had no time for this task")
-        decoded: dict[str, Image] = {}
-        futures: dict[tuple[str, Model], Future[Detections]] = {}
+    def _finish(self, start: Callable[[], Callable[[], Answer]]) -> Answer | _Failure:
         try:
-            for key, data in fetched.items():
-                with _turn(self._decoding, request.deadline), self._metrics.phase("decode"):
-                    decoded[key] = self._decode(data)
-            for plan, model in request.plans:
-                at = (plan.control.value_key, model)
-                if at not in futures:
-                    futures[at] = self._submit(model, decoded[plan.control.value_key], request.floor)
-        finally:
-            _when_all_are_done(list(futures.values()), request.waiting.release)
-        return [futures[plan.control.value_key, model] for plan, model in request.plans]
-
-    def _fetch(self, task: Task, key: str, deadline: float) -> bytes:
-        if key not in task.data:
-            raise ImageError("not_found", f"the data of task {task.id} has no {key!r}")
-        with _turn(self._fetching, deadline), self._metrics.phase("fetch"):
-            return self._images.fetch(task.data[key], task_id=task.id, deadline=deadline)
-
-    def _submit(self, model: Model, image: Image, floor: float) -> "Future[Detections]":
-        started = time.perf_counter()
-        future = model.submit(image, floor)
-        future.add_done_callback(lambda _: self._metrics.took("model", time.perf_counter() - started))
-        return future
-
-    def _finish(self, request: _Request, start: Callable[[], "list[Future[Detections]]"]) -> Prediction | _Failure:
-        try:
-            found = [_result(future, request.deadline) for future in start()]
-            with self._metrics.phase("convert"):
-                return to_prediction([plan for plan, _ in request.plans], found, request.stamp)
+            return start()()
         except LabelloopError as error:
             return _failure(error)
         except Exception as error:
             logger.exception("a task failed in a way nobody foresaw", extra={"event": "task_crashed"})
             return _Failure("crashed", type(error).__name__)
 
-    def _report(self, call: PredictRequest, answers: Sequence[Prediction | _Failure]) -> list[Prediction]:
+    def _report(self, call: PredictRequest, answers: Sequence[Answer | _Failure]) -> list[Prediction]:
         """Count, and write one log line for each reason."""
         failed: defaultdict[str, list[tuple[int | None, str]]] = defaultdict(list)
+        incomplete: defaultdict[str, list[tuple[int | None, str]]] = defaultdict(list)
         predictions: list[Prediction] = []
         for task, answer in zip(call.tasks, answers, strict=True):
             if isinstance(answer, _Failure):
                 failed[answer.reason].append((task.id, answer.message))
                 predictions.append([])
-            else:
-                predictions.append(answer)
+                continue
+            predictions.append(answer.prediction)
+            for error in answer.left_out:
+                incomplete[error.reason].append((task.id, str(error)))
         self._metrics.predicted(sum(1 for prediction in predictions if prediction))
         for reason, tasks in failed.items():
             self._metrics.failed(reason, len(tasks))
-            logger.warning(
-                f"{len(tasks)} of {len(call.tasks)} tasks are answered empty: {tasks[0][1]}",
-                extra={
-                    "event": "not_predicted",
-                    "reason": reason,
-                    "project": call.project,
-                    "tasks": [number for number, _ in tasks[:20]],
-                    "messages": list(dict.fromkeys(message for _, message in tasks))[:5],
-                },
-            )
+            _log(call, "not_predicted", "are answered empty", reason, tasks)
+        for reason, tasks in incomplete.items():
+            self._metrics.left_out(reason, len(tasks))
+            _log(call, "control_left_out", "are answered without some controls", reason, tasks)
         return predictions
+
+
+def _has_regions(part: Part, parts: Sequence[Part]) -> bool:
+    """Whether a control that is asked for each region has another one that finds them; true for all others."""
+    return not part.plan.control.per_region or any(
+        other.plan.control.to_name == part.plan.control.to_name and not other.plan.control.per_region for other in parts
+    )
+
+
+def _no_class(plan: Plan, version: str) -> str:
+    return (
+        f"{version} has no class that means a label of {plan.control.name!r}: name classes in predicted_values of its "
+        "labels; a training teaches them"
+    )
+
+
+@lru_cache(maxsize=256)
+def _say_unserved(uid: str, control: str, failure: _Failure) -> None:
+    """Once for each reason: it does not heal before the config, the settings or the version changes."""
+    logger.warning(
+        f"{control!r} is not predicted: {failure.message}",
+        extra={"event": "control_not_served", "project": uid, "control": control, "reason": failure.reason},
+    )
+
+
+def _log(call: PredictRequest, event: str, what: str, reason: str, tasks: Sequence[tuple[int | None, str]]) -> None:
+    logger.warning(
+        f"{len(tasks)} of {len(call.tasks)} tasks {what}: {tasks[0][1]}",
+        extra={
+            "event": event,
+            "reason": reason,
+            "project": call.project,
+            "tasks": [number for number, _ in tasks[:20]],
+            "messages": list(dict.fromkeys(message for _, message in tasks))[:5],
+        },
+    )
 
 
 def _failure(error: LabelloopError) -> _Failure:
     if isinstance(error, ImageError):
         return _Failure(error.reason, str(error))
     return _Failure("deadline" if isinstance(error, DeadlineExceeded) else "model", str(error))
-
-
-def _result(future: "Future[Any]", deadline: float) -> Any:
-    try:
-        return future.result(timeout=max(deadline - time.monotonic(), 0.0))
-    except TimeoutError as error:
-        future.cancel()
-        raise DeadlineExceeded("the model had no time for this task") from error
-
-
-@contextmanager
-def _turn(semaphore: threading.Semaphore, deadline: float) -> Iterator[None]:
-    left = deadline - time.monotonic()
-    if left <= 0 or not semaphore.acquire(timeout=left):
-        raise DeadlineExceeded("there was no time for the image")
-    try:
-        yield
-    finally:
-        semaphore.release()
-
-
-def _when_all_are_done(futures: "Sequence[Future[Detections]]", then: Callable[[], None]) -> None:
-    """Call `then` once, at once if there is none to wait for."""
-    left = len(futures)
-    lock = threading.Lock()
-
-    def one_is_done(_: "Future[Detections]") -> None:
-        nonlocal left
-        with lock:
-            left -= 1
-            last = left == 0
-        if last:
-            then()
-
-    for future in futures:
-        future.add_done_callback(one_is_done)
-    if not futures:
-        then()

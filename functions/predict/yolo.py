@@ -1,9 +1,4 @@
-"""The only file with torch: makes models of YOLO weights, and runs them on the model thread.
-
-Ultralytics' models are not safe to call from two threads at once, and two would only fight for the same cores. Its own
-`predict()` is left aside: what it adds around letterbox, forward pass and suppression (sources, result objects,
-callbacks, anonymous usage reports) serves other programs.
-"""
+"""Makes models of YOLO weights, and the thread that they run on. torch is imported here and in yolo_*.py only."""
 
 import ctypes
 import importlib.util
@@ -12,126 +7,29 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Sequence
-from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from functions.predict.model_thread import Job, ModelThread
-from functions.predict.ports import Image, NotNow
+from functions.predict.model_thread import ModelThread
+from functions.predict.ports import NotNow
+from functions.predict.yolo_model import YoloModel
+from functions.predict.yolo_outputs import READERS
 from shared.base_weights import base_weights_file
 from shared.errors import ModelError, SettingsError
-from shared.geometry import Detections
 
 if TYPE_CHECKING:
     import torch
 
 logger = logging.getLogger(__name__)
 
-_MAX_DETECTIONS = 300
-_LARGEST_BATCH = 32
-_PROCESSOR_BATCH = 8
-"""On a processor a batch saves what every call costs besides computing, an eighth of the time of a small model."""
-_USABLE_MEMORY = 0.5
-"""Part of a CUDA device's free memory that one batch may take."""
-
-
-class YoloModel:
-    """Weights in memory."""
-
-    def __init__(
-        self, backend: Any, device: "torch.device", thread: ModelThread, *, image_size: int, iou: float
-    ) -> None:
-        """`backend`: ultralytics' AutoBackend. `iou`: boxes of a class that overlap more are one."""
-        self.names: tuple[str, ...] = tuple(backend.names[index] for index in range(len(backend.names)))
-        self.batch = _PROCESSOR_BATCH
-        self.image_size = image_size
-        self._backend = backend
-        self._device = device
-        self._thread = thread
-        self._iou = iou
-
-    def submit(self, image: Image, confidence: float) -> "Future[Detections]":
-        """Detect everything of at least this confidence. Letterboxes at once, on the calling thread."""
-        from ultralytics.data.augment import LetterBox
-
-        letterbox = LetterBox(self.image_size, auto=True, stride=int(self._backend.stride))
-        boxed: Image = letterbox(image=image)  # type: ignore[assignment]
-        job = Job(self, boxed, (image.shape[0], image.shape[1]), confidence, Future())
-        self._thread.submit(job)
-        return job.done
-
-    def detect(self, jobs: Sequence[Job]) -> list[Detections]:
-        """Run one batch of letterboxed images of one shape. On the model thread only."""
-        import torch
-        from ultralytics.utils import ops
-        from ultralytics.utils.nms import non_max_suppression
-
-        found = []
-        with torch.inference_mode():
-            predictions = self._forward([job.image for job in jobs])
-            height, width = jobs[0].image.shape[:2]
-            for number, job in enumerate(jobs):
-                (boxes,) = non_max_suppression(
-                    predictions[number : number + 1],
-                    job.confidence,
-                    self._iou,
-                    max_det=_MAX_DETECTIONS,
-                    end2end=self._backend.end2end,
-                )
-                boxes[:, :4] = ops.scale_boxes((height, width), boxes[:, :4], job.size)
-                table = boxes[:, :6].cpu().numpy().astype(np.float64)
-                found.append(
-                    Detections(
-                        width=job.size[1],
-                        height=job.size[0],
-                        xyxy=table[:, :4],
-                        scores=table[:, 4],
-                        classes=table[:, 5].astype(np.int64),
-                        names=self.names,
-                    )
-                )
-        return found
-
-    def first_run(self) -> None:
-        """Run a blank image, so that the first task does not pay for it, and find how many images fit in a batch."""
-        import torch
-
-        blank = np.zeros((self.image_size, self.image_size, 3), dtype=np.uint8)
-        job = Job(self, blank, (self.image_size, self.image_size), 0.5, Future())
-        if self._device.type != "cuda":
-            self.detect([job])
-            return
-        torch.cuda.reset_peak_memory_stats(self._device)
-        before = torch.cuda.memory_allocated(self._device)
-        self.detect([job])
-        needed = max(torch.cuda.max_memory_allocated(self._device) - before, 1)
-        free, _ = torch.cuda.mem_get_info(self._device)
-        self.batch = int(min(max(free * _USABLE_MEMORY // needed, 1), _LARGEST_BATCH))
-
-    def _forward(self, images: Sequence[Image]) -> "torch.Tensor":
-        """(B, 4 + classes, N) raw predictions; of end-to-end models (B, N, 6) boxes."""
-        import torch
-
-        batch = torch.from_numpy(np.stack(images)).to(self._device)
-        batch = batch.permute(0, 3, 1, 2).flip(1).contiguous()  # BHWC, blue first, to BCHW, red first
-        batch = (batch.half() if self._backend.fp16 else batch.float()).div_(255)
-        try:
-            output = self._backend(batch)
-        except torch.OutOfMemoryError:
-            torch.cuda.empty_cache()
-            raise
-        predictions: torch.Tensor = output[0] if isinstance(output, list | tuple) else output
-        return predictions
+_CLASSIFY_SIZE = 224  # pixels, where the weights do not say theirs
 
 
 class YoloLoader:
     """Loads weights. The first load imports torch and starts the model thread. Thread-safe."""
 
     def __init__(self, *, device: str, threads: int, iou: float, image_size: int, cache_dir: Path) -> None:
-        """`threads` 0: one a core. `image_size` is that of base weights; versions say theirs."""
+        """`threads` 0: one a core. `image_size`: of base weights; versions and classify weights say theirs."""
         self._device_setting = device
         self._threads = threads or usable_cores()
         self._iou = iou
@@ -161,7 +59,9 @@ class YoloLoader:
 
             device = _choose_device(self._device_setting)
             # On the thread itself, as torch keeps the number per thread. Ultralytics would set one fewer than cores.
-            thread = ModelThread(lambda: torch.set_num_threads(self._threads), _out_of_memory())
+            thread = ModelThread(
+                lambda: torch.set_num_threads(self._threads), _out_of_memory(), helpers=max(usable_cores() // 2, 1)
+            )
             self._started = device, thread
             logger.info(
                 "torch is ready",
@@ -203,14 +103,28 @@ class YoloLoader:
 
         if not path.is_file():  # ultralytics would look for it elsewhere
             raise FileNotFoundError(path)
-        yolo = YOLO(path, task="detect")
-        if yolo.task != "detect":
-            raise ModelError(f"{path.name} is a {yolo.task} model: a detect model is needed")
-        size = image_size or yolo.overrides.get("imgsz") or self._image_size
+        yolo = YOLO(path)
+        if yolo.task not in READERS:
+            raise ModelError(f"{path.name} is a {yolo.task} model: labelloop serves {', '.join(READERS)}")
+        classify = yolo.task == "classify"
+        size = yolo.overrides.get("imgsz") or (_CLASSIFY_SIZE if classify else self._image_size)
+        if image_size and not classify:
+            size = image_size
         largest = max(size) if isinstance(size, list | tuple) else int(size)
-        backend = AutoBackend(yolo.model, device=device, fp16=device.type == "cuda", fuse=True, verbose=False).eval()
+        # Ultralytics makes words of ImageNet's codes; a project's labels may look like those and stay as they are.
+        model: Any = yolo.model
+        names = dict(yolo.names if image_size else model.names)
+        backend = AutoBackend(model, device=device, fp16=device.type == "cuda", fuse=True, verbose=False).eval()
         stride = int(backend.stride)
-        return YoloModel(backend, device, thread, image_size=-(-largest // stride) * stride, iou=self._iou)
+        return YoloModel(
+            backend,
+            yolo.task,
+            [str(names[index]) for index in range(len(names))],
+            device,
+            thread,
+            image_size=-(-largest // stride) * stride,
+            iou=self._iou,
+        )
 
 
 def library_environ(cache_dir: Path) -> dict[str, str]:

@@ -8,16 +8,18 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
-from shared.backend import Backend, LastKnown, Pointers, base_version, stamp
+from shared.backend import Backend, Pointers, base_version, stamp
 from shared.errors import StoreError
 from shared.http import Function
 from shared.labelstudio.config import Control, parse_label_config
+from shared.last_known import LastKnown
 from shared.objectstore import ObjectStore
 from shared.projects import Project, parse_overrides, read_project, write_project
 from shared.registry import Registry
 from shared.settings import Settings
 from tests.predict_parts import UID, label_config, publish
 
+(CONTROL,) = parse_label_config(label_config())
 SECRET = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -155,11 +157,11 @@ def test_a_store_whose_disk_is_gone_leaves_the_last_known_version(file_store: Ob
     (tmp_path / "weights.pt").write_text("weights")
     publish(file_store, tmp_path / "weights.pt")
     pointers = Pointers(file_store, 0)
-    assert pointers.serving(UID, "label") is not None
+    assert pointers.serving(UID, CONTROL) is not None
     shadow = tmp_path / "gone"
     (tmp_path / "store").rename(shadow)
     (tmp_path / "store").write_text("no folder any more")
-    served = pointers.serving(UID, "label")
+    served = pointers.serving(UID, CONTROL)
     assert served is not None
     assert served.version == 1
 

@@ -4,6 +4,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -62,7 +63,7 @@ class Parts:
 
     def serve(self, control: str = "label") -> tuple[str, tuple[str, ...]]:
         """Version and class names of what is served now."""
-        served = self.models.serving(UID, control, FAR)
+        served = self.models.serving(UID, replace(CONTROLS[0], name=control), FAR)
         return served.version, served.model.names
 
     @property
@@ -109,7 +110,7 @@ def test_a_request_under_way_keeps_its_version(
 ) -> None:
     parts = Parts(file_store, tmp_path, keep=1)
     publish_names("Old")
-    before = parts.models.serving(UID, "label", FAR)
+    before = parts.models.serving(UID, CONTROLS[0], FAR)
     publish_names("New")
     assert parts.serve() == ("v2", ("New",))
     assert (before.version, before.model.names) == ("v1", ("Old",))
@@ -213,7 +214,7 @@ def test_many_requests_load_a_version_once(
         request.start()
     assert entered.wait(10)
     with pytest.raises(DeadlineExceeded):
-        parts.models.serving(UID, "label", time.monotonic() + 0.05)
+        parts.models.serving(UID, CONTROLS[0], time.monotonic() + 0.05)
     leave.set()
     for request in requests:
         request.join(10)

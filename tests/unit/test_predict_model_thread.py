@@ -24,7 +24,7 @@ class Model:
         self.batches: list[list[int]] = []
         self.threads: set[str] = set()
 
-    def detect(self, jobs: Sequence[Job]) -> list[Detections]:
+    def run(self, jobs: Sequence[Job]) -> list[Detections]:
         self.asked.set()
         assert self.gate.wait(10)
         self.threads.add(threading.current_thread().name)

@@ -1,9 +1,13 @@
 """From detections to predictions: labels, proposals, thresholds, the score of an image."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
-from functions.predict.plan import Plan, image_score, plan_control, suppress, to_prediction
+from functions.predict.plan import Plan, found_in, image_score, plan_control, suppress
+from functions.predict.plan import to_prediction as prediction_of
+from shared.geometry import Detections
 from shared.labelstudio.config import parse_label_config
 from shared.settings import Settings
 from tests.predict_parts import boxes, label_config
@@ -13,6 +17,10 @@ def plan(names: tuple[str, ...], *, trained: bool = True, config: str | None = N
     (control,) = parse_label_config(config or label_config())
     settings = Settings.model_validate({"LABELLOOP_CONFIDENCE": confidence})
     return plan_control(control, names, trained=trained, settings=settings)
+
+
+def to_prediction(plans: list[Plan], found: list[Detections], model_version: str) -> dict[str, Any]:
+    return prediction_of([found_in(*one) for one in zip(plans, found, strict=True)], model_version)
 
 
 def labels_of(prediction: dict) -> list[list[str]]:  # type: ignore[type-arg]

@@ -2,17 +2,23 @@
 
 import threading
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from functions.predict.metrics import Metrics
+from functions.predict.one_task import TaskRunner
+from functions.predict.pictures import Pictures
+from functions.predict.plan import Found, Plan
 from functions.predict.ports import DeadlineExceeded, Model, Served
 from functions.predict.predictor import Predictor
 from shared.errors import ImageError, LabelConfigError, LabelloopError, ModelError
-from shared.images.decode import decode
+from shared.images.decode import decode as decode_image
+from shared.labelstudio.config import Control
 from shared.labelstudio.requests import PredictRequest
 from shared.settings import Settings
 from tests.predict_parts import FAR, UID, FakeModel, boxes, jpeg, label_config
@@ -52,35 +58,41 @@ class FakeModels:
 
     models: dict[str, Model | LabelloopError]
 
-    def serving(self, uid: str, control: str, deadline: float) -> Served:
-        found = self.models[control]
+    def serving(self, uid: str, control: Control, deadline: float) -> Served:
+        found = self.models[control.name]
         if isinstance(found, LabelloopError):
             raise found
         return Served(found, "v1", trained=True)
 
 
 def decode_small(data: bytes) -> NDArray[np.uint8]:
-    return decode(data, 10**6)
+    return decode_image(data, 10**6)
+
+
+class FakeVideos:
+    """Finds one region, sure by 0.6, in every video but a broken one."""
+
+    def regions(
+        self, plan: Plan, model: Model, value: object, *, task_id: int | None, deadline: float, data: Mapping[str, Any]
+    ) -> Found:
+        if value == "broken":
+            raise ImageError("broken", "no video")
+        return Found([{"from_name": plan.control.name, "type": "videorectangle"}], [0.6], [])
 
 
 def predictor(
-    images: FakeImages, *, concurrency: int = 4, **models: Model | LabelloopError
+    images: FakeImages,
+    *,
+    concurrency: int = 4,
+    decode: Callable[[bytes], NDArray[np.uint8]] = decode_small,
+    **models: Model | LabelloopError,
 ) -> tuple[Predictor, Metrics]:
     metrics = Metrics()
     served = FakeModels(models or {"label": FakeModel()})
     settings = Settings()
-    return (
-        Predictor(
-            served,
-            images,
-            decode_small,
-            metrics,
-            lambda _: settings,
-            fetch_concurrency=concurrency,
-            decode_concurrency=2,
-        ),
-        metrics,
-    )
+    pictures = Pictures(images, decode, metrics, fetch_concurrency=concurrency, decode_concurrency=2)
+    runner = TaskRunner(pictures, FakeVideos(), metrics)
+    return Predictor(served, runner, metrics, lambda _: settings, threads=concurrency), metrics
 
 
 def call(*values: object, config: str | None = None) -> PredictRequest:
@@ -119,7 +131,7 @@ def test_a_task_that_fails_is_answered_empty_and_counted_beside_good_ones() -> N
     bare_task = request.tasks[0].model_copy(update={"data": {"text": "no image"}})
     answers = ours.predict(request.model_copy(update={"tasks": [*request.tasks, bare_task]}), FAR)
     assert [bool(answer) for answer in answers] == [True, *[False] * 7, True, False]
-    assert failures(metrics) == {"broken": 1, "unsupported": 4, "not_found": 2, "crashed": 1}
+    assert failures(metrics) == {"broken": 1, "unsupported": 4, "not_found": 1, "no_data": 1, "crashed": 1}
 
 
 @pytest.mark.parametrize("tasks", [1, 5])
@@ -167,12 +179,7 @@ def test_few_images_are_decoded_at_once() -> None:
             now -= 1
         return decode_small(data)
 
-    models = FakeModels({"label": FakeModel()})
-    images = FakeImages({"a": jpeg()})
-    settings = Settings()
-    ours = Predictor(
-        models, images, decode_in_pairs, Metrics(), lambda _: settings, fetch_concurrency=8, decode_concurrency=2
-    )
+    ours, _ = predictor(FakeImages({"a": jpeg()}), concurrency=8, decode=decode_in_pairs)
     assert all(ours.predict(call(*["a"] * 8), FAR))
     assert most == 2
 
@@ -219,12 +226,53 @@ def test_each_control_looks_at_its_own_image() -> None:
         <RectangleLabels name="b" toName="right"><Label value="Tree"/></RectangleLabels></View>"""
     one = FakeModel()
     ours, metrics = predictor(FakeImages({"x": jpeg(width=70), "y": jpeg(width=80)}), a=one, b=one)
-    body = {"tasks": [{"data": {"l": "x", "r": "y"}}, {"data": {"l": "x"}}], "project": UID, "label_config": config}
-    whole, half = ours.predict(PredictRequest.model_validate(body), FAR)
+    body = {"tasks": [{"data": {"l": "x", "r": "y"}}], "project": UID, "label_config": config}
+    (whole,) = ours.predict(PredictRequest.model_validate(body), FAR)
     assert isinstance(whole, dict)
     assert [(r["to_name"], r["original_width"]) for r in whole["result"]] == [("left", 70), ("right", 80)]
-    assert half == []  # half a prediction would hide that an image is missing
-    assert failures(metrics) == {"not_found": 1}
+    assert failures(metrics) == {}
+
+
+TWO_IMAGES = """<View><Image name="left" value="$l"/><Image name="right" value="$r"/>
+    <RectangleLabels name="a" toName="left"><Label value="Tree"/></RectangleLabels>
+    <RectangleLabels name="b" toName="right"><Label value="Tree"/></RectangleLabels></View>"""
+
+
+@pytest.mark.parametrize(
+    ("data", "answered", "reason"),
+    [
+        pytest.param({"l": "good"}, True, "no_data", id="a task without the image"),
+        pytest.param({"l": "good", "r": "cut"}, True, "broken", id="a broken file"),
+        pytest.param({"l": "cut", "r": "good"}, True, "broken", id="the first one"),
+        pytest.param(
+            {"l": "good", "r": "away"}, False, "unreachable", id="may heal: or it would never be asked for again"
+        ),
+        pytest.param({"l": "good", "r": "gone"}, False, "not_found", id="may come yet"),
+        pytest.param({"l": "cut", "r": "cut"}, False, "broken", id="no control is left"),
+        pytest.param({}, False, "no_data", id="no image at all"),
+    ],
+)
+def test_a_control_whose_image_can_never_be_had_leaves_the_others(
+    data: dict[str, str], answered: bool, reason: str
+) -> None:
+    files: dict[object, bytes | Exception] = {
+        "good": jpeg(),
+        "cut": jpeg()[:200],
+        "gone": ImageError("not_found", "404"),
+        "away": ImageError("unreachable", "no answer"),
+    }
+    one = FakeModel()
+    ours, metrics = predictor(FakeImages(files), a=one, b=one)
+    body = {"tasks": [{"data": data}] * 2, "project": UID, "label_config": TWO_IMAGES}
+    for answer in ours.predict(PredictRequest.model_validate(body), FAR):
+        assert bool(answer) == answered
+        if answered:
+            assert isinstance(answer, dict)
+            (region,) = answer["result"]
+            assert data["l" if region["from_name"] == "a" else "r"] == "good"
+            assert answer["model_version"] == "a:v1+b:v1"
+    left_out = metrics.registry.get_sample_value("labelloop_controls_left_out_total", {"reason": reason})
+    assert (failures(metrics), left_out) == (({}, 2) if answered else ({reason: 2}, None))
 
 
 def test_models_report_what_a_low_threshold_asks_for() -> None:

@@ -1,0 +1,132 @@
+"""Values that are read again and again from a store that may be slow or gone: the last known ones do meanwhile."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Generic, NamedTuple, TypeVar
+
+from shared.errors import StoreError
+
+logger = logging.getLogger(__name__)
+
+Value = TypeVar("Value")
+
+_PATIENCE = 1.0
+"""Seconds to wait for a read where an older value is known: Label Studio waits 3 s for a setup."""
+
+
+class _Reading(NamedTuple):
+    value: object
+    at: float  # seconds, monotonic; the read began then
+
+
+@dataclass(eq=False, slots=True)
+class _Read:
+    """A read under way, on a thread of its own: a store that hangs holds that thread alone."""
+
+    started: float = field(default_factory=time.monotonic)
+    done: "Future[None]" = field(default_factory=Future)
+    late: bool = False  # somebody went on without it
+
+
+class LastKnown(Generic[Value]):
+    """Values from the store, read again once they are older than `max_age` seconds. Thread-safe.
+
+    While the store fails, or takes longer than `patience` seconds, the last known value is answered; without one, the
+    read is waited for, and its StoreError raised.
+    """
+
+    def __init__(self, max_age: float, *, patience: float = _PATIENCE) -> None:
+        self._max_age = max_age
+        self._patience = patience
+        self._readings: dict[object, _Reading] = {}
+        self._reads: dict[object, _Read] = {}
+        self._lock = threading.Lock()
+
+    def get(self, key: object, read: Callable[[], Value]) -> Value:
+        """The value of `key`. It is read once at a time; whoever wants the same key waits for that read."""
+        asked = time.monotonic()
+        while True:
+            with self._lock:
+                known = self._readings.get(key)
+                if known is not None and known.at >= asked - self._max_age:
+                    return known.value  # type: ignore[return-value]
+                under_way = self._reads.get(key) or self._start(key, read)
+                patience = self._left_for(under_way) if known is not None else None
+            try:
+                under_way.done.result(timeout=patience)
+            except TimeoutError:
+                if known is None or under_way.done.done():
+                    raise
+                self._log_late(key, under_way)
+                return known.value  # type: ignore[return-value]
+
+    def last(self, key: object) -> Value | None:
+        """What was read last, however old; None if nothing was."""
+        known = self._readings.get(key)
+        return known.value if known else None  # type: ignore[return-value]
+
+    def put(self, key: object, value: Value) -> None:
+        """Answer this value until it is too old."""
+        with self._lock:
+            self._reads.pop(key, None)  # what is being read is older
+            self._readings[key] = _Reading(value, time.monotonic())
+
+    def expire(self, key: object) -> None:
+        """Read again at the next `get`; until that succeeds the value stays the last known one."""
+        with self._lock:
+            self._reads.pop(key, None)
+            known = self._readings.get(key)
+            if known is not None:
+                self._readings[key] = known._replace(at=float("-inf"))
+
+    def _start(self, key: object, read: Callable[[], Value]) -> _Read:
+        under_way = self._reads[key] = _Read()
+        threading.Thread(target=self._run, args=(key, read, under_way), name="store", daemon=True).start()
+        return under_way
+
+    def _left_for(self, under_way: _Read) -> float:
+        """Seconds to wait for a read. While another one hangs, nobody waits: it is the same store."""
+        now = time.monotonic()
+        oldest = min(one.started for one in (*self._reads.values(), under_way))
+        return max(oldest + self._patience - now, 0.0)
+
+    def _run(self, key: object, read: Callable[[], Value], under_way: _Read) -> None:
+        try:
+            value: object = read()
+        except StoreError as error:
+            known = self._readings.get(key)
+            if known is None:
+                self._finish(key, under_way, None, StoreError(f"{key}: {error}"))
+                return
+            logger.error(
+                "the store failed: going on with what was read last",
+                extra={"event": "store_unreachable", "key": str(key), "error": str(error)},
+            )
+            value = known.value
+        except Exception as error:  # noqa: BLE001 - raised where `get` was called
+            self._finish(key, under_way, None, error)
+            return
+        self._finish(key, under_way, _Reading(value, under_way.started), None)
+
+    def _finish(self, key: object, under_way: _Read, reading: _Reading | None, error: Exception | None) -> None:
+        with self._lock:
+            if self._reads.get(key) is under_way:
+                del self._reads[key]
+                if reading is not None:
+                    self._readings[key] = reading
+        if error is not None:
+            under_way.done.set_exception(error)
+        else:
+            under_way.done.set_result(None)
+
+    def _log_late(self, key: object, under_way: _Read) -> None:
+        if not under_way.late:
+            under_way.late = True
+            logger.warning(
+                "the store takes long: going on with what was read last",
+                extra={"event": "store_slow", "key": str(key)},
+            )
