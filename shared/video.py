@@ -8,7 +8,7 @@ import contextlib
 import math
 import tempfile
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,10 +51,12 @@ class Video:
                 f"the frames have {self.width} × {self.height} pixels, more than {max_pixels} "
                 "(LABELLOOP_IMAGE_MAX_PIXELS)",
             )
+        count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
+        self.announced: float | None = count / self.fps if 0 < count < 1e9 else None  # seconds, as the header says
         self._grabbed = 0
         self._second = -math.inf
 
-    def frames(self, every: int = 1) -> Iterator[Frame]:
+    def frames(self, every: int = 1) -> Generator[Frame, None, None]:
         """Every frame, or every so many beginning with the first. Close it to stop early.
 
         Raises ImageError: broken (not one frame can be decoded), too_large (number), unsupported (size changes).

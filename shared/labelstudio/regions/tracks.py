@@ -122,7 +122,8 @@ def detections_at(frame: int, drawn: Sequence[Drawn], control: Control, width: i
         control.label_values,
         tracks=np.array(tracks, dtype=np.int64),
     )
-    return found.only((xyxy[:, 2:] - xyxy[:, :2] > _LEAST_SIDE).all(axis=1))
+    large: NDArray[np.bool_] = np.all(xyxy[:, 2:] - xyxy[:, :2] > _LEAST_SIDE, axis=1)
+    return found.only(large)
 
 
 def thinned(frames: Ints, edges: Floats, tolerance: Floats) -> list[int]:

@@ -1,0 +1,112 @@
+"""Frames of an annotated video, to learn from: evenly taken, with the boxes as Label Studio draws them."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from jobs.train.frozen import FrozenTask
+from jobs.train.images import LEAST_SIDE
+from jobs.train.samples import Sample
+from shared.errors import ImageError
+from shared.geometry import Detections
+from shared.labelstudio.config import Control
+from shared.labelstudio.frames import frame_count, frame_rate, seconds_of
+from shared.labelstudio.regions.timeline import labels_held, read_spans
+from shared.labelstudio.regions.tracks import detections_at, read_tracks
+from shared.video import Frame, Video, frames_at, open_video
+
+MOST = 60
+"""Frames of one video and label. Neighbours look alike: more of them cost time and teach little, and a long video would
+outweigh all others."""
+_BACKGROUND = 0.1
+"""Frames without a box, as a part of those with one: the same scene, empty."""
+_QUALITY = 95  # of JPEG
+MOST_PIXELS = 200_000_000  # of a frame
+
+
+def video_samples(
+    task: FrozenTask, control: Control, video: Path, folder: Path, *, max_pixels: int = MOST_PIXELS
+) -> list[Sample]:
+    """The frames of one task's video, written to `folder` as `<task>-<frame>.jpg`. Raises ImageError."""
+    rate = frame_rate(control.frame_rate, task.data)
+    with open_video(video, max_pixels=max_pixels) as opened:
+        if opened.announced is None:
+            raise ImageError("unsupported", "the video file does not say how long it is")
+        if min(opened.width, opened.height) < LEAST_SIDE:
+            raise ImageError("unsupported", f"{opened.width}×{opened.height} pixels: {LEAST_SIDE} are needed")
+        frames = np.arange(1, frame_count(opened.announced, rate) + 1)
+        choose = _moments if control.tag == "TimelineLabels" else _scenes
+        chosen = choose(task, control, frames, opened)
+        samples = []
+        for (number, found), frame in zip(chosen, _decoded(opened, [at for at, _ in chosen], rate), strict=False):
+            path = folder / f"{task.id}-{number}.jpg"
+            path.write_bytes(cv2.imencode(".jpg", frame.image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes())
+            samples.append(Sample(path.stem, path, found))
+        return samples
+
+
+def _scenes(
+    task: FrozenTask, control: Control, frames: NDArray[np.int64], video: Video
+) -> list[tuple[int, Detections]]:
+    """Frame numbers and the boxes in them, ascending: most with a box, a few without."""
+    drawn = read_tracks(task.regions, control)
+    there = np.zeros(len(frames), dtype=np.bool_)
+    for one in drawn:
+        there |= one.there(frames)
+    scenes = spread(frames[there], MOST)
+    empty = spread(frames[~there], max(round(_BACKGROUND * len(scenes)), 1))
+    return [
+        (number, detections_at(number, drawn, control, video.width, video.height))
+        for number in sorted([*scenes.tolist(), *empty.tolist()])
+    ]
+
+
+def _moments(
+    task: FrozenTask, control: Control, frames: NDArray[np.int64], video: Video
+) -> list[tuple[int, Detections]]:
+    """Frame numbers and what they mean, ascending. Outside all spans is a class of its own, the last one, named "".
+
+    Frames that two labels share are left out: a class is either this or that.
+    """
+    names = (*control.label_values, "")
+    held = labels_held(frames, read_spans(task.regions, control), control)
+    held = np.column_stack([held, ~held.any(axis=1)])
+    held &= held.sum(axis=1, keepdims=True) == 1
+    whole = np.array([[0.0, 0.0, video.width, video.height]])
+    return sorted(
+        (
+            (
+                number,
+                Detections(
+                    video.width,
+                    video.height,
+                    whole,
+                    np.ones(1),
+                    np.array([class_], dtype=np.int64),
+                    names,
+                    class_scores=np.eye(len(names))[[class_]],
+                ),
+            )
+            for class_ in range(len(names))
+            for number in spread(frames[held[:, class_]], MOST).tolist()
+        ),
+        key=lambda one: one[0],
+    )
+
+
+def spread(frames: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """At most `most` of them, evenly taken, the first and last included."""
+    if len(frames) <= most:
+        return frames
+    if most == 1:
+        return frames[[len(frames) // 2]]
+    return frames[np.linspace(0, len(frames) - 1, most).round().astype(np.int64)]
+
+
+def _decoded(video: Video, frames: list[int], rate: float) -> Iterator[Frame]:
+    with closing(video.frames()) as every:
+        yield from frames_at(every, seconds_of(frames, rate).tolist())

@@ -1,0 +1,160 @@
+"""Frames that are taken from annotated videos, checked against what is to be seen in them."""
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from infra.local.demo_regions import annotated
+from infra.local.drawn import FRAME_RATE, calls, videos
+from jobs.train.frozen import FrozenTask
+from jobs.train.video_frames import MOST, spread, video_samples
+from jobs.train.yolo_labels import label_lines
+from shared.errors import ImageError
+from shared.geometry import Detections
+from shared.labelstudio.config import Control, parse_label_config
+from tests.videos import write_video
+
+VIDEO = '<Video name="video" value="$video" frameRate="{rate}"/>'
+TRACKS = """<VideoRectangle name="box" toName="video"/>
+<Labels name="kind" toName="video"><Label value="Cargo"/><Label value="Mail"/></Labels>"""
+PHASES = '<TimelineLabels name="phase" toName="video"><Label value="Cargo"/><Label value="Mail"/></TimelineLabels>'
+
+
+def control(tags: str, rate: str = "10") -> Control:
+    return parse_label_config(f"<View>{VIDEO.format(rate=rate)}{tags}</View>")[0]
+
+
+def task(regions: list[dict[str, Any]], **data: Any) -> FrozenTask:
+    return FrozenTask(id=7, annotation=1, updated_at=None, split="train", data=data, regions=regions)
+
+
+def box(*keyframes: tuple[int, float, bool]) -> dict[str, Any]:
+    sequence = [
+        {"frame": frame, "enabled": enabled, "rotation": 0, "x": x, "y": 25.0, "width": 25.0, "height": 25.0}
+        for frame, x, enabled in keyframes
+    ]
+    return {"from_name": "box", "type": "videorectangle", "value": {"sequence": sequence, "labels": ["Mail"]}}
+
+
+@pytest.fixture(scope="module")
+def counting(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """100 frames at 25 a second; a bar in a frame is as many pixels wide as its index."""
+
+    def frame(number: int) -> NDArray[np.uint8]:
+        image = np.zeros((48, 128, 3), np.uint8)
+        image[:, :number] = 255
+        return image
+
+    return write_video(tmp_path_factory.mktemp("video") / "counting.webm", map(frame, range(100)))
+
+
+def index_of(image: Path) -> int:
+    pixels = cv2.imread(str(image))
+    assert pixels is not None
+    return int((pixels.mean(axis=(0, 2)) > 128).sum())
+
+
+def of(samples: list[Any]) -> dict[int, Detections]:
+    return {int(sample.name.removeprefix("7-")): sample.found for sample in samples}
+
+
+def test_boxes_lie_on_the_things_in_the_frames(tmp_path: Path) -> None:
+    """Annotated by keyframes, of a film in which they fly: between them, too."""
+    (film,) = videos(1, 320, 240, frames=40)
+    tracks = control(TRACKS)
+    (tmp_path / "film.webm").write_bytes(film.data)
+    samples = video_samples(task(annotated(film, tracks)), tracks, tmp_path / "film.webm", tmp_path)
+    assert [sample.name for sample in samples] == [f"7-{number}" for number in range(1, 41)]
+    keyframes = {one["frame"] for region in annotated(film, tracks) for one in region["value"]["sequence"]}
+    assert len(keyframes) < 10
+    for sample, expert in zip(samples, film.expert, strict=True):
+        np.testing.assert_allclose(sample.found.xyxy, expert.xyxy, atol=3.3)  # 1 % of the frame
+        assert sample.found.classes.tolist() == expert.classes.tolist()
+        assert len(label_lines(sample.found, "detect")) == 2
+
+
+def test_few_frames_of_a_long_video_and_some_of_them_empty(counting: Path, tmp_path: Path) -> None:
+    samples = video_samples(task([box((11, 0.0, True), (91, 50.0, False))]), control(TRACKS, "25"), counting, tmp_path)
+    found = of(samples)
+    filled = [number for number, one in found.items() if len(one)]
+    assert len(filled) == MOST
+    assert (filled[0], filled[-1]) == (11, 91)
+    empty = sorted(set(found) - set(filled))
+    assert len(empty) == MOST // 10
+    assert all(number < 11 or number > 91 for number in empty)
+    middle = filled[MOST // 2]
+    left = 128 * (middle - 11) / 80 * 0.5
+    np.testing.assert_allclose(found[middle].xyxy, [[left, 12, left + 32, 24]])
+    assert [index_of(sample.image) for sample in samples] == [number - 1 for number in found]
+
+
+@pytest.mark.parametrize(("rate", "data"), [("10", {}), ("$fps", {"fps": "10"})])
+def test_a_frame_is_what_the_annotator_saw(counting: Path, tmp_path: Path, rate: str, data: dict[str, Any]) -> None:
+    """Label Studio counts 10 a second in a file of 25."""
+    samples = video_samples(task([box((1, 0.0, True))], **data), control(TRACKS, rate), counting, tmp_path)
+    numbers = np.array(list(of(samples)))
+    assert numbers.tolist() == list(range(1, 41))
+    assert [index_of(sample.image) for sample in samples] == ((numbers - 1) * 25 // 10).tolist()
+
+
+def test_an_annotation_without_boxes_is_one_empty_frame(counting: Path, tmp_path: Path) -> None:
+    (sample,) = video_samples(task([]), control(TRACKS, "25"), counting, tmp_path)
+    assert not len(sample.found)
+
+
+def span(start: int, end: int, label: str) -> dict[str, Any]:
+    return {"from_name": "phase", "value": {"ranges": [{"start": start, "end": end}], "timelinelabels": [label]}}
+
+
+def test_moments_of_each_label_and_of_none(counting: Path, tmp_path: Path) -> None:
+    phases = control(PHASES, "25")
+    regions = [span(1, 10, "Mail"), span(8, 12, "Cargo"), span(99, 1000, "Mail")]
+    samples = video_samples(task(regions), phases, counting, tmp_path)
+    classes = {number: int(found.classes[0]) for number, found in of(samples).items()}
+    assert [number for number, class_ in classes.items() if class_ == 1] == [*range(1, 8), 99, 100]
+    assert [number for number, class_ in classes.items() if class_ == 0] == [11, 12], "not those that both share"
+    nothing = [number for number, class_ in classes.items() if class_ == 2]
+    assert len(nothing) == MOST
+    assert (nothing[0], nothing[-1]) == (13, 98)
+    found = samples[0].found
+    assert found.names == ("Cargo", "Mail", "")
+    assert found.class_scores is not None
+    assert found.class_scores.tolist() == [[0, 1, 0]]
+
+
+def test_moments_of_a_film(tmp_path: Path) -> None:
+    (film,) = calls(1, 320, 240, frames=30)
+    phases = control(PHASES, f"{FRAME_RATE:g}")
+    (tmp_path / "film.webm").write_bytes(film.data)
+    samples = video_samples(task(annotated(film, phases)), phases, tmp_path / "film.webm", tmp_path)
+    assert [int(one.found.classes[0]) for one in samples] == [int(expert.classes[0]) for expert in film.expert]
+
+
+@pytest.mark.parametrize("data", [b"", b"<html>", b"\x1a\x45\xdf\xa3 and so on"])
+def test_no_video(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "film").write_bytes(data)
+    with pytest.raises(ImageError):
+        video_samples(task([]), control(TRACKS), tmp_path / "film", tmp_path)
+
+
+def test_too_small_to_learn_from(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "tiny.avi", [np.zeros((8, 64, 3), np.uint8)] * 2, codec="MJPG")
+    with pytest.raises(ImageError, match="64×8"):
+        video_samples(task([]), control(TRACKS), path, tmp_path)
+
+
+@given(st.integers(0, 300), st.integers(1, 70))
+def test_evenly(count: int, most: int) -> None:
+    frames = np.arange(count) * 3
+    taken = spread(frames, most)
+    assert len(taken) == min(count, most)
+    assert set(taken) <= set(frames)
+    if len(taken) > 2:
+        assert (taken[0], taken[-1]) == (frames[0], frames[-1])
+        assert np.ptp(np.diff(taken)) <= 3
