@@ -23,7 +23,7 @@ def not_understood(xml: str) -> tuple[str, ...]:
         found = read.get(tag)
         if isinstance(found, Control):
             sentences += (f"{_named(tag)} {what}" for what in (*_attributes(tag, found), *_labels(tag, found)))
-            sentences += (f"{_named(tag)} {what}" for what in _points(found, controls))
+            sentences += (f"{_named(tag)} {what}" for what in (*_points(found, controls), *_regions(found, controls)))
         elif found:
             sentences.append(f"{_named(tag)} is not served: it {found}")
         elif found is None and tag.get("toName") and _is_foreign(tag, controls):
@@ -92,6 +92,13 @@ def _points(control: Control, controls: tuple[Control, ...]) -> Iterator[str]:
             f"and {_short(control.boxes_name)} both predict the boxes of {_short(control.boxes_name)}: give that one "
             'model_skip="true", or say model_add_bboxes="false"'
         )
+
+
+def _regions(control: Control, controls: tuple[Control, ...]) -> Iterator[str]:
+    if control.per_region and any(
+        other.tag == "BrushLabels" and other.to_name == control.to_name for other in controls
+    ):
+        yield "is not predicted for brush strokes, which have no corners"
 
 
 def _named(tag: Element) -> str:

@@ -4,7 +4,8 @@ import pytest
 from label_studio_sdk.label_interface import LabelInterface
 
 from shared.errors import LabelConfigError
-from shared.labelstudio.config import Label, parse_label_config
+from shared.labelstudio.config import Control, Label, parse_label_config
+from shared.labelstudio.config_review import not_understood
 from shared.labelstudio.regions import class_labels
 
 CONFIG = """
@@ -87,3 +88,227 @@ def test_what_cannot_be_served_is_left_out(config: str) -> None:
 def test_broken(config: str, words: str) -> None:
     with pytest.raises(LabelConfigError, match=words):
         parse_label_config(config)
+
+
+# The labeling config of the keypoints in Label Studio's YOLO example, shortened: its order is not that of the indices.
+POSE = """
+<View>
+  <RectangleLabels name="keypoints_bbox" toName="image" model_skip="true"><Label value="person"/></RectangleLabels>
+  <KeyPointLabels name="keypoints" toName="image" model_score_threshold="0.75" model_point_threshold="0.5"
+    model_add_bboxes="true" model_point_size="1" model_path="yolov8n-pose.pt">
+    <Label value="nose" predicted_values="person" model_index="0"/>
+    <View><Label value="right_eye" predicted_values="person" model_index="2"/></View>
+    <Label value="left_eye" predicted_values="person" model_index="1"/>
+  </KeyPointLabels>
+  <Image name="image" value="$image"/>
+</View>
+"""
+LABELS = '<Label value="Tree"/><Label value="Rock"/>'
+
+
+def on_image(tags: str) -> str:
+    return f'<View><Image name="it" value="$it"/>{tags}</View>'
+
+
+def only(tags: str) -> Control:
+    (control,) = parse_label_config(on_image(tags))
+    return control
+
+
+@pytest.mark.parametrize(
+    ("tag", "attributes", "yolo_task"),
+    [
+        ("RectangleLabels", "", "detect"),
+        ("RectangleLabels", 'model_obb="True"', "obb"),
+        ("PolygonLabels", "", "segment"),
+        ("BrushLabels", "", "segment"),
+        ("EllipseLabels", "", "segment"),
+        ("EllipseLabels", 'model_task="detect"', "detect"),
+        ("KeyPointLabels", "", "pose"),
+    ],
+)
+def test_shapes_hold_their_labels_or_find_them_beside(tag: str, attributes: str, yolo_task: str) -> None:
+    control = only(f'<{tag} name="shape" toName="it" {attributes}>{LABELS}</{tag}>')
+    assert (control.tag, control.yolo_task, control.labels_name) == (tag, yolo_task, "")
+    bare = tag.removesuffix("Labels")
+    pair = only(f'<{bare} name="shape" toName="it" {attributes}/><Labels name="kinds" toName="it">{LABELS}</Labels>')
+    assert (pair.tag, pair.yolo_task, pair.labels_name) == (tag, yolo_task, "kinds")
+    assert pair.label_values == control.label_values == ("Tree", "Rock")
+
+
+def test_videos() -> None:
+    boxes, when = parse_label_config(
+        '<View><Video name="it" value="$clip" frameRate="25"/><VideoRectangle name="box" toName="it"/>'
+        f'<Labels name="kinds" toName="it">{LABELS}</Labels>'
+        f'<TimelineLabels name="when" toName="it">{LABELS}</TimelineLabels></View>'
+    )
+    assert (boxes.yolo_task, boxes.labels_name, boxes.media, boxes.frame_rate) == ("detect", "kinds", "video", "25")
+    assert (when.yolo_task, when.label_values, when.media) == ("classify", ("Tree", "Rock"), "video")
+
+
+def test_choices() -> None:
+    tags = '<Choices name="what" toName="it" choice="multiple"{}><View><Choice value="A" alias="a"/></View></Choices>'
+    assert not only(tags.format("")).per_region
+    assert only(tags.format(' perRegion="true"')).per_region
+    assert only(tags.format("")).labels == (Label("a", (), "A"),)
+
+
+class TestPose:
+    def test_things_are_of_the_labels_of_their_boxes(self) -> None:
+        (control,) = parse_label_config(POSE)
+        assert (control.boxes_name, control.class_names) == ("keypoints_bbox", ("person",))
+        assert class_labels(["Person", "dog"], control) == ["person", None]
+
+    def test_without_boxes_there_is_one_class_named_like_the_control(self) -> None:
+        (control,) = parse_label_config(POSE.replace("RectangleLabels", "PolygonLabels"))
+        assert (control.boxes_name, control.class_names) == ("", ("keypoints",))
+        assert class_labels(["person", "keypoints", "dog"], control) == ["keypoints", "keypoints", None]
+
+    def test_the_only_boxes_of_the_image_are_those_of_the_points(self) -> None:
+        (control,) = parse_label_config(POSE.replace("keypoints_bbox", "people"))
+        assert control.boxes_name == "people"
+        other = '<RectangleLabels name="{}" toName="image" model_skip="1"/><Image'
+        (control,) = parse_label_config(POSE.replace("keypoints_bbox", "people").replace("<Image", other.format("b")))
+        assert control.boxes_name == ""
+        (control,) = parse_label_config(POSE.replace("<Image", other.format("b")))
+        assert control.boxes_name == "keypoints_bbox"
+
+    def test_points_are_in_the_order_of_the_model_indices_else_as_written(self) -> None:
+        (control,) = parse_label_config(POSE)
+        assert control.label_values == ("nose", "right_eye", "left_eye")
+        assert control.point_names == ("nose", "left_eye", "right_eye")
+        (control,) = parse_label_config(POSE.replace(' model_index="1"', ""))
+        assert control.point_names == control.label_values
+        (control,) = parse_label_config(CONFIG.replace("RectangleLabels", "PolygonLabels"))[:1]
+        assert control.point_names == ()
+        assert control.class_names == control.label_values
+
+
+class TestAttributes:
+    def test_older_names(self) -> None:
+        tags = '<RectangleLabels name="l" toName="it" score_threshold="0.3" iou="0.6" conf="0.2" model_conf="0.1"/>'
+        control = only(tags)
+        assert control.number("model_score_threshold", 0.5) == 0.3
+        assert control.number("model_iou", 0.7) == 0.6
+        assert control.number("model_conf", 0.25) == 0.1
+
+    @pytest.mark.parametrize("written", ["", "high", "1.5", "-0.1", "nan", "inf"])
+    def test_what_cannot_be_read_is_as_if_it_were_not_written(self, written: str) -> None:
+        control = only(f'<KeyPointLabels name="l" toName="it" model_iou="{written}" model_add_bboxes="{written}"/>')
+        assert control.number("model_iou", 0.7) == 0.7
+        assert control.flag("model_add_bboxes", default=True)
+        assert not control.flag("model_add_bboxes")
+
+    @pytest.mark.parametrize(("written", "skipped"), [("true", True), ("YES", True), ("1", True), ("false", False)])
+    def test_skipped(self, written: str, skipped: bool) -> None:
+        tags = f'<RectangleLabels name="l" toName="it" model_skip="{written}">{LABELS}</RectangleLabels>'
+        assert parse_label_config(on_image(tags)) == () if skipped else len(parse_label_config(on_image(tags))) == 1
+        assert not_understood(on_image(tags)) == ()
+
+
+def test_an_image_with_several_controls_in_the_order_of_the_config() -> None:
+    tags = "".join(f'<{tag} name="{tag}" toName="it">{LABELS}</{tag}>' for tag in ("PolygonLabels", "RectangleLabels"))
+    assert [control.name for control in parse_label_config(on_image(tags))] == ["PolygonLabels", "RectangleLabels"]
+
+
+def test_everything_of_the_yolo_example_is_understood() -> None:
+    assert not_understood(POSE) == ()
+    assert not_understood(CONFIG) == ()
+
+
+@pytest.mark.parametrize(
+    ("tags", "sentence"),
+    [
+        (
+            '<RectangleLabels name="l" toName="it" model_treshold="1">@</RectangleLabels>',
+            "<RectangleLabels> 'l' says model_treshold, which labelloop does not know; did you mean model_score_threshold?",
+        ),
+        (
+            '<PolygonLabels name="l" toName="it" model_obb="true">@</PolygonLabels>',
+            "<PolygonLabels> 'l' says model_obb, which means something for RectangleLabels only",
+        ),
+        (
+            '<RectangleLabels name="l" toName="it" score_threshold="high">@</RectangleLabels>',
+            "<RectangleLabels> 'l' says score_threshold='high', which is not a number from 0 to 1: it is ignored",
+        ),
+        (
+            '<RectangleLabels name="l" toName="it" model_obb="maybe">@</RectangleLabels>',
+            "<RectangleLabels> 'l' says model_obb='maybe', which is not 1 or true or yes or 0 or false or no: it is "
+            "ignored",
+        ),
+        (
+            '<RectangleLabels name="l" toName="it"><Label value="a" model_index="0"/></RectangleLabels>',
+            "<RectangleLabels> 'l' has model_index at 'a', which means something for points only",
+        ),
+        (
+            '<RectangleLabels name="l" toName="it"><Label value="a" model_size="0"/></RectangleLabels>',
+            "<RectangleLabels> 'l' says model_size at 'a', which labelloop does not know",
+        ),
+        (
+            '<RectangleLabels name="l" toName="it" value="$labels"/>',
+            "<RectangleLabels> 'l' has no labels in the config: nothing can be learned",
+        ),
+        (
+            '<Rectangle name="l" toName="it"/>',
+            "<Rectangle> 'l' is not served: it has no labels: give it a <Labels> with toName=\"it\"",
+        ),
+        ('<Labels name="l" toName="it">@</Labels>', "<Labels> 'l' is not served: labelloop knows no such control"),
+        ('<TextArea name="t" toName="it"/>', "<TextArea> 't' is not served: labelloop knows no such control"),
+        (
+            '<VideoRectangle name="v" toName="it"/>',
+            "<VideoRectangle> 'v' is not served: it cannot be served on <Image>",
+        ),
+        (
+            '<Text name="t" value="$t"/><Choices name="c" toName="t"><Choice value="a"/></Choices>',
+            "<Choices> 'c' is not served: it looks at a <Text>: labelloop reads <Image> and <Video>",
+        ),
+        (
+            '<Choices name="c" toName="it" value="$choices"/>',
+            "<Choices> 'c' is not served: it takes its choices from the data of each task (value=\"$choices\")",
+        ),
+        (
+            '<Choices name="c" toName="it" allowNested="true"><Choice value="a"/></Choices>',
+            "<Choices> 'c' is not served: it has allowNested=\"true\": Label Studio takes no predictions of paths",
+        ),
+        (
+            '<Choices name="c" toName="it"><Choice value="a"><Choice value="b"/></Choice></Choices>',
+            "<Choices> 'c' has choices inside 'a': Label Studio offers them with allowNested only",
+        ),
+        (
+            '<BrushLabels name="b" toName="it">@</BrushLabels>'
+            '<Choices name="c" toName="it" perRegion="true"><Choice value="a"/></Choices>',
+            "<Choices> 'c' is not predicted for brush strokes, which have no corners",
+        ),
+        (
+            '<KeyPointLabels name="k" toName="it">@</KeyPointLabels>',
+            "<KeyPointLabels> 'k' is given no boxes around its points, since there is no RectangleLabels for them: add "
+            'one named "k_bbox" with model_skip="true", or say model_add_bboxes="false"',
+        ),
+        (
+            '<RectangleLabels name="b" toName="it">@</RectangleLabels>'
+            '<KeyPointLabels name="k" toName="it">@</KeyPointLabels>',
+            "<KeyPointLabels> 'k' and 'b' both predict the boxes of 'b': give that one model_skip=\"true\", or say "
+            'model_add_bboxes="false"',
+        ),
+        (
+            '<KeyPointLabels name="k" toName="it" model_add_bboxes="false"><Label value="a" model_index="1"/>'
+            '<Label value="b" model_index="1"/></KeyPointLabels>',
+            "<KeyPointLabels> 'k' has model_index=1 at two labels: the first one gets the point",
+        ),
+        (
+            '<KeyPointLabels name="k" toName="it" model_add_bboxes="false"><Label value="a" model_index="1"/>'
+            '<Label value="b"/></KeyPointLabels>',
+            "<KeyPointLabels> 'k' has labels without model_index ('b'): base weights give them no points",
+        ),
+    ],
+)
+def test_what_is_not_understood_is_named(tags: str, sentence: str) -> None:
+    assert not_understood(on_image(tags.replace("@", LABELS))) == (sentence,)
+
+
+def test_a_model_index_that_is_no_number() -> None:
+    tag = '<KeyPointLabels name="k" toName="it" model_add_bboxes="no">'
+    points = f'{tag}<Label value="a" model_index="-1"/></KeyPointLabels>'
+    assert not_understood(on_image(points)) == (
+        "<KeyPointLabels> 'k' has model_index='-1' at 'a', which is not a number from 0",
+    )
