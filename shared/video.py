@@ -12,12 +12,15 @@ from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import ImageError
+
+if TYPE_CHECKING:
+    import cv2  # importing it takes a quarter of a second: when the first video comes
 
 MOST_FRAMES = 200_000
 """More than two hours at 25 frames a second."""
@@ -38,8 +41,11 @@ class Frame:
 class Video:
     """An open file. Its frames can be read once."""
 
-    def __init__(self, capture: cv2.VideoCapture, *, max_pixels: int, max_frames: int) -> None:
+    def __init__(self, capture: "cv2.VideoCapture", *, max_pixels: int, max_frames: int) -> None:
+        import cv2
+
         self._capture = capture
+        self._position = cv2.CAP_PROP_POS_MSEC
         self._max_frames = max_frames
         fps = capture.get(cv2.CAP_PROP_FPS)
         self.fps: float = fps if 0.0 < fps <= 1000.0 else _FPS
@@ -91,7 +97,7 @@ class Video:
         self._grabbed += 1
         if self._grabbed > self._max_frames:
             raise ImageError("too_large", f"the video has more than {self._max_frames} frames")
-        second = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000.0
+        second = self._capture.get(self._position) / 1000.0
         self._second = second if second > self._second else self._second + 1.0 / self.fps
         return True
 
@@ -110,6 +116,8 @@ def open_video(source: bytes | Path, *, max_pixels: int, max_frames: int = MOST_
 
     Raises ImageError: unsupported (no known container), broken (also: only sound), too_large (pixels of a frame).
     """
+    import cv2
+
     with contextlib.ExitStack() as stack:
         if isinstance(source, bytes):
             file = stack.enter_context(tempfile.NamedTemporaryFile(prefix="labelloop-", suffix=".video"))
