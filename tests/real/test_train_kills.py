@@ -8,6 +8,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ import pytest
 from infra.local import samples
 from shared.jobs import Claim, Jobs
 from shared.objectstore import ObjectStore, open_store
-from shared.registry import Registry
+from shared.registry import Registry, sha256_of
 from shared.settings import Settings
 from tests.train_parts import UID, PagedProject, annotation, begin_run, rectangle, served, settings_for
 
@@ -75,6 +77,13 @@ class Launched:
 @pytest.fixture
 def launch(tmp_path: Path, project: PagedProject) -> Iterator[Callable[..., Launched]]:
     """Starts processes of the job; none outlives the test."""
+    with launching(tmp_path, project) as start:
+        yield start
+
+
+@contextmanager
+def launching(tmp_path: Path, project: PagedProject) -> Iterator[Callable[..., Launched]]:
+    """The project behind HTTP, and what starts jobs for it."""
     started: list[Launched] = []
     with served(project) as web:
         settings = settings_for(web.url, tmp_path, LABELLOOP_BASE_WEIGHTS=samples.base_weights())
@@ -159,6 +168,46 @@ def test_kill_real_training(tmp_path: Path, launch: Callable[..., Launched]) -> 
     assert sorted(set(trained)) == list(range(1, 9))
     assert len(trained) <= 8 + 6, "more than one epoch was lost by a kill"
     assert_good(store, tmp_path, runs=1)
+
+
+def outlined(project: PagedProject) -> PagedProject:
+    """The same trees as diamonds, for a control whose weights have to be started from those of another task."""
+    config = (
+        '<View><Image name="img" value="$image"/><PolygonLabels name="label" toName="img"><Label value="Tree"/>'
+        "</PolygonLabels></View>"
+    )
+    made = replace(project, config=config, tasks={})
+    for number, task in project.tasks.items():
+        regions = []
+        for place, one in enumerate(task["annotations"][0]["result"]):
+            box = one["value"]
+            x, y, across, down = box["x"], box["y"], box["width"] / 2, box["height"] / 2
+            points = [[x + across, y], [x + 2 * across, y + down], [x + across, y + 2 * down], [x, y + down]]
+            value = {"points": points, "polygonlabels": ["Tree"]}
+            regions.append({"id": str(place), "from_name": "label", "type": "polygonlabels", "value": value})
+        made.tasks[number] = task | {"annotations": [annotation(number, regions)]}
+    return made
+
+
+def test_kill_a_training_that_began_with_the_weights_of_another_task(tmp_path: Path, project: PagedProject) -> None:
+    store = open_store((tmp_path / "store").as_uri())
+    with launching(tmp_path, outlined(project)) as launch:
+        claim = begin_run(store, epochs=4, image_size=64, batch=8)
+        killed = launch(claim, "real", "0", "after")
+        killed.wait_for("epoch", 2)
+        killed.process.kill()
+        assert killed.end() == -signal.SIGKILL, killed.log.read_text()
+        again = next_attempt(store)
+        assert again
+        last = launch(again, "real", "0", "after")
+        assert last.end() == 0, last.log.read_text()
+    [resumed] = last.events("resumed")
+    assert resumed["epoch"] == killed.events("epoch")[-1]["epoch"]
+    assert_good(store, tmp_path, runs=1)
+    manifest = Registry(store, UID).manifest("label", 1)
+    assert (manifest.yolo_task, manifest.lineage["base"]) == ("segment", "yolov8n-seg from ABD.pt")
+    assert manifest.lineage["base_sha256"] == sha256_of(samples.base_weights())
+    assert {"mAP50-95", "box mAP50-95"} < set(manifest.metrics)
 
 
 def test_sigterm_keeps_the_newest_epoch(tmp_path: Path, launch: Callable[..., Launched]) -> None:
