@@ -221,7 +221,8 @@ def test_everything_of_the_yolo_example_is_understood() -> None:
     [
         (
             '<RectangleLabels name="l" toName="it" model_treshold="1">@</RectangleLabels>',
-            "<RectangleLabels> 'l' says model_treshold, which labelloop does not know; did you mean model_score_threshold?",
+            "<RectangleLabels> 'l' says model_treshold, which labelloop does not know; did you mean "
+            "model_score_threshold?",
         ),
         (
             '<PolygonLabels name="l" toName="it" model_obb="true">@</PolygonLabels>',
