@@ -19,6 +19,7 @@ from jobs.train.training import TrainingSettings
 from jobs.train.yolo_trainer import YoloTrainer
 from shared.errors import ModelError
 from shared.geometry import xyxy_to_xywhn
+from shared.registry import sha256_of
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # torch's own; what the job does is seen by its results
 
@@ -64,7 +65,9 @@ def settings(**changes: Any) -> TrainingSettings:
 
 
 def test_train_resume_and_what_is_published(trainer: YoloTrainer, spool: Spool, data: Path, tmp_path: Path) -> None:
-    base = trainer.base(str(samples.base_weights()), "detect")
+    start = trainer.base(str(samples.base_weights()), "detect")
+    base = start.weights
+    assert (start.name, start.sha256) == ("ABD.pt", sha256_of(base))
     fitted = trainer.fit(data, base, settings(), spool, None)
     epochs = list(spool.epochs())
     assert [(epoch.number, epoch.epochs) for epoch in epochs] == [(1, 3), (2, 3), (3, 3)]
@@ -149,8 +152,19 @@ def test_bad_base_weights(trainer: YoloTrainer, tmp_path: Path) -> None:
     broken.write_bytes(b"not a model")
     with pytest.raises(ModelError, match="holds no model"):
         trainer.base(str(broken), "detect")
-    with pytest.raises(ModelError, match="for the task detect, the control needs segment"):
-        trainer.base(str(samples.base_weights()), "segment")
+    outlines = trainer.base(str(samples.base_weights()), "segment")
+    for yolo_task in ("detect", "pose"):
+        with pytest.raises(ModelError, match=f"for segment, the control needs {yolo_task}: set LABELLOOP_BASE_WEIGHTS"):
+            trainer.base(str(outlines.weights), yolo_task)
+
+
+def test_base_weights_of_an_architecture_that_has_no_such_task(trainer: YoloTrainer, tmp_path: Path) -> None:
+    from ultralytics.models import YOLO
+
+    path = tmp_path / "unusual.pt"
+    YOLO("yolov10n.yaml").save(path)
+    with pytest.raises(ModelError, match=r"unusual\.pt are weights for detect.*no such architecture for obb"):
+        trainer.base(str(path), "obb")
 
 
 def test_the_light_half_of_the_job_needs_no_torch() -> None:
