@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -17,6 +18,8 @@ from shared.images.decode import decode
 from shared.images.fetch import ImageFetcher
 from shared.labelstudio.api import LabelStudio
 from shared.settings import Settings
+from tests.browser import CHROMIUM, browser
+from tests.image_bytes import encoded
 from tests.seaweedfs import SeaweedFS
 
 CONFIG = """<View><Image name="image" value="$image"/>
@@ -200,6 +203,29 @@ def test_label_studio_stores_proposals_without_a_label(studio: Studio, api: Labe
         for name, form in forms.items()
     }
     assert created == {"empty": 1, "absent": 0, "rectangle": 0}
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine: apt-get install chromium")
+def test_the_page_behind_clear_pixels_is_white_as_decode_says(studio: Studio) -> None:
+    api = LabelStudio(studio.server.url, studio.server.token)
+    picture = Image.new("RGBA", (200, 100), (255, 0, 0, 255))
+    picture.paste((0, 0, 0, 0), (100, 0, 200, 100))  # red on the left, clear on the right
+    file = encoded(picture, "PNG")
+    made = api.request_json("POST", "/api/projects", {"title": "clear", "label_config": CONFIG})["id"]
+    url = f"{studio.server.url}/api/projects/{made}/import"
+    studio.server.session().post(url, files={"file": ("clear.png", file)}, timeout=60).raise_for_status()
+    [task] = api.get_json("/api/tasks", {"project": str(made)})["tasks"]
+    with browser(studio.server) as page:
+        page.goto(f"{studio.server.url}/projects/{made}/data?task={task['id']}")
+        page.get_by_role("button", name="Submit").wait_for()
+        page.wait_for_load_state("networkidle")
+        drawn, until = np.zeros((1, 2, 3)), time.monotonic() + 60
+        while not (drawn[0, 0] == (255, 0, 0)).all():  # the canvas says to nobody when it has drawn
+            assert time.monotonic() < until, "the picture was not drawn"
+            screenshot = page.screenshot(clip=page.locator(".lsf-image").bounding_box())
+            drawn = np.asarray(Image.open(io.BytesIO(screenshot)).convert("RGB").resize((8, 1)))[:, [1, 6]]
+    decoded = decode(file, 100_000)[50, 150].astype(int)
+    assert np.abs(drawn[0, 1] - decoded).max() <= 3  # the page is 253, 253, 252
 
 
 @pytest.mark.parametrize("presign", [True, False], ids=["redirected", "proxied"])
