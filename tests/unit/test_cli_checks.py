@@ -1,9 +1,17 @@
-"""What connect and doctor say about servers that are not what they should be."""
+"""What connect and doctor say about servers that are not what they should be, and about labeling configs."""
+
+from pathlib import Path
 
 import pytest
 
-from infra.cli.checks import check_project
+from infra.cli.checks import Project, check_config, check_project
+from infra.cli.findings import Finding
+from infra.cli.model_checks import check_models
 from shared.labelstudio.api import LabelStudio
+from shared.labelstudio.config import parse_label_config
+from shared.objectstore import ObjectStore
+from shared.settings import Settings
+from tests.predict_parts import UID, label_config, publish
 from tests.web_server import web_server
 
 
@@ -15,3 +23,62 @@ def test_a_server_that_is_no_label_studio(body: bytes) -> None:
     assert project is None
     assert finding.level == "problem"
     assert "LABEL_STUDIO_URL" in finding.remedy
+
+
+def project(config: str) -> Project:
+    return Project(1, UID, "trees", parse_label_config(config), {"label_config": config})
+
+
+def test_what_is_not_understood_of_a_config_is_a_warning_each() -> None:
+    assert check_config(project(label_config())) == []
+    config = (
+        label_config()
+        .replace("<Rect", '<TextArea name="why" toName="image"/><Rect', 1)
+        .replace('name="label"', 'name="label" model_obb="perhaps"')
+    )
+    assert [(finding.level, finding.check) for finding in check_config(project(config))] == [("warning", "config")] * 2
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A detect model of two classes."""
+    from ultralytics import YOLO
+
+    path = tmp_path_factory.mktemp("weights") / "base.pt"
+    model = YOLO("yolov8n.yaml")
+    model.model.names = {0: "tree", 1: "rock"}
+    model.save(path)
+    return path
+
+
+class TestModels:
+    def check(self, config: str, store: ObjectStore, base_weights: object) -> list[Finding]:
+        settings = Settings.model_validate({"LABELLOOP_BASE_WEIGHTS": str(base_weights)})
+        return check_models(settings, store, project(config))
+
+    def test_base_weights(self, file_store: ObjectStore, weights: Path) -> None:
+        found = {labels: self.check(label_config(labels=labels), file_store, weights) for labels in (("Tree",), ("a",))}
+        assert [(one.level, one.message.split(" has ")[1]) for (one,) in found.values()] == [
+            ("ok", "a class for every label of 'label'"),
+            ("warning", "no class for any label of 'label': it proposes regions without regard to class"),
+        ]
+        (finding,) = self.check(label_config(labels=("Tree", "a")), file_store, weights)
+        assert "no class for 'a' of 'label': never predicted" in finding.message
+
+    def test_base_weights_of_another_task(self, file_store: ObjectStore, weights: Path) -> None:
+        config = label_config().replace("RectangleLabels", "PolygonLabels")
+        (finding,) = self.check(config, file_store, weights)
+        assert finding.level == "warning"
+        assert finding.message == f"{weights} is a detect model, 'label' needs segment: nothing is predicted by it"
+        assert "LABELLOOP_BASE_WEIGHTS" in finding.remedy
+
+    def test_weights_that_a_config_asks_for_in_vain(self, file_store: ObjectStore, weights: Path) -> None:
+        config = label_config(labels=("Tree",)).replace('name="label"', 'name="label" model_path="/etc/passwd"')
+        ignored, compared = self.check(config, file_store, weights)
+        assert (ignored.level, ignored.check, compared.level) == ("warning", "config", "ok")
+        assert "model_path='/etc/passwd' of 'label' is ignored" in ignored.message
+
+    def test_a_version(self, file_store: ObjectStore, weights: Path) -> None:
+        publish(file_store, weights, labels=("Tree",))
+        (finding,) = self.check(label_config(), file_store, "nothing.pt")
+        assert finding.message == "v1 has no class for 'Person' of 'label': never predicted"
