@@ -1,0 +1,89 @@
+"""How well weights follow the things in annotated videos: ultralytics' tracker against the expert's keyframes."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jobs.train.frozen import FrozenTask
+from jobs.train.video_frames import MOST_PIXELS
+from jobs.train.video_scores import TrackingCounts
+from shared.geometry import Detections
+from shared.labelstudio.config import Control
+from shared.labelstudio.frames import frame_rate, seconds_of
+from shared.labelstudio.regions import class_labels
+from shared.labelstudio.regions.tracks import detections_at, read_tracks
+from shared.video import Video, open_video
+
+_MOST_FRAMES = 300
+"""The first ones of each video: a tracker has to see every frame, and a minute tells as much as an hour."""
+_MOST_VIDEOS = 10
+"""The first ones. Always the same, so that versions can be compared."""
+
+
+def track_metrics(
+    weights: Path, videos: Iterable[tuple[FrozenTask, Path]], control: Control, *, image_size: int, device: Any
+) -> dict[str, float]:
+    """IDF1 and MOTA over the beginnings of the videos, with the settings that the tracker comes with; {} without any.
+
+    Raises ImageError.
+    """
+    from ultralytics.models import YOLO
+
+    counts, any_video = TrackingCounts(), False
+    for task, path in islice(videos, _MOST_VIDEOS):
+        any_video = True
+        model = YOLO(weights, task="detect")  # with a new tracker
+        with open_video(path, max_pixels=MOST_PIXELS) as video:
+            counts.add(_frames(task, video, _follow(model, video, control, image_size, device), control))
+    return counts.scores() if any_video else {}
+
+
+def _follow(
+    model: Any, video: Video, control: Control, image_size: int, device: Any
+) -> Iterator[tuple[float, Detections]]:
+    """When each frame begins, and what is followed in it."""
+    labels = class_labels([model.names[index] for index in range(len(model.names))], control)
+    of_class = np.array([-1 if label is None else control.label_values.index(label) for label in labels])
+    tracker = f"{control.word('model_tracker', 'botsort')}.yaml"
+    with closing(video.frames()) as frames:
+        for frame in islice(frames, _MOST_FRAMES):
+            (result,) = model.track(
+                frame.image,
+                persist=True,
+                tracker=tracker,
+                iou=control.number("model_iou", 0.7),
+                imgsz=image_size,
+                device=device,
+                verbose=False,
+            )
+            boxes = result.boxes.cpu().numpy()
+            known = of_class[boxes.cls.astype(np.int64)] if boxes.is_track else np.zeros(0, dtype=np.int64)
+            found = Detections(
+                video.width,
+                video.height,
+                boxes.xyxy[: len(known)].astype(np.float64),
+                boxes.conf[: len(known)].astype(np.float64),
+                known.astype(np.int64),
+                control.label_values,
+                tracks=boxes.id.astype(np.int64) if boxes.is_track else np.zeros(0, dtype=np.int64),
+            )
+            yield frame.second, found.only(known >= 0)
+
+
+def _frames(
+    task: FrozenTask, video: Video, followed: Iterable[tuple[float, Detections]], control: Control
+) -> Iterator[tuple[Detections, Detections]]:
+    """For each of Label Studio's frames what the expert drew, and what was followed in the picture on the screen."""
+    drawn = read_tracks(task.regions, control)
+    found = list(followed)
+    rate = frame_rate(control.frame_rate, task.data)
+    begins = np.array([second for second, _ in found])
+    end = begins[-1] + 1.0 / video.fps
+    moments = seconds_of(np.arange(1, int(end * rate) + 2), rate)
+    for number, second in enumerate(moments[moments < end].tolist(), 1):
+        place = int(np.searchsorted(begins, second, side="right")) - 1
+        yield detections_at(number, drawn, control, video.width, video.height), found[max(place, 0)][1]
