@@ -26,6 +26,18 @@ CONFIG = (
 )
 
 
+LABELS = '<Label value="Tree"/>'
+TAGS = ("RectangleLabels", "PolygonLabels", "BrushLabels", "EllipseLabels")
+EVERYTHING = (
+    '<View><Image name="image" value="$image"/>'
+    + "".join(f'<{tag} name="{tag}" toName="image" model_skip="{tag[0] == "R"}">{LABELS}</{tag}>' for tag in TAGS)
+    + '<KeyPointLabels name="points" toName="image"><Label value="top"/><Label value="foot"/></KeyPointLabels>'
+    '<Choices name="season" toName="image"><Choice value="summer"/><Choice value="winter"/></Choices>'
+    '<Choices name="state" toName="image" perRegion="true"><Choice value="alive"/></Choices>'
+    "</View>"
+)
+
+
 def quiet(_: str) -> None:
     """Nobody watches the start."""
 
@@ -136,6 +148,43 @@ def test_a_connected_project_shows_predictions_to_annotators(
     task = client.get_json(f"/api/projects/{project}/next")
 
     assert [prediction["model_version"] for prediction in task["predictions"]] == ["label:dummy"]
+
+
+def test_label_studio_takes_predictions_of_every_control_of_an_image(
+    client: LabelStudio, settings: Settings, store: ObjectStore, project: int, server: LabelStudioServer
+) -> None:
+    client.request_json("PATCH", f"/api/projects/{project}/", {"label_config": EVERYTHING})
+    upload_image(server, project)
+    connect(client, settings, project, store=store)
+
+    ((prediction,),) = (task["predictions"] for task in [client.get_json(f"/api/projects/{project}/next")])
+
+    kinds = [(item["from_name"], item["type"]) for item in prediction["result"]]
+    assert kinds == [
+        *((tag, tag.lower()) for tag in TAGS[1:]),
+        ("RectangleLabels", "rectanglelabels"),  # around the points
+        *[("points", "keypointlabels")] * 2,
+        ("season", "choices"),
+        ("state", "choices"),
+    ]
+
+
+def test_what_is_not_understood_of_the_labeling_config_is_named(
+    client: LabelStudio, settings: Settings, store: ObjectStore, project: int
+) -> None:
+    config = CONFIG.replace("<Rect", '<TextArea name="why" toName="image"/><Rect', 1).replace(
+        'name="label"', 'name="label" model_path="../weights.pt" model_obb="perhaps"'
+    )
+    client.request_json("PATCH", f"/api/projects/{project}/", {"label_config": config})
+
+    connected = connect(client, settings, project, store=store)
+    examined = examine(client, settings, store, str(project))
+
+    assert not problems(connected)
+    assert of(connected, "config") == ["warning"] * 2
+    named = [finding.message for finding in examined if finding.check == "config"]
+    assert named[:2] == [finding.message for finding in connected if finding.check == "config"]
+    assert ["why" in named[0], "model_obb" in named[1], "model_path" in named[2]] == [True] * 3
 
 
 def test_personal_access_tokens_do(
