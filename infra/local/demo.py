@@ -1,8 +1,7 @@
-"""`make demo`: the whole loop with a real Label Studio and real photographs, from proposals to a promoted model."""
+"""`make demo`: the whole loop with a real Label Studio, from proposals to a promoted model."""
 
 import json
 import os
-import random
 import signal
 import sys
 import time
@@ -20,7 +19,8 @@ from rich.markup import escape
 from infra.cli.connect import connect
 from infra.cli.environment import FILE, keep
 from infra.cli.findings import problems, show
-from infra.local.demo_metrics import GOOD_ENOUGH, SAME_TREE
+from infra.local.demo_controls import DEMOS, Demo
+from infra.local.demo_metrics import GOOD_ENOUGH, SAME_THING, Quality
 from infra.local.demo_pictures import draw
 from infra.local.demo_project import DemoProject
 from infra.local.demo_screen import Screen
@@ -28,14 +28,12 @@ from infra.local.demo_story import Outcome, Story
 from infra.local.emulation import Emulation, emulation
 from infra.local.label_studio import REPOSITORY, VENV, LabelStudioServer, install, label_studio
 from infra.local.processes import LOOPBACK, StartError
-from infra.local.samples import BASE_WEIGHTS, CACHE, Tile, base_weights, tiles
+from infra.local.samples import BASE_WEIGHTS, CACHE, Sample, base_weights
 from shared.errors import LabelloopError
 from shared.labelstudio.api import LabelStudio
 from shared.objectstore import open_store
 from shared.settings import Settings
 
-EPOCHS = 50
-HELD_OUT = 6  # tiles that nobody annotates: both models are measured on them
 _BASE_WEIGHTS = (
     "Base weights: ABD.pt of the Python package ABD-model, a yolov8n for atoms and bonds in drawings of molecules. "
     "It descends from the official COCO weights and knows no trees; the demo takes it because every machine that can "
@@ -47,6 +45,7 @@ _BASE_WEIGHTS = (
 class Options:
     """What the command line says."""
 
+    demo: Demo
     folder: Path  # of this run: data, logs, pictures
     venv: Path  # Label Studio's
     samples: Path
@@ -57,19 +56,24 @@ class Options:
 
 def main(
     *,
+    control: Annotated[str, typer.Option(help=f"What to show: {', '.join(DEMOS)}.")] = "detect",
     exit_: Annotated[bool, typer.Option("--exit", help="End after the table; else everything stays up.")] = False,
     report: Annotated[Path | None, typer.Option(help="Write the table as JSON.")] = None,
     folder: Annotated[Path | None, typer.Option(help="New folder for data, logs and pictures.")] = None,
-    epochs: Annotated[int, typer.Option(help="Epochs of the training.")] = EPOCHS,
+    epochs: Annotated[int, typer.Option(help="Epochs of the training; 0: as many as this demo needs.")] = 0,
     venv: Annotated[Path, typer.Option(help="Where Label Studio is or will be installed.")] = VENV,
     samples: Annotated[Path, typer.Option(help="Where photographs and base weights are kept.")] = CACHE,
 ) -> None:
     """Play the whole loop once: proposals, annotations, the training they start, and what the new model changes."""
     console = Console(highlight=False)
+    if control not in DEMOS:
+        raise typer.BadParameter(f"{control!r} is none of {', '.join(DEMOS)}")
+    demo = DEMOS[control]
     folder = folder or REPOSITORY / ".cache" / "demo" / f"{datetime.now():%Y%m%d-%H%M%S}"
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # leaves every `with`, as Ctrl-C does
     try:
-        run(Options(folder.resolve(), venv, samples, epochs, report, not exit_), os.environ, console)
+        options = Options(demo, folder.resolve(), venv, samples, epochs or demo.epochs, report, not exit_)
+        run(options, os.environ, console)
     except KeyboardInterrupt:
         console.print("\nEverything is stopped.")
     except LabelloopError as error:
@@ -79,24 +83,26 @@ def main(
 
 def run(options: Options, environ: Mapping[str, str], console: Console) -> None:
     """The demo, from installing to the end. Raises LabelloopError."""
-    screen = Screen(console)
+    screen, demo = Screen(console), options.demo
     with ExitStack() as running:
-        with screen.step(
-            "install", "Sample photographs, base weights and Label Studio are fetched where they are missing"
-        ):
+        with screen.step("install", "Samples, base weights and Label Studio are fetched where they are missing"):
             weights = base_weights(options.samples)
-            cut = tiles(cache=options.samples)
-            random.Random(0).shuffle(cut)  # noqa: S311
+            samples = demo.samples(options.samples)
             install(options.venv, screen.whisper)
-            screen.say(
-                f"{len(cut)} tiles of an aerial photograph with {sum(len(tile.boxes) for tile in cut)} boxed trees"
-            )
+            screen.say(f"{len(samples)} samples. {demo.source}")
             screen.say(_BASE_WEIGHTS)
         with screen.step("start", "Label Studio and both functions start"):
             server = running.enter_context(
                 label_studio(options.folder / "label-studio", options.venv, say=screen.whisper)
             )
-            settings = demo_settings(server, options.folder, weights, options.epochs, len(cut) - HELD_OUT)
+            settings = demo_settings(
+                server,
+                options.folder,
+                weights,
+                epochs=options.epochs,
+                image_size=demo.image_size,
+                min_annotations=len(samples) - demo.held_out,
+            )
             functions = running.enter_context(
                 emulation(settings, options.folder / "logs", environ=environ, say=screen.say)
             )
@@ -104,13 +110,12 @@ def run(options: Options, environ: Mapping[str, str], console: Console) -> None:
                 f"Label Studio {server.url}, predict {functions.predict_url}, "
                 f"train_trigger {functions.train_trigger_url}"
             )
-        with screen.step("connect", "A project with the tiles, connected as `labelloop connect` does"):
-            project = DemoProject(server)
-            by_name = {tile.name: tile for tile in cut}
-            tasks = {task: by_name[name] for name, task in project.import_tiles(cut).items()}
+        with screen.step("connect", "A project with the samples, connected as `labelloop connect` does"):
+            project = DemoProject(server, demo)
+            tasks = project.import_samples(samples)
             connect_project(functions, project, console)
-        kept = {tile.name for tile in cut[:HELD_OUT]}
-        held_out = {task: tile for task, tile in tasks.items() if tile.name in kept}
+        kept = {sample.name for sample in samples[: demo.held_out]}
+        held_out = {task: sample for task, sample in tasks.items() if sample.name in kept}
         outcome = Story(screen, functions, project, tasks, held_out).play()
         finish(options, screen, console, list(held_out.values()), outcome)
         if options.stay:
@@ -119,7 +124,7 @@ def run(options: Options, environ: Mapping[str, str], console: Console) -> None:
 
 
 def demo_settings(
-    server: LabelStudioServer, folder: Path, weights: Path, epochs: int, min_annotations: int
+    server: LabelStudioServer, folder: Path, weights: Path, *, epochs: int, image_size: int, min_annotations: int
 ) -> Settings:
     """Settings of a small, quick training; everything that is not named is as it is for everybody."""
     return Settings.from_environ(
@@ -134,7 +139,7 @@ def demo_settings(
             "LABELLOOP_MIN_ANNOTATIONS": str(min_annotations),
             "LABELLOOP_ATTEMPTS": "2",
             "LABELLOOP_EPOCHS": str(epochs),
-            "LABELLOOP_IMAGE_SIZE": "256",
+            "LABELLOOP_IMAGE_SIZE": str(image_size),
             "LABELLOOP_BATCH": "8",
             "LABELLOOP_VAL_FRACTION": "0.3",  # of so few tasks, enough to tell a better epoch from a lucky one
             "LABELLOOP_IOU": "0.5",  # crowns of trees, seen from above, hardly overlap
@@ -158,32 +163,38 @@ def connect_project(functions: Emulation, project: DemoProject, console: Console
         raise StartError(f"the project cannot be connected: {wrong[0].message} {wrong[0].remedy}")
 
 
-def finish(options: Options, screen: Screen, console: Console, held_out: list[Tile], outcome: Outcome) -> None:
+def finish(options: Options, screen: Screen, console: Console, held_out: list[Sample], outcome: Outcome) -> None:
     """Table, pictures, report."""
-    trees = sum(len(tile.boxes) for tile in held_out)
-    screen.result(outcome.before, outcome.after, f"{len(held_out)} held-out tiles, {trees} trees that nobody annotated")
-    console.print(
-        f"[dim]An annotator moves a box that overlaps its tree by IoU {SAME_TREE} to {GOOD_ENOUGH}, deletes one that "
-        f"overlaps none by {SAME_TREE}, and adds a box for every tree without one.[/]"
-    )
-    found = [[prediction.xyxy for prediction in act] for act in (outcome.found_before, outcome.found_after)]
+    things = sum(len(frame) for sample in held_out for frame in sample.expert)
+    title = f"{len(held_out)} held-out samples that nobody annotated, {things} things in them"
+    screen.result(outcome.before, outcome.after, title)
+    if "move" in outcome.after:
+        console.print(
+            f"[dim]An annotator moves what overlaps its thing by {SAME_THING} to {GOOD_ENOUGH}, deletes what overlaps "
+            f"none by {SAME_THING}, and adds what is missing.[/]"
+        )
+    found = [[prediction.frames for prediction in act] for act in (outcome.found_before, outcome.found_after)]
     console.print(f"Pictures: {draw(options.folder / 'pictures', held_out, *found)}", soft_wrap=True)
     if options.report is not None:
         report = {
-            "before": outcome.before.as_json(),
-            "after": outcome.after.as_json(),
+            "before": _rounded(outcome.before),
+            "after": _rounded(outcome.after),
             "base_weights": BASE_WEIGHTS,
             "base_version": outcome.base_version,
             "version": outcome.version,
             "run_id": outcome.run_id,
             "val": outcome.manifest.metrics,
-            "held_out": {"tiles": len(held_out), "trees": trees},
+            "held_out": {"samples": len(held_out), "things": things},
             "epochs": options.epochs,
             "seconds": screen.seconds,
             "pictures": str(options.folder / "pictures"),
         }
         options.report.write_text(json.dumps(report, indent=1) + "\n")
         console.print(f"Report: {options.report}", soft_wrap=True)
+
+
+def _rounded(quality: Quality) -> dict[str, float]:
+    return {name: round(value, 4) for name, value in quality.items()}
 
 
 def stay(

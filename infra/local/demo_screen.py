@@ -17,11 +17,12 @@ _ROWS = (
     ("recall", "recall", True),
     ("map50", "mAP50", True),
     ("map50_95", "mAP50-95", True),
-    ("add", "boxes to add, per image", False),
-    ("move", "boxes to move, per image", False),
-    ("delete", "boxes to delete, per image", False),
+    ("top1", "right label, part of all", True),
+    ("add", "things to add, per image", False),
+    ("move", "things to move, per image", False),
+    ("delete", "things to delete, per image", False),
 )
-"""Field of Quality, title, whether more is better."""
+"""Name in Quality, title, whether more is better."""
 
 
 class Bar:
@@ -89,7 +90,9 @@ class Screen:
         for heading in ("before", "after"):
             table.add_column(heading, justify="right")
         for name, row_title, more_is_better in _ROWS:
-            old, new = getattr(before, name), getattr(after, name)
+            if name not in before:
+                continue
+            old, new = before[name], after[name]
             better = (new > old) == more_is_better and new != old
             color = "green" if better else "red" if new != old else "default"
             table.add_row(row_title, f"{old:.2f}", f"[{color}]{new:.2f}[/]")

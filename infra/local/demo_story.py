@@ -3,15 +3,17 @@
 import time
 from dataclasses import dataclass
 
+import numpy as np
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
-from infra.local.demo_metrics import Boxes, Quality, measure
-from infra.local.demo_project import CONTROL, DemoProject, Predicted
+from infra.local.demo_controls import CONTROL
+from infra.local.demo_metrics import Compared, Quality, measure
+from infra.local.demo_project import DemoProject, Predicted
 from infra.local.demo_screen import Bar, Screen
 from infra.local.emulation import Emulation
 from infra.local.processes import StartError
-from infra.local.samples import Tile
+from infra.local.samples import Sample
 from shared.http import SECRET_HEADER
 from shared.jobs import Jobs
 from shared.objectstore import open_store
@@ -28,9 +30,9 @@ _SERVE_SECONDS = 60.0
 class Outcome:
     """How the demo ended."""
 
-    before: Quality  # on the held-out tiles
+    before: Quality  # on the held-out samples
     after: Quality
-    found_before: list[Predicted]  # in the order of the held-out tiles
+    found_before: list[Predicted]  # in the order of the held-out samples
     found_after: list[Predicted]
     base_version: str  # model_version that Label Studio showed first
     version: str  # and last
@@ -39,20 +41,20 @@ class Outcome:
 
 
 class Story:
-    """One demo. `tiles` are all tasks of the project by task id, `held_out` those that nobody annotates."""
+    """One demo. `samples` are all tasks of the project by task id, `held_out` those that nobody annotates."""
 
     def __init__(
         self,
         screen: Screen,
         functions: Emulation,
         project: DemoProject,
-        tiles: dict[int, Tile],
-        held_out: dict[int, Tile],
+        samples: dict[int, Sample],
+        held_out: dict[int, Sample],
     ) -> None:
         self._screen = screen
         self._functions = functions
         self._project = project
-        self._tiles = tiles
+        self._samples = samples
         self._held_out = held_out
         store = open_store(functions.settings.store)
         self._jobs = Jobs(store, project.uid)
@@ -85,22 +87,20 @@ class Story:
 
     def _propose(self) -> tuple[str, list[Predicted]]:
         version = self._project.model_version()
-        self._screen.whisper(f"asking for {len(self._tiles)} tasks in one request")
-        self._project.retrieve_predictions(self._tiles)
-        found = {task: self._project.prediction(task, tile, version) for task, tile in self._tiles.items()}
+        self._screen.whisper(f"asking for {len(self._samples)} tasks in one request")
+        self._project.retrieve_predictions(self._samples)
+        found = {task: self._project.prediction(task, sample, version) for task, sample in self._samples.items()}
         answered = [prediction for prediction in found.values() if prediction is not None]
-        boxes = sum(len(prediction.scores) for prediction in answered)
-        self._screen.say(f"{version}: {boxes} boxes proposed in {len(answered)} of {len(found)} tasks")
-        return version, [self._found(task, found[task], version) for task in self._held_out]
+        regions = sum(prediction.regions for prediction in answered)
+        self._screen.say(f"{version}: {regions} regions proposed in {len(answered)} of {len(found)} tasks")
+        return version, [found[task] or _nothing(sample) for task, sample in self._held_out.items()]
 
     def _annotate(self) -> None:
-        tasks = {task: tile for task, tile in self._tiles.items() if task not in self._held_out}
-        boxes = 0
+        tasks = {task: sample for task, sample in self._samples.items() if task not in self._held_out}
         with self._screen.bar(len(tasks)) as bar:
-            for number, (task, tile) in enumerate(tasks.items(), 1):
-                self._project.annotate(task, tile)
-                boxes += len(tile.boxes)
-                bar.at(number, f"tasks submitted, {boxes} trees")
+            for number, (task, sample) in enumerate(tasks.items(), 1):
+                self._project.annotate(task, sample)
+                bar.at(number, "tasks submitted")
 
     def _await_launch(self) -> str:
         deadline = time.monotonic() + _LAUNCH_SECONDS
@@ -155,9 +155,7 @@ class Story:
         manifest = self._registry.serving(CONTROL)
         if manifest is None or manifest.run_id != run_id:
             raise StartError(f"run {run_id} says promoted, but the pointer does not name its version")
-        val = ", ".join(
-            f"{name} {value:.2f}" for name, value in sorted(manifest.metrics.items()) if name.startswith("mAP")
-        )
+        val = ", ".join(f"{name} {value:.2f}" for name, value in sorted(manifest.metrics.items()))
         self._screen.say(f"{CONTROL}:v{manifest.version}, on its own val tasks: {val}")
         self._screen.say(manifest.gate.reason)
         return manifest
@@ -169,10 +167,10 @@ class Story:
             version = self._project.model_version()
             if version != base_version:
                 self._project.retrieve_predictions(self._held_out)
-                found = [self._project.prediction(task, tile, version) for task, tile in self._held_out.items()]
+                found = [self._project.prediction(task, sample, version) for task, sample in self._held_out.items()]
                 if all(prediction is not None for prediction in found):
-                    boxes = sum(len(prediction.scores) for prediction in found if prediction is not None)
-                    self._screen.say(f"{version}: {boxes} boxes in {len(found)} tasks that nobody annotated")
+                    regions = sum(prediction.regions for prediction in found if prediction is not None)
+                    self._screen.say(f"{version}: {regions} regions in {len(found)} tasks that nobody annotated")
                     return version, [prediction for prediction in found if prediction is not None]
             time.sleep(_POLL)
         raise StartError(
@@ -180,21 +178,18 @@ class Story:
             f"{self._functions.process('predict').log}"
         )
 
-    def _found(self, task: int, prediction: Predicted | None, version: str) -> Predicted:
-        if prediction is None:
-            raise StartError(
-                f"Label Studio holds no prediction of {version} for task {task}; predict's log: "
-                f"{self._functions.process('predict').log}"
-            )
-        return prediction
-
     def _measure(self, found: list[Predicted]) -> Quality:
-        return measure(
-            [
-                Boxes(tile.name, prediction.xyxy, prediction.scores, tile.boxes)
-                for tile, prediction in zip(self._held_out.values(), found, strict=True)
-            ]
-        )
+        compared = [
+            Compared(f"{sample.name}/{number}", frame, expert)
+            for sample, prediction in zip(self._held_out.values(), found, strict=True)
+            for number, (frame, expert) in enumerate(zip(prediction.frames, sample.expert, strict=True))
+        ]
+        return measure(compared, self._project.demo.control.yolo_task)
+
+
+def _nothing(sample: Sample) -> Predicted:
+    """Before the first version there may be no model that knows the task, and so no prediction."""
+    return Predicted(0, tuple(each.only(np.array([], dtype=np.int64)) for each in sample.expert))
 
 
 def _show(bar: Bar, progress: Progress | None) -> None:
@@ -204,6 +199,7 @@ def _show(bar: Bar, progress: Progress | None) -> None:
     text: str = progress.phase
     if progress.phase == "train" and progress.eta_seconds is not None:
         text = f"epochs, about {progress.eta_seconds:.0f} s to go"
-    if (map50 := progress.metrics.get("mAP50")) is not None:
-        text += f", mAP50 on val {map50:.2f}"
+    for name in ("mAP50", "top1"):
+        if (value := progress.metrics.get(name)) is not None:
+            text += f", {name} on val {value:.2f}"
     bar.at(progress.epoch or 0, text)

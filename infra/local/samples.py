@@ -18,7 +18,7 @@ from PIL import Image
 
 from infra.local.label_studio import REPOSITORY
 from infra.local.processes import StartError
-from shared.geometry import Floats
+from shared.geometry import Detections, Floats
 
 CACHE = REPOSITORY / ".cache" / "samples"
 AERIAL_IMAGE = "2019_YELL_2_541000_4977000_image_crop"  # 1249×1035 pixels, 279 trees
@@ -36,6 +36,16 @@ class Tile:
     width: int  # pixels
     height: int
     boxes: Floats  # (N, 4) pixel corners
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A picture or video as a file, with what an expert sees in it."""
+
+    name: str
+    suffix: str  # ".jpg", ".webm"
+    data: bytes
+    expert: tuple[Detections, ...]  # of a picture one, of a video one a frame
 
 
 def base_weights(cache: Path = CACHE) -> Path:

@@ -6,7 +6,10 @@ import pytest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--screenshot FILE` also makes the README's picture."""
+    """`--screenshot FILE` also makes the README's picture, `--screenshots FOLDER` those of docs/controls.md."""
     parser.addoption(
         "--screenshot", type=Path, help="train as long as the demo does and keep the picture of Label Studio here"
+    )
+    parser.addoption(
+        "--screenshots", type=Path, help="train the controls for longer and keep a picture of Label Studio of each here"
     )

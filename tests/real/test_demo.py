@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from infra.local.demo import EPOCHS
+from infra.local.demo_controls import DEMOS
 
 
 def test_the_demo_ends_with_a_clearly_better_model(tmp_path: Path) -> None:
@@ -34,11 +34,11 @@ def test_the_demo_ends_with_a_clearly_better_model(tmp_path: Path) -> None:
     assert work_after < work_before, "the annotator has more to do than without a model"
     assert report["base_version"] == "label:base-ABD"
     assert report["version"] == "label:v1"
-    assert report["epochs"] == EPOCHS
+    assert report["epochs"] == DEMOS["detect"].epochs
     assert f"started run {report['run_id']}" in done.stdout.replace("\n", " ")
 
     pictures = sorted(path.name for path in Path(report["pictures"]).iterdir())
-    assert len(pictures) == report["held_out"]["tiles"] + 1
+    assert len(pictures) == report["held_out"]["samples"] + 1
     assert "overview.png" in pictures
     assert not any(_still_listening(line) for line in done.stdout.split() if line.startswith("http://127.0.0.1:"))
 
