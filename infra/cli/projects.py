@@ -2,6 +2,7 @@
 
 from shared.errors import BadRequest, LabelConfigError, LabelloopError
 from shared.labelstudio.config import Control, parse_label_config
+from shared.labelstudio.config_review import not_understood
 from shared.labelstudio.requests import project_id
 from shared.objectstore import ObjectStore
 from shared.projects import read_project
@@ -36,15 +37,18 @@ def find_project(store: ObjectStore, wanted: str | None) -> str:
     raise NotKnown(f"{asked}: the store {store.url} holds {', '.join(found)}; give one of these uids as --project")
 
 
-def read_controls(store: ObjectStore, uid: str) -> tuple[str, tuple[Control, ...]]:
-    """Title and controls of a project, as far as Label Studio told them; nothing is known before the first /setup."""
+def read_controls(store: ObjectStore, uid: str) -> tuple[str, tuple[Control, ...], tuple[str, ...]]:
+    """Title and controls of a project, and what of its labeling config is not understood, as Label Studio told them.
+
+    Nothing is known before the first /setup.
+    """
     project = read_project(store, uid)
     if project is None:
-        return "", ()
+        return "", (), ()
     try:
-        return project.title, parse_label_config(project.label_config)
-    except LabelConfigError:
-        return project.title, ()
+        return project.title, parse_label_config(project.label_config), not_understood(project.label_config)
+    except LabelConfigError as error:
+        return project.title, (), (str(error),)
 
 
 def find_control(store: ObjectStore, uid: str, wanted: str | None) -> str:

@@ -57,6 +57,7 @@ class ProjectStatus:
 
     uid: str
     title: str
+    not_understood: tuple[str, ...]  # what of the labeling config is ignored
     controls: tuple[ControlStatus, ...]
     jobs: JobsRecord
     progress: Progress | None  # of the active run, else of the last one
@@ -70,6 +71,7 @@ class ProjectStatus:
             "uid": self.uid,
             "title": self.title,
             "closed": self.jobs.closed,
+            "not_understood": list(self.not_understood),
             "controls": [control.as_json() for control in self.controls],
             "run": claim.model_dump(mode="json", exclude={"nonce"}) | {"progress": progress} if claim else None,
             "last_run": last_run.model_dump(mode="json") if last_run else None,
@@ -78,7 +80,8 @@ class ProjectStatus:
 
 def read_status(store: ObjectStore, uid: str) -> ProjectStatus:
     """Read one project. Raises StoreError."""
-    (title, controls), registry, jobs = read_controls(store, uid), Registry(store, uid), Jobs(store, uid)
+    title, controls, unclear = read_controls(store, uid)
+    registry, jobs = Registry(store, uid), Jobs(store, uid)
     record = jobs.read()
     tasks = {control.name: control for control in controls}
     names = list(tasks) + [name for name in registry.controls() if name not in tasks]
@@ -86,6 +89,7 @@ def read_status(store: ObjectStore, uid: str) -> ProjectStatus:
     return ProjectStatus(
         uid=uid,
         title=title,
+        not_understood=unclear,
         controls=tuple(
             _read_control(registry, name, tasks[name].yolo_task if name in tasks else None) for name in names
         ),
@@ -136,6 +140,7 @@ def _render_project(project: ProjectStatus) -> list[RenderableType]:
             *metrics_cells(control.metrics, metrics),
         )
     parts.append(table)
+    parts += [Text.from_markup(f"[yellow]![/] {escape(sentence)}") for sentence in project.not_understood]
     parts += [Text.from_markup(line) for line in _run_lines(project)]
     return [*parts, Text()]
 

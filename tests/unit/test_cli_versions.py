@@ -97,6 +97,19 @@ def test_status_shows_every_control_its_version_and_metrics(labelloop: Labelloop
     assert "0.200" in shown
 
 
+def test_status_says_what_of_the_labeling_config_is_not_understood(
+    labelloop: Labelloop, file_store: ObjectStore
+) -> None:
+    config = CONFIG.replace("<View>", '<View><TextArea name="[red]why" toName="image"/>')
+    write_project(file_store, UID, label_config=config, title="Trees")
+    sentence = "<TextArea> '[red]why' is not served: labelloop knows no such control"
+    assert body(labelloop("status", "--json"))["projects"][0]["not_understood"] == [sentence]
+    assert f"! {sentence}" in labelloop("status").output
+
+    write_project(file_store, UID, label_config="<View>", title="Trees")
+    assert "not well-formed XML" in labelloop("status").output
+
+
 def test_status_says_that_a_version_failed_verification(labelloop: Labelloop, file_store: ObjectStore) -> None:
     publish(file_store, "label", 1)
     publish(file_store, "label", 2)
