@@ -6,6 +6,9 @@ import numpy as np
 
 from shared.geometry import Floats, Outline, xywhr_to_corners
 
+_FAR = 1e9  # pixels
+_LEAST_AREA = 1e-6  # square pixels
+
 
 def signed_area(ring: Floats) -> float:
     """Square pixels of a (K, 2) ring that does not cross itself; more than 0 if it runs clockwise on the screen."""
@@ -60,13 +63,13 @@ def join_rings(outline: Sequence[Floats]) -> Floats:
 
 
 def clip_outline(outline: Outline, width: int, height: int) -> Outline:
-    """What of an outline is inside the image; rings without area, or with what is no number, are left out.
+    """What of an outline is inside the image; rings without area, or with points that no image has, are left out.
 
     Sutherland and Hodgman's algorithm.
     """
     clipped = []
     for ring in outline:
-        if not np.isfinite(ring).all():
+        if not (np.abs(ring) < _FAR).all():  # nor NaN
             continue
         for axis, least, most in ((0, 0.0, width), (1, 0.0, height)):
             if len(ring) and (ring[:, axis].min() < least or ring[:, axis].max() > most):
@@ -106,7 +109,8 @@ def clip_rotated(rotated: Floats, width: int, height: int) -> Floats | None:
 def outline_to_ellipse(outline: Outline) -> Floats:
     """(5,) centre x, y, width, height, radians clockwise of the ellipse with the same moments as the greatest ring.
 
-    Holes and other parts do not count. For a half axis a of an ellipse the variance along it is a² / 4.
+    Holes and other parts do not count; without area it is all NaN. Along a half axis a of an ellipse the variance is
+    a² / 4.
     """
     import cv2
 
@@ -114,6 +118,8 @@ def outline_to_ellipse(outline: Outline) -> Floats:
     corner = ring.min(axis=0)  # float32 loses digits far from 0
     moments = cv2.moments((ring - corner).astype(np.float32)[:, None])
     area = moments["m00"]
+    if area < _LEAST_AREA:
+        return np.full(5, np.nan)
     covariance = np.array([[moments["mu20"], moments["mu11"]], [moments["mu11"], moments["mu02"]]]) / area
     variances, axes = np.linalg.eigh(covariance)
     across, along = 4 * np.sqrt(np.maximum(variances, 0.0))

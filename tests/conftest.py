@@ -5,9 +5,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from shared.objectstore import ObjectStore, open_store
 from tests.seaweedfs import SeaweedFS, seaweedfs
+
+settings.register_profile("labelloop", deadline=None)  # of a property: a wall-clock time
+settings.load_profile("labelloop")
 
 
 @pytest.fixture(scope="session")

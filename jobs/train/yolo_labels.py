@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from shared.geometry import Detections, Floats, Outline, xywhr_to_corners, xyxy_to_xywhn
+from shared.geometry import Detections, Floats, Outline, envelope, xywhr_to_corners, xyxy_to_xywhn
 from shared.labelstudio.config import YoloTask
 from shared.rings import clip_outline, join_rings, parts_of
 
@@ -36,14 +36,19 @@ def _poses(found: Detections) -> list[Floats]:
 
 
 def _rotated_boxes(found: Detections) -> list[Floats]:
-    """Four corners, clockwise; of a box over the border those of its visible part, which may be more or fewer.
+    """Four corners, clockwise, as drawn; of a box whose middle is not in the image those of its visible part.
 
-    Ultralytics leaves out a whole image for one corner outside of it. Of any convex polygon it makes the smallest
-    rotated box around it.
+    Ultralytics cuts boxes over the border itself, and keeps their angle, but leaves a whole image out if the middle or
+    the size of an upright box around one is beyond it. Of any convex polygon it makes the smallest box around it.
     """
     assert found.rotated is not None
-    visible = [clip_outline((corners,), found.width, found.height) for corners in xywhr_to_corners(found.rotated)]
-    return [_fractions(outline[0], found) if outline else _NOTHING for outline in visible]
+    corners = xywhr_to_corners(found.rotated)
+    around = xyxy_to_xywhn(envelope(corners), found.width, found.height)
+    rows = []
+    for box, taken in zip(corners, ((around >= 0) & (around <= 1)).all(axis=1).tolist(), strict=True):
+        ring = (box,) if taken else clip_outline((box,), found.width, found.height)
+        rows.append(_fractions(ring[0], found) if ring else _NOTHING)
+    return rows
 
 
 def _outlines(found: Detections) -> list[Floats]:

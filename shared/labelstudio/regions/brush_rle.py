@@ -22,7 +22,7 @@ def encode_runs(begin: Ints, behind: Ints, pixels: int) -> list[int]:
     """Pixels of a mask as runs that do not touch (`outline_to_runs`), of so many in all → bytes of code."""
     edges: Ints = np.stack([begin, behind], axis=1).reshape(-1)
     lengths: Ints = np.diff(np.concatenate([[0], edges, [pixels]])) * 4
-    painted = np.arange(len(lengths)) % 2
+    painted: Ints = np.arange(len(lengths)) % 2
     some = lengths > 0
     lengths, painted = lengths[some], painted[some]
     pieces = -(-lengths // _LONGEST)

@@ -11,7 +11,7 @@ from shared.labelstudio.regions.brush_rle import decode_mask, encode_runs
 from shared.labelstudio.regions.labelled import labelled, region_id, written
 from shared.labelstudio.regions.outlined import outlined, outlines_of
 from shared.outlines import mask_to_outline, outline_to_runs
-from shared.rings import signed_area
+from shared.rings import clip_outline, signed_area
 
 _SCALED = 16  # times as many pixels a mask may have as the picture has now
 _RINGS = 200  # of one thing; strokes that cover it like dust have thousands
@@ -24,7 +24,8 @@ def write_brushes(found: Detections, labels: Sequence[str | None], control: Cont
     for number, (outline, class_, score) in enumerate(
         zip(outlines_of(found), found.classes.tolist(), found.scores.tolist(), strict=True)
     ):
-        begin, behind = outline_to_runs(outline, found.width, found.height)
+        visible = clip_outline(outline, found.width, found.height)
+        begin, behind = outline_to_runs(visible, found.width, found.height)
         if len(begin):
             value = {"format": "rle", "rle": encode_runs(begin, behind, found.width * found.height)}
             regions += written(value, control, f"{control.name}-{number}", labels[class_], score, found)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from shared.geometry import Detections, Floats
+from shared.geometry import Detections, Floats, clip_xyxy
 from shared.labelstudio.config import Control
 from shared.labelstudio.regions.labelled import labelled, numbers, written
 from shared.labelstudio.regions.outlined import outlined
@@ -21,7 +21,7 @@ def write_ellipses(found: Detections, labels: Sequence[str | None], control: Con
     rows, ellipses = fit_rotated(_ellipses(found), found.width, found.height)
     size = np.array([found.width, found.height])
     table = np.hstack([ellipses[:, :2] / size, ellipses[:, 2:4] / 2 / size]) * 100.0
-    degrees = np.rad2deg(ellipses[:, 4]) % 360.0
+    degrees = np.rad2deg(ellipses[:, 4]) % 180.0
     regions = []
     for number, (x, y, across, down), rotation in zip(rows.tolist(), table.tolist(), degrees.tolist(), strict=True):
         value = {"x": x, "y": y, "radiusX": across, "radiusY": down, "rotation": rotation}
@@ -33,7 +33,8 @@ def write_ellipses(found: Detections, labels: Sequence[str | None], control: Con
 def _ellipses(found: Detections) -> Floats:
     """(N, 5) xywhr; NaN where there is nothing to fit."""
     if found.outlines is None:
-        centre, sides = (found.xyxy[:, :2] + found.xyxy[:, 2:]) / 2, found.xyxy[:, 2:] - found.xyxy[:, :2]
+        boxes = clip_xyxy(found.xyxy, found.width, found.height)
+        centre, sides = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
         return np.hstack([centre, sides, np.zeros((len(found), 1))])
     fitted = np.full((len(found), 5), np.nan)
     for row, outline in enumerate(found.outlines):

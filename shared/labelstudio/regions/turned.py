@@ -5,6 +5,8 @@ import numpy as np
 from shared.geometry import Floats, Ints, xywhr_to_corners
 from shared.rings import clip_rotated
 
+_FAR = 1e9  # pixels, radians; nor NaN
+
 
 def fit_rotated(rotated: Floats, width: int, height: int) -> tuple[Ints, Floats]:
     """(N, 5) xywhr in pixels → the M rows that have area inside the image, and (M, 5) xywhr of them.
@@ -15,7 +17,7 @@ def fit_rotated(rotated: Floats, width: int, height: int) -> tuple[Ints, Floats]
     is none, as for a thin box along the diagonal, its ends are cut off.
     """
     size = np.array([width, height])
-    whole = np.isfinite(rotated).all(axis=1) & (rotated[:, 2:4] > 0).all(axis=1)
+    whole = (np.abs(rotated) < _FAR).all(axis=1) & (rotated[:, 2:4] > 0).all(axis=1)
     rows = np.flatnonzero(whole)
     boxes = rotated[rows].astype(np.float64)
     corners = xywhr_to_corners(boxes)
