@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 ARGS ?=
+# What the demo shows: detect, obb, polygon, brush, ellipse, keypoint, choices, video, timeline.
+CONTROL ?= detect
 
 .PHONY: install demo test bench lint format docs screenshot browser clean
 
@@ -19,7 +21,7 @@ $(VENV)/.installed: pyproject.toml
 	touch $@
 
 demo: install
-	$(VENV)/bin/python -m infra.local.demo $(ARGS)
+	$(VENV)/bin/python -m infra.local.demo --control $(CONTROL) $(ARGS)
 
 test: install browser
 	$(VENV)/bin/python -m pytest $(ARGS)
@@ -42,9 +44,10 @@ format: install
 docs: install
 	$(VENV)/bin/labelloop settings --markdown > docs/configuration.md
 
-# The picture of Label Studio in the README: made by the browser test, against a model that was really trained.
+# The pictures of Label Studio in README and docs: made by the tests, against models that were really trained.
 screenshot: install browser
 	$(VENV)/bin/python -m pytest tests/real/test_loop_browser.py --screenshot docs/images/label-studio.png
+	$(VENV)/bin/python -m pytest tests/real/test_controls.py --screenshots docs/images/controls
 
 browser:
 	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || \

@@ -23,7 +23,7 @@ from infra.local.samples import CACHE, base_weights
 from tests.browser import CHROMIUM, browser, keep, open_task
 
 ANNOTATED, HELD_OUT = 14, 4  # tasks
-FRAMES = 12
+FRAMES = 20
 MARGIN = {
     "rectangle": 0.3,
     "obb": 0.3,
