@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-BENCHMARKS = ("webhook", "predict", "train")
+BENCHMARKS = ("webhook", "predict", "convert", "train", "video")
 
 
 def main() -> int:
