@@ -131,6 +131,14 @@ def _seen(job: Job) -> tuple[int, int]:
     return job.image.shape[0], job.image.shape[1]
 
 
+def _place(job: Job) -> tuple[Floats, Floats]:
+    """Where the image lies in what the model saw: x, y of its corner, width and height in pixels (LetterBox)."""
+    size = np.array([job.size[1], job.size[0]])
+    seen = np.array([job.image.shape[1], job.image.shape[0]])
+    resized = np.maximum(np.round(size * (seen / size).min()), 1.0)
+    return np.round((seen - resized) / 2 - 0.1), resized
+
+
 def _logits(prototypes: "torch.Tensor", coefficients: Floats) -> NDArray[np.float32]:
     """(M, h, w) prototypes and (N, M) coefficients → (N, h, w)."""
     import torch
@@ -141,19 +149,19 @@ def _logits(prototypes: "torch.Tensor", coefficients: Floats) -> NDArray[np.floa
 
 
 def _with_outlines(table: Floats, outlined: NDArray[np.bool_], masks: _Masks, job: Job, head: Head) -> Detections:
-    """Things that turn out to have no mask are left out, as ultralytics does."""
-    from ultralytics.utils import ops
-
+    """Things that turn out to have no mask in the image are left out."""
+    corner, size = _place(job)
+    inside = np.clip(masks.xyxy, np.tile(corner, 2), np.tile(corner + size, 2))
+    scale = np.array([job.size[1], job.size[0]]) / size
     outlines: list[Outline] = [()] * len(table)
-    for index, logits, box in zip(np.flatnonzero(outlined), masks.logits, masks.xyxy, strict=True):
-        rings = _outline(logits, box, _seen(job))
-        outlines[index] = tuple(ops.scale_coords(_seen(job), ring, job.size) for ring in rings)
+    for index, logits, box in zip(np.flatnonzero(outlined), masks.logits, inside, strict=True):
+        outlines[index] = tuple((ring - corner) * scale for ring in _outline(logits, box, _seen(job)))
     found = _boxes(table, job, head, outlines=tuple(outlines))
     return found.only(np.array([bool(outline) for outline in outlines]) | ~outlined)
 
 
 def _outline(logits: NDArray[np.float32], box: Floats, seen: tuple[int, int]) -> Outline:
-    """(h, w) logits of one thing and its (4,) box in the model's image → its outline there.
+    """(h, w) logits of one thing, and the (4,) part of the model's image to look at → its outline there.
 
     The same pixels as ultralytics' process_mask, which enlarges the logits of the whole image; here only those around
     the box are.
@@ -163,7 +171,7 @@ def _outline(logits: NDArray[np.float32], box: Floats, seen: tuple[int, int]) ->
     from shared.outlines import mask_to_outline
 
     times = seen[0] // logits.shape[0]
-    left, top, right, bottom = np.clip(np.ceil(box), 0, [seen[1], seen[0], seen[1], seen[0]]).astype(int)
+    left, top, right, bottom = np.ceil(box).astype(int)
     if right <= left or bottom <= top:
         return ()
     first = max(top // times - 1, 0), max(left // times - 1, 0)  # one more: pixels are blended with their neighbours

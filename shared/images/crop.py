@@ -12,6 +12,7 @@ def crop(pixels: NDArray[np.uint8], xyxy: Floats) -> NDArray[np.uint8]:
     Whole pixels, outwards: a pixel that the box touches is in. Cut at the border; never empty.
     """
     height, width = pixels.shape[:2]
+    xyxy = np.round(xyxy, 6)  # corners came as percentages: 24 pixels are 24.000000000000004 then
     left, top = (int(np.clip(np.floor(low), 0, size - 1)) for low, size in zip(xyxy[:2], (width, height), strict=True))
     right, bottom = (
         int(np.clip(np.ceil(high), least + 1, size))

@@ -9,10 +9,8 @@ import pytest
 from flask import Flask
 
 from shared.backend import Backend, Pointers, base_version, stamp
-from shared.errors import StoreError
 from shared.http import Function
 from shared.labelstudio.config import Control, parse_label_config
-from shared.last_known import LastKnown
 from shared.objectstore import ObjectStore
 from shared.projects import Project, parse_overrides, read_project, write_project
 from shared.registry import Registry
@@ -64,6 +62,48 @@ def test_setup_answers_the_version_that_is_served(file_store: ObjectStore, tmp_p
     assert ask(backend, "POST", "/setup", setup_body(config))[1] == {"model_version": "label:v1+poly:v2"}
     Registry(file_store, UID).reject("poly", 2, "broken")
     assert ask(backend, "POST", "/setup", setup_body(config))[1] == {"model_version": "label:v1+poly:v1"}
+
+
+def test_each_control_is_stamped_with_base_weights_of_its_own(file_store: ObjectStore) -> None:
+    config = label_config().replace(
+        "</View>", '<PolygonLabels name="poly" toName="image"><Label value="Tree"/></PolygonLabels></View>'
+    )
+    weights = "/models/tree-base.pt,/models/tree-seg.pt"
+    backend = Backend(settings(LABELLOOP_BASE_WEIGHTS=weights), file_store)
+    version = ask(backend, "POST", "/setup", setup_body(config))[1]["model_version"]
+    assert version == "label:base-tree-base+poly:base-tree-seg"
+
+
+def test_a_version_for_another_yolo_task_is_not_served(
+    file_store: ObjectStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "weights.pt").write_text("weights")
+    publish(file_store, tmp_path / "weights.pt", uid="9.9")
+    backend = Backend(settings(LABELLOOP_POINTER_MAX_AGE=0), file_store)
+    rotated = label_config().replace("<RectangleLabels ", '<RectangleLabels model_obb="true" ')
+    for config, version in ((label_config(), "v1"), (rotated, "base-tree-base"), (label_config(), "v1")):
+        body = setup_body(config) | {"project": "9.9"}
+        assert ask(backend, "POST", "/setup", body)[1] == {"model_version": f"label:{version}"}
+    (said,) = [record.message for record in caplog.records if "obb" in record.message]
+    assert said.startswith("v1 of 'label' is for detect, the labeling config asks for obb now")
+    publish(file_store, tmp_path / "weights.pt", uid="9.9", yolo_task="obb")
+    body = setup_body(rotated) | {"project": "9.9"}
+    assert ask(backend, "POST", "/setup", body)[1] == {"model_version": "label:v2"}
+
+
+def test_what_is_not_understood_is_said_once_a_config(
+    file_store: ObjectStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = label_config().replace(
+        "<RectangleLabels ", '<RectangleLabels model_path="../../secret.pt" model_taste="salty" '
+    )
+    backend = Backend(settings(), file_store)
+    for _ in range(2):
+        ask(backend, "POST", "/setup", setup_body(config))
+    said = [record.message for record in caplog.records if getattr(record, "event", "") == "config_not_understood"]
+    assert len(said) == 2
+    assert "model_taste" in said[0]
+    assert "model_path='../../secret.pt' of 'label' is ignored" in said[1]
 
 
 def test_setup_keeps_config_and_overrides_and_never_the_token(file_store: ObjectStore, tmp_path: Path) -> None:
@@ -172,63 +212,6 @@ def test_setup_answers_while_the_project_cannot_be_stored(file_store: ObjectStor
     assert backend.model_version(UID, controls) == "label:base-tree-base"
     (tmp_path / "store").write_text("no folder can be made here")
     assert ask(backend, "POST", "/setup", setup_body()) == (200, {"model_version": "label:base-tree-base"})
-
-
-class Reader:
-    """Counts reads; fails while `broken`."""
-
-    def __init__(self) -> None:
-        self.reads = 0
-        self.broken = False
-
-    def __call__(self) -> int:
-        self.reads += 1
-        if self.broken:
-            raise StoreError("gone")
-        return self.reads
-
-
-def test_last_known_values_are_read_again_when_they_are_old() -> None:
-    read, fresh, old = Reader(), LastKnown[int](60), LastKnown[int](0)
-    assert [fresh.get("a", read), fresh.get("a", read), fresh.get("b", read)] == [1, 1, 2]
-    assert [old.get("a", read), old.get("a", read)] == [3, 4]
-    fresh.expire("a")
-    assert fresh.get("a", read) == 5
-    fresh.put("a", 77)
-    assert fresh.get("a", read) == 77
-
-
-def test_while_reading_fails_the_last_known_value_is_answered() -> None:
-    read, known = Reader(), LastKnown[int](0)
-    read.broken = True
-    with pytest.raises(StoreError, match="gone"):
-        known.get("a", read)
-    read.broken = False
-    assert known.get("a", read) == 2
-    read.broken = True
-    assert known.get("a", read) == 2
-
-
-def test_one_thread_reads_for_all() -> None:
-    entered, leave, known = threading.Event(), threading.Event(), LastKnown[int](60)
-    reads: list[int] = []
-
-    def read() -> int:
-        entered.set()
-        assert leave.wait(10)
-        reads.append(1)
-        return 7
-
-    found: list[int] = []
-    threads = [threading.Thread(target=lambda: found.append(known.get("a", read))) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    assert entered.wait(10)
-    assert known.get("b", lambda: 1) == 1  # another key does not wait
-    leave.set()
-    for thread in threads:
-        thread.join(10)
-    assert (found, reads) == ([7] * 8, [1])
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,11 @@ import pytest
 
 from functions.predict.live_model import LiveModels
 from functions.predict.metrics import Metrics
-from functions.predict.ports import DeadlineExceeded, Model, NotNow
+from functions.predict.ports import DeadlineExceeded, Model, NothingToServe, NotNow
 from functions.predict.weights import WeightsCache
 from shared.backend import Backend
 from shared.errors import ModelError, StoreError
-from shared.labelstudio.config import parse_label_config
+from shared.labelstudio.config import YoloTask, parse_label_config
 from shared.objectstore import ObjectStore, Token
 from shared.registry import Registry
 from shared.settings import Settings
@@ -40,12 +40,25 @@ class Switch:
 class Parts:
     """A process of predict, without HTTP and torch."""
 
-    def __init__(self, store: ObjectStore, folder: Path, *, max_age: float = 0.0, keep: int = 4, bytes_: int = 10**6):
-        base = folder / "base.pt"
-        base.write_text("Thing")
+    def __init__(
+        self,
+        store: ObjectStore,
+        folder: Path,
+        *,
+        max_age: float = 0.0,
+        keep: int = 4,
+        bytes_: int = 10**6,
+        base: str = "Thing",
+        more: str = "",
+    ):
+        """`base`: content of the base weights; `more`: of a second file of them, for segment."""
+        first, second = folder / "base.pt", folder / "base-seg.pt"
+        first.write_text(base)
+        second.write_text(more)
+        weights = f"{first},{second}" if more else str(first)
         self.store = store
         self.settings = Settings.model_validate(
-            {"LABELLOOP_POINTER_MAX_AGE": max_age, "LABELLOOP_BASE_WEIGHTS": str(base)}
+            {"LABELLOOP_POINTER_MAX_AGE": max_age, "LABELLOOP_BASE_WEIGHTS": weights}
         )
         self.backend = Backend(self.settings, store)
         self.loader = FakeLoader()
@@ -57,13 +70,13 @@ class Parts:
             WeightsCache(self.cache, bytes_),
             self.loader,
             self.metrics,
-            base_weights=str(base),
+            base_weights=weights,
             keep=keep,
         )
 
-    def serve(self, control: str = "label") -> tuple[str, tuple[str, ...]]:
+    def serve(self, control: str = "label", yolo_task: YoloTask = "detect") -> tuple[str, tuple[str, ...]]:
         """Version and class names of what is served now."""
-        served = self.models.serving(UID, replace(CONTROLS[0], name=control), FAR)
+        served = self.models.serving(UID, replace(CONTROLS[0], name=control, yolo_task=yolo_task), FAR)
         return served.version, served.model.names
 
     @property
@@ -103,6 +116,71 @@ def test_base_weights_before_the_first_version_then_each_version(
         assert parts.answered_by_setup == f"label:v{version}"
     assert parts.value("labelloop_model_swaps_total") == 2
     assert parts.loader.loaded == ["Thing", "Tree1", "Tree2"]  # each once
+
+
+def test_each_yolo_task_has_base_weights_of_its_own(file_store: ObjectStore, tmp_path: Path) -> None:
+    parts = Parts(file_store, tmp_path, more="segment:Part,Whole")
+    assert parts.serve("label") == parts.serve("other") == ("base-base", ("Thing",))
+    assert parts.serve("poly", "segment") == ("base-base-seg", ("Part", "Whole"))
+    assert parts.loader.loaded == ["Thing", "segment:Part,Whole"]  # each once
+
+
+@pytest.mark.parametrize("base", ["Thing", "classify:Thing"])
+def test_a_control_without_weights_of_its_task_waits_for_its_first_version(
+    file_store: ObjectStore, tmp_path: Path, base: str
+) -> None:
+    parts = Parts(file_store, tmp_path, base=base)
+    found = base.rpartition(":")[0] or "detect"
+    for _ in range(2):
+        with pytest.raises(
+            NothingToServe, match=f"needs weights for segment, 'base.pt' are for {found}: .* LABELLOOP_BASE_WEIGHTS"
+        ) as caught:
+            parts.serve("poly", "segment")
+        assert caught.value.version == "base-base"  # as setup stamps it
+    assert parts.loader.loaded == [base]
+    weights = tmp_path / "new.pt"
+    weights.write_text("segment:Tree")
+    publish(file_store, weights, control="poly", yolo_task="segment")
+    assert parts.serve("poly", "segment") == ("v1", ("Tree",))
+
+
+def test_weights_whose_name_says_no_task_serve_the_one_they_are_for(file_store: ObjectStore, tmp_path: Path) -> None:
+    assert Parts(file_store, tmp_path, base="segment:Part").serve("poly", "segment") == ("base-base", ("Part",))
+
+
+def test_a_version_for_another_task_leaves_the_base_weights(
+    file_store: ObjectStore, tmp_path: Path, publish_names: Callable[[str], str]
+) -> None:
+    parts = Parts(file_store, tmp_path, more="segment:Part")
+    publish_names("Tree")
+    assert parts.serve() == ("v1", ("Tree",))
+    assert parts.serve("label", "segment") == ("base-base-seg", ("Part",))  # the config was changed
+    assert parts.serve() == ("v1", ("Tree",))
+    assert Registry(file_store, UID).rejected("label") == set()
+
+
+def test_a_version_whose_weights_are_not_for_its_task_is_rejected(
+    file_store: ObjectStore, tmp_path: Path, publish_names: Callable[[str], str]
+) -> None:
+    publish_names("Tree")
+    publish_names("pose:Tree")
+    assert Parts(file_store, tmp_path).serve() == ("v1", ("Tree",))
+    assert Registry(file_store, UID).rejected("label") == {2}
+
+
+def test_while_the_store_fails_a_changed_control_is_not_served_with_what_was_for_another_task(
+    file_store: ObjectStore, tmp_path: Path, publish_names: Callable[[str], str]
+) -> None:
+    parts = Parts(file_store, tmp_path)
+    publish_names("Tree")
+    parts.serve()
+    weights = tmp_path / "new.pt"
+    weights.write_text("segment:Tree")
+    publish(file_store, weights, yolo_task="segment")
+    parts.cache.rename(tmp_path / "elsewhere")
+    parts.cache.write_text("a file where the folder should be")
+    with pytest.raises(NotNow):
+        parts.serve("label", "segment")
 
 
 def test_a_request_under_way_keeps_its_version(

@@ -3,6 +3,8 @@
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -118,3 +120,29 @@ def test_call_runs_on_the_thread_and_raises_what_is_raised(thread: ModelThread) 
     assert thread.call(lambda: threading.current_thread().name) == "model"
     with pytest.raises(ZeroDivisionError):
         thread.call(lambda: 1 / 0)
+
+
+def test_what_needs_no_model_is_done_beside_it(thread: ModelThread) -> None:
+    leave, threads = threading.Event(), []
+
+    class Leaves(Model):
+        def run(self, jobs: Sequence[Job]) -> list[Any]:
+            return [partial(self.rest, found) for found in super().run(jobs)]
+
+        def rest(self, found: Detections) -> Detections:
+            assert leave.wait(10)
+            threads.append(threading.current_thread().name)
+            if found.xyxy[0, 2] == 3:
+                raise ValueError("a bad rest")
+            return found
+
+    model = Leaves(batch=1)
+    model.gate.set()
+    slow, bad = submit(thread, model, 2), submit(thread, model, 3)
+    assert thread.call(lambda: "the model thread is free") == "the model thread is free"
+    assert not slow.done()
+    leave.set()
+    assert answers([slow]) == [2]
+    with pytest.raises(ModelError, match="a bad rest"):
+        bad.result(10)
+    assert all(name.startswith("helper") for name in threads)

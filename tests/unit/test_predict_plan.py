@@ -1,9 +1,11 @@
 """From detections to predictions: labels, proposals, thresholds, the score of an image."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from label_studio_sdk.label_interface import LabelInterface
 
 from functions.predict.plan import Plan, found_in, image_score, plan_control, suppress
 from functions.predict.plan import to_prediction as prediction_of
@@ -11,6 +13,23 @@ from shared.geometry import Detections
 from shared.labelstudio.config import parse_label_config
 from shared.settings import Settings
 from tests.predict_parts import boxes, label_config
+
+SHAPES = ("RectangleLabels", "PolygonLabels", "BrushLabels", "EllipseLabels")
+
+
+def classified(*scores: float) -> Detections:
+    """A 64×48 image with these probabilities of the model's classes."""
+    table = np.array([scores])
+    return Detections(
+        64, 48, np.array([[0.0, 0, 64, 48]]), table.max(1), table.argmax(1), ("cat", "dog", "puppy"), class_scores=table
+    )
+
+
+def choices(
+    attributes: str = "", labels: str = '<Choice value="Cat"/><Choice value="Dog" predicted_values="dog,puppy"/>'
+) -> str:
+    return f"""<View><Image name="image" value="$image"/>
+        <Choices name="what" toName="image" {attributes}>{labels}</Choices></View>"""
 
 
 def plan(names: tuple[str, ...], *, trained: bool = True, config: str | None = None, confidence: float = 0.25) -> Plan:
@@ -106,3 +125,62 @@ def test_threshold_of_a_control(attribute: str, threshold: float) -> None:
 def test_suppress(xyxy: list[list[float]], scores: list[float], remain: list[bool]) -> None:
     found = suppress(np.array(xyxy, dtype=np.float64).reshape(-1, 4), np.array(scores, dtype=np.float64), 0.7)
     assert found.tolist() == remain
+
+
+def test_overlapping_rotated_proposals() -> None:
+    """Two slim things side by side: what stands upright around them is all but the same."""
+    side_by_side = np.array([[50.0, 50, 100, 10, np.pi / 4], [57.0, 43, 100, 10, np.pi / 4], [50.5, 50, 100, 10, 0.78]])
+    around = np.array([[11.0, 11, 89, 89], [18.0, 4, 96, 82], [11.0, 11, 89, 89]])
+    scores = np.array([0.9, 0.8, 0.7])
+    assert suppress(around, scores, 0.6).tolist() == [True, False, False]
+    assert suppress(around, scores, 0.6, side_by_side).tolist() == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("attributes", "scores", "chosen", "score"),
+    [
+        pytest.param("", (0.6, 0.3, 0.1), ["Cat"], 0.6, id="the best"),
+        pytest.param("", (0.4, 0.35, 0.25), ["Dog"], 0.6, id="classes of one label add up"),
+        pytest.param('choice="single-radio"', (0.6, 0.3, 0.1), ["Cat"], 0.6, id="single-radio"),
+        pytest.param('choice="multiple"', (0.6, 0.3, 0.1), ["Cat", "Dog"], 0.5, id="all above the threshold"),
+        pytest.param('choice="multiple" model_score_threshold="0.5"', (0.6, 0.3, 0.1), ["Cat"], 0.6, id="threshold"),
+        pytest.param('model_score_threshold="0.7"', (0.6, 0.3, 0.1), [], 0.6, id="unsure: asked for first"),
+        pytest.param('score_threshold="0.7"', (0.6, 0.3, 0.1), [], 0.6, id="the older name"),
+    ],
+)
+def test_choices(attributes: str, scores: tuple[float, ...], chosen: list[str], score: float) -> None:
+    ours = plan(("cat", "dog", "puppy"), trained=False, config=choices(attributes))
+    prediction = to_prediction([ours], [classified(*scores)], "what:base-x")
+    assert [label for region in prediction["result"] for label in region["value"]["choices"]] == chosen
+    assert prediction["score"] == pytest.approx(score)
+
+
+def test_a_classification_without_a_matching_class_proposes_nothing() -> None:
+    assert plan(("truck",), trained=False, config=choices()).silent
+    assert not plan(("truck", "cat"), trained=False, config=choices()).silent
+    assert not plan(("truck",), trained=False).silent  # boxes are proposals
+    assert plan(("truck",), trained=True).silent
+
+
+def test_the_score_of_several_controls_is_the_mean_of_theirs() -> None:
+    sure, unsure = boxes((0, 0, 9, 9, 0.9, 0), (9, 9, 30, 30, 0.9, 0)), boxes((0, 0, 9, 9, 0.4, 0))
+    assert to_prediction([plan(("Tree",)), plan(("Tree",))], [sure, unsure], "x")["score"] == pytest.approx(0.65)
+
+
+@pytest.mark.parametrize("tag", SHAPES)
+@pytest.mark.parametrize("beside", [False, True], ids=["own labels", "labels beside"])
+def test_proposals_without_a_label_are_what_label_studio_accepts(tag: str, beside: bool) -> None:
+    labels = '<Label value="Tree"/><Label value="Person"/>'
+    shape = tag.removesuffix("Labels")
+    control = (
+        f'<{shape} name="label" toName="image"/><Labels name="names" toName="image">{labels}</Labels>'
+        if beside
+        else f'<{tag} name="label" toName="image">{labels}</{tag}>'
+    )
+    config = f'<View><Image name="image" value="$image"/>{control}</View>'
+    found = boxes((8, 8, 40, 40, 0.9, 0), names=("cat",))
+    ring = np.array([[8.0, 8], [40, 8], [40, 40], [20, 44], [8, 40]])
+    outlined = replace(found, outlines=((ring,),), rotated=np.array([[20.0, 20, 20, 10, 0.5]]))
+    prediction = to_prediction([plan(found.names, trained=False, config=config)], [outlined], "label:base-x")
+    assert [region["from_name"] for region in prediction["result"]] == ["label"]
+    assert LabelInterface(config).validate_prediction(prediction, return_errors=True) == []

@@ -3,20 +3,24 @@
 import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from label_studio_sdk.label_interface import LabelInterface
 from numpy.typing import NDArray
 
 from functions.predict.metrics import Metrics
 from functions.predict.one_task import TaskRunner
 from functions.predict.pictures import Pictures
 from functions.predict.plan import Found, Plan
-from functions.predict.ports import DeadlineExceeded, Model, Served
+from functions.predict.ports import DeadlineExceeded, Model, NothingToServe, Served
 from functions.predict.predictor import Predictor
 from shared.errors import ImageError, LabelConfigError, LabelloopError, ModelError
+from shared.geometry import Detections
 from shared.images.decode import decode as decode_image
 from shared.labelstudio.config import Control
 from shared.labelstudio.requests import PredictRequest
@@ -273,6 +277,137 @@ def test_a_control_whose_image_can_never_be_had_leaves_the_others(
             assert answer["model_version"] == "a:v1+b:v1"
     left_out = metrics.registry.get_sample_value("labelloop_controls_left_out_total", {"reason": reason})
     assert (failures(metrics), left_out) == (({}, 2) if answered else ({reason: 2}, None))
+
+
+BOXES = """<RectangleLabels name="label" toName="image"><Label value="Tree"/></RectangleLabels>"""
+KINDS = '<Choices name="kind" toName="image" perRegion="true"><Choice value="Oak"/><Choice value="Fir"/></Choices>'
+
+
+def view(*controls: str) -> str:
+    video = '<Video name="video" value="$video"/>'
+    return f'<View><Image name="image" value="$image"/>{video}{"".join(controls)}</View>'
+
+
+def classifier(names: tuple[str, ...] = ("Oak", "Fir"), **options: Any) -> FakeModel:
+    """Says the same about every image, three to one for the first class."""
+    scores = np.array([[0.75, 0.25]])
+    sees = Detections(64, 48, np.array([[0.0, 0, 64, 48]]), scores.max(1), scores.argmax(1), names, class_scores=scores)
+    return FakeModel(names=names, yolo_task="classify", finds=sees, **options)
+
+
+def test_a_control_that_has_nothing_to_serve_leaves_the_others(caplog: pytest.LogCaptureFixture) -> None:
+    poly = '<PolygonLabels name="poly" toName="image"><Label value="Tree"/></PolygonLabels>'
+    nothing = NothingToServe("poly needs weights for segment", "base-x")
+    ours, metrics = predictor(FakeImages({"a": jpeg()}), label=FakeModel(), poly=nothing)
+    for _ in range(2):
+        (answer,) = ours.predict(call("a", config=view(poly, BOXES)), FAR)
+        assert isinstance(answer, dict)
+        assert [region["from_name"] for region in answer["result"]] == ["label"]
+        assert answer["model_version"] == "poly:base-x+label:v1"  # as setup says
+    said = [record.message for record in caplog.records if "poly" in record.message]
+    assert said == ["'poly' is not predicted: poly needs weights for segment"]  # once
+    images = FakeImages({"a": jpeg()})
+    ours, metrics = predictor(images, poly=nothing)
+    assert ours.predict(call("a", config=view(poly)), FAR) == [[]]
+    assert failures(metrics) == {"no_model": 1}
+    assert images.fetched == []
+
+
+@pytest.mark.parametrize(("names", "reason"), [(("Cat", "Dog"), "no_class"), (("Oak", "Dog"), None)])
+def test_classes_that_mean_no_label_leave_a_classification_out(names: tuple[str, ...], reason: str | None) -> None:
+    whole = KINDS.replace(' perRegion="true"', "")
+    ours, metrics = predictor(FakeImages({"a": jpeg()}), kind=classifier(names))
+    answers = ours.predict(call("a", config=view(whole)), FAR)
+    assert bool(answers[0]) == (reason is None)
+    assert failures(metrics) == ({reason: 1} if reason else {})
+
+
+def test_regions_that_other_controls_found_are_classified() -> None:
+    trees = boxes((8, 8, 32, 24, 0.9, 0), (0.5, 0, 4.2, 6, 0.8, 0), (40, 40, 44, 44, 0.1, 0))
+    kinds = classifier(at_once=True)
+    seen: list[tuple[int, int]] = []
+    submit = kinds.submit
+
+    def watched(image: NDArray[np.uint8], confidence: float, **options: Any) -> "Future[Detections]":
+        seen.append((image.shape[1], image.shape[0]))
+        return submit(image, confidence, **options)
+
+    watching = SimpleNamespace(names=kinds.names, batch=1, yolo_task="classify", submit=watched)
+    ours, _ = predictor(FakeImages({"a": jpeg()}), label=FakeModel(finds=trees), kind=watching)
+    config = view(KINDS, BOXES)  # whatever comes first in the config
+    (answer,) = ours.predict(call("a", config=config), FAR)
+    assert isinstance(answer, dict)
+    assert sorted(seen) == [(5, 6), (24, 16)]  # only what is shown, whole pixels outwards
+    classes = {region["id"]: region for region in answer["result"] if region["from_name"] == "kind"}
+    shapes = {region["id"]: region for region in answer["result"] if region["from_name"] == "label"}
+    assert classes.keys() == shapes.keys()
+    for name, region in classes.items():
+        assert region["value"]["choices"] == ["Oak"]
+        assert region["value"]["x"] == shapes[name]["value"]["x"]
+    assert answer["score"] == pytest.approx((0.85 + 0.75) / 2)
+    assert LabelInterface(config).validate_prediction(answer, return_errors=True) == []
+
+
+def test_without_a_region_nothing_is_classified() -> None:
+    ours, metrics = predictor(FakeImages({"a": jpeg()}), label=FakeModel(finds=boxes()), kind=classifier())
+    (answer,) = ours.predict(call("a", config=view(BOXES, KINDS)), FAR)
+    assert answer == {"result": [], "score": 1.0, "model_version": "label:v1+kind:v1"}
+    ours, metrics = predictor(FakeImages({"a": jpeg()}), kind=classifier())
+    assert ours.predict(call("a", config=view(KINDS)), FAR) == [[]]
+    assert failures(metrics) == {"no_regions": 1}
+
+
+def test_many_tasks_whose_regions_are_classified_bound_what_waits() -> None:
+    """A task keeps its place until its last crop is done, and no task waits for another one's place."""
+    kinds = classifier(at_once=False)
+    ours, _ = predictor(FakeImages({"a": jpeg()}), concurrency=16, label=FakeModel(), kind=kinds)
+    answers: list[object] = []
+    request = threading.Thread(
+        target=lambda: answers.extend(ours.predict(call(*["a"] * 24, config=view(BOXES, KINDS)), FAR))
+    )
+    request.start()
+    most = 0
+    while request.is_alive():
+        most = max(most, len(kinds.waiting))
+        kinds.finish()
+        request.join(0.005)
+    assert most <= 4
+    assert len(answers) == 24
+    assert all(answers)
+
+
+VIDEO = (
+    '<VideoRectangle name="track" toName="video"/><Labels name="names" toName="video"><Label value="Tree"/></Labels>'
+)
+
+
+@pytest.mark.parametrize(
+    ("data", "controls", "left_out"),
+    [
+        ({"image": "a", "video": "film"}, ["label", "track"], None),
+        ({"image": "a", "video": "broken"}, ["label"], "broken"),
+        ({"image": "a"}, ["label"], "no_data"),
+        ({"video": "film"}, ["track"], "no_data"),
+    ],
+)
+def test_videos_beside_images(data: dict[str, str], controls: list[str], left_out: str | None) -> None:
+    ours, metrics = predictor(FakeImages({"a": jpeg()}), label=FakeModel(), track=FakeModel())
+    body = {"tasks": [{"data": data}], "project": UID, "label_config": view(BOXES, VIDEO)}
+    (answer,) = ours.predict(PredictRequest.model_validate(body), FAR)
+    assert isinstance(answer, dict)
+    assert [region["from_name"] for region in answer["result"]] == controls
+    assert answer["model_version"] == "label:v1+track:v1"
+    counted = metrics.registry.get_sample_value("labelloop_controls_left_out_total", {"reason": left_out or ""})
+    assert counted == (1 if left_out else None)
+
+
+def test_each_control_asks_by_its_own_numbers() -> None:
+    one = FakeModel()
+    poly = '<PolygonLabels name="poly" toName="image" {}><Label value="Tree"/></PolygonLabels>'
+    ours, _ = predictor(FakeImages({"a": jpeg()}), label=one, poly=one)
+    ours.predict(call("a", config=view(BOXES, poly.format('model_score_threshold="0.4"'))), FAR)
+    ours.predict(call("a", config=view(BOXES, poly.format('model_iou="0.5"'))), FAR)
+    assert one.asked == [(0.7, 0.25), (0.7, 0.25), (0.5, 0.25)]  # the first answer served both
 
 
 def test_models_report_what_a_low_threshold_asks_for() -> None:
