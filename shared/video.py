@@ -59,23 +59,27 @@ class Video:
             )
         count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
         self.announced: float | None = count / self.fps if 0 < count < 1e9 else None  # seconds, as the header says
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="decode")
         self._grabbed = 0
         self._second = -math.inf
 
     def frames(self, every: int = 1) -> Generator[Frame, None, None]:
-        """Every frame, or every so many beginning with the first. Close it to stop early.
+        """Every frame, or every so many beginning with the first.
 
         Raises ImageError: broken (not one frame can be decoded), too_large (number), unsupported (size changes).
         """
         ahead = max(min(_AHEAD, _AHEAD_BYTES // (self.width * self.height * 3 or 1)), 2)
-        with ThreadPoolExecutor(1, thread_name_prefix="decode") as thread:
-            waiting: deque[Future[Frame | None]] = deque(thread.submit(self._read, every) for _ in range(ahead))
-            try:
-                while (frame := waiting.popleft().result()) is not None:
-                    waiting.append(thread.submit(self._read, every))
-                    yield frame
-            finally:
-                thread.shutdown(wait=True, cancel_futures=True)
+        waiting: deque[Future[Frame | None]] = deque(self._thread.submit(self._read, every) for _ in range(ahead))
+        try:
+            while (frame := waiting.popleft().result()) is not None:
+                waiting.append(self._thread.submit(self._read, every))
+                yield frame
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Decode no more, and wait for the frame that is just being decoded: nobody may take the file from under it."""
+        self._thread.shutdown(wait=True, cancel_futures=True)
 
     @property
     def duration(self) -> float:
@@ -130,7 +134,9 @@ def open_video(source: bytes | Path, *, max_pixels: int, max_frames: int = MOST_
         stack.callback(capture.release)
         if not capture.isOpened():
             raise ImageError("broken", "the video file is broken, or there is nothing to see in it")
-        yield Video(capture, max_pixels=max_pixels, max_frames=max_frames)
+        video = Video(capture, max_pixels=max_pixels, max_frames=max_frames)
+        stack.callback(video.close)
+        yield video
 
 
 def frames_at(frames: Iterable[Frame], seconds: Iterable[float]) -> Iterator[Frame]:

@@ -1,10 +1,11 @@
 """What a control finds in a video: frames are decoded ahead and wait for the model a few at a time, in order."""
 
+import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, contextmanager
 from typing import Any
 
 from functions.predict.plan import Found, Plan
@@ -15,7 +16,9 @@ from shared.geometry import Detections
 from shared.labelstudio.frames import frame_rate
 from shared.video import Frame, Video, open_video
 
-Watch = Callable[..., Iterator[tuple[Frame, Detections]]]
+_AT_ONCE = 2
+"""Videos of a process that are under way: one is fetched while the model watches another. More would take memory, and
+the deadline would find all of them half done."""
 
 
 class VideoPredictor:
@@ -25,6 +28,7 @@ class VideoPredictor:
         """`videos`: where the files come from. `max_pixels`: of a frame."""
         self._videos = videos
         self._max_pixels = max_pixels
+        self._turns = threading.BoundedSemaphore(_AT_ONCE)
 
     def regions(
         self, plan: Plan, model: Model, value: object, *, task_id: int | None, deadline: float, data: Mapping[str, Any]
@@ -36,9 +40,7 @@ class VideoPredictor:
         if plan.silent:
             return Found([], [0.0], [])
         rate = frame_rate(plan.control.frame_rate, data)
-        file = self._videos.fetch(value, task_id=task_id, deadline=deadline)
-        with open_video(file, max_pixels=self._max_pixels) as video:
-            del file  # it is on disk now, and may be large
+        with self._turn(deadline), self._open(value, task_id, deadline) as video:
 
             def watch(confidence: float, *, every: int = 1) -> Iterator[tuple[Frame, Detections]]:
                 return _watch(video, model, confidence, plan.iou, every, deadline)
@@ -46,6 +48,22 @@ class VideoPredictor:
             if plan.control.tag == "TimelineLabels":
                 return find_spans(plan, video, watch, rate)
             return find_tracks(plan, video, watch, rate)
+
+    @contextmanager
+    def _turn(self, deadline: float) -> Iterator[None]:
+        late = DeadlineExceeded("other videos took all the time (LABELLOOP_PREDICT_DEADLINE)")
+        if not self._turns.acquire(timeout=max(deadline - time.monotonic(), 0.0)):
+            raise late
+        try:
+            if time.monotonic() >= deadline:
+                raise late
+            yield
+        finally:
+            self._turns.release()
+
+    def _open(self, value: object, task_id: int | None, deadline: float) -> AbstractContextManager[Video]:
+        data = self._videos.fetch(value, task_id=task_id, deadline=deadline)
+        return open_video(data, max_pixels=self._max_pixels)
 
 
 def _watch(

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -218,6 +218,27 @@ class TestTracks:
         with pytest.raises(DeadlineExceeded):
             predict(flown, config(), model, deadline=time.monotonic() + 0.05)
         assert len(model.asked) == 7
+
+    def test_two_videos_at_once(self, flown: Path) -> None:
+        """The third and fourth one wait, and their files are not even fetched."""
+        model = ColorModel(stuck=True)
+        begun: list[int | None] = []
+
+        class Noting(Files):
+            def fetch(self, value: object, *, task_id: int | None, deadline: float) -> bytes:
+                begun.append(task_id)
+                return super().fetch(value, task_id=task_id, deadline=deadline)
+
+        predictor = VideoPredictor(Noting(), max_pixels=10**7)
+        ends = time.monotonic() + 0.5
+
+        def ask(number: int) -> Found:
+            return predictor.regions(plan(config(), model), model, str(flown), task_id=number, deadline=ends, data={})
+
+        with ThreadPoolExecutor(4) as threads:
+            asked = [threads.submit(ask, number) for number in range(4)]
+        assert all(isinstance(one.exception(), DeadlineExceeded) for one in asked)
+        assert len(begun) == 2
 
     def test_a_failing_model_fails_the_task(self, flown: Path) -> None:
         class Broken(ColorModel):

@@ -4,6 +4,7 @@ import io
 import struct
 import threading
 import wave
+from concurrent.futures import CancelledError
 from pathlib import Path
 
 import cv2
@@ -66,6 +67,17 @@ def test_frames_that_nobody_takes_are_not_all_decoded(clip: Path) -> None:
         frames.close()
         assert video._grabbed < 12
     assert threading.active_count() == before
+
+
+def test_the_file_is_closed_after_the_last_frame_under_way(clip: Path) -> None:
+    """Whoever failed in the middle still holds the frames: OpenCV must not decode a file that is gone."""
+    before = threading.active_count()
+    with open_video(clip, max_pixels=PIXELS) as video:
+        frames = video.frames()
+        next(frames)
+    assert threading.active_count() == before
+    with pytest.raises((RuntimeError, CancelledError)):
+        list(frames)
 
 
 def test_mp4_and_avi(tmp_path: Path) -> None:
