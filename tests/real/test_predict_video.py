@@ -1,0 +1,68 @@
+"""predict as a process, asked about films on a web server, with real weights and ultralytics' tracker."""
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import requests
+from label_studio_sdk.label_interface import LabelInterface
+from ultralytics.utils import ASSETS
+
+from infra.local.processes import LOOPBACK
+from infra.local.samples import base_weights
+from tests.predict_parts import UID, predict_function
+from tests.videos import write_video
+from tests.web_server import Handler, web_server
+
+CONFIG = """<View><Video name="video" value="$film" frameRate="$fps"/>
+<VideoRectangle name="box" toName="video" model_tracker="bytetrack" model_score_threshold="0.2"/>
+<Labels name="kind" toName="video"><Label value="Thing"/></Labels></View>"""
+
+
+def film(folder: Path) -> bytes:
+    """A camera pans over a photograph, ten frames a second."""
+    photograph = cv2.imread(str(ASSETS / "bus.jpg"))
+    assert photograph is not None
+    views = [photograph[100 + 6 * n : 900 + 6 * n, 2 * n : 760 + 2 * n] for n in range(10)]
+    frames = [cv2.resize(view, (380, 400)).astype(np.uint8) for view in views]
+    return write_video(folder / "pan.webm", frames, fps=10.0).read_bytes()
+
+
+def test_films_are_answered_with_tracks_and_what_is_none_with_nothing(tmp_path: Path) -> None:
+    films = {"/pan.webm": film(tmp_path), "/page": b"<html>", "/half.webm": film(tmp_path)[:300]}
+
+    def answer(handler: Handler) -> None:
+        data = films.get(handler.path)
+        handler.reply(404) if data is None else handler.reply(200, data)
+
+    with (
+        web_server(answer) as web,
+        predict_function(
+            tmp_path, LABELLOOP_BASE_WEIGHTS=str(base_weights()), LABELLOOP_ALLOWED_PRIVATE_HOSTS=LOOPBACK
+        ) as url,
+    ):
+        tasks = [
+            {"id": number, "data": {"film": f"{web.url}{path}", "fps": 10}}
+            for number, path in enumerate(["/pan.webm", "/page", "/half.webm", "/gone.webm"], 1)
+        ]
+        body = {"tasks": tasks, "project": UID, "label_config": CONFIG}
+        response = requests.post(f"{url}/predict", json=body, timeout=120)
+        response.raise_for_status()
+        found, *others = response.json()["results"]
+        metrics = requests.get(f"{url}/metrics", timeout=10).text
+    assert others == [[], [], []]
+    for reason in ("unsupported", "broken", "not_found"):
+        assert f'labelloop_failures_total{{reason="{reason}"}} 1.0' in metrics
+    assert LabelInterface(CONFIG).validate_prediction(found, True) == []
+    assert 0.1 < found["score"] < 1
+    regions: list[dict[str, Any]] = found["result"]
+    assert len(regions) > 3
+    for region in regions:
+        value = region["value"]
+        assert (value["framesCount"], value["duration"], value["labels"]) == (10, 1.0, ["Thing"])
+        frames = [one["frame"] for one in value["sequence"]]
+        assert frames == sorted(set(frames))
+        assert frames[0] >= 1
+        assert frames[-1] <= 10
+        assert not value["sequence"][-1]["enabled"]
