@@ -25,7 +25,7 @@ def make_weights(
 ) -> Path:
     """A file of weights whose `yolov8n` parts were trained; what is random finds something all the same.
 
-    `names`: of the first classes.
+    `names`: of the classes, again and again.
     """
     torch.manual_seed(seed)
     yolo: Any = YOLO(f"{architecture}.yaml", task=yolo_task)
@@ -34,7 +34,7 @@ def make_weights(
         model.load(YOLO(base_weights(), task="detect").model, verbose=False)
     else:
         _make_sure(model)
-    model.names = {index: names[index] if index < len(names) else f"class {index}" for index in range(CLASSES)}
+    model.names = {index: names[index % len(names)] if names else f"class {index}" for index in range(CLASSES)}
     model.task = yolo_task
     yolo.ckpt = {"train_args": {"imgsz": 224 if yolo_task == "classify" else 448}}  # pixels; small ones are quick
     yolo.model = model

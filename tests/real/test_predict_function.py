@@ -2,7 +2,8 @@
 
 import base64
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,14 +12,17 @@ from typing import Any
 
 import pytest
 import requests
+from label_studio_sdk.label_interface import LabelInterface
 from ultralytics.models import YOLO
 from ultralytics.utils import ASSETS
 
 from infra.local.label_studio import LabelStudioServer, label_studio
 from infra.local.samples import base_weights, tiles
+from shared.labelstudio.config import YoloTask
 from shared.objectstore import open_store
 from shared.registry import Registry
 from tests.predict_parts import UID, label_config, predict_function, publish
+from tests.yolo_weights import make_weights
 
 NAMES = ("Tree", "Person")
 IMAGE = "data:image/jpeg;base64," + base64.b64encode((ASSETS / "bus.jpg").read_bytes()).decode()
@@ -37,18 +41,18 @@ def variants(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return paths
 
 
-def setup(url: str) -> str:
-    body = {"project": UID, "schema": label_config(labels=NAMES), "extra_params": None}
+def setup(url: str, config: str = label_config(labels=NAMES)) -> str:
+    body = {"project": UID, "schema": config, "extra_params": None}
     response = requests.post(f"{url}/setup", json=body, timeout=30)
     response.raise_for_status()
     return str(response.json()["model_version"])
 
 
-def predict(url: str, tasks: int = 1) -> list[dict[str, Any]]:
+def predict(url: str, tasks: int = 1, config: str = label_config(labels=NAMES)) -> list[dict[str, Any]]:
     body = {
         "tasks": [{"id": number, "data": {"image": IMAGE}} for number in range(tasks)],
         "project": UID,
-        "label_config": label_config(labels=NAMES),
+        "label_config": config,
     }
     response = requests.post(f"{url}/predict", json=body, timeout=90)
     response.raise_for_status()
@@ -174,54 +178,188 @@ def test_two_processes_share_a_cache_folder(tmp_path: Path, variants: dict[str, 
     assert len(list((tmp_path / "cache" / "weights").iterdir())) == 1
 
 
+TREE = '<Label value="Tree"/>'
+POLYGONS = f'<PolygonLabels name="poly" toName="image">{TREE}</PolygonLabels>'
+
+
+def view(*controls: str) -> str:
+    return f'<View><Image name="image" value="$image"/>{"".join(controls)}</View>'
+
+
+ALL_CONTROLS = view(
+    f'<RectangleLabels name="box" toName="image">{TREE}</RectangleLabels>',
+    f'<RectangleLabels name="turned" toName="image" model_obb="true">{TREE}</RectangleLabels>',
+    POLYGONS,
+    f'<BrushLabels name="brush" toName="image">{TREE}</BrushLabels>',
+    f'<Ellipse name="round" toName="image"/><Labels name="names" toName="image">{TREE}</Labels>',
+    f'<RectangleLabels name="points_bbox" toName="image" model_skip="true">{TREE}</RectangleLabels>',
+    '<KeyPointLabels name="points" toName="image">',
+    '<Label value="top" model_index="0"/><Label value="foot" model_index="1"/></KeyPointLabels>',
+    '<Choices name="scene" toName="image"><Choice value="Tree"/><Choice value="Town"/></Choices>',
+    '<Choices name="kind" toName="image" perRegion="true"><Choice value="Tree"/></Choices>',
+)
+NAMED = ("box", "turned", "poly", "brush", "round", "points", "scene", "kind")
+SUFFIXES: dict[YoloTask, str] = {"segment": "-seg", "obb": "-obb", "pose": "-pose", "classify": "-cls"}
+BASES = {"turned": "-obb", "points": "-pose", "scene": "-cls", "kind": "-cls", "box": ""}
+STAMPS = {name: f"base-{'yolov8n' + BASES.get(name, '-seg') if name != 'box' else 'Tree'}" for name in NAMED}
+
+
+@pytest.fixture(scope="module")
+def of_every_task(tmp_path_factory: pytest.TempPathFactory, variants: dict[str, Path]) -> str:
+    """LABELLOOP_BASE_WEIGHTS: a file for each YOLO task, whose classes are all called Tree."""
+    folder = tmp_path_factory.mktemp("tasks")
+    files = [make_weights(folder, f"yolov8n{suffix}", task, names=("Tree",)) for task, suffix in SUFFIXES.items()]
+    return ",".join(map(str, [variants["Tree"], *files]))
+
+
+def stamp(**versions: str) -> str:
+    return "+".join(f"{name}:{version}" for name, version in (STAMPS | versions).items())
+
+
+def check(prediction: dict[str, Any], config: str = ALL_CONTROLS, controls: tuple[str, ...] = NAMED) -> None:
+    """The SDK accepts it, and each control found something."""
+    assert LabelInterface(config).validate_prediction(prediction, return_errors=True) == []
+    assert {region["from_name"] for region in prediction["result"]} >= set(controls)
+    assert 0 < prediction["score"] < 1
+
+
+def test_a_control_of_every_kind_on_one_image(tmp_path: Path, variants: dict[str, Path], of_every_task: str) -> None:
+    store = open_store((tmp_path / "store").as_uri())
+    settings = {"LABELLOOP_BASE_WEIGHTS": of_every_task, "LABELLOOP_POINTER_MAX_AGE": "0"}
+    with predict_function(tmp_path, **settings) as url:
+        first, second = predict(url, tasks=2, config=ALL_CONTROLS)
+        check(first)
+        check(second)
+        assert first["model_version"] == setup(url, ALL_CONTROLS) == stamp()
+        segment = Path(next(file for file in of_every_task.split(",") if "-seg" in file))
+        publish(store, segment, control="poly", yolo_task="segment")
+        (after,) = predict(url, config=ALL_CONTROLS)
+        check(after)
+        assert after["model_version"] == setup(url, ALL_CONTROLS) == stamp(poly="v1")  # and no other control's
+        publish(store, variants["Tree"], control="turned")  # before model_obb was set
+        (same,) = predict(url, config=ALL_CONTROLS)
+        assert same["model_version"] == setup(url, ALL_CONTROLS) == stamp(poly="v1")
+    log = (tmp_path / "predict.log").read_text()
+    assert "v1 of 'turned' is for detect, the labeling config asks for obb now" in log
+    assert "not_predicted" not in log
+
+
+def test_controls_without_weights_of_their_task_wait_for_their_first_version(
+    tmp_path: Path, variants: dict[str, Path], of_every_task: str
+) -> None:
+    both, alone = label_config("box").replace("</View>", f"{POLYGONS}</View>"), view(POLYGONS)
+    with predict_function(tmp_path, LABELLOOP_BASE_WEIGHTS=str(variants["Tree"])) as url:
+        for _ in range(2):
+            (found,) = predict(url, config=both)
+            assert {region["from_name"] for region in found["result"]} == {"box"}
+            assert found["model_version"] == setup(url, both) == "box:base-Tree+poly:base-Tree"
+        assert predict(url, config=alone) == [[]]
+        segment = Path(next(file for file in of_every_task.split(",") if "-seg" in file))
+        publish(open_store((tmp_path / "store").as_uri()), segment, control="poly", yolo_task="segment")
+        assert eventually(lambda: setup(url, both), "box:base-Tree+poly:v1")
+        check(predict(url, config=both)[0], both, ("box", "poly"))
+    log = (tmp_path / "predict.log").read_text()
+    said = (
+        "PolygonLabels 'poly' needs weights for segment, 'Tree.pt' are for detect: nothing is predicted for it before"
+    )
+    assert said in log
+
+
+def eventually(ask: Callable[[], str], answer: str) -> bool:
+    """A pointer is read again every few seconds."""
+    until = time.monotonic() + 20
+    while ask() != answer:
+        if time.monotonic() > until:
+            return False
+    return True
+
+
 @pytest.fixture(scope="module")
 def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabelStudioServer]:
     with label_studio(tmp_path_factory.mktemp("label-studio"), say=lambda _: None) as server:
         yield server
 
 
+class Project:
+    """One of the real Label Studio, with three photographs."""
+
+    def __init__(self, studio: LabelStudioServer, config: str) -> None:
+        self._url, self._session = studio.url, studio.session()
+        self.id = self.call("POST", "/api/projects/", json={"title": "trees", "label_config": config})["id"]
+        uploads = {tile.name: (f"{tile.name}.jpg", tile.data, "image/jpeg") for tile in tiles()[:3]}
+        self.call("POST", f"/api/projects/{self.id}/import", files=uploads)
+
+    def call(self, method: str, path: str, **options: Any) -> Any:
+        response = self._session.request(method, f"{self._url}{path}", timeout=120, **options)
+        assert response.ok, response.text
+        return response.json() if response.content else None
+
+    def connect(self, url: str) -> dict[str, Any]:
+        credentials = {"auth_method": "BASIC_AUTH", "basic_auth_user": "labelloop", "basic_auth_pass": "secret"}
+        body = {"project": self.id, "url": url, "title": "labelloop", **credentials}
+        backend: dict[str, Any] = self.call("POST", "/api/ml/", json=body)
+        assert backend["state"] == "CO"
+        return backend
+
+    def retrieve(self) -> list[dict[str, Any]]:
+        """Retrieve predictions, as the data manager's menu does; answer all that Label Studio holds then."""
+        action = f"/api/dm/actions?id=retrieve_tasks_predictions&project={self.id}"
+        self.call("POST", action, json={"selectedItems": {"all": True, "excluded": []}})
+        held: list[dict[str, Any]] = self.call("GET", f"/api/predictions/?project={self.id}")
+        return held
+
+
+@contextmanager
+def connected_function(folder: Path, studio: LabelStudioServer, key: str, base_weights: str) -> Iterator[str]:
+    """As an operator would run it beside that Label Studio."""
+    with predict_function(
+        folder,
+        LABELLOOP_BASIC_AUTH_PASSWORD="secret",
+        LABELLOOP_POINTER_MAX_AGE="0",
+        LABEL_STUDIO_URL=studio.url,
+        LABEL_STUDIO_API_KEY=key,
+        LABELLOOP_BASE_WEIGHTS=base_weights,
+    ) as url:
+        yield url
+    log = (folder / "predict.log").read_text()
+    assert key not in log
+    assert "not_predicted" not in log
+
+
 @pytest.mark.parametrize("kind", ["legacy", "personal"])
 def test_a_real_label_studio_stores_the_predictions_of_each_version_once(
     studio: LabelStudioServer, tmp_path: Path, variants: dict[str, Path], kind: str
 ) -> None:
-    session = studio.session()
-
-    def call(method: str, path: str, **options: Any) -> Any:
-        response = session.request(method, f"{studio.url}{path}", timeout=120, **options)
-        assert response.ok, response.text
-        return response.json() if response.content else None
-
-    project = call("POST", "/api/projects/", json={"title": "trees", "label_config": label_config(labels=NAMES)})["id"]
-    uploads = {tile.name: (f"{tile.name}.jpg", tile.data, "image/jpeg") for tile in tiles()[:3]}
-    call("POST", f"/api/projects/{project}/import", files=uploads)
-
-    def retrieve() -> list[dict[str, Any]]:
-        """Retrieve predictions, as the data manager's menu does; answer all that Label Studio holds then."""
-        action = f"/api/dm/actions?id=retrieve_tasks_predictions&project={project}"
-        call("POST", action, json={"selectedItems": {"all": True, "excluded": []}})
-        held: list[dict[str, Any]] = call("GET", f"/api/predictions/?project={project}")
-        return held
-
+    project = Project(studio, label_config(labels=NAMES))
     key = studio.token if kind == "legacy" else studio.personal_access_token()
-    secrets = {"LABELLOOP_BASIC_AUTH_PASSWORD": "secret", "LABELLOOP_POINTER_MAX_AGE": "0"}
-    access = {"LABEL_STUDIO_URL": studio.url, "LABEL_STUDIO_API_KEY": key}
-    base = {"LABELLOOP_BASE_WEIGHTS": str(base_weights())}
-    with predict_function(tmp_path, **secrets, **access, **base) as url:
-        credentials = {"auth_method": "BASIC_AUTH", "basic_auth_user": "labelloop", "basic_auth_pass": "secret"}
-        backend = call("POST", "/api/ml/", json={"project": project, "url": url, "title": "labelloop", **credentials})
-        assert backend["state"] == "CO"
-        first = retrieve()
+    with connected_function(tmp_path, studio, key, str(base_weights())) as url:
+        backend = project.connect(url)
+        first = project.retrieve()
         assert [found["model_version"] for found in first] == ["label:base-ABD"] * 3
-        assert retrieve() == first  # the version that setup answers is the one that predictions are stamped with
+        assert (
+            project.retrieve() == first
+        )  # the version that setup answers is the one that predictions are stamped with
 
         uid = next(iter((tmp_path / "store" / "projects").iterdir())).name
         publish(open_store((tmp_path / "store").as_uri()), variants["Tree"], uid=uid)
-        second = retrieve()
+        second = project.retrieve()
         assert [found["model_version"] for found in second].count("label:v1") == 3
-        assert len(retrieve()) == len(second) == 6
+        assert len(project.retrieve()) == len(second) == 6
         assert all(0 <= found["score"] <= 1 for found in second)
-        versions = call("GET", f"/api/ml/{backend['id']}/versions")
+        versions = project.call("GET", f"/api/ml/{backend['id']}/versions")
         assert versions["versions"] == ["label:v1"]
-    log = (tmp_path / "predict.log").read_text()
-    assert key not in log
-    assert "not_predicted" not in log
+
+
+def test_a_real_label_studio_stores_what_every_kind_of_control_found(
+    studio: LabelStudioServer, tmp_path: Path, of_every_task: str
+) -> None:
+    project = Project(studio, ALL_CONTROLS)
+    with connected_function(tmp_path, studio, studio.token, of_every_task) as url:
+        project.connect(url)
+        held = project.retrieve()
+        assert [found["model_version"] for found in held] == [stamp()] * 3
+        assert project.retrieve() == held
+    interface = LabelInterface(ALL_CONTROLS)
+    for found in held:
+        assert interface.validate_prediction(found, return_errors=True) == []
+    assert {region["from_name"] for found in held for region in found["result"]} >= set(NAMED)
