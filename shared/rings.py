@@ -10,10 +10,15 @@ _FAR = 1e9  # pixels
 _LEAST_AREA = 1e-6  # square pixels
 
 
+def following(ring: Floats) -> Floats:
+    """(K, 2) for each point the next one."""
+    return np.concatenate([ring[1:], ring[:1]])
+
+
 def signed_area(ring: Floats) -> float:
     """Square pixels of a (K, 2) ring that does not cross itself; more than 0 if it runs clockwise on the screen."""
     x, y = ring.T
-    return float(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2
+    return float(x[:-1] @ y[1:] - y[:-1] @ x[1:] + x[-1] * y[0] - y[-1] * x[0]) / 2
 
 
 def parts_of(outline: Outline) -> list[Outline]:
@@ -69,11 +74,12 @@ def clip_outline(outline: Outline, width: int, height: int) -> Outline:
     """
     clipped = []
     for ring in outline:
-        if not (np.abs(ring) < _FAR).all():  # nor NaN
+        least, most = ring.min(axis=0).tolist(), ring.max(axis=0).tolist()
+        if not all(-_FAR < number < _FAR for number in least + most):  # nor NaN
             continue
-        for axis, least, most in ((0, 0.0, width), (1, 0.0, height)):
-            if len(ring) and (ring[:, axis].min() < least or ring[:, axis].max() > most):
-                ring = _cut(_cut(ring, axis, least, 1.0), axis, most, -1.0)
+        for axis, size in ((0, width), (1, height)):
+            ring = _cut(ring, axis, 0.0, 1.0) if least[axis] < 0 else ring
+            ring = _cut(ring, axis, size, -1.0) if most[axis] > size else ring
         if len(ring) >= 3 and signed_area(ring):
             clipped.append(ring)
     return tuple(clipped)
@@ -82,15 +88,16 @@ def clip_outline(outline: Outline, width: int, height: int) -> Outline:
 def _cut(ring: Floats, axis: int, at: float, sign: float) -> Floats:
     """What of a ring lies on one side of a vertical or horizontal line."""
     depth = (ring[:, axis] - at) * sign
-    following, next_depth = np.roll(ring, -1, axis=0), np.roll(depth, -1)
-    crosses = (depth >= 0) != (next_depth >= 0)
-    share = np.zeros(len(ring))
-    np.divide(depth, depth - next_depth, out=share, where=crosses)
-    crossing = ring + (following - ring) * share[:, None]
+    inside = depth >= 0
+    goes = np.flatnonzero(inside != np.concatenate([inside[1:], inside[:1]]))
+    comes = (goes + 1) % len(ring)
+    share = depth[goes] / (depth[goes] - depth[comes])
+    crossing = ring[goes] + (ring[comes] - ring[goes]) * share[:, None]
     crossing[:, axis] = at
-    both = np.stack([ring, crossing], axis=1).reshape(-1, 2)
-    kept: Floats = both[np.stack([depth >= 0, crosses], axis=1).reshape(-1)]
-    return kept
+    kept = np.flatnonzero(inside)
+    order = np.argsort(np.concatenate([kept, goes + 0.5]))
+    cut: Floats = np.concatenate([ring[kept], crossing])[order]
+    return cut
 
 
 def clip_rotated(rotated: Floats, width: int, height: int) -> Floats | None:

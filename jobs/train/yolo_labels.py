@@ -45,7 +45,8 @@ def _rotated_boxes(found: Detections) -> list[Floats]:
     corners = xywhr_to_corners(found.rotated)
     around = xyxy_to_xywhn(envelope(corners), found.width, found.height)
     rows = []
-    for box, taken in zip(corners, ((around >= 0) & (around <= 1)).all(axis=1).tolist(), strict=True):
+    for box, upright in zip(corners, around, strict=True):
+        taken = ((upright >= 0) & (upright <= 1)).all()
         ring = (box,) if taken else clip_outline((box,), found.width, found.height)
         rows.append(_fractions(ring[0], found) if ring else _NOTHING)
     return rows

@@ -89,20 +89,20 @@ def test_stairs_go_and_the_shape_stays(data: st.DataObject, size: tuple[int, int
 
 @settings(max_examples=50)
 @given(st.data(), st.sampled_from([(60, 40), (320, 180)]), st.sampled_from([1.0, 4.5]))
-def test_few_points_cost_a_tenth_of_the_area_at_most(data: st.DataObject, size: tuple[int, int], scale: float) -> None:
+def test_few_points_cost_little_area(data: st.DataObject, size: tuple[int, int], scale: float) -> None:
     mask = data.draw(blobs(*size))
     outline = tuple(ring * scale for ring in mask_to_outline(mask, 0.75))
     simple = simplify(outline)
     width, height = int(size[0] * scale), int(size[1] * scale)
-    assert iou(painted(simple, width, height), painted(outline, width, height)) >= 0.9
+    assert iou(painted(simple, width, height), painted(outline, width, height)) >= 0.84
     assert all(len(ring) <= 60 for ring in simple)
 
 
 def test_a_circle_has_as_many_points_as_an_annotator_would_set() -> None:
     y, x = np.mgrid[0:400, 0:400] + 0.5
     (ring,) = simplify(mask_to_outline(np.hypot(x - 200, y - 200) < 150, 0.75))
-    assert 12 <= len(ring) <= 24
-    assert abs(signed_area(ring)) == pytest.approx(np.pi * 150**2, rel=0.03)
+    assert 10 <= len(ring) <= 20
+    assert abs(signed_area(ring)) == pytest.approx(np.pi * 150**2, rel=0.05)
 
 
 def test_a_rectangle_keeps_its_corners() -> None:

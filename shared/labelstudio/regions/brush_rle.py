@@ -48,11 +48,11 @@ def _pack(codes: Ints, bits: Ints) -> list[int]:
     starts = ends - bits
     length = int(-(-ends[-1] // 8))
     window = codes << (40 - bits - (starts & 7))  # of 5 bytes, from the one in which the number begins
-    packed = np.zeros(length + 5, dtype=np.int64)
-    for place in range(5):
-        # No two numbers share a bit, so that sums are unions.
-        packed += np.bincount((starts >> 3) + place, (window >> (32 - 8 * place)) & 255, length + 5).astype(np.int64)
-    code: list[int] = packed[:length].tolist()
+    places = (starts >> 3)[:, None] + np.arange(5)
+    parts = (window[:, None] >> np.arange(32, -1, -8)) & 255
+    # No two numbers share a bit, so that sums are unions.
+    packed = np.bincount(places.reshape(-1), parts.reshape(-1))[:length]
+    code: list[int] = packed.astype(np.int64).tolist()
     return code
 
 

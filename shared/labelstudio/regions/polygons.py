@@ -27,7 +27,7 @@ def write_polygons(found: Detections, labels: Sequence[str | None], control: Con
         zip(outlines_of(found), found.classes.tolist(), found.scores.tolist(), strict=True)
     ):
         for place, part in enumerate(parts_of(simplify(clip_outline(outline, found.width, found.height)))):
-            value = {"points": (np.clip(join_rings(part) / size, 0.0, 1.0) * 100.0).tolist(), "closed": True}
+            value = {"points": (join_rings(part) / size * 100.0).tolist(), "closed": True}
             region_id = f"{control.name}-{number}" + (f".{place}" if place else "")
             regions += written(value, control, region_id, labels[class_], score, found)
     return regions

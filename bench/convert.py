@@ -1,0 +1,141 @@
+"""What it takes to make a prediction of what a model found in one 1280×720 image: `python -m bench.convert`.
+
+Boxes, upright and rotated, are written as regions. Masks are traced inside their boxes, then written. Beside them, in
+turns: `json.dumps` of the same regions, and for masks OpenCV's `findContours` alone on the same pixels.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.predict_parts import SIZE, write_json
+from shared.geometry import Detections, Floats, Outline, envelope, xywhr_to_corners
+from shared.labelstudio.config import parse_label_config
+from shared.labelstudio.regions import CONTROLS
+from shared.outlines import mask_to_outline
+
+_BOXES, _MASKS = 300, 100
+_TARGETS_MS = {"boxes": 3.0, "rotated boxes": 3.0, "polygons": 60.0, "brushes": 60.0, "ellipses": 60.0}
+_TAGS = {
+    "boxes": "RectangleLabels",
+    "rotated boxes": "RectangleLabels",
+    "polygons": "PolygonLabels",
+    "brushes": "BrushLabels",
+    "ellipses": "EllipseLabels",
+}
+_ROUNDS = 30
+
+
+def main() -> int:
+    """Measure, print, write; 1 if a target is missed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", type=Path, help="write the figures here")
+    asked = parser.parse_args()
+    things = _things(_MASKS)
+    report = {}
+    for name, target in _TARGETS_MS.items():
+        report[name] = _boxes(name) if "boxes" in name else _masks(name, things)
+        report[name]["target_ms"] = target
+        print(f"{name:14}" + "  ".join(f"{key} {value}" for key, value in report[name].items()), flush=True)
+    missed = [name for name, figures in report.items() if figures["ms"] > figures["target_ms"]]
+    if missed:
+        print(f"slower than the target: {', '.join(missed)}", file=sys.stderr)
+    if asked.json:
+        write_json(asked.json, report)
+    return 1 if missed else 0
+
+
+def _boxes(name: str) -> dict[str, float]:
+    random = np.random.default_rng(0)
+    centre = random.uniform(0.02, 0.98, (_BOXES, 2)) * SIZE  # some reach over the border
+    turned = np.hstack([centre, random.uniform(10, 150, (_BOXES, 2)), random.uniform(0, np.pi, (_BOXES, 1))])
+    if name == "boxes":
+        turned[:, 4] = 0.0
+    xyxy = envelope(xywhr_to_corners(turned))
+    found = _found(xyxy, rotated=None if name == "boxes" else turned)
+    write = _writer(name)
+    ours, dumping = _in_turns(lambda: write(found), lambda: json.dumps(write.last))
+    return {"ms": ours, "json_ms": dumping, "regions": len(write.last)}
+
+
+def _masks(name: str, things: list[tuple[NDArray[np.uint8], tuple[int, int]]]) -> dict[str, float]:
+    import cv2
+
+    corners = np.array([corner for _, corner in things], dtype=np.float64)
+    sides = np.array([mask.shape[::-1] for mask, _ in things])
+    xyxy = np.hstack([corners, corners + sides])
+    write = _writer(name)
+
+    def convert() -> None:
+        outlines: list[Outline] = [
+            tuple(ring + corner for ring in mask_to_outline(mask, 0.75)) for mask, corner in things
+        ]
+        write(_found(xyxy, outlines=tuple(outlines)))
+
+    def contours() -> None:
+        for mask, _ in things:
+            cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+
+    ours, bare, dumping = _in_turns(convert, contours, lambda: json.dumps(write.last))
+    return {"ms": ours, "find_contours_ms": bare, "json_ms": dumping, "regions": len(write.last)}
+
+
+class _Writer:
+    """A control's writer that keeps what it wrote."""
+
+    def __init__(self, tag: str) -> None:
+        labels = '<Label value="Tree"/>'
+        config = f'<View><Image name="image" value="$image"/><{tag} name="label" toName="image">{labels}</{tag}></View>'
+        (self._control,) = parse_label_config(config)
+        self.last: list[dict[str, Any]] = []
+
+    def __call__(self, found: Detections) -> None:
+        self.last = CONTROLS[self._control.tag].write(found, ["Tree"], self._control)
+
+
+def _writer(name: str) -> _Writer:
+    return _Writer(_TAGS[name])
+
+
+def _found(xyxy: Floats, **shapes: Any) -> Detections:
+    count = len(xyxy)
+    return Detections(*SIZE, xyxy, np.full(count, 0.5), np.zeros(count, dtype=np.int64), ("tree",), **shapes)
+
+
+def _things(count: int) -> list[tuple[NDArray[np.uint8], tuple[int, int]]]:
+    """Masks of the things in an image, 40 to 300 pixels wide, as seen in their boxes, and where those begin."""
+    random = np.random.default_rng(0)
+    things = []
+    for _ in range(count):
+        width, height = (int(side) for side in random.integers(40, 300, 2))
+        left, top = int(random.integers(0, SIZE[0] - width)), int(random.integers(0, SIZE[1] - height))
+        y, x = np.mgrid[0:height, 0:width] + 0.5
+        across, down = (x / width - 0.5) * 2.5, (y / height - 0.5) * 2.5
+        angle, distance = np.arctan2(down, across), np.hypot(across, down)
+        waves = sum(random.uniform(0, 0.08) * np.sin(n * angle + random.uniform(0, 6)) for n in (2, 3, 5, 9, 15))
+        mask = (distance < 1 + waves) & ((distance > 0.3) | (random.random() < 0.7))
+        things.append((mask.astype(np.uint8), (left, top)))
+    return things
+
+
+def _in_turns(*actions: Callable[[], Any]) -> list[float]:
+    """Median milliseconds of each, one after the other in every round."""
+    times: list[list[float]] = [[] for _ in actions]
+    for _ in range(_ROUNDS):
+        for action, taken in zip(actions, times, strict=True):
+            started = time.perf_counter()
+            action()
+            taken.append(time.perf_counter() - started)
+    return [round(statistics.median(taken) * 1000, 2) for taken in times]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
