@@ -87,7 +87,7 @@ def steady(labels: Ints) -> Ints:
     least = min(_LEAST, len(labels))
     runs = _runs(labels)
     for (before, _), (_, place), (after, _) in zip(runs, runs[1:], runs[2:], strict=False):
-        if before == after != _NOTHING and len(place) < least:
+        if before == after and len(place) < least:
             labels[place] = before
     for label, place in _runs(labels):
         if label != _NOTHING and len(place) < least:

@@ -185,6 +185,8 @@ class TestTracks:
         hidden = predict(flown, config(), faint)
         assert (hidden.regions, list(hidden.shown), list(hidden.hidden)) == ([], [], pytest.approx([0.15]))
         assert len(predict(flown, config(model_conf="0.1", model_iou="0.4"), faint).regions) == 2
+        strict = predict(flown, config(model_score_threshold="0.95"), ColorModel())
+        assert (strict.regions, list(strict.hidden)) == ([], pytest.approx([0.9]))
         assert set(faint.asked) == {(0.1, 0.7), (0.1, 0.4)}
 
     def test_a_class_without_a_label_is_left_out(self, flown: Path) -> None:
