@@ -31,6 +31,7 @@ class Claim(Record):
     state: Literal["launching", "queued", "running"]
     fence: int
     attempt: int = Field(ge=1)
+    preempted: int = Field(default=0, ge=0)  # attempts, this one included, that a machine ended after they got further
     expires_at: datetime
     started_at: datetime  # of the attempt's job: waiting in a queue does not count
     forced: bool = False  # a person asked for it: thresholds were skipped
@@ -216,17 +217,20 @@ class Jobs(RunFiles):
 
         self.update(extend)
 
-    def interrupt(self, claim: Claim, error: str) -> None:
+    def interrupt(self, claim: Claim, error: str, *, preempted: bool = False) -> None:
         """An attempt that cannot go on lets its claim expire at once, so that the next sweep starts the next one.
 
-        The claim loses its nonce, so that no renewal under way revives it. Raises ClaimLost.
+        The claim loses its nonce, so that no renewal under way revives it. `preempted`: the machine ended it, after it
+        got further than the attempt before; such an end does not count against the run. Raises ClaimLost.
         """
 
         def expire(record: JobsRecord) -> JobsRecord | None:
             found = record.training
             if found and (found.state, found.fence, found.nonce) == ("running", claim.fence, None):
                 return None  # our own earlier write, whose answer was lost
-            return _with_claim(record, self._ours(record, claim), nonce=None, expires_at=self._in(0), error=error)
+            ours = self._ours(record, claim)
+            count = ours.preempted + preempted
+            return _with_claim(record, ours, nonce=None, expires_at=self._in(0), error=error, preempted=count)
 
         self.update(expire)
 

@@ -130,11 +130,12 @@ def decide_claim(
     if job == "unknown" and now < claim.expires_at + policy.running_lifetime:
         return Wait(claim.expires_at + policy.running_lifetime, "the launcher cannot say what became of the job")
     error = claim.error or f"attempt {claim.attempt} ended without a word ({job or 'claim expired'})"
-    if claim.attempt >= policy.attempts:
-        return GiveUp(f"{error}; that was attempt {claim.attempt} of {policy.attempts}")
+    failures = claim.attempt - claim.preempted
+    if failures >= policy.attempts:
+        return GiveUp(f"{error}; that was attempt {failures} of {policy.attempts}")
     lifetime = policy.running_lifetime if claim.state == "running" else policy.launching_lifetime
     last_sign = claim.expires_at if expired else claim.expires_at - lifetime
-    again = last_sign + pause_after(claim.attempt)
+    again = last_sign + pause_after(max(failures, 1))
     return Relaunch(error) if now >= again else Wait(again, error)
 
 

@@ -206,7 +206,10 @@ class _Steps:
         attempt, control = self._attempt, self._control
         metrics = attempt.trainer.evaluate(weights, dataset.data, attempt.settings)
         if control.tag == "VideoRectangle":
-            metrics |= attempt.trainer.track(weights, self._val_videos(), control, attempt.settings)
+            try:
+                metrics |= attempt.trainer.track(weights, self._val_videos(), control, attempt.settings)
+            except ImageError as error:
+                logger.warning(f"nothing was followed: {error}", extra={"event": "tracking_not_measured"})
         return metrics
 
     def _val_videos(self) -> Iterator[tuple[FrozenTask, Path]]:

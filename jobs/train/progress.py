@@ -22,6 +22,7 @@ class ProgressWriter:
         self._jobs = jobs
         self._run_id = run_id
         self._lock = threading.Lock()
+        self.got_further = False  # an epoch of this attempt is in the store: the next one goes on behind it
         self._finished_at: deque[tuple[int, float]] = deque(maxlen=10)
         self._progress = Progress(phase="export", attempt=attempt, updated_at=datetime.now(UTC))
 
@@ -53,6 +54,7 @@ class ProgressWriter:
             "eta_seconds": eta,
         }
         if checkpoint:
+            self.got_further = True
             changes |= {"checkpoint": checkpoint.key, "checkpoint_sha256": checkpoint.sha256}
         logger.info(
             f"epoch {epoch.number} of {epoch.epochs}",

@@ -96,7 +96,7 @@ def run(parts: Parts, run_id: str, *, nonce: str) -> int:
         except HOPELESS as error:
             return work.fail(heartbeat, error)
         except (Stopped, KeyboardInterrupt):
-            return work.interrupt("the machine asked the job to stop (SIGTERM)")
+            return work.interrupt("the machine asked the job to stop (SIGTERM)", preempted=progress.got_further)
         except Exception as error:
             if heartbeat.lost:
                 return _lost(error)
@@ -180,10 +180,10 @@ class _Work:
         self.sweep()
         return FAILED
 
-    def interrupt(self, sentence: str) -> int:
+    def interrupt(self, sentence: str, *, preempted: bool = False) -> int:
         """Let the claim expire at once, so that the next sweep starts the next attempt."""
         try:
-            self._parts.jobs.interrupt(self._claim, sentence)
+            self._parts.jobs.interrupt(self._claim, sentence, preempted=preempted)
         except ClaimLost as error:
             return _lost(error)
         except StoreError as error:

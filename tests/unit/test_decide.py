@@ -151,6 +151,8 @@ BARELY = {"expires_at": ago(seconds=1)}
         pytest.param(claim(attempt=2, error="no GPU", expires_at=ago(seconds=15)), None, Wait, id="longer each time"),
         pytest.param(claim(attempt=2, error="no GPU", expires_at=ago(seconds=25)), None, Relaunch, id="second attempt"),
         pytest.param(claim(attempt=3, **BARELY), None, GiveUp, id="the last attempt"),
+        pytest.param(claim(attempt=9, preempted=9, **BARELY), None, Wait, id="taken away again and again: no failure"),
+        pytest.param(claim(attempt=9, preempted=6, **BARELY), None, GiveUp, id="three of nine failed"),
         pytest.param(
             claim(state="queued", attempt=2, expires_at=NOW + timedelta(minutes=2) - timedelta(seconds=3)),
             "failed", Wait, id="ended three seconds after its launch: no loop",

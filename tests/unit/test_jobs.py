@@ -210,6 +210,16 @@ def test_an_interrupted_job_gives_way_at_once(jobs: Jobs, clock: Clocked) -> Non
     assert jobs.next_attempt(expired, lifetime=600, error="SIGTERM").attempt == 2
 
 
+def test_an_attempt_that_a_machine_ended_after_it_got_further_is_counted_apart(jobs: Jobs) -> None:
+    claim = take(jobs)
+    for preempted, count in ((True, 1), (False, 1), (True, 2)):
+        jobs.interrupt(jobs.start(claim.run_id, nonce="n", lifetime=600), "SIGTERM", preempted=preempted)
+        found = jobs.read().training
+        assert found is not None
+        assert found.preempted == count
+        claim = jobs.next_attempt(found, lifetime=600, error="SIGTERM")
+
+
 def test_a_refused_launch_gives_way_at_once(jobs: Jobs, clock: Clocked) -> None:
     claim = take(jobs)
     jobs.interrupt(claim, "the launcher refused")

@@ -247,16 +247,29 @@ def stop_at(epoch: int, error: BaseException) -> Callable[[int], None]:
     return stop
 
 
-@pytest.mark.parametrize("error", [Stopped(), RuntimeError("CUDA error"), KeyboardInterrupt()])
-def test_the_next_attempt_goes_on_with_the_same_data(world: World, error: BaseException) -> None:
+@pytest.mark.parametrize(
+    ("error", "preempted"), [(Stopped(), 1), (RuntimeError("CUDA error"), 0), (KeyboardInterrupt(), 1)]
+)
+def test_the_next_attempt_goes_on_with_the_same_data(world: World, error: BaseException, preempted: int) -> None:
     world.trainer.on_epoch = [stop_at(3, error)]
     assert world.new_run() == INTERRUPTED
     assert world.progress().phase == "interrupted"
+    claim = world.jobs.read().training
+    assert claim is not None
+    assert claim.preempted == preempted
     world.trainer.on_epoch = []
     world.studio.all.clear()
     assert world.next_attempt() == DONE
     assert world.trainer.started == [1, 4]
     assert (world.studio.exports, world.served()) == (1, 1)
+
+
+def test_a_machine_that_ends_the_job_before_an_epoch_counts(world: World) -> None:
+    world.trainer.fit = stopped  # type: ignore[method-assign]
+    assert world.new_run() == INTERRUPTED
+    claim = world.jobs.read().training
+    assert claim is not None
+    assert claim.preempted == 0
 
 
 def test_a_claim_that_is_lost_ends_the_training(world: World) -> None:
@@ -277,7 +290,7 @@ def test_a_claim_that_is_lost_ends_the_training(world: World) -> None:
 def test_an_attempt_that_published_only_has_to_promote(world: World) -> None:
     claim = begin_run(world.store, epochs=4, val_fraction=0.4)
     world.trainer.on_epoch = []
-    promote, world.registry.promote = world.registry.promote, stop_promotion  # type: ignore[method-assign]
+    promote, world.registry.promote = world.registry.promote, stopped  # type: ignore[method-assign]
     assert world.run(claim) == INTERRUPTED
     world.registry.promote = promote  # type: ignore[method-assign]
     assert world.next_attempt() == DONE
@@ -286,7 +299,7 @@ def test_an_attempt_that_published_only_has_to_promote(world: World) -> None:
     assert len(world.registry.versions("label")) == 1
 
 
-def stop_promotion(*_: Any, **__: Any) -> Any:
+def stopped(*_: Any, **__: Any) -> Any:
     raise Stopped
 
 
