@@ -108,7 +108,10 @@ def _drawn_as(kind: str, sample: Sample) -> Sample:
 def _trees(
     kind: str, source: str, samples: Callable[[Path], list[Sample]], labels: tuple[str, ...], **how: int
 ) -> Demo:
-    return Demo(f"Trees from the air: {kind}", label_config(kind, labels), source, samples, **how)
+    def drawn_as(cache: Path) -> list[Sample]:
+        return [_drawn_as(kind, sample) for sample in samples(cache)]
+
+    return Demo(f"Trees from the air: {kind}", label_config(kind, labels), source, drawn_as, **how)
 
 
 def crowns(cache: Path = CACHE) -> list[Sample]:

@@ -11,5 +11,5 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--screenshot", type=Path, help="train as long as the demo does and keep the picture of Label Studio here"
     )
     parser.addoption(
-        "--screenshots", type=Path, help="train the controls for longer and keep a picture of Label Studio of each here"
+        "--screenshots", type=Path, help="keep a picture of Label Studio with each control's predictions here"
     )
