@@ -60,7 +60,7 @@ def decode(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
     """The first frame as (H, W, 3) uint8, blue-green-red, contiguous, turned upright as its EXIF orientation says.
 
     Transparent pixels are blended with white, the page behind them. Takes at most 12 bytes of memory a pixel. Raises
-    ImageError: too_large (pixels, scans), broken, unsupported (no known format, or pixels without a defined white).
+    ImageError: too_large (pixels, scans), no_memory, broken, unsupported (no known format, or no defined white).
     """
     try:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
@@ -75,10 +75,10 @@ def decode(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
                 "broken", f"the image file ({len(data)} bytes) is broken at its beginning, or of a rare kind"
             ) from error
         raise ImageError("unsupported", f"the file is none of {', '.join(_FORMATS)}") from error
-    except (*BROKEN, cv2.error) as error:
+    except (*BROKEN, MemoryError, cv2.error) as error:
+        if isinstance(error, MemoryError) or getattr(error, "code", None) == cv2.Error.StsNoMem:
+            raise ImageError("no_memory", "there is not enough memory to decode the image") from error
         raise ImageError("broken", f"the image file ({len(data)} bytes) is broken: {type(error).__name__}") from error
-    except MemoryError as error:
-        raise ImageError("too_large", "there is not enough memory to decode the image") from error
 
 
 def is_plain(image: Image.Image) -> bool:

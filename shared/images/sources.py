@@ -142,4 +142,4 @@ def _path_of_label_studio(path: str, label_studio: LabelStudio | None, shared: b
 
 
 def _needs_label_studio(what: str) -> ImageError:
-    return ImageError("unsupported", f"{what}: set LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY to fetch it")
+    return ImageError("unauthorized", f"{what}: set LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY to fetch it")

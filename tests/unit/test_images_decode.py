@@ -96,6 +96,30 @@ def test_12000_by_9000_pixels_in_bounded_memory(format_: str, tmp_path: Path) ->
     assert took <= 12 * width * height
 
 
+_WITHOUT_MEMORY = """
+import resource, sys
+from pathlib import Path
+from shared.errors import ImageError
+from shared.images.decode import decode
+data = Path(sys.argv[1]).read_bytes()
+taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (taken + 50_000_000, taken + 50_000_000))
+try:
+    decode(data, 200_000_000)
+except ImageError as error:
+    print(error.reason)
+"""
+
+
+@pytest.mark.parametrize(("format_", "mode"), [("JPEG", "RGB"), ("PNG", "P")])
+def test_too_little_memory_is_no_fault_of_the_file(format_: str, mode: str, tmp_path: Path) -> None:
+    Image.new(mode, (8_000, 8_000)).save(tmp_path / "large", format_)
+    answer = subprocess.run(
+        [sys.executable, "-c", _WITHOUT_MEMORY, str(tmp_path / "large")], capture_output=True, text=True, check=True
+    )
+    assert answer.stdout.strip() == "no_memory"
+
+
 @pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF"])
 def test_damaged_files_end_in_pixels_or_an_image_error(format_: str) -> None:
     chance = random.Random(format_)
