@@ -125,6 +125,11 @@ def _landed(task: FrozenTask, samples: Future[list[Sample]]) -> tuple[FrozenTask
         return task, samples.result()
     except ImageError as error:
         return task, error
+    except OSError:  # the disk is full, say: no task is to blame
+        raise
+    except Exception as error:  # whoever imports tasks and annotations may write anything
+        logger.exception(f"task {task.id} broke its reader", extra={"event": "task_crashed", "task": task.id})
+        return task, ImageError("crashed", f"it broke its reader ({type(error).__name__}: {error})")
 
 
 def _add(task: FrozenTask, samples: list[Sample], files: YoloFiles, counts: Counts) -> None:

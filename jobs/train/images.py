@@ -48,7 +48,7 @@ class Pictures:
         self._fetcher = fetcher
         self._videos = videos or fetcher
         self._folder = folder
-        self._max_pixels = max_pixels
+        self.max_pixels = max_pixels
         self._decoding = threading.BoundedSemaphore(_DECODED_AT_ONCE)
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -61,7 +61,7 @@ class Pictures:
                     return Picture(path, image.width, image.height)
         data = self._fetch(self._fetcher, value, task_id, _LONGEST_FETCH)
         with self._decoding:
-            suffix, ready, width, height = upright(data, self._max_pixels)
+            suffix, ready, width, height = upright(data, self.max_pixels)
         return Picture(self._kept(f"{name}{suffix}", ready), width, height)
 
     def file(self, task_id: int, key: str, value: object) -> Path:

@@ -35,7 +35,8 @@ def samples_of(task: FrozenTask, control: Control, pictures: Pictures, folder: P
     if control.media == "video":
         from jobs.train.video_frames import video_samples
 
-        return video_samples(task, control, pictures.file(task.id, control.value_key, value), folder)
+        video = pictures.file(task.id, control.value_key, value)
+        return video_samples(task, control, video, folder, max_pixels=pictures.max_pixels)
     picture = pictures.get(task.id, control.value_key, value)
     found = CONTROLS[control.tag].read(task.regions, control, picture.width, picture.height)
     if control.yolo_task == "classify" and control.per_region:

@@ -1,6 +1,5 @@
 """From frozen tasks to the files that ultralytics reads."""
 
-import io
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -84,6 +83,19 @@ def test_an_image_that_cannot_be_had_leaves_its_task_out(tmp_path: Path) -> None
     assert not (tmp_path / "dataset" / "labels" / "train" / "2.txt").exists()
 
 
+def test_a_task_that_breaks_its_reader_leaves_the_others_alone(tmp_path: Path) -> None:
+    class Odd(Fetcher):
+        def fetch(self, value: object, *, task_id: int | None, deadline: float) -> bytes:
+            if task_id == 2:
+                raise OverflowError("a number of 400 digits")
+            return super().fetch(value, task_id=task_id, deadline=deadline)
+
+    dataset = built([task(number, rectangle()) for number in (1, 2, 3)], tmp_path, Odd())
+    assert dataset is not None
+    assert dataset.counts.train == 2
+    assert dataset.counts.named == [(2, "it broke its reader (OverflowError: a number of 400 digits)")]
+
+
 def test_no_image_at_all(tmp_path: Path) -> None:
     with pytest.raises(NothingToLearn, match="not one image"):
         built([task(1, rectangle(), value="not_found")], tmp_path)
@@ -120,25 +132,6 @@ def test_images_are_fetched_once(tmp_path: Path) -> None:
     for _ in range(2):
         built([task(1, rectangle()), task(2, rectangle())], tmp_path, fetcher)
     assert sorted(fetcher.asked, key=str) == [1, 2]
-
-
-def test_an_image_that_exif_turns_is_written_upright() -> None:
-    suffix, data, width, height = upright(jpeg(64, 48, orientation=6), 10**7)
-    assert (suffix, width, height) == (".jpg", 48, 64)
-    with Image.open(io.BytesIO(data)) as image:
-        assert image.size == (48, 64)
-        assert not image.getexif()
-
-
-def test_formats(tmp_path: Path) -> None:
-    plain = jpeg()
-    assert upright(plain, 10**7) == (".jpg", plain, 64, 48)
-    gif = io.BytesIO()
-    Image.new("P", (20, 30), 3).save(gif, "GIF")
-    suffix, data, width, height = upright(gif.getvalue(), 10**7)
-    assert (suffix, width, height) == (".png", 20, 30)
-    with Image.open(io.BytesIO(data)) as image:
-        assert image.mode == "RGB"
 
 
 @pytest.mark.parametrize(
