@@ -226,16 +226,22 @@ class TestReading:
         assert points == [{"nose": (2, 1), "left": (4, 2)}, {"left": (6, 3), "nose": (8, 4)}]
 
     def test_points_below_a_point_or_another_region_are_one_thing(self) -> None:
-        other = box(0, 0, 50, 50, "other") | {"from_name": "something else"}
+        scene, other = (box(0, 0, 50, 50, name) | {"from_name": "something else"} for name in ("scene", "other"))
         _, points = read(
-            other,
+            scene,
+            other | {"parentID": "scene"},
+            point("nose", 9, 9, parent="scene"),
             point("nose", 1, 1, "n"),
             point("right", 5, 5, parent="other"),
             point("left", 4, 4, "l", parent="other"),
             point("right", 2, 2, "r", parent="n"),
             point("left", 3, 3, parent="r"),
         )
-        assert points == [{"nose": (2, 1), "right": (4, 2), "left": (6, 3)}, {"right": (10, 5), "left": (8, 4)}]
+        assert points == [
+            {"nose": (18, 9)},
+            {"nose": (2, 1), "right": (4, 2), "left": (6, 3)},
+            {"right": (10, 5), "left": (8, 4)},
+        ]
 
     def test_parents_in_a_circle_and_parents_that_are_gone(self) -> None:
         _, points = read(point("nose", 1, 1, "a", "c"), point("left", 2, 2, "b", "a"), point("right", 3, 3, "c", "b"))
@@ -257,6 +263,12 @@ class TestReading:
         )
         assert boxes == [[0, 50, 60, 100]]
         assert points == [{"left": (200, 0)}]
+
+    def test_points_in_a_box_without_a_known_label_are_left_out_with_it(self) -> None:
+        for unknown in ([], ["cat"]):
+            thing = box(0, 0, 50, 50, "b")
+            thing["value"]["rectanglelabels"] = unknown
+            assert read(thing, point("nose", 1, 1, parent="b"), point("left", 2, 2, parent="b")) == ([], [])
 
     def test_several_classes(self) -> None:
         config = CONFIG.replace('<Label value="person"/>', '<Label value="person"/><Label value="dog"/>')
