@@ -245,7 +245,7 @@ class Settings(BaseModel):
     image_size: int = _setting(
         "LABELLOOP_IMAGE_SIZE",
         640,
-        "Side that images are scaled to, for training and for prediction with base weights.",
+        "Side that images are scaled to, for training and for prediction with base weights. Classifiers train on 0.35 of it.",
         "pixels",
         ge=32,
         le=8192,
