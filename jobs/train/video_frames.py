@@ -1,5 +1,6 @@
 """Frames of an annotated video, to learn from: evenly taken, with the boxes as Label Studio draws them."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -19,19 +20,22 @@ from shared.labelstudio.regions.timeline import labels_held, read_spans
 from shared.labelstudio.regions.tracks import detections_at, read_tracks
 from shared.video import Frame, Video, frames_at, open_video
 
+logger = logging.getLogger(__name__)
+
 MOST = 60
 """Frames of one video and label. Neighbours look alike: more of them cost time and teach little, and a long video would
 outweigh all others."""
 _BACKGROUND = 0.1
 """Frames without a box, as a part of those with one: the same scene, empty."""
 _QUALITY = 95  # of JPEG
-MOST_PIXELS = 200_000_000  # of a frame
+_LAST = 0.5  # seconds that the last frame may stand still, where sound goes on
 
 
-def video_samples(
-    task: FrozenTask, control: Control, video: Path, folder: Path, *, max_pixels: int = MOST_PIXELS
-) -> list[Sample]:
-    """The frames of one task's video, written to `folder` as `<task>-<frame>.jpg`. Raises ImageError."""
+def video_samples(task: FrozenTask, control: Control, video: Path, folder: Path, *, max_pixels: int) -> list[Sample]:
+    """The frames of one task's video, written to `folder` as `<task>-<frame>.jpg`. `max_pixels`: of a frame.
+
+    Raises ImageError.
+    """
     rate = frame_rate(control.frame_rate, task.data)
     with open_video(video, max_pixels=max_pixels) as opened:
         if opened.announced is None:
@@ -46,7 +50,12 @@ def video_samples(
             path = folder / f"{task.id}-{number}.jpg"
             path.write_bytes(cv2.imencode(".jpg", frame.image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes())
             samples.append(Sample(path.stem, path, found))
-        return samples
+    if missing := len(chosen) - len(samples):
+        logger.warning(
+            f"the video of task {task.id} ends sooner than its header says: {missing} frames are not learnt from",
+            extra={"event": "video_cut_off", "task": task.id, "frames": missing},
+        )
+    return samples
 
 
 def _scenes(
@@ -109,4 +118,4 @@ def spread(frames: NDArray[np.int64], most: int) -> NDArray[np.int64]:
 
 def _decoded(video: Video, frames: list[int], rate: float) -> Iterator[Frame]:
     with closing(video.frames()) as every:
-        yield from frames_at(every, seconds_of(frames, rate).tolist())
+        yield from frames_at(every, seconds_of(frames, rate).tolist(), lasting=_LAST)

@@ -1,5 +1,6 @@
 """How well weights follow the things in annotated videos: ultralytics' tracker against the expert's keyframes."""
 
+import logging
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from itertools import islice
@@ -9,14 +10,16 @@ from typing import Any
 import numpy as np
 
 from jobs.train.frozen import FrozenTask
-from jobs.train.video_frames import MOST_PIXELS
 from jobs.train.video_scores import TrackingCounts
+from shared.errors import ImageError
 from shared.geometry import Detections
 from shared.labelstudio.config import Control
 from shared.labelstudio.frames import frame_rate, seconds_of
 from shared.labelstudio.regions import class_labels
 from shared.labelstudio.regions.tracks import detections_at, read_tracks
 from shared.video import Video, open_video
+
+logger = logging.getLogger(__name__)
 
 _MOST_FRAMES = 300
 """The first ones of each video: a tracker has to see every frame, and a minute tells as much as an hour."""
@@ -29,17 +32,24 @@ def track_metrics(
 ) -> dict[str, float]:
     """IDF1 and MOTA over the beginnings of the videos, with the settings that the tracker comes with; {} without any.
 
-    Raises ImageError.
+    A video that cannot be decoded is left out.
     """
     from ultralytics.models import YOLO
 
-    counts, any_video = TrackingCounts(), False
+    counts, watched = TrackingCounts(), 0
     for task, path in islice(videos, _MOST_VIDEOS):
-        any_video = True
         model = YOLO(weights, task="detect")  # with a new tracker
-        with open_video(path, max_pixels=MOST_PIXELS) as video:
-            counts.add(_frames(task, video, _follow(model, video, control, image_size, device), control))
-    return counts.scores() if any_video else {}
+        try:
+            with open_video(path, max_pixels=None) as video:  # frames were taken from it, in bounds
+                counts.add(_frames(task, video, _follow(model, video, control, image_size, device), control))
+        except ImageError as error:
+            logger.warning(
+                f"nothing is followed in the video of task {task.id}: {error}",
+                extra={"event": "video_left_out", "task": task.id, "reason": error.reason},
+            )
+        else:
+            watched += 1
+    return counts.scores() if watched else {}
 
 
 def _follow(

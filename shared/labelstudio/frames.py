@@ -9,9 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from shared.errors import ImageError
 from shared.geometry import Floats
 
 DEFAULT_RATE = 24.0
+MOST_FRAMES = 1_000_000
+"""Eleven hours at 24 a second. A file of a few frames may say that it lasts for years."""
 _HIGHEST_RATE = 1000.0  # frames a second; a rate that nobody films with would make an endless number of frames
 _SEEK = 0.002  # seconds that the editor adds when it seeks, so that a rounded time does not show the frame before
 
@@ -24,7 +27,7 @@ def frame_rate(written: str, data: Mapping[str, Any]) -> float:
     value = data.get(written[1:]) if written.startswith("$") else written
     try:
         rate = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return DEFAULT_RATE
     if 0.0 < rate < 1.0:
         rate = 1.0 / rate
@@ -32,8 +35,15 @@ def frame_rate(written: str, data: Mapping[str, Any]) -> float:
 
 
 def frame_count(duration: float, rate: float) -> int:
-    """How many frames Label Studio sees in a video of `duration` seconds, at least 1."""
-    return max(math.floor(duration * rate + 0.5), 1)
+    """How many frames Label Studio sees in a video of `duration` seconds, at least 1. Raises ImageError: too_large."""
+    count = max(math.floor(duration * rate + 0.5), 1)
+    if count > MOST_FRAMES:
+        raise ImageError(
+            "too_large",
+            f"{duration:.0f} seconds are {count} frames at {rate:g} a second, more than {MOST_FRAMES}: set a lower "
+            "frameRate of the <Video> tag",
+        )
+    return count
 
 
 def seconds_of(frames: Any, rate: float) -> Floats:

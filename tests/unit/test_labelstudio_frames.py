@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from shared.errors import ImageError
 from shared.labelstudio.config import parse_label_config
 from shared.labelstudio.frames import frame_count, frame_rate, seconds_of
 
@@ -26,10 +27,11 @@ from shared.labelstudio.frames import frame_count, frame_rate, seconds_of
         ("$text", 12.5),
         ("$list", 24.0),
         ("$missing", 24.0),
+        ("$long", 24.0),
     ],
 )
 def test_rate(written: str, rate: float) -> None:
-    data: dict[str, Any] = {"fps": 30, "text": "12.5", "list": [25]}
+    data: dict[str, Any] = {"fps": 30, "text": "12.5", "list": [25], "long": 10**400}
     assert frame_rate(written, data) == pytest.approx(rate)
 
 
@@ -42,6 +44,12 @@ def test_the_rate_is_the_video_tags(attribute: str, found: str) -> None:
 @pytest.mark.parametrize(("duration", "count"), [(2.0, 48), (2.0208, 48), (2.0209, 49), (0.0, 1)])
 def test_count_is_rounded_as_in_javascript(duration: float, count: int) -> None:
     assert frame_count(duration, 24.0) == count
+
+
+def test_more_frames_than_anybody_films() -> None:
+    with pytest.raises(ImageError, match="frameRate") as caught:
+        frame_count(1e6, 1000.0)
+    assert caught.value.reason == "too_large"
 
 
 def test_frame_one_is_the_beginning() -> None:

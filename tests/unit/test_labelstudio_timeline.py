@@ -74,6 +74,11 @@ def test_several_ranges_and_labels_count_once_for_each() -> None:
     ]
 
 
+def test_a_label_counts_once() -> None:
+    twice = annotated([{"start": 1, "end": 2}], ["Fall"] * 1000)
+    assert read_spans([twice], CONTROL) == [Span(1, 2, "Fall")]
+
+
 @pytest.mark.parametrize(
     "region",
     [

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from infra.local.demo_regions import annotated
 from infra.local.drawn import FRAME_RATE, calls, videos
 from jobs.train.frozen import FrozenTask
+from jobs.train.samples import Sample
 from jobs.train.video_frames import MOST, spread, video_samples
 from jobs.train.yolo_labels import label_lines
 from shared.errors import ImageError
@@ -32,6 +33,10 @@ def control(tags: str, rate: str = "10") -> Control:
 
 def task(regions: list[dict[str, Any]], **data: Any) -> FrozenTask:
     return FrozenTask(id=7, annotation=1, updated_at=None, split="train", data=data, regions=regions)
+
+
+def sampled(regions: list[dict[str, Any]], control: Control, video: Path, folder: Path, **data: Any) -> list[Sample]:
+    return video_samples(task(regions, **data), control, video, folder, max_pixels=10**6)
 
 
 def box(*keyframes: tuple[int, float, bool]) -> dict[str, Any]:
@@ -69,7 +74,7 @@ def test_boxes_lie_on_the_things_in_the_frames(tmp_path: Path) -> None:
     (film,) = videos(1, 320, 240, frames=40)
     tracks = control(TRACKS)
     (tmp_path / "film.webm").write_bytes(film.data)
-    samples = video_samples(task(annotated(film, tracks)), tracks, tmp_path / "film.webm", tmp_path)
+    samples = sampled(annotated(film, tracks), tracks, tmp_path / "film.webm", tmp_path)
     assert [sample.name for sample in samples] == [f"7-{number}" for number in range(1, 41)]
     keyframes = {one["frame"] for region in annotated(film, tracks) for one in region["value"]["sequence"]}
     assert len(keyframes) < 10
@@ -80,7 +85,7 @@ def test_boxes_lie_on_the_things_in_the_frames(tmp_path: Path) -> None:
 
 
 def test_few_frames_of_a_long_video_and_some_of_them_empty(counting: Path, tmp_path: Path) -> None:
-    samples = video_samples(task([box((11, 0.0, True), (91, 50.0, False))]), control(TRACKS, "25"), counting, tmp_path)
+    samples = sampled([box((11, 0.0, True), (91, 50.0, False))], control(TRACKS, "25"), counting, tmp_path)
     found = of(samples)
     filled = [number for number, one in found.items() if len(one)]
     assert len(filled) == MOST
@@ -97,15 +102,35 @@ def test_few_frames_of_a_long_video_and_some_of_them_empty(counting: Path, tmp_p
 @pytest.mark.parametrize(("rate", "data"), [("10", {}), ("$fps", {"fps": "10"})])
 def test_a_frame_is_what_the_annotator_saw(counting: Path, tmp_path: Path, rate: str, data: dict[str, Any]) -> None:
     """Label Studio counts 10 a second in a file of 25."""
-    samples = video_samples(task([box((1, 0.0, True))], **data), control(TRACKS, rate), counting, tmp_path)
+    samples = sampled([box((1, 0.0, True))], control(TRACKS, rate), counting, tmp_path, **data)
     numbers = np.array(list(of(samples)))
     assert numbers.tolist() == list(range(1, 41))
     assert [index_of(sample.image) for sample in samples] == ((numbers - 1) * 25 // 10).tolist()
 
 
 def test_an_annotation_without_boxes_is_one_empty_frame(counting: Path, tmp_path: Path) -> None:
-    (sample,) = video_samples(task([]), control(TRACKS, "25"), counting, tmp_path)
+    (sample,) = sampled([], control(TRACKS, "25"), counting, tmp_path)
     assert not len(sample.found)
+
+
+def test_frames_that_a_cut_off_file_has_no_more_are_not_learnt_from(
+    counting: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They would be boxes on another picture."""
+    data = counting.read_bytes()
+    (tmp_path / "half.webm").write_bytes(data[: len(data) // 2])
+    samples = sampled([box((1, 0.0, True))], control(TRACKS, "25"), tmp_path / "half.webm", tmp_path)
+    numbers = list(of(samples))
+    assert 10 < len(numbers) < MOST - 5
+    shown = [index_of(sample.image) for sample in samples]
+    assert all(index == min(number - 1, shown[-1]) for index, number in zip(shown, numbers, strict=True))
+    assert numbers[-1] - 1 - shown[-1] < 13, "half a second may stand still"
+    assert f"{MOST - len(numbers)} frames are not learnt from" in caplog.text
+
+
+def test_too_many_pixels(counting: Path, tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="more than 100"):
+        video_samples(task([]), control(TRACKS), counting, tmp_path, max_pixels=100)
 
 
 def span(start: int, end: int, label: str) -> dict[str, Any]:
@@ -115,7 +140,7 @@ def span(start: int, end: int, label: str) -> dict[str, Any]:
 def test_moments_of_each_label_and_of_none(counting: Path, tmp_path: Path) -> None:
     phases = control(PHASES, "25")
     regions = [span(1, 10, "Mail"), span(8, 12, "Cargo"), span(99, 1000, "Mail")]
-    samples = video_samples(task(regions), phases, counting, tmp_path)
+    samples = sampled(regions, phases, counting, tmp_path)
     classes = {number: int(found.classes[0]) for number, found in of(samples).items()}
     assert [number for number, class_ in classes.items() if class_ == 1] == [*range(1, 8), 99, 100]
     assert [number for number, class_ in classes.items() if class_ == 0] == [11, 12], "not those that both share"
@@ -132,7 +157,7 @@ def test_moments_of_a_film(tmp_path: Path) -> None:
     (film,) = calls(1, 320, 240, frames=30)
     phases = control(PHASES, f"{FRAME_RATE:g}")
     (tmp_path / "film.webm").write_bytes(film.data)
-    samples = video_samples(task(annotated(film, phases)), phases, tmp_path / "film.webm", tmp_path)
+    samples = sampled(annotated(film, phases), phases, tmp_path / "film.webm", tmp_path)
     assert [int(one.found.classes[0]) for one in samples] == [int(expert.classes[0]) for expert in film.expert]
 
 
@@ -140,13 +165,13 @@ def test_moments_of_a_film(tmp_path: Path) -> None:
 def test_no_video(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "film").write_bytes(data)
     with pytest.raises(ImageError):
-        video_samples(task([]), control(TRACKS), tmp_path / "film", tmp_path)
+        sampled([], control(TRACKS), tmp_path / "film", tmp_path)
 
 
 def test_too_small_to_learn_from(tmp_path: Path) -> None:
     path = write_video(tmp_path / "tiny.avi", [np.zeros((8, 64, 3), np.uint8)] * 2, codec="MJPG")
     with pytest.raises(ImageError, match="64×8"):
-        video_samples(task([]), control(TRACKS), path, tmp_path)
+        sampled([], control(TRACKS), path, tmp_path)
 
 
 @given(st.integers(0, 300), st.integers(1, 70))

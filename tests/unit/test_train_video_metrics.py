@@ -60,3 +60,12 @@ def test_weights_agree_with_themselves(film: Path, control: Control, tmp_path: P
 
 def test_no_video_no_metrics(control: Control) -> None:
     assert track_metrics(base_weights(), [], control, image_size=320, device="cpu") == {}
+
+
+def test_a_video_that_cannot_be_decoded_is_left_out(
+    control: Control, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "page").write_text("<html>")
+    task = FrozenTask(id=7, annotation=1, updated_at=None, split="val", data={}, regions=[])
+    assert track_metrics(base_weights(), [(task, tmp_path / "page")], control, image_size=320, device="cpu") == {}
+    assert "video of task 7" in caplog.text

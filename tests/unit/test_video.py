@@ -154,9 +154,9 @@ def frame(index: int, second: float) -> Frame:
 
 def test_what_is_on_the_screen() -> None:
     video = [frame(0, 0.0), frame(1, 0.04), frame(2, 0.08), frame(3, 1.0)]
-    shown = frames_at(video, [0.0, 0.01, 0.05, 0.05, 0.99, 1.0, 7.0])
+    shown = frames_at(video, [0.0, 0.01, 0.05, 0.05, 0.99, 1.0, 1.4, 1.6, 7.0], lasting=0.5)
     assert [one.index for one in shown] == [0, 0, 1, 1, 2, 3, 3]
-    assert list(frames_at([], [0.0])) == []
+    assert list(frames_at([], [0.0], lasting=1.0)) == []
 
 
 @given(
@@ -164,7 +164,7 @@ def test_what_is_on_the_screen() -> None:
 )
 def test_on_the_screen_is_the_last_frame_that_began(gaps: list[float], moments: list[float]) -> None:
     begins = np.cumsum([0.0, *gaps])
-    shown = frames_at([frame(index, second) for index, second in enumerate(begins.tolist())], moments)
+    shown = frames_at([frame(index, second) for index, second in enumerate(begins.tolist())], moments, lasting=99)
     assert [one.index for one in shown] == (np.searchsorted(begins, moments, side="right") - 1).tolist()
 
 

@@ -44,7 +44,8 @@ def read_spans(result: Sequence[Mapping[str, Any]], control: Control) -> list[Sp
         value = region.get("value")
         if region.get("from_name") != control.name or not isinstance(value, Mapping):
             continue
-        ranges, labels = value.get("ranges"), value.get("timelinelabels")
+        ranges, given = value.get("ranges"), value.get("timelinelabels")
+        labels = [label for label in control.label_values if isinstance(given, list) and label in given]
         for span in ranges if isinstance(ranges, list) else ():
             try:
                 start, end = int(span["start"]), int(span["end"])
@@ -52,9 +53,7 @@ def read_spans(result: Sequence[Mapping[str, Any]], control: Control) -> list[Sp
                 continue
             if abs(start) > _FAR or abs(end) > _FAR or end < start:
                 continue
-            for label in labels if isinstance(labels, list) else ():
-                if label in control.label_values:
-                    spans.append(Span(start, end, label))
+            spans += [Span(start, end, label) for label in labels]
     return spans
 
 

@@ -89,17 +89,16 @@ def write_tracks(
 
 def read_tracks(result: Sequence[Mapping[str, Any]], control: Control) -> list[Drawn]:
     """Everything that was drawn and has a label of the control, once for each such label."""
-    classes = {label: index for index, label in enumerate(control.label_values)}
     drawn = []
     for region in result:
         value = region.get("value")
         if region.get("from_name") != control.name or not isinstance(value, Mapping):
             continue
         table = _read_sequence(value.get("sequence"))
-        labels = value.get("labels")
-        for label in labels if isinstance(labels, list) and len(table) else ():
-            if isinstance(label, str) and label in classes:
-                drawn.append(Drawn(classes[label], table[:, 0].astype(np.int64), table[:, 1] > 0, table[:, 2:]))
+        given = value.get("labels")
+        for class_, label in enumerate(control.label_values):
+            if isinstance(given, list) and label in given and len(table):
+                drawn.append(Drawn(class_, table[:, 0].astype(np.int64), table[:, 1] > 0, table[:, 2:]))
     return drawn
 
 
