@@ -61,10 +61,33 @@ def test_a_pixel_is_painted_unless_it_is_wholly_transparent(runs: list[tuple[int
     assert decoded.tolist() == [(alpha > 0).tolist()]
 
 
+@given(st.data())
+def test_any_code_is_read_as_the_sdk_reads_it(data: st.DataObject) -> None:
+    """As Label Studio's page writes it: also different words in one run, and counts of other sizes."""
+    pixels = 64
+    sizes = data.draw(st.lists(st.integers(1, 16), min_size=4, max_size=4))
+    bits = f"{pixels * 4:032b}{7:05b}" + "".join(f"{size - 1:04b}" for size in sizes)
+    left = pixels * 4
+    while left:
+        which = data.draw(st.integers(0, 3))
+        count = data.draw(st.integers(1, min(left, 1 << sizes[which])))
+        repeated = data.draw(st.booleans())
+        words = data.draw(
+            st.lists(st.integers(0, 255), min_size=1 if repeated else count, max_size=1 if repeated else count)
+        )
+        bits += f"{repeated:b}{which:02b}{count - 1:0{sizes[which]}b}" + "".join(f"{word:08b}" for word in words)
+        left -= count
+    bits += "0" * (-len(bits) % 8)
+    code = [int(bits[place : place + 8], 2) for place in range(0, len(bits), 8)]
+    decoded = decode_mask(code, 8, 8)
+    assert decoded is not None
+    assert decoded.reshape(-1).tolist() == (decode_rle(code).reshape(-1, 4)[:, 3] > 0).tolist()
+
+
 GOOD = encode(striped(30, 20, 100, 50, 200, 7))
 
 
-@pytest.mark.parametrize("end", range(len(GOOD) - 1))  # of the last byte the SDK needs no more than a bit
+@pytest.mark.parametrize("end", range(len(GOOD)))
 def test_a_code_that_is_cut_off_is_refused(end: int) -> None:
     assert decode_mask(GOOD[:end], 30, 20) is None
 

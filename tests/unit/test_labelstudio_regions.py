@@ -118,7 +118,7 @@ class TestReading:
         assert self.read(region(90, -10, 30, 20))[0] == [pytest.approx([180, 0, 200, 10])]
 
     def test_several_labels_count_once_for_each(self) -> None:
-        boxes, labels = self.read(region(0, 0, 10, 10, labels=["Tree", "car"]))
+        boxes, labels = self.read(region(0, 0, 10, 10, labels=["Tree", "car", "Tree"]))
         assert (boxes, labels) == ([[0, 0, 20, 10]] * 2, ["Tree", "car"])
 
     @pytest.mark.parametrize(

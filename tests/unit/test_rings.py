@@ -1,5 +1,7 @@
 """Rings: parts and holes, joining, clipping, fitting; areas are compared as painted pixels."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -36,6 +38,11 @@ def test_parts_with_their_holes_and_an_island_in_a_hole() -> None:
     assert [[signed_area(ring) for ring in part] for part in parts] == [[3600, -1600], [400, -25], [100]]
 
 
+def test_a_hole_between_pixels_that_touch_by_their_corners() -> None:
+    ((outer, hole),) = parts_of(mask_to_outline(np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], dtype=np.uint8)))
+    assert (signed_area(outer), signed_area(hole)) == (5, -1)
+
+
 @given(MASKS)
 def test_parts_are_all_there_is(mask: Mask) -> None:
     height, width = mask.shape
@@ -54,6 +61,18 @@ def test_joined_rings_have_the_same_inside(mask: Mask) -> None:
             joined = join_rings(outline)
             assert (painted((joined,), width, height) == painted(outline, width, height)).all()
             assert signed_area(joined) == pytest.approx(sum(map(signed_area, outline)))
+
+
+def test_rings_of_very_many_points_are_joined_in_bounded_memory() -> None:
+    angle = np.linspace(0, 2 * np.pi, 50_000, endpoint=False)
+    circle = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    tracemalloc.start()
+    joined = join_rings((circle * 90 + 100, circle[::-1] * 50 + 100))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 50_000_000
+    assert len(joined) == 100_002
+    assert np.hypot(*np.diff(joined, axis=0).T).max() < 41  # the bridge: a way of 40 pixels
 
 
 @given(st.lists(POINTS, max_size=3))

@@ -6,6 +6,7 @@ a word − 1, four times 4 bits sizes of a count − 1. Then runs: a bit (1: one
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from shared.geometry import Ints
 
 _COUNT_BITS = np.array([3, 4, 8, 16])
+_WORD_BITS = 8
 _HEADER_BITS = 32 + 5 + 4 * 4
 _LONGEST = 1 << 16  # of a run
 _BYTES = 2_000_000  # of code; ten times what a picture full of strokes takes
@@ -59,24 +61,39 @@ def _pack(codes: Ints, bits: Ints) -> list[int]:
 def decode_mask(rle: object, width: int, height: int) -> NDArray[np.bool_] | None:
     """(H, W) pixels that are not wholly transparent; None if this is no code, or that of another size of image.
 
-    By Label Studio's SDK. Bounded before it begins: what a hostile code may take is memory for the image that it says
-    and time for its own length.
+    Takes a byte of memory a pixel, and time for the length of the code, whatever it says. (Label Studio's SDK reads it
+    bit by bit, in twenty milliseconds a kilobyte.)
     """
-    from label_studio_sdk.converter.brush import decode_rle
-
-    if not isinstance(rle, Sequence) or isinstance(rle, str) or not _HEADER_BITS // 8 < len(rle) <= _BYTES:
+    if not isinstance(rle, Sequence) or isinstance(rle, str) or len(rle) > _BYTES:
         return None
     try:
         code = bytes(rle)
-        if int.from_bytes(code[:4], "big") != width * height * 4:
-            return None
-        decoded = decode_rle(code)
-    except (
-        TypeError,
-        ValueError,
-        IndexError,
-        OverflowError,
-    ):  # no bytes, cut off, words beyond the image or of 16 bits
+    except (TypeError, ValueError):
         return None
-    painted: NDArray[np.bool_] = decoded.reshape(height, width, 4)[..., 3] > 0
-    return painted
+    head = int.from_bytes(code[:7], "big") >> 3
+    count_bits = [(head >> shift & 15) + 1 for shift in (12, 8, 4, 0)]
+    total = width * height * 4
+    if len(code) < 7 or head >> 21 != total or head >> 16 & 31 != _WORD_BITS - 1:
+        return None
+    mask = np.zeros(width * height, dtype=np.bool_)
+    stream = code + bytes(5)
+    bit, begin = _HEADER_BITS, 0
+    while begin < total:
+        run = int.from_bytes(stream[bit >> 3 : (bit >> 3) + 5], "big") >> (8 - (bit & 7)) & 0xFFFFFFFF
+        size = count_bits[run >> 29 & 3]
+        behind = begin + (run >> (29 - size) & ((1 << size) - 1)) + 1
+        words = 1 if run >> 31 else behind - begin
+        bit += 3 + size
+        if behind > total or bit + words * _WORD_BITS > len(code) * 8:  # cut off
+            return None
+        alpha: Any = run >> (21 - size) & 255 if words == 1 else _words(stream, bit, words)[3 - begin % 4 :: 4]
+        mask[begin // 4 : behind // 4] = alpha > 0  # of the pixels whose last byte is in this run
+        bit += words * _WORD_BITS
+        begin = behind
+    return mask.reshape(height, width)
+
+
+def _words(stream: bytes, bit: int, count: int) -> Ints:
+    """So many words from a bit on."""
+    raw = np.frombuffer(stream, np.uint8, count + 1, bit >> 3).astype(np.int64)
+    return (raw[:-1] << (bit & 7) | raw[1:] >> (8 - (bit & 7))) & 255

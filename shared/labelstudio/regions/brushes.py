@@ -13,7 +13,7 @@ from shared.labelstudio.regions.outlined import outlined, outlines_of
 from shared.outlines import mask_to_outline, outline_to_runs
 from shared.rings import clip_outline, signed_area
 
-_SCALED = 16  # times as many pixels a mask may have as the picture has now
+_SCALED = 4  # times as many pixels a mask may have as the picture has now
 _RINGS = 200  # of one thing; strokes that cover it like dust have thousands
 _TOLERANCE = 0.5  # pixels; rings of strokes have thousands of points
 

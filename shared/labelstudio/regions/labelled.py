@@ -20,8 +20,9 @@ def labelled(result: Sequence[Mapping[str, Any]], control: Control) -> Iterator[
         if region.get("from_name") != holder or not isinstance(value, Mapping) or region_id(region) not in shapes:
             continue
         given = value.get(key)
-        for label in given if isinstance(given, list) else ():
-            if isinstance(label, str) and label in classes:
+        named = [label for label in given if isinstance(label, str)] if isinstance(given, list) else []
+        for label in dict.fromkeys(named):
+            if label in classes:
                 yield region, classes[label]
 
 
