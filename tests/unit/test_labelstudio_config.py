@@ -153,6 +153,12 @@ def test_choices() -> None:
     assert only(tags.format("")).labels == (Label("a", (), "A"),)
 
 
+def test_labels_that_label_studio_does_not_offer_are_none() -> None:
+    """Choices inside choices, and the second of two that are stored alike."""
+    inner = '<Choice value="a"><Choice value="b"/></Choice><Choice value="c" alias="a"/><Choice value="d"/>'
+    assert only(f'<Choices name="what" toName="it">{inner}</Choices>').label_values == ("a", "d")
+
+
 class TestPose:
     def test_things_are_of_the_labels_of_their_boxes(self) -> None:
         (control,) = parse_label_config(POSE)
