@@ -41,7 +41,7 @@ class Frame:
 class Video:
     """An open file. Its frames can be read once."""
 
-    def __init__(self, capture: "cv2.VideoCapture", *, max_pixels: int | None, max_frames: int) -> None:
+    def __init__(self, capture: "cv2.VideoCapture", *, max_pixels: int, max_frames: int) -> None:
         import cv2
 
         self._capture = capture
@@ -51,7 +51,7 @@ class Video:
         self.fps: float = fps if 0.0 < fps <= 1000.0 else _FPS
         self.width = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH))  # pixels, upright
         self.height = int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
-        if max_pixels is not None and self.width * self.height > max_pixels:
+        if self.width * self.height > max_pixels:
             raise ImageError(
                 "too_large",
                 f"the frames have {self.width} × {self.height} pixels, more than {max_pixels} "
@@ -115,7 +115,7 @@ class Video:
 
 
 @contextlib.contextmanager
-def open_video(source: bytes | Path, *, max_pixels: int | None, max_frames: int = MOST_FRAMES) -> Iterator[Video]:
+def open_video(source: bytes | Path, *, max_pixels: int, max_frames: int = MOST_FRAMES) -> Iterator[Video]:
     """A video file, or its bytes (they go to a temporary file).
 
     Raises ImageError: unsupported (no known container), broken (also: only sound), too_large (pixels of a frame).

@@ -187,6 +187,8 @@ class ToyTrainer:
         score = json.loads(weights.read_text())["score"]
         return {"precision": 0.5, "recall": 0.5, "mAP50": 0.6, "mAP50-95": score, "top1": score}
 
-    def track(self, weights: Path, videos: object, control: object, settings: TrainingSettings) -> dict[str, float]:
+    def track(
+        self, weights: Path, videos: object, control: object, settings: TrainingSettings, *, max_pixels: int
+    ) -> dict[str, float]:
         """Nothing is followed."""
         return {"IDF1": 0.5}

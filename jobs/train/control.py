@@ -207,7 +207,9 @@ class _Steps:
         metrics = attempt.trainer.evaluate(weights, dataset.data, attempt.settings)
         if control.tag == "VideoRectangle":
             try:
-                metrics |= attempt.trainer.track(weights, self._val_videos(), control, attempt.settings)
+                metrics |= attempt.trainer.track(
+                    weights, self._val_videos(), control, attempt.settings, max_pixels=attempt.pictures.max_pixels
+                )
             except ImageError as error:
                 logger.warning(f"nothing was followed: {error}", extra={"event": "tracking_not_measured"})
         return metrics

@@ -73,6 +73,12 @@ class Trainer(Protocol):
         """Metrics on the val set of `data`, as `named_metrics` calls them."""
 
     def track(
-        self, weights: Path, videos: Iterable[tuple[FrozenTask, Path]], control: Control, settings: TrainingSettings
+        self,
+        weights: Path,
+        videos: Iterable[tuple[FrozenTask, Path]],
+        control: Control,
+        settings: TrainingSettings,
+        *,
+        max_pixels: int,
     ) -> dict[str, float]:
         """How well things are followed through annotated videos."""

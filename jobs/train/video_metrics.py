@@ -28,7 +28,13 @@ _MOST_VIDEOS = 10
 
 
 def track_metrics(
-    weights: Path, videos: Iterable[tuple[FrozenTask, Path]], control: Control, *, image_size: int, device: Any
+    weights: Path,
+    videos: Iterable[tuple[FrozenTask, Path]],
+    control: Control,
+    *,
+    image_size: int,
+    device: Any,
+    max_pixels: int,
 ) -> dict[str, float]:
     """IDF1 and MOTA over the beginnings of the videos, with the settings that the tracker comes with; {} without any.
 
@@ -40,7 +46,7 @@ def track_metrics(
     for task, path in islice(videos, _MOST_VIDEOS):
         model = YOLO(weights, task="detect")  # with a new tracker
         try:
-            with open_video(path, max_pixels=None) as video:  # frames were taken from it, in bounds
+            with open_video(path, max_pixels=max_pixels) as video:
                 counts.add(_frames(task, video, _follow(model, video, control, image_size, device), control))
         except ImageError as error:
             logger.warning(

@@ -114,14 +114,22 @@ class YoloTrainer:
         return {name: 0.0 if math.isnan(value) else value for name, value in metrics.items()}  # nothing in the val set
 
     def track(
-        self, weights: Path, videos: Iterable[tuple[FrozenTask, Path]], control: Control, settings: TrainingSettings
+        self,
+        weights: Path,
+        videos: Iterable[tuple[FrozenTask, Path]],
+        control: Control,
+        settings: TrainingSettings,
+        *,
+        max_pixels: int,
     ) -> dict[str, float]:
         """How well the things in annotated videos are followed."""
         from jobs.train.video_metrics import track_metrics
 
         device = devices(self._device)
         first = device[0] if isinstance(device, list) else device
-        return track_metrics(weights, videos, control, image_size=settings.image_size, device=first)
+        return track_metrics(
+            weights, videos, control, image_size=settings.image_size, device=first, max_pixels=max_pixels
+        )
 
     def _arguments(
         self,

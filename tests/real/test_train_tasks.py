@@ -172,7 +172,7 @@ def test_things_in_videos_are_learnt_and_followed(trainer: YoloTrainer, spool: S
     files = Pictures(Files(drawn), tmp_path / "pictures", max_pixels=10**6)
     film = tasks_of(drawn, control, 1)[0], files.file(0, "file", "drawn")
     assert set(trainer.evaluate(fitted.weights, dataset.data, few)) == BOXES
-    assert set(trainer.track(fitted.weights, [film], control, few)) == {"IDF1", "MOTA"}
+    assert set(trainer.track(fitted.weights, [film], control, few, max_pixels=10**6)) == {"IDF1", "MOTA"}
 
 
 def test_moments_of_videos_are_classes_and_so_is_the_time_outside_of_them(

@@ -51,15 +51,18 @@ def test_weights_agree_with_themselves(film: Path, control: Control, tmp_path: P
     said = VideoPredictor(Files(), max_pixels=10**7).regions(plan, model, "", task_id=1, deadline=FAR, data={})
     assert len(said.regions) > 3
     task = FrozenTask(id=1, annotation=1, updated_at=None, split="val", data={}, regions=said.regions)
-    same = track_metrics(base_weights(), [(task, film)], control, image_size=320, device="cpu")
+    same = track_metrics(base_weights(), [(task, film)], control, image_size=320, device="cpu", max_pixels=10**6)
     assert same["IDF1"] > 0.95
     assert same["MOTA"] > 0.9
     half = task.model_copy(update={"regions": said.regions[::2]})
-    assert track_metrics(base_weights(), [(half, film)], control, image_size=320, device="cpu")["MOTA"] < same["MOTA"]
+    assert (
+        track_metrics(base_weights(), [(half, film)], control, image_size=320, device="cpu", max_pixels=10**6)["MOTA"]
+        < same["MOTA"]
+    )
 
 
 def test_no_video_no_metrics(control: Control) -> None:
-    assert track_metrics(base_weights(), [], control, image_size=320, device="cpu") == {}
+    assert track_metrics(base_weights(), [], control, image_size=320, device="cpu", max_pixels=10**6) == {}
 
 
 def test_a_video_that_cannot_be_decoded_is_left_out(
@@ -67,5 +70,10 @@ def test_a_video_that_cannot_be_decoded_is_left_out(
 ) -> None:
     (tmp_path / "page").write_text("<html>")
     task = FrozenTask(id=7, annotation=1, updated_at=None, split="val", data={}, regions=[])
-    assert track_metrics(base_weights(), [(task, tmp_path / "page")], control, image_size=320, device="cpu") == {}
+    assert (
+        track_metrics(
+            base_weights(), [(task, tmp_path / "page")], control, image_size=320, device="cpu", max_pixels=10**6
+        )
+        == {}
+    )
     assert "video of task 7" in caplog.text
