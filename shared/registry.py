@@ -112,8 +112,7 @@ class Registry:
 
     def controls(self) -> list[str]:
         """Names of the controls that have at least one object in the store."""
-        parts = {key[len(self._root) + 1 :].split("/", 1)[0] for key in self._store.list(f"{self._root}/")}
-        return sorted(unquote(part) for part in parts)
+        return sorted(unquote(name) for name in self._store.folders(self._root))
 
     def pointer(self, control: str) -> Pointer | None:
         """What the pointer says now; None before the first version."""
@@ -282,9 +281,4 @@ class Registry:
 
 def projects(store: ObjectStore) -> Iterator[str]:
     """The uid of every project that the store knows."""
-    seen = None
-    for key in store.list("projects/"):
-        uid = unquote(key.split("/", 2)[1])
-        if uid != seen:
-            seen = uid
-            yield uid
+    yield from (unquote(name) for name in store.folders("projects"))

@@ -82,7 +82,7 @@ class Unreachable(Around):
     def _fail(self, *_: object, **__: object) -> Any:
         raise UNREACHABLE
 
-    get = create = replace = put = delete = list = upload = download = now = _fail
+    get = create = replace = put = delete = list = folders = upload = download = now = _fail
 
 
 class OverwritesOnCreate(Around):

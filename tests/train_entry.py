@@ -58,6 +58,9 @@ class KillingStore:
     def list(self, prefix: str) -> Iterator[str]:
         return self._store.list(prefix)
 
+    def folders(self, folder: str) -> Iterator[str]:
+        return self._store.folders(folder)
+
     def upload(self, key: str, path: Path) -> None:
         self._deadly(key, self._store.upload, key, path)
 

@@ -52,6 +52,12 @@ class ObjectStore(Protocol):
     def list(self, prefix: str) -> Iterator[str]:
         """Every key that starts with `prefix` (plain string prefix), in ascending order."""
 
+    def folders(self, folder: str) -> Iterator[str]:
+        """Names of the folders right below `folder/`, ascending, without going through their keys.
+
+        Some stores go on naming a folder for a while after its last object was deleted.
+        """
+
     def upload(self, key: str, path: Path) -> None:
         """Write a file of any size, only if nothing is there. Raises AlreadyExists. Never leaves half an object."""
 

@@ -100,6 +100,17 @@ class FileStore:
         with _translated(self._root / folder):
             yield from (key for key in _walk(self._root / folder, f"{folder}/" if folder else "", prefix))
 
+    def folders(self, folder: str) -> Iterator[str]:
+        """See ObjectStore.folders."""
+        path = self._path(folder)
+        with _translated(path):
+            try:
+                with os.scandir(path) as entries:
+                    names = sorted(entry.name for entry in entries if entry.is_dir())
+            except _ABSENT:
+                return
+        yield from names
+
     def now(self) -> datetime:
         """See ObjectStore.now. All processes that share a folder of one machine share its clock."""
         return datetime.now(UTC)

@@ -115,6 +115,16 @@ class S3Store:
             keys = [entry["Key"][len(self._prefix) :] for page in pages for entry in page.get("Contents", ())]
         yield from sorted(keys)  # AWS sorts by bytes; SeaweedFS and directory buckets do not
 
+    def folders(self, folder: str) -> Iterator[str]:
+        """See ObjectStore.folders."""
+        prefix = self._key(folder) + "/"
+        with self._translated(f"listing {folder}"):
+            pages = self._client.get_paginator("list_objects_v2").paginate(
+                Bucket=self._bucket, Prefix=prefix, Delimiter="/"
+            )
+            found = [entry["Prefix"][len(prefix) : -1] for page in pages for entry in page.get("CommonPrefixes", ())]
+        yield from sorted(found)
+
     @_settled
     def upload(self, key: str, path: Path) -> None:
         """See ObjectStore.upload."""

@@ -93,6 +93,14 @@ def test_empty_objects_are_objects(store: ObjectStore) -> None:
     store.replace("empty", b"x", token)
 
 
+def test_folders_are_those_right_below(store: ObjectStore) -> None:
+    for key in ("a/c/1", "a/b.b/2/3", "a/b.b/4", "a/%2Fü/5", "a/file", "ab/d/6"):
+        store.create(key, b"x")
+    assert list(store.folders("a")) == ["%2Fü", "b.b", "c"]
+    assert list(store.folders("a/b.b")) == ["2"]
+    assert list(store.folders("a/c")) == list(store.folders("a/file")) == list(store.folders("nowhere")) == []
+
+
 def test_list_is_by_plain_prefix_in_order(store: ObjectStore) -> None:
     keys = ["a/b/2", "a/b/10", "a-b", "a0", "ab/ü", "a/%2E%2E%2Fx", "b", "a/b.json", "a/b-c/d"]
     for key in keys:
