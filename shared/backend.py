@@ -27,6 +27,7 @@ from shared.settings import Settings
 
 logger = logging.getLogger(__name__)
 
+_SAID = 20  # sentences of what is not understood in one config
 DUMMY_VERSION = "label:dummy"
 
 
@@ -191,7 +192,7 @@ class Backend:
 def _say_not_understood(uid: str, label_config: str, base_weights: str) -> None:
     """Once for each config: Label Studio sends a setup before every prediction."""
     problems = [model_path_problem(control, base_weights) for control in parse_label_config(label_config)]
-    for problem in (*not_understood(label_config), *filter(None, problems)):
+    for problem in (*not_understood(label_config), *filter(None, problems))[:_SAID]:
         logger.warning(problem, extra={"event": "config_not_understood", "project": uid})
 
 

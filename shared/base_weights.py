@@ -53,8 +53,8 @@ def base_weights_file(weights: str, folder: Path) -> Path:
     path = Path(weights).expanduser()
     if path.is_file():
         return path
-    asked = f"LABELLOOP_BASE_WEIGHTS={weights!r}"
-    hint = "set it to a .pt file, or to a name that ultralytics can download, such as yolo11n.pt"
+    asked = f"base weights {weights!r}"
+    hint = "set LABELLOOP_BASE_WEIGHTS to .pt files, or to names that ultralytics can download, such as yolo11n.pt"
     if len(path.parts) > 1:
         raise ModelError(f"{asked}: there is no such file; {hint}")
     from ultralytics.utils.downloads import attempt_download_asset

@@ -111,10 +111,11 @@ class YoloLoader:
         if image_size and not classify:
             size = image_size
         largest = max(size) if isinstance(size, list | tuple) else int(size)
-        # Ultralytics makes words of ImageNet's codes; a project's labels may look like those and stay as they are.
         model: Any = yolo.model
-        names = dict(yolo.names if image_size else model.names)
+        own = dict(getattr(model, "names", {}))
         backend = AutoBackend(model, device=device, fp16=device.type == "cuda", fuse=True, verbose=False).eval()
+        # Of base weights, with words for ImageNet's codes. A project's labels may look like those and stay as they are.
+        names = backend.names if image_size or not own else own
         stride = int(backend.stride)
         return YoloModel(
             backend,

@@ -124,7 +124,7 @@ class YoloModel:
 def _points_of(backend: Any) -> tuple[tuple[int, int], tuple[str, ...]]:
     """How many points a pose model finds on a thing, of how many numbers each, and their names if it knows any."""
     shape = getattr(backend, "kpt_shape", None) or (0, 0)
-    named = getattr(backend.model, "kpt_names", None) or {}
+    named = getattr(getattr(backend, "model", None), "kpt_names", None) or {}
     names = named.get(0) if isinstance(named, dict) else None
     return (int(shape[0]), int(shape[1])), tuple(map(str, names or ()))
 
@@ -140,7 +140,7 @@ def _classify_inputs(backend: Any, size: int) -> tuple[Callable[[Image], Image],
     from ultralytics.data.augment import classify_transforms
 
     usual = classify_transforms(size).transforms
-    own: Any = getattr(getattr(backend.model, "transforms", None), "transforms", ())
+    own: Any = getattr(getattr(getattr(backend, "model", None), "transforms", None), "transforms", ())
     known = tuple(map(type, own)) == tuple(map(type, usual)) and own[0].size == size
     resize, middle, _, normalize = own if known else usual
     fit = transforms.Compose([resize, middle])

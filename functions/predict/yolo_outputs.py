@@ -7,7 +7,7 @@ they make masks of the whole image for everything that was found.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +15,6 @@ from numpy.typing import NDArray
 from functions.predict.model_thread import Job, Rest
 from shared.geometry import Detections, Floats, Outline, clip_xyxy, envelope, xywhr_to_corners
 from shared.labelstudio.config import YoloTask
-
-if TYPE_CHECKING:
-    import torch
 
 _MAX_DETECTIONS = 300
 _MAX_CANDIDATES = {"obb": 2000}
@@ -37,9 +34,10 @@ class Head:
 
 
 class _Masks(NamedTuple):
-    """Masks in the making: of N things, inside their boxes."""
+    """Masks in the making: a thing's is where the sum of its shares in the prototypes is above 0, inside its box."""
 
-    logits: NDArray[np.float32]  # (N, h, w), above 0 where the thing is; h and w are a fraction of the model's image
+    prototypes: NDArray[np.float32]  # (M, h, w), of the model's image made smaller
+    shares: NDArray[np.float32]  # (N, M)
     xyxy: Floats  # (N, 4) pixels of the model's image
 
 
@@ -73,7 +71,9 @@ def _segment(output: Any, number: int, job: Job, head: Head) -> Detections | Res
     outlined = table[:, 4] >= job.outlined_from
     if not outlined.any():
         return _boxes(table, job, head, outlines=((),) * len(table))
-    masks = _Masks(_logits(prototypes[number], table[outlined, 6:]), table[outlined, :4])
+    masks = _Masks(
+        prototypes[number].float().cpu().numpy(), table[outlined, 6:].astype(np.float32), table[outlined, :4]
+    )
     return partial(_with_outlines, table, outlined, masks, job, head)
 
 
@@ -139,32 +139,25 @@ def _place(job: Job) -> tuple[Floats, Floats]:
     return np.round((seen - resized) / 2 - 0.1), resized
 
 
-def _logits(prototypes: "torch.Tensor", coefficients: Floats) -> NDArray[np.float32]:
-    """(M, h, w) prototypes and (N, M) coefficients → (N, h, w)."""
-    import torch
-
-    flat = prototypes.float().reshape(len(prototypes), -1)
-    mixed = torch.from_numpy(coefficients).to(flat) @ flat
-    return mixed.reshape(-1, *prototypes.shape[1:]).cpu().numpy()
-
-
 def _with_outlines(table: Floats, outlined: NDArray[np.bool_], masks: _Masks, job: Job, head: Head) -> Detections:
     """Things that turn out to have no mask in the image are left out."""
     corner, size = _place(job)
     inside = np.clip(masks.xyxy, np.tile(corner, 2), np.tile(corner + size, 2))
     scale = np.array([job.size[1], job.size[0]]) / size
+    count, *small = masks.prototypes.shape
+    mixed = (masks.shares @ masks.prototypes.reshape(count, -1)).reshape(-1, *small)
     outlines: list[Outline] = [()] * len(table)
-    for index, logits, box in zip(np.flatnonzero(outlined), masks.logits, inside, strict=True):
+    for index, logits, box in zip(np.flatnonzero(outlined), mixed, inside, strict=True):
         outlines[index] = tuple((ring - corner) * scale for ring in _outline(logits, box, _seen(job)))
     found = _boxes(table, job, head, outlines=tuple(outlines))
     return found.only(np.array([bool(outline) for outline in outlines]) | ~outlined)
 
 
 def _outline(logits: NDArray[np.float32], box: Floats, seen: tuple[int, int]) -> Outline:
-    """(h, w) logits of one thing, and the (4,) part of the model's image to look at → its outline there.
+    """(h, w) mixed prototypes of one thing, and the (4,) part of the model's image to look at → its outline there.
 
-    The same pixels as ultralytics' process_mask, which enlarges the logits of the whole image; here only those around
-    the box are.
+    The same pixels as those of ultralytics' process_mask, which enlarges the whole image; here what is around the box
+    is enlarged.
     """
     import cv2
 

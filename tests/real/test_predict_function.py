@@ -225,7 +225,11 @@ def check(prediction: dict[str, Any], config: str = ALL_CONTROLS, controls: tupl
 
 def test_a_control_of_every_kind_on_one_image(tmp_path: Path, variants: dict[str, Path], of_every_task: str) -> None:
     store = open_store((tmp_path / "store").as_uri())
-    settings = {"LABELLOOP_BASE_WEIGHTS": of_every_task, "LABELLOOP_POINTER_MAX_AGE": "0"}
+    settings = {
+        "LABELLOOP_BASE_WEIGHTS": of_every_task,
+        "LABELLOOP_POINTER_MAX_AGE": "0",
+        "LABELLOOP_CONFIDENCE": "0.7",
+    }
     with predict_function(tmp_path, **settings) as url:
         first, second = predict(url, tasks=2, config=ALL_CONTROLS)
         check(first)

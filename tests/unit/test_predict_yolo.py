@@ -134,7 +134,7 @@ def test_base_weights_that_cannot_be_had_name_the_setting(
 ) -> None:
     monkeypatch.setenv("YOLO_OFFLINE", "true")
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")  # no internet
-    with pytest.raises(ModelError, match=r"LABELLOOP_BASE_WEIGHTS=.*set it to a \.pt file"):
+    with pytest.raises(ModelError, match=r"base weights '.*set LABELLOOP_BASE_WEIGHTS to \.pt files"):
         loader(tmp_path).load_base(name)
 
 
@@ -143,7 +143,7 @@ def test_a_download_of_base_weights_that_failed_may_heal(tmp_path: Path, monkeyp
         raise ConnectionError("no internet")
 
     monkeypatch.setattr("ultralytics.utils.downloads.safe_download", fail)
-    with pytest.raises(LabelloopError, match=r"LABELLOOP_BASE_WEIGHTS='yolov8x-oiv7\.pt' could not be") as caught:
+    with pytest.raises(LabelloopError, match=r"base weights 'yolov8x-oiv7\.pt' could not be") as caught:
         base_weights_file("yolov8x-oiv7.pt", tmp_path)
     assert not isinstance(caught.value, ModelError), "it would fail a run at once"
 

@@ -1,6 +1,7 @@
 """What models of every YOLO task find, with ultralytics' own predict() as the oracle."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -105,6 +106,13 @@ def test_class_scores(served: Any, photographs: list[Image], architecture: str) 
         assert found.xyxy.tolist() == [[0, 0, width, height]]
     found, expected = find(model, strip), oracle(strip).probs
     np.testing.assert_allclose(found.class_scores[0], expected.data.numpy(), atol=0.01)  # type: ignore[index]
+
+
+def test_labels_that_look_like_codes_of_imagenet_stay_as_they_are(tmp_path: Path) -> None:
+    path = make_weights(tmp_path, "yolov8n-cls", "classify", names=("n01440764", "n01443537"))
+    loader = YoloLoader(device="cpu", threads=1, iou=0.7, image_size=640, cache_dir=tmp_path)
+    assert loader.load(path).names[:2] == ("n01440764", "n01443537")
+    assert loader.load_base(str(path)).names[:2] == ("tench", "goldfish")
 
 
 @pytest.mark.parametrize("architecture", ["yolov8n-seg", "yolo26n-seg"])
