@@ -62,9 +62,11 @@ def _follow(
     model: Any, video: Video, control: Control, image_size: int, device: Any
 ) -> Iterator[tuple[float, Detections]]:
     """When each frame begins, and what is followed in it."""
+    from ultralytics.utils import ROOT
+
     labels = class_labels([model.names[index] for index in range(len(model.names))], control)
     of_class = np.array([-1 if label is None else control.label_values.index(label) for label in labels])
-    tracker = f"{control.word('model_tracker', 'botsort')}.yaml"
+    tracker = str(ROOT / "cfg" / "trackers" / f"{control.word('model_tracker', 'botsort')}.yaml")
     with closing(video.frames()) as frames:
         for frame in islice(frames, _MOST_FRAMES):
             (result,) = model.track(
