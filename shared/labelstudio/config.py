@@ -43,6 +43,7 @@ _OBJECTS: dict[str, Media] = {"Image": "image", "Video": "video"}
 _VIDEO_CONTROLS = {"VideoRectangle", "TimelineLabels"}
 _LONGEST_NAME, _LONGEST_KEY = 200, 100  # bytes; they become parts of file names, which hold 255
 _LONGEST = 1_000_000  # characters; a thousand labels take less than a tenth
+_MOST_CONTROLS, _MOST_LABELS = 200, 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,22 +155,41 @@ def read_tags(root: Element) -> Iterator[tuple[Element, Control | str]]:
 
     The end is empty for what model_skip leaves out. Raises LabelConfigError.
     """
-    for tag in root.iter():
-        if tag.tag not in CONTROL_TASKS and tag.tag not in _SHAPES:
-            continue
+    found = [tag for tag in root.iter() if tag.tag in CONTROL_TASKS or tag.tag in _SHAPES]
+    if len(found) > _MOST_CONTROLS:
+        raise LabelConfigError(f"the labeling config has {len(found)} controls, more than {_MOST_CONTROLS}")
+    others = _Others(root)
+    for tag in found:
         if any(inner.tag in CONTROL_TASKS for child in tag for inner in child.iter()):
             raise LabelConfigError(f"a <{tag.tag}> of the labeling config holds another control")
-        yield tag, _control(tag, root)
+        yield tag, _control(tag, others)
 
 
-def _control(tag: Element, root: Element) -> Control | str:
+class _Others:
+    """Where a control finds the tags that belong to it."""
+
+    def __init__(self, root: Element) -> None:
+        self.by_name: dict[str, Element] = {}
+        self.labels: dict[str | None, Element] = {}  # toName → the first <Labels>
+        self.boxes: dict[str | None, list[Element]] = {}  # toName → all <RectangleLabels>
+        for tag in root.iter():
+            if not (name := tag.get("name")):
+                continue
+            self.by_name.setdefault(name, tag)
+            if tag.tag == "Labels":
+                self.labels.setdefault(tag.get("toName"), tag)
+            elif tag.tag == "RectangleLabels":
+                self.boxes.setdefault(tag.get("toName"), []).append(tag)
+
+
+def _control(tag: Element, others: _Others) -> Control | str:
     name, row = tag.get("name"), _SHAPES.get(tag.tag, tag.tag)
     if not name:
         return "has no name"
-    looked_at = _looked_at(tag, root, video=row in _VIDEO_CONTROLS)
+    looked_at = _looked_at(tag, others, video=row in _VIDEO_CONTROLS)
     if isinstance(looked_at, str):
         return looked_at
-    holder = _labels_beside(tag, root) if tag.tag in _SHAPES else tag
+    holder = others.labels.get(tag.get("toName")) if tag.tag in _SHAPES else tag
     if holder is None:
         return f'has no labels: give it a <Labels> with toName="{tag.get("toName")}"'
     if row == "Choices" and (unclear := _unclear_choices(tag)):
@@ -177,7 +197,7 @@ def _control(tag: Element, root: Element) -> Control | str:
     source = looked_at.get("value", "")
     if len(quote(name)) > _LONGEST_NAME or len(source.encode()) > _LONGEST_KEY:
         raise LabelConfigError(f"the name of control {name[:40]!r}, or of the data that it looks at, is too long")
-    boxes = _boxes_for(tag, root) if row == "KeyPointLabels" else None
+    boxes = _boxes_for(tag, others) if row == "KeyPointLabels" else None
     control = Control(
         name=name,
         tag=row,
@@ -202,10 +222,10 @@ def _control(tag: Element, root: Element) -> Control | str:
     return control
 
 
-def _looked_at(tag: Element, root: Element, *, video: bool) -> Element | str:
+def _looked_at(tag: Element, others: _Others, *, video: bool) -> Element | str:
     """The image or video that a tag draws on, or why there is none."""
     to_name = tag.get("toName", "")
-    found = next((one for one in root.iter() if to_name and one.get("name") == to_name), None)
+    found = others.by_name.get(to_name)
     if found is None:
         return f'looks at toName="{to_name}", which is no tag of the config'
     if found.tag not in _OBJECTS:
@@ -228,14 +248,9 @@ def _unclear_choices(tag: Element) -> str:
     return ""
 
 
-def _labels_beside(tag: Element, root: Element) -> Element | None:
-    same = (one for one in root.iter("Labels") if one.get("toName") == tag.get("toName") and one.get("name"))
-    return next(same, None)
-
-
-def _boxes_for(tag: Element, root: Element) -> Element | None:
+def _boxes_for(tag: Element, others: _Others) -> Element | None:
     """The RectangleLabels that holds the boxes around keypoints: `<name>_bbox`, or the only one of the image."""
-    boxes = [one for one in root.iter("RectangleLabels") if one.get("toName") == tag.get("toName") and one.get("name")]
+    boxes = others.boxes.get(tag.get("toName"), [])
     named = [one for one in boxes if one.get("name") == f"{tag.get('name')}_bbox"]
     return named[0] if named else boxes[0] if len(boxes) == 1 else None
 
@@ -243,7 +258,7 @@ def _boxes_for(tag: Element, root: Element) -> Element | None:
 def _labels(holder: Element) -> tuple[Label, ...]:
     """In the order of the config. The second of two that are stored alike is left out, as Label Studio does."""
     labels: dict[str, Label] = {}
-    for tag in _label_tags(holder):
+    for tag in label_tags(holder):
         value = tag.get("alias") or tag.get("value", "")
         if not value or value in labels:
             continue
@@ -251,13 +266,17 @@ def _labels(holder: Element) -> tuple[Label, ...]:
         index = tag.get("model_index", "").strip()
         known = int(index) if index.isdecimal() and len(index) < 5 else None
         labels[value] = Label(value, predicted, tag.get("value", ""), known)
+    if len(labels) > _MOST_LABELS:
+        raise LabelConfigError(f"a <{holder.tag}> of the labeling config has {len(labels)} labels: {_MOST_LABELS} do")
     return tuple(labels.values())
 
 
-def _label_tags(holder: Element) -> Iterator[Element]:
-    """Not those inside another: Label Studio leaves them out too."""
-    for tag in holder:
+def label_tags(holder: Element) -> Iterator[Element]:
+    """Every `<Label>` and `<Choice>`, but those inside another: Label Studio leaves them out too."""
+    left = [holder]
+    while left:
+        tag = left.pop()
         if tag.tag in ("Label", "Choice"):
             yield tag
         else:
-            yield from _label_tags(tag)
+            left += reversed(tag)

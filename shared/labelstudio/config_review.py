@@ -1,13 +1,16 @@
 """What of a labeling config labelloop does not understand, in sentences for the log and for `labelloop doctor`."""
 
+from collections import Counter
 from collections.abc import Iterator
 from difflib import get_close_matches
 from functools import lru_cache
+from itertools import chain, islice
 from xml.etree.ElementTree import Element
 
 from shared.labelstudio.attributes import ATTRIBUTES, OLDER
-from shared.labelstudio.config import Control, parse_label_config, parse_xml, read_tags
+from shared.labelstudio.config import Control, label_tags, parse_label_config, parse_xml, read_tags
 
+_MOST = 50  # sentences
 _SHOWN = 60  # characters of a value that somebody wrote
 _NO_CONTROLS = {"Filter"}  # tags with a toName that store nothing
 
@@ -15,20 +18,22 @@ _NO_CONTROLS = {"Filter"}  # tags with a toName that store nothing
 @lru_cache(maxsize=256)
 def not_understood(xml: str) -> tuple[str, ...]:
     """One sentence for each thing, in the order of the config. Raises LabelConfigError as parse_label_config does."""
-    controls = parse_label_config(xml)
-    root = parse_xml(xml)
+    sentences = _sentences(parse_xml(xml), parse_label_config(xml))
+    first = tuple(islice(sentences, _MOST))
+    return first if next(sentences, None) is None else (*first, "and there is more that is not understood")
+
+
+def _sentences(root: Element, controls: tuple[Control, ...]) -> Iterator[str]:
     read = dict(read_tags(root))
-    sentences: list[str] = []
     for tag in root.iter():
         found = read.get(tag)
         if isinstance(found, Control):
-            sentences += (f"{_named(tag)} {what}" for what in (*_attributes(tag, found), *_labels(tag, found)))
-            sentences += (f"{_named(tag)} {what}" for what in (*_points(found, controls), *_regions(found, controls)))
+            for what in chain(_attributes(tag, found), _labels(tag, found), _points(found, controls)):
+                yield f"{_named(tag)} {what}"
         elif found:
-            sentences.append(f"{_named(tag)} is not served: it {found}")
+            yield f"{_named(tag)} is not served: it {found}"
         elif found is None and tag.get("toName") and _is_foreign(tag, controls):
-            sentences.append(f"{_named(tag)} is not served: labelloop knows no such control")
-    return tuple(sentences)
+            yield f"{_named(tag)} is not served: labelloop knows no such control"
 
 
 def _is_foreign(tag: Element, controls: tuple[Control, ...]) -> bool:
@@ -55,11 +60,9 @@ def _attributes(tag: Element, control: Control) -> Iterator[str]:
 def _labels(tag: Element, control: Control) -> Iterator[str]:
     if not control.labels:
         yield "has no labels in the config: nothing can be learned"
-    for label in tag.iter():
-        if label.tag not in ("Label", "Choice"):
-            continue
+    for label in label_tags(tag):
         name = _short(label.get("alias") or label.get("value") or "")
-        if any(inner.tag == "Choice" for inner in label.iter() if inner is not label):
+        if label.find(".//Choice") is not None:
             yield f"has choices inside {name}: Label Studio offers them with allowNested only"
         for written, value in label.attrib.items():
             if written == "model_index" and control.yolo_task != "pose":
@@ -74,10 +77,10 @@ def _points(control: Control, controls: tuple[Control, ...]) -> Iterator[str]:
     """What is particular to points and the boxes around them."""
     if control.yolo_task != "pose":
         return
-    indices = [label.model_index for label in control.labels if label.model_index is not None]
-    for index in sorted({index for index in indices if indices.count(index) > 1}):
+    indices = Counter(label.model_index for label in control.labels if label.model_index is not None)
+    for index in sorted(index for index, count in indices.items() if count > 1):
         yield f"has model_index={index} at two labels: the first one gets the point"
-    if indices and len(indices) < len(control.labels):
+    if 0 < indices.total() < len(control.labels):
         without = ", ".join(_short(label.value) for label in control.labels if label.model_index is None)
         yield f"has labels without model_index ({without}): base weights give them no points"
     if not control.flag("model_add_bboxes", default=True):
@@ -92,13 +95,6 @@ def _points(control: Control, controls: tuple[Control, ...]) -> Iterator[str]:
             f"and {_short(control.boxes_name)} both predict the boxes of {_short(control.boxes_name)}: give that one "
             'model_skip="true", or say model_add_bboxes="false"'
         )
-
-
-def _regions(control: Control, controls: tuple[Control, ...]) -> Iterator[str]:
-    if control.per_region and any(
-        other.tag == "BrushLabels" and other.to_name == control.to_name for other in controls
-    ):
-        yield "is not predicted for brush strokes, which have no corners"
 
 
 def _named(tag: Element) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from label_studio_sdk.converter.brush import encode_rle
 from label_studio_sdk.label_interface import LabelInterface
 
 from shared.geometry import Detections
@@ -239,6 +240,16 @@ def test_upright_boxes(value: dict[str, Any], box: list[float]) -> None:
     found = upright_box(value, 200, 100)
     assert found is not None
     assert found == pytest.approx(np.array(box))
+
+
+def test_upright_box_of_brush_strokes() -> None:
+    mask = np.zeros((100, 200, 4), dtype=np.uint8)
+    mask[20:60, 30:50] = 255
+    rle = encode_rle(mask.ravel())
+    found = upright_box({"format": "rle", "rle": rle}, 200, 100)
+    assert found is not None
+    assert found.tolist() == [30, 20, 50, 60]
+    assert upright_box({"format": "rle", "rle": rle}, 100, 100) is None
 
 
 @given(st.floats(0, 360), st.floats(1, 20), st.floats(1, 20))

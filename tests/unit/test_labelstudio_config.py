@@ -83,6 +83,16 @@ def test_what_cannot_be_served_is_left_out(config: str) -> None:
         ),
         (f"<View><Image name='i' value='$i'/><RectangleLabels name='{'树' * 23}' toName='i'/></View>", "too long"),
         (f"<View><Image name='i' value='${'i' * 100}'/><RectangleLabels name='l' toName='i'/></View>", "too long"),
+        (
+            "<View>" + 201 * "<Choices name='c'/>" + "</View>",
+            "201 controls, more than 200",
+        ),
+        (
+            "<View><Image name='i' value='$i'/><Choices name='c' toName='i'>"
+            + "".join(f"<Choice value='{number}'/>" for number in range(2001))
+            + "</Choices></View>",
+            "2001 labels",
+        ),
     ],
 )
 def test_broken(config: str, words: str) -> None:
@@ -157,6 +167,11 @@ def test_labels_that_label_studio_does_not_offer_are_none() -> None:
     """Choices inside choices, and the second of two that are stored alike."""
     inner = '<Choice value="a"><Choice value="b"/></Choice><Choice value="c" alias="a"/><Choice value="d"/>'
     assert only(f'<Choices name="what" toName="it">{inner}</Choices>').label_values == ("a", "d")
+
+
+def test_deep_configs() -> None:
+    deep = 20_000 * "<View>" + '<Choice value="a"/>' + 20_000 * "</View>"
+    assert only(f'<Choices name="what" toName="it">{deep}</Choices>').label_values == ("a",)
 
 
 class TestPose:
@@ -282,11 +297,6 @@ def test_everything_of_the_yolo_example_is_understood() -> None:
             "<Choices> 'c' has choices inside 'a': Label Studio offers them with allowNested only",
         ),
         (
-            '<BrushLabels name="b" toName="it">@</BrushLabels>'
-            '<Choices name="c" toName="it" perRegion="true"><Choice value="a"/></Choices>',
-            "<Choices> 'c' is not predicted for brush strokes, which have no corners",
-        ),
-        (
             '<KeyPointLabels name="k" toName="it">@</KeyPointLabels>',
             "<KeyPointLabels> 'k' is given no boxes around its points, since there is no RectangleLabels for them: add "
             'one named "k_bbox" with model_skip="true", or say model_add_bboxes="false"',
@@ -319,3 +329,10 @@ def test_a_model_index_that_is_no_number() -> None:
     assert not_understood(on_image(points)) == (
         "<KeyPointLabels> 'k' has model_index='-1' at 'a', which is not a number from 0",
     )
+
+
+def test_of_many_sentences_the_first_are_told() -> None:
+    unknown = " ".join(f'model_{number}="1"' for number in range(1000))
+    told = not_understood(on_image(f'<RectangleLabels name="l" toName="it" {unknown}>{LABELS}</RectangleLabels>'))
+    assert len(told) == 51
+    assert told[-1] == "and there is more that is not understood"

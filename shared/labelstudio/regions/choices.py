@@ -105,7 +105,7 @@ def _answered(
 
 def _row(value: Mapping[str, Any], control: Control) -> Floats | None:
     given = value.get("choices")
-    chosen = [label for label in given if isinstance(label, str)] if isinstance(given, list) else []
+    chosen = {label for label in given if isinstance(label, str)} if isinstance(given, list) else set()
     row = np.array([float(label in chosen) for label in control.label_values])
     return row if row.any() else None
 

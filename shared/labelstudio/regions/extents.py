@@ -5,8 +5,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from shared.geometry import Floats, clip_xyxy, envelope, percent_to_xyxy, rotated_corners
+from shared.labelstudio.regions.brush_rle import decode_mask
 from shared.labelstudio.regions.labelled import numbers
 
 
@@ -25,6 +27,8 @@ def upright_box(value: Mapping[str, Any], width: int, height: int) -> Floats | N
 def _corners(value: Mapping[str, Any], width: int, height: int) -> Floats | None:
     """(K, 2) pixels with the same upright box."""
     turn = numbers(value, "rotation") if value.get("rotation") else [0.0]
+    if "rle" in value:
+        return _painted(decode_mask(value["rle"], width, height))
     if "points" in value:
         return _points(value["points"], width, height)
     if turn is None:
@@ -39,6 +43,13 @@ def _corners(value: Mapping[str, Any], width: int, height: int) -> Floats | None
         corners: Floats = rotated_corners(percent_to_xyxy(np.array([box]), width, height), np.array(turn))[0]
         return corners
     return None
+
+
+def _painted(mask: NDArray[np.bool_] | None) -> Floats | None:
+    if mask is None or not mask.any():
+        return None
+    columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
+    return np.array([(columns[0], rows[0]), (columns[-1] + 1, rows[-1] + 1)], dtype=np.float64)
 
 
 def _points(given: object, width: int, height: int) -> Floats | None:
