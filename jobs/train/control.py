@@ -206,12 +206,9 @@ class _Steps:
         attempt, control = self._attempt, self._control
         metrics = attempt.trainer.evaluate(weights, dataset.data, attempt.settings)
         if control.tag == "VideoRectangle":
-            try:
-                metrics |= attempt.trainer.track(
-                    weights, self._val_videos(), control, attempt.settings, max_pixels=attempt.pictures.max_pixels
-                )
-            except ImageError as error:
-                logger.warning(f"nothing was followed: {error}", extra={"event": "tracking_not_measured"})
+            metrics |= attempt.trainer.track(
+                weights, self._val_videos(), control, attempt.settings, max_pixels=attempt.pictures.max_pixels
+            )
         return metrics
 
     def _val_videos(self) -> Iterator[tuple[FrozenTask, Path]]:
@@ -220,9 +217,11 @@ class _Steps:
             if task.split == "val":
                 attempt.heartbeat.check()
                 try:
-                    yield task, attempt.pictures.file(task.id, control.value_key, task.data.get(control.value_key))
+                    video = attempt.pictures.file(task.id, control.value_key, task.data.get(control.value_key))
                 except ImageError:
                     logger.info(f"task {task.id} is left out again", extra={"event": "task_left_out", "task": task.id})
+                else:
+                    yield task, video
 
     def _judge_again(self, manifest: Manifest) -> Gate:
         attempt, control = self._attempt, self._control

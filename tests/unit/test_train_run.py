@@ -471,17 +471,20 @@ def test_a_run_fails_if_no_control_could_be_trained(two: World) -> None:
 
 
 def test_a_worse_version_of_one_control_does_not_undo_the_other(two: World) -> None:
+    for place, one in enumerate(two.studio.all):
+        both = annotation(one.id, [rectangle(), rectangle("Bird", control="second")])
+        two.studio.all[place] = replace(one, annotations=(both,))
     two.new_run()
     evaluate = two.trainer.evaluate
-    two.trainer.evaluate = lambda weights, data, settings: (
-        evaluate(weights, data, settings)
-        | (  # type: ignore[method-assign]
-            {"mAP50-95": 0.1} if "second" in data.parts and "champion" not in weights.parts else {}
-        )
-    )
-    assert two.new_run(val_fraction=0.9) == DONE
+
+    def worse(weights: Path, data: Path, settings: Any) -> dict[str, float]:
+        bad = {"mAP50-95": 0.1} if "second" in data.parts and "champion" not in weights.parts else {}
+        return evaluate(weights, data, settings) | bad
+
+    two.trainer.evaluate = worse  # type: ignore[method-assign]
+    assert two.new_run() == DONE
     assert two.outcome == "promoted"
-    assert two.served("label") == 2
+    assert (two.served("label"), two.served("second")) == (2, 1)
 
 
 CHOICES = '<Choices name="kind" toName="img"><Choice value="Oak"/><Choice value="Fir"/></Choices>'
