@@ -86,11 +86,14 @@ def _watch(
 
 def _next(waiting: "deque[tuple[Frame, Future[Detections]]]", deadline: float) -> tuple[Frame, Detections]:
     frame, future = waiting[0]
+    left = deadline - time.monotonic()
     try:
-        found = future.result(timeout=max(deadline - time.monotonic(), 0.0))
-    except TimeoutError as error:
+        found = future.result(timeout=max(left, 0.0))
+    except TimeoutError:
+        left = 0.0
+    if left <= 0.0:  # also where decoding takes longer than the model
         raise DeadlineExceeded(
             f"the time was over at second {frame.second:.0f} of the video (LABELLOOP_PREDICT_DEADLINE)"
-        ) from error
+        )
     waiting.popleft()
     return frame, found

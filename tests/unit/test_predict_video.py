@@ -215,6 +215,17 @@ class TestTracks:
         assert model.cancelled
         assert all(future.cancelled() for future in model.cancelled)
 
+    def test_the_deadline_holds_where_not_the_model_is_slow(self, flown: Path) -> None:
+        ends = time.monotonic() + 0.2
+
+        class Instant(ColorModel):
+            def _things(self, image: Image) -> Detections:
+                threading.Event().wait(ends - time.monotonic())  # decoding takes its time
+                return ColorModel._things(self, image)
+
+        with pytest.raises(DeadlineExceeded, match="second 0"):
+            predict(flown, config(), Instant(), deadline=ends)
+
     def test_few_frames_wait_for_the_model(self, flown: Path) -> None:
         model = ColorModel(stuck=True, batch=3)
         with pytest.raises(DeadlineExceeded):
