@@ -99,6 +99,35 @@ def xywhr_to_corners(rotated: Floats) -> Floats:
     return np.stack([centre - across - down, centre + across - down, centre + across + down, centre - across + down], 1)
 
 
+def clip_rotated(rotated: Floats, width: int, height: int) -> Floats:
+    """(N, 5) xywhr → (N, 5) the smallest boxes turned alike around what of them is in the image; of size 0 if nothing.
+
+    The corners of what is visible are those of the box in the image, those of the image in the box, and where their
+    sides cross.
+    """
+    size = np.array([width, height], dtype=np.float64)
+    slack = 1e-9 * size.max()
+    centre, half = rotated[:, None, :2], rotated[:, None, 2:4] / 2
+    cos, sin = np.cos(rotated[:, 4]), np.sin(rotated[:, 4])
+    axes = np.stack([np.stack([cos, sin], 1), np.stack([-sin, cos], 1)], 2)  # columns: along its width, its height
+    corners = xywhr_to_corners(rotated)
+    sides = np.roll(corners, -1, axis=1) - corners
+    with np.errstate(divide="ignore", invalid="ignore"):  # sides along a border
+        share = (np.stack([0 * size, size]) - corners[:, :, None]) / sides[:, :, None]  # (N, 4, 2 borders, 2 axes)
+        crossings = corners[:, :, None, None] + sides[:, :, None, None] * share[..., None]
+    points = np.concatenate([corners, crossings.reshape(-1, 16, 2)], axis=1)
+    seen = ((points >= -slack) & (points <= size + slack)).all(axis=2)
+    seen[:, 4:] &= ((share >= 0) & (share <= 1)).reshape(-1, 16)
+    points[~seen] = 0.0  # some are no numbers
+    frame = np.array([(0.0, 0.0), (width, 0.0), (width, height), (0.0, height)])
+    along = np.concatenate([points - centre, frame - centre], axis=1) @ axes
+    seen = np.concatenate([seen, (np.abs(along[:, 20:]) <= half + slack).all(axis=2)], axis=1)[..., None]
+    least, most = np.where(seen, along, np.inf).min(axis=1), np.where(seen, along, -np.inf).max(axis=1)
+    least, most = np.where(seen.any(axis=1), (least, most), 0.0)
+    middle = rotated[:, :2] + np.einsum("nij,nj->ni", axes, (least + most) / 2)
+    return np.hstack([middle, most - least, rotated[:, 4:]])
+
+
 def envelope(corners: Floats) -> Floats:
     """(N, K, 2) points → (N, 4) pixel corners of the smallest upright box around each row."""
     return np.hstack([corners.min(axis=1), corners.max(axis=1)])

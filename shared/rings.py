@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from shared.geometry import Floats, Outline, xywhr_to_corners
+from shared.geometry import Floats, Outline
 
 _FAR = 1e9  # pixels
 _LEAST_AREA = 1e-6  # square pixels
@@ -101,19 +101,6 @@ def _cut(ring: Floats, axis: int, at: float, sign: float) -> Floats:
     order = np.argsort(np.concatenate([kept, goes + 0.5]))
     cut: Floats = np.concatenate([ring[kept], crossing])[order]
     return cut
-
-
-def clip_rotated(rotated: Floats, width: int, height: int) -> Floats | None:
-    """(5,) xywhr → the smallest box turned alike around what of it is inside the image; None if nothing is."""
-    clipped = clip_outline((xywhr_to_corners(rotated[None])[0],), width, height)
-    if not clipped:
-        return None
-    cos, sin = np.cos(rotated[4]), np.sin(rotated[4])
-    turn = np.array([[cos, -sin], [sin, cos]])
-    along = clipped[0] @ turn
-    least, most = along.min(axis=0), along.max(axis=0)
-    box: Floats = np.concatenate([turn @ (least + most) / 2, most - least, rotated[4:]])
-    return box
 
 
 def outline_to_ellipse(outline: Outline) -> Floats:

@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from shared.geometry import Floats, Ints, xywhr_to_corners
-from shared.rings import clip_rotated
+from shared.geometry import Floats, Ints, clip_rotated, xywhr_to_corners
 
 _FAR = 1e9  # pixels, radians; nor NaN
 
@@ -22,9 +21,7 @@ def fit_rotated(rotated: Floats, width: int, height: int) -> tuple[Ints, Floats]
     boxes = rotated[rows].astype(np.float64)
     corners = xywhr_to_corners(boxes)
     outside = ((corners < 0) | (corners > size)).any(axis=(1, 2))
-    for place in np.flatnonzero(outside):
-        clipped = clip_rotated(boxes[place], width, height)
-        boxes[place] = 0.0 if clipped is None else clipped
+    boxes[outside] = clip_rotated(boxes[outside], width, height)
     visible = (boxes[:, 2:4] > 0).all(axis=1)
     rows, boxes = rows[visible], boxes[visible]
 
