@@ -115,7 +115,7 @@ def _kind(data: bytes) -> tuple[str, bool]:
     """Format of a file that decodes, and whether ultralytics (OpenCV) finds the same pixels in it."""
     with Image.open(io.BytesIO(data)) as image:
         kind = image.format or ""
-        if kind not in _SUFFIXES or not is_plain(image):
+        if kind not in _SUFFIXES or not is_plain(data, image):
             return kind, False
         try:
             # OpenCV and ultralytics heed more than browsers do: any type of number, behind the pixels, WebP, XMP.

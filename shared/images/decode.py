@@ -25,6 +25,7 @@ _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
 _MAGIC = (b"\xff\xd8", b"\x89PNG", b"RIFF", b"II*\0", b"MM\0*", b"BM", b"GIF8")
 _PLAIN_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP")
 _PLAIN_MODES = ("L", "RGB")
+_ANIMATED = {"PNG": (b"acTL", b"fcTL", b"fdAT"), "WEBP": (b"ANIM", b"ANMF")}  # their chunks
 _TURNING_FORMATS = ("JPEG", "MPO", "PNG")  # browsers heed the EXIF orientation of these, and not that of WebP
 _ORIENTATION, _SHORT = 0x0112, 3  # EXIF tag and type
 _BITS, _PHOTOMETRIC, _PLANES, _TILE_WIDTH, _TILE_HEIGHT = 258, 262, 284, 322, 323  # TIFF tags
@@ -66,7 +67,7 @@ def decode(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             _check_size(data, image, max_pixels)
             turned = orientation(image)  # before pixels are read: browsers ignore what comes behind them
-            pixels = _decode_plain(data, image) if is_plain(image) else None
+            pixels = _decode_plain(data, image) if is_plain(data, image) else None
             return _upright(_decode_any(image) if pixels is None else pixels, turned)
     except (UnidentifiedImageError, ImportError) as error:  # ImportError: ultralytics, once imported, makes
         # Pillow look for another decoder in a package that is not installed
@@ -81,13 +82,16 @@ def decode(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
         raise ImageError("broken", f"the image file ({len(data)} bytes) is broken: {type(error).__name__}") from error
 
 
-def is_plain(image: Image.Image) -> bool:
-    """Whether OpenCV reads the pixels of this file as a browser does, orientation aside."""
+def is_plain(data: bytes, image: Image.Image) -> bool:
+    """Whether OpenCV reads the pixels of this file as a browser does, orientation aside.
+
+    Not animated ones: of damaged ones OpenCV 4.12 writes beyond its memory, whatever Pillow thinks of their frames.
+    """
     return (
         image.format in _PLAIN_FORMATS
         and image.mode in _PLAIN_MODES
         and "transparency" not in image.info  # one colour or gray of a PNG
-        and not getattr(image, "default_image", False)  # an animated PNG whose still picture is no frame
+        and not any(mark in data for mark in _ANIMATED.get(image.format, ()))
     )
 
 

@@ -133,3 +133,15 @@ def test_damaged_files_end_in_pixels_or_an_image_error(format_: str) -> None:
             del damaged[chance.choice((len(damaged), chance.randrange(len(damaged)))) :]
             with contextlib.suppress(ImageError):
                 assert decode(bytes(damaged), 1_000_000).shape[2] == 3
+
+
+@pytest.mark.parametrize("name", ["PNG animated", "PNG animated, its still picture no frame", "WebP animated"])
+def test_a_damaged_animation_ends_no_process(name: str) -> None:
+    """OpenCV 4.12 writes beyond its memory when the pixels of an animated PNG are damaged."""
+    whole = WORKS[name].data
+    for place in range(40, len(whole)):
+        damaged = bytearray(whole)
+        damaged[place] ^= 255
+        with contextlib.suppress(ImageError), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow takes the still picture then
+            decode(bytes(damaged), ENOUGH)
