@@ -70,8 +70,8 @@ class TaskRunner:
         """
         lacking: dict[str, ImageError] = {}
         pending = self._watch(task, request, lacking)
-        images = dict.fromkeys(plan.control.value_key for plan, _ in request.parts if plan.control.media == "image")
-        fetched = _had(images, lambda key: self._pictures.fetch(task, key, request.deadline), lacking)
+        keys = dict.fromkeys(part.plan.control.value_key for part in _of_images(request))
+        fetched = _had(keys, lambda key: self._pictures.fetch(task, key, request.deadline), lacking)
         if fetched:
             pending |= self._look(fetched, request, lacking)
         if not pending:
@@ -120,7 +120,7 @@ class TaskRunner:
         """Ask each model once about an image, and then about the regions that were found in it. Fills `futures`."""
         asked: dict[tuple[str, Model, float], Future[Detections]] = {}
         pending: dict[str, Pending] = {}
-        parts = [part for part in request.parts if part.plan.control.value_key in images]
+        parts = [part for part in _of_images(request) if part.plan.control.value_key in images]
         for plan, model in (part for part in parts if not part.plan.control.per_region):
             question = (plan.control.value_key, model, plan.iou)
             if question not in asked:
@@ -180,6 +180,10 @@ def result_of(future: "Future[Got]", deadline: float) -> Got:
     except TimeoutError as error:
         future.cancel()
         raise DeadlineExceeded("the model had no time for this task") from error
+
+
+def _of_images(request: Request) -> list[Part]:
+    return [part for part in request.parts if part.plan.control.media == "image"]
 
 
 def _at_once(found: Found) -> Found:
