@@ -17,12 +17,12 @@ from shared.labelstudio.config import Control, parse_label_config
 
 CONTROL = "label"
 """Name of the control that learns, in every config."""
-_COLORS = ("#3ddc84", "#ff6ad5")
+_COLORS = ("#00e676", "#2979ff")
 _FOREST = 0.35  # part of a small tile that is below boxed trees
 _CORNERS = np.linspace(0, 2 * np.pi, 16, endpoint=False)
 
 _IMAGE = '<Image name="image" value="$image"/>'
-_VIDEO = f'<Video name="video" value="$video" frameRate="{FRAME_RATE:g}"/>'
+_VIDEO = f'<Video name="video" value="$video" frameRate="{FRAME_RATE:g}" height="360"/>'
 _TAGS = {
     "detect": _IMAGE + '<RectangleLabels name="label" toName="image">{labels}</RectangleLabels>',
     "rectangle": _IMAGE
@@ -33,8 +33,11 @@ _TAGS = {
     "ellipse": _IMAGE + '<EllipseLabels name="label" toName="image">{labels}</EllipseLabels>',
     "keypoint": _IMAGE
     + '<RectangleLabels name="label_bbox" toName="image" model_skip="true">{labels}</RectangleLabels>'
-    '<KeyPointLabels name="label" toName="image">'
-    + "".join(f'<Label value="{end}" model_index="{index}"/>' for index, end in enumerate(ENDS))
+    '<KeyPointLabels name="label" toName="image" model_point_size="4">'
+    + "".join(
+        f'<Label value="{end}" model_index="{index}" background="{color}"/>'
+        for index, (end, color) in enumerate(zip(ENDS, ("#ff2020", "#2040ff"), strict=True))
+    )
     + "</KeyPointLabels>",
     "choices": _IMAGE + '<Choices name="label" toName="image" choice="single-radio">{choices}</Choices>',
     "video": _VIDEO

@@ -46,9 +46,9 @@ ROWS = {
     "brush": Row(),
     "ellipse": Row(),
     "keypoint": Row(epochs=50),
-    "choices": Row(annotated=40, held_out=10, epochs=25),
+    "choices": Row(annotated=40, held_out=10, epochs=25, margin=0.7),  # guessing makes half of them right
     "video": Row(annotated=4, held_out=2, epochs=8),
-    "timeline": Row(annotated=8, held_out=2, epochs=8),
+    "timeline": Row(annotated=10, held_out=2, epochs=20, margin=0.7),
 }
 
 
@@ -107,5 +107,7 @@ def test_a_control_learns(kind: str, loop: Loop, pictures: Path | None) -> None:
     if pictures:
         assert CHROMIUM, "no chromium on this machine: apt-get install chromium"
         with browser(loop.server) as page:
-            open_task(page, loop.server, project.id, next(iter(held_out)), outcome.version)
+            page.set_viewport_size({"width": 1024, "height": 720})
+            fullest = max(held_out, key=lambda task: len(held_out[task].expert[0]))
+            open_task(page, loop.server, project.id, fullest, outcome.version)
             keep(page.screenshot(), pictures / f"{kind}.png")
