@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.predict_parts import SIZE, write_json
-from shared.geometry import Detections, Floats, Outline, envelope, xywhr_to_corners
+from shared.geometry import Detections, Floats, envelope, xywhr_to_corners
 from shared.labelstudio.config import parse_label_config
 from shared.labelstudio.regions import CONTROLS
-from shared.outlines import mask_to_outline
+from shared.outlines import masks_to_outlines
 
 _BOXES, _MASKS = 300, 100
 _TARGETS_MS = {"boxes": 3.0, "rotated boxes": 3.0, "polygons": 60.0, "brushes": 60.0, "ellipses": 60.0}
@@ -75,10 +75,9 @@ def _masks(name: str, things: list[tuple[NDArray[np.uint8], tuple[int, int]]]) -
     write = _writer(name)
 
     def convert() -> None:
-        outlines: list[Outline] = [
-            tuple(ring + corner for ring in mask_to_outline(mask, 0.75)) for mask, corner in things
-        ]
-        write(_found(xyxy, outlines=tuple(outlines)))
+        traced = masks_to_outlines([mask for mask, _ in things], 0.75)
+        placed = (tuple(ring + corner for ring in rings) for rings, corner in zip(traced, corners, strict=True))
+        write(_found(xyxy, outlines=tuple(placed)))
 
     def contours() -> None:
         for mask, _ in things:

@@ -4,6 +4,8 @@
 is. cv2 is imported in functions: light programs have none.
 """
 
+from collections.abc import Sequence
+from itertools import islice, pairwise
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,8 @@ from numpy.typing import NDArray
 
 from shared.geometry import Floats, Ints, Outline
 from shared.rings import following, signed_area
+
+Mask = NDArray[np.uint8] | NDArray[np.bool_]
 
 _CRUMB = 0.01  # of the area of the greatest ring
 _LOSS = 0.08  # of an area: what simplifying may cost it on either side of the ring
@@ -26,20 +30,32 @@ _SIDES[(0, 2, 4, 6, 8), (8, 6, 4, 2, 0)] = 4
 """Step to a pixel, step from it → its sides on the border: all of a lone one, or a tip that only a corner holds."""
 
 
-def mask_to_outline(mask: NDArray[np.uint8] | NDArray[np.bool_], tolerance: float = 0.0) -> Outline:
-    """(H, W) mask → rings along the borders of its pixels other than 0: parts clockwise, holes the other way round.
+def mask_to_outline(mask: Mask, tolerance: float = 0.0) -> Outline:
+    """One of `masks_to_outlines`."""
+    return masks_to_outlines([mask], tolerance)[0]
+
+
+def masks_to_outlines(masks: Sequence[Mask], tolerance: float = 0.0) -> list[Outline]:
+    """(H, W) masks → rings along the borders of pixels other than 0: parts clockwise, holes the other way round.
 
     Exact for a tolerance of 0. With more, rings run through the middles of the pixels' sides, which is still exact, and
     leave points out as long as they stay within that many pixels of them: 0.75 takes the stairs away.
     """
     import cv2
 
-    chains, _ = cv2.findContours(np.ascontiguousarray(mask, dtype=np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
-    if not chains:
-        return ()
-    # OpenCV says the pixels along borders, anticlockwise. Each adds its sides, from the corner where the border comes.
-    pixels = np.concatenate(chains)[::-1, 0]
-    ends = np.cumsum([len(chain) for chain in reversed(chains)])
+    found = [
+        cv2.findContours(np.ascontiguousarray(mask, dtype=np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)[0]
+        for mask in masks
+    ]
+    chains = [chain[::-1, 0] for of_mask in found for chain in of_mask]
+    rings = iter(_rings(chains, tolerance) if chains else ())
+    return [tuple(islice(rings, len(of_mask))) for of_mask in found]
+
+
+def _rings(chains: Sequence[NDArray[Any]], tolerance: float) -> list[Floats]:
+    """Of the pixels along borders, clockwise. Each adds its sides, from the corner where the border comes to it."""
+    pixels = np.concatenate(chains)
+    ends = np.cumsum([len(chain) for chain in chains])
     gone = 4 + (_in_turn(pixels, ends, 1) - pixels) @ (1, 3)
     come = _in_turn(gone, ends, -1)
     sides = _SIDES[come, gone]
@@ -52,7 +68,7 @@ def mask_to_outline(mask: NDArray[np.uint8] | NDArray[np.bool_], tolerance: floa
         kept |= _in_turn(kept, ends, 1)
     points = pixels[which[kept]] + (_MIDDLE if tolerance > 0 else _CORNER)[side[kept]]
     rings = np.split(points.astype(np.float64), np.cumsum(kept)[ends[:-1] - 1])
-    return tuple(_fewer_points(ring, tolerance) for ring in rings) if tolerance > 0 else tuple(rings)
+    return [_fewer_points(ring, tolerance) for ring in rings] if tolerance > 0 else rings
 
 
 def _in_turn(rows: NDArray[Any], ends: Ints, by: int) -> NDArray[Any]:
@@ -100,12 +116,19 @@ def _simple_ring(ring: Floats, area: float) -> Floats:
 
 
 def outline_to_runs(outline: Outline, width: int, height: int) -> tuple[Ints, Ints]:
+    """One of `outlines_to_runs`."""
+    return outlines_to_runs([outline], width, height)[0]
+
+
+def outlines_to_runs(outlines: Sequence[Outline], width: int, height: int) -> list[tuple[Ints, Ints]]:
     """Pixels inside, as (R,) first indices and (R,) indices behind the last one of runs; index = y * width + x.
 
     Runs are in order and do not touch. Exact, by where the middle lines of the rows of pixels cross the rings.
     """
-    start = np.concatenate([*outline, np.zeros((0, 2))])
-    end = np.concatenate([*(following(ring) for ring in outline), np.zeros((0, 2))])
+    rings = [ring for outline in outlines for ring in outline]
+    points = [sum(map(len, outline)) for outline in outlines]
+    start = np.concatenate([*rings, np.zeros((0, 2))])
+    end = np.concatenate([*map(following, rings), np.zeros((0, 2))])
     # From the upper end, so that an edge and the same one back cross a row at the same place to the last digit.
     falls = (start[:, 1] < end[:, 1])[:, None]
     upper, lower = np.where(falls, start, end), np.where(falls, end, start)
@@ -116,16 +139,21 @@ def outline_to_runs(outline: Outline, width: int, height: int) -> tuple[Ints, In
     across, down = (lower - upper).T
     slope = np.divide(across, down, out=np.zeros(len(start)), where=rows > 0)
     x = upper[edge, 0] + (row + 0.5 - upper[edge, 1]) * slope[edge]
-    place = row * (width + 1) + _middles_before(x, width)
+    sheet = np.repeat(np.arange(len(outlines)), points)[edge]  # each outline has an image of its own
+    place = (sheet * height + row) * (width + 1) + _middles_before(x, width)
     place.sort()
     index = place - place // (width + 1)  # row · width + column
     begin, behind = index[0::2], index[1::2]
     some = begin < behind
     begin, behind = begin[some], behind[some]
-    if not len(begin):
-        return begin, behind
-    apart = np.flatnonzero(begin[1:] != behind[:-1])
-    return begin[np.concatenate([[0], apart + 1])], behind[np.concatenate([apart, [-1]])]
+    apart = (begin[1:] != behind[:-1]) | (begin[1:] % (width * height) == 0)
+    begin = begin[np.concatenate([begin[:1] >= 0, apart])]
+    behind = behind[np.concatenate([apart, behind[:1] >= 0])]
+    borders = np.searchsorted(begin, np.arange(len(outlines) + 1) * (width * height))
+    return [
+        (begin[first:last] - number * width * height, behind[first:last] - number * width * height)
+        for number, (first, last) in enumerate(pairwise(borders.tolist()))
+    ]
 
 
 def _middles_before(at: Floats, most: int) -> Ints:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from shared.outlines import mask_to_outline, outline_to_runs, simplify
+from shared.outlines import mask_to_outline, masks_to_outlines, outline_to_runs, outlines_to_runs, simplify
 from shared.rings import signed_area
 from tests.shapes import Mask, blobs, iou, painted
 
@@ -29,6 +29,24 @@ def test_an_outline_of_a_mask_is_exact(mask: Mask) -> None:
 def test_rings_through_the_middles_of_sides_are_exact_too(mask: Mask) -> None:
     height, width = mask.shape
     assert (painted(mask_to_outline(mask, 1e-6), width, height) == mask).all()
+
+
+@given(st.lists(MASKS, max_size=4), st.sampled_from([0.0, 0.75]))
+def test_many_at_once_are_as_each_alone(masks: list[Mask], tolerance: float) -> None:
+    together = masks_to_outlines(masks, tolerance)
+    assert len(together) == len(masks)
+    for mask, outline in zip(masks, together, strict=True):
+        alone = mask_to_outline(mask, tolerance)
+        assert [ring.tolist() for ring in outline] == [ring.tolist() for ring in alone]
+    runs = outlines_to_runs(together, 12, 12)
+    for outline, (begin, behind) in zip(together, runs, strict=True):
+        assert [begin.tolist(), behind.tolist()] == [one.tolist() for one in outline_to_runs(outline, 12, 12)]
+
+
+def test_masks_that_fill_their_images_stay_apart() -> None:
+    full = mask_to_outline(np.ones((3, 4), dtype=np.bool_))
+    runs = outlines_to_runs([full, (), full], 4, 3)
+    assert [(begin.tolist(), behind.tolist()) for begin, behind in runs] == [([0], [12]), ([], []), ([0], [12])]
 
 
 @pytest.mark.parametrize(

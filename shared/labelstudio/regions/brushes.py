@@ -10,7 +10,7 @@ from shared.labelstudio.config import Control
 from shared.labelstudio.regions.brush_rle import decode_mask, encode_runs
 from shared.labelstudio.regions.labelled import labelled, region_id, written
 from shared.labelstudio.regions.outlined import outlined, outlines_of
-from shared.outlines import mask_to_outline, outline_to_runs
+from shared.outlines import mask_to_outline, outlines_to_runs
 from shared.rings import clip_outline, signed_area
 
 _SCALED = 4  # times as many pixels a mask may have as the picture has now
@@ -21,11 +21,11 @@ _TOLERANCE = 0.5  # pixels; rings of strokes have thousands of points
 def write_brushes(found: Detections, labels: Sequence[str | None], control: Control) -> list[dict[str, Any]]:
     """One region a thing, with all its parts and holes; without a pixel in the image it is left out."""
     regions = []
-    for number, (outline, class_, score) in enumerate(
-        zip(outlines_of(found), found.classes.tolist(), found.scores.tolist(), strict=True)
+    visible = [clip_outline(outline, found.width, found.height) for outline in outlines_of(found)]
+    masks = outlines_to_runs(visible, found.width, found.height)
+    for number, ((begin, behind), class_, score) in enumerate(
+        zip(masks, found.classes.tolist(), found.scores.tolist(), strict=True)
     ):
-        visible = clip_outline(outline, found.width, found.height)
-        begin, behind = outline_to_runs(visible, found.width, found.height)
         if len(begin):
             value = {"format": "rle", "rle": encode_runs(begin, behind, found.width * found.height)}
             regions += written(value, control, f"{control.name}-{number}", labels[class_], score, found)
