@@ -228,7 +228,7 @@ def test_a_control_of_every_kind_on_one_image(tmp_path: Path, variants: dict[str
     settings = {
         "LABELLOOP_BASE_WEIGHTS": of_every_task,
         "LABELLOOP_POINTER_MAX_AGE": "0",
-        "LABELLOOP_CONFIDENCE": "0.7",
+        "LABELLOOP_CONFIDENCE": "0.5",
     }
     with predict_function(tmp_path, **settings) as url:
         first, second = predict(url, tasks=2, config=ALL_CONTROLS)
