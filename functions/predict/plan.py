@@ -50,7 +50,10 @@ def plan_control(control: Control, names: Sequence[str], *, trained: bool, setti
     proposals = not trained and not any(labels) and control.yolo_task != "classify"
     if proposals:
         labels = [control.class_names[0] if len(control.class_names) == 1 else None] * len(names)
-    threshold = control.number("model_score_threshold", control.number("model_conf", settings.confidence))
+    first, second = "model_score_threshold", "model_conf"
+    if control.tag == "VideoRectangle":  # the only one for which Label Studio's YOLO example reads model_conf
+        first, second = second, first
+    threshold = control.number(first, control.number(second, settings.confidence))
     return Plan(control, tuple(labels), proposals, threshold, control.number("model_iou", settings.iou))
 
 

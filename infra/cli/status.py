@@ -32,7 +32,8 @@ class ControlStatus:
     pointer: int | None  # the version that the pointer names
     moved_at: datetime | None
     moved_by: Literal["promote", "rollback"] | None
-    serving: int | None  # differs from the pointer if that version failed verification
+    serving: int | None  # differs from the pointer if that version failed verification, or is for another YOLO task
+    other_task: str | None  # what the version is for, if the labeling config asks for another YOLO task now
     versions: int
     metrics: dict[str, float]  # of the version that is served
 
@@ -46,6 +47,7 @@ class ControlStatus:
             "moved_at": self.moved_at.isoformat() if self.moved_at else None,
             "moved_by": self.moved_by,
             "serving": self.serving,
+            "other_task": self.other_task,
             "versions": self.versions,
             "metrics": self.metrics,
         }
@@ -101,6 +103,9 @@ def read_status(store: ObjectStore, uid: str) -> ProjectStatus:
 
 def _read_control(registry: Registry, name: str, yolo_task: str | None) -> ControlStatus:
     pointer, serving = registry.pointer(name), registry.serving(name)
+    other_task = serving.yolo_task if serving and yolo_task not in (None, serving.yolo_task) else None
+    if other_task:  # as predict sees it
+        serving = None
     return ControlStatus(
         name=name,
         yolo_task=serving.yolo_task if serving else yolo_task,
@@ -109,6 +114,7 @@ def _read_control(registry: Registry, name: str, yolo_task: str | None) -> Contr
         moved_at=pointer.moved_at if pointer else None,
         moved_by=pointer.reason if pointer else None,
         serving=serving.version if serving else None,
+        other_task=other_task,
         versions=len(registry.versions(name)),
         metrics=serving.metrics if serving else {},
     )
@@ -148,6 +154,8 @@ def _render_project(project: ProjectStatus) -> list[RenderableType]:
 def _served(control: ControlStatus) -> str:
     if control.pointer is None:
         return "base weights"
+    if control.other_task is not None:
+        return f"base weights ([yellow]v{control.pointer} is for {control.other_task}[/])"
     if control.serving is None:
         return f"base weights ([red]v{control.pointer} failed verification[/])"
     if control.serving != control.pointer:

@@ -12,6 +12,7 @@ from shared.labelstudio.config import Control, label_tags, parse_label_config, p
 
 _MOST = 50  # sentences
 _SHOWN = 60  # characters of a value that somebody wrote
+_OF_MODELS = ("model_", "botsort_", "bytetrack_")  # attributes that Label Studio's YOLO example reads
 _NO_CONTROLS = {"Filter"}  # tags with a toName that store nothing
 
 
@@ -45,7 +46,7 @@ def _is_foreign(tag: Element, controls: tuple[Control, ...]) -> bool:
 
 def _attributes(tag: Element, control: Control) -> Iterator[str]:
     for written, value in tag.attrib.items():
-        if not written.startswith("model_") and written not in OLDER:
+        if not written.startswith(_OF_MODELS) and written not in OLDER:
             continue
         attribute = ATTRIBUTES.get(OLDER.get(written, written))
         if attribute is None:

@@ -97,6 +97,14 @@ def test_status_shows_every_control_its_version_and_metrics(labelloop: Labelloop
     assert "0.200" in shown
 
 
+def test_status_of_a_control_whose_yolo_task_was_changed(labelloop: Labelloop, file_store: ObjectStore) -> None:
+    write_project(file_store, UID, label_config=CONFIG.replace('"label"', '"label" model_obb="true"'), title="Trees")
+    publish(file_store, "label", 1)
+    label = body(labelloop("status", "--json"))["projects"][0]["controls"][0]
+    assert (label["yolo_task"], label["serving"], label["other_task"], label["metrics"]) == ("obb", None, "detect", {})
+    assert "base weights (v1 is for detect)" in labelloop("status").output
+
+
 def test_status_says_what_of_the_labeling_config_is_not_understood(
     labelloop: Labelloop, file_store: ObjectStore
 ) -> None:

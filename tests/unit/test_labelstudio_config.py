@@ -277,6 +277,11 @@ def test_everything_of_the_yolo_example_is_understood() -> None:
         ('<Labels name="l" toName="it">@</Labels>', "<Labels> 'l' is not served: labelloop knows no such control"),
         ('<TextArea name="t" toName="it"/>', "<TextArea> 't' is not served: labelloop knows no such control"),
         (
+            '<Video name="f" value="$f"/><VideoRectangle name="v" toName="f" botsort_track_buffer="9"/>'
+            '<Labels name="l" toName="f">@</Labels>',
+            "<VideoRectangle> 'v' says botsort_track_buffer, which labelloop does not know",
+        ),
+        (
             '<VideoRectangle name="v" toName="it"/>',
             "<VideoRectangle> 'v' is not served: it cannot be served on <Image>",
         ),

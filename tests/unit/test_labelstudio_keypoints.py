@@ -160,6 +160,8 @@ class TestWriting:
                 "left",
                 id="model_index",
             ),
+            pytest.param(INDEXED, {"point_names": ("nose", "1", "2")}, "left", id="the model names other points"),
+            pytest.param(INDEXED, {"point_names": ("left", "1", "2")}, None, id="no label twice"),
             pytest.param(INDEXED.replace('left" predicted_values="person"', 'left"'), {}, "left", id="of any class"),
             pytest.param(INDEXED.replace('left" predicted_values="person"', 'left" predicted_values="dog"'), {}, None,
                          id="of another class"),

@@ -110,6 +110,13 @@ def test_threshold_of_a_control(attribute: str, threshold: float) -> None:
     assert plan(("Tree",), config=config, confidence=0.4).threshold == threshold
 
 
+def test_threshold_of_a_tracker() -> None:
+    config = """<View><Video name="v" value="$v"/><Labels name="l" toName="v"><Label value="Tree"/></Labels>
+        <VideoRectangle name="t" toName="v" model_conf="0.3" model_score_threshold="0.6"/></View>"""
+    assert plan(("Tree",), config=config).threshold == 0.3
+    assert plan(("Tree",), config=config.replace('model_conf="0.3"', "")).threshold == 0.6
+
+
 @pytest.mark.parametrize(
     ("xyxy", "scores", "remain"),
     [

@@ -15,7 +15,7 @@ from functions_framework import create_app
 client = create_app("train_trigger", sys.argv[1]).test_client()
 codes = [
     client.get("/health").status_code,
-    client.post("/setup", json={"project": "1.1", "schema": "<View/>"}).status_code,
+    client.post("/setup", json={"project": "1.1", "schema": sys.argv[2]}).status_code,
     client.get("/versions").status_code,
     client.post("/webhook", json={"action": "X", "project": {"id": 1, "created_at": "2026-01-01T00:00Z"}}).status_code,
     client.post("/sweep").status_code,
@@ -23,6 +23,14 @@ codes = [
 ]
 print(json.dumps({"codes": codes, "modules": sorted(sys.modules)}))
 """
+
+
+CONFIG = """<View><Image name="image" value="$image"/><Video name="video" value="$video"/>
+<RectangleLabels name="a" toName="image" model_path="yolo11m.pt"><Label value="Tree"/></RectangleLabels>
+<BrushLabels name="b" toName="image" model_tracker="what"><Label value="Tree"/></BrushLabels>
+<KeyPointLabels name="c" toName="image"><Label value="Top"/></KeyPointLabels>
+<Choices name="d" toName="image" perRegion="true"><Choice value="Old"/></Choices>
+<TimelineLabels name="e" toName="video"><Label value="Day"/></TimelineLabels></View>"""
 
 
 def run(environ: dict[str, str], *command: str) -> subprocess.CompletedProcess[str]:
@@ -43,7 +51,7 @@ def environ(tmp_path: Path) -> dict[str, str]:
 
 
 def test_health_setup_and_webhook_load_no_torch_no_sdk_no_numpy(tmp_path: Path) -> None:
-    done = run(environ(tmp_path), "-c", PROGRAM, str(MAIN))
+    done = run(environ(tmp_path), "-c", PROGRAM, str(MAIN), CONFIG)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert told["codes"] == [200, 200, 200, 202, 200, 200]

@@ -164,21 +164,21 @@ def _point_labels(found: Detections, control: Control, name: str, label: str | N
     """For each point of a model's class its label, or None.
 
     By the names that the model gives its points (so a version keeps its meaning when labels are added or reordered);
-    else by `model_index`, for labels whose `predicted_values` are of this class or of none; else, if the model has as
-    many points as there are labels, in their order.
+    labels that it knows no point for by `model_index`, if their `predicted_values` are of this class or of none. If it
+    knows none, no label has an index, and there are as many points as labels, in the order of the labels.
     """
     assert found.keypoints is not None
     count = found.keypoints.shape[1]
     by_name = {one.value.casefold(): one.value for one in control.labels}
     labels = [by_name.get(point.casefold()) for point in found.point_names[:count]]
     labels += [None] * (count - len(labels))
-    if any(labels):
-        return labels
-    same = {one.casefold() for one in (name, label) if one}
-    for one in reversed(control.labels):
-        meant = {value.casefold() for value in one.predicted_values}
-        if one.model_index is not None and one.model_index < count and (not meant or meant & same):
-            labels[one.model_index] = one.value
-    if count == len(control.labels) and all(one.model_index is None for one in control.labels):
+    known = set(labels)
+    if known == {None} and count == len(control.labels) and all(one.model_index is None for one in control.labels):
         return list(control.point_names)
+    same = {one.casefold() for one in (name, label) if one}
+    for one in control.labels:
+        meant = {value.casefold() for value in one.predicted_values}
+        index = count if one.model_index is None else one.model_index
+        if one.value not in known and index < count and labels[index] is None and (not meant or meant & same):
+            labels[index] = one.value
     return labels
