@@ -74,8 +74,8 @@ class LiveModels:
     def serving(self, uid: str, control: Control, deadline: float) -> Served:
         """The model that a control is served with now; loads it if need be. `deadline` is a time.monotonic() value.
 
-        Raises NothingToServe (no version, and no base weights for its YOLO task), DeadlineExceeded, ModelError (no
-        version and no base weights can be loaded), or NotNow or StoreError if nothing was ever served.
+        Raises NothingToServe (no version, and no base weights for its YOLO task that can be had), DeadlineExceeded,
+        or ModelError, NotNow or StoreError if nothing was ever served.
         """
         rejected: set[int] = set()
         while True:
@@ -118,8 +118,13 @@ class LiveModels:
 
     def _base(self, control: Control, deadline: float) -> Served:
         weights = base_weights_for(control, self._base_weights)
-        model = self._model(("base", weights), lambda: self._loader.load_base(weights), deadline)
         version = base_version(weights)
+        try:
+            model = self._model(("base", weights), lambda: self._loader.load_base(weights), deadline)
+        except (DeadlineExceeded, NotNow):
+            raise
+        except LabelloopError as error:  # a download that failed, too: other controls have more to say than proposals
+            raise NothingToServe(str(error), version) from error
         if model.yolo_task != control.yolo_task:
             raise NothingToServe(
                 f"{control.tag} {control.name!r} needs weights for {control.yolo_task}, {Path(weights).name!r} are for "

@@ -27,7 +27,7 @@ class NotNow(LabelloopError):
 
 
 class NothingToServe(ModelError):
-    """A control has no version yet, and the base weights are for another YOLO task. Waiting does not heal that."""
+    """A control has no version yet, and no base weights of its YOLO task: other controls do not wait for it."""
 
     def __init__(self, message: str, version: str) -> None:
         super().__init__(message)

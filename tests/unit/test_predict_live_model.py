@@ -144,6 +144,19 @@ def test_a_control_without_weights_of_its_task_waits_for_its_first_version(
     assert parts.serve("poly", "segment") == ("v1", ("Tree",))
 
 
+def test_base_weights_that_cannot_be_had_leave_the_controls_that_have_a_version(
+    file_store: ObjectStore, tmp_path: Path
+) -> None:
+    parts = Parts(file_store, tmp_path, base="broken")
+    with pytest.raises(NothingToServe, match=r"base\.pt is no model") as caught:
+        parts.serve("kind")
+    assert caught.value.version == "base-base"
+    weights = tmp_path / "new.pt"
+    weights.write_text("Tree")
+    publish(file_store, weights)
+    assert parts.serve("label") == ("v1", ("Tree",))
+
+
 def test_weights_whose_name_says_no_task_serve_the_one_they_are_for(file_store: ObjectStore, tmp_path: Path) -> None:
     assert Parts(file_store, tmp_path, base="segment:Part").serve("poly", "segment") == ("base-base", ("Part",))
 
