@@ -125,6 +125,20 @@ def test_each_yolo_task_has_base_weights_of_its_own(file_store: ObjectStore, tmp
     assert parts.loader.loaded == ["Thing", "segment:Part,Whole"]  # each once
 
 
+def test_setup_names_the_weights_that_a_control_asks_for_as_predict_does(
+    file_store: ObjectStore, tmp_path: Path
+) -> None:
+    parts = Parts(file_store, tmp_path, more="Other")
+    config = label_config("label", "other").replace('"other"', '"other" model_path="base-seg.pt"')
+    controls = parse_label_config(config)
+    served = {control.name: parts.models.serving(UID, control, FAR) for control in controls}
+    assert {name: (one.version, one.model.names) for name, one in served.items()} == {
+        "label": ("base-base", ("Thing",)),
+        "other": ("base-base-seg", ("Other",)),
+    }
+    assert parts.backend.model_version(UID, controls) == "label:base-base+other:base-base-seg"
+
+
 @pytest.mark.parametrize("base", ["Thing", "classify:Thing"])
 def test_a_control_without_weights_of_its_task_waits_for_its_first_version(
     file_store: ObjectStore, tmp_path: Path, base: str
