@@ -13,6 +13,7 @@ from shared.errors import LabelStudioError
 from shared.geometry import Detections
 from shared.labelstudio.requests import ProjectCounters
 
+_MOST_FILES = 50  # of one upload; Label Studio takes 100
 _TIMEOUT = 120.0  # seconds; Label Studio itself gives a backend 100 s to predict
 
 
@@ -44,8 +45,9 @@ class DemoProject:
     def import_samples(self, samples: Iterable[Sample]) -> dict[int, Sample]:
         """Upload them, one task each; answer which is which task."""
         by_name = {f"sample-{sample.name}{sample.suffix}": sample for sample in samples}
-        files = {name: (name, sample.data, _MEDIA_TYPES[sample.suffix]) for name, sample in by_name.items()}
-        self._call("POST", f"/api/projects/{self.id}/import", files=files)
+        files = [(name, (name, sample.data, _MEDIA_TYPES[sample.suffix])) for name, sample in by_name.items()]
+        for first in range(0, len(files), _MOST_FILES):
+            self._call("POST", f"/api/projects/{self.id}/import", files=files[first : first + _MOST_FILES])
         listed = self._call("GET", f"/api/tasks?project={self.id}&page_size={len(files)}&fields=all")["tasks"]
         key = self._control.value_key
         return {int(task["id"]): by_name[_uploaded(task["data"][key])] for task in listed}
