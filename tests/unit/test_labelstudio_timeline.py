@@ -1,5 +1,6 @@
 """Spans of a timeline, there and back."""
 
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,22 @@ def test_what_is_written_is_read(spans: list[Span]) -> None:
     written = write_spans(spans, CONTROL)
     assert read_spans(written, CONTROL) == spans
     assert ORACLE.validate_prediction({"result": written, "score": 0.5, "model_version": "v"}, True) == []
+
+
+@given(st.lists(st.sampled_from([-1, 0, 1]), min_size=1, max_size=200))
+def test_region_to_the_class_of_each_frame_to_region(classes: list[int]) -> None:
+    """-1: outside of all spans."""
+    frames = np.arange(1, len(classes) + 1)
+    written = write_spans(_spans(classes), CONTROL)
+    held = labels_held(frames, read_spans(written, CONTROL), CONTROL)
+    read = np.where(held.any(axis=1), held.argmax(axis=1), -1).tolist()
+    assert read == classes
+    assert write_spans(_spans(read), CONTROL) == written
+
+
+def _spans(classes: list[int]) -> list[Span]:
+    runs = [list(run) for _, run in groupby(enumerate(classes, 1), key=lambda one: one[1])]
+    return [Span(run[0][0], run[-1][0], CONTROL.label_values[run[0][1]]) for run in runs if run[0][1] >= 0]
 
 
 def test_region() -> None:

@@ -4,12 +4,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from label_studio_sdk._extensions.label_studio_tools.postprocessing.video import extract_key_frames
 from label_studio_sdk.label_interface import LabelInterface
 from numpy.typing import NDArray
 
+from jobs.train.yolo_labels import label_lines
+from shared.geometry import xywhn_to_xyxy, xyxy_to_percent
 from shared.labelstudio.config import parse_label_config
 from shared.labelstudio.regions.tracks import (
     RELATIVE_TOLERANCE,
@@ -144,6 +146,25 @@ def test_what_is_written_is_read_as_the_sdk_expands_it(one: Track) -> None:
     assert every[read.there(every)].tolist() == sorted(sdk)
     ours = read.boxes_at(one.frames)[:, :4]
     np.testing.assert_allclose(ours, [sdk[frame] for frame in one.frames.tolist()], atol=1e-9)
+
+
+@given(seen(), st.integers(64, 4000), st.integers(64, 4000))
+@settings(max_examples=50)
+def test_region_to_yolo_lines_to_detections_to_region(one: Track, width: int, height: int) -> None:
+    """Of every frame a line; the boxes of them all are a track again."""
+    (region,) = write(one)
+    drawn = read_tracks([region], CONTROL)
+    found = [detections_at(frame, drawn, CONTROL, width, height) for frame in one.frames.tolist()]
+    assume(all(map(len, found)))  # none so thin that it is no box
+    words = [line.split() for each in found for line in label_lines(each, "detect")]
+    assert [class_ for class_, *_ in words] == ["0"] * len(one.frames)
+    boxes = xywhn_to_xyxy(np.array([numbers for _, *numbers in words], dtype=np.float64), width, height)
+    (again,) = write(track(one.frames, xyxy_to_percent(boxes, width, height)))
+    before, after = drawn_by_sdk(region), drawn_by_sdk(again)
+    assert sorted(after) == sorted(before) == one.frames.tolist()
+    shown = np.array([before[frame] for frame in one.frames.tolist()])
+    off = np.abs(edges(np.array([after[frame] for frame in one.frames.tolist()])) - edges(shown))
+    assert (off <= np.minimum(TOLERANCE, RELATIVE_TOLERANCE * np.hstack([shown[:, 2:]] * 2)) + 2e-3).all()
 
 
 def keyframe(frame: int, x: float = 10.0, enabled: Any = True, **more: Any) -> dict[str, Any]:
