@@ -4,9 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from shared.geometry import Floats, Outline
+from shared.geometry import FAR, Floats, Outline
 
-_FAR = 1e9  # pixels
 _LEAST_AREA = 1e-6  # square pixels
 _COMPARED = 500  # points of a ring, where it has more, for the shortest bridge
 
@@ -78,7 +77,7 @@ def clip_outline(outline: Outline, width: int, height: int) -> Outline:
     clipped = []
     for ring in outline:
         least, most = ring.min(axis=0).tolist(), ring.max(axis=0).tolist()
-        if not all(-_FAR < number < _FAR for number in least + most):  # nor NaN
+        if not all(abs(number) < FAR for number in least + most):
             continue
         for axis, size in ((0, width), (1, height)):
             ring = _cut(ring, axis, 0.0, 1.0) if least[axis] < 0 else ring

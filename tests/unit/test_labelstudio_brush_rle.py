@@ -92,6 +92,12 @@ def test_a_code_that_is_cut_off_is_refused(end: int) -> None:
     assert decode_mask(GOOD[:end], 30, 20) is None
 
 
+@pytest.mark.parametrize("height", [19, 21, 40])
+def test_the_code_of_another_size_of_image_is_refused(height: int) -> None:
+    assert decode_mask(encode(striped(30, height, 570, 30)), 30, 20) is None
+    assert decode_mask(encode(striped(30, height, 600, 600)), 30, 20) is None
+
+
 def header(count: int, word: int = 8) -> list[int]:
     bits = f"{count:032b}{word - 1:05b}" + "".join(f"{size - 1:04b}" for size in (3, 4, 8, 16))
     return [*int(bits + "000", 2).to_bytes(7, "big")]

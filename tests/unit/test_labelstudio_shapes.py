@@ -103,6 +103,25 @@ class TestRotatedRectangles:
             assert abs(signed_area(back)) == pytest.approx(abs(signed_area(visible[0])), rel=1e-6, abs=1e-6)
             assert envelope(back[None]) == pytest.approx(envelope(visible[0][None]), abs=1e-6)
 
+    @pytest.mark.parametrize(
+        ("size", "box"),
+        [
+            ((100, 200), (50, 100, 180, 20, 90)),  # 180 % of the width, but 90 % of the height
+            ((200, 100), (100, 50, 20, 150, 90)),
+            ((200, 100), (200, 50, 40, 40, 135)),  # the first corner is right of the image
+            ((200, 100), (100, 100, 30, 30, 225)),
+        ],
+        ids=["upright in a tall image", "flat in a wide image", "over the right border", "over the lower border"],
+    )
+    def test_of_four_ways_to_write_a_box_one_that_label_studio_takes(self, size: Any, box: Any) -> None:
+        rotated = np.array([[*box[:4], math.radians(box[4])]])
+        written = write(self.kind, detections(size, rotated=rotated))
+        assert LabelInterface(config_of(self.kind)).validate_prediction({"result": written}, return_errors=True) == []
+        again = read(control_of(self.kind), *written, size=size)
+        assert again.rotated is not None
+        ours, before = xywhr_to_corners(again.rotated)[0], xywhr_to_corners(rotated)[0]
+        assert max(np.hypot(*(ours - corner).T).min() for corner in before) < 1e-6
+
     @given(st.floats(0, 2 * math.pi), st.floats(60, 140), st.floats(40, 60), st.floats(5, 35), st.floats(5, 35))
     def test_regions_are_those_of_the_sdk(self, angle: float, x: float, y: float, width: float, height: float) -> None:
         """The SDK's converter starts from corners, and may name another of them the first."""

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from shared.geometry import Floats, clip_xyxy, envelope, percent_to_xyxy, rotated_corners
 from shared.labelstudio.regions.brush_rle import decode_mask
 from shared.labelstudio.regions.labelled import numbers
+from shared.labelstudio.regions.polygons import ring_of
 
 
 def upright_box(value: Mapping[str, Any], width: int, height: int) -> Floats | None:
@@ -30,7 +31,7 @@ def _corners(value: Mapping[str, Any], width: int, height: int) -> Floats | None
     if "rle" in value:
         return _painted(decode_mask(value["rle"], width, height))
     if "points" in value:
-        return _points(value["points"], width, height)
+        return ring_of(value, width, height)
     if turn is None:
         return None
     if "radiusX" in value and (ellipse := numbers(value, "x", "y", "radiusX", "radiusY")):
@@ -50,11 +51,3 @@ def _painted(mask: NDArray[np.bool_] | None) -> Floats | None:
         return None
     columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
     return np.array([(columns[0], rows[0]), (columns[-1] + 1, rows[-1] + 1)], dtype=np.float64)
-
-
-def _points(given: object, width: int, height: int) -> Floats | None:
-    try:
-        points = np.array(given, dtype=np.float64).reshape(-1, 2) / 100.0 * (width, height)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return points if len(points) and np.isfinite(points).all() else None

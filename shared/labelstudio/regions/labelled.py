@@ -3,11 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from shared.geometry import Detections
+from shared.geometry import FAR, Detections
 from shared.labelstudio.config import Control
 from shared.labelstudio.items import result_items
-
-_FAR = 1e9  # percent of the image, or degrees
 
 
 def labelled(result: Sequence[Mapping[str, Any]], control: Control) -> Iterator[tuple[Mapping[str, Any], int]]:
@@ -38,7 +36,7 @@ def numbers(value: Mapping[str, Any], *keys: str) -> list[float] | None:
         found = [float(value[key]) for key in keys]
     except (KeyError, TypeError, ValueError, OverflowError):
         return None
-    return found if all(abs(number) < _FAR for number in found) else None  # nor NaN
+    return found if all(abs(number) < FAR for number in found) else None
 
 
 def written(

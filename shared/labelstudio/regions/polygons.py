@@ -9,14 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from shared.geometry import Detections, Floats
+from shared.geometry import FAR, Detections, Floats
 from shared.labelstudio.config import Control
 from shared.labelstudio.regions.labelled import labelled, written
 from shared.labelstudio.regions.outlined import outlined, outlines_of
 from shared.outlines import simplify
 from shared.rings import clip_outline, join_rings, parts_of
-
-_FAR = 1e9  # percent of the image: no number that a person drew
 
 
 def write_polygons(found: Detections, labels: Sequence[str | None], control: Control) -> list[dict[str, Any]]:
@@ -37,20 +35,20 @@ def read_polygons(result: Sequence[Mapping[str, Any]], control: Control, width: 
     """Each region is a thing of its own; what is outside the image is cut off."""
     outlines, classes = [], []
     for region, class_ in labelled(result, control):
-        ring = _ring(region["value"], width, height)
+        ring = ring_of(region["value"], width, height)
         if ring is not None:
             outlines.append((ring,))
             classes.append(class_)
     return outlined(outlines, classes, control, width, height)
 
 
-def _ring(value: Mapping[str, Any], width: int, height: int) -> Floats | None:
-    """(K, 2) pixels."""
+def ring_of(value: Mapping[str, Any], width: int, height: int) -> Floats | None:
+    """(K, 2) pixels, not clipped; None if it is no polygon."""
     try:
         points = np.array(value["points"], dtype=np.float64)
     except (KeyError, TypeError, ValueError, OverflowError):
         return None
-    if points.ndim != 2 or points.shape[0] < 3 or points.shape[1] != 2 or not (np.abs(points) < _FAR).all():
+    if points.ndim != 2 or points.shape[0] < 3 or points.shape[1] != 2 or not (np.abs(points) < FAR).all():
         return None
     ring: Floats = points / 100.0 * np.array([width, height])
     return ring

@@ -2,9 +2,7 @@
 
 import numpy as np
 
-from shared.geometry import Floats, Ints, clip_rotated, xywhr_to_corners
-
-_FAR = 1e9  # pixels, radians; nor NaN
+from shared.geometry import FAR, Floats, Ints, clip_rotated, xywhr_to_corners
 
 
 def fit_rotated(rotated: Floats, width: int, height: int) -> tuple[Ints, Floats]:
@@ -16,7 +14,7 @@ def fit_rotated(rotated: Floats, width: int, height: int) -> tuple[Ints, Floats]
     is none, as for a thin box along the diagonal, its ends are cut off.
     """
     size = np.array([width, height])
-    whole = (np.abs(rotated) < _FAR).all(axis=1) & (rotated[:, 2:4] > 0).all(axis=1)
+    whole = (np.abs(rotated) < FAR).all(axis=1) & (rotated[:, 2:4] > 0).all(axis=1)
     rows = np.flatnonzero(whole)
     boxes = rotated[rows].astype(np.float64)
     corners = xywhr_to_corners(boxes)
