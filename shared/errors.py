@@ -71,7 +71,7 @@ class ImageError(LabelloopError):
     """One image cannot be fetched or decoded.
 
     `reason` is a word from a small fixed set (it becomes a metric label): refused, not_found, no_data,
-    unauthorized, timeout, too_large, no_memory, broken, unreachable, unsupported.
+    unauthorized, timeout, too_large, no_memory, broken, unreachable, unsupported; crashed: a reader did not foresee it.
     """
 
     def __init__(self, reason: str, message: str) -> None:

@@ -20,7 +20,7 @@ _ORIENTATION = ExifTags.Base.Orientation
 _LONGEST_FETCH = 120.0  # seconds
 _LONGEST_VIDEO_FETCH = 900.0
 _DECODED_AT_ONCE = 4  # a picture of 108 million pixels takes a gigabyte meanwhile
-HEALING = frozenset({"timeout", "unreachable", "unauthorized"})
+HEALING = frozenset({"timeout", "unreachable", "unauthorized", "no_memory"})
 """Reasons of an ImageError that may be gone at the next attempt."""
 
 

@@ -101,11 +101,14 @@ def test_no_image_at_all(tmp_path: Path) -> None:
         built([task(1, rectangle(), value="not_found")], tmp_path)
 
 
-def test_no_image_at_all_for_a_reason_that_may_heal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("reason", ["unreachable", "no_memory"])
+def test_no_image_at_all_for_a_reason_that_may_heal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: str
+) -> None:
     monkeypatch.setattr(Pictures._fetch.retry, "sleep", lambda _: None)  # type: ignore[attr-defined]
     fetcher = Fetcher()
     with pytest.raises(ImageError, match="not one image"):
-        built([task(1, rectangle(), value="unreachable")], tmp_path, fetcher)
+        built([task(1, rectangle(), value=reason)], tmp_path, fetcher)
     assert fetcher.asked == [1, 1, 1], "such an image is asked for again"
 
 
