@@ -25,19 +25,16 @@ def parts_of(outline: Outline) -> list[Outline]:
     """One outline a part: the ring around it, clockwise, and those of its holes, anticlockwise."""
     rings = sorted(outline, key=lambda ring: -abs(signed_area(ring)))
     parts: list[list[Floats]] = []
-    around: list[list[int]] = []  # of each ring: the greater rings that it lies in, and its part
-    part_of: list[int] = []
-    for place, ring in enumerate(rings):
-        inside = [other for other in range(place) if _is_inside(ring, rings[other])]
-        hole = len(inside) % 2 == 1
-        around.append(inside)
-        part_of.append(
-            part_of[next(one for one in reversed(inside) if len(around[one]) % 2 == 0)] if hole else len(parts)
-        )
+    part_of: list[int] = []  # of each ring so far
+    for ring in rings:
+        around = [place for place in range(len(part_of)) if _is_inside(ring, rings[place])]
+        hole = len(around) % 2 == 1
         turned = ring if (signed_area(ring) < 0) == hole else ring[::-1]
         if hole:
+            part_of.append(part_of[around[-1]])
             parts[part_of[-1]].append(turned)
         else:
+            part_of.append(len(parts))
             parts.append([turned])
     return [tuple(part) for part in parts]
 

@@ -130,6 +130,11 @@ def test_a_rectangle_keeps_its_corners() -> None:
     assert sorted(map(tuple, ring.tolist())) == [(20, 10), (20, 40), (70, 10), (70, 40)]
 
 
+def test_a_mask_of_noise_ends_as_rings_of_bounded_number() -> None:
+    noise = np.random.default_rng(0).random((200, 200)) < 0.1
+    assert len(simplify(mask_to_outline(noise))) == 100
+
+
 def test_crumbs_are_dropped_and_parts_stay() -> None:
     mask = np.zeros((100, 200), dtype=np.bool_)
     mask[10:90, 10:90] = True

@@ -38,6 +38,12 @@ def test_a_hole_between_pixels_that_touch_by_their_corners() -> None:
     assert (signed_area(outer), signed_area(hole)) == (5, -1)
 
 
+@given(st.lists(POINTS, max_size=5))
+def test_rings_that_cross_are_parts_or_holes_somehow(rings: list[list[tuple[int, int]]]) -> None:
+    outline = tuple(np.array(ring, dtype=np.float64) for ring in rings)
+    assert sum(map(len, parts_of(outline))) == len(outline)
+
+
 @given(MASKS)
 def test_parts_are_all_there_is(mask: Mask) -> None:
     height, width = mask.shape
