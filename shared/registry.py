@@ -35,7 +35,7 @@ class FileEntry(Record):
 class Gate(Record):
     """How challenger and champion compared on the same val set, in the same run."""
 
-    metric: str  # "mAP50-95"
+    metric: str  # "mAP50-95", "top1", "IDF1"
     challenger: float | None
     champion: float | None
     champion_version: int | None
@@ -51,7 +51,7 @@ class Manifest(Record):
     yolo_task: YoloTask
     labels: tuple[str, ...]  # class index → label at export
     files: tuple[FileEntry, ...]
-    metrics: dict[str, float]  # precision, recall, mAP50, mAP50-95 … on the val set
+    metrics: dict[str, float]  # on the val set: precision, recall, mAP50, mAP50-95, or top1 …
     gate: Gate
     lineage: dict[str, Any]  # dataset digest and counts, base version, settings, package versions, seed
     run_id: str

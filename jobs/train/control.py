@@ -190,8 +190,8 @@ class _Steps:
 
     def _judge(self, dataset: Dataset, weights: Path) -> tuple[Gate, dict[str, float], dict[str, float]]:
         """The gate's decision, the challenger's metrics and the champion's (empty: not compared)."""
-        metric = metric_of(self._control.yolo_task)
         metrics = self._measure(dataset, weights)
+        metric = metric_of(self._control, metrics)
         served = self._champion()
         champion = Champion(served.manifest.version, served.manifest.labels) if served else None
         val = dataset.counts.val

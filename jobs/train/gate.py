@@ -1,14 +1,20 @@
 """Whether a challenger may replace the champion."""
 
+from collections.abc import Container
 from dataclasses import dataclass
 
-from shared.labelstudio.config import YoloTask
+from shared.labelstudio.config import Control
 from shared.registry import Gate
 
 
-def metric_of(yolo_task: YoloTask) -> str:
-    """The metric that decides: mAP50-95 of boxes, masks or poses; of a classifier the share of first guesses."""
-    return "top1" if yolo_task == "classify" else "mAP50-95"
+def metric_of(control: Control, measured: Container[str]) -> str:
+    """The metric that decides: mAP50-95 of boxes, masks or poses; of a classifier the share of first guesses.
+
+    Of what is followed through videos IDF1, if it was measured: not where no video of the val set can be decoded.
+    """
+    if control.tag == "VideoRectangle" and "IDF1" in measured:
+        return "IDF1"
+    return "top1" if control.yolo_task == "classify" else "mAP50-95"
 
 
 @dataclass(frozen=True, slots=True)

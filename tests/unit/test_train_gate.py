@@ -3,7 +3,7 @@
 import pytest
 
 from jobs.train.gate import Champion, compare, metric_of, ungated, why_not_compared
-from shared.labelstudio.config import YoloTask
+from shared.labelstudio.config import CONTROL_TASKS, Control
 
 TREE, BOTH = ("Tree",), ("Tree", "Rock")
 
@@ -43,5 +43,10 @@ def test_compare(challenger: float, champion: float, passed: bool) -> None:
 
 
 def test_the_metric_that_decides() -> None:
-    tasks: list[YoloTask] = ["detect", "obb", "segment", "pose", "classify"]
-    assert [metric_of(task) for task in tasks] == ["mAP50-95"] * 4 + ["top1"]
+    controls = {tag: Control("c", tag, task, "it", "it", ()) for tag, task in CONTROL_TASKS.items()}
+    measured = {"mAP50-95", "top1", "IDF1", "MOTA"}
+    special = {"Choices": "top1", "TimelineLabels": "top1", "VideoRectangle": "IDF1"}
+    assert {tag: metric_of(control, measured) for tag, control in controls.items()} == {
+        tag: special.get(tag, "mAP50-95") for tag in controls
+    }
+    assert metric_of(controls["VideoRectangle"], {"mAP50-95"}) == "mAP50-95", "no video could be followed"
