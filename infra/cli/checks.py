@@ -82,7 +82,8 @@ def check_project(label_studio: LabelStudio, project: str) -> tuple[Finding, Pro
             "problem",
             "project",
             f"the labeling config of project {number} has no control that labelloop serves",
-            'give it a <RectangleLabels name="label" toName="image"> on an <Image name="image" value="$image"/>',
+            'give it one (docs/controls.md), such as <RectangleLabels name="label" toName="image"> on an '
+            '<Image name="image" value="$image"/>',
         ), found
     named = ", ".join(
         f"{control.tag} {control.name!r} with {_count(len(control.labels), 'label')}" for control in controls

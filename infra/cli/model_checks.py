@@ -15,9 +15,18 @@ from shared.settings import Settings
 
 
 def check_models(settings: Settings, store: ObjectStore, project: Project) -> list[Finding]:
-    """Of each control: weights that it asks for in vain, and labels that its model has no class for."""
+    """Of each control: weights that it asks for in vain, and labels that its model has no class for.
+
+    And whether all their models can be in memory at once.
+    """
     registry = Registry(store, project.uid)
     findings = []
+    if len(project.controls) > settings.loaded_models:
+        message = (
+            f"project {project.id} has {len(project.controls)} controls, LABELLOOP_LOADED_MODELS keeps "
+            f"{settings.loaded_models} models: the others are loaded again for every request"
+        )
+        findings.append(Finding("warning", "models", message, "set it to as many as there is memory for"))
     for control in project.controls:
         if problem := model_path_problem(control, settings.base_weights):
             findings.append(Finding("warning", "config", problem))

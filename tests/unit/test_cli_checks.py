@@ -52,8 +52,8 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class TestModels:
-    def check(self, config: str, store: ObjectStore, base_weights: object) -> list[Finding]:
-        settings = Settings.model_validate({"LABELLOOP_BASE_WEIGHTS": str(base_weights)})
+    def check(self, config: str, store: ObjectStore, base_weights: object, **more: int) -> list[Finding]:
+        settings = Settings.model_validate({"LABELLOOP_BASE_WEIGHTS": str(base_weights)} | more)
         return check_models(settings, store, project(config))
 
     def test_base_weights(self, file_store: ObjectStore, weights: Path) -> None:
@@ -77,6 +77,13 @@ class TestModels:
         ignored, compared = self.check(config, file_store, weights)
         assert (ignored.level, ignored.check, compared.level) == ("warning", "config", "ok")
         assert "model_path='/etc/passwd' of 'label' is ignored" in ignored.message
+
+    def test_more_controls_than_models_in_memory(self, file_store: ObjectStore) -> None:
+        config = label_config("a", "b")
+        assert len(self.check(config, file_store, "no.pt", LABELLOOP_LOADED_MODELS=2)) == 2
+        finding, *_ = self.check(config, file_store, "no.pt", LABELLOOP_LOADED_MODELS=1)
+        assert (finding.level, finding.check) == ("warning", "models")
+        assert "2 controls, LABELLOOP_LOADED_MODELS keeps 1" in finding.message
 
     def test_a_version(self, file_store: ObjectStore, weights: Path) -> None:
         publish(file_store, weights, labels=("Tree",))
