@@ -282,6 +282,10 @@ def test_everything_of_the_yolo_example_is_understood() -> None:
             "<VideoRectangle> 'v' says botsort_track_buffer, which labelloop does not know",
         ),
         (
+            '<Video name="f" value="$f"/><TimelineLabels name="t" toName="f" model_trainable="1">@</TimelineLabels>',
+            "<TimelineLabels> 't' says model_trainable, which labelloop does not know",
+        ),
+        (
             '<VideoRectangle name="v" toName="it"/>',
             "<VideoRectangle> 'v' is not served: it cannot be served on <Image>",
         ),
