@@ -48,7 +48,7 @@ def open_task(page: Page, server: LabelStudioServer, project: int, task: int, mo
 
 
 def keep(screenshot: bytes, picture: Path) -> None:
-    """A small PNG: 96 colors do for a page."""
+    """A small PNG: 64 colors do for a page."""
     picture.parent.mkdir(parents=True, exist_ok=True)
     page = Image.open(io.BytesIO(screenshot)).convert("RGB")
-    page.quantize(96, dither=Image.Dither.NONE).save(picture, optimize=True)
+    page.quantize(64, dither=Image.Dither.NONE).save(picture, optimize=True)

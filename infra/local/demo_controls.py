@@ -17,8 +17,9 @@ from shared.labelstudio.config import Control, parse_label_config
 
 CONTROL = "label"
 """Name of the control that learns, in every config."""
+GROUNDS = ("Clearing", "Forest")
 _COLORS = ("#00e676", "#2979ff")
-_FOREST = 0.35  # part of a small tile that is below boxed trees
+_CLEARING, _FOREST = 0.2, 0.45  # part of a small tile that boxed trees cover: at most, at least
 _CORNERS = np.linspace(0, 2 * np.pi, 16, endpoint=False)
 
 _IMAGE = '<Image name="image" value="$image"/>'
@@ -53,6 +54,10 @@ _PHOTOGRAPHS = (
     "around its trees."
 )
 _INSCRIBED = " Nobody drew the crowns: the expert of this demo takes the ellipse that fills each box."
+_COVERED = (
+    f" A tile is a forest if boxes cover {_FOREST:.0%} of it, a clearing if {_CLEARING:.0%} at most; the others are "
+    "left out."
+)
 _DRAWN = "Drawn pictures: airships of two kinds over a real aerial photograph (of the package deepforest)."
 
 
@@ -125,10 +130,14 @@ def crowns(cache: Path = CACHE) -> list[Sample]:
 
 
 def grounds(cache: Path = CACHE) -> list[Sample]:
-    """Tiles of 100 pixels that are forest or clearing: whether boxed trees cover enough of it."""
-    cut = tiles(size=100, cache=cache)
-    random.Random(0).shuffle(cut)  # noqa: S311
-    return [Sample(tile.name, ".jpg", tile.data, (_ground_of(tile),)) for tile in cut]
+    """Tiles of 100 pixels that are forest or clearing, by how much of them boxed trees cover; no tile in between."""
+    cut = [(tile, _covered(tile)) for tile in tiles(size=100, cache=cache)]
+    clear = [(tile, covered) for tile, covered in cut if not _CLEARING < covered < _FOREST]
+    random.Random(0).shuffle(clear)  # noqa: S311
+    return [
+        Sample(tile.name, ".jpg", tile.data, (_ground_of(tile, GROUNDS[covered >= _FOREST]),))
+        for tile, covered in clear
+    ]
 
 
 def _trees_of(tile: Tile) -> Detections:
@@ -145,14 +154,15 @@ def _trees_of(tile: Tile) -> Detections:
     )
 
 
-GROUNDS = ("Clearing", "Forest")
-
-
-def _ground_of(tile: Tile) -> Detections:
+def _covered(tile: Tile) -> float:
     below = np.zeros((tile.height, tile.width), dtype=np.bool_)
     for x1, y1, x2, y2 in tile.boxes.round().astype(int).tolist():
         below[y1:y2, x1:x2] = True
-    index = int(below.mean() >= _FOREST)
+    return float(below.mean())
+
+
+def _ground_of(tile: Tile, ground: str) -> Detections:
+    index = GROUNDS.index(ground)
     return Detections(
         width=tile.width,
         height=tile.height,
@@ -160,7 +170,7 @@ def _ground_of(tile: Tile) -> Detections:
         scores=np.ones(1),
         classes=np.array([index]),
         names=GROUNDS,
-        class_scores=np.eye(2)[[index]],
+        class_scores=np.eye(len(GROUNDS))[[index]],
     )
 
 
@@ -171,11 +181,12 @@ DEMOS = {
     "ellipse": _trees("ellipse", _PHOTOGRAPHS + _INSCRIBED, crowns, ("Tree",)),
     "choices": _trees(
         "choices",
-        _PHOTOGRAPHS + f" A tile is forest if boxes cover {_FOREST:.0%} of it.",
+        _PHOTOGRAPHS + _COVERED,
         grounds,
         GROUNDS,
-        held_out=30,
-        epochs=20,
+        held_out=20,
+        epochs=40,
+        image_size=640,  # of which classifiers take a third
     ),
     "obb": airships("obb", count=30, size=(320, 240)),
     "keypoint": airships("keypoint", count=30, size=(320, 240)),

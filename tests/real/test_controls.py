@@ -47,7 +47,7 @@ ROWS = {
     "polygon": Row(),
     "brush": Row(),
     "ellipse": Row(),
-    "keypoint": Row(epochs=50),
+    "keypoint": Row(epochs=80),
     "choices": Row(annotated=40, held_out=10, epochs=25, margin=0.7),  # guessing makes half of them right
     "video": Row(annotated=4, held_out=2, epochs=8),
     "timeline": Row(annotated=10, held_out=2, epochs=20, margin=0.7),
