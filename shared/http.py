@@ -4,6 +4,7 @@ import hmac
 import ipaddress
 import json
 import logging
+import math
 import socket
 import time
 from collections.abc import Callable, Mapping
@@ -23,7 +24,10 @@ logger = logging.getLogger(__name__)
 SECRET_HEADER = "X-Labelloop-Secret"  # noqa: S105
 LOCAL = ("127.0.0.1", "localhost", "::1")
 """Hosts of which a proxy of the environment knows nothing, and must not see the credentials."""
+ASLEEP = (429, 502, 503, 504)
+"""What the front of a function that scales to zero answers while no instance is there to answer."""
 _FORWARDED_HEADER = "X-Labelloop-Forwarded"
+_SECONDS_HEADER = "X-Labelloop-Seconds"
 _LARGEST_BODY = 100_000_000
 """Bytes of one request: tasks may hold whole images. functions-framework knows no limit."""
 _SMALL_BODY = 100_000  # bytes
@@ -128,35 +132,63 @@ def forward(request: Request, url: str | None, variable: str, timeout: float) ->
 
     `timeout` in seconds. Not set or not reachable: 503 with a sentence that names `variable`.
     """
-    if url is None:
-        problem = f"this function does not serve {request.path}; set {variable} to the address of the one that does"
-        return answer({"error": problem}, 503)
-    if _FORWARDED_HEADER in request.headers:
-        return answer({"error": f"{variable} names the function that forwards to it"}, 508)
-    target = url + request.path + (f"?{urlencode(list(request.args.items(multi=True)))}" if request.args else "")
-    kept = ("Authorization", "Content-Type", SECRET_HEADER)
-    headers = {name: request.headers[name] for name in kept if name in request.headers} | {_FORWARDED_HEADER: "1"}
+    refusal = refuse_forwarding(request, url, variable)
+    if refusal is not None:
+        return refusal
+    assert url is not None
     try:
-        with requests.Session() as session:
-            session.trust_env = urlsplit(url).hostname not in LOCAL
-            reply = session.request(
-                request.method,
-                target,
-                data=request.get_data(),
-                headers=headers,
-                auth=lambda prepared: prepared,  # as they came: not those of ~/.netrc
-                timeout=(min(timeout, 5), timeout),
-                allow_redirects=False,
-            )
+        return pass_on(request, url, timeout)
     except requests.RequestException as error:
         logger.error(
             "the other function is not reachable",
             extra={"event": "forward_failed", "path": request.path, "error": type(error).__name__},
         )
         return answer({"error": f"{variable} is not reachable ({type(error).__name__})"}, 503)
+
+
+def refuse_forwarding(request: Request, url: str | None, variable: str) -> Response | None:
+    """The answer to a request that cannot be handed on: 503 without an address, 508 if it was handed on already."""
+    if url is None:
+        problem = f"this function does not serve {request.path}; set {variable} to the address of the one that does"
+        return answer({"error": problem}, 503)
+    if _FORWARDED_HEADER in request.headers:
+        return answer({"error": f"{variable} names the function that forwards to it"}, 508)
+    return None
+
+
+def pass_on(request: Request, url: str, timeout: float, *, seconds: float | None = None) -> Response:
+    """What the other function answers to this request, once asked. Raises requests.RequestException.
+
+    `timeout` in seconds; `seconds` tells the other function how many it has (see `seconds_left`).
+    """
+    target = url + request.path + (f"?{urlencode(list(request.args.items(multi=True)))}" if request.args else "")
+    kept = ("Authorization", "Content-Type", SECRET_HEADER)
+    headers = {name: request.headers[name] for name in kept if name in request.headers} | {_FORWARDED_HEADER: "1"}
+    if seconds is not None:
+        headers[_SECONDS_HEADER] = f"{seconds:.3f}"
+    with requests.Session() as session:
+        session.trust_env = urlsplit(url).hostname not in LOCAL
+        reply = session.request(
+            request.method,
+            target,
+            data=request.get_data(),
+            headers=headers,
+            auth=lambda prepared: prepared,  # as they came: not those of ~/.netrc
+            timeout=(min(timeout, 5), timeout),
+            allow_redirects=False,
+        )
     return Response(
         reply.content, reply.status_code, mimetype=reply.headers.get("Content-Type", "application/json").split(";")[0]
     )
+
+
+def seconds_left(request: Request, at_most: float) -> float:
+    """How long an answer may take: what the function that handed the request on says is left, never over `at_most`."""
+    try:
+        said = float(request.headers.get(_SECONDS_HEADER, "inf"))
+    except ValueError:
+        return at_most
+    return at_most if math.isnan(said) else min(max(said, 0.0), at_most)
 
 
 def _came_by_loopback(request: Request) -> bool:

@@ -139,10 +139,18 @@ class Settings(BaseModel):
     predict_deadline: float = _setting(
         "LABELLOOP_PREDICT_DEADLINE",
         90.0,
-        "Tasks not predicted by then are answered empty; Label Studio gives up after 100 s.",
+        "Tasks not predicted by then are answered empty, by train_trigger too while predict wakes; Label Studio gives up after 100 s.",
         "s",
         gt=0,
         le=3600,
+    )
+    warm_up_interval: float = _setting(
+        "LABELLOOP_WARM_UP_INTERVAL",
+        60.0,
+        "train_trigger wakes a predict that scales to zero when Label Studio sets up a project or somebody annotates, at most once in this time; 0: never.",
+        "s",
+        ge=0,
+        le=86_400,
     )
     pointer_max_age: float = _setting(
         "LABELLOOP_POINTER_MAX_AGE", 3.0, "A pointer read longer ago is read again.", "s", ge=0, le=60

@@ -143,6 +143,17 @@ def publish(
 def predict_function(folder: Path, **variables: str) -> Iterator[str]:
     """The function under functions-framework, in a process of its own, with its log in `folder`; yields its address."""
     port = choose_port()
+    child = predict_process(folder, port, **variables)
+    url = f"http://{LOOPBACK}:{port}"
+    try:
+        child.wait_until_healthy(f"{url}/health", 60.0, print)
+        yield url
+    finally:
+        child.stop()
+
+
+def predict_process(folder: Path, port: int, **variables: str) -> Child:
+    """The function on its way up."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("LABEL", "THREADS"))} | {
         "HOST": LOOPBACK,
         "LABELLOOP_STORE": (folder / "store").as_uri(),
@@ -152,10 +163,4 @@ def predict_function(folder: Path, **variables: str) -> Iterator[str]:
     }
     command = [sys.executable, "-m", "functions_framework", "--target", "predict", "--host", LOOPBACK]
     command += ["--source", str(REPOSITORY / "functions" / "predict" / "main.py"), "--port", str(port)]
-    child = Child("predict", command, folder / "predict.log", environ=environ)
-    url = f"http://{LOOPBACK}:{port}"
-    try:
-        child.wait_until_healthy(f"{url}/health", 60.0, print)
-        yield url
-    finally:
-        child.stop()
+    return Child("predict", command, folder / "predict.log", environ=environ)

@@ -13,7 +13,7 @@ import flask
 from functions.predict.metrics import Metrics
 from shared.backend import Backend
 from shared.errors import SettingsError
-from shared.http import Function, Route, answer, forward
+from shared.http import Function, Route, answer, forward, seconds_left
 from shared.images.fetch import ImageFetcher
 from shared.labelstudio.api import LabelStudio
 from shared.labelstudio.requests import PredictRequest
@@ -99,7 +99,7 @@ def _decode(data: bytes, max_pixels: int) -> Any:
 
 def _function(settings: Settings, backend: Backend, metrics: Metrics, predict: Predict) -> Function:
     def predict_tasks(request: flask.Request) -> flask.Response:
-        deadline = time.monotonic() + settings.predict_deadline
+        deadline = time.monotonic() + seconds_left(request, settings.predict_deadline)
         return answer({"results": predict(PredictRequest.parse(request.get_data()), deadline)})
 
     def hand_over(request: flask.Request) -> flask.Response:

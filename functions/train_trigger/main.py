@@ -2,44 +2,48 @@
 
 import os
 import sys
+from collections.abc import MutableMapping
 
 import flask
 
 from functions.train_trigger.launchers import open_launcher
 from functions.train_trigger.metrics import Metrics
+from functions.train_trigger.predictions import Predictions
 from functions.train_trigger.routes import Routes
 from functions.train_trigger.trigger import Trigger
+from functions.train_trigger.warm_up import WarmUp
 from shared.backend import Backend
 from shared.errors import SettingsError
-from shared.http import Function, Route, forward
+from shared.http import Function, Route
 from shared.labelstudio.api import LabelStudio
 from shared.logs import configure_logs
 from shared.objectstore import open_store
 from shared.settings import Settings
 
-_FORWARD_MARGIN = 5.0  # seconds that the other function may take beyond its own deadline
+_SERVER_THREADS = "64"
+"""Requests at once, unless THREADS says otherwise: half of them may wait for predict, the others go on answering."""
 
 
-def _build(settings: Settings) -> Function:
+def _build(settings: Settings, environ: MutableMapping[str, str]) -> Function:
     settings.require("label_studio_url", "label_studio_api_key")
     settings.require_access_rules()
     assert settings.label_studio_url is not None
     assert settings.label_studio_api_key is not None
     configure_logs(settings.log_level)
+    environ.setdefault("THREADS", _SERVER_THREADS)  # functions-framework reads it after it has loaded this module
     store = open_store(settings.store, s3_endpoint=settings.s3_endpoint)
     label_studio = LabelStudio(settings.label_studio_url, settings.label_studio_api_key.get_secret_value())
     metrics = Metrics()
-    trigger = Trigger(store, label_studio, open_launcher(settings, os.environ), settings, metrics)
-    routes = Routes(store, trigger, metrics, debounce=settings.debounce)
-
-    def predict(request: flask.Request) -> flask.Response:
-        timeout = settings.predict_deadline + _FORWARD_MARGIN
-        return forward(request, settings.predict_url, "PREDICT_URL", timeout)
+    trigger = Trigger(store, label_studio, open_launcher(settings, environ), settings, metrics)
+    warm_up = WarmUp(settings, store, metrics)
+    routes = Routes(store, trigger, warm_up, metrics, debounce=settings.debounce)
+    predictions = Predictions(settings, metrics, at_once=max(int(environ["THREADS"]) // 2, 1))
+    backend = Backend(settings, store, on_setup=lambda uid, _controls: warm_up.ask(uid))
 
     return Function(
         [
-            *Backend(settings, store).routes(),
-            Route("POST", "/predict", "basic", predict),
+            *backend.routes(),
+            Route("POST", "/predict", "basic", predictions.predict),
             Route("POST", "/", "basic or secret", routes.webhook),
             Route("POST", "/webhook", "basic or secret", routes.webhook),
             Route("POST", "/train", "basic", routes.train),
@@ -53,7 +57,7 @@ def _build(settings: Settings) -> Function:
 
 
 try:
-    _function = _build(Settings.from_environ(os.environ))
+    _function = _build(Settings.from_environ(os.environ), os.environ)
 except SettingsError as error:
     sys.exit(f"train_trigger cannot start: {error}")
 

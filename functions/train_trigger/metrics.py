@@ -1,6 +1,6 @@
 """What train_trigger counts, in Prometheus' format."""
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 ACTIONS = frozenset(
     {
@@ -17,7 +17,7 @@ ACTIONS = frozenset(
     }
 )
 """Actions that get a label of their own; what else somebody sends is counted together."""
-_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0, 90.0)
 
 
 class Metrics:
@@ -36,6 +36,13 @@ class Metrics:
         )
         self.runs_failed = Counter(
             "labelloop_runs_failed", "Runs given up after their last attempt.", registry=self._registry
+        )
+        self.failures = Counter(
+            "labelloop_failures", "Tasks that were answered empty, by reason.", ["reason"], registry=self._registry
+        )
+        self.waiting = Gauge("labelloop_waiting", "Requests that wait for predict now.", registry=self._registry)
+        self.warm_ups = Counter(
+            "labelloop_warm_ups", "Times that predict was woken ahead, by result.", ["result"], registry=self._registry
         )
         self._answers = Histogram(
             "labelloop_answer_seconds",

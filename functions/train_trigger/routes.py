@@ -13,6 +13,7 @@ from functions.train_trigger.debounce import Debounce
 from functions.train_trigger.metrics import Metrics
 from functions.train_trigger.sweep import sweep
 from functions.train_trigger.trigger import Outcome, Trigger
+from functions.train_trigger.warm_up import WarmUp
 from shared.errors import BadRequest, LabelloopError
 from shared.http import answer
 from shared.jobs import Jobs
@@ -36,10 +37,13 @@ JobStatusWord = Literal["queued", "started", "finished", "failed"]
 class Routes:
     """The handlers. Threads start with the first event."""
 
-    def __init__(self, store: ObjectStore, trigger: Trigger, metrics: Metrics, *, debounce: float) -> None:
+    def __init__(
+        self, store: ObjectStore, trigger: Trigger, warm_up: WarmUp, metrics: Metrics, *, debounce: float
+    ) -> None:
         """`debounce` in seconds."""
         self._store = store
         self._trigger = trigger
+        self._warm_up = warm_up
         self._metrics = metrics
         self._debounce = Debounce(self._look_at, interval=debounce, threads=_THREADS)
         self._waiting = threading.BoundedSemaphore(_WAITING)
@@ -52,6 +56,8 @@ class Routes:
             return self._train(event.project)
         if event.project is None:
             return self._announced([EVERY_PROJECT])
+        if event.project.uid is not None and event.action.startswith("ANNOTATION"):
+            self._warm_up.ask(event.project.uid)
         return self._announced(self._uids(event.project))
 
     def train(self, request: Request) -> Response:

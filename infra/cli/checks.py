@@ -9,8 +9,8 @@ from typing import Any
 import requests
 from pydantic import ValidationError
 
-from infra.cli.calls import call
 from infra.cli.findings import Finding
+from shared.calls import call
 from shared.errors import LabelConfigError, LabelStudioError, ProjectGone, StoreError, Unauthorized
 from shared.labelstudio.api import LabelStudio
 from shared.labelstudio.config import Control, parse_label_config

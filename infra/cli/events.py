@@ -5,8 +5,8 @@ import time
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
-from infra.cli.calls import call
 from infra.cli.findings import Finding
+from shared.calls import call
 from shared.labelstudio.api import LabelStudio
 from shared.settings import Settings
 

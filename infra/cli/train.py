@@ -4,7 +4,7 @@ from typing import Any
 
 import requests
 
-from infra.cli.calls import call
+from shared.calls import call
 from shared.errors import LaunchError
 from shared.settings import Settings
 

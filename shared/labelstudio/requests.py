@@ -46,6 +46,12 @@ class PredictRequest(Received):
     label_config: str
 
 
+class TaskList(Received):
+    """`POST /predict` for who only counts the tasks."""
+
+    tasks: list[Any]
+
+
 class SetupRequest(Received):
     """`POST /setup`. `hostname` and `access_token` of the body are left out on purpose: they are never used."""
 

@@ -15,6 +15,7 @@ from werkzeug.wrappers import Response
 from functions.train_trigger.metrics import Metrics
 from functions.train_trigger.routes import Routes
 from functions.train_trigger.trigger import Trigger
+from functions.train_trigger.warm_up import WarmUp
 from shared.backend import Backend
 from shared.errors import LaunchError, ProjectGone
 from shared.http import SECRET_HEADER, Function, Route
@@ -25,6 +26,7 @@ from shared.projects import write_project
 from shared.runs import Progress
 from shared.settings import Settings
 from tests.trigger_parts import FakeLabelStudio, FakeLauncher
+from tests.web_server import web_server
 
 REQUESTS = Path(__file__).parent / "requests"
 EVENTS = sorted(path.stem for path in REQUESTS.glob("webhook_*.json") if path.stem != "webhook_start_training")
@@ -44,7 +46,7 @@ UID = f"{EXAMPLE['id']}.{int(CREATED.timestamp())}"
 class Trial:
     """train_trigger with its routes, without a server."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, predict_url: str | None = None) -> None:
         self.store = FileStore(f"file://{folder}")
         self.label_studio, self.launcher, self.metrics = FakeLabelStudio(), FakeLauncher(), Metrics()
         self.label_studio.created_at = CREATED
@@ -54,10 +56,12 @@ class Trial:
                 "store": self.store.url,
                 "basic_auth_password": SecretStr(PASSWORD),
                 "webhook_secret": SecretStr(SECRET),
+                "predict_url": predict_url,
             }
         )
         trigger = Trigger(self.store, self.label_studio, self.launcher, settings, self.metrics)
-        routes = Routes(self.store, trigger, self.metrics, debounce=60)
+        warm_up = WarmUp(settings, self.store, self.metrics)
+        routes = Routes(self.store, trigger, warm_up, self.metrics, debounce=60)
         self.function = Function(
             [
                 *Backend(settings, self.store).routes(),
@@ -265,3 +269,19 @@ def test_events_and_answers_are_counted_by_action(trial: Trial) -> None:
         'labelloop_answer_seconds_count{path="/webhook",status="200"} 2.0',
     ):
         assert line in text
+
+
+def test_annotations_and_setup_wake_a_predict_that_sleeps_and_nothing_else_does(tmp_path: Path) -> None:
+    with web_server(lambda handler: handler.reply(200, b"{}")) as predict:
+        trial = Trial(tmp_path, predict.url)
+        write_project(trial.store, UID, label_config="<View/>")
+        for name in EVENTS:
+            if not name.startswith("webhook_annotation"):
+                trial.event(name)
+        assert trial.metrics.text().count(b"labelloop_warm_ups_total{") == 0
+        trial.event("webhook_annotation_created")
+        end = time.monotonic() + 60
+        while b'labelloop_warm_ups_total{result="awake"} 1.0' not in trial.metrics.text():
+            assert time.monotonic() < end
+            time.sleep(0.01)
+    assert [seen.path for seen in predict.seen] == ["/health", "/setup"]

@@ -12,7 +12,7 @@ import pytest
 from flask import Flask, Request
 
 from shared.errors import BadRequest, LabelConfigError, StoreError
-from shared.http import SECRET_HEADER, Access, Function, Route, answer, forward
+from shared.http import SECRET_HEADER, Access, Function, Route, answer, forward, seconds_left
 from shared.settings import Settings
 from tests.web_server import Handler, web_server
 
@@ -246,3 +246,22 @@ def test_two_functions_that_name_each_other_do_not_pass_a_request_for_ever() -> 
 
     with web_server(back) as other:
         assert hand_over(other.url)[0] == 508
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [
+        (None, 90),
+        ("12.5", 12.5),
+        ("0", 0),
+        ("-5", 0),
+        ("91", 90),
+        ("inf", 90),
+        ("nan", 90),
+        ("soon", 90),
+    ],
+)
+def test_who_hands_a_request_on_may_say_how_long_it_waits_and_never_longer(said: str | None, seconds: float) -> None:
+    headers = {} if said is None else {"X-Labelloop-Seconds": said}
+    with Flask("test").test_request_context("/predict", headers=headers) as context:
+        assert seconds_left(context.request, 90.0) == seconds

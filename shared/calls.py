@@ -1,4 +1,4 @@
-"""Calls of the command to the functions, with the credentials that Label Studio is given."""
+"""Calls to the functions by labelloop itself, with the credentials that Label Studio is given."""
 
 from typing import Any, Literal
 from urllib.parse import urlsplit
