@@ -3,15 +3,18 @@
 Each answers a Finding; the ones that later checks build on also answer what they read, or None where they could not.
 """
 
+import time
 from dataclasses import dataclass
 from typing import Any
 
 import requests
 from pydantic import ValidationError
+from tenacity import Retrying, retry_if_exception_type, retry_if_result, stop_before_delay, wait_random_exponential
 
 from infra.cli.findings import Finding
 from shared.calls import call
 from shared.errors import LabelConfigError, LabelStudioError, ProjectGone, StoreError, Unauthorized
+from shared.http import ASLEEP
 from shared.labelstudio.api import LabelStudio
 from shared.labelstudio.config import Control, parse_label_config
 from shared.labelstudio.config_review import not_understood
@@ -22,6 +25,7 @@ from shared.projects import read_project
 from shared.settings import Settings
 
 _TIMEOUT = 5.0  # seconds for one question to a function
+_WAKING = 60.0  # seconds that one which scales to zero may take to wake
 _NEW_KEY = (
     "make a token in Label Studio under Account & Settings → Personal Access Token and set LABEL_STUDIO_API_KEY "
     "(legacy tokens work only where the organisation allows them)"
@@ -134,8 +138,10 @@ def _check_function(settings: Settings, name: str, variable: str, url: str | Non
             "run `labelloop up`, or set its address",
         )
     asked = ""
+    started = time.monotonic()
     try:
-        status = call("GET", f"{url}/health", settings, "none", timeout=_TIMEOUT).status_code
+        status, asleep = _wake(f"{url}/health", settings)
+        took = time.monotonic() - started
         if status == requests.codes.ok:
             asked = "LABELLOOP_BASIC_AUTH_USER and LABELLOOP_BASIC_AUTH_PASSWORD"
             status = call("GET", f"{url}/versions", settings, "basic", timeout=_TIMEOUT).status_code
@@ -158,7 +164,28 @@ def _check_function(settings: Settings, name: str, variable: str, url: str | Non
         )
     if status != requests.codes.ok:
         return Finding("problem", name, f"functions/{name} at {url} answered {status}", "its log says why")
+    if asleep:
+        return Finding(
+            "warning",
+            name,
+            f"functions/{name} at {url} takes our credentials, but slept and took {took:.0f} s to answer; Label Studio "
+            "shows a backend as disconnected after one",
+            f"`labelloop connect --backend-url {settings.train_trigger_url}` makes train_trigger the backend, which "
+            "answers while predict sleeps; keep one instance of train_trigger awake",
+        )
     return Finding("ok", name, f"functions/{name} answers at {url} and takes our credentials")
+
+
+def _wake(url: str, settings: Settings) -> tuple[int, bool]:
+    """The status of a function's /health, and whether it had to be woken. Raises requests.RequestException."""
+    tries = Retrying(
+        retry=retry_if_result(ASLEEP.__contains__) | retry_if_exception_type(requests.ReadTimeout),
+        wait=wait_random_exponential(multiplier=0.5, max=3),
+        stop=stop_before_delay(_WAKING),
+        retry_error_callback=lambda last: last.outcome.result() if last.outcome else None,
+    )
+    status: int = tries(lambda: call("GET", url, settings, "none", timeout=_TIMEOUT).status_code)
+    return status, tries.statistics["attempt_number"] > 1
 
 
 def _count(number: int, thing: str) -> str:

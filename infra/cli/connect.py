@@ -79,7 +79,7 @@ def connect(
     addresses = choose_addresses(settings, wiring, backend_url, webhook_url)
     _Connection(label_studio, settings, found, wiring, addresses, note).make()
     if not problems(findings):
-        _check_result(label_studio, store, found, note)
+        _check_result(label_studio, settings, store, found, note)
     return findings
 
 
@@ -183,12 +183,16 @@ class _Connection:
 
 
 def _check_result(
-    label_studio: LabelStudio, store: ObjectStore, project: Project, note: Callable[[Finding], Finding]
+    label_studio: LabelStudio,
+    settings: Settings,
+    store: ObjectStore,
+    project: Project,
+    note: Callable[[Finding], Finding],
 ) -> None:
     """Prove from Label Studio's side what was made."""
     wiring = read_wiring(label_studio, project.id)
     assert wiring.backend is not None
-    note(backend_state(wiring.backend))
+    note(backend_state(settings, wiring.backend))
     if (first := first_backend(wiring)) is not None:
         note(first)
     _, now = check_project(label_studio, project.uid)

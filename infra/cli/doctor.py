@@ -90,7 +90,7 @@ def _check_wiring(label_studio: LabelStudio, settings: Settings, store: ObjectSt
         return [Finding("problem", "backend", str(error))]
     if wiring.backend is None:
         return [Finding("problem", "backend", f"project {project.id} has no backend 'labelloop'", _CONNECT)]
-    findings = [backend_state(wiring.backend)]
+    findings = [backend_state(settings, wiring.backend)]
     if not problems(findings):
         findings.append(check_same_store(store, project))
     changed = differences(wiring.backend, wanted_backend(settings, addresses, project.id))

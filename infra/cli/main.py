@@ -102,7 +102,10 @@ def connect(
     project: Annotated[str, typer.Option("--project", "-p", metavar="N", help="Id or uid of the project.")],
     backend_url: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="Where Label Studio reaches labelloop, if not at PREDICT_URL as we do."),
+        typer.Option(
+            metavar="URL",
+            help="Where Label Studio reaches labelloop: PREDICT_URL; TRAIN_TRIGGER_URL where predict scales to zero.",
+        ),
     ] = None,
     webhook_url: Annotated[
         str | None,

@@ -109,7 +109,8 @@ def read_wiring(label_studio: LabelStudio, project_id: int) -> Wiring:
 def choose_addresses(settings: Settings, wiring: Wiring, backend_url: str | None, webhook_url: str | None) -> Addresses:
     """The addresses that were asked for; else those that work already; else those of the functions.
 
-    With a backend address alone, webhooks go there too: predict hands them on to train_trigger.
+    Either function may be the backend. With a backend address alone, webhooks go there too: predict hands them on to
+    train_trigger.
     """
     settings.require("predict_url", "train_trigger_url")
     assert settings.predict_url
@@ -165,12 +166,14 @@ def differences(present: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
     ]
 
 
-def backend_state(backend: dict[str, Any]) -> Finding:
+def backend_state(settings: Settings, backend: dict[str, Any]) -> Finding:
     """What Label Studio itself found when it called the backend just now."""
     if backend["state"] == _CONNECTED:
         version = backend.get("model_version") or "no version"
+        light = backend["url"].rstrip("/") == settings.train_trigger_url
+        awake = " (functions/train_trigger, which answers while predict sleeps)" if light else ""
         return Finding(
-            "ok", "backend", f"Label Studio reaches the backend at {backend['url']}, which answers {version}"
+            "ok", "backend", f"Label Studio reaches the backend at {backend['url']}{awake}, which answers {version}"
         )
     reason = backend.get("error_message") or "no answer to /health within 1 s"
     return explain(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.cli.checks import Project, check_config, check_project
+from infra.cli.checks import Project, check_config, check_functions, check_project
 from infra.cli.findings import Finding
 from infra.cli.model_checks import check_models
 from shared.labelstudio.api import LabelStudio
@@ -12,7 +12,7 @@ from shared.labelstudio.config import parse_label_config
 from shared.objectstore import ObjectStore
 from shared.settings import Settings
 from tests.predict_parts import UID, label_config, publish
-from tests.web_server import web_server
+from tests.web_server import Handler, web_server
 
 
 @pytest.mark.parametrize("body", [b"{}", b"[]", b'{"id": "one"}', b'"hello"'])
@@ -23,6 +23,21 @@ def test_a_server_that_is_no_label_studio(body: bytes) -> None:
     assert project is None
     assert finding.level == "problem"
     assert "LABEL_STUDIO_URL" in finding.remedy
+
+
+def test_a_predict_that_sleeps_is_waited_for_and_train_trigger_recommended() -> None:
+    left = [503, 429]
+
+    def front(handler: Handler) -> None:
+        handler.reply(left.pop() if left else 200, b"{}")
+
+    with web_server(front) as server:
+        urls = {"PREDICT_URL": server.url, "TRAIN_TRIGGER_URL": server.url}
+        predict, train_trigger = check_functions(Settings.model_validate(urls))
+    assert (predict.level, predict.check) == ("warning", "predict")
+    assert train_trigger.level == "ok"
+    assert f"--backend-url {server.url}" in predict.remedy
+    assert [seen.path for seen in server.seen][:4] == ["/health", "/health", "/health", "/versions"]
 
 
 def project(config: str) -> Project:

@@ -8,6 +8,7 @@ from infra.cli.wiring import (
     TITLE,
     Addresses,
     Wiring,
+    backend_state,
     choose_addresses,
     differences,
     explain,
@@ -51,6 +52,20 @@ BROKEN = Wiring((backend(1, "http://old.example:9090", state="DI"),), WORKING.we
         pytest.param(
             NOTHING, "http://a.b:1/", None, ("http://a.b:1", "http://a.b:1/webhook"), id="events to the backend"
         ),
+        pytest.param(
+            NOTHING,
+            "http://127.0.0.1:9091",
+            None,
+            ("http://127.0.0.1:9091", "http://127.0.0.1:9091/webhook"),
+            id="train_trigger as backend",
+        ),
+        pytest.param(
+            Wiring((backend(1, "http://127.0.0.1:9091"),), ()),
+            None,
+            None,
+            ("http://127.0.0.1:9091", "http://127.0.0.1:9091/webhook"),
+            id="train_trigger stays the backend",
+        ),
         pytest.param(NOTHING, "http://a.b:1", "http://c.d/w", ("http://a.b:1", "http://c.d/w"), id="both given"),
         pytest.param(NOTHING, None, "http://c.d/w", ("http://127.0.0.1:9090", "http://c.d/w"), id="webhook given"),
         pytest.param(
@@ -67,6 +82,14 @@ BROKEN = Wiring((backend(1, "http://old.example:9090", state="DI"),), WORKING.we
 )
 def test_addresses(wiring: Wiring, backend_url: str | None, webhook_url: str | None, expected: tuple[str, str]) -> None:
     assert choose_addresses(SETTINGS, wiring, backend_url, webhook_url) == Addresses(*expected)
+
+
+def test_the_backend_that_answers_while_predict_sleeps_is_recognised() -> None:
+    said = {
+        url: backend_state(SETTINGS, backend(1, url)).message
+        for url in ("http://127.0.0.1:9091/", "http://127.0.0.1:9090")
+    }
+    assert ["train_trigger" in message for message in said.values()] == [True, False]
 
 
 def test_without_credentials_none_are_sent() -> None:
