@@ -51,7 +51,7 @@ class Place:
             "PATH": os.defpath,
             "HOST": "127.0.0.1",
             "PORT": str(port),
-            "PYTHONPATH": str(STUB_JOB),
+            "PYTHONPATH": f"{STUB_JOB}{os.pathsep}{REPOSITORY}",
             "STUB_JOB_FOLDER": str(self.starts_folder),
             "LABELLOOP_STORE": self.store.url,
             "LABELLOOP_WORK_DIR": str(self.folder / "work"),
