@@ -19,7 +19,7 @@ from tests.web_server import Handler, web_server
 
 BODY = json.dumps({"tasks": [{"id": 1}, {"id": 2}], "project": "1.1", "label_config": "<View/>"}).encode()
 EMPTY = (200, {"results": [[], []]})
-AWAKE = {"results": [{"result": []}, {"result": []}]}
+AWAKE: dict[str, object] = {"results": [{"result": []}, {"result": []}]}
 CREDENTIALS = "Basic bGFiZWxsb29wOng="
 
 
@@ -39,7 +39,7 @@ class Asker:
         return response.status_code, response.get_json(silent=True)
 
     def empty_tasks(self, reason: str) -> float:
-        return self.metrics.failures.labels(reason)._value.get()
+        return float(self.metrics.failures.labels(reason)._value.get())
 
 
 def reply_in_turn(*statuses: int) -> Callable[[Handler], None]:
@@ -72,6 +72,7 @@ def test_a_predict_that_is_not_even_listening_yet() -> None:
     asker = Asker(f"http://127.0.0.1:{port}", deadline=60)
     with ThreadPoolExecutor(1) as label_studio:
         answer = label_studio.submit(asker.ask)
+        eventually(lambda: b"labelloop_waiting 1.0" in asker.metrics.text(), "the request waits")
         with web_server(reply_in_turn(), port=port):
             assert answer.result() == (200, AWAKE)
 

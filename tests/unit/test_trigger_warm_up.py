@@ -47,7 +47,7 @@ class World:
         self.warm_up = WarmUp(Settings.model_validate(values), self.store, self.metrics)
 
     def count(self, result: str) -> float:
-        return self.metrics.warm_ups.labels(result)._value.get()
+        return float(self.metrics.warm_ups.labels(result)._value.get())
 
     def warm(self, result: str, uid: str = UID) -> None:
         before = self.count(result)
