@@ -189,7 +189,7 @@ def _film(scene: Image.Image, flown: list[list[Airship]]) -> bytes:
         code = cv2.VideoWriter.fourcc(*"VP80")
         writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, code, FRAME_RATE, scene.size)
         if not writer.isOpened():
-            raise StartError("this build of OpenCV writes no VP8 videos: install opencv-python from PyPI")
+            raise StartError("this build of OpenCV writes no VP8 videos: install the package opencv-python")
         for ships in flown:
             writer.write(cv2.cvtColor(np.asarray(_draw(scene.copy(), ships)), cv2.COLOR_RGB2BGR))
         writer.release()
