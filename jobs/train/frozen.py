@@ -40,7 +40,7 @@ class FrozenTask(Record):
     updated_at: str | None
     split: Split
     data: dict[str, Any]  # value key → image value
-    regions: list[dict[str, Any]]  # of all tags: shapes, labels and choices of one region are items of their own
+    regions: list[dict[str, Any]]  # shapes, labels and choices of one region are items of their own
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +76,8 @@ def freeze(
     """Write all tasks to `path`. `check` is called once a task; what it raises ends the export."""
     keys = {control.value_key for control in controls}
     keys |= {control.frame_rate[1:] for control in controls if control.frame_rate.startswith("$")}
+    names = {name for one in controls for name in (one.name, one.labels_name, one.boxes_name) if name}
+    all_tags = any(one.per_region or one.yolo_task == "pose" for one in controls)  # theirs belong to regions of any tag
     digest, kept, left_out = AnnotationDigest(), 0, 0
     body = path.with_suffix(".lines")
     with body.open("w", encoding="utf-8") as lines:
@@ -96,7 +98,7 @@ def freeze(
                 regions=[
                     {name: region[name] for name in _KEPT if name in region}
                     for region in regions_of(annotation)
-                    if isinstance(region.get("from_name"), str)
+                    if isinstance(region.get("from_name"), str) and (all_tags or region["from_name"] in names)
                 ],
             )
             lines.write(line.model_dump_json() + "\n")

@@ -75,13 +75,13 @@ def test_label_studio_is_not_there() -> None:
         exported(url)
 
 
-def freeze(project: PagedProject, path: Path) -> frozen.Frozen:
+def freeze(project: PagedProject, path: Path, config: str = CONFIG) -> frozen.Frozen:
     with served(project) as web:
         return frozen.freeze(
             exported(web.url),
-            ProjectCounters(id=1, created_at=CREATED, label_config=CONFIG, total_annotations_number=7),
+            ProjectCounters(id=1, created_at=CREATED, label_config=config, total_annotations_number=7),
             CREATED,
-            parse_label_config(CONFIG),
+            parse_label_config(config),
             path,
             val_fraction=0.2,
             check=lambda: None,
@@ -110,7 +110,33 @@ def test_what_an_import_wrote_into_results_that_is_no_region_is_left_out(tmp_pat
     strange = ["text", 3, None, ["list"], {}, {"from_name": ["label"]}, {"from_name": "label"}]
     task = {"id": 1, "data": {"image": "a"}, "annotations": [annotation(11, [*strange, rectangle()])]}
     (frozen_task,) = freeze(PagedProject(1, tasks={1: task}), tmp_path / "dataset.json").tasks()
-    assert [region["value"] for region in frozen_task.regions] == [None, rectangle()["value"]]
+    assert [region.get("value") for region in frozen_task.regions] == [None, rectangle()["value"]]
+
+
+@pytest.mark.parametrize(
+    ("more", "kept"),
+    [
+        ("", ["label", "label"]),
+        (
+            '<Choices name="kind" toName="img" perRegion="true"><Choice value="Oak"/></Choices>',
+            ["label", "text", "label"],
+        ),
+        (
+            '<KeyPointLabels name="points" toName="img"><Label value="top"/></KeyPointLabels>',
+            ["label", "text", "label"],
+        ),
+    ],
+    ids=["shapes", "choices of regions", "points below regions"],
+)
+def test_what_other_tags_hold_is_kept_where_regions_of_any_tag_count(
+    tmp_path: Path, more: str, kept: list[str]
+) -> None:
+    config = CONFIG.replace("</View>", f"{more}</View>")
+    result = [rectangle(), rectangle(control="text"), rectangle()]
+    task = {"id": 1, "data": {"image": "a"}, "annotations": [annotation(11, result)]}
+    made = freeze(PagedProject(1, tasks={1: task}), tmp_path / "dataset.json", config=config)
+    (frozen_task,) = made.tasks()
+    assert [region["from_name"] for region in frozen_task.regions] == kept
 
 
 def test_no_proxy_of_the_environment_gets_the_token(monkeypatch: pytest.MonkeyPatch) -> None:
