@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 FAR = 1e9
-"""Pixels, percent or degrees: no number that a person drew or a model found. NaN is not below it either."""
+"""Pixels, percent, degrees or frames: no number that a person drew or a model found. NaN is not below it either."""
 Outline = tuple[Floats, ...]
 """Closed rings, each (K, 2) pixels. A point is inside if it is inside an odd number of them: parts and holes alike."""
 

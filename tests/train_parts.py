@@ -13,11 +13,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import pytest
 from PIL import Image
 
 from jobs.train.checkpoints import Resumed
+from jobs.train.machine import surround_ultralytics
 from jobs.train.spool import Epoch, Spool, TrainingAborted
 from jobs.train.training import Fitted, Start, TrainingSettings
+from jobs.train.yolo_trainer import YoloTrainer
 from shared.jobs import Claim, Jobs
 from shared.objectstore import ObjectStore
 from shared.registry import Registry
@@ -192,3 +195,14 @@ class ToyTrainer:
     ) -> dict[str, float]:
         """Nothing is followed."""
         return {"IDF1": 0.5}
+
+
+@contextmanager
+def yolo_trainer(folder: Path, *, threads: int) -> Iterator[YoloTrainer]:
+    """The real trainer on the processor, in the surroundings that the job gives it."""
+    with pytest.MonkeyPatch.context() as environ:
+        for name, value in surround_ultralytics(folder / "ultralytics", threads=threads).items():
+            environ.setenv(name, value)
+        yield YoloTrainer(
+            folder / "model", surroundings=folder / "ultralytics", weights_folder=folder / "weights", device="cpu"
+        )

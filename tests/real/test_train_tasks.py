@@ -15,12 +15,12 @@ from jobs.train.checkpoints import Resumed
 from jobs.train.dataset import Dataset, build
 from jobs.train.frozen import FrozenTask
 from jobs.train.images import Pictures
-from jobs.train.machine import surround_ultralytics
 from jobs.train.spool import Spool
 from jobs.train.training import TrainingSettings
 from jobs.train.yolo_trainer import YoloTrainer
 from shared.labelstudio.config import Control, YoloTask, parse_label_config
 from shared.registry import sha256_of
+from tests.train_parts import yolo_trainer
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # torch's own; what the job does is seen by its results
 
@@ -99,12 +99,8 @@ def dataset_of(drawn: Sequence[Sample], control: Control, val: int, folder: Path
 
 @pytest.fixture
 def trainer(tmp_path: Path) -> Iterator[YoloTrainer]:
-    with pytest.MonkeyPatch.context() as environ:
-        for name, value in surround_ultralytics(tmp_path / "ultralytics", threads=1).items():
-            environ.setenv(name, value)
-        yield YoloTrainer(
-            tmp_path / "model", surroundings=tmp_path / "ultralytics", weights_folder=tmp_path / "weights", device="cpu"
-        )
+    with yolo_trainer(tmp_path, threads=1) as ready:
+        yield ready
 
 
 @pytest.fixture

@@ -13,13 +13,13 @@ import pytest
 
 from infra.local import samples
 from jobs.train.checkpoints import Resumed
-from jobs.train.machine import surround_ultralytics
 from jobs.train.spool import Epoch, Spool, TrainingAborted
 from jobs.train.training import TrainingSettings
 from jobs.train.yolo_trainer import YoloTrainer
 from shared.errors import ModelError
 from shared.geometry import xyxy_to_xywhn
 from shared.registry import sha256_of
+from tests.train_parts import yolo_trainer
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # torch's own; what the job does is seen by its results
 
@@ -43,12 +43,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def trainer(tmp_path: Path) -> Iterator[YoloTrainer]:
-    with pytest.MonkeyPatch.context() as environ:
-        for name, value in surround_ultralytics(tmp_path / "ultralytics", threads=2).items():
-            environ.setenv(name, value)
-        yield YoloTrainer(
-            tmp_path / "model", surroundings=tmp_path / "ultralytics", weights_folder=tmp_path / "weights", device="cpu"
-        )
+    with yolo_trainer(tmp_path, threads=2) as ready:
+        yield ready
 
 
 @pytest.fixture

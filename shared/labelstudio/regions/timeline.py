@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.geometry import FAR
 from shared.labelstudio.config import Control
-
-_FAR = 10**9  # frames
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +50,7 @@ def read_spans(result: Sequence[Mapping[str, Any]], control: Control) -> list[Sp
                 start, end = int(span["start"]), int(span["end"])
             except (KeyError, TypeError, ValueError, OverflowError):
                 continue
-            if abs(start) > _FAR or abs(end) > _FAR or end < start:
+            if abs(start) > FAR or abs(end) > FAR or end < start:
                 continue
             spans += [Span(start, end, label) for label in labels]
     return spans

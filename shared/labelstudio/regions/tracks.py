@@ -12,14 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.geometry import Detections, Floats, Ints, clip_xyxy, envelope, percent_to_xyxy, rotated_corners
+from shared.geometry import FAR, Detections, Floats, Ints, clip_xyxy, envelope, percent_to_xyxy, rotated_corners
 from shared.labelstudio.config import Control
 
 TOLERANCE = 1.0
 """Percent of the frame by which an edge may be off between two keyframes …"""
 RELATIVE_TOLERANCE = 0.1
 """… and part of the box's own width or height, so that small things keep their place too. The smaller one counts."""
-_FAR = 1e9  # no number that a person drew
 _DIGITS = 4  # of percent
 _LEAST_SIDE = 0.01  # pixels; sine and cosine of a right angle leave less
 
@@ -183,7 +182,7 @@ def _read_sequence(sequence: Any) -> Floats:
             box = [float(one[key]) for key in ("x", "y", "width", "height")] + [float(one.get("rotation") or 0.0)]
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
             continue
-        if (np.abs([frame, *box]) < _FAR).all():  # nor NaN
+        if (np.abs([frame, *box]) < FAR).all():  # nor NaN
             rows[frame] = [float(frame), float(bool(one.get("enabled"))), *box]
     return np.array([rows[frame] for frame in sorted(rows)], dtype=np.float64).reshape(-1, 7)
 
