@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, TypeVar
 
@@ -56,13 +56,11 @@ class LastKnown(Generic[Value]):
                     return known.value  # type: ignore[return-value]
                 under_way = self._reads.get(key) or self._start(key, read)
                 patience = self._left_for(under_way) if known is not None else None
-            try:
-                under_way.done.result(timeout=patience)
-            except TimeoutError:
-                if known is None or under_way.done.done():
-                    raise
+            wait([under_way.done], timeout=patience)
+            if known is not None and not under_way.done.done():
                 self._log_late(key, under_way)
                 return known.value  # type: ignore[return-value]
+            under_way.done.result()
 
     def last(self, key: object) -> Value | None:
         """What was read last, however old; None if nothing was."""
