@@ -22,9 +22,9 @@ from pydantic import (
 )
 
 from shared.errors import SettingsError
+from shared.launcher_url import LAUNCHERS, LauncherUrl
 
 PREFIX = "LABELLOOP_"
-LAUNCHERS = ("local:",)
 _MONTH = 30 * 86_400.0  # seconds; a project may set durations for itself, and datetime ends somewhere
 
 
@@ -201,7 +201,9 @@ class Settings(BaseModel):
     )
     # When to train
     launcher: str = _setting(
-        "LABELLOOP_LAUNCHER", "local:", "Where training jobs run. local: a process on this machine."
+        "LABELLOOP_LAUNCHER",
+        "local:",
+        f"Where training jobs run: {', '.join(LAUNCHERS.values())}. local: is a process on this machine; docs/deploy has a page for each other one, and each but aws-batch needs its extra: pip install 'labelloop[kubernetes]'.",
     )
     min_annotations: int = _setting(
         "LABELLOOP_MIN_ANNOTATIONS", 20, "Annotated tasks before the first training.", "tasks", ge=1
@@ -292,8 +294,7 @@ class Settings(BaseModel):
     @field_validator("launcher")
     @classmethod
     def _known_launcher(cls, value: str) -> str:
-        if value not in LAUNCHERS:
-            raise ValueError(f"use one of {', '.join(LAUNCHERS)}")
+        LauncherUrl.parse(value)
         return value
 
     @field_validator("base_weights")

@@ -71,6 +71,12 @@ class FakeLauncher:
     def stop(self, job: str) -> None:
         self.stopped.append(job)
 
+    def logs(self, job: str) -> str:
+        return f"log of {job}"
+
+    def check(self) -> str:
+        return "a launcher that keeps evidence"
+
 
 class World:
     """A store, a Label Studio, a launcher and a trigger between them."""

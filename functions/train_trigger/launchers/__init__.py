@@ -1,10 +1,11 @@
-"""Where batch jobs run: the port, and the table from the scheme of LABELLOOP_LAUNCHER to the adapter behind it."""
+"""Where batch jobs run: the port, and how the adapter behind LABELLOOP_LAUNCHER is found."""
 
 import importlib
 from collections.abc import Mapping
 from typing import Literal, Protocol
 
 from shared.errors import SettingsError
+from shared.launcher_url import LauncherUrl
 from shared.runs import TrainRequest
 from shared.settings import Settings
 
@@ -12,7 +13,11 @@ JobStatus = Literal["queued", "running", "finished", "failed", "gone"]
 
 
 class Launcher(Protocol):
-    """Starts batch jobs somewhere. A launch may happen twice; the job's claim makes the second copy end at once."""
+    """Starts batch jobs somewhere. A launch may happen twice; the job's claim makes the second copy end at once.
+
+    The target holds image, resources, settings and secrets. A launch passes TRAIN_REQUEST and a name made of run id
+    and attempt. Targets must not retry by themselves: the next attempt is launched by us, from the checkpoint.
+    """
 
     def launch(self, request: TrainRequest, *, attempt: int) -> str:
         """Start one attempt of a run and answer a reference to its job. Raises LaunchError."""
@@ -23,14 +28,25 @@ class Launcher(Protocol):
     def stop(self, job: str) -> None:
         """Ask the job to end; one that has ended already is no error. Raises LaunchError."""
 
+    def logs(self, job: str) -> str:
+        """Where the job's log is: a URL, a command or a path, without a secret. Asks nobody. Raises LaunchError."""
 
-_ADAPTERS = {"local": "functions.train_trigger.launchers.local"}
+    def check(self) -> str:
+        """Whether launches can succeed, in one line about what was found. Launches nothing. Raises LaunchError."""
 
 
 def open_launcher(settings: Settings, environ: Mapping[str, str]) -> Launcher:
     """The launcher that LABELLOOP_LAUNCHER names. `environ` is what a local job inherits. Raises SettingsError."""
-    scheme = settings.launcher.partition(":")[0]
-    if scheme not in _ADAPTERS:
-        raise SettingsError(f"LABELLOOP_LAUNCHER={settings.launcher!r}: use one of {', '.join(_ADAPTERS)}")
-    launcher: Launcher = importlib.import_module(_ADAPTERS[scheme]).open_launcher(settings, environ)
+    try:
+        url = LauncherUrl.parse(settings.launcher)
+    except ValueError as error:
+        raise SettingsError(f"LABELLOOP_LAUNCHER={settings.launcher!r}: {error}") from error
+    try:
+        adapter = importlib.import_module(f"{__name__}.{url.scheme.replace('-', '_')}")
+    except ModuleNotFoundError as error:
+        raise SettingsError(
+            f"LABELLOOP_LAUNCHER={settings.launcher} needs a client library that is not installed ({error.name}): "
+            f"pip install 'labelloop[{url.scheme}]'"
+        ) from error
+    launcher: Launcher = adapter.open_launcher(url, settings, environ)
     return launcher

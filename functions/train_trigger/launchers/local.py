@@ -3,23 +3,26 @@
 import contextlib
 import logging
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from functions.train_trigger.launchers import JobStatus
 from shared.errors import LaunchError
+from shared.launcher_url import LauncherUrl
 from shared.runs import TrainRequest
 from shared.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 
-def open_launcher(settings: Settings, environ: Mapping[str, str]) -> "LocalLauncher":
+def open_launcher(url: LauncherUrl, settings: Settings, environ: Mapping[str, str]) -> "LocalLauncher":  # noqa: ARG001
     """Jobs that inherit `environ` and log below LABELLOOP_WORK_DIR."""
     return LocalLauncher(Path(settings.work_dir) / "logs", environ)
 
@@ -27,7 +30,8 @@ def open_launcher(settings: Settings, environ: Mapping[str, str]) -> "LocalLaunc
 class LocalLauncher:
     """Starts `command` (the training job) in a session of its own, output to `<logs>/<run_id>-<attempt>.log`.
 
-    A reference is `local:<host>:<pid>:<start>`: process ids are used again, a process id with its start time is not.
+    A reference is `local:<host>:<pid>:<start>:<name of the log>`: process ids are used again, a process id with its
+    start time is not.
     """
 
     def __init__(
@@ -55,7 +59,7 @@ class LocalLauncher:
                 )
         except OSError as error:
             raise LaunchError(f"cannot start {self._command[0]} with its log at {log}: {error}") from error
-        job = f"local:{self._host}:{process.pid}:{_stat(process.pid)[1]}"
+        job = f"local:{self._host}:{process.pid}:{_stat(process.pid)[1]}:{log.name}"
         self._children[job] = process
         threading.Thread(target=self._reap, args=(job, process, log), name=f"reap-{process.pid}", daemon=True).start()
         return job
@@ -79,6 +83,25 @@ class LocalLauncher:
             return  # it ended in between
         except PermissionError as error:
             raise LaunchError(f"not allowed to stop process {pid}: {error}") from error
+
+    def logs(self, job: str) -> str:
+        """The file that the job writes to."""
+        scheme, *_, name = job.split(":")
+        if scheme != "local" or not name.endswith(".log"):
+            raise LaunchError(f"{job!r} is no job of the local launcher")
+        return str(self._logs / name)
+
+    def check(self) -> str:
+        """Whether the interpreter is there and logs can be written. Raises LaunchError."""
+        try:
+            self._logs.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self._logs):
+                pass
+        except OSError as error:
+            raise LaunchError(f"jobs cannot log at {self._logs}: {error}; set LABELLOOP_WORK_DIR") from error
+        if shutil.which(self._command[0]) is None:
+            raise LaunchError(f"jobs cannot start: {self._command[0]} is no program of this machine")
+        return f"jobs run as processes of this machine and log at {self._logs}"
 
     def _process_of(self, job: str) -> tuple[int, str]:
         scheme, host, pid, start = (*job.split(":"), "", "", "", "")[:4]
