@@ -4,24 +4,31 @@ Label Studio knows train_trigger alone. It must never show a disconnected backen
 must arrive in the labeling stream as soon as predict is there.
 """
 
-from collections.abc import Iterator
+import base64
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+from ultralytics.models import YOLO
+from ultralytics.utils import ASSETS
 
 from infra.local.label_studio import LabelStudioServer, label_studio
 from infra.local.processes import LOOPBACK, choose_port
+from infra.local.samples import base_weights
 from shared.http import SECRET_HEADER
-from tests.predict_parts import predict_process
+from shared.labelstudio.requests import ProjectCounters
+from tests.cold_start import cold_start
+from tests.predict_parts import predict_process, publish
 from tests.trigger_process import PASSWORD, SECRET, USER, Place, TriggerProcess, eventually
 
 CONFIG = (
     '<View><Image name="image" value="$image"/><RectangleLabels name="label" toName="image">'
     '<Label value="Tree"/></RectangleLabels></View>'
 )
+BUS = "data:image/jpeg;base64," + base64.b64encode((ASSETS / "bus.jpg").read_bytes()).decode()
 DUMMY = {"LABELLOOP_DUMMY": "true"}  # the wiring is real, the model is not
 
 
@@ -34,11 +41,20 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabelStudioServ
 class Annotator:
     """Works through the labeling stream; every call of Label Studio's API must succeed."""
 
-    def __init__(self, server: LabelStudioServer, trigger: TriggerProcess, tasks: int) -> None:
+    def __init__(
+        self,
+        server: LabelStudioServer,
+        trigger: TriggerProcess,
+        images: Sequence[str] = tuple(f"https://e.org/{n}.jpg" for n in range(4)),
+    ) -> None:
         self._server, self._trigger = server, trigger
-        self.project = self.call("POST", "/api/projects/", {"title": "sleep", "label_config": CONFIG})["id"]
-        images = [{"image": f"https://e.org/{n}.jpg"} for n in range(tasks)]
-        self.call("POST", f"/api/projects/{self.project}/import", images)
+        project = self.call("POST", "/api/projects/", {"title": "sleep", "label_config": CONFIG})
+        self.project, self.uid = project["id"], ProjectCounters.model_validate(project).uid or ""
+        self.call("POST", f"/api/projects/{self.project}/import", [{"image": image} for image in images])
+
+    def connect(self) -> None:
+        """Label Studio's model and webhook: train_trigger alone."""
+        trigger = self._trigger
         backend = {
             "project": self.project, "url": trigger.url, "title": "labelloop", "auth_method": "BASIC_AUTH",
             "basic_auth_user": USER, "basic_auth_pass": PASSWORD,
@@ -70,6 +86,16 @@ class Annotator:
         assert (backend["state"], backend["error_message"]) == ("CO", None)
 
 
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Trained weights whose every class is called Tree."""
+    model = YOLO(base_weights(), task="detect")
+    model.model.names = dict.fromkeys(model.model.names, "Tree")  # type: ignore[union-attr]
+    path = tmp_path_factory.mktemp("weights") / "tree.pt"
+    model.save(path)
+    return path
+
+
 def metrics(trigger: TriggerProcess) -> str:
     return requests.get(f"{trigger.url}/metrics", headers={SECRET_HEADER: SECRET}, timeout=30).text
 
@@ -85,7 +111,8 @@ def test_label_studio_never_notices_that_predict_sleeps_wakes_and_dies(
         **DUMMY,
     }
     with place.function(**settings) as trigger, ThreadPoolExecutor(1) as page:
-        annotator = Annotator(server, trigger, tasks=4)
+        annotator = Annotator(server, trigger)
+        annotator.connect()
         for attempt in ("asleep", "killed"):
             opened = page.submit(annotator.next_task)
             eventually(lambda: "labelloop_waiting 1.0" in metrics(trigger), "the page waits for predict")
@@ -107,6 +134,32 @@ def test_label_studio_never_notices_that_predict_sleeps_wakes_and_dies(
             finally:
                 predict.stop(grace=0)  # SIGKILL follows at once
             annotator.assert_connected()
+
+
+def test_a_predict_that_starts_slowly_and_is_killed_while_somebody_labels(
+    tmp_path: Path, server: LabelStudioServer, weights: Path, request: pytest.FixtureRequest
+) -> None:
+    """Its runtime holds requests until it is there, as Cloud Run and Knative do. Real weights, real photographs."""
+    place, seconds = Place(tmp_path, server.url, server.token), request.config.getoption("cold_start")
+    secret = {"LABELLOOP_BASIC_AUTH_PASSWORD": PASSWORD, "LABELLOOP_WEBHOOK_SECRET": SECRET}
+    with (
+        cold_start(tmp_path, seconds, **secret) as predict,
+        place.function(PREDICT_URL=predict.url, LABELLOOP_WARM_UP_INTERVAL="1") as trigger,
+        ThreadPoolExecutor(1) as page,
+    ):
+        annotator = Annotator(server, trigger, images=[BUS] * 4)
+        publish(place.store, weights, uid=annotator.uid)
+        annotator.connect()
+        for start in (1, 2):
+            opened = page.submit(annotator.next_task)
+            while not opened.done():  # somebody else looks at the model page meanwhile
+                annotator.assert_connected()
+            task, versions = opened.result()
+            assert (versions, predict.starts) == (["label:v1"], start)
+            annotator.annotate(task)
+            predict.kill()
+            annotator.assert_connected()
+        assert "labelloop_failures_total{" not in metrics(trigger), "no task was answered empty"
 
 
 def with_predictions(annotator: Annotator) -> tuple[int, list[str]] | None:
