@@ -282,3 +282,9 @@ class Registry:
 def projects(store: ObjectStore) -> Iterator[str]:
     """The uid of every project that the store knows."""
     yield from (unquote(name) for name in store.folders("projects"))
+
+
+def projects_of(store: ObjectStore, number: int) -> list[str]:
+    """The uids with one id, ascending: those of several installations. Reads their keys alone."""
+    keys = store.list(f"projects/{number}.")
+    return sorted({unquote(key.split("/")[1]) for key in keys})

@@ -1,80 +1,96 @@
 """At most one call for a key in an interval: the first at once, those that come meanwhile as one at its end."""
 
+import functools
 import logging
 import threading
-import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Generic, TypeVar
+
+from functions.train_trigger.threads import Threads
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-_KEPT_KEYS = 1000
+MOST_KEYS = 50_000
+"""Keys that are called, or whose interval has not ended. 1.3 KB each; more keys than projects are somebody's attack."""
 
 
 @dataclass(slots=True)
 class _Key:
-    """What happens with one key."""
+    """What happens with one key. It is forgotten once its call and its interval have ended and nobody asked again."""
 
-    next_at: float = 0.0  # time.monotonic()
-    running: bool = False
-    due: bool = False  # asked for meanwhile: call again at `next_at`
+    unfinished: int  # of the two: the call, the interval
+    due: bool = False  # asked for meanwhile: call again when both have ended
 
 
 class Debounce(Generic[T]):
     """Threads start with the first call, not with the object: a server may fork in between."""
 
-    def __init__(self, call: Callable[[str], T], *, interval: float, threads: int) -> None:
-        """`interval` in seconds. `call(key)` runs on one of `threads` threads, never twice at once for a key."""
+    def __init__(
+        self,
+        call: Callable[[str], T],
+        threads: Threads,
+        *,
+        interval: float,
+        at_once: int,
+        on_full: Callable[[str], None],
+        most_keys: int = MOST_KEYS,
+    ) -> None:
+        """`interval` in seconds. `call(key)` runs on one of `at_once` threads, never twice at once for a key.
+
+        Beyond `most_keys` a new key is not called: `on_full(key)` is told.
+        """
         self._call = call
+        self._threads = threads
+        self._pool = threads.pool(at_once, "debounce")
         self._interval = interval
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="debounce")
+        self._on_full = on_full
+        self._most_keys = most_keys
         self._lock = threading.Lock()
         self._keys: dict[str, _Key] = {}
 
-    def ask(self, key: str) -> Future[T] | None:
-        """The call that starts now; None if the key's interval has not ended: then it is called when it does."""
-        now = time.monotonic()
-        with self._lock:
-            self._forget(now)
-            state = self._keys.setdefault(key, _Key())
-            if state.running or state.due or now < state.next_at:
-                if not (state.running or state.due):
-                    self._later(key, state.next_at - now)
-                state.due = True
-                return None
-            self._begin(state, now)
-        return self._pool.submit(self._run, key)
+    def __len__(self) -> int:
+        """How many keys are called now, or were within the interval."""
+        return len(self._keys)
 
-    def _begin(self, state: _Key, now: float) -> None:
-        state.running, state.due, state.next_at = True, False, now + self._interval
+    def ask(self, key: str) -> Future[T] | None:
+        """The call that starts now; None if it comes later: at the end of the key's interval, or never (`on_full`)."""
+        with self._lock:
+            state = self._keys.get(key)
+            full = state is None and len(self._keys) >= self._most_keys
+            if state is not None:
+                state.due = True
+            elif not full:
+                self._keys[key] = _Key(unfinished=2)
+        if full:
+            self._on_full(key)
+        return self._begin(key) if state is None and not full else None
+
+    def _begin(self, key: str) -> Future[T]:
+        future = self._pool.submit(self._run, key)
+        self._threads.later(self._interval, functools.partial(self._finished, key))
+        return future
 
     def _run(self, key: str) -> T:
         try:
             return self._call(key)
         finally:
-            with self._lock:
-                state = self._keys[key]
-                state.running = False
-                if state.due:
-                    self._later(key, max(0.0, state.next_at - time.monotonic()))
+            self._finished(key)
 
-    def _later(self, key: str, seconds: float) -> None:
-        timer = threading.Timer(seconds, self._again, args=(key,))
-        timer.daemon = True
-        timer.start()
-
-    def _again(self, key: str) -> None:
+    def _finished(self, key: str) -> None:
+        """The call or the interval of a key ended."""
         with self._lock:
-            self._begin(self._keys[key], time.monotonic())
+            state = self._keys[key]
+            state.unfinished -= 1
+            if state.unfinished:
+                return
+            if not state.due:
+                del self._keys[key]
+                return
+            state.unfinished, state.due = 2, False
         try:
-            self._pool.submit(self._run, key)
+            self._begin(key)
         except RuntimeError:
             logger.info("the process ends; the sweep will do it", extra={"event": "debounce_dropped", "key": key})
-
-    def _forget(self, now: float) -> None:
-        if len(self._keys) > _KEPT_KEYS:
-            for key in [key for key, it in self._keys.items() if not (it.running or it.due) and it.next_at <= now]:
-                del self._keys[key]

@@ -10,6 +10,7 @@ from functions.train_trigger.launchers import open_launcher
 from functions.train_trigger.metrics import Metrics
 from functions.train_trigger.predictions import Predictions
 from functions.train_trigger.routes import Routes
+from functions.train_trigger.threads import ProcessThreads
 from functions.train_trigger.trigger import Trigger
 from functions.train_trigger.warm_up import WarmUp
 from shared.backend import Backend
@@ -36,7 +37,7 @@ def _build(settings: Settings, environ: MutableMapping[str, str]) -> Function:
     metrics = Metrics()
     trigger = Trigger(store, label_studio, open_launcher(settings, environ), settings, metrics)
     warm_up = WarmUp(settings, store, metrics)
-    routes = Routes(store, trigger, warm_up, metrics, debounce=settings.debounce)
+    routes = Routes(store, trigger, warm_up, metrics, ProcessThreads(), debounce=settings.debounce)
     predictions = Predictions(settings, metrics, at_once=max(int(environ["THREADS"]) // 2, 1))
     backend = Backend(settings, store, on_setup=lambda uid, _controls: warm_up.ask(uid))
 

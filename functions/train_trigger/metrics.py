@@ -28,6 +28,11 @@ class Metrics:
         self.events = Counter(
             "labelloop_events", "Events of Label Studio, by action.", ["action"], registry=self._registry
         )
+        self.events_left_to_sweep = Counter(
+            "labelloop_events_left_to_sweep",
+            "Events that nothing was done about, since those of too many projects were waiting.",
+            registry=self._registry,
+        )
         self.reconciles = Counter(
             "labelloop_reconciles", "Projects looked at, by what came of it.", ["outcome"], registry=self._registry
         )

@@ -12,6 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from functions.train_trigger.debounce import Debounce
 from functions.train_trigger.metrics import Metrics
 from functions.train_trigger.sweep import sweep
+from functions.train_trigger.threads import Threads
 from functions.train_trigger.trigger import Outcome, Trigger
 from functions.train_trigger.warm_up import WarmUp
 from shared.errors import BadRequest, LabelloopError
@@ -19,7 +20,7 @@ from shared.http import answer
 from shared.jobs import Jobs
 from shared.labelstudio.requests import Event, JobStatusRequest, ProjectCounters, TrainCall, project_id
 from shared.objectstore import ObjectStore
-from shared.registry import projects
+from shared.registry import projects_of
 from shared.runs import ENDED
 
 logger = logging.getLogger(__name__)
@@ -38,14 +39,24 @@ class Routes:
     """The handlers. Threads start with the first event."""
 
     def __init__(
-        self, store: ObjectStore, trigger: Trigger, warm_up: WarmUp, metrics: Metrics, *, debounce: float
+        self,
+        store: ObjectStore,
+        trigger: Trigger,
+        warm_up: WarmUp,
+        metrics: Metrics,
+        threads: Threads,
+        *,
+        debounce: float,
     ) -> None:
         """`debounce` in seconds."""
         self._store = store
         self._trigger = trigger
         self._warm_up = warm_up
         self._metrics = metrics
-        self._debounce = Debounce(self._look_at, interval=debounce, threads=_THREADS)
+        self._threads = threads
+        self._debounce = Debounce(
+            self._look_at, threads, interval=debounce, at_once=_THREADS, on_full=self._left_to_the_sweep
+        )
         self._waiting = threading.BoundedSemaphore(_WAITING)
 
     def webhook(self, request: Request) -> Response:
@@ -78,7 +89,7 @@ class Routes:
 
     def sweep(self, request: Request) -> Response:  # noqa: ARG002
         """`POST /sweep`: reconcile every known project."""
-        return answer(sweep(self._store, self._trigger.reconcile, seconds=_SWEEP_SECONDS))
+        return answer(self._sweep())
 
     def metrics(self, request: Request) -> Response:  # noqa: ARG002
         """`GET /metrics` in Prometheus' format."""
@@ -102,11 +113,21 @@ class Routes:
         if key != EVERY_PROJECT:
             return self._trigger.reconcile(key)
         try:
-            summary = sweep(self._store, self._trigger.reconcile, seconds=_SWEEP_SECONDS)
+            summary = self._sweep()
         except LabelloopError as error:
             logger.error(str(error), extra={"event": "sweep_failed", "error": type(error).__name__})
             return Outcome("failed", str(error))
         return Outcome("nothing", f"looked at {summary['projects']} projects: {summary['outcomes']}")
+
+    def _sweep(self) -> dict[str, Any]:
+        return sweep(self._store, self._trigger.reconcile, self._threads, seconds=_SWEEP_SECONDS)
+
+    def _left_to_the_sweep(self, uid: str) -> None:
+        self._metrics.events_left_to_sweep.inc()
+        logger.warning(
+            "events of too many projects are waiting: this one is left to the sweep",
+            extra={"event": "event_left_to_sweep", "project": uid},
+        )
 
     def _train(self, project: ProjectCounters | None) -> Response:
         if project is None or project.uid is None:
@@ -126,7 +147,7 @@ class Routes:
         """The project's uid; of one that comes with its id alone (it was deleted) those that the store knows."""
         if project.uid is not None:
             return [project.uid]
-        return [uid for uid in projects(self._store) if uid.partition(".")[0] == str(project.id)]
+        return projects_of(self._store, project.id)
 
     def _status_of(self, uid: str, run_id: str) -> JobStatusWord | None:
         jobs = Jobs(self._store, uid)

@@ -14,6 +14,7 @@ from werkzeug.wrappers import Response
 
 from functions.train_trigger.metrics import Metrics
 from functions.train_trigger.routes import Routes
+from functions.train_trigger.threads import ProcessThreads
 from functions.train_trigger.trigger import Trigger
 from functions.train_trigger.warm_up import WarmUp
 from shared.backend import Backend
@@ -61,7 +62,7 @@ class Trial:
         )
         trigger = Trigger(self.store, self.label_studio, self.launcher, settings, self.metrics)
         warm_up = WarmUp(settings, self.store, self.metrics)
-        routes = Routes(self.store, trigger, warm_up, self.metrics, debounce=60)
+        routes = Routes(self.store, trigger, warm_up, self.metrics, ProcessThreads(), debounce=60)
         self.function = Function(
             [
                 *Backend(settings, self.store).routes(),

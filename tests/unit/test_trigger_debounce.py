@@ -1,10 +1,10 @@
-"""At most one call for a key in an interval, and none lost."""
+"""At most one call for a key in an interval, and none lost; the clock is the test's."""
 
 import threading
-import time
+from typing import Any
 
-from functions.train_trigger import debounce
 from functions.train_trigger.debounce import Debounce
+from tests.threads import ClockedThreads
 
 SECONDS = 20
 
@@ -36,51 +36,74 @@ class Calls:
             assert self._news.wait_for(lambda: len(self.keys) >= count, SECONDS), self.keys
 
 
+class Trial:
+    """A debounce of ten seconds."""
+
+    def __init__(self, *, blocked: bool = False, **how: Any) -> None:
+        self.calls, self.clock, self.refused = Calls(blocked=blocked), ClockedThreads(), []
+        on_full = self.refused.append
+        self.debounce = Debounce(self.calls, self.clock, interval=10, at_once=4, on_full=on_full, **how)
+
+    def ask(self, key: str) -> int | None:
+        """What the call that starts now answers, once it has ended."""
+        future = self.debounce.ask(key)
+        return None if future is None else future.result(SECONDS)
+
+
 def test_the_first_is_called_at_once_and_its_result_can_be_awaited() -> None:
-    started = Debounce(Calls(), interval=60, threads=1).ask("a")
-    assert started is not None
-    assert started.result(SECONDS) == 1
+    assert Trial().ask("a") == 1
 
 
 def test_many_become_one_more_at_the_end_of_the_interval() -> None:
-    calls = Calls()
-    debounced = Debounce(calls, interval=0.2, threads=2)
-    began = time.monotonic()
-    answers = [debounced.ask("a") for _ in range(500)]
-    assert sum(answer is not None for answer in answers) == 1
-    calls.wait_for(2)
-    assert time.monotonic() - began >= 0.2
-    first = debounced.ask("b")
-    assert first is not None
-    first.result(SECONDS)
-    assert calls.keys == ["a", "a", "b"]
+    trial = Trial()
+    assert [trial.ask("a") for _ in range(500)] == [1, *[None] * 499]
+    trial.clock.pass_(9.9)
+    assert trial.ask("b") == 2
+    trial.clock.pass_(0.1)
+    trial.calls.wait_for(3)
+    assert trial.calls.keys == ["a", "b", "a"]
+    assert trial.ask("a") is None  # the second call began an interval of its own
+
+
+def test_after_a_quiet_interval_a_key_is_called_at_once() -> None:
+    trial = Trial()
+    assert trial.ask("a") == 1
+    trial.clock.pass_(10)
+    assert trial.ask("a") == 2
 
 
 def test_a_slow_call_is_never_doubled_and_what_came_meanwhile_is_not_lost() -> None:
-    calls = Calls(blocked=True)
-    debounced = Debounce(calls, interval=0, threads=4)
-    debounced.ask("a")
-    calls.wait_for(1)
-    assert [debounced.ask("a") for _ in range(50)] == [None] * 50
-    assert calls.keys == ["a"]
-    calls.go.set()
-    calls.wait_for(2)
-    assert calls.most_at_once == 1
+    trial = Trial(blocked=True)
+    trial.debounce.ask("a")
+    trial.calls.wait_for(1)
+    assert [trial.debounce.ask("a") for _ in range(50)] == [None] * 50
+    trial.clock.pass_(100)
+    assert trial.calls.keys == ["a"]
+    trial.calls.go.set()
+    trial.calls.wait_for(2)
+    assert trial.calls.most_at_once == 1
 
 
 def test_keys_do_not_wait_for_one_another() -> None:
-    calls = Calls(blocked=True)
-    debounced = Debounce(calls, interval=60, threads=2)
-    started = [debounced.ask(key) for key in ("a", "b")]
-    calls.wait_for(2)
-    calls.go.set()
+    trial = Trial(blocked=True)
+    started = [trial.debounce.ask(key) for key in ("a", "b")]
+    trial.calls.wait_for(2)
+    trial.calls.go.set()
     assert all(future is not None and future.result(SECONDS) for future in started)
 
 
 def test_quiet_keys_are_forgotten() -> None:
-    debounced = Debounce(Calls(), interval=0, threads=2)
-    for number in range(debounce._KEPT_KEYS * 2):
-        future = debounced.ask(str(number))
-        assert future is not None
-        future.result(SECONDS)
-    assert len(debounced._keys) <= debounce._KEPT_KEYS + 2
+    trial = Trial()
+    for number in range(100):
+        trial.ask(str(number))
+    trial.clock.pass_(10)
+    assert len(trial.debounce) == 0
+
+
+def test_beyond_its_bound_a_new_key_is_refused_and_a_known_one_is_not() -> None:
+    trial = Trial(most_keys=3)
+    assert [trial.ask(key) is None for key in ("a", "b", "c", "d", "a")] == [False, False, False, True, True]
+    assert trial.refused == ["d"]
+    trial.clock.pass_(10)
+    trial.calls.wait_for(4)  # "a" once more
+    assert trial.ask("d") is not None

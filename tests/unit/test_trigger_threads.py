@@ -1,0 +1,31 @@
+"""Calls that are due later, on the process's own clock."""
+
+import queue
+import threading
+
+from functions.train_trigger.threads import ProcessThreads
+
+SECONDS = 20
+
+
+def test_what_is_due_first_is_called_first_on_one_thread() -> None:
+    called: queue.Queue[tuple[str, threading.Thread]] = queue.Queue()
+    threads = ProcessThreads()
+    for name, seconds in (("in an hour", 3600.0), ("now", 0.0), ("now too", 0.0)):
+        threads.later(seconds, lambda name=name: called.put((name, threading.current_thread())))
+    (first, one), (second, other) = called.get(timeout=SECONDS), called.get(timeout=SECONDS)
+    assert (first, second) == ("now", "now too")
+    assert one is other
+
+
+def test_thousands_of_waiting_calls_need_no_thread_each() -> None:
+    threads, before = ProcessThreads(), threading.active_count()
+    for _ in range(5000):
+        threads.later(3600, lambda: None)
+    assert threading.active_count() <= before + 1
+
+
+def test_a_call_may_ask_for_another_one() -> None:
+    threads, done = ProcessThreads(), threading.Event()
+    threads.later(0, lambda: threads.later(0, done.set))
+    assert done.wait(SECONDS)
