@@ -23,7 +23,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from infra.local.processes import LOOPBACK, Child, choose_port
-from shared.jobs import Jobs, JobsRecord, LastRun
+from shared.claims import JobsRecord, LastRun
+from shared.jobs import Jobs
 from shared.objectstore import open_store
 from shared.runs import Baseline, Totals
 

@@ -10,56 +10,16 @@ a rollback stays above every later attempt of a run that was active when it happ
 import secrets
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Literal
 
-from pydantic import Field
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
+from shared.claims import Claim, JobsRecord, LastRun, Outcome
 from shared.errors import AlreadyExists, ClaimLost, NotFound, PreconditionFailed
 from shared.objectstore import Token
-from shared.records import Record, load, new_serial
+from shared.records import load, new_serial
 from shared.runs import Baseline, RunFiles
 
-Outcome = Literal["promoted", "rejected", "unchanged", "failed"]
 _FENCE_STEP = 1000
-
-
-class Claim(Record):
-    """The right to run for a project until `expires_at`."""
-
-    run_id: str = Field(pattern="^[a-z0-9-]{1,50}$")
-    state: Literal["launching", "queued", "running"]
-    fence: int
-    attempt: int = Field(ge=1)
-    preempted: int = Field(default=0, ge=0)  # attempts, this one included, that a machine ended after they got further
-    expires_at: datetime
-    started_at: datetime  # of the attempt's job: waiting in a queue does not count
-    forced: bool = False  # a person asked for it: thresholds were skipped
-    baseline: Baseline | None = None  # what Label Studio held when the run was decided: for one that fails early
-    nonce: str | None = None  # of the process that runs it
-    job: str | None = None  # the launcher's reference
-    error: str | None = None  # why the last attempt ended
-
-
-class LastRun(Record):
-    """How the newest ended run ended."""
-
-    run_id: str
-    outcome: Outcome
-    ended_at: datetime
-    message: str = ""
-
-
-class JobsRecord(Record):
-    """The one mutable record of a project's jobs."""
-
-    serial: str = Field(default_factory=new_serial)
-    fence: int = 0  # the greatest ever given
-    training: Claim | None = None
-    prelabel: Claim | None = None
-    baseline: Baseline | None = None
-    last_run: LastRun | None = None
-    closed: bool = False  # Label Studio answered 404
 
 
 class Jobs(RunFiles):
@@ -132,15 +92,15 @@ class Jobs(RunFiles):
         claim = _claim_of(self.update(take))
         return claim, claim.run_id == run_id
 
-    def next_attempt(self, claim: Claim, *, lifetime: float, error: str) -> Claim:
+    def next_attempt(self, claim: Claim, *, lifetime: float, error: str, preempted: bool = False) -> Claim:
         """Take over an attempt that ended without release: the caller asked the launcher, nothing waits for `claim`.
 
+        `preempted`: the attempt got further than the one before and was killed; that does not count against the run.
         Raises ClaimLost if somebody else took over, or the attempt lives again.
         """
 
         def take(record: JobsRecord) -> JobsRecord:
-            if record.training != claim:
-                raise ClaimLost(f"run {claim.run_id} was taken over by somebody else, or lives again")
+            _unchanged(record, claim)
             fence = claim.fence + 1
             return _with_claim(
                 record.model_copy(update={"fence": max(record.fence, fence)}),
@@ -148,8 +108,11 @@ class Jobs(RunFiles):
                 state="launching",
                 fence=fence,
                 attempt=claim.attempt + 1,
+                preempted=claim.preempted + preempted,
                 nonce=None,
                 job=None,
+                logs=None,
+                refused=0,
                 expires_at=self._in(lifetime),
                 started_at=self._in(0),
                 error=error,
@@ -157,15 +120,40 @@ class Jobs(RunFiles):
 
         return _claim_of(self.update(take))
 
-    def record_job(self, claim: Claim, job: str) -> None:
-        """Note the launcher's reference: launching → queued, unless the job is already running."""
+    def refuse(self, claim: Claim, error: str) -> None:
+        """The launcher refused: the claim expires at once. Raises ClaimLost if the job started nevertheless."""
+
+        def expire(record: JobsRecord) -> JobsRecord | None:
+            refused = claim.model_copy(update={"expires_at": self._in(0), "refused": claim.refused + 1, "error": error})
+            current = record.training
+            if current and current.model_copy(update={"expires_at": refused.expires_at}) == refused:
+                return None  # our own earlier write, whose answer was lost
+            _unchanged(record, claim)
+            return record.model_copy(update={"training": refused})
+
+        self.update(expire)
+
+    def launch_again(self, claim: Claim, *, lifetime: float) -> Claim:
+        """Take over an attempt whose launch was refused: the same one, so that its name at the target stays.
+
+        Raises ClaimLost if somebody else took over, or the job started nevertheless.
+        """
+
+        def take(record: JobsRecord) -> JobsRecord:
+            _unchanged(record, claim)
+            return _with_claim(record, claim, expires_at=self._in(lifetime), started_at=self._in(0))
+
+        return _claim_of(self.update(take))
+
+    def record_job(self, claim: Claim, job: str, *, logs: str | None = None) -> None:
+        """Note the launcher's reference and where the log is: launching → queued, unless the job is already running."""
 
         def note(record: JobsRecord) -> JobsRecord | None:
             current = record.training
             if current is None or (current.run_id, current.attempt) != (claim.run_id, claim.attempt):
                 return None
             state = "queued" if current.state == "launching" else current.state
-            return _with_claim(record, current, state=state, job=job)
+            return _with_claim(record, current, state=state, job=job, logs=logs, **_accepted(current))
 
         self.update(note)
 
@@ -183,9 +171,8 @@ class Jobs(RunFiles):
                 if current.nonce == nonce:
                     return None
                 raise ClaimLost(f"another process runs {run_id}, or its last one was interrupted")
-            return _with_claim(
-                record, current, state="running", nonce=nonce, started_at=self._in(0), expires_at=self._in(lifetime)
-            )
+            times = {"started_at": self._in(0), "expires_at": self._in(lifetime)}
+            return _with_claim(record, current, state="running", nonce=nonce, **times, **_accepted(current))
 
         return _claim_of(self.update(take))
 
@@ -289,6 +276,16 @@ class Jobs(RunFiles):
 
 def _with_claim(record: JobsRecord, claim: Claim, **changes: object) -> JobsRecord:
     return record.model_copy(update={"training": claim.model_copy(update=changes)})
+
+
+def _unchanged(record: JobsRecord, claim: Claim) -> None:
+    if record.training != claim:
+        raise ClaimLost(f"run {claim.run_id} was taken over by somebody else, or lives again")
+
+
+def _accepted(claim: Claim) -> dict[str, object]:
+    """What changes when a launch succeeds after refusals."""
+    return {"refused": 0, "error": None} if claim.refused else {}
 
 
 def _claim_of(record: JobsRecord) -> Claim:

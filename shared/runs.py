@@ -121,6 +121,16 @@ class RunFiles:
         except NotFound:
             return None
 
+    def kept_an_epoch(self, run_id: str, attempt: int) -> bool:
+        """Whether that attempt got further: its own checkpoint is in the store."""
+        name = f"/{checkpoint_index(attempt)}"
+        return any(key.endswith(name) for key in self._store.list(self.run_key(run_id, "checkpoints/")))
+
     def run_key(self, run_id: str, name: str) -> str:
         """Key of a run's file."""
         return f"{self._root}/runs/{run_id}/{name}"
+
+
+def checkpoint_index(attempt: int) -> str:
+    """Name of the file, one a control, in which an attempt names its checkpoints; written after the first one."""
+    return f"{attempt:04d}.json"

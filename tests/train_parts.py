@@ -21,7 +21,8 @@ from jobs.train.machine import surround_ultralytics
 from jobs.train.spool import Epoch, Spool, TrainingAborted
 from jobs.train.training import Fitted, Start, TrainingSettings
 from jobs.train.yolo_trainer import YoloTrainer
-from shared.jobs import Claim, Jobs
+from shared.claims import Claim
+from shared.jobs import Jobs
 from shared.objectstore import ObjectStore
 from shared.registry import Registry
 from shared.runs import Baseline, RunRequest

@@ -8,12 +8,13 @@ from typing import Any
 from functions.train_trigger.launchers import JobStatus
 from functions.train_trigger.metrics import Metrics
 from functions.train_trigger.trigger import Outcome, Trigger
+from shared.claims import Claim, JobsRecord
 from shared.errors import LabelStudioError, LaunchError
-from shared.jobs import Claim, Jobs, JobsRecord
+from shared.jobs import Jobs
 from shared.labelstudio.api import ProjectState
 from shared.labelstudio.requests import ProjectCounters
 from shared.objectstore.file import FileStore
-from shared.runs import Baseline, Totals, TrainRequest
+from shared.runs import Baseline, Totals, TrainRequest, checkpoint_index
 from shared.settings import Settings
 
 CREATED = datetime(2026, 1, 1, tzinfo=UTC)
@@ -113,6 +114,11 @@ class World:
     def job_runs(self, nonce: str = "n") -> Claim:
         """What the job does first."""
         return self.jobs.start(self.claim.run_id, nonce=nonce, lifetime=600)
+
+    def keeps_an_epoch(self, claim: Claim) -> None:
+        """What the job does after an epoch."""
+        key = self.jobs.run_key(claim.run_id, f"checkpoints/label/{checkpoint_index(claim.attempt)}")
+        self.store.put(key, b"{}")
 
     def job_ends(self, claim: Claim, outcome: Any = "promoted") -> None:
         """What the job does last."""

@@ -15,8 +15,9 @@ from typing import Any
 import requests
 
 from infra.local.processes import Child, choose_port
+from shared.claims import JobsRecord
 from shared.http import SECRET_HEADER
-from shared.jobs import Jobs, JobsRecord
+from shared.jobs import Jobs
 from shared.objectstore.file import FileStore
 
 REPOSITORY = Path(__file__).resolve().parents[1]

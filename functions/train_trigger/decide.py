@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from functions.train_trigger.launchers import JobStatus
-from shared.jobs import Claim, JobsRecord
+from shared.claims import Claim, JobsRecord
 from shared.runs import Totals
 
 JobState = JobStatus | Literal["unknown"]
@@ -60,6 +60,14 @@ class Relaunch:
     """Start the next attempt of the run."""
 
     error: str  # how the last one ended
+    preempted: bool = False  # it got further and was killed: no failure of the run
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchAgain:
+    """Try the launch of this attempt again, which the launcher refused."""
+
+    error: str  # what it said
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,32 +121,63 @@ def decide(
 
 
 def decide_claim(
-    claim: Claim, job: JobState | None, policy: Policy, now: datetime
-) -> Nothing | Wait | Extend | Relaunch | GiveUp:
-    """What an active run needs. `job` is the launcher's answer; None: it was not asked, or the claim names no job."""
+    claim: Claim,
+    job: JobState | None,
+    policy: Policy,
+    now: datetime,
+    *,
+    forced: bool = False,
+    kept_an_epoch: bool = False,
+) -> Nothing | Wait | Extend | Relaunch | LaunchAgain | GiveUp:
+    """What an active run needs.
+
+    `job` is the launcher's answer; None: it was not asked, or the claim names no job. `forced`: a person asked, so a
+    launch that was refused is tried again without a pause. `kept_an_epoch`: this attempt left a checkpoint of its own;
+    then one that was killed without a word does not count against the run, as one that was told to stop does not.
+    """
     expired = now >= claim.expires_at
+    if claim.state == "launching" and claim.refused:
+        return _decide_refused(claim, now, expired=expired, forced=forced)
     if job in ("queued", "running"):
         if not expired:
             return Nothing(f"run {claim.run_id} is active")
         if job == "running" and now >= claim.started_at + policy.longest_run + policy.running_lifetime:
             return GiveUp(f"the run stopped renewing its claim and is still there after {policy.longest_run}")
         return Extend()
-    # A second copy of a launch finishes at once, while the first runs and renews.
-    ended = job in ("failed", "gone") or (job == "finished" and claim.state != "running")
-    if not (expired or ended):
+    if not (expired or ended(claim, job)):
         return Nothing(f"run {claim.run_id} is active")
     if job == "unknown" and now < claim.expires_at + policy.running_lifetime:
         return Wait(claim.expires_at + policy.running_lifetime, "the launcher cannot say what became of the job")
     error = claim.error or f"attempt {claim.attempt} ended without a word ({job or 'claim expired'})"
-    failures = claim.attempt - claim.preempted
+    preempted = kept_an_epoch and killed(claim)
+    failures = claim.attempt - claim.preempted - preempted
     if failures >= policy.attempts:
         return GiveUp(f"{error}; that was attempt {failures} of {policy.attempts}")
     lifetime = policy.running_lifetime if claim.state == "running" else policy.launching_lifetime
     last_sign = claim.expires_at if expired else claim.expires_at - lifetime
     again = last_sign + pause_after(max(failures, 1))
-    return Relaunch(error) if now >= again else Wait(again, error)
+    return Relaunch(error, preempted=preempted) if now >= again else Wait(again, error)
+
+
+def ended(claim: Claim, job: JobState | None) -> bool:
+    """Whether the launcher's answer says that the attempt is over, also while its claim has not expired."""
+    # A second copy of a launch finishes at once, while the first runs and renews.
+    return job in ("failed", "gone") or (job == "finished" and claim.state != "running")
+
+
+def killed(claim: Claim) -> bool:
+    """Whether an attempt that is over gave no notice of its end: SIGKILL, or its machine was taken away."""
+    return claim.state == "running" and claim.nonce is not None
+
+
+def _decide_refused(claim: Claim, now: datetime, *, expired: bool, forced: bool) -> Nothing | Wait | LaunchAgain:
+    if not expired:
+        return Nothing(f"run {claim.run_id} is being launched")
+    error = claim.error or "the launcher refused"
+    again = claim.expires_at + pause_after(claim.refused)
+    return LaunchAgain(error) if forced or now >= again else Wait(again, error)
 
 
 def pause_after(attempt: int) -> timedelta:
-    """How long to wait after the last sign of an attempt before the next one."""
+    """How long to wait after the last sign of an attempt, or the last refusal of its launch, before the next."""
     return timedelta(seconds=min(_FIRST_PAUSE * 4 ** (attempt - 1), _LONGEST_PAUSE))

@@ -11,6 +11,7 @@ from functions.train_trigger.decide import (
     GiveUp,
     JobState,
     Launch,
+    LaunchAgain,
     Nothing,
     Policy,
     Relaunch,
@@ -18,11 +19,14 @@ from functions.train_trigger.decide import (
     decide,
     decide_before_asking,
     decide_claim,
+    ended,
+    killed,
 )
 from functions.train_trigger.launchers import Launcher
 from functions.train_trigger.metrics import Metrics
+from shared.claims import Claim, JobsRecord
 from shared.errors import ClaimLost, LabelloopError, LaunchError, ProjectGone
-from shared.jobs import Claim, Jobs, JobsRecord
+from shared.jobs import Jobs
 from shared.labelstudio.api import ProjectState
 from shared.labelstudio.requests import project_id
 from shared.objectstore import ObjectStore
@@ -96,7 +100,7 @@ class Trigger:
         settings = with_overrides(self._settings, read_project(self._store, jobs.uid))
         policy = _policy(settings)
         if record.training is not None:
-            return self._attend(jobs, record.training, settings, policy, sweeping=sweeping)
+            return self._attend(jobs, record.training, settings, policy, forced=forced, sweeping=sweeping)
         if record.closed and not sweeping:
             record = self._reopen(jobs)
         early = decide_before_asking(record, policy, now, forced=forced)
@@ -142,23 +146,30 @@ class Trigger:
             return Outcome("active", f"run {claim.run_id} is active", claim.run_id)
         return self._launch(jobs, claim, settings, decision.reason)
 
-    def _attend(self, jobs: Jobs, claim: Claim, settings: Settings, policy: Policy, *, sweeping: bool) -> Outcome:
+    def _attend(
+        self, jobs: Jobs, claim: Claim, settings: Settings, policy: Policy, *, forced: bool, sweeping: bool
+    ) -> Outcome:
         """Look after the active run: extend its claim, start its next attempt, or end it."""
         now = self._store.now()
-        job = self._job_state(claim.job) if claim.job and (sweeping or now >= claim.expires_at) else None
-        decision = decide_claim(claim, job, policy, now)
+        expired = now >= claim.expires_at
+        job = self._job_state(claim.job) if claim.job and (sweeping or expired) else None
+        silent = killed(claim) and (expired or ended(claim, job))
+        kept_an_epoch = silent and jobs.kept_an_epoch(claim.run_id, claim.attempt)
+        decision = decide_claim(claim, job, policy, now, forced=forced, kept_an_epoch=kept_an_epoch)
+        lifetime = policy.launching_lifetime.total_seconds()
         try:
             if isinstance(decision, Relaunch):
-                lifetime = policy.launching_lifetime.total_seconds()
-                again = jobs.next_attempt(claim, lifetime=lifetime, error=decision.error)
+                again = jobs.next_attempt(claim, lifetime=lifetime, error=decision.error, preempted=decision.preempted)
                 return self._launch(jobs, again, settings, decision.error)
+            if isinstance(decision, LaunchAgain):
+                return self._launch(jobs, jobs.launch_again(claim, lifetime=lifetime), settings, decision.error)
             if isinstance(decision, GiveUp):
                 return self._give_up(jobs, claim, decision.error)
         except ClaimLost as error:
             return Outcome("active", str(error), claim.run_id)
         if isinstance(decision, Extend):
-            running = claim.state == "running"
-            lifetime = (policy.running_lifetime if running else policy.launching_lifetime).total_seconds()
+            if claim.state == "running":
+                lifetime = policy.running_lifetime.total_seconds()
             jobs.extend_queued(claim, lifetime=lifetime, waiting=job == "queued")
             return Outcome("active", f"the launcher says that the job of run {claim.run_id} is {job}", claim.run_id)
         return Outcome("active" if isinstance(decision, Nothing) else "waiting", decision.reason, claim.run_id)
@@ -182,15 +193,16 @@ class Trigger:
             self._metrics.launches.labels("refused").inc()
             logger.error(str(error), extra={"event": "launch_refused", **named})
             try:
-                jobs.interrupt(claim, str(error))
+                jobs.refuse(claim, str(error))
             except ClaimLost:
                 return Outcome("active", f"{error}; the job started nevertheless", claim.run_id)
             self._tell(jobs, claim, "launching", str(error))
             return Outcome("refused", str(error), claim.run_id)
-        jobs.record_job(claim, job)
+        logs = self._launcher.logs(job)
+        jobs.record_job(claim, job, logs=logs)
         status: Status = "launched" if claim.attempt == 1 else "relaunched"
         self._metrics.launches.labels(status).inc()
-        logger.info("a training job was launched", extra={"event": "run_launched", "job": job, **named})
+        logger.info("a training job was launched", extra={"event": "run_launched", "job": job, "logs": logs, **named})
         return Outcome(status, reason, claim.run_id)
 
     def _give_up(self, jobs: Jobs, claim: Claim, error: str) -> Outcome:

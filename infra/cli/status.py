@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from infra.cli.projects import read_controls
-from shared.jobs import Jobs, JobsRecord
+from shared.claims import JobsRecord
+from shared.jobs import Jobs
 from shared.objectstore import ObjectStore
 from shared.registry import Registry
 from shared.runs import Progress

@@ -12,7 +12,8 @@ from jobs.train.images import Pictures
 from jobs.train.progress import ProgressWriter
 from jobs.train.spool import Spool
 from jobs.train.training import Trainer, TrainingSettings
-from shared.jobs import Claim, Jobs
+from shared.claims import Claim
+from shared.jobs import Jobs
 from shared.labelstudio.config import Control
 from shared.objectstore import ObjectStore
 from shared.registry import Registry, encode_control

@@ -17,6 +17,7 @@ from shared.jobs import Jobs
 from shared.objectstore import ObjectStore
 from shared.records import Record
 from shared.registry import encode_control, sha256_of
+from shared.runs import checkpoint_index
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +72,7 @@ class Checkpoints:
         else:
             best = stored if epoch.best else (old.best if old else None)
             index = Index(newest=stored, previous=old.newest if old else None, best=best)
-        self._store.put(f"{self._folder}/{self._attempt:04d}.json", index.to_json())
+        self._store.put(f"{self._folder}/{checkpoint_index(self._attempt)}", index.to_json())
         self._index = index
         for gone in _keys(old) - _keys(index):
             if gone.startswith(f"{self._folder}/{self._attempt}-"):

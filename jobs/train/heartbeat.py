@@ -16,8 +16,9 @@ from tenacity import (
     wait_random_exponential,
 )
 
+from shared.claims import Claim
 from shared.errors import AlreadyExists, ClaimLost, NotFound, PreconditionFailed, StoreError, UnsafeStore
-from shared.jobs import Claim, Jobs
+from shared.jobs import Jobs
 
 logger = logging.getLogger(__name__)
 

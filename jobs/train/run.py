@@ -18,6 +18,7 @@ from jobs.train.heartbeat import Heartbeat
 from jobs.train.images import Fetcher, Pictures
 from jobs.train.progress import ProgressWriter
 from jobs.train.training import Trainer, TrainingSettings
+from shared.claims import Claim
 from shared.errors import (
     ClaimLost,
     LabelConfigError,
@@ -27,7 +28,7 @@ from shared.errors import (
     SettingsError,
     StoreError,
 )
-from shared.jobs import Claim, Jobs
+from shared.jobs import Jobs
 from shared.labelstudio.api import ProjectState
 from shared.labelstudio.config import CONTROL_TASKS, Control, parse_label_config
 from shared.objectstore import ObjectStore

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from infra.local import samples
-from shared.jobs import Claim, Jobs
+from shared.claims import Claim
+from shared.jobs import Jobs
 from shared.objectstore import ObjectStore, open_store
 from shared.registry import Registry, sha256_of
 from shared.settings import Settings

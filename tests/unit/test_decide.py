@@ -9,6 +9,7 @@ from functions.train_trigger.decide import (
     Extend,
     GiveUp,
     Launch,
+    LaunchAgain,
     Nothing,
     Policy,
     Relaunch,
@@ -17,7 +18,7 @@ from functions.train_trigger.decide import (
     decide_claim,
     pause_after,
 )
-from shared.jobs import Claim, JobsRecord, LastRun
+from shared.claims import Claim, JobsRecord, LastRun
 from shared.runs import Baseline, Totals
 
 NOW = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
@@ -162,6 +163,54 @@ BARELY = {"expires_at": ago(seconds=1)}
 def test_what_an_active_run_needs(active: Claim, job: Any, expected: type) -> None:
     decision = decide_claim(active, job, POLICY, NOW)
     assert isinstance(decision, expected), decision
+
+
+REFUSED = {"state": "launching", "job": None, "error": "quota"}
+
+
+@pytest.mark.parametrize(
+    ("active", "forced", "expected"),
+    [
+        pytest.param(claim(**REFUSED, refused=1, expires_at=ago(seconds=4)), False, Wait, id="refused just now"),
+        pytest.param(claim(**REFUSED, refused=1, expires_at=ago(seconds=5)), False, LaunchAgain, id="a pause later"),
+        pytest.param(claim(**REFUSED, refused=3, expires_at=ago(seconds=79)), False, Wait, id="longer each time"),
+        pytest.param(claim(**REFUSED, refused=3, expires_at=ago(seconds=80)), False, LaunchAgain, id="the third pause"),
+        pytest.param(claim(**REFUSED, refused=500, expires_at=ago(minutes=10)), False, LaunchAgain, id="ten minutes"),
+        pytest.param(claim(**REFUSED, refused=500, expires_at=ago(minutes=9)), True, LaunchAgain, id="a person asks"),
+        pytest.param(claim(**REFUSED, refused=2, **SOON), True, Nothing, id="being launched at this moment"),
+        pytest.param(
+            claim(**REFUSED, refused=9, attempt=3, expires_at=ago(minutes=11)), False, LaunchAgain,
+            id="the last attempt: a refusal is no failure",
+        ),
+        pytest.param(claim(error="x", attempt=3, **BARELY), True, GiveUp, id="failed, not refused: no more tries"),
+    ],
+)  # fmt: skip
+def test_what_a_refused_launch_needs(active: Claim, forced: bool, expected: type) -> None:
+    decision = decide_claim(active, None, POLICY, NOW, forced=forced)
+    assert isinstance(decision, expected), decision
+
+
+HELD = {"nonce": "n", "attempt": 3}
+
+
+@pytest.mark.parametrize(
+    ("active", "job", "kept_an_epoch", "expected"),
+    [
+        pytest.param(claim(**HELD, **EXPIRED), "failed", True, Relaunch, id="spot loss without SIGTERM, but further"),
+        pytest.param(claim(**HELD, **EXPIRED), "gone", True, Relaunch, id="the machine and its job are gone"),
+        pytest.param(claim(**HELD, **EXPIRED), "failed", False, GiveUp, id="killed where the one before was killed"),
+        pytest.param(
+            claim(attempt=3, **EXPIRED), "failed", True, GiveUp, id="gave notice: counted then, or not, by itself"
+        ),
+        pytest.param(claim(**HELD), "running", True, Nothing, id="alive"),
+    ],
+)
+def test_an_attempt_that_was_killed_counts_only_if_it_got_no_further(
+    active: Claim, job: Any, kept_an_epoch: bool, expected: type
+) -> None:
+    decision = decide_claim(active, job, POLICY, NOW, kept_an_epoch=kept_an_epoch)
+    assert isinstance(decision, expected), decision
+    assert not isinstance(decision, Relaunch) or decision.preempted
 
 
 def test_the_error_of_the_last_attempt_is_kept() -> None:

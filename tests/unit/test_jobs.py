@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from shared.claims import Claim, JobsRecord, LastRun
 from shared.errors import ClaimLost, NotFound, StoreError
-from shared.jobs import Claim, Jobs, JobsRecord, LastRun
+from shared.jobs import Jobs
 from shared.objectstore import ObjectStore
 from shared.runs import Baseline, Progress, RunRequest, Totals
 from tests.stores import UNREACHABLE, BeforeWrite, Clocked, LosesAnswers, Unreachable
@@ -220,12 +221,52 @@ def test_an_attempt_that_a_machine_ended_after_it_got_further_is_counted_apart(j
         claim = jobs.next_attempt(found, lifetime=600, error="SIGTERM")
 
 
-def test_a_refused_launch_gives_way_at_once(jobs: Jobs, clock: Clocked) -> None:
+def test_a_refused_launch_gives_way_at_once_and_the_same_attempt_is_tried_again(jobs: Jobs, clock: Clocked) -> None:
     claim = take(jobs)
-    jobs.interrupt(claim, "the launcher refused")
+    jobs.refuse(claim, "quota")
     expired = jobs.read().training
     assert expired is not None
-    assert (expired.expires_at, expired.error) == (clock.time, "the launcher refused")
+    assert (expired.expires_at, expired.error, expired.refused) == (clock.time, "quota", 1)
+    again = jobs.launch_again(expired, lifetime=600)
+    assert (again.attempt, again.fence, again.refused) == (claim.attempt, claim.fence, 1)
+    with pytest.raises(ClaimLost):
+        jobs.launch_again(expired, lifetime=600)
+    jobs.record_job(again, "fake:1", logs="there")
+    queued = jobs.read().training
+    assert queued is not None
+    assert (queued.state, queued.refused, queued.error, queued.logs) == ("queued", 0, None, "there")
+
+
+def test_a_refusal_of_a_launch_that_somebody_else_tries_again_is_not_noted(jobs: Jobs, clock: Clocked) -> None:
+    claim = take(jobs)
+    jobs.refuse(claim, "quota")
+    expired = jobs.read().training
+    assert expired is not None
+    clock.time += MINUTE
+    again = jobs.launch_again(expired, lifetime=600)
+    with pytest.raises(ClaimLost):
+        jobs.refuse(claim, "quota, said late")
+    assert jobs.read().training == again
+
+
+def test_a_job_that_starts_after_a_refusal_is_no_refused_launch(jobs: Jobs) -> None:
+    claim = take(jobs)
+    jobs.refuse(claim, "no answer")
+    mine = jobs.start(claim.run_id, nonce="n", lifetime=600)
+    assert (mine.state, mine.refused, mine.error) == ("running", 0, None)
+    with pytest.raises(ClaimLost):
+        jobs.refuse(claim, "no answer")
+
+
+@pytest.mark.parametrize("lost", ["refused", "no answer"])
+def test_a_refusal_whose_own_answer_was_lost_counts_once(clock: Clocked, jobs: Jobs, lost: Any) -> None:
+    claim = take(jobs)
+    flaky = LosesAnswers(clock)
+    flaky.lose = [lost]
+    stubborn(lambda: Jobs(flaky, UID).refuse(claim, "quota"))
+    refused = jobs.read().training
+    assert refused is not None
+    assert refused.refused == 1
 
 
 def test_the_reference_of_a_job_that_runs_already_is_noted(jobs: Jobs) -> None:

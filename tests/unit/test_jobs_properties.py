@@ -10,8 +10,9 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shared.claims import Claim
 from shared.errors import ClaimLost
-from shared.jobs import Claim, Jobs
+from shared.jobs import Jobs
 from shared.objectstore.file import FileStore
 from shared.registry import Registry
 from tests.stores import Clocked, LosesAnswers

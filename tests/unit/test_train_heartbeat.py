@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from jobs.train.heartbeat import Heartbeat
+from shared.claims import Claim
 from shared.errors import ClaimLost, NotFound, StoreError
-from shared.jobs import Claim, Jobs
+from shared.jobs import Jobs
 from shared.objectstore import ObjectStore, Stored, Token
 from tests.train_parts import UID, begin_run
 

@@ -11,8 +11,9 @@ import pytest
 
 from jobs.train.annotations import ExportedTask
 from jobs.train.run import DONE, FAILED, INTERRUPTED, Parts, Stopped, run
+from shared.claims import Claim
 from shared.errors import LabelStudioError, ModelError, ProjectGone
-from shared.jobs import Claim, Jobs
+from shared.jobs import Jobs
 from shared.labelstudio.api import ProjectState
 from shared.labelstudio.requests import ProjectCounters
 from shared.objectstore import ObjectStore

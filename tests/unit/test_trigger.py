@@ -8,8 +8,9 @@ import pytest
 
 from functions.train_trigger.launchers import JobStatus
 from functions.train_trigger.sweep import sweep
+from functions.train_trigger.threads import ProcessThreads
 from functions.train_trigger.trigger import Outcome
-from shared.errors import LabelStudioError, LaunchError, ProjectGone, StoreError
+from shared.errors import ClaimLost, LabelStudioError, LaunchError, ProjectGone, StoreError
 from shared.labelstudio.api import ProjectState
 from shared.objectstore.file import FileStore
 from shared.projects import write_project
@@ -180,9 +181,21 @@ def test_a_refused_launch_is_shown_and_tried_again(world: World) -> None:
     progress = world.jobs.progress(world.claim.run_id)
     assert progress is not None
     assert progress.error == "no such queue: gpu"
+    assert world.reconcile(sweeping=True).status == "waiting"
     world.launcher.error = None
     world.expire(ago=6)
-    assert world.reconcile(sweeping=True).status == "relaunched"
+    assert world.reconcile(sweeping=True).status == "launched"
+    assert world.launcher.launched == [(outcome.run_id, 1)], "the same attempt, so that the target knows it by its name"
+    assert (world.claim.state, world.claim.refused, world.claim.error) == ("queued", 0, None)
+
+
+def test_a_person_who_presses_start_training_does_not_wait_for_the_next_try(world: World) -> None:
+    world.launcher.error = LaunchError("no such queue: gpu")
+    run_id = world.reconcile().run_id
+    assert world.reconcile(forced=True).status == "refused"
+    assert world.claim.refused == 2
+    world.launcher.error = None
+    assert world.reconcile(forced=True) == Outcome("launched", "no such queue: gpu", run_id)
 
 
 def test_a_refused_launch_that_started_a_job_nevertheless_keeps_it(world: World) -> None:
@@ -195,15 +208,58 @@ def test_a_refused_launch_that_started_a_job_nevertheless_keeps_it(world: World)
     assert (world.claim.state, world.claim.error) == ("running", None)
 
 
-def test_a_launcher_that_refuses_every_time_fails_the_run_without_a_baseline(world: World) -> None:
-    world.launcher.error = LaunchError("quota")
-    for _ in range(3):
-        world.reconcile(sweeping=True)
+def test_refusals_use_up_no_attempt_and_lose_no_checkpoint(world: World) -> None:
+    first = world.reconcile()
+    claim = world.job_runs()
+    world.keeps_an_epoch(claim)
+    world.launcher.state, world.launcher.error = "failed", LaunchError("quota")
+    for _ in range(2 * world.settings.attempts):
         world.expire(ago=3600)
-    assert world.reconcile(sweeping=True).status == "given_up"
-    record = world.jobs.read()
-    assert record.baseline is None  # no run has seen these annotations: they count after the pause
-    assert world.reconcile(sweeping=True).status == "waiting"
+        assert world.reconcile(sweeping=True).status == "refused"
+    assert (world.claim.run_id, world.claim.attempt) == (first.run_id, 2)
+    world.launcher.error = None
+    world.expire(ago=3600)
+    assert world.reconcile(sweeping=True).status == "relaunched"
+    assert world.launcher.launched == [(first.run_id, 1), (first.run_id, 2)]
+    assert world.jobs.kept_an_epoch(claim.run_id, 1)
+
+
+def test_two_triggers_try_a_refused_launch_again_once(world: World) -> None:
+    world.launcher.error = LaunchError("quota")
+    world.reconcile()
+    world.expire(ago=6)
+    world.launcher.error = None
+    decided_on = world.claim
+    assert world.another_trigger().reconcile(UID).status == "launched"
+    with pytest.raises(ClaimLost):
+        world.jobs.launch_again(decided_on, lifetime=120)
+
+
+@pytest.mark.parametrize("state", ["failed", "gone"])
+def test_a_machine_taken_without_notice_is_no_failure_while_the_run_gets_further(
+    world: World, state: JobStatus
+) -> None:
+    world.reconcile()
+    for _ in range(3 * world.settings.attempts):
+        world.keeps_an_epoch(world.job_runs())
+        world.launcher.state = state
+        world.change_claim(expires_at=world.store.now() + timedelta(seconds=540))  # renewed a minute ago
+        assert world.reconcile(sweeping=True).status == "relaunched"
+    assert world.claim.preempted == 3 * world.settings.attempts
+    for expected in ("relaunched", "relaunched", "given_up"):  # it gets no further: a defect, or too small a machine
+        world.job_runs()
+        world.expire(ago=3600)
+        assert world.reconcile(sweeping=True).status == expected
+
+
+def test_where_the_log_is_stands_in_the_claim(world: World) -> None:
+    world.reconcile()
+    assert world.claim.logs == "log of fake:1"
+    world.launcher.state = "failed"
+    world.launcher.error = LaunchError("quota")
+    world.expire(ago=3600)
+    world.reconcile(sweeping=True)
+    assert world.claim.logs is None, "the attempt that is refused has none"
 
 
 def test_two_triggers_that_decide_at_once_launch_once(world: World) -> None:
@@ -285,7 +341,7 @@ def test_the_sweep_goes_on_after_a_failure_and_says_what_it_did(world: World) ->
     for uid in ("7.1", UID, "9.1"):
         write_project(world.store, uid, label_config="<View/>")
     world.label_studio.broken = {7}
-    summary = sweep(world.store, world.trigger.reconcile, seconds=60)
+    summary = sweep(world.store, world.trigger.reconcile, ProcessThreads(), seconds=60)
     assert summary["projects"] == 3
     assert summary["not_reached"] == 0
     assert summary["outcomes"] == {"failed": 1, "launched": 1, "closed": 1}
@@ -294,7 +350,7 @@ def test_the_sweep_goes_on_after_a_failure_and_says_what_it_did(world: World) ->
 
 def test_a_sweep_out_of_time_begins_no_project(world: World) -> None:
     write_project(world.store, UID, label_config="<View/>")
-    assert sweep(world.store, world.trigger.reconcile, seconds=0)["not_reached"] == 1
+    assert sweep(world.store, world.trigger.reconcile, ProcessThreads(), seconds=0)["not_reached"] == 1
     assert world.label_studio.asked == 0
 
 
