@@ -16,8 +16,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 FOLDER = Path(__file__).with_name("locks")
 COMMAND = "make locks"
 EXTRAS: Mapping[str, tuple[str, ...]] = {
-    "light": ("gcs", "kubernetes", "cloud-run"),  # not ray: its client weighs more than all the rest
-    "predict": ("predict", "gcs"),
+    "light": ("gcs", "kubernetes", "cloud-run", "aws-lambda"),  # not ray: its client weighs more than all the rest
+    "predict": ("predict", "gcs", "aws-lambda"),
     "train": ("train", "cli", "gcs"),
 }
 """The extras of pyproject.toml that each image holds."""
