@@ -75,12 +75,12 @@ class Settings(BaseModel):
     store: str = _setting(
         "LABELLOOP_STORE",
         "file:///var/labelloop",
-        "Where models and claims are kept: file:///folder or s3://bucket/prefix.",
+        "Where models and claims are kept: file:///folder, s3://bucket/prefix or gs://bucket/prefix (extra gcs; Google's application default credentials).",
     )
     s3_endpoint: WebAddress | None = _setting(
         "LABELLOOP_S3_ENDPOINT",
         None,
-        "Address of an S3-compatible server. Empty: AWS. Credentials come from AWS_ACCESS_KEY_ID, profile or role.",
+        "Address of an S3-compatible server for s3://. Empty: AWS. Credentials come from AWS_ACCESS_KEY_ID, profile or role.",
     )
     # Access to the functions
     host: str = _setting(

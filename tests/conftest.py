@@ -1,4 +1,4 @@
-"""Fixtures that several test files share: a real S3 server, and both kinds of store."""
+"""Fixtures that several test files share: a real S3 server, an emulator of Google's, and every kind of store."""
 
 import secrets
 from collections.abc import Callable, Iterator
@@ -8,6 +8,7 @@ import pytest
 from hypothesis import settings
 
 from shared.objectstore import ObjectStore, open_store
+from tests.fake_gcs import FakeGCS, fake_gcs
 from tests.seaweedfs import SeaweedFS, seaweedfs
 
 settings.register_profile("labelloop", deadline=None)  # of a property: a wall-clock time
@@ -25,11 +26,23 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
         yield server
 
 
-@pytest.fixture(params=["file", "s3"])
+@pytest.fixture(scope="session")
+def gcs_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeGCS]:
+    """A fake-gcs-server for the whole session; its address is in the environment, where the library looks for it."""
+    with fake_gcs(tmp_path_factory.mktemp("gcs")) as server, pytest.MonkeyPatch.context() as environ:
+        for name, value in server.environ.items():
+            environ.setenv(name, value)
+        yield server
+
+
+@pytest.fixture(params=["file", "s3", "gs"])
 def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], ObjectStore]:
-    """Opens one empty store, again at every call, as another process would. Each test runs with either kind."""
+    """Opens one empty store, again at every call, as another process would. Each test runs with every kind."""
     if request.param == "file":
         return lambda: open_store((tmp_path / "store").as_uri())
+    if request.param == "gs":
+        gs_url = f"gs://{request.getfixturevalue('gcs_server').bucket}/{secrets.token_hex(8)}"
+        return lambda: open_store(gs_url)
     server: SeaweedFS = request.getfixturevalue("s3_server")
     url = f"s3://{server.bucket}/{secrets.token_hex(8)}"
     return lambda: open_store(url, s3_endpoint=server.endpoint)
@@ -37,7 +50,7 @@ def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Objec
 
 @pytest.fixture
 def store(reopen: Callable[[], ObjectStore]) -> ObjectStore:
-    """An empty store, either kind."""
+    """An empty store, of every kind."""
     return reopen()
 
 

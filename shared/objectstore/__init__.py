@@ -76,22 +76,30 @@ def check_key(key: str) -> str:
 
 
 _ADAPTERS = {
-    "file": ("shared.objectstore.file", "FileStore"),
-    "s3": ("shared.objectstore.s3", "S3Store"),
+    "file": ("shared.objectstore.file", "FileStore", None),
+    "s3": ("shared.objectstore.s3", "S3Store", None),
+    "gs": ("shared.objectstore.gcs", "GCSStore", "gcs"),
 }
+"""Scheme → module, class, extra that brings its library."""
 
 
 def open_store(url: str, *, s3_endpoint: str | None = None) -> ObjectStore:
-    """The store behind a URL: `file:///var/labelloop` or `s3://bucket/prefix`.
+    """The store behind a URL: `file:///var/labelloop`, `s3://bucket/prefix` or `gs://bucket/prefix`.
 
-    `s3_endpoint` is the HTTP address of an S3-compatible server (None: AWS). Credentials for S3 come from boto3's own
-    chain (AWS_ACCESS_KEY_ID …, profile, role). Raises SettingsError for a URL without adapter; touches no network.
+    `s3_endpoint` is the HTTP address of an S3-compatible server (None: AWS). Credentials come from the library's own
+    chain: boto3's (AWS_ACCESS_KEY_ID …, profile, role), Google's application default ones. Raises SettingsError for a
+    URL without adapter, or whose library is not installed; touches no network.
     """
     scheme = urlsplit(url).scheme
     if scheme not in _ADAPTERS:
         known = " or ".join(f"{name}://…" for name in _ADAPTERS)
         raise SettingsError(f"LABELLOOP_STORE must begin with {known}, not with {scheme[:20]!r}")
-    module, name = _ADAPTERS[scheme]
-    adapter = getattr(importlib.import_module(module), name)
+    module, name, extra = _ADAPTERS[scheme]
+    try:
+        adapter = getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError as error:
+        raise SettingsError(
+            f"LABELLOOP_STORE={scheme}://…: {error.name} is not installed: pip install 'labelloop[{extra}]'"
+        ) from error
     store: ObjectStore = adapter(url, endpoint=s3_endpoint) if scheme == "s3" else adapter(url)
     return store

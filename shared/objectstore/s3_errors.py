@@ -13,6 +13,7 @@ from botocore.exceptions import (
 from botocore.exceptions import ConnectionError as BotoConnectionError
 
 from shared.errors import NotFound, StoreError, UnsafeStore
+from shared.objectstore.bucket import Refused
 
 _NO_CREDENTIALS = (
     NoCredentialsError,
@@ -22,10 +23,6 @@ _NO_CREDENTIALS = (
     ProfileNotFound,
 )
 _REGION = ("PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException")
-
-
-class Refused(StoreError):
-    """A condition may not have held (304, 409, 412): read again to know."""
 
 
 def translate(error: Exception, doing: str, where: str) -> StoreError:

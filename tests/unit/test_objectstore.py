@@ -1,4 +1,4 @@
-"""The port's promises, kept by both adapters: a folder, and a bucket of a real S3 server."""
+"""The port's promises, kept by all adapters: a folder, a bucket of a real S3 server, one of an emulator of Google's."""
 
 import json
 import random
@@ -246,12 +246,14 @@ def test_sixteen_processes_lose_no_update(store: ObjectStore, request: pytest.Fi
     [
         "",
         "/var/labelloop",
-        "gs://bucket",
+        "ftp://bucket",
         "https://user:word@host/x",
         "file://host/x",
         "file:relative",
         "s3://",
         "s3:///x",
+        "gs://",
+        "gs://user:word@bucket",
     ],
 )
 def test_unusable_urls_are_refused_without_repeating_secrets(url: str) -> None:
@@ -260,10 +262,23 @@ def test_unusable_urls_are_refused_without_repeating_secrets(url: str) -> None:
     assert "word" not in str(refusal.value)
 
 
-def test_the_folder_store_does_not_import_boto3(tmp_path: Path) -> None:
+def test_the_folder_store_imports_no_clients_of_clouds(tmp_path: Path) -> None:
     program = (
         "import sys; from shared.objectstore import open_store; from shared.objectstore.selftest import ensure_checked;"
-        "ensure_checked(open_store(sys.argv[1])); print([name for name in sys.modules if name.startswith('boto')])"
+        "ensure_checked(open_store(sys.argv[1]));"
+        "print([name for name in sys.modules if name.startswith(('boto', 'google.cloud.storage'))])"
     )
     command = [sys.executable, "-c", program, (tmp_path / "store").as_uri()]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+def test_a_missing_library_is_named_with_the_extra_that_brings_it() -> None:
+    program = (
+        "import sys; sys.modules['google.cloud.storage'] = None\n"
+        "from shared.errors import SettingsError; from shared.objectstore import open_store\n"
+        "try: open_store('gs://bucket')\n"
+        "except SettingsError as error: print(error)"
+    )
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert "google.cloud.storage" in told
+    assert "pip install 'labelloop[gcs]'" in told

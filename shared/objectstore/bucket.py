@@ -1,0 +1,238 @@
+"""What all buckets behind HTTP have in common: keys below a prefix, one clock, and writes whose answer may be lost."""
+
+import abc
+import io
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+from urllib.parse import urlsplit
+
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, stop_after_delay, wait_random_exponential
+
+from shared.errors import AlreadyExists, NotFound, PreconditionFailed, SettingsError, StoreError
+from shared.objectstore import Stored, Token, check_key
+from shared.objectstore.temporary import temporary_file
+
+ABSENT = Token("")
+"""In place of a token: write only if nothing is there."""
+
+_CLOCK_MAX_AGE = 60.0  # seconds for which this machine may count on from a Date of the store
+
+
+class Refused(StoreError):
+    """A condition may not have held (304, 409, 412): read again to know."""
+
+
+class Unavailable(StoreError):
+    """Not reachable, overloaded or interrupted: the same request may succeed a little later."""
+
+
+class _Undecided(StoreError):
+    """A write was refused although its condition holds: another write was under way."""
+
+
+_settled = retry(
+    retry=retry_if_exception_type(_Undecided),
+    wait=wait_random_exponential(0.05, max=1),
+    stop=stop_after_attempt(6),
+    reraise=True,
+)
+
+persistent = retry(
+    retry=retry_if_exception_type(Unavailable),
+    wait=wait_random_exponential(0.25, max=4),
+    stop=stop_after_attempt(7) | stop_after_delay(15),
+    reraise=True,
+)
+"""For a request that its library does not repeat by itself. A store that hangs is given up after two read timeouts."""
+
+_from_the_start = retry(
+    retry=retry_if_exception_type(Unavailable),
+    wait=wait_random_exponential(0.25, max=4),
+    stop=stop_after_attempt(3),
+    reraise=True,
+)
+
+
+class Sink(Protocol):
+    """What an object is read into, chunk by chunk."""
+
+    def write(self, chunk: bytes, /) -> int:
+        """Take all of the chunk."""
+
+
+class BucketStore(abc.ABC):
+    """The object store in a bucket. `url` is `scheme://bucket/prefix`; subclasses speak one protocol each."""
+
+    def __init__(self, url: str) -> None:
+        """Raises SettingsError for a URL without bucket, or with credentials in it. Touches no network."""
+        parts = urlsplit(url)
+        if not parts.netloc or "@" in parts.netloc or ":" in parts.netloc or parts.query or parts.fragment:
+            raise SettingsError(
+                f"LABELLOOP_STORE: a bucket is written {parts.scheme}://bucket/prefix, without credentials or port"
+            )
+        self.url = url
+        self._bucket = parts.netloc
+        self._prefix = f"{prefix}/" if (prefix := parts.path.strip("/")) else ""
+        self._connecting = threading.Lock()
+        self._connection: Any = None
+        self._clock: tuple[datetime, float] | None = None  # Date of an answer, time.monotonic() when it came
+
+    @abc.abstractmethod
+    def get(self, key: str, if_changed_from: Token | None = None) -> Stored | None:
+        """See ObjectStore.get."""
+
+    @abc.abstractmethod
+    def delete(self, key: str) -> None:
+        """See ObjectStore.delete."""
+
+    @abc.abstractmethod
+    def list(self, prefix: str) -> Iterator[str]:
+        """See ObjectStore.list."""
+
+    @abc.abstractmethod
+    def folders(self, folder: str) -> Iterator[str]:
+        """See ObjectStore.folders."""
+
+    @abc.abstractmethod
+    def _connect(self) -> Any:
+        """The library's client, which hands the Date of every answer to `_note_date`."""
+
+    @abc.abstractmethod
+    def _write(self, key: str, data: bytes, condition: Token | None = None) -> Token:
+        """Write in any case, or only if the object is what `condition` names. Raises Refused, NotFound."""
+
+    @abc.abstractmethod
+    def _send(self, key: str, path: Path) -> None:
+        """Write a file, only if nothing is there, whole or not at all. Raises Refused, NotFound."""
+
+    @abc.abstractmethod
+    def _receive(self, key: str, sink: Sink) -> None:
+        """Read an object of any size. Raises NotFound, and Unavailable when it breaks off."""
+
+    @abc.abstractmethod
+    def _ask(self) -> None:
+        """Have the store answer anything at all, for its Date."""
+
+    @abc.abstractmethod
+    def _where(self) -> str:
+        """Bucket and server, for messages."""
+
+    @_settled
+    def create(self, key: str, data: bytes) -> Token:
+        """See ObjectStore.create."""
+        try:
+            return self._write(key, data, ABSENT)
+        except Refused as refusal:
+            found = self._find(key)
+            if found is None:
+                raise _Undecided(str(refusal)) from refusal
+            if found.data != data:
+                raise AlreadyExists(f"{self.url} already holds {key}") from refusal
+            return found.token  # our own write, whose answer was lost
+
+    @_settled
+    def replace(self, key: str, data: bytes, token: Token) -> Token:
+        """See ObjectStore.replace."""
+        try:
+            return self._write(key, data, token)
+        except (Refused, NotFound) as refusal:
+            found = self._find(key)
+            if found and found.data == data:
+                return found.token  # our own write, whose answer was lost
+            if found and found.token == token:
+                raise _Undecided(str(refusal)) from refusal
+            raise PreconditionFailed(f"{key} in {self.url} {'was changed' if found else 'is gone'}") from refusal
+
+    def put(self, key: str, data: bytes) -> Token:
+        """See ObjectStore.put."""
+        return self._write(key, data)
+
+    @_settled
+    def upload(self, key: str, path: Path) -> None:
+        """See ObjectStore.upload."""
+        try:
+            self._send(key, path)
+        except (Refused, NotFound) as refusal:  # NotFound: an upload in parts that was completed before
+            same = self._holds(key, path)
+            if same is None:
+                raise _Undecided(str(refusal)) from refusal
+            if not same:
+                raise AlreadyExists(f"{self.url} already holds {key}") from refusal
+
+    @_from_the_start
+    def download(self, key: str, path: Path) -> None:
+        """See ObjectStore.download."""
+        try:
+            with temporary_file(path.parent, f".{path.name}.") as file:
+                self._receive(key, file)
+                file.flush()
+                os.replace(file.name, path)
+        except OSError as error:
+            raise StoreError(f"{error.filename or path}: {error.strerror or type(error).__name__}") from error
+
+    def now(self) -> datetime:
+        """See ObjectStore.now: the Date of the store's newest answer (whole seconds), and the time since then."""
+        if (now := self._counted_on()) is None:
+            self._ask()
+            now = self._counted_on()
+        if now is None:
+            raise StoreError(f"{self._where()}: the answers carry no Date, and claims need one clock for all")
+        return now
+
+    def _counted_on(self) -> datetime | None:
+        if self._clock is None:
+            return None
+        date, seen = self._clock
+        age = time.monotonic() - seen
+        return date + timedelta(seconds=age) if age < _CLOCK_MAX_AGE else None
+
+    def _note_date(self, date: str | None) -> None:
+        with suppress(ValueError):
+            if date:
+                self._clock = parsedate_to_datetime(date).astimezone(UTC), time.monotonic()
+
+    def _find(self, key: str) -> Stored | None:
+        try:
+            return self.get(key)
+        except NotFound:
+            return None
+
+    @_from_the_start
+    def _holds(self, key: str, path: Path) -> bool | None:
+        """Whether the object has the bytes of the file; None if there is no object."""
+        with path.open("rb") as file:
+            compared = _Compared(file)
+            try:
+                self._receive(key, compared)
+            except NotFound:
+                return None
+            return compared.same and not file.read(1)
+
+    def _key(self, key: str) -> str:
+        return self._prefix + check_key(key)
+
+    @property
+    def _client(self) -> Any:
+        with self._connecting:
+            if self._connection is None:
+                self._connection = self._connect()
+            return self._connection
+
+
+class _Compared(io.RawIOBase):
+    """Compares what is written with a file."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.same = True
+        self._file = file
+
+    def write(self, chunk: Any, /) -> int:
+        self.same = self.same and self._file.read(len(chunk)) == chunk
+        return len(chunk)

@@ -1,0 +1,64 @@
+"""What Google Cloud Storage and its library refuse, as one sentence each. Never a secret, never an upload's address."""
+
+from google.api_core.exceptions import GoogleAPICallError, GoogleAPIError, RetryError
+from google.auth.exceptions import GoogleAuthError, TransportError
+from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
+from requests import RequestException
+from urllib3.exceptions import HTTPError
+
+from shared.errors import NotFound, StoreError
+from shared.objectstore.bucket import Refused, Unavailable
+
+FOREIGN = (GoogleAPIError, GoogleAuthError, DataCorruption, InvalidResponse, RequestException, HTTPError, OSError)
+"""All that the library raises, and the local file beside it."""
+
+_BUSY = (408, 429, 500, 502, 503, 504)
+
+
+def translate(error: BaseException, doing: str, where: str) -> StoreError:
+    """The port's error for one of FOREIGN. `where` names the bucket."""
+    what = f"{doing} in {where}"
+    if isinstance(error, RetryError) and error.cause:
+        return translate(error.cause, doing, where)
+    if isinstance(error, GoogleAPICallError):
+        return _answered(error.code or 0, str(error), doing, where)
+    if isinstance(error, InvalidResponse):
+        return _answered(error.response.status_code, "", doing, where)
+    if isinstance(error, DataCorruption):
+        return Unavailable(f"{what}: the bytes were damaged on their way")
+    if isinstance(error, TransportError | RequestException | HTTPError | ConnectionError):
+        return Unavailable(
+            f"{what}: not reachable ({type(error).__name__}); check the network, and STORAGE_EMULATOR_HOST if it is set"
+        )
+    if isinstance(error, GoogleAuthError):
+        return StoreError(
+            f"{what}: no credentials, or refused ones ({type(error).__name__}); give this machine a service account, "
+            "set GOOGLE_APPLICATION_CREDENTIALS, or run gcloud auth application-default login"
+        )
+    if isinstance(error, OSError):
+        return StoreError(f"{what}: {error.filename or 'local file'}: {error.strerror or type(error).__name__}")
+    return StoreError(f"{what}: {type(error).__name__}")
+
+
+def no_such_bucket(doing: str, where: str) -> StoreError:
+    """A bucket that is not there. Google answers 404, as for an object: where nothing else says it, its words do."""
+    return StoreError(
+        f"{doing} in {where}: there is no such bucket; create it, or set LABELLOOP_STORE to one that exists"
+    )
+
+
+def _answered(status: int, words: str, doing: str, where: str) -> StoreError:
+    what = f"{doing} in {where}"
+    if status == 404:
+        if "bucket does not exist" in words:
+            return no_such_bucket(doing, where)
+        return NotFound(f"{what}: not found")
+    if status in (304, 409, 412):
+        return Refused(f"{what}: refused ({status})")
+    if status in (401, 403):
+        return StoreError(
+            f"{what}: not allowed ({status}); check the credentials, and grant roles/storage.objectUser on the bucket"
+        )
+    if status in _BUSY:
+        return Unavailable(f"{what}: overloaded or failing ({status})")
+    return StoreError(f"{what}: the server failed ({status})")
