@@ -1,0 +1,1 @@
+"""AWS Lambda as the place of a function: its events, its secrets."""

@@ -1,0 +1,21 @@
+"""Wiring on AWS Lambda, of either function: `python -m awslambdaric infra.aws_lambda.main.handler`.
+
+FUNCTION_SOURCE and FUNCTION_TARGET say which one (they are functions-framework's own), SECRET_ARNS where its secrets are.
+"""
+
+import os
+import sys
+
+import boto3
+from functions_framework import create_app
+
+from infra.aws_lambda.events import make_handler
+from infra.aws_lambda.secrets import read_secrets
+from shared.errors import SettingsError
+
+try:
+    os.environ.update(read_secrets(os.environ, boto3.client("secretsmanager")))
+except SettingsError as error:
+    sys.exit(f"{os.environ.get('FUNCTION_TARGET', 'the function')} cannot start: {error}")
+
+handler = make_handler(create_app(), os.environ.get("LABELLOOP_WEBHOOK_SECRET", ""))
