@@ -5,7 +5,7 @@ ARGS ?=
 # What the demo shows: detect, obb, polygon, brush, ellipse, keypoint, choices, video, timeline.
 CONTROL ?= detect
 
-.PHONY: install demo test bench lint format docs screenshot browser clean
+.PHONY: install demo test bench lint format docs screenshot browser terraform-schemas clean
 
 install: $(VENV)/.installed
 
@@ -18,6 +18,7 @@ $(VENV)/.installed: pyproject.toml
 	$(VENV)/bin/pip install --disable-pip-version-check --editable '.[dev]'
 	$(VENV)/bin/pip install --disable-pip-version-check --force-reinstall --no-deps \
 		"opencv-python-headless==$$($(VENV)/bin/python -c 'from importlib.metadata import version; print(version("opencv-python"))')"
+	$(VENV)/bin/pip install --disable-pip-version-check --no-deps tf==1.2.0  # for tests; it asks for an older protobuf than it needs
 	touch $@
 
 demo: install
@@ -54,6 +55,10 @@ browser:
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; \
 	else echo "no chromium here: the browser test will be skipped"; fi
+
+# What tests/terraform_provider.py serves, after a new resource type in infra/terraform: needs npm.
+terraform-schemas: install
+	$(VENV)/bin/python -m tests.terraform.extract .cache/terraform
 
 clean:
 	rm -rf $(VENV) .cache
