@@ -12,7 +12,7 @@ LAUNCHERS = {
     "cloud-run": "cloud-run://PROJECT/REGION/JOB",
     "ray": "ray://HOST:PORT",
 }
-"""Scheme → shape. The adapter of a scheme and the extra that it needs have the scheme's name."""
+"""Scheme → shape. The adapter of a scheme, and the extra if it needs one, have the scheme's name."""
 
 _OPTIONS = {"ray": ("gpus",)}
 

@@ -203,7 +203,7 @@ class Settings(BaseModel):
     launcher: str = _setting(
         "LABELLOOP_LAUNCHER",
         "local:",
-        f"Where training jobs run: {', '.join(LAUNCHERS.values())}. local: is a process on this machine; docs/deploy has a page for each other one, and each but aws-batch needs its extra: pip install 'labelloop[kubernetes]'.",
+        f"Where training jobs run: {', '.join(LAUNCHERS.values())}. local: is a process on this machine; docs/deploy has a page for each other one. kubernetes and cloud-run need the extra of that name: pip install 'labelloop[kubernetes]'. ray takes ?gpus=N, what a job reserves (1).",
     )
     min_annotations: int = _setting(
         "LABELLOOP_MIN_ANNOTATIONS", 20, "Annotated tasks before the first training.", "tasks", ge=1

@@ -1,0 +1,175 @@
+"""Jobs on AWS Batch: of one job definition (image, GPUs, timeout, secrets), in one queue (spot, on demand)."""
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from functions.train_trigger.launchers import JobStatus
+from shared.errors import LaunchError, SettingsError
+from shared.launcher_url import LauncherUrl
+from shared.runs import TrainRequest
+from shared.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+_QUICK = Config(connect_timeout=3, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3})
+_STATUS: dict[str, JobStatus] = {
+    "SUBMITTED": "queued",
+    "PENDING": "queued",
+    "RUNNABLE": "queued",
+    "STARTING": "queued",
+    "RUNNING": "running",
+    "SUCCEEDED": "finished",
+    "FAILED": "failed",
+}
+_NOT_ALLOWED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "NotAuthorized")
+_BUSY = ("ThrottlingException", "Throttling", "TooManyRequestsException", "RequestLimitExceeded")
+_NO_CREDENTIALS = (
+    "UnrecognizedClientException", "InvalidClientTokenId", "ExpiredTokenException", "InvalidSignatureException",
+    "SignatureDoesNotMatch", "IncompleteSignature", "MissingAuthenticationToken",
+)  # fmt: skip
+_RIGHTS = (
+    "batch:SubmitJob (queue and definition), batch:TerminateJob, batch:ListJobs, batch:DescribeJobs, "
+    "batch:DescribeJobQueues and batch:DescribeJobDefinitions"
+)
+
+
+def open_launcher(url: LauncherUrl, settings: Settings, environ: Mapping[str, str]) -> "AwsBatchLauncher":  # noqa: ARG001
+    """Region and credentials by boto3's own chain. Raises SettingsError if no region is known."""
+    queue, definition = url.parts
+    try:
+        client = boto3.Session().client("batch", config=_QUICK)
+    except BotoCoreError as error:
+        raise SettingsError(
+            f"AWS Batch cannot be used: {error} Set AWS_DEFAULT_REGION to the queue's region."
+        ) from error
+    return AwsBatchLauncher(client, queue, definition)
+
+
+class AwsBatchLauncher:
+    """A reference is `aws-batch:<region>:<job id>`. `client` is boto3's for Batch.
+
+    Batch has no token that makes a submission idempotent: the queue is asked for a job of the same name first, which
+    two submissions at the same moment both pass. The claim decides then which of both jobs runs.
+    """
+
+    def __init__(self, client: Any, queue: str, definition: str) -> None:
+        self._client = client
+        self._region = client.meta.region_name
+        self._queue = queue
+        self._definition = definition
+        self._said: set[tuple[str, str]] = set()
+
+    def launch(self, request: TrainRequest, *, attempt: int) -> str:
+        """Submit the job; one that has its name already is the same. Raises LaunchError."""
+        name = f"labelloop-{request.run_id}-{attempt}"
+        named = [{"name": "JOB_NAME", "values": [name]}]
+        found = self._ask("ListJobs", self._client.list_jobs, jobQueue=self._queue, filters=named)["jobSummaryList"]
+        same = [job["jobId"] for job in found if job["jobName"] == name]
+        if same:
+            return f"aws-batch:{self._region}:{same[0]}"
+        told = [{"name": "TRAIN_REQUEST", "value": request.model_dump_json()}]
+        job = self._ask(
+            "SubmitJob",
+            self._client.submit_job,
+            jobName=name,
+            jobQueue=self._queue,
+            jobDefinition=self._definition,
+            containerOverrides={"environment": told},
+            retryStrategy={"attempts": 1},  # the next attempt is ours, with a claim and a fence of its own
+        )
+        return f"aws-batch:{self._region}:{job['jobId']}"
+
+    def status(self, job: str) -> JobStatus:
+        """`gone` a week after the end, when Batch forgets a job. Raises LaunchError."""
+        found = self._ask("DescribeJobs", self._client.describe_jobs, jobs=[self._id_of(job)])["jobs"]
+        if not found:
+            return "gone"
+        status = _STATUS.get(found[0]["status"])
+        if status is None:
+            raise LaunchError(f"AWS Batch says {found[0]['status']!r} of {job}, which labelloop does not know")
+        if status != "finished":
+            self._say(job, status, found[0])
+        return status
+
+    def stop(self, job: str) -> None:
+        """SIGTERM, and SIGKILL 30 s later; a job that waits is cancelled. Raises LaunchError."""
+        self._ask("TerminateJob", self._client.terminate_job, jobId=self._id_of(job), reason="stopped by labelloop")
+
+    def logs(self, job: str) -> str:
+        """The job's page in the console, which links its log (it has none before it starts)."""
+        region = self._region
+        return f"https://{region}.console.aws.amazon.com/batch/home?region={region}#jobs/detail/{self._id_of(job)}"
+
+    def check(self) -> str:
+        """Whether queue and definition are there and take jobs. Raises LaunchError."""
+        queues = self._ask("DescribeJobQueues", self._client.describe_job_queues, jobQueues=[self._queue])["jobQueues"]
+        where = f"AWS Batch in {self._region}"
+        if not queues:
+            raise LaunchError(f"{where} has no job queue {self._queue!r}: correct LABELLOOP_LAUNCHER, or the region")
+        queue = queues[0]
+        if queue["state"] != "ENABLED" or queue.get("status", "VALID") not in ("VALID", "UPDATING"):
+            reason = queue.get("statusReason") or f"{queue['state']}, {queue.get('status')}"
+            raise LaunchError(f"job queue {self._queue!r} of {where} takes no jobs ({reason}): enable or repair it")
+        exact = ":" in self._definition  # with a revision, or an ARN
+        asked = {"jobDefinitions": [self._definition]} if exact else {"jobDefinitionName": self._definition}
+        found = self._ask("DescribeJobDefinitions", self._client.describe_job_definitions, **asked)["jobDefinitions"]
+        active = [definition for definition in found if definition["status"] == "ACTIVE"]
+        if not active:
+            raise LaunchError(f"{where} has no active job definition {self._definition!r}: correct LABELLOOP_LAUNCHER")
+        return f"{where}: queue {self._queue} takes jobs; {_described(max(active, key=lambda one: one['revision']))}"
+
+    def _id_of(self, job: str) -> str:
+        scheme, region, job_id = (*job.split(":"), "", "")[:3]
+        if scheme != "aws-batch" or region != self._region or not job_id:
+            raise LaunchError(f"{job!r} is no job of AWS Batch in {self._region}")
+        return job_id
+
+    def _say(self, job: str, status: JobStatus, found: dict[str, Any]) -> None:
+        """Log why a job waits or failed ("Host EC2 (instance i-…) terminated." is spot loss), once a reason."""
+        reasons = (found.get("statusReason"), found.get("container", {}).get("reason"))
+        reason = "; ".join(reason for reason in reasons if reason)
+        if reason and (job, reason) not in self._said:
+            self._said.add((job, reason))
+            logger.warning(reason, extra={"event": f"job_{status}", "job": job, "name": found["jobName"]})
+
+    def _ask(self, operation: str, call: Callable[..., Any], **arguments: Any) -> Any:
+        try:
+            return call(**arguments)
+        except ClientError as error:
+            raise LaunchError(self._sentence(operation, error)) from error
+        except BotoCoreError as error:
+            raise LaunchError(
+                f"AWS Batch in {self._region} cannot be asked for {operation} ({type(error).__name__}: {error}); check "
+                "the network and the credentials (AWS_ACCESS_KEY_ID, AWS_PROFILE, or the function's role)"
+            ) from error
+
+    def _sentence(self, operation: str, error: ClientError) -> str:
+        code, message = error.response["Error"].get("Code", ""), error.response["Error"].get("Message", "")
+        what = f"AWS Batch in {self._region} refused {operation} ({code}: {message})"
+        if code in _NOT_ALLOWED:
+            return f"{what}; allow the function's role {_RIGHTS}"
+        if code in _NO_CREDENTIALS:
+            return f"{what}; its credentials are wrong or expired: set AWS_ACCESS_KEY_ID, AWS_PROFILE, or a role"
+        if code in _BUSY:
+            return f"{what}; it is tried again, ask for a higher limit if this lasts"
+        if code == "ClientException":
+            return (
+                f"{what}; see that queue {self._queue!r} is enabled and definition {self._definition!r} active: "
+                "`labelloop doctor` asks both"
+            )
+        return f"{what}; it is tried again"
+
+
+def _described(definition: dict[str, Any]) -> str:
+    container = definition.get("containerProperties", {})
+    gpus = [one["value"] for one in container.get("resourceRequirements", []) if one["type"] == "GPU"]
+    seconds = definition.get("timeout", {}).get("attemptDurationSeconds")
+    return (
+        f"definition {definition['jobDefinitionName']}:{definition['revision']} runs {container.get('image', '?')} "
+        f"with {gpus[0] if gpus else 'no'} GPU, " + (f"at most {seconds} s" if seconds else "without a time limit")
+    )

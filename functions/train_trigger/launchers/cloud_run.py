@@ -1,0 +1,179 @@
+"""Jobs as executions of one Cloud Run Job, which holds image, GPU, timeout and secrets."""
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeVar
+
+import requests
+from google.api_core.exceptions import (
+    BadRequest,
+    Forbidden,
+    GoogleAPICallError,
+    NotFound,
+    RetryError,
+    TooManyRequests,
+    Unauthorized,
+)
+from google.auth.exceptions import GoogleAuthError
+from google.cloud import run_v2
+
+from functions.train_trigger.launchers import JobStatus
+from shared.errors import LaunchError, SettingsError
+from shared.launcher_url import LauncherUrl
+from shared.runs import TrainRequest
+from shared.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+_SECONDS = 15.0  # for one question
+_RECENT = 50  # executions that are looked through for one with the same name
+_NAME = "LAUNCH_NAME"  # variable of the execution: run id and attempt
+_RIGHTS = (
+    "run.jobs.get, run.jobs.runWithOverrides, run.executions.get, run.executions.list and run.executions.cancel "
+    "(roles/run.developer on the job has them)"
+)
+
+
+def open_launcher(url: LauncherUrl, settings: Settings, environ: Mapping[str, str]) -> "CloudRunLauncher":  # noqa: ARG001
+    """With Google's application default credentials. Raises SettingsError if there are none."""
+    project, region, job = url.parts
+    try:
+        clients = Clients(run_v2.JobsClient(transport="rest"), run_v2.ExecutionsClient(transport="rest"))
+    except GoogleAuthError as error:
+        raise SettingsError(
+            f"Cloud Run cannot be used: {error} Give the function a service account, or set "
+            "GOOGLE_APPLICATION_CREDENTIALS."
+        ) from error
+    return CloudRunLauncher(clients, project, region, job)
+
+
+class Clients(NamedTuple):
+    """Google's clients of both services."""
+
+    jobs: run_v2.JobsClient
+    executions: run_v2.ExecutionsClient
+
+
+class CloudRunLauncher:
+    """A reference is `cloud-run:projects/P/locations/R/jobs/J/executions/E`.
+
+    Cloud Run names executions itself, so the newest ones are looked through for one with the same run id and attempt
+    first; two launches at the same moment both pass that, and the claim decides which of both executions runs.
+    """
+
+    def __init__(self, clients: Clients, project: str, region: str, job: str) -> None:
+        self._clients = clients
+        self._job = f"projects/{project}/locations/{region}/jobs/{job}"
+        self._said: set[tuple[str, str]] = set()
+
+    def launch(self, request: TrainRequest, *, attempt: int) -> str:
+        """Start an execution; one with the same name is the same. Raises LaunchError."""
+        name = f"{request.run_id}-{attempt}"
+        recent = run_v2.ListExecutionsRequest(parent=self._job, page_size=_RECENT)
+        page = self._ask("list the executions of", self._clients.executions.list_executions, request=recent)
+        for execution in next(iter(page.pages)).executions:
+            if any(env.name == _NAME and env.value == name for one in execution.template.containers for env in one.env):
+                return f"cloud-run:{execution.name}"
+        told = {"TRAIN_REQUEST": request.model_dump_json(), _NAME: name}
+        overrides = run_v2.RunJobRequest.Overrides(
+            task_count=1,
+            container_overrides=[
+                run_v2.RunJobRequest.Overrides.ContainerOverride(
+                    env=[run_v2.EnvVar(name=key, value=value) for key, value in told.items()]
+                )
+            ],
+        )
+        run = run_v2.RunJobRequest(name=self._job, overrides=overrides)
+        operation = self._ask("run", self._clients.jobs.run_job, request=run)
+        return f"cloud-run:{operation.metadata.name}"
+
+    def status(self, job: str) -> JobStatus:
+        """Of the execution's one task; why it waits or failed is logged. Raises LaunchError."""
+        try:
+            execution = self._ask("ask for", self._clients.executions.get_execution, name=self._name_of(job))
+        except LaunchError as error:
+            if isinstance(error.__cause__, NotFound):
+                return "gone"
+            raise
+        status = _status(execution)
+        if status in ("queued", "failed"):
+            self._say(job, status, execution)
+        return status
+
+    def stop(self, job: str) -> None:
+        """Cancel the execution: SIGTERM, and SIGKILL 10 s later. Raises LaunchError."""
+        try:
+            self._ask("cancel", self._clients.executions.cancel_execution, name=self._name_of(job))
+        except LaunchError as error:
+            if isinstance(error.__cause__, NotFound):
+                return
+            if isinstance(error.__cause__, BadRequest) and self.status(job) in ("finished", "failed", "gone"):
+                return  # an execution that has ended cannot be cancelled
+            raise
+
+    def logs(self, job: str) -> str:
+        """The log's page in the console."""
+        _, project, _, region, _, _, _, execution = self._name_of(job).split("/")
+        return (
+            f"https://console.cloud.google.com/run/jobs/executions/details/{region}/{execution}/logs?project={project}"
+        )
+
+    def check(self) -> str:
+        """Whether the job is there, runs one task, and leaves further attempts to us. Raises LaunchError."""
+        job = self._ask("ask for", self._clients.jobs.get_job, name=self._job)
+        task = job.template.template
+        if task.max_retries:
+            raise LaunchError(f"{self._job} retries {task.max_retries} times by itself: set its max retries to 0")
+        container = task.containers[0]
+        gpus = container.resources.limits.get("nvidia.com/gpu", "no")
+        minutes = task.timeout.total_seconds() / 60
+        return f"Cloud Run: {self._job} runs {container.image} with {gpus} GPU, at most {minutes:.0f} min"
+
+    def _name_of(self, job: str) -> str:
+        scheme, _, name = job.partition(":")
+        if scheme != "cloud-run" or not name.startswith(f"{self._job}/executions/"):
+            raise LaunchError(f"{job!r} is no execution of {self._job}")
+        return name
+
+    def _say(self, job: str, status: JobStatus, execution: run_v2.Execution) -> None:
+        for condition in execution.conditions:
+            said = (job, condition.message)
+            if condition.message and condition.state != run_v2.Condition.State.CONDITION_SUCCEEDED:
+                if said not in self._said:
+                    logger.warning(condition.message, extra={"event": f"job_{status}", "job": job})
+                self._said.add(said)
+
+    def _ask(self, doing: str, call: Callable[..., T], **arguments: Any) -> T:
+        what = f"Cloud Run refused to {doing} {self._job}"
+        try:
+            return call(**arguments, timeout=_SECONDS, retry=None)
+        except Forbidden as error:
+            raise LaunchError(f"{what} (403: {error.message}); give the function's account {_RIGHTS}") from error
+        except Unauthorized as error:
+            raise LaunchError(f"{what} (401: {error.message}); give the function a service account") from error
+        except NotFound as error:
+            raise LaunchError(
+                f"{what} (404: {error.message}); correct LABELLOOP_LAUNCHER, or create the job (docs/deploy/google.md)"
+            ) from error
+        except TooManyRequests as error:
+            raise LaunchError(
+                f"{what} (429: {error.message}); it is tried again: ask for more GPU quota in this region if it lasts"
+            ) from error
+        except BadRequest as error:
+            raise LaunchError(f"{what} (400: {error.message}); `labelloop doctor` looks at the job") from error
+        except GoogleAPICallError as error:
+            raise LaunchError(f"{what} ({error.code}: {error.message}); it is tried again") from error
+        except (GoogleAuthError, RetryError, requests.RequestException) as error:
+            raise LaunchError(
+                f"Cloud Run cannot be asked to {doing} {self._job} ({type(error).__name__}: {error}); check the "
+                "network and the function's service account"
+            ) from error
+
+
+def _status(execution: run_v2.Execution) -> JobStatus:
+    if execution.completion_time:
+        return "finished" if execution.succeeded_count and not execution.failed_count else "failed"
+    if execution.failed_count or execution.cancelled_count:
+        return "failed"
+    return "running" if execution.running_count else "queued"

@@ -1,0 +1,145 @@
+"""Jobs on a Ray cluster, by the REST API of its dashboard; the cluster's environment holds settings and secrets.
+
+Ray's own client weighs 240 MB, knows no time limits, and calls another cluster where RAY_ADDRESS is set. The API is
+documented: https://docs.ray.io/en/latest/cluster/running-applications/job-submission/api.html
+"""
+
+import logging
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import requests
+
+from functions.train_trigger.launchers import JobStatus
+from shared.errors import LaunchError, SettingsError
+from shared.launcher_url import LauncherUrl
+from shared.runs import TrainRequest
+from shared.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+_SECONDS = 30.0  # a cluster that has just started takes ten for its first job
+_STATUS: dict[str, JobStatus] = {
+    "PENDING": "queued",
+    "RUNNING": "running",
+    "SUCCEEDED": "finished",
+    "FAILED": "failed",
+    "STOPPED": "failed",
+}
+
+
+def open_launcher(url: LauncherUrl, settings: Settings, environ: Mapping[str, str]) -> "RayLauncher":  # noqa: ARG001
+    """`?gpus=N` is what a job reserves (1). RAY_AUTH_TOKEN is the cluster's token, if it asks for one."""
+    (address,) = url.parts
+    try:
+        gpus = float(url.options.get("gpus", "1"))
+    except ValueError as error:
+        raise SettingsError(f"LABELLOOP_LAUNCHER: gpus={url.options['gpus']} is no number of GPUs") from error
+    return RayLauncher(address, gpus=gpus, token=environ.get("RAY_AUTH_TOKEN"))
+
+
+class RayLauncher:
+    """A reference is `ray:<host>:<port>/<submission id>`; Ray takes an id once, so a launch never doubles."""
+
+    def __init__(
+        self, address: str, *, gpus: float, token: str | None = None, entrypoint: str = "python -m jobs.train"
+    ) -> None:
+        """`entrypoint` is a shell command."""
+        self._address = address
+        self._gpus = gpus
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._entrypoint = entrypoint
+
+    def launch(self, request: TrainRequest, *, attempt: int) -> str:
+        """Submit the job; one that has its id already is the same. Raises LaunchError."""
+        submission = f"{request.run_id}-{attempt}"
+        job = {
+            "submission_id": submission,
+            "entrypoint": self._entrypoint,
+            "entrypoint_num_gpus": self._gpus,
+            "runtime_env": {"env_vars": {"TRAIN_REQUEST": request.model_dump_json()}},
+        }
+        answer = self._call("POST", "/api/jobs/", job)
+        if not answer.ok and not self._call("GET", f"/api/jobs/{submission}").ok:
+            raise self._refusal(f"to submit {submission}", answer)
+        return f"ray:{self._address}/{submission}"
+
+    def status(self, job: str) -> JobStatus:
+        """`gone` after the cluster was started anew. Raises LaunchError."""
+        answer = self._call("GET", f"/api/jobs/{self._id_of(job)}")
+        if answer.status_code == requests.codes.not_found:
+            return "gone"
+        found = self._json(answer, f"to tell of {job}")
+        status = _STATUS.get(found["status"])
+        if status is None:
+            raise LaunchError(f"Ray says {found['status']!r} of {job}, which labelloop does not know")
+        if status == "failed":
+            logger.warning(found.get("message") or "the job failed", extra={"event": "job_failed", "job": job})
+        return status
+
+    def stop(self, job: str) -> None:
+        """SIGTERM, and SIGKILL after RAY_JOB_STOP_WAIT_TIME_S (3) seconds of the cluster. Raises LaunchError."""
+        answer = self._call("POST", f"/api/jobs/{self._id_of(job)}/stop")
+        if answer.status_code != requests.codes.not_found:
+            self._json(answer, f"to stop {job}")
+
+    def logs(self, job: str) -> str:
+        """The job's page in the dashboard."""
+        return f"http://{self._address}/#/jobs/{self._id_of(job)}"
+
+    def check(self) -> str:
+        """Whether the cluster answers and has a machine with the GPUs that a job reserves. Raises LaunchError."""
+        version = self._json(self._call("GET", "/api/version"), "to tell its version")["ray_version"]
+        nodes = self._json(self._call("GET", "/api/v0/nodes?detail=1"), "to list its nodes")["data"]["result"]["result"]
+        most = max((node["resources_total"].get("GPU", 0) for node in nodes if node["state"] == "ALIVE"), default=0)
+        where = f"Ray {version} at {self._address}"
+        if most < self._gpus:
+            raise LaunchError(
+                f"{where} has no node with {self._gpus:g} GPU (the best has {most:g}), so a job waits until an "
+                f"autoscaler adds one, or for ever: add one, or end LABELLOOP_LAUNCHER with ?gpus={most:g}"
+            )
+        return f"{where} takes jobs; each reserves {self._gpus:g} GPU, the best node has {most:g}"
+
+    def _id_of(self, job: str) -> str:
+        place, _, submission = job.rpartition("/")
+        if place != f"ray:{self._address}" or not submission:
+            raise LaunchError(f"{job!r} is no job of the Ray cluster at {self._address}")
+        return submission
+
+    def _call(self, method: Literal["GET", "POST"], path: str, body: Any = None) -> requests.Response:
+        try:
+            return requests.request(
+                method,
+                f"http://{self._address}{path}",
+                json=body,
+                headers=self._headers,
+                timeout=_SECONDS,
+                allow_redirects=False,
+            )
+        except requests.RequestException as error:
+            raise LaunchError(
+                f"no Ray dashboard answers at {self._address} ({type(error).__name__}); start the cluster with "
+                "--dashboard-host and let this function reach its port (8265)"
+            ) from error
+
+    def _json(self, answer: requests.Response, asked: str) -> Any:
+        if not answer.ok:
+            raise self._refusal(asked, answer)
+        try:
+            return answer.json()
+        except ValueError as error:
+            raise LaunchError(
+                f"what answers at {self._address} is no Ray dashboard; correct LABELLOOP_LAUNCHER"
+            ) from error
+
+    def _refusal(self, asked: str, answer: requests.Response) -> LaunchError:
+        what = f"Ray at {self._address} refused {asked} ({answer.status_code}: {_last_line(answer.text)})"
+        if answer.status_code in (requests.codes.unauthorized, requests.codes.forbidden):
+            return LaunchError(f"{what}; set RAY_AUTH_TOKEN to the cluster's token")
+        return LaunchError(f"{what}; the log of the dashboard says why")
+
+
+def _last_line(text: str) -> str:
+    """Of a traceback: what it is about."""
+    lines = [line.strip() for line in text.splitlines() if line.strip(" .")]
+    return lines[-1][:300] if lines else "no text"
