@@ -1,6 +1,6 @@
 """Wiring on AWS Lambda, of either function: `python -m awslambdaric infra.aws_lambda.main.handler`.
 
-FUNCTION_SOURCE and FUNCTION_TARGET say which one (they are functions-framework's own), SECRET_ARNS where its secrets are.
+FUNCTION_SOURCE and FUNCTION_TARGET (functions-framework's own) say which one, SECRET_ARNS where its secrets are.
 """
 
 import os

@@ -81,7 +81,8 @@ def test_the_light_function_answers_label_studio_and_sweeps_for_the_schedule_alo
 
 def test_a_sweep_that_fails_is_an_error_for_lambda(environ: dict[str, str], secrets_manager: str) -> None:
     store = {"LABELLOOP_STORE": "s3://no-such-bucket/labelloop", "LABELLOOP_S3_ENDPOINT": secrets_manager}
-    with lambda_function(HANDLER, {**environ, **store}) as light, pytest.raises(RuntimeError, match="the sweep was answered 5"):
+    refusal = pytest.raises(RuntimeError, match="the sweep was answered 5")
+    with lambda_function(HANDLER, {**environ, **store}) as light, refusal:
         light.invoke({"labelloop": "sweep"})
 
 
