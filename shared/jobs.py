@@ -92,10 +92,13 @@ class Jobs(RunFiles):
         claim = _claim_of(self.update(take))
         return claim, claim.run_id == run_id
 
-    def next_attempt(self, claim: Claim, *, lifetime: float, error: str, preempted: bool = False) -> Claim:
+    def next_attempt(
+        self, claim: Claim, *, lifetime: float, error: str, preempted: bool = False, requeued: bool = False
+    ) -> Claim:
         """Take over an attempt that ended without release: the caller asked the launcher, nothing waits for `claim`.
 
         `preempted`: the attempt got further than the one before and was killed; that does not count against the run.
+        `requeued`: its job waits to start anew, which will be the next attempt; else the caller launches one.
         Raises ClaimLost if somebody else took over, or the attempt lives again.
         """
 
@@ -105,13 +108,13 @@ class Jobs(RunFiles):
             return _with_claim(
                 record.model_copy(update={"fence": max(record.fence, fence)}),
                 claim,
-                state="launching",
+                state="queued" if requeued else "launching",
                 fence=fence,
                 attempt=claim.attempt + 1,
                 preempted=claim.preempted + preempted,
                 nonce=None,
-                job=None,
-                logs=None,
+                job=claim.job if requeued else None,
+                logs=claim.logs if requeued else None,
                 refused=0,
                 expires_at=self._in(lifetime),
                 started_at=self._in(0),

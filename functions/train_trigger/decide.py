@@ -64,6 +64,14 @@ class Relaunch:
 
 
 @dataclass(frozen=True, slots=True)
+class Requeue:
+    """The target itself put the job back into its queue (Kueue): when it starts anew, it is the next attempt."""
+
+    error: str  # how the last one ended
+    preempted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class LaunchAgain:
     """Try the launch of this attempt again, which the launcher refused."""
 
@@ -128,7 +136,7 @@ def decide_claim(
     *,
     forced: bool = False,
     kept_an_epoch: bool = False,
-) -> Nothing | Wait | Extend | Relaunch | LaunchAgain | GiveUp:
+) -> Nothing | Wait | Extend | Relaunch | Requeue | LaunchAgain | GiveUp:
     """What an active run needs.
 
     `job` is the launcher's answer; None: it was not asked, or the claim names no job. `forced`: a person asked, so a
@@ -138,7 +146,8 @@ def decide_claim(
     expired = now >= claim.expires_at
     if claim.state == "launching" and claim.refused:
         return _decide_refused(claim, now, expired=expired, forced=forced)
-    if job in ("queued", "running"):
+    requeued = expired and job == "queued" and claim.state == "running"
+    if job in ("queued", "running") and not requeued:
         if not expired:
             return Nothing(f"run {claim.run_id} is active")
         if job == "running" and now >= claim.started_at + policy.longest_run + policy.running_lifetime:
@@ -153,6 +162,8 @@ def decide_claim(
     failures = claim.attempt - claim.preempted - preempted
     if failures >= policy.attempts:
         return GiveUp(f"{error}; that was attempt {failures} of {policy.attempts}")
+    if requeued:
+        return Requeue(error, preempted=preempted)
     lifetime = policy.running_lifetime if claim.state == "running" else policy.launching_lifetime
     last_sign = claim.expires_at if expired else claim.expires_at - lifetime
     again = last_sign + pause_after(max(failures, 1))

@@ -15,6 +15,7 @@ from functions.train_trigger.decide import (
     Nothing,
     Policy,
     Relaunch,
+    Requeue,
     Wait,
     decide,
     decide_before_asking,
@@ -161,6 +162,11 @@ class Trigger:
             if isinstance(decision, Relaunch):
                 again = jobs.next_attempt(claim, lifetime=lifetime, error=decision.error, preempted=decision.preempted)
                 return self._launch(jobs, again, settings, decision.error)
+            if isinstance(decision, Requeue):
+                jobs.next_attempt(
+                    claim, lifetime=lifetime, error=decision.error, preempted=decision.preempted, requeued=True
+                )
+                return Outcome("active", decision.error, claim.run_id)
             if isinstance(decision, LaunchAgain):
                 return self._launch(jobs, jobs.launch_again(claim, lifetime=lifetime), settings, decision.error)
             if isinstance(decision, GiveUp):

@@ -13,6 +13,7 @@ from functions.train_trigger.decide import (
     Nothing,
     Policy,
     Relaunch,
+    Requeue,
     Wait,
     decide,
     decide_claim,
@@ -203,6 +204,10 @@ HELD = {"nonce": "n", "attempt": 3}
             claim(attempt=3, **EXPIRED), "failed", True, GiveUp, id="gave notice: counted then, or not, by itself"
         ),
         pytest.param(claim(**HELD), "running", True, Nothing, id="alive"),
+        pytest.param(claim(**HELD), "queued", True, Nothing, id="put back into the queue, not sure yet that it ended"),
+        pytest.param(claim(**HELD, **EXPIRED), "queued", True, Requeue, id="put back into the queue: the next attempt"),
+        pytest.param(claim(attempt=2, **BARELY), "queued", False, Requeue, id="put back after it gave notice: at once"),
+        pytest.param(claim(**HELD, **EXPIRED), "queued", False, GiveUp, id="put back again and again without an epoch"),
     ],
 )
 def test_an_attempt_that_was_killed_counts_only_if_it_got_no_further(
@@ -211,6 +216,7 @@ def test_an_attempt_that_was_killed_counts_only_if_it_got_no_further(
     decision = decide_claim(active, job, POLICY, NOW, kept_an_epoch=kept_an_epoch)
     assert isinstance(decision, expected), decision
     assert not isinstance(decision, Relaunch) or decision.preempted
+    assert not isinstance(decision, Requeue) or decision.preempted == kept_an_epoch
 
 
 def test_the_error_of_the_last_attempt_is_kept() -> None:

@@ -252,6 +252,19 @@ def test_a_machine_taken_without_notice_is_no_failure_while_the_run_gets_further
         assert world.reconcile(sweeping=True).status == expected
 
 
+def test_a_job_that_its_target_put_back_into_the_queue_is_the_next_attempt(world: World) -> None:
+    world.reconcile()
+    first = world.job_runs()
+    world.keeps_an_epoch(first)
+    world.jobs.interrupt(first, "the machine asked the job to stop (SIGTERM)", preempted=True)
+    world.launcher.state = "queued"
+    assert world.reconcile(sweeping=True).status == "active"
+    assert world.launcher.launched == [(first.run_id, 1)], "its job waits already"
+    assert (world.claim.state, world.claim.attempt, world.claim.job) == ("queued", 2, "fake:1")
+    again = world.job_runs(nonce="the pod that starts later")
+    assert again.fence > first.fence
+
+
 def test_where_the_log_is_stands_in_the_claim(world: World) -> None:
     world.reconcile()
     assert world.claim.logs == "log of fake:1"

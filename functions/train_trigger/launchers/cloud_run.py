@@ -172,8 +172,10 @@ class CloudRunLauncher:
 
 
 def _status(execution: run_v2.Execution) -> JobStatus:
-    if execution.completion_time:
-        return "finished" if execution.succeeded_count and not execution.failed_count else "failed"
     if execution.failed_count or execution.cancelled_count:
+        return "failed"
+    if execution.succeeded_count:
+        return "finished"
+    if execution.completion_time:  # without any task: it could not be started, or was cancelled before
         return "failed"
     return "running" if execution.running_count else "queued"
