@@ -1,9 +1,10 @@
-"""A proxy before a real HTTP server that loses answers or refuses in its place, as a network and a busy store do."""
+"""A proxy before a real HTTP server that loses, damages or refuses in its place, as a network and a busy store do."""
 
 import http.client
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
@@ -11,44 +12,60 @@ from urllib.parse import urlsplit
 LOSE_ANSWER = 0
 """Instead of a status: hand the request on, then hang up without an answer."""
 
+DAMAGE = -1
+"""Instead of a status: change the last byte of the body, the request's if it has one, else the answer's."""
+
 
 @dataclass
 class FaultyProxy:
     """`faults` holds ("PUT" or "POST uploadId=", status or LOSE_ANSWER): method, part of the path.
 
-    Each is used up by the first request that fits.
+    Each is used up by the first request that fits. `write_interval`: 429 to every POST that comes sooner, in seconds,
+    after one that succeeded.
     """
 
     url: str
     faults: list[tuple[str, int]] = field(default_factory=list)
     seen: list[str] = field(default_factory=list)  # "PUT 200", "PUT lost", in the order of the answers
+    write_interval: float = 0.0
 
 
 @contextmanager
 def faulty_proxy(target: str) -> Iterator[FaultyProxy]:
     """Serve on a free loopback port; `target` is the address of the real server."""
     lock = threading.Lock()
+    written = float("-inf")
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def _handle(self) -> None:
+            nonlocal written
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             with lock:
                 fault = next((fault for fault in proxy.faults if self._fits(fault[0])), None)
                 if fault:
                     proxy.faults.remove(fault)
-            if fault and fault[1] != LOSE_ANSWER:
+            if fault and fault[1] not in (LOSE_ANSWER, DAMAGE):
                 return self._answer(fault[1], [], b"")
+            if fault and fault[1] == DAMAGE:
+                body = _damaged(body)
+            if self.command == "POST" and time.monotonic() < written + proxy.write_interval:
+                return self._answer(429, [], b"")
             connection = http.client.HTTPConnection(urlsplit(target).netloc, timeout=30)
             try:
                 headers = {name: value for name, value in self.headers.items() if name != "Expect"}
-                connection.request(self.command, self.path, body, headers)
+                with suppress(BrokenPipeError, ConnectionResetError):  # it may answer before it read all
+                    connection.request(self.command, self.path, body, headers)
                 reply = connection.getresponse()
                 data = reply.read()
             finally:
                 connection.close()
-            if fault:
+            if self.command == "POST" and reply.status == 200:
+                written = time.monotonic()
+            if fault and fault[1] == DAMAGE and not body:
+                data = _damaged(data)
+            if fault and fault[1] == LOSE_ANSWER:
                 proxy.seen.append(f"{self.command} lost")
                 self.close_connection = True
                 return None
@@ -85,3 +102,7 @@ def faulty_proxy(target: str) -> Iterator[FaultyProxy]:
         finally:
             server.shutdown()
             thread.join()
+
+
+def _damaged(body: bytes) -> bytes:
+    return body[:-1] + bytes([body[-1] ^ 1]) if body else body

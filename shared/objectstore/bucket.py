@@ -13,7 +13,15 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 from urllib.parse import urlsplit
 
-from tenacity import retry, retry_if_exception_type, stop_after_attempt, stop_after_delay, wait_random_exponential
+from tenacity import (
+    retry,
+    retry_if_exception_type,
+    stop_after_attempt,
+    stop_after_delay,
+    wait_exponential,
+    wait_random,
+    wait_random_exponential,
+)
 
 from shared.errors import AlreadyExists, NotFound, PreconditionFailed, SettingsError, StoreError
 from shared.objectstore import Stored, Token, check_key
@@ -26,7 +34,7 @@ _CLOCK_MAX_AGE = 60.0  # seconds for which this machine may count on from a Date
 
 
 class Refused(StoreError):
-    """A condition may not have held (304, 409, 412): read again to know."""
+    """A condition may not have held (304, 409, 412), or was not looked at (429): read again to know."""
 
 
 class Unavailable(StoreError):
@@ -39,15 +47,16 @@ class _Undecided(StoreError):
 
 _settled = retry(
     retry=retry_if_exception_type(_Undecided),
-    wait=wait_random_exponential(0.05, max=1),
+    wait=wait_exponential(0.1, max=2) + wait_random(0, 0.4),
     stop=stop_after_attempt(6),
     reraise=True,
 )
+"""Over at least 3 s: a store that takes one write a second for one object has taken somebody's by then."""
 
 persistent = retry(
     retry=retry_if_exception_type(Unavailable),
     wait=wait_random_exponential(0.25, max=4),
-    stop=stop_after_attempt(7) | stop_after_delay(15),
+    stop=stop_after_attempt(6) | stop_after_delay(15),
     reraise=True,
 )
 """For a request that its library does not repeat by itself. A store that hangs is given up after two read timeouts."""

@@ -18,7 +18,7 @@ from requests.adapters import HTTPAdapter
 from shared.errors import NotFound
 from shared.objectstore import Stored, Token
 from shared.objectstore.bucket import ABSENT, BucketStore, Refused, Sink, persistent
-from shared.objectstore.gcs_errors import FOREIGN, no_such_bucket, translate
+from shared.objectstore.gcs_errors import FOREIGN, TooOften, no_such_bucket, translate
 
 _TIMEOUT = (3, 10)  # seconds to connect, and without a byte of the answer
 _FILE_TIMEOUT = (3, 60)
@@ -86,6 +86,10 @@ class GCSStore(BucketStore):
                 )
         except NotFound as error:
             raise no_such_bucket(f"writing {key}", self._where()) from error
+        except TooOften as error:
+            if condition is None:
+                raise
+            raise Refused(str(error)) from error  # somebody else wrote: waiting with an old token helps nobody
         return _token(blob)
 
     def _send(self, key: str, path: Path) -> None:
@@ -97,7 +101,7 @@ class GCSStore(BucketStore):
                 content_type=_CONTENT_TYPE,
                 if_generation_match=0,
                 timeout=_FILE_TIMEOUT,
-                retry=DEFAULT_RETRY.with_timeout(60),
+                retry=DEFAULT_RETRY.with_delay(initial=0.5, maximum=10).with_timeout(60),
             )
 
     def _receive(self, key: str, sink: Sink) -> None:
@@ -129,6 +133,8 @@ class GCSStore(BucketStore):
     def _connect(self) -> Any:
         with self._translated("connecting"):
             client = storage.Client(project=None)  # objects need no project
+        # Serves traces only, and asks about the bucket behind every answer that an object is not there.
+        client._bucket_metadata_cache = None
         session = client._http
         if not session.is_mtls:
             session.mount("https://", HTTPAdapter(pool_maxsize=_CONNECTIONS))

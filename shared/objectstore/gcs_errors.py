@@ -12,7 +12,11 @@ from shared.objectstore.bucket import Refused, Unavailable
 FOREIGN = (GoogleAPIError, GoogleAuthError, DataCorruption, InvalidResponse, RequestException, HTTPError, OSError)
 """All that the library raises, and the local file beside it."""
 
-_BUSY = (408, 429, 500, 502, 503, 504)
+_FAILING = (408, 500, 502, 503, 504)
+
+
+class TooOften(Unavailable):
+    """429: more than about one write a second for one object, or more requests than the bucket takes yet."""
 
 
 def translate(error: BaseException, doing: str, where: str) -> StoreError:
@@ -59,6 +63,8 @@ def _answered(status: int, words: str, doing: str, where: str) -> StoreError:
         return StoreError(
             f"{what}: not allowed ({status}); check the credentials, and grant roles/storage.objectUser on the bucket"
         )
-    if status in _BUSY:
-        return Unavailable(f"{what}: overloaded or failing ({status})")
+    if status == 429:
+        return TooOften(f"{what}: overloaded (429)")
+    if status in _FAILING:
+        return Unavailable(f"{what}: the server failed ({status})")
     return StoreError(f"{what}: the server failed ({status})")
