@@ -71,8 +71,16 @@ def _write_build_lock() -> None:
 def _uv(sources: Sequence[Path], lock: Path, *options: str) -> None:
     subprocess.run(  # noqa: S603
         [
-            *(sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--no-config", "--generate-hashes", "--no-header"),
-            *("--no-annotate", "--python-version", "3.11", "--python-platform", "x86_64-manylinux_2_28"),
+            *(sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--no-config"),
+            *(
+                "--generate-hashes",
+                "--no-header",
+                "--no-annotate",
+                "--python-version",
+                "3.11",
+                "--python-platform",
+                "x86_64-manylinux_2_28",
+            ),
             *("--only-binary", ":all:", "--output-file", str(lock), *options, *map(str, sources)),
         ],
         check=True,

@@ -1,0 +1,1 @@
+"""One GPU box: the compose files, and the scheduler that they start."""
