@@ -5,7 +5,7 @@ ARGS ?=
 # What the demo shows: detect, obb, polygon, brush, ellipse, keypoint, choices, video, timeline.
 CONTROL ?= detect
 
-.PHONY: install demo test bench lint format docs screenshot browser terraform-schemas clean
+.PHONY: install demo test test-kubernetes bench lint format docs screenshot browser terraform-schemas clean
 
 install: $(VENV)/.installed
 
@@ -26,6 +26,10 @@ demo: install
 
 test: install browser
 	$(VENV)/bin/python -m pytest $(ARGS)
+
+# A real API server and Job controller, built of Debian's source package the first time (10 minutes, below ~/.cache).
+test-kubernetes: install
+	$(VENV)/bin/python -m pytest tests/real -k kubernetes --kubernetes $(ARGS)
 
 bench: install
 	$(VENV)/bin/python -m bench $(ARGS)

@@ -1,14 +1,19 @@
 """Options of the tests that need the real world."""
 
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.kubernetes_server import KubernetesServer, build, kubernetes_server
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--screenshot FILE` also makes the README's picture, `--screenshots FOLDER` those of docs/controls.md.
 
     `--cold-start SECONDS`: how long the scale-to-zero test lets predict take to start.
+    `--kubernetes`: also the tests against a real API server, which is built once.
     """
     parser.addoption(
         "--screenshot", type=Path, help="train as long as the demo does and keep the picture of Label Studio here"
@@ -19,3 +24,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--cold-start", type=float, default=3.0, help="seconds until a sleeping machine starts predict's process"
     )
+    parser.addoption("--kubernetes", action="store_true", help="test against a real Kubernetes API server")
+
+
+@pytest.fixture(scope="session")
+def kubernetes(request: pytest.FixtureRequest) -> Iterator[KubernetesServer]:
+    """A cluster without machines for the whole session."""
+    if not request.config.getoption("--kubernetes"):
+        pytest.skip("kube-apiserver takes 10 minutes to build, once: make test-kubernetes")
+    archive = build(print)
+    with tempfile.TemporaryDirectory() as folder, kubernetes_server(archive, Path(folder)) as server:
+        yield server  # pytest's own folder would stay, 300 MB
