@@ -20,13 +20,10 @@ resource "aws_iam_role_policy" "light" {
           aws_batch_job_queue.train.arn,
           aws_batch_job_definition.train.arn_prefix,
           "${aws_batch_job_definition.train.arn_prefix}:*", # any revision
+          local.jobs,
         ]
       },
-      {
-        Effect   = "Allow"
-        Action   = ["batch:TerminateJob"]
-        Resource = ["arn:${local.partition}:batch:${var.region}:${local.account}:job/*"] # ids are given at launch
-      },
+      { Effect = "Allow", Action = ["batch:TerminateJob"], Resource = [local.jobs] },
       {
         Effect   = "Allow"
         Action   = ["batch:DescribeJobs", "batch:ListJobs", "batch:DescribeJobQueues", "batch:DescribeJobDefinitions"]
@@ -66,5 +63,6 @@ resource "aws_iam_role_policy" "sweep" {
 }
 
 locals {
+  jobs          = "arn:${local.partition}:batch:${var.region}:${local.account}:job/*" # ids are made up at launch
   lambda_in_vpc = "arn:${local.partition}:iam::aws:policy/service-role/AWSLambdaVPCAccessExecutionRole"
 }

@@ -1,6 +1,6 @@
-output "repositories" {
-  description = "Where to push the images."
-  value       = { for part, repository in aws_ecr_repository.image : part => repository.repository_url }
+output "registry" {
+  description = "Where to push the images: <registry>/<name>-light:<image_tag>, …-predict, …-train."
+  value       = split("/", aws_ecr_repository.image["light"].repository_url)[0]
 }
 
 output "secrets" {

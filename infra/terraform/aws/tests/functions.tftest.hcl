@@ -52,6 +52,7 @@ run "what_the_light_function_may_do" {
         "arn:aws:batch:eu-central-1:123456789012:job-queue/labelloop-train",
         "arn:aws:batch:eu-central-1:123456789012:job-definition/labelloop-train",
         "arn:aws:batch:eu-central-1:123456789012:job-definition/labelloop-train:*",
+        "arn:aws:batch:eu-central-1:123456789012:job/*",
       ]
       "batch:TerminateJob"                                                                     = ["arn:aws:batch:eu-central-1:123456789012:job/*"]
       "batch:DescribeJobs batch:ListJobs batch:DescribeJobQueues batch:DescribeJobDefinitions" = ["*"]
