@@ -18,7 +18,6 @@ $(VENV)/.installed: pyproject.toml
 	$(VENV)/bin/pip install --disable-pip-version-check --editable '.[dev]'
 	$(VENV)/bin/pip install --disable-pip-version-check --force-reinstall --no-deps \
 		"opencv-python-headless==$$($(VENV)/bin/python -c 'from importlib.metadata import version; print(version("opencv-python"))')"
-	$(VENV)/bin/pip install --disable-pip-version-check --no-deps tf==1.2.0  # for tests; it asks for an older protobuf than it needs
 	touch $@
 
 demo: install

@@ -34,6 +34,7 @@ class Provider(protocol_rpc.ProviderServicer):
             provider=_schema(schema["provider"]),
             resource_schemas={name: _schema(one) for name, one in self._resources.items()},
             data_source_schemas={name: _schema(one) for name, one in self._data_sources.items()},
+            server_capabilities=protocol.ServerCapabilities(get_provider_schema_optional=True),  # asked for once
         )
 
     def GetProviderSchema(self, request: Any, context: Any) -> Any:  # noqa: N802

@@ -7,7 +7,9 @@ without calling anybody. Terraform itself then refuses unknown resources and arg
     with provider_stub() as environ:
         Terraform.in_copy(configuration, new_folder, environ).run("validate")
 
-By hand: `python -m tests.terraform_provider` prints the variables to export, and serves until its input ends.
+It runs in a small environment of its own below .cache, made once: `tf`, which has the protocol, wants an older protobuf
+than Google's clients do. By hand: `.cache/terraform/venv/bin/python -m tests.terraform_provider` prints the variables
+to export, and serves until its input ends.
 
 To add a resource type: write it into a .tf file below infra/terraform, then `make terraform-schemas`.
 
@@ -29,11 +31,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+REPOSITORY = Path(__file__).parents[1]
+PACKAGES = ("tf==1.2.0", "grpcio==1.74.0")
 SCHEMAS = Path(__file__).parent / "terraform"
 PROVIDERS = ("google", "aws")
 ANSWERS: Mapping[str, object] = {
     "account_id": "123456789012",
     "dns_suffix": "amazonaws.com",
+    "function_url": "https://abcdefghijklmnopqrstuvwxyz012345.lambda-url.eu-central-1.on.aws/",
     "json": "{}",
     "number": "123456789012",
     "partition": "aws",
@@ -48,11 +53,10 @@ Values = dict[str, Any]
 @contextmanager
 def provider_stub() -> Iterator[dict[str, str]]:
     """A running stub of both providers; yields the environment to run terraform with."""
-    command = [sys.executable, "-m", "tests.terraform_provider"]
-    repository = Path(__file__).parents[1]
+    command = [_interpreter(), "-m", "tests.terraform_provider"]
     with (
         tempfile.TemporaryDirectory() as folder,
-        subprocess.Popen(command, cwd=repository, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process,
+        subprocess.Popen(command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process,
     ):
         assert process.stdin
         assert process.stdout
@@ -71,6 +75,18 @@ def provider_stub() -> Iterator[dict[str, str]]:
             }
         finally:
             process.stdin.close()  # ends it
+
+
+def _interpreter() -> str:
+    """The Python that has the protocol."""
+    folder = REPOSITORY / ".cache" / "terraform" / "venv"
+    python, made = str(folder / "bin" / "python"), folder / f"made-{sys.version_info.minor}"
+    if not made.exists():
+        subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
+        quiet = ("--quiet", "--disable-pip-version-check", "--only-binary", ":all:")
+        subprocess.run([python, "-m", "pip", "install", *quiet, *PACKAGES], check=True)
+        made.touch()
+    return python
 
 
 class Terraform:

@@ -1,0 +1,69 @@
+# One service account a program, each with what the program does and nothing else. None has a key.
+locals {
+  accounts = {
+    predict       = "serves predictions"
+    train_trigger = "hears events, sweeps, starts trainings"
+    train         = "trains"
+    sweep         = "lets Cloud Scheduler call the sweep"
+  }
+}
+
+resource "google_service_account" "account" {
+  for_each = local.accounts
+
+  account_id   = "${var.name}-${replace(each.key, "_", "-")}"
+  display_name = "labelloop: ${each.value}"
+
+  depends_on = [google_project_service.api]
+}
+
+# train_trigger and jobs read, create, replace and delete objects.
+resource "google_storage_bucket_iam_member" "writer" {
+  for_each = toset(["train_trigger", "train"])
+
+  bucket = google_storage_bucket.store.name
+  role   = "roles/storage.objectUser"
+  member = google_service_account.account[each.key].member
+}
+
+# predict reads, and creates one kind of object: the record of a version that failed verification. It replaces nothing.
+resource "google_storage_bucket_iam_member" "predict_reads" {
+  bucket = google_storage_bucket.store.name
+  role   = "roles/storage.objectViewer"
+  member = google_service_account.account["predict"].member
+}
+
+resource "google_storage_bucket_iam_member" "predict_rejects" {
+  bucket = google_storage_bucket.store.name
+  role   = "roles/storage.objectCreator"
+  member = google_service_account.account["predict"].member
+
+  condition {
+    title      = "records of rejected versions"
+    expression = "resource.name.extract('/rejected/{record}') != ''"
+  }
+}
+
+# What the cloud-run launcher asks for. Every role that Google made for it allows more, or not enough.
+resource "google_project_iam_custom_role" "launcher" {
+  role_id     = "${replace(var.name, "-", "_")}_launcher"
+  title       = "labelloop launcher"
+  description = "Run one Cloud Run Job with a request, see its executions, cancel them"
+  permissions = [
+    "run.executions.cancel",
+    "run.executions.get",
+    "run.executions.list",
+    "run.jobs.get",
+    "run.jobs.run",
+    "run.jobs.runWithOverrides",
+  ]
+
+  depends_on = [google_project_service.api]
+}
+
+resource "google_cloud_run_v2_job_iam_member" "launcher" {
+  name     = google_cloud_run_v2_job.train.name
+  location = var.region
+  role     = google_project_iam_custom_role.launcher.id
+  member   = google_service_account.account["train_trigger"].member
+}

@@ -1,0 +1,52 @@
+output "repository" {
+  description = "Where to push the images: labelloop-light, labelloop-predict, labelloop-train."
+  value       = local.repository
+}
+
+output "secrets" {
+  description = "Secrets that wait for a value: variable and name."
+  value       = { for variable, secret in google_secret_manager_secret.secret : variable => secret.secret_id }
+}
+
+output "backend_url" {
+  description = "The address for Label Studio: labelloop connect --backend-url, and TRAIN_TRIGGER_URL of the labelloop command."
+  value       = local.url["train-trigger"]
+}
+
+output "predict_url" {
+  description = "predict, which train_trigger hands /predict to. Not for Label Studio: a GPU that sleeps answers too late."
+  value       = local.url["predict"]
+}
+
+output "store" {
+  description = "LABELLOOP_STORE of the labelloop command."
+  value       = local.store
+}
+
+output "launcher" {
+  description = "LABELLOOP_LAUNCHER of train_trigger."
+  value       = local.launcher
+}
+
+output "logs" {
+  description = "Commands that show the newest log lines."
+  value = {
+    train_trigger = "gcloud run services logs read ${var.name}-train-trigger --project ${var.project} --region ${var.region}"
+    predict       = "gcloud run services logs read ${var.name}-predict --project ${var.project} --region ${var.region}"
+    train         = "gcloud run jobs executions list --job ${var.name}-train --project ${var.project} --region ${var.region}"
+  }
+}
+
+output "connect" {
+  description = "What to type before labelloop connect, doctor and status; it fetches the secrets of its own accord."
+  value       = <<-EOT
+    export LABEL_STUDIO_URL=${var.label_studio_url}
+    export LABELLOOP_STORE=${local.store}
+    export LABELLOOP_LAUNCHER=${local.launcher}
+    export TRAIN_TRIGGER_URL=${local.url["train-trigger"]}
+    %{~for variable, secret in google_secret_manager_secret.secret~}
+    export ${variable}="$(gcloud secrets versions access latest --project ${var.project} --secret ${secret.secret_id})"
+    %{~endfor~}
+    labelloop connect --project 1 --backend-url "$TRAIN_TRIGGER_URL"
+  EOT
+}

@@ -1,0 +1,60 @@
+# One training is one execution of this job; a launch adds TRAIN_REQUEST, which holds no secret.
+resource "google_cloud_run_v2_job" "train" {
+  name                = "${var.name}-train"
+  location            = var.region
+  deletion_protection = false
+
+  template {
+    task_count  = 1
+    parallelism = 1
+
+    template {
+      service_account               = google_service_account.account["train"].email
+      execution_environment         = "EXECUTION_ENVIRONMENT_GEN2"
+      max_retries                   = 0                           # labelloop starts the next attempt, from the checkpoint
+      timeout                       = "${var.longest_run + 600}s" # what comes before and after the training itself
+      gpu_zonal_redundancy_disabled = true
+
+      node_selector {
+        accelerator = "nvidia-l4"
+      }
+
+      # No memory volume at /dev/shm: Cloud Run refuses mounts below /dev. The job looks how much shared memory there is
+      # and takes as many dataloader processes as fit. Everything that it writes lies below /tmp, which is memory here.
+      containers {
+        name  = "train"
+        image = local.image.train
+
+        resources {
+          limits = {
+            cpu              = tostring(var.train_cpu)
+            memory           = "${var.train_memory_gib}Gi"
+            "nvidia.com/gpu" = "1"
+          }
+        }
+
+        dynamic "env" {
+          for_each = local.everywhere
+          content {
+            name  = env.key
+            value = env.value
+          }
+        }
+        dynamic "env" {
+          for_each = toset(local.readers.train)
+          content {
+            name = env.key
+            value_source {
+              secret_key_ref {
+                secret  = google_secret_manager_secret.secret[env.key].secret_id
+                version = "latest"
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+
+  depends_on = [google_secret_manager_secret_iam_member.reader, google_storage_bucket_iam_member.writer]
+}

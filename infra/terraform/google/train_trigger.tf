@@ -1,0 +1,107 @@
+# The light function, twice. `backend` is what Label Studio calls: open to the network, because Label Studio knows Basic auth
+# and not Google's tokens; every route but /health asks for labelloop's own credentials. `sweep` is the same program
+# for Cloud Scheduler alone: Google asks for the caller's identity, so no secret lies in a scheduler or in Terraform's state.
+locals {
+  # Known before the services are: each part names the other. https://cloud.google.com/run/docs/triggering/https-request
+  url = {
+    for part in ["predict", "train-trigger"] :
+    part => "https://${var.name}-${part}-${data.google_project.this.number}.${var.region}.run.app"
+  }
+  launcher = "cloud-run://${var.project}/${var.region}/${google_cloud_run_v2_job.train.name}"
+
+  everywhere = merge(var.settings, {
+    LABEL_STUDIO_URL      = var.label_studio_url
+    LABELLOOP_LONGEST_RUN = tostring(var.longest_run)
+    LABELLOOP_STORE       = local.store
+  })
+  light = {
+    backend = {
+      name    = "${var.name}-train-trigger"
+      environ = { PREDICT_URL = local.url["predict"] }
+      secrets = local.readers.train_trigger
+      min     = var.train_trigger_min_instances
+      max     = var.train_trigger_max_instances
+    }
+    sweep = {
+      name    = "${var.name}-sweep"
+      environ = { LABELLOOP_AUTH = "off" } # Cloud Run has asked already
+      secrets = ["LABEL_STUDIO_API_KEY"]
+      min     = 0
+      max     = 1
+    }
+  }
+}
+
+resource "google_cloud_run_v2_service" "light" {
+  for_each = local.light
+
+  name                 = each.value.name
+  location             = var.region
+  ingress              = each.key == "backend" ? "INGRESS_TRAFFIC_ALL" : "INGRESS_TRAFFIC_INTERNAL_ONLY" # Scheduler is internal
+  invoker_iam_disabled = each.key == "backend"
+  deletion_protection  = false # it keeps no state
+
+  template {
+    service_account                  = google_service_account.account["train_trigger"].email
+    execution_environment            = "EXECUTION_ENVIRONMENT_GEN2"
+    timeout                          = "120s" # longer than the 100 s that Label Studio waits for predictions
+    max_instance_request_concurrency = 60     # of 64 threads
+
+    scaling {
+      min_instance_count = each.value.min
+      max_instance_count = each.value.max
+    }
+
+    containers {
+      image = local.image.light
+
+      resources {
+        limits            = { cpu = "1", memory = "512Mi" }
+        cpu_idle          = true # billed while it answers; what an answer began goes on with the next request
+        startup_cpu_boost = true
+      }
+
+      dynamic "env" {
+        for_each = merge(local.everywhere, each.value.environ, { LABELLOOP_LAUNCHER = local.launcher })
+        content {
+          name  = env.key
+          value = env.value
+        }
+      }
+      dynamic "env" {
+        for_each = toset(each.value.secrets)
+        content {
+          name = env.key
+          value_source {
+            secret_key_ref {
+              secret  = google_secret_manager_secret.secret[env.key].secret_id
+              version = "latest"
+            }
+          }
+        }
+      }
+
+      startup_probe {
+        period_seconds    = 1
+        timeout_seconds   = 1
+        failure_threshold = 60
+        http_get {
+          path = "/health"
+        }
+      }
+    }
+
+    dynamic "vpc_access" {
+      for_each = each.key == "backend" ? google_compute_subnetwork.private : []
+      content {
+        egress = "PRIVATE_RANGES_ONLY" # Label Studio and the images are reached as before
+        network_interfaces {
+          network    = vpc_access.value.network
+          subnetwork = vpc_access.value.name
+        }
+      }
+    }
+  }
+
+  depends_on = [google_secret_manager_secret_iam_member.reader, google_storage_bucket_iam_member.writer]
+}
