@@ -18,4 +18,5 @@ try:
 except SettingsError as error:
     sys.exit(f"{os.environ.get('FUNCTION_TARGET', 'the function')} cannot start: {error}")
 
-handler = make_handler(create_app(), os.environ.get("LABELLOOP_WEBHOOK_SECRET", ""))
+_app = create_app()  # type: ignore[no-untyped-call]
+handler = make_handler(_app, os.environ.get("LABELLOOP_WEBHOOK_SECRET", ""))
