@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.kubernetes_server import KubernetesServer, build, kubernetes_server
+from tests.ray_cluster import RayCluster, ray_cluster
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -32,6 +33,14 @@ def kubernetes(request: pytest.FixtureRequest) -> Iterator[KubernetesServer]:
     """A cluster without machines for the whole session."""
     if not request.config.getoption("--kubernetes"):
         pytest.skip("kube-apiserver takes 10 minutes to build, once: make test-kubernetes")
-    archive = build(print)
+    with request.config.pluginmanager.get_plugin("capturemanager").global_and_fixture_disabled():
+        archive = build(print)
     with tempfile.TemporaryDirectory() as folder, kubernetes_server(archive, Path(folder)) as server:
         yield server  # pytest's own folder would stay, 300 MB
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[RayCluster]:
+    """A Ray cluster for the whole session."""
+    with ray_cluster() as cluster:
+        yield cluster

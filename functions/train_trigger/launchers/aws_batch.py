@@ -135,7 +135,7 @@ class AwsBatchLauncher:
         reason = "; ".join(reason for reason in reasons if reason)
         if reason and (job, reason) not in self._said:
             self._said.add((job, reason))
-            logger.warning(reason, extra={"event": f"job_{status}", "job": job, "name": found["jobName"]})
+            logger.warning(reason, extra={"event": f"job_{status}", "job": job, "job_name": found["jobName"]})
 
     def _ask(self, operation: str, call: Callable[..., Any], **arguments: Any) -> Any:
         try:

@@ -148,10 +148,9 @@ class CloudRunLauncher:
         what = f"Cloud Run refused to {doing} {self._job}"
         try:
             return call(**arguments, timeout=_SECONDS, retry=None)
-        except Forbidden as error:
-            raise LaunchError(f"{what} (403: {error.message}); give the function's account {_RIGHTS}") from error
-        except Unauthorized as error:
-            raise LaunchError(f"{what} (401: {error.message}); give the function a service account") from error
+        except (Unauthorized, Forbidden) as error:
+            sentence = f"{what} ({error.code}: {error.message}); give the function's service account {_RIGHTS}"
+            raise LaunchError(sentence) from error
         except NotFound as error:
             raise LaunchError(
                 f"{what} (404: {error.message}); correct LABELLOOP_LAUNCHER, or create the job (docs/deploy/google.md)"

@@ -31,18 +31,17 @@ _STATUS: dict[str, JobStatus] = {
 def open_launcher(url: LauncherUrl, settings: Settings, environ: Mapping[str, str]) -> "RayLauncher":  # noqa: ARG001
     """`?gpus=N` is what a job reserves (1). RAY_AUTH_TOKEN is the cluster's token, if it asks for one."""
     (address,) = url.parts
-    try:
-        gpus = float(url.options.get("gpus", "1"))
-    except ValueError as error:
-        raise SettingsError(f"LABELLOOP_LAUNCHER: gpus={url.options['gpus']} is no number of GPUs") from error
-    return RayLauncher(address, gpus=gpus, token=environ.get("RAY_AUTH_TOKEN"))
+    gpus = url.options.get("gpus", "1")
+    if not gpus.isdecimal():
+        raise SettingsError(f"LABELLOOP_LAUNCHER: gpus={gpus} is no number of GPUs")
+    return RayLauncher(address, gpus=int(gpus), token=environ.get("RAY_AUTH_TOKEN"))
 
 
 class RayLauncher:
     """A reference is `ray:<host>:<port>/<submission id>`; Ray takes an id once, so a launch never doubles."""
 
     def __init__(
-        self, address: str, *, gpus: float, token: str | None = None, entrypoint: str = "python -m jobs.train"
+        self, address: str, *, gpus: int, token: str | None = None, entrypoint: str = "python -m jobs.train"
     ) -> None:
         """`entrypoint` is a shell command."""
         self._address = address
@@ -74,7 +73,10 @@ class RayLauncher:
         if status is None:
             raise LaunchError(f"Ray says {found['status']!r} of {job}, which labelloop does not know")
         if status == "failed":
-            logger.warning(found.get("message") or "the job failed", extra={"event": "job_failed", "job": job})
+            said = (found.get("message") or "the job failed").partition("\n")[
+                0
+            ]  # below it: 20,000 characters of its log
+            logger.warning(said, extra={"event": "job_failed", "job": job})
         return status
 
     def stop(self, job: str) -> None:
@@ -95,10 +97,10 @@ class RayLauncher:
         where = f"Ray {version} at {self._address}"
         if most < self._gpus:
             raise LaunchError(
-                f"{where} has no node with {self._gpus:g} GPU (the best has {most:g}), so a job waits until an "
+                f"{where} has no node with {self._gpus} GPU (the best has {most:g}), so a job waits until an "
                 f"autoscaler adds one, or for ever: add one, or end LABELLOOP_LAUNCHER with ?gpus={most:g}"
             )
-        return f"{where} takes jobs; each reserves {self._gpus:g} GPU, the best node has {most:g}"
+        return f"{where} takes jobs; each reserves {self._gpus} GPU, the best node has {most:g}"
 
     def _id_of(self, job: str) -> str:
         place, _, submission = job.rpartition("/")
