@@ -105,7 +105,9 @@ def test_every_server_is_probed_and_every_job_ends(documents):
             assert (job["backoffLimit"], found.spec["restartPolicy"]) == (0, "Never")
             assert job["activeDeadlineSeconds"] > 120, "the sweep's own time-out"
         elif found.component != "train":
-            for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+            knative = found.kind == "Service"
+            assert found.container["livenessProbe"].get("initialDelaySeconds", 0) == (120 if knative else 0)
+            for probe in ("readinessProbe", "livenessProbe", *(() if knative else ("startupProbe",))):
                 asked = found.container[probe]["httpGet"]
                 ports = [port.get("name", port["containerPort"]) for port in found.container["ports"]]
                 assert (asked["path"], asked["port"]) == ("/health", *ports)
