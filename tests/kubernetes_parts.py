@@ -4,8 +4,9 @@ import secrets
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from kubernetes.client import ApiException, AuthenticationV1TokenRequest, BatchV1Api, CoreV1Api, V1Job, V1Pod
+from kubernetes.client import ApiClient, ApiException, AuthenticationV1TokenRequest, BatchV1Api, CoreV1Api, V1Job, V1Pod
 from kubernetes.client import V1TokenRequestSpec as TokenRequestSpec
+from kubernetes.config import new_client_from_config
 
 from functions.train_trigger.launchers.kubernetes import KubernetesLauncher
 from functions.train_trigger.launchers.kubernetes_api import KubernetesApi
@@ -66,6 +67,10 @@ class Cluster:
             template,
             now=lambda: datetime.now(UTC) + timedelta(hours=hours_later),
         )
+
+    def client_with(self, token: str) -> ApiClient:
+        """The plain client of who has the token."""
+        return new_client_from_config(str(self.server.kubeconfig_with(token)), persist_config=False)
 
     def token_of(self, account: str) -> str:
         """Of a service account."""
