@@ -14,6 +14,8 @@ logger = logging.getLogger(__name__)
 
 Value = TypeVar("Value")
 
+_MOST_KEYS = 10_000
+"""Values kept: a process meets more projects than it has memory for, and keys that somebody made up."""
 _PATIENCE = 1.0
 """Seconds to wait for a read where an older value is known: Label Studio waits 3 s for a setup."""
 
@@ -36,12 +38,13 @@ class LastKnown(Generic[Value]):
     """Values from the store, read again once they are older than `max_age` seconds. Thread-safe.
 
     While the store fails, or takes longer than `patience` seconds, the last known value is answered; without one, the
-    read is waited for, and its StoreError raised.
+    read is waited for, and its StoreError raised. Beyond `most_keys` those that were read longest ago are forgotten.
     """
 
-    def __init__(self, max_age: float, *, patience: float = _PATIENCE) -> None:
+    def __init__(self, max_age: float, *, patience: float = _PATIENCE, most_keys: int = _MOST_KEYS) -> None:
         self._max_age = max_age
         self._patience = patience
+        self._most_keys = most_keys
         self._readings: dict[object, _Reading] = {}
         self._reads: dict[object, _Read] = {}
         self._lock = threading.Lock()
@@ -71,7 +74,7 @@ class LastKnown(Generic[Value]):
         """Answer this value until it is too old."""
         with self._lock:
             self._reads.pop(key, None)  # what is being read is older
-            self._readings[key] = _Reading(value, time.monotonic())
+            self._keep(key, _Reading(value, time.monotonic()))
 
     def expire(self, key: object) -> None:
         """Read again at the next `get`; until that succeeds the value stays the last known one."""
@@ -115,11 +118,17 @@ class LastKnown(Generic[Value]):
             if self._reads.get(key) is under_way:
                 del self._reads[key]
                 if reading is not None:
-                    self._readings[key] = reading
+                    self._keep(key, reading)
         if error is not None:
             under_way.done.set_exception(error)
         else:
             under_way.done.set_result(None)
+
+    def _keep(self, key: object, reading: _Reading) -> None:
+        self._readings.pop(key, None)  # the newest stands last
+        self._readings[key] = reading
+        if len(self._readings) > self._most_keys:
+            del self._readings[next(iter(self._readings))]
 
     def _log_late(self, key: object, under_way: _Read) -> None:
         if not under_way.late:

@@ -123,3 +123,12 @@ def test_a_read_that_began_before_a_change_does_not_undo_it(change: str) -> None
         known.expire("a")
     leave.set()
     assert known.get("a", lambda: 3) == 3
+
+
+def test_beyond_its_bound_the_value_that_was_read_longest_ago_is_forgotten() -> None:
+    read, known = Reader(), LastKnown[int](60, most_keys=2)
+    for key in ("a", "b"):
+        known.get(key, read)
+    known.put("a", 77)
+    known.get("c", read)
+    assert [known.last(key) for key in ("a", "b", "c")] == [77, None, 3]

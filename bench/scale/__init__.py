@@ -1,0 +1,1 @@
+"""labelloop at a size that nobody has at hand, in virtual time."""

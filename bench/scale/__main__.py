@@ -1,0 +1,73 @@
+"""train_trigger at a size that nobody has at hand, in virtual time: `python -m bench.scale [--projects N] …`.
+
+The real routes, trigger, claims and registry, against simulated S3, Label Studio and GPUs. The same options give the
+same figures on any machine. `--series` looks for what breaks first.
+"""
+
+import argparse
+import json
+import sys
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+from bench.scale.plan import Plan
+from bench.scale.simulation import Simulation
+
+SERIES: tuple[dict[str, Any], ...] = (
+    {"projects": 1_000, "events": 100.0, "instances": 2},
+    {"projects": 10_000, "events": 100.0, "instances": 2},
+    {"events": 1_000.0, "instances": 20},
+    {"events": 1_000.0, "instances": 4},
+    {"events": 1_000.0, "instances": 4, "debounce": 60.0},
+    {"events": 1_000.0, "instances": 20, "label_studio_at_once": 64},
+    {"events": 1_000.0, "instances": 20, "label_studio_at_once": 64, "debounce": 60.0},
+    {"events": 3_000.0, "instances": 20},
+    {"projects": 100_000, "events": 1_000.0, "instances": 20},
+    {"projects": 100_000, "events": 5_000.0, "instances": 40, "debounce": 60.0},
+)
+"""What differs from the default."""
+_SERIES_SECONDS = 60.0
+
+
+def main() -> int:
+    """Simulate, print, and write what was asked for; 1 if something happened that must not."""
+    parser = argparse.ArgumentParser(prog="python -m bench.scale", description=__doc__)
+    for field in fields(Plan):
+        name = f"--{field.name.replace('_', '-')}"
+        parser.add_argument(name, type=type(field.default), default=field.default, help=f"default {field.default}")
+    parser.add_argument("--series", action="store_true", help="several sizes, a minute of load each")
+    parser.add_argument("--json", type=Path, help="file for the figures")
+    options = vars(parser.parse_args())
+    path, series = options.pop("json"), options.pop("series")
+    plan = Plan(**options)
+    plans = [replace(plan, seconds=_SERIES_SECONDS, drain=0.0, **changes) for changes in SERIES] if series else [plan]
+    reports = []
+    for number, one in enumerate(plans):
+        if series:
+            print(f"\n-- {SERIES[number]}", flush=True)
+        report = Simulation(one).run(_say)
+        _show(report)
+        reports.append(report)
+        if path:
+            path.write_text(json.dumps(reports if series else report, indent=1))
+    return 1 if any(any(report["must be zero"].values()) for report in reports) else 0
+
+
+def _say(line: str) -> None:
+    """Progress: one line that changes on a terminal, else one line for each."""
+    if sys.stderr.isatty():
+        print(f"\r{line:<110}", end="\n" if not line else "", file=sys.stderr, flush=True)
+    elif line:
+        print(line, file=sys.stderr, flush=True)
+
+
+def _show(report: dict[str, Any]) -> None:
+    for section, found in report.items():
+        print(section)
+        for name, value in found.items():
+            print(f"  {name:<50} {value:10.2f}" if isinstance(value, float) else f"  {name:<50} {value:10}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

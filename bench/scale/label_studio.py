@@ -1,0 +1,141 @@
+"""Label Studio as train_trigger and the jobs meet it: growing annotations, answers that take time, a limited server."""
+
+import itertools
+import random
+from array import array
+from bisect import bisect_right
+from collections import Counter
+from datetime import datetime, timedelta
+
+from bench.scale.bucket import EPOCH
+from bench.scale.clock import Clock, Core, Gate
+from bench.scale.plan import Plan
+from shared.errors import LabelStudioError
+from shared.labelstudio.api import ProjectState
+from shared.labelstudio.requests import ProjectCounters
+
+CREATED = datetime.fromisoformat("2025-12-01T00:00:00+00:00")
+_CREATED = int(CREATED.timestamp())
+_CALL_CPU = 0.0005  # seconds of our client in Python, measured
+_TIMEOUT = 10.0  # of our client
+_SPREAD = 0.3
+_FAILURES = 1e-4
+_PAGE = 100  # tasks
+_EXPORT_PAGES = 10  # at most: the newest thousand tasks of a job's export; older ones cost the server the same again
+
+
+def uid_of(number: int) -> str:
+    """The uid of a project."""
+    return f"{number}.{_CREATED}"
+
+
+class Annotations:
+    """Those of one project: how many, and when each change happened."""
+
+    __slots__ = ("changes", "count", "due_at", "due_not_before", "trained_changes")
+
+    def __init__(self, count: int, changed: int) -> None:
+        self.count = count
+        self.changes = array("d", [-1.0] * changed)  # seconds; before the beginning: not trained yet
+        self.trained_changes: int | None = None if not count else 0  # that the baseline of the last run holds
+        self.due_at: float | None = None  # when a training became due that nobody launched yet; for the checks only
+        self.due_not_before = 0.0
+
+    def changed_since(self, seconds: float) -> int:
+        """Changes after that moment."""
+        return len(self.changes) - bisect_right(self.changes, seconds)
+
+
+class LabelStudio:
+    """The server."""
+
+    def __init__(self, clock: Clock, plan: Plan) -> None:
+        self.clock = clock
+        self.random = random.Random(f"label studio {plan.seed}")
+        self.requests: Counter[str] = Counter()
+        self.slowest = 0.0
+        self.failed = self.most_waiting = 0
+        self._gate = Gate(clock, plan.label_studio_at_once)
+        self._plan = plan
+        self._median = plan.label_studio_median
+        self.projects: dict[int, Annotations] = {}
+        draw = random.Random(f"projects {plan.seed}")
+        for number in range(1, plan.projects + 1):
+            if draw.random() < plan.new_projects:
+                self.projects[number] = Annotations(0, 0)
+                for _ in range(draw.randrange(plan.min_annotations)):
+                    self.annotate(number, update=False)
+            else:
+                changed = draw.randrange(plan.min_changes)
+                self.projects[number] = Annotations(1000 + changed, changed)
+
+    def annotate(self, number: int, *, update: bool) -> None:
+        """One annotation more, or one changed."""
+        project = self.projects[number]
+        project.count += not update
+        project.changes.append(self.clock.now)
+        trained = project.trained_changes
+        if trained is None and project.count == self._plan.min_annotations and not update:
+            project.due_at = self.clock.now
+        elif trained is not None and len(project.changes) - trained == self._plan.min_changes:
+            project.due_at = max(self.clock.now, project.due_not_before)
+
+    def trained(self, number: int, changes: int) -> None:
+        """A run ended, whose data hold that many changes."""
+        project, plan = self.projects[number], self._plan
+        project.trained_changes, project.due_not_before = changes, self.clock.now + plan.cool_down
+        enough = len(project.changes) - changes >= plan.min_changes
+        project.due_at = project.due_not_before if enough else None
+
+    def answer(self, kind: str) -> None:
+        """Block for one request. Raises LabelStudioError."""
+        clock, asked = self.clock, self.clock.now
+        self.requests[kind] += 1
+        self.most_waiting = max(self.most_waiting, len(self._gate))
+        if not self._gate.enter(_TIMEOUT):
+            self.failed += 1
+            raise LabelStudioError(f"Label Studio did not answer within {_TIMEOUT:g} s")
+        clock.sleep(self._median * self.random.lognormvariate(0, _SPREAD))
+        self._gate.leave()
+        self.slowest = max(self.slowest, clock.now - asked)
+        if self.random.random() < _FAILURES:
+            self.failed += 1
+            raise LabelStudioError("Label Studio answers 502")
+
+    @property
+    def waiting(self) -> int:
+        """Requests in line."""
+        return len(self._gate)
+
+
+class Caller:
+    """What one process asks: the part of `shared.labelstudio.api.LabelStudio` that the trigger knows."""
+
+    def __init__(self, server: LabelStudio, core: Core) -> None:
+        self._server = server
+        self._core = core
+
+    def project(self, project_id: int) -> ProjectState:
+        """Counters, and a moment before they were counted."""
+        self._core.work(_CALL_CPU)
+        read_at = EPOCH + timedelta(seconds=self._server.clock.now)
+        self._server.answer("project")
+        self._core.check()
+        count = self._server.projects[project_id].count
+        counters = ProjectCounters(
+            id=project_id, created_at=CREATED, total_annotations_number=count, num_tasks_with_annotations=count
+        )
+        return ProjectState(counters, read_at)
+
+    def changed_tasks(self, project_id: int, since: datetime) -> int:
+        """Each change is of another task."""
+        self._core.work(_CALL_CPU)
+        self._server.answer("tasks")
+        self._core.check()
+        return self._server.projects[project_id].changed_since((since - EPOCH).total_seconds())
+
+    def export(self, project_id: int) -> None:
+        """A job reads the annotated tasks, page by page."""
+        pages = self._server.projects[project_id].count // _PAGE + 1
+        for _ in itertools.repeat(None, min(pages, _EXPORT_PAGES)):
+            self._server.answer("export")

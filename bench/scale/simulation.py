@@ -1,0 +1,95 @@
+"""One simulation: a bucket with a past, then load, then time until everything that was begun has ended."""
+
+import gc
+import logging
+import random
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import tenacity
+
+from bench.scale.bucket import EPOCH, SELF_TEST, Bucket
+from bench.scale.checks import Checks
+from bench.scale.clock import Clock
+from bench.scale.gpus import CONTROL, Gpus, manifest_of
+from bench.scale.label_studio import LabelStudio, uid_of
+from bench.scale.load import Load
+from bench.scale.plan import Plan
+from bench.scale.report import figures
+from shared.claims import JobsRecord, LastRun
+from shared.projects import Project
+from shared.registry import Pointer, encode_control
+from shared.runs import Baseline, Totals
+
+_STEP = 30.0  # seconds between two words about the progress
+
+
+class Simulation:
+    """All parts, wired."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.clock = Clock()
+        # tenacity sleeps by itself in the code under test: the one clock that nobody hands over.
+        tenacity.time = tenacity.nap.time = self.clock  # type: ignore[attr-defined]
+        random.seed(plan.seed)  # of its pauses
+        logging.disable(logging.CRITICAL)
+        self.bucket = Bucket(self.clock, plan.seed)
+        self.label_studio = LabelStudio(self.clock, plan)
+        self.checks = Checks(self.clock, plan, self.label_studio)
+        self.gpus = Gpus(self.clock, plan, self.bucket, self.label_studio, self.checks)
+        self._remember()
+        self.bucket.written = self.checks.written
+        self.load = Load(self.clock, plan, self.bucket, self.label_studio, self.gpus)
+
+    def run(self, say: Callable[[str], None]) -> dict[str, Any]:
+        """Play it; the figures."""
+        plan, clock, began = self.plan, self.clock, time.process_time()
+        gc.freeze()  # a collection would go through millions of objects that stay
+        self.load.begin()
+        while clock.now < plan.seconds:
+            clock.run(min(clock.now + _STEP, plan.seconds))
+            self._say(say, began)
+        self.load.mark()
+        while not self._quiet() and clock.now < plan.seconds + plan.drain:
+            clock.run(clock.now + _STEP)
+            self._say(say, began)
+        if plan.drain:
+            self.checks.at_the_end()
+        say("")
+        return figures(self, time.process_time() - began)
+
+    def _quiet(self) -> bool:
+        due = any(project.due_at is not None for project in self.label_studio.projects.values())
+        return self.gpus.idle and not self.checks.active and not due
+
+    def _say(self, say: Callable[[str], None], began: float) -> None:
+        say(
+            f"{self.clock.now:7.0f} s played in {time.process_time() - began:4.0f} s of CPU: {self.load.sent} events, "
+            f"{len(self.checks.active)} claims, {self.label_studio.waiting} wait for Label Studio"
+        )
+
+    def _remember(self) -> None:
+        """Each project but the new ones was trained before: a baseline, a version, a pointer."""
+        before = EPOCH - timedelta(seconds=max(3600.0, 2 * self.plan.cool_down))
+        self.bucket.write(SELF_TEST, b"{}")
+        config = Project(label_config="<View/>").to_json()
+        for number, project in self.label_studio.projects.items():
+            root = f"projects/{uid_of(number)}"
+            self.bucket.write(f"{root}/project.json", config)
+            if project.trained_changes is None:
+                continue
+            count = project.count - len(project.changes)
+            baseline = Baseline(
+                totals=Totals(total_annotations_number=count, num_tasks_with_annotations=count), read_at=before
+            )
+            last_run = LastRun(run_id="run-0", outcome="promoted", ended_at=before)
+            record = JobsRecord(fence=1000, baseline=baseline, last_run=last_run)
+            pointer = Pointer(serial="0", version=1, fence=1000, run_id="run-0", reason="promote", moved_at=before)
+            manifest = manifest_of(1, run_id="run-0", fence=1000, created_at=before, passed=True)
+            self.bucket.write(f"{root}/jobs.json", record.to_json())
+            models = f"{root}/models/{encode_control(CONTROL)}"
+            self.bucket.write(f"{models}/pointer.json", pointer.to_json())
+            self.bucket.write(f"{models}/versions/000001.json", manifest.to_json())
