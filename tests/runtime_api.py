@@ -44,9 +44,9 @@ class LambdaFunction:
                 "rawQueryString": "",
                 "headers": {"content-type": "application/json", **(headers or {})},
                 "requestContext": {"http": {"method": method, "protocol": "HTTP/1.1", "sourceIp": "192.0.2.1"}},
-                "body": body,
                 "isBase64Encoded": False,
             }
+            | ({"body": body} if body else {})
         )
 
     def next(self) -> tuple[str, dict[str, Any]]:
