@@ -4,17 +4,28 @@ Each answers a Finding; the ones that later checks build on also answer what the
 """
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 from pydantic import ValidationError
 from tenacity import Retrying, retry_if_exception_type, retry_if_result, stop_before_delay, wait_random_exponential
 
+from functions.train_trigger.launchers import open_launcher
 from infra.cli.findings import Finding
 from shared.calls import call
-from shared.errors import LabelConfigError, LabelStudioError, ProjectGone, StoreError, Unauthorized
-from shared.http import ASLEEP
+from shared.errors import (
+    LabelConfigError,
+    LabelStudioError,
+    LaunchError,
+    ProjectGone,
+    SettingsError,
+    StoreError,
+    Unauthorized,
+)
+from shared.http import ASLEEP, LOCAL
 from shared.labelstudio.api import LabelStudio
 from shared.labelstudio.config import Control, parse_label_config
 from shared.labelstudio.config_review import not_understood
@@ -119,6 +130,20 @@ def check_same_store(store: ObjectStore, project: Project) -> Finding:
         f"Label Studio's /setup of project {project.uid} left nothing in the store {store.url}",
         "give the functions and this command the same LABELLOOP_STORE",
     )
+
+
+def check_launcher(settings: Settings, environ: Mapping[str, str]) -> list[Finding]:
+    """Whether training jobs can be launched, with the credentials of whoever runs this; nothing is launched.
+
+    Nothing is said of local jobs where train_trigger runs on another machine.
+    """
+    there = urlsplit(settings.train_trigger_url or "").hostname
+    if settings.launcher == "local:" and there not in (None, *LOCAL):
+        return []
+    try:
+        return [Finding("ok", "launcher", open_launcher(settings, environ).check())]
+    except (LaunchError, SettingsError) as error:
+        return [Finding("problem", "launcher", str(error))]
 
 
 def check_functions(settings: Settings) -> list[Finding]:

@@ -2,7 +2,8 @@
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from infra.cli.checks import (
     check_config,
     check_functions,
     check_label_studio,
+    check_launcher,
     check_object_store,
     check_project,
     check_same_store,
@@ -50,11 +52,13 @@ def examine(
     store: ObjectStore,
     project: str | None,
     *,
+    environ: Mapping[str, str] = MappingProxyType({}),
     tell: Tell = lambda _: None,
 ) -> list[Finding]:
     """Check everything that can be checked; with a project (id or uid) its wiring, images and labels too.
 
-    Changes nothing but for objects of the store's self-test, which it removes. `tell` hears of each finding at once.
+    Changes nothing but for objects of the store's self-test, which it removes. `environ` is what a launcher's
+    credentials are read from. `tell` hears of each finding at once.
     """
     findings: list[Finding] = []
 
@@ -65,7 +69,7 @@ def examine(
     note(check_label_studio(label_studio))
     reachable = not problems(findings)
     note(check_object_store(store))
-    for finding in check_functions(settings):
+    for finding in (*check_functions(settings), *check_launcher(settings, environ)):
         note(finding)
     if project is None or not reachable:
         return findings

@@ -142,12 +142,15 @@ def connect(
 
 @app.command()
 def doctor(context: typer.Context, project: ProjectOption = None, json_: JsonOption = False) -> None:
-    """Check everything and change nothing: token, store, functions; with --project also wiring, an image, labels.
+    """Check all and change nothing: token, store, functions, launcher; with --project also wiring, an image, labels.
 
     Exit code 1 if there is a problem.
     """
-    settings = context.obj.connection_settings()
-    _end(examine(_label_studio(settings), settings, _store(settings), project, tell=_teller(json_)), json_)
+    settings, environ = context.obj.connection_settings(), context.obj.variables()
+    findings = examine(
+        _label_studio(settings), settings, _store(settings), project, environ=environ, tell=_teller(json_)
+    )
+    _end(findings, json_)
 
 
 @app.command()

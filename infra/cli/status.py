@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from infra.cli.projects import read_controls
-from shared.claims import JobsRecord
+from shared.claims import Claim, JobsRecord
 from shared.jobs import Jobs
 from shared.objectstore import ObjectStore
 from shared.registry import Registry
@@ -167,10 +167,12 @@ def _served(control: ControlStatus) -> str:
 def _run_lines(project: ProjectStatus) -> list[str]:
     claim, last_run, progress = project.jobs.training, project.jobs.last_run, project.progress
     if claim is not None:
-        expired = claim.expires_at < project.read_at
-        state = "[yellow]interrupted; the next sweep starts the next attempt[/]" if expired else claim.state
-        lines = [f"Run {claim.run_id}: {state}, attempt {claim.attempt}{_progress(progress)}"]
-        if claim.error:
+        lines = [f"Run {claim.run_id}: {_state(claim, project.read_at)}, attempt {claim.attempt}{_progress(progress)}"]
+        if claim.logs:
+            lines.append(f"  [dim]log:[/] {escape(claim.logs)}")
+        if claim.refused:
+            lines.append(f"  [yellow]the launcher said:[/] {escape(claim.error or '')}")
+        elif claim.error:
             lines.append(f"  [yellow]the attempt before ended:[/] {escape(claim.error)}")
         elif progress is not None and progress.error:
             lines.append(f"  [yellow]{escape(progress.error)}[/]")
@@ -180,6 +182,15 @@ def _run_lines(project: ProjectStatus) -> list[str]:
     colour = {"promoted": "green", "failed": "red"}.get(last_run.outcome, "yellow")
     line = f"Last run {last_run.run_id}: [{colour}]{last_run.outcome}[/] {age(project.read_at - last_run.ended_at)} ago"
     return [line + (f", {escape(last_run.message)}" if last_run.message else "")]
+
+
+def _state(claim: Claim, now: datetime) -> str:
+    if claim.expires_at >= now:
+        return claim.state
+    if claim.refused:
+        tries = f"{claim.refused} time" + ("" if claim.refused == 1 else "s")
+        return f"[yellow]its launch was refused {tries}; a sweep tries again, Start Training at once[/]"
+    return "[yellow]interrupted; the next sweep starts the next attempt[/]"
 
 
 def _progress(progress: Progress | None) -> str:

@@ -18,6 +18,8 @@ def stop_jobs_of(settings: Settings, say: Say, *, seconds: float = 60.0) -> None
 
     The next sweep over this store resumes them. What cannot be stopped is said, not raised: this runs on the way out.
     """
+    if settings.launcher != "local:":
+        return
     try:
         launcher = open_launcher(settings, {})
         jobs = [job for job in _jobs(settings) if _runs_here(launcher, job)]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.cli.checks import Project, check_config, check_functions, check_project
+from infra.cli.checks import Project, check_config, check_functions, check_launcher, check_project
 from infra.cli.findings import Finding
 from infra.cli.model_checks import check_models
 from shared.labelstudio.api import LabelStudio
@@ -38,6 +38,22 @@ def test_a_predict_that_sleeps_is_waited_for_and_train_trigger_recommended() -> 
     assert train_trigger.level == "ok"
     assert f"--backend-url {server.url}" in predict.remedy
     assert [seen.path for seen in server.seen][:4] == ["/health", "/health", "/health", "/versions"]
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({}, [("ok", "jobs run as processes of this machine")]),
+        ({"LABELLOOP_WORK_DIR": f"{__file__}/work"}, [("problem", "set LABELLOOP_WORK_DIR")]),
+        ({"TRAIN_TRIGGER_URL": "https://trigger.example.org"}, []),  # its machine is not this one
+        ({"LABELLOOP_LAUNCHER": "ray://127.0.0.1:9"}, [("problem", "no Ray dashboard answers at 127.0.0.1:9")]),
+        ({"LABELLOOP_LAUNCHER": "ray://127.0.0.1:9?gpus=x"}, [("problem", "gpus=x is no number")]),
+    ],
+)
+def test_the_launcher_is_asked(variables: dict[str, str], expected: list[tuple[str, str]]) -> None:
+    findings = check_launcher(Settings.from_environ(variables), variables)
+    assert [finding.level for finding in findings] == [level for level, _ in expected]
+    assert all(words in finding.message for finding, (_, words) in zip(findings, expected, strict=True))
 
 
 def project(config: str) -> Project:

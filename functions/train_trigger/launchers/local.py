@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -93,12 +92,9 @@ class LocalLauncher:
 
     def check(self) -> str:
         """Whether the interpreter is there and logs can be written. Raises LaunchError."""
-        try:
-            self._logs.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self._logs):
-                pass
-        except OSError as error:
-            raise LaunchError(f"jobs cannot log at {self._logs}: {error}; set LABELLOOP_WORK_DIR") from error
+        there = next(folder for folder in (self._logs, *self._logs.parents) if folder.exists())
+        if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
+            raise LaunchError(f"jobs cannot log at {self._logs}: {there} cannot be written; set LABELLOOP_WORK_DIR")
         if shutil.which(self._command[0]) is None:
             raise LaunchError(f"jobs cannot start: {self._command[0]} is no program of this machine")
         return f"jobs run as processes of this machine and log at {self._logs}"

@@ -1,0 +1,55 @@
+"""What `labelloop status` says of a run: where its log is, and what the launcher refused."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from infra.cli.status import read_status, render_status
+from shared.errors import LaunchError
+from tests.trigger_parts import UID, World
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    world = World(tmp_path)
+    world.label_studio.annotations = 20
+    return world
+
+
+def shown(world: World) -> str:
+    console = Console(width=200)
+    with console.capture() as captured:
+        console.print(render_status([read_status(world.store, UID)], world.store.url))
+    return captured.get()
+
+
+def as_json(world: World) -> Any:
+    return json.loads(json.dumps(read_status(world.store, UID).as_json()))["run"]
+
+
+def test_where_the_log_is(world: World) -> None:
+    world.reconcile()
+    assert "log: log of fake:1" in shown(world)
+    assert as_json(world)["logs"] == "log of fake:1"
+
+
+def test_a_refused_launch(world: World) -> None:
+    world.launcher.error = LaunchError("AWS Batch refused: no such queue [gpu]; create it")
+    world.reconcile()
+    world.reconcile(forced=True)
+    world.expire(ago=1)
+    text = shown(world)
+    assert "its launch was refused 2 times; a sweep tries again, Start Training at once, attempt 1" in text
+    assert "the launcher said: AWS Batch refused: no such queue [gpu]; create it" in text
+    assert (as_json(world)["refused"], as_json(world)["logs"]) == (2, None)
+
+
+def test_an_interrupted_attempt(world: World) -> None:
+    world.reconcile()
+    world.jobs.interrupt(world.job_runs(), "SIGTERM")
+    text = shown(world)
+    assert "interrupted; the next sweep starts the next attempt" in text
+    assert "the attempt before ended: SIGTERM" in text
