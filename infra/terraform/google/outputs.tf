@@ -38,12 +38,13 @@ output "logs" {
 }
 
 output "connect" {
-  description = "What to type before labelloop connect, doctor and status; it fetches the secrets of its own accord."
+  description = "What to paste before labelloop connect, doctor and status; gcloud fetches the secrets. Where predict is private, train_trigger stands in for it."
   value       = <<-EOT
     export LABEL_STUDIO_URL=${var.label_studio_url}
     export LABELLOOP_STORE=${local.store}
     export LABELLOOP_LAUNCHER=${local.launcher}
     export TRAIN_TRIGGER_URL=${local.url["train-trigger"]}
+    export PREDICT_URL=${local.url[var.predict_private ? "train-trigger" : "predict"]}
     %{~for variable, secret in google_secret_manager_secret.secret~}
     export ${variable}="$(gcloud secrets versions access latest --project ${var.project} --secret ${secret.secret_id})"
     %{~endfor~}

@@ -108,7 +108,7 @@ variable "train_trigger_max_instances" {
 # --- predict ---
 
 variable "predict_min_instances" {
-  description = "GPU instances of predict that are always awake. 0: the GPU sleeps, and costs nothing, while nobody annotates. 1: first predictions at once, about 800 $ a month."
+  description = "GPU instances of predict that are always awake. 0: the GPU sleeps, and costs nothing, while nobody annotates. 1: first predictions at once, about 760 $ a month."
   type        = number
   default     = 0
 
