@@ -209,11 +209,11 @@ def selects(selector: Object, labels: dict[str, str]) -> bool:
     )
 
 
-def may_reach(documents: Sequence[Object], source: Pod, target: Pod | str, port: int) -> bool:
-    """Whether the policies let a pod open a connection to another pod of the namespace, or to an address outside."""
+def may_reach(documents: Sequence[Object], source: Pod | str, target: Pod | str, port: int) -> bool:
+    """Whether the policies let a connection be opened; pods are of the namespace, addresses are outside of it."""
     policies = [policy["spec"] for policy in of_kind(documents, "NetworkPolicy").values()]
-    out = _allowed(policies, source, "egress", "to", target, port)
-    return out and (isinstance(target, str) or _allowed(policies, target, "ingress", "from", source, port))
+    leaves = isinstance(source, str) or _allowed(policies, source, "egress", "to", target, port)
+    return leaves and (isinstance(target, str) or _allowed(policies, target, "ingress", "from", source, port))
 
 
 def _allowed(policies: Sequence[Object], pod: Pod, direction: str, peers: str, other: Pod | str, port: int) -> bool:

@@ -205,6 +205,7 @@ def test_every_pod_is_denied_what_no_policy_names(documents):
         expected |= {(part, "label-studio") for part in ("train-trigger", "predict", "train")}
     assert between == expected
     for part, found in every.items():
+        assert may_reach(documents, PRIVATE, found, 8080) is (part in ("train-trigger", "label-studio"))
         assert may_reach(documents, found, PUBLIC, 443) is (part != "sweep")
         assert may_reach(documents, found, PRIVATE, 443) is (part == "train-trigger"), "the Kubernetes API"
         assert not may_reach(documents, found, PUBLIC, 80)
