@@ -1,9 +1,9 @@
 """The sweep: reconciles every known project, so that a lost event delays a training and never prevents it."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 from functions.train_trigger.threads import Threads
 from functions.train_trigger.trigger import Outcome
@@ -14,6 +14,8 @@ from shared.registry import projects
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+_Claim = Literal["active", "none", "closed", "not read"]
 _READS_AT_ONCE = 16  # of the store
 _LOOKS_AT_ONCE = 8  # at Label Studio, and at the launcher: AWS Batch answers 50 questions a second
 _QUIET = ("nothing", "active", "closed")
@@ -31,34 +33,32 @@ class Reconcile(Protocol):
 def sweep(store: ObjectStore, reconcile: Reconcile, threads: Threads, *, seconds: float) -> dict[str, Any]:
     """Look at every project, begin none after `seconds`. Answers a summary: counts by outcome, and what was not quiet.
 
-    The claims of all are read first, which is cheap. Projects with a run come next, then those for which Label Studio
-    must be asked. Each minute's sweep begins elsewhere: where time is short, everybody's turn comes.
+    The claims of all are read first, which is cheap, for at most half of the time. Projects with a run come next, then
+    those for which Label Studio must be asked. Each minute's sweep begins elsewhere: where time is short, everybody's
+    turn comes.
     """
-    end = threads.monotonic() + seconds
+    begin = threads.monotonic()
+    read_until, end = begin + seconds / 2, begin + seconds
     uids = _from(list(projects(store)), int(store.now().timestamp()) // 60)
 
-    def read(uid: str) -> Outcome | bool | None:
-        """The outcome if nothing is to be asked; else whether a run is active. None: no time was left."""
-        if threads.monotonic() >= end:
-            return None
+    def claim(uid: str) -> _Claim:
+        if threads.monotonic() >= read_until:
+            return "not read"
         try:
             record = Jobs(store, uid).read()
         except StoreError as error:  # `reconcile` will meet it again, and say so
             logger.debug(str(error), extra={"event": "claim_not_read", "project": uid})
-            return False
-        if record.closed and record.training is None:
-            return Outcome("nothing", "the project is closed")
-        return record.training is not None
+            return "none"
+        return "active" if record.training else "closed" if record.closed else "none"
 
     def look(uid: str) -> Outcome | None:
         return reconcile(uid, sweeping=True) if threads.monotonic() < end else None
 
-    known = _map(threads, _READS_AT_ONCE, read, uids)
-    active = [uid for uid, found in known.items() if found is True]
-    silent = [uid for uid, found in known.items() if found is False]
-    outcomes = {uid: found for uid, found in known.items() if isinstance(found, Outcome)}
-    found = _map(threads, _LOOKS_AT_ONCE, look, [*active, *silent])
-    outcomes |= {uid: outcome for uid, outcome in found.items() if outcome is not None}
+    claims = _map(threads, _READS_AT_ONCE, claim, uids)
+    order = [uid for wanted in ("active", "none") for uid in uids if claims[uid] == wanted]
+    looks = _map(threads, _LOOKS_AT_ONCE, look, order)
+    outcomes = {uid: Outcome("nothing", "the project is closed") for uid in uids if claims[uid] == "closed"}
+    outcomes |= {uid: outcome for uid, outcome in looks.items() if outcome is not None}
     return _summary(len(uids), outcomes)
 
 
@@ -68,10 +68,9 @@ def _from(uids: list[str], minute: int) -> list[str]:
     return uids[start:] + uids[:start]
 
 
-def _map(threads: Threads, at_once: int, ask: Callable[[str], Any], uids: Iterable[str]) -> dict[str, Any]:
-    keys = list(uids)
+def _map(threads: Threads, at_once: int, ask: Callable[[str], T], uids: list[str]) -> dict[str, T]:
     with threads.pool(at_once, "sweep") as pool:
-        return dict(zip(keys, pool.map(ask, keys), strict=True))
+        return dict(zip(uids, pool.map(ask, uids), strict=True))
 
 
 def _summary(known: int, outcomes: dict[str, Outcome]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pytest
 
 from shared.errors import ClaimLost, ModelError, NotFound, PreconditionFailed, StoreError
 from shared.objectstore import ObjectStore
-from shared.registry import WEIGHTS, FileEntry, Gate, Manifest, Registry, encode_control, projects
+from shared.registry import WEIGHTS, FileEntry, Gate, Manifest, Registry, encode_control, projects, projects_of
 from tests.stores import BeforeWrite, LosesAnswers, Unreachable
 
 UID = "7.1700000000"
@@ -289,3 +289,5 @@ def test_projects_are_listed_once_each(store: ObjectStore) -> None:
         for control in ("a", "b"):
             publish(Registry(store, uid), "run", control)
     assert list(projects(store)) == ["1.2", "1.20", "3.4"]
+    assert projects_of(store, 1) == ["1.2", "1.20"]
+    assert projects_of(store, 2) == []

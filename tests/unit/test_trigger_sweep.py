@@ -7,6 +7,7 @@ from typing import Any
 from functions.train_trigger.sweep import sweep
 from functions.train_trigger.trigger import Outcome
 from shared.jobs import Jobs
+from shared.objectstore import Stored, Token
 from shared.objectstore.file import FileStore
 from shared.projects import write_project
 from tests.threads import ClockedThreads
@@ -16,6 +17,12 @@ class Store(FileStore):
     """A store whose clock is the test's."""
 
     minute = 0
+    threads: ClockedThreads
+    read_seconds = 0.0
+
+    def get(self, key: str, if_changed_from: Token | None = None) -> Stored | None:
+        self.threads.now += self.read_seconds
+        return super().get(key, if_changed_from)
 
     def now(self) -> datetime:
         return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=self.minute)
@@ -26,6 +33,7 @@ class Trial:
 
     def __init__(self, folder: Path, projects: int) -> None:
         self.store, self.threads = Store(f"file://{folder}"), ClockedThreads()
+        self.store.threads = self.threads
         self.asked: list[str] = []
         for number in range(projects):
             write_project(self.store, f"{number:04d}.1", label_config="<View/>")
@@ -69,6 +77,13 @@ def test_where_time_is_short_everybodys_turn_comes(tmp_path: Path) -> None:
         assert summary["not_reached"] == 100 - len(trial.asked)
         asked.update(trial.asked)
     assert len(asked) == 100
+
+
+def test_where_reading_takes_all_the_time_half_of_it_is_kept_for_looking(tmp_path: Path) -> None:
+    trial = Trial(tmp_path, 100)
+    trial.store.read_seconds = 1
+    assert trial.sweep(40)["projects"] == 100
+    assert 0 < len(trial.asked) < 40
 
 
 def test_it_goes_on_after_one_project_that_cannot_be_read(tmp_path: Path) -> None:
