@@ -49,7 +49,7 @@ class Box:
     def start(self, name: str, command: list[str], more: dict[str, str]) -> Child:
         """Start a service's program in the box with the variables of compose.yaml."""
         child = Child(name, [*self._enter, *command], self._folder / f"{name}.log", environ=self._environ(name, more))
-        self._stack.callback(child.stop)
+        self._stack.callback(child.stop, grace=1)
         return child
 
     def run(self, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
