@@ -7,7 +7,7 @@ import traceback
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-_LIBRARIES = ("urllib3", "httpx", "httpcore", "boto3", "botocore", "s3transfer")
+_LIBRARIES = ("urllib3", "httpx", "httpcore", "boto3", "botocore", "s3transfer", "kubernetes")
 """They write signed URLs and headers that hold credentials, from INFO or DEBUG on."""
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 

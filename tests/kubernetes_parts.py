@@ -29,10 +29,13 @@ class Cluster:
             self.core.create_namespace({"metadata": {"name": self.namespace}})
         eventually(self._accounts, "the namespace has its default account")
 
-    def put_template(self, *, env: dict[str, str] | None = None, metadata: Any = None, name: str = "train") -> None:
+    def put_template(
+        self, *, env: dict[str, str] | None = None, metadata: Any = None, name: str = "train", **container_fields: Any
+    ) -> None:
         """A PodTemplate like that of infra/kubernetes, but for a plain machine."""
         container = {
             "name": name,
+            **container_fields,
             "image": "registry.example.org/labelloop-train:1",
             "env": [{"name": key, "value": value} for key, value in (env or {}).items()],
             "resources": {"requests": {"cpu": "1"}},
