@@ -59,7 +59,7 @@ browser:
 		apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; \
 	else echo "no chromium here: the browser test will be skipped"; fi
 
-# What tests/terraform_provider.py serves, after a new resource type in infra/terraform: needs npm.
+# What tests/terraform_protocol.py serves, after a new resource type in infra/terraform: needs npm.
 terraform-schemas: install
 	$(VENV)/bin/python -m tests.terraform.extract .cache/terraform
 

@@ -1,7 +1,24 @@
-"""Terraform's plugin protocol, version 6, over a schema: what tests/terraform_provider.py answers."""
+"""The google and aws providers as terraform sees them: real schemas, and nothing behind them.
+
+The schemas of tests/terraform/*.json over Terraform's plugin protocol, version 6. Terraform itself then refuses unknown
+resources and arguments, missing ones and wrong types.
+
+What only the provider knows is not checked: allowed values, arguments that exclude one another, quotas. Attributes that
+the provider computes are unknown in a plan; after an apply (and in data sources, also in a plan) they are `ANSWERS` by
+the attribute's name, else `<type>.<attribute>`. An optional argument that is left out is null, but `id`. A
+`.tftest.hcl` file may say more exactly what it needs with `override_data` and `override_resource`.
+
+By hand: `.cache/terraform/venv/bin/python -m tests.terraform_protocol` prints the variables to export, and serves until
+its input ends.
+"""
 
 import json
-from collections.abc import Iterator
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -12,9 +29,22 @@ from tf.gen import grpc_stdio_pb2_grpc as stdio_rpc
 from tf.gen import tfplugin_pb2 as protocol
 from tf.gen import tfplugin_pb2_grpc as protocol_rpc
 
-from tests.terraform_provider import Schema, Values, attribute_type, fill_in, made_up
-
+SCHEMAS = Path(__file__).parent / "terraform"
+PROVIDERS = ("google", "aws")
+ANSWERS: Mapping[str, object] = {
+    "account_id": "123456789012",
+    "dns_suffix": "amazonaws.com",
+    "function_url": "https://abcdefghijklmnopqrstuvwxyz012345.lambda-url.eu-central-1.on.aws/",
+    "json": "{}",
+    "number": "123456789012",
+    "partition": "aws",
+    "region": "eu-central-1",
+    "ids": ["one", "two"],
+}
 UNKNOWN = msgpack.ExtType(0, b"\x00")  # a value that is known after the apply
+
+Schema = dict[str, Any]
+Values = dict[str, Any]
 
 
 def add_provider(server: grpc.Server, schema: Schema) -> None:
@@ -141,3 +171,61 @@ def _attribute(name: str, attribute: Schema) -> Any:
         nesting=protocol.Schema.Object.NestingMode.Value(nested["nesting_mode"].upper()),
     )
     return protocol.Schema.Attribute(name=name, nested_type=object_, **flags)
+
+
+def attribute_type(attribute: Schema) -> Any:
+    """The type of an attribute as the protocol spells it: `nested_type` is a collection of objects."""
+    if "type" in attribute:
+        return attribute["type"]
+    nested = attribute["nested_type"]
+    item = ["object", {name: attribute_type(inner) for name, inner in nested["attributes"].items()}]
+    return item if nested["nesting_mode"] == "single" else [nested["nesting_mode"], item]
+
+
+def made_up(type_: Any, owner: str, name: str) -> object:
+    """A value for what the provider would compute."""
+    if name in ANSWERS:
+        return ANSWERS[name]
+    scalars: Values = {"string": f"{owner}.{name}", "number": 0, "bool": False, "dynamic": None}
+    if isinstance(type_, str):
+        return scalars[type_]
+    if type_[0] == "object":
+        return {key: made_up(inner, owner, key) for key, inner in type_[1].items()}
+    return {} if type_[0] == "map" else []
+
+
+def fill_in(block: Schema, values: Values, make: Callable[[Any, str], object]) -> Values:
+    """`values` with `make(type, name)` for every computed attribute of the block that has none."""
+    computed = {
+        name: one for name, one in block["attributes"].items() if one.get("computed") and values.get(name) is None
+    }
+    return values | {name: make(attribute_type(one), name) for name, one in computed.items()}
+
+
+def serve() -> None:
+    """Serve both providers until standard input ends; the first line says how to reach them."""
+    with tempfile.TemporaryDirectory() as folder:
+        servers, reattach = [], {}
+        for provider in PROVIDERS:
+            server = grpc.server(ThreadPoolExecutor(max_workers=8))
+            add_provider(server, json.loads((SCHEMAS / f"{provider}.json").read_text()))
+            address = f"{folder}/{provider}.sock"
+            server.add_insecure_port(f"unix://{address}")
+            server.start()
+            servers.append(server)
+            reattach[f"registry.terraform.io/hashicorp/{provider}"] = {
+                "Protocol": "grpc",
+                "ProtocolVersion": 6,
+                "Pid": os.getpid(),
+                "Test": True,
+                "Addr": {"Network": "unix", "String": address},
+            }
+        print(f"export TF_REATTACH_PROVIDERS='{json.dumps(reattach)}'")
+        print("export TF_CLI_CONFIG_FILE=/dev/null CHECKPOINT_DISABLE=1", flush=True)
+        sys.stdin.read()
+        for server in servers:
+            server.stop(grace=None).wait()
+
+
+if __name__ == "__main__":
+    serve()

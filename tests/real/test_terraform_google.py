@@ -1,7 +1,6 @@
 """infra/terraform/google: what its plan would give to each program, and to the world."""
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,10 +21,6 @@ RIGHTS = {  # of each service account, on what
     "sweep": {"run.invoker"},
 }
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("terraform") is None,
-    reason="no terraform on this machine: developer.hashicorp.com/terraform/install, version 1.11 or newer",
-)
 Resources = dict[str, dict[str, Any]]
 
 
