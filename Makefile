@@ -5,7 +5,7 @@ ARGS ?=
 # What the demo shows: detect, obb, polygon, brush, ellipse, keypoint, choices, video, timeline.
 CONTROL ?= detect
 
-.PHONY: install demo test test-kubernetes bench lint format docs screenshot browser terraform-schemas clean
+.PHONY: install demo test test-kubernetes test-images locks bench lint format docs screenshot browser terraform-schemas clean
 
 install: $(VENV)/.installed
 
@@ -29,6 +29,15 @@ test: install browser
 # A real API server and Job controller, built of Debian's source package the first time (10 minutes, below ~/.cache).
 test-kubernetes: install
 	$(VENV)/bin/python -m pytest tests/real -k kubernetes --kubernetes $(ARGS)
+
+# Builds the images of infra/docker in chroots and runs them: root, 14 GB of disk, 10 minutes.
+test-images: install
+	command -v debootstrap >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends debootstrap; }
+	$(VENV)/bin/python -m pytest tests/real/test_images.py --images $(ARGS)
+
+# Writes infra/docker/locks; what is pinned stays where it still fits. ARGS=--upgrade takes the newest.
+locks: install
+	$(VENV)/bin/python -m infra.docker.lock $(ARGS)
 
 bench: install
 	$(VENV)/bin/python -m bench $(ARGS)

@@ -14,6 +14,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """`--screenshot FILE` also makes the README's picture, `--screenshots FOLDER` those of docs/controls.md.
 
     `--cold-start SECONDS`: how long the scale-to-zero test lets predict take to start.
+    `--images`: also build the images in chroots.
     `--kubernetes`: also the tests against a real API server, which is built once.
     """
     parser.addoption(
@@ -25,6 +26,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--cold-start", type=float, default=3.0, help="seconds until a sleeping machine starts predict's process"
     )
+    parser.addoption("--images", action="store_true", help="build the images in chroots, as root")
     parser.addoption("--kubernetes", action="store_true", help="test against a real Kubernetes API server")
 
 

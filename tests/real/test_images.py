@@ -1,0 +1,96 @@
+"""The images, built in chroots from the Dockerfile's own instructions, run as their user on a read-only root."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+
+from infra.local.processes import choose_port
+from tests.chroot_images import ChrootImages
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PORT_AND_STORE = {"HOST": "127.0.0.1", "LABELLOOP_STORE": "file:///tmp/store"}
+LABEL_STUDIO = {"LABEL_STUDIO_URL": "http://127.0.0.1:1", "LABEL_STUDIO_API_KEY": "0" * 40}
+SETUP = {
+    "project": "1.1700000000",
+    "schema": '<View><Image name="image" value="$image"/><RectangleLabels name="label" toName="image">'
+    '<Label value="Tree"/></RectangleLabels></View>',
+    "hostname": "",
+    "access_token": "",
+}
+WRITES = "from pathlib import Path; [Path(p, 'x').write_text('') for p in {places}]"
+
+
+@pytest.fixture(scope="module")
+def images(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChrootImages]:
+    """Nothing built yet. The folder is removed afterwards: an image with CUDA takes 9 GB."""
+    if not request.config.getoption("--images"):
+        pytest.skip("building images in chroots needs root, debootstrap and 14 GB: make test-images")
+    if os.geteuid() != 0 or shutil.which("debootstrap") is None:
+        pytest.skip("chroots need root and debootstrap")
+    folder = tmp_path_factory.mktemp("images")
+    yield ChrootImages(REPOSITORY, REPOSITORY / "infra" / "docker" / "Dockerfile", folder)
+    shutil.rmtree(folder)
+
+
+def wait_until_healthy(function: subprocess.Popen[bytes], url: str) -> None:
+    deadline = time.monotonic() + 60
+    while True:
+        assert function.poll() is None
+        assert time.monotonic() < deadline, f"{url} does not answer"
+        with contextlib.suppress(requests.RequestException):
+            if requests.get(url, timeout=2).ok:
+                return
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize(("image", "more"), [("light", LABEL_STUDIO), ("predict", {})])
+def test_a_function_answers(images: ChrootImages, image: str, more: dict[str, str], tmp_path: Path) -> None:
+    images.build(image)
+    port = choose_port()
+    with images.process(image, {"PORT": str(port), **PORT_AND_STORE, **more}, log=tmp_path / "log") as function:
+        wait_until_healthy(function, f"http://127.0.0.1:{port}/health")
+        answer = requests.post(f"http://127.0.0.1:{port}/setup", json=SETUP, timeout=30)
+        status = Path(f"/proc/{function.pid}/status").read_text()
+    assert answer.json() == {"model_version": "label:base-yolo11n"}
+    assert "Uid:\t10001\t10001\t10001\t10001\n" in status
+    assert "Gid:\t10001\t10001\t10001\t10001\n" in status
+
+
+@pytest.mark.parametrize(("places", "code"), [(["/tmp"], 0), (["/dev/shm"], 0), (["/app"], 1), (["/opt/labelloop"], 1)])
+def test_only_scratch_folders_can_be_written(
+    images: ChrootImages, places: list[str], code: int, tmp_path: Path
+) -> None:
+    images.build("light")
+    with images.process("light", {}, ["python", "-c", WRITES.format(places=places)], log=tmp_path / "log") as process:
+        assert process.wait(30) == code, (tmp_path / "log").read_text()
+
+
+def test_a_job_says_what_it_lacks(images: ChrootImages, tmp_path: Path) -> None:
+    images.build("train")
+    with images.process("train", {}, log=tmp_path / "log") as job:
+        assert job.wait(120) == 1
+    assert "TRAIN_REQUEST" in (tmp_path / "log").read_text()
+
+
+def test_the_command_is_in_the_train_image(images: ChrootImages, tmp_path: Path) -> None:
+    images.build("train")
+    with images.process("train", {}, ["labelloop", "settings"], log=tmp_path / "log") as command:
+        assert command.wait(60) == 0, (tmp_path / "log").read_text()
+
+
+def test_torch_and_opencv_can_be_imported(images: ChrootImages, tmp_path: Path) -> None:
+    images.build("train")
+    script = (
+        "import cv2, torch, torchvision, ultralytics, lap, label_studio_sdk; print(torch.rand(2, 2) @ torch.eye(2))"
+    )
+    with images.process(
+        "train", {"YOLO_CONFIG_DIR": "/tmp"}, ["python", "-c", script], log=tmp_path / "log"
+    ) as process:
+        assert process.wait(300) == 0, (tmp_path / "log").read_text()
