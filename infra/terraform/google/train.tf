@@ -3,6 +3,11 @@ resource "google_cloud_run_v2_job" "train" {
   name                = "${var.name}-train"
   location            = var.region
   deletion_protection = false
+  launch_stage        = "BETA" # where GPUs of jobs, or tasks longer than an hour, are a preview
+
+  lifecycle {
+    ignore_changes = [launch_stage] # Google answers GA where they are none
+  }
 
   template {
     task_count  = 1

@@ -43,7 +43,6 @@ resource "google_cloud_run_v2_service" "light" {
 
   template {
     service_account                  = google_service_account.account["train_trigger"].email
-    execution_environment            = "EXECUTION_ENVIRONMENT_GEN2"
     timeout                          = "120s" # longer than the 100 s that Label Studio waits for predictions
     max_instance_request_concurrency = 60     # of 64 threads
 
