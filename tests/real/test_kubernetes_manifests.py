@@ -1,10 +1,14 @@
 """infra/kubernetes applied to a real API server, and what each part may do there: its launcher all, nobody more."""
 
 import json
+import os
+import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from kubernetes.client import ApiException, AuthorizationV1Api, CoreV1Api
@@ -15,18 +19,24 @@ from shared.runs import TrainRequest
 from tests.kubernetes_manifests import Missing, Object, kubectl, render
 from tests.kubernetes_parts import Cluster
 from tests.kubernetes_server import KubernetesServer
-from tests.trigger_process import eventually
+from tests.trigger_process import REPOSITORY, eventually
 
 NAMESPACE, TEMPLATE = "labelloop", "labelloop-train"
 REQUEST = TrainRequest(store="s3://bucket/prefix", project_uid="1.1700000000", run_id="20261122-170000-0a1b2c3d")
 OLDER = {"CronJob": "batch/v1beta1", "PodDisruptionBudget": "policy/v1beta1"}
 """Kinds that 1.20 has already, under an older version with the same fields."""
 
-UNKNOWN = {
-    "HTTPRoute": ("gateway.networking.k8s.io/v1", "HTTPRoute"),
-    "Service of Knative": ("serving.knative.dev/v1", "Service"),
-}
+UNKNOWN = {("gateway.networking.k8s.io/v1", "HTTPRoute"), ("serving.knative.dev/v1", "Service")}
 LABEL_STUDIO = ["../label-studio", "label-studio-route", "name: label-studio", "behavior: merge", "label-studio.env"]
+
+# What train_trigger does in its pod.
+IN_A_POD = f"""
+import os
+from functions.train_trigger.launchers import open_launcher
+from shared.settings import Settings
+settings = Settings().model_copy(update={{"launcher": "kubernetes://{NAMESPACE}/{TEMPLATE}"}})
+print(open_launcher(settings, os.environ).check())
+"""
 
 EVERYBODY = {
     ("authorization.k8s.io", "selfsubjectaccessreviews", "create", ()),
@@ -45,7 +55,7 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> list[Object]:
 @pytest.fixture(scope="module")
 def applied(kubernetes: KubernetesServer, documents: list[Object]) -> Iterator[Cluster]:
     """The namespace `labelloop`, as `kubectl apply` makes it of all that 1.20 knows."""
-    known = [document for document in documents if document["kind"] not in UNKNOWN]
+    known = [document for document in documents if _kind(document) not in UNKNOWN]
     answer = _apply(kubernetes, known)
     assert answer.returncode == 0, answer.stderr
     cluster = Cluster(kubernetes, NAMESPACE)
@@ -57,8 +67,8 @@ def test_the_kinds_that_are_not_applied_are_known(
     kubernetes: KubernetesServer, documents: list[Object], tmp_path: Path
 ) -> None:
     with_knative = _render(tmp_path, uncomment=["overlays/knative"], comment=["overlays/deployment"])
-    assert {of for of in map(_kind, documents) if not _serves(kubernetes, *of)} == {UNKNOWN["HTTPRoute"]}
-    assert {of for of in map(_kind, with_knative) if not _serves(kubernetes, *of)} == {UNKNOWN["Service of Knative"]}
+    kinds = {_kind(document) for document in (*documents, *with_knative)}
+    assert {kind for kind in kinds if not _serves(kubernetes, *kind)} == UNKNOWN
 
 
 def test_a_misspelt_field_is_not_applied(
@@ -86,6 +96,29 @@ def test_the_launcher_does_all_it_does_as_train_trigger(applied: Cluster) -> Non
     assert launcher.status(job) == "running"
     launcher.stop(job)
     eventually(lambda: launcher.status(job) == "gone", "the Job goes")
+
+
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="no unshare on this machine")
+def test_in_a_pod_the_token_of_its_service_account_is_used(applied: Cluster, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(applied.token_of("train-trigger"))
+    shutil.copy(applied.server.certificate, tmp_path / "ca.crt")
+    (tmp_path / "pod.py").write_text(IN_A_POD)
+    server = urlsplit(applied.server.url)
+    environ = {
+        "PATH": os.defpath,
+        "PYTHONPATH": str(REPOSITORY),
+        "KUBERNETES_SERVICE_HOST": str(server.hostname),
+        "KUBERNETES_SERVICE_PORT": str(server.port),
+    }
+    account = "/run/secrets/kubernetes.io/serviceaccount"
+    mounts = (
+        f"mount -t tmpfs none /run && mkdir -p {account} && cp token ca.crt {account} && exec {sys.executable} pod.py"
+    )
+    command = ["unshare", "--mount", "--map-root-user", "sh", "-c", mounts]
+    answer = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
+    if answer.stderr.startswith("unshare:"):
+        pytest.skip(f"no mounts of its own on this machine: {answer.stderr}")
+    assert answer.stdout.startswith(f"PodTemplate {NAMESPACE}/{TEMPLATE} makes Jobs of "), answer.stderr
 
 
 def test_why_there_is_no_pod_is_read_as_train_trigger(applied: Cluster, caplog: pytest.LogCaptureFixture) -> None:

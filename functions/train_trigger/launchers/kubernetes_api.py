@@ -46,7 +46,7 @@ class KubernetesApi:
                 load_kube_config(config_file=path, client_configuration=configuration, persist_config=False)
         except (ConfigException, OSError, yaml.YAMLError) as error:
             raise SettingsError(
-                f"LABELLOOP_LAUNCHER=kubernetes:… finds no cluster ({error}): "
+                f"LABELLOOP_LAUNCHER=kubernetes:… finds no cluster ({_in_one_line(error)}): "
                 "run in a pod with a service account, or set KUBECONFIG to a kubeconfig file"
             ) from error
         return cls(configuration)
@@ -82,7 +82,7 @@ class KubernetesApi:
             raise KubernetesRefusal(self.host, act, error.status or 0, _message(error)) from error
         except (HTTPError, OSError, ConfigException) as error:
             raise LaunchError(
-                f"cannot ask the Kubernetes API server at {self.host} to {act} ({_first_line(error)}): "
+                f"cannot ask the Kubernetes API server at {self.host} to {act} ({_in_one_line(error)}): "
                 "is it running, and may this machine reach it?"
             ) from error
         return found
@@ -111,8 +111,8 @@ def _message(error: ApiException) -> str:
     try:
         return str(json.loads(error.body)["message"])
     except (TypeError, ValueError, KeyError):
-        return _first_line(error.reason or "no reason given")
+        return _in_one_line(error.reason or "no reason given")
 
 
-def _first_line(error: object) -> str:
+def _in_one_line(error: object) -> str:
     return " ".join(str(error).split())[:300]
