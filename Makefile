@@ -5,7 +5,7 @@ ARGS ?=
 # What the demo shows: detect, obb, polygon, brush, ellipse, keypoint, choices, video, timeline.
 CONTROL ?= detect
 
-.PHONY: install demo test test-kubernetes test-images locks bench lint format docs screenshot browser terraform-schemas clean
+.PHONY: install demo test test-kubernetes test-images test-ceph locks bench lint format docs screenshot browser terraform-schemas clean
 
 install: $(VENV)/.installed
 
@@ -34,6 +34,17 @@ test-kubernetes: install
 test-images: install
 	command -v debootstrap >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends debootstrap; }
 	$(VENV)/bin/python -m pytest tests/real/test_images.py --images $(ARGS)
+
+# All that runs on an S3 store, once more on Ceph's radosgw: 4 minutes. Debian's packages are installed first, by root.
+CEPH := ceph-mon ceph-osd radosgw ceph-common
+test-ceph: install
+	@command -v radosgw >/dev/null && command -v ceph-mon >/dev/null || \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(CEPH); \
+	else echo "Ceph is not installed, and only root can: apt-get install --no-install-recommends $(CEPH)"; exit 1; fi
+	$(VENV)/bin/python -m pytest tests/unit/test_objectstore.py tests/unit/test_objectstore_selftest.py \
+		tests/unit/test_registry.py tests/unit/test_jobs.py tests/unit/test_train_checkpoints.py \
+		tests/real/test_s3.py tests/real/test_buckets.py -k s3 --s3-server ceph $(ARGS)
 
 # Writes infra/docker/locks; what is pinned stays where it still fits. ARGS=--upgrade takes the newest.
 locks: install

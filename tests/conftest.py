@@ -8,17 +8,36 @@ import pytest
 from hypothesis import settings
 
 from shared.objectstore import ObjectStore, open_store
+from tests.ceph import ceph
 from tests.fake_gcs import FakeGCS, fake_gcs
-from tests.seaweedfs import SeaweedFS, seaweedfs
+from tests.s3_server import S3Server
+from tests.seaweedfs import seaweedfs
 
 settings.register_profile("labelloop", deadline=None)  # of a property: a wall-clock time
 settings.load_profile("labelloop")
 
+_S3_SERVERS = {"seaweedfs": seaweedfs, "ceph": ceph}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--s3-server ceph`: what the tests of S3 run against."""
+    parser.addoption(
+        "--s3-server", choices=list(_S3_SERVERS), default="seaweedfs", help="the S3 server that the tests start"
+    )
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    """Say what is left out: Ceph's packages need root and half a minute."""
+    if config.getoption("--s3-server") == "seaweedfs":
+        return "S3 server: SeaweedFS; Ceph is not part of this run: its packages need root (make test-ceph)"
+    return "S3 server: Ceph"
+
 
 @pytest.fixture(scope="session")
-def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
-    """A SeaweedFS for the whole session; its credentials are in the environment, where boto3 looks for them."""
-    with seaweedfs(tmp_path_factory.mktemp("s3")) as server, pytest.MonkeyPatch.context() as environ:
+def s3_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """An S3 server for the whole session; its credentials are in the environment, where boto3 looks for them."""
+    start = _S3_SERVERS[request.config.getoption("--s3-server")]
+    with start(tmp_path_factory.mktemp("s3")) as server, pytest.MonkeyPatch.context() as environ:
         for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", "AWS_CA_BUNDLE"):
             environ.delenv(name, raising=False)
         for name, value in server.environ.items():
@@ -43,7 +62,7 @@ def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Objec
     if request.param == "gs":
         gs_url = f"gs://{request.getfixturevalue('gcs_server').bucket}/{secrets.token_hex(8)}"
         return lambda: open_store(gs_url)
-    server: SeaweedFS = request.getfixturevalue("s3_server")
+    server: S3Server = request.getfixturevalue("s3_server")
     url = f"s3://{server.bucket}/{secrets.token_hex(8)}"
     return lambda: open_store(url, s3_endpoint=server.endpoint)
 

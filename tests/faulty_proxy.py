@@ -15,6 +15,8 @@ LOSE_ANSWER = 0
 DAMAGE = -1
 """Instead of a status: change the last byte of the body, the request's if it has one, else the answer's."""
 
+_OWN = ("date", "server", "transfer-encoding")  # headers that the proxy sets as its own answer needs them
+
 
 @dataclass
 class FaultyProxy:
@@ -69,7 +71,7 @@ def faulty_proxy(target: str) -> Iterator[FaultyProxy]:
                 proxy.seen.append(f"{self.command} lost")
                 self.close_connection = True
                 return None
-            kept = [(name, value) for name, value in reply.getheaders() if name.lower() not in ("date", "server")]
+            kept = [(name, value) for name, value in reply.getheaders() if name.lower() not in _OWN]
             return self._answer(reply.status, kept, data)
 
         def _fits(self, request: str) -> bool:

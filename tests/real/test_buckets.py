@@ -12,7 +12,7 @@ from shared.errors import AlreadyExists, PreconditionFailed
 from shared.objectstore import ObjectStore, open_store
 from tests.fake_gcs import FakeGCS
 from tests.faulty_proxy import LOSE_ANSWER, FaultyProxy, faulty_proxy
-from tests.seaweedfs import SeaweedFS
+from tests.s3_server import S3Server
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Network:
 def network(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Network]:
     prefix = secrets.token_hex(8)
     if request.param == "s3":
-        s3: SeaweedFS = request.getfixturevalue("s3_server")
+        s3: S3Server = request.getfixturevalue("s3_server")
         with faulty_proxy(s3.endpoint) as proxy:
             store = open_store(f"s3://{s3.bucket}/{prefix}", s3_endpoint=proxy.url)
             yield Network(proxy, store, "PUT", "HEAD", ("POST uploadId=", LOSE_ANSWER), (65 << 20) + 3)

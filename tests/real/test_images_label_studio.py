@@ -20,7 +20,7 @@ from shared.labelstudio.api import LabelStudio
 from shared.settings import Settings
 from tests.browser import CHROMIUM, browser
 from tests.image_bytes import encoded
-from tests.seaweedfs import SeaweedFS
+from tests.s3_server import S3Server
 
 CONFIG = """<View><Image name="image" value="$image"/>
 <RectangleLabels name="label" toName="image"><Label value="Tree"/></RectangleLabels></View>"""
@@ -229,7 +229,7 @@ def test_the_page_behind_clear_pixels_is_white_as_decode_says(studio: Studio) ->
 
 
 @pytest.mark.parametrize("presign", [True, False], ids=["redirected", "proxied"])
-def test_image_in_a_bucket(studio: Studio, api: LabelStudio, s3_server: SeaweedFS, presign: bool) -> None:
+def test_image_in_a_bucket(studio: Studio, api: LabelStudio, s3_server: S3Server, presign: bool) -> None:
     """Resolved by Label Studio, which either redirects to a signed URL or passes the bytes on."""
     key = f"{presign}/ä 1.png"
     s3_server.client().put_object(Bucket=s3_server.bucket, Key=key, Body=photo((0, 0, 255)))

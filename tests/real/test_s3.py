@@ -10,16 +10,16 @@ import pytest
 from shared.errors import AlreadyExists, NotFound, PreconditionFailed, StoreError, UnsafeStore
 from shared.objectstore import ObjectStore, open_store
 from tests.faulty_proxy import FaultyProxy, faulty_proxy
-from tests.seaweedfs import SeaweedFS
+from tests.s3_server import S3Server
 
 
 @pytest.fixture
-def url(s3_server: SeaweedFS) -> str:
+def url(s3_server: S3Server) -> str:
     return f"s3://{s3_server.bucket}/{secrets.token_hex(8)}"
 
 
 @pytest.fixture
-def proxy(s3_server: SeaweedFS) -> Iterator[FaultyProxy]:
+def proxy(s3_server: S3Server) -> Iterator[FaultyProxy]:
     with faulty_proxy(s3_server.endpoint) as proxy:
         yield proxy
 
@@ -79,7 +79,7 @@ def large(tmp_path: Path) -> Path:
 
 
 def test_a_large_file_goes_in_parts_and_only_if_absent(
-    s3_server: SeaweedFS, url: str, large: Path, tmp_path: Path
+    s3_server: S3Server, url: str, large: Path, tmp_path: Path
 ) -> None:
     store = open_store(url, s3_endpoint=s3_server.endpoint)
     store.upload("large", large)
@@ -106,7 +106,7 @@ def test_nobody_listens(url: str) -> None:
         assert "'labelloop'" in str(failure.value)
 
 
-def test_a_missing_bucket_is_named(s3_server: SeaweedFS) -> None:
+def test_a_missing_bucket_is_named(s3_server: S3Server) -> None:
     store = open_store("s3://nosuchbucket/x", s3_endpoint=s3_server.endpoint)
     with pytest.raises(StoreError, match=r"'nosuchbucket'.*LABELLOOP_STORE") as failure:
         store.get("a")
@@ -114,7 +114,7 @@ def test_a_missing_bucket_is_named(s3_server: SeaweedFS) -> None:
 
 
 def test_wrong_credentials_are_said_without_repeating_them(
-    s3_server: SeaweedFS, url: str, monkeypatch: pytest.MonkeyPatch
+    s3_server: S3Server, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong-secret")
     store = open_store(url, s3_endpoint=s3_server.endpoint)
@@ -124,7 +124,7 @@ def test_wrong_credentials_are_said_without_repeating_them(
     assert s3_server.access_key not in str(failure.value)
 
 
-def test_no_credentials_are_said(s3_server: SeaweedFS, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_credentials_are_said(s3_server: S3Server, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in s3_server.environ:
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
@@ -134,7 +134,7 @@ def test_no_credentials_are_said(s3_server: SeaweedFS, url: str, monkeypatch: py
         open_store(url, s3_endpoint=s3_server.endpoint).get("a")
 
 
-def test_stores_with_two_prefixes_share_nothing(s3_server: SeaweedFS, url: str) -> None:
+def test_stores_with_two_prefixes_share_nothing(s3_server: S3Server, url: str) -> None:
     one, other, root = (
         open_store(address, s3_endpoint=s3_server.endpoint)
         for address in (url + "/one", url + "/one-more/", f"s3://{s3_server.bucket}")
