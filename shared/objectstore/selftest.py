@@ -108,7 +108,7 @@ def _read(store: ObjectStore, key: str) -> bytes:
 def _unsafe(store: ObjectStore, what: str) -> UnsafeStore:
     return UnsafeStore(
         f"{store.url} must not be used: {what}. Two writers would overwrite each other unseen; set LABELLOOP_STORE to "
-        "a store with conditional writes, such as AWS S3, Cloudflare R2, Ceph, SeaweedFS or a local folder"
+        "a store with conditional writes, such as AWS S3, Google Cloud Storage, Ceph, SeaweedFS or a local folder"
     )
 
 
