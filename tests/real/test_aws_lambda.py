@@ -12,10 +12,7 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from shared.runs import TrainRequest
-from tests.launcher_targets import BatchTarget
 from tests.runtime_api import lambda_function
-from tests.web_server import Handler, web_server
 
 HANDLER = "infra.aws_lambda.main.handler"
 ROOT = Path(__file__).parent.parent.parent
@@ -36,29 +33,18 @@ def moto() -> Iterator[str]:
     server.stop()
 
 
-def put_secrets(moto: str, folder: str) -> dict[str, str]:
-    """Variable → ARN; that of `empty` has no value."""
-    client = boto3.client(
-        "secretsmanager",
-        endpoint_url=moto,
-        region_name="eu-central-1",
-        aws_access_key_id="key",
-        aws_secret_access_key="secret",
-    )
-    arns = {name: client.create_secret(Name=f"{folder}/{name}")["ARN"] for name in (*SECRETS, "empty")}
-    for name, value in SECRETS.items():
-        client.put_secret_value(SecretId=arns[name], SecretString=value)
-    return {name: arns[name] for name in SECRETS} | {"EMPTY": arns["empty"]}
-
-
 @pytest.fixture
 def environ(moto: str, tmp_path: Path) -> dict[str, str]:
-    arns = put_secrets(moto, tmp_path.name)
+    keys = {"aws_access_key_id": "key", "aws_secret_access_key": "secret"}
+    client = boto3.client("secretsmanager", endpoint_url=moto, region_name="eu-central-1", **keys)
+    arns = {name: client.create_secret(Name=f"{tmp_path.name}/{name}")["ARN"] for name in (*SECRETS, "empty")}
+    for name, value in SECRETS.items():
+        client.put_secret_value(SecretId=arns[name], SecretString=value)
     return {
         **CREDENTIALS,
         "PATH": os.environ["PATH"],
         "AWS_ENDPOINT_URL_SECRETS_MANAGER": moto,
-        "EMPTY_ARN": arns.pop("EMPTY"),
+        "EMPTY_ARN": arns.pop("empty"),
         "SECRET_ARNS": json.dumps(arns),
         "LABEL_STUDIO_URL": "http://127.0.0.1:9",
         "LABELLOOP_STORE": f"file://{tmp_path}/store",
@@ -82,35 +68,6 @@ def test_the_light_function_answers_label_studio_and_sweeps_for_the_schedule_alo
         assert json.loads(swept["body"])["projects"] == 0
         # The same words from outside arrive as the body of a request.
         assert light.request("POST", "/sweep", body='{"labelloop": "sweep"}')["statusCode"] == 401
-
-
-def test_start_training_at_the_light_function_becomes_one_job_on_batch(environ: dict[str, str], moto: str) -> None:
-    batch = BatchTarget(moto)  # a queue and a definition: moto is emptied first
-    arns = put_secrets(moto, "after the reset")
-    del arns["EMPTY"]
-    project = {"id": 1, "created_at": "2026-01-01T00:00:00Z"}
-    totals = {**project, "num_tasks_with_annotations": 40, "total_annotations_number": 40}
-
-    def label_studio(asked: Handler) -> None:
-        asked.reply(200, json.dumps(totals if asked.path == "/api/projects/1" else {"total": 0, "tasks": []}).encode())
-
-    with web_server(label_studio) as web:
-        more = {
-            "LABEL_STUDIO_URL": web.url,
-            "LABELLOOP_LAUNCHER": "aws-batch://gpu/train",
-            "AWS_ENDPOINT_URL_BATCH": moto,
-            "SECRET_ARNS": json.dumps(arns),
-        }
-        with lambda_function(HANDLER, {**environ, **more}) as light:
-            secret = {"x-labelloop-secret": SECRETS["LABELLOOP_WEBHOOK_SECRET"]}
-            order = json.dumps({"action": "START_TRAINING", "project": project})  # the one event that is waited for
-            jobs = [json.loads(light.request("POST", "/webhook", headers=secret, body=order)["body"]) for _ in range(2)]
-            assert [job["status"] for job in jobs] == ["launched", "active"]
-            assert jobs[0]["job"] == jobs[1]["job"]
-            assert json.loads(light.invoke({"labelloop": "sweep"})["body"])["projects"] == 1
-            (told,) = batch.told()
-            assert TrainRequest.parse(told).store == environ["LABELLOOP_STORE"]
-            assert not any(value in told for value in SECRETS.values())
 
 
 def test_a_sweep_that_fails_is_an_error_for_lambda(environ: dict[str, str], moto: str) -> None:

@@ -3,8 +3,6 @@
 import json
 import re
 import shutil
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import botocore.session
@@ -14,9 +12,8 @@ from botocore.validate import ParamValidator
 from infra.aws_lambda.events import SWEEP
 from shared.launcher_url import LauncherUrl
 from shared.settings import Settings
-from tests.terraform_provider import Terraform, provider_stub
+from tests.terraform_aws import CONFIGURATION, Applied, aws_applied
 
-CONFIGURATION = Path(__file__).parents[2] / "infra" / "terraform" / "aws"
 NOT_OURS = {"FUNCTION_SOURCE", "FUNCTION_TARGET", "SECRET_ARNS", "AWS_DEFAULT_REGION"}
 
 pytestmark = pytest.mark.skipif(
@@ -25,26 +22,9 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-class Applied:
-    """What Terraform says that it made, by type and name."""
-
-    def __init__(self, state: dict[str, Any]) -> None:
-        self.resources = [one for one in state["values"]["root_module"]["resources"] if one["mode"] == "managed"]
-
-    def all(self, type_: str) -> list[dict[str, Any]]:
-        return [one["values"] for one in self.resources if one["type"] == type_]
-
-    def one(self, type_: str, name: str) -> dict[str, Any]:
-        (found,) = [one["values"] for one in self.resources if (one["type"], one["name"]) == (type_, name)]
-        return dict(found)
-
-
 @pytest.fixture(scope="module")
-def applied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Applied]:
-    with provider_stub() as environ:
-        terraform = Terraform.in_copy(CONFIGURATION, tmp_path_factory.mktemp("aws") / "module", environ)
-        terraform.run("apply", "-auto-approve", "-input=false", "-var-file=terraform.tfvars.example")
-        yield Applied(json.loads(terraform.run("show", "-json")))
+def applied() -> Applied:
+    return aws_applied()
 
 
 def lambda_environ(function: dict[str, Any]) -> dict[str, str]:

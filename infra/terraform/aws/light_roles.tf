@@ -13,6 +13,8 @@ resource "aws_iam_role_policy" "light" {
     Statement = [
       local.list_store,
       { Effect = "Allow", Action = ["s3:GetObject", "s3:PutObject"], Resource = ["${local.objects}/*"] },
+      # Before its first write it tries the store's conditions out, and removes what it tried them on.
+      { Effect = "Allow", Action = ["s3:DeleteObject"], Resource = ["${local.objects}/labelloop/selftest/*"] },
       {
         Effect = "Allow"
         Action = ["batch:SubmitJob"]

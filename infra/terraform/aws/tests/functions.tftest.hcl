@@ -48,6 +48,7 @@ run "what_the_light_function_may_do" {
     condition = { for statement in jsondecode(aws_iam_role_policy.light.policy).Statement : join(" ", statement.Action) => statement.Resource if !strcontains(join(" ", statement.Action), "secretsmanager") } == {
       "s3:ListBucket"             = ["arn:aws:s3:::the-store"]
       "s3:GetObject s3:PutObject" = ["arn:aws:s3:::the-store/labelloop/*"]
+      "s3:DeleteObject"           = ["arn:aws:s3:::the-store/labelloop/labelloop/selftest/*"]
       "batch:SubmitJob" = [
         "arn:aws:batch:eu-central-1:123456789012:job-queue/labelloop-train",
         "arn:aws:batch:eu-central-1:123456789012:job-definition/labelloop-train",
@@ -58,7 +59,7 @@ run "what_the_light_function_may_do" {
       "batch:DescribeJobs batch:ListJobs batch:DescribeJobQueues batch:DescribeJobDefinitions" = ["*"]
       "logs:CreateLogStream logs:PutLogEvents"                                                 = ["arn:aws:logs:eu-central-1:123456789012:log-group:a-group:*"]
     }
-    error_message = "It may launch one definition on one queue, and deletes nothing."
+    error_message = "It may launch one definition on one queue, and deletes no model."
   }
 }
 
