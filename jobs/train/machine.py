@@ -63,9 +63,9 @@ def devices(asked: str) -> list[int] | str:
 
 
 def batch_size(asked: int, device: list[int] | str) -> int:
-    """Images a step. -1: ultralytics measures the memory of one GPU itself."""
+    """Images a step, at least one a device. -1: ultralytics measures the memory of one GPU itself."""
     if asked:
-        return asked
+        return max(asked, len(device)) if isinstance(device, list) else asked
     if isinstance(device, list) and len(device) > 1:
         return _MULTI_GPU_BATCH * len(device)
     on_gpu = isinstance(device, list) or device.startswith("cuda") or device.isdigit()

@@ -84,7 +84,9 @@ def run(parts: Parts, run_id: str, *, nonce: str) -> int:
         logger.info(f"nothing to do: {error}", extra={"event": "nothing_to_do", "run_id": run_id})
         return DONE
     parts.folder.mkdir(parents=True, exist_ok=True)
-    abort = parts.folder / f"abort-{claim.attempt}"
+    abort, *earlier = (parts.folder / f"abort-{attempt}" for attempt in range(claim.attempt, 0, -1))
+    for killed in earlier:  # on this machine: what is left of it must not train beside us
+        killed.touch()
     progress = ProgressWriter(parts.jobs, run_id, claim.attempt)
     longest_run = parts.settings.longest_run
     work = _Work(parts, claim, progress, abort)
@@ -97,6 +99,7 @@ def run(parts: Parts, run_id: str, *, nonce: str) -> int:
         except HOPELESS as error:
             return work.fail(heartbeat, error)
         except (Stopped, KeyboardInterrupt):
+            abort.touch()  # the processes of several GPUs outlive the one that started them
             return work.interrupt("the machine asked the job to stop (SIGTERM)", preempted=progress.got_further)
         except Exception as error:
             if heartbeat.lost:

@@ -1,6 +1,7 @@
 """Fine-tuning and validation with ultralytics. torch and ultralytics are imported here only, inside functions."""
 
 import contextlib
+import csv
 import json
 import logging
 import math
@@ -88,10 +89,7 @@ class YoloTrainer:
                 continue
             trainer = model.trainer
             best = trainer.best if trainer.best.exists() else trainer.last
-            # With several GPUs the epochs were counted in other processes.
-            return Fitted(
-                self._published(best, data), getattr(trainer, "epoch", trainer.epochs - 1) + 1, trainer.batch_size
-            )
+            return Fitted(self._published(best, data), finished_epochs(trainer), trainer.batch_size)
 
     def evaluate(self, weights: Path, data: Path, settings: TrainingSettings) -> dict[str, float]:
         """Metrics on the val set of `data`, by their names in `named_metrics`. Raises ModelError."""
@@ -177,7 +175,7 @@ class YoloTrainer:
         """Half the batch, going on from the newest checkpoint of this process if it has one."""
         trainer = model.trainer
         tried = int(trainer.batch_size)
-        if tried <= 1:
+        if tried <= max(trainer.world_size, 1):
             raise ModelError(
                 "the device has too little memory even for one image a step: set LABELLOOP_IMAGE_SIZE smaller or take "
                 "smaller LABELLOOP_BASE_WEIGHTS"
@@ -245,6 +243,15 @@ def _count_images(data: Path) -> int:
     """Images to train on, of a `data.yaml` that this project wrote."""
     images = data.parent / json.loads(data.read_text(encoding="utf-8"))["train"]
     return sum(1 for path in images.rglob("*") if path.is_file())
+
+
+def finished_epochs(trainer: Any) -> int:
+    """Of a training that is over. With several GPUs they were counted in other processes, which wrote them down."""
+    if not trainer.ddp:
+        return int(trainer.epoch) + 1
+    with trainer.csv.open(encoding="utf-8", newline="") as rows:
+        *_, last = csv.DictReader(rows)
+    return int(last["epoch"])
 
 
 class _OutOfMemory(Exception):

@@ -48,7 +48,16 @@ def test_shared_memory_is_measured_where_it_is(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("asked", "device", "batch"),
-    [(4, [0], 4), (0, "cpu", 8), (0, "mps", 8), (0, [0], -1), (0, "cuda:1", -1), (0, "0", -1), (0, [0, 1], 16)],
+    [
+        (4, [0], 4),
+        (0, "cpu", 8),
+        (0, "mps", 8),
+        (0, [0], -1),
+        (0, "cuda:1", -1),
+        (0, "0", -1),
+        (0, [0, 1], 16),
+        (1, [0, 1], 2),
+    ],
 )
 def test_batch_size(asked: int, device: list[int] | str, batch: int) -> None:
     assert batch_size(asked, device) == batch

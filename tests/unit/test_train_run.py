@@ -265,6 +265,27 @@ def test_the_next_attempt_goes_on_with_the_same_data(world: World, error: BaseEx
     assert (world.studio.exports, world.served()) == (1, 1)
 
 
+@pytest.mark.parametrize(
+    ("error", "told"), [(Stopped(), ["abort-1"]), (RuntimeError("CUDA error"), ["abort-1"]), (None, [])]
+)
+def test_the_processes_of_an_attempt_that_ended_are_told_to_end_too(
+    world: World, tmp_path: Path, error: BaseException | None, told: list[str]
+) -> None:
+    """Those of several GPUs outlive the job: seen with torchrun, whose processes went on training."""
+    found: list[list[str]] = []
+    world.trainer.on_epoch = [
+        lambda _: found.append(sorted(path.name for path in tmp_path.rglob("abort-*"))),
+        *([stop_at(1, error)] if error else []),
+    ]
+    world.new_run()
+    if isinstance(error, Stopped):
+        assert [path.name for path in tmp_path.rglob("abort-*")] == told, "at once, not by the next attempt"
+    if error:
+        world.trainer.on_epoch.pop()
+        world.next_attempt()
+    assert found[-1] == told
+
+
 def test_a_machine_that_ends_the_job_before_an_epoch_counts(world: World) -> None:
     world.trainer.fit = stopped  # type: ignore[method-assign]
     assert world.new_run() == INTERRUPTED
