@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from google.auth.exceptions import RefreshError
 
-from shared.errors import AlreadyExists, NotFound, StoreError
+from shared.errors import AlreadyExists, NotFound, PreconditionFailed, StoreError
 from shared.jobs import Jobs
 from shared.objectstore import ObjectStore, open_store
 from shared.objectstore.gcs_errors import translate
@@ -83,7 +83,7 @@ def test_a_download_damaged_on_its_way_is_made_again(
 
 def test_claims_converge_where_an_object_takes_few_writes(store: ObjectStore, proxy: FaultyProxy, url: str) -> None:
     proxy.write_interval = 0.2  # Google's is about a second
-    writers, times = 6, 2
+    writers, times = 4, 2
 
     def grow(_: int) -> None:
         jobs = Jobs(open_store(url), "1.1700000000")
@@ -94,6 +94,15 @@ def test_claims_converge_where_an_object_takes_few_writes(store: ObjectStore, pr
         list(threads.map(grow, range(writers)))
     assert Jobs(store, "1.1700000000").read().fence == 1000 * writers * times
     assert "POST 429" in proxy.seen
+
+
+def test_after_a_write_too_many_it_looks_whether_somebody_else_wrote(store: ObjectStore, proxy: FaultyProxy) -> None:
+    token = store.create("a", b"1")
+    store.put("a", b"2")
+    proxy.faults.append(("POST", 429))
+    with pytest.raises(PreconditionFailed):
+        store.replace("a", b"3", token)
+    assert proxy.seen[2:] == ["POST 429", "GET 200"], "an old token does not wait in line"
 
 
 def test_a_write_without_condition_waits_for_its_turn(store: ObjectStore, proxy: FaultyProxy) -> None:
