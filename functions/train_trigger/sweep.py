@@ -34,12 +34,12 @@ def sweep(store: ObjectStore, reconcile: Reconcile, threads: Threads, *, seconds
     """Look at every project, begin none after `seconds`. Answers a summary: counts by outcome, and what was not quiet.
 
     The claims of all are read first, which is cheap, for at most half of the time. Projects with a run come next, then
-    those for which Label Studio must be asked. Each minute's sweep begins elsewhere: where time is short, everybody's
-    turn comes.
+    those for which Label Studio must be asked. Each sweep begins elsewhere: where time is short, everybody's turn
+    comes, and two schedulers reach more than one.
     """
     begin = threads.monotonic()
     read_until, end = begin + seconds / 2, begin + seconds
-    uids = _from(list(projects(store)), int(store.now().timestamp()) // 60)
+    uids = _from(list(projects(store)), store.now().timestamp() / 60)
 
     def claim(uid: str) -> _Claim:
         if threads.monotonic() >= read_until:
@@ -62,9 +62,9 @@ def sweep(store: ObjectStore, reconcile: Reconcile, threads: Threads, *, seconds
     return _summary(len(uids), outcomes)
 
 
-def _from(uids: list[str], minute: int) -> list[str]:
-    """The same order, beginning elsewhere each minute."""
-    start = int(minute * _GOLDEN % 1 * len(uids))
+def _from(uids: list[str], minutes: float) -> list[str]:
+    """The same order, beginning elsewhere at each moment."""
+    start = int(minutes * _GOLDEN % 1 * len(uids))
     return uids[start:] + uids[:start]
 
 
