@@ -69,12 +69,15 @@ class ChrootImages:
         user, group = last["USER"].split(":")
         with self._mounted(self._built[target], writable=False) as root:
             subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=1777", "tmpfs", root / "tmp"], check=True)
+            proc = root / "proc"
             inner = ["setpriv", f"--reuid={user}", f"--regid={group}", "--clear-groups", "--no-new-privs", "--"]
             script = f"cd {last['WORKDIR']} && exec {shlex.join([*inner, *(command or json.loads(last['CMD']))])}"
+            # Processes of its own: what it started ends with it, as in a container.
+            outer = ["unshare", "--pid", "--fork", "--kill-child", f"--mount-proc={proc}", "chroot", root]
             with log.open("ab") as output:
                 process = subprocess.Popen(
-                    ["chroot", root, "/bin/sh", "-c", script],
-                    env=self._environ(target) | variables,
+                    [*outer, "/bin/sh", "-c", script],
+                    env=self._environ(target) | dict(variables),
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
@@ -82,13 +85,9 @@ class ChrootImages:
             try:
                 yield process
             finally:
-                process.terminate()
-                try:
-                    process.wait(10)
-                finally:
-                    process.kill()
-                    process.wait()
-                    subprocess.run(["umount", root / "tmp"], check=True)
+                process.kill()
+                process.wait()
+                subprocess.run(["umount", root / "tmp"], check=True)
 
     def layer(self, target: str) -> Path:
         """The folder of what the stage itself wrote."""
