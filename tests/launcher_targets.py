@@ -26,6 +26,8 @@ from tests.cloud_run_server import JOB, CloudRun
 from tests.ray_cluster import SECRET, RayCluster
 
 REQUEST = TrainRequest(store="s3://models/labelloop", project_uid="1.1700000000", run_id="20260501-120000-0a1b2c3d")
+AWS = boto3.Session()  # reads the models of its services once
+
 # A job that writes what it was told into a file, and ends with the code that it finds in another one.
 _JOB = """
 import os, pathlib, sys, time
@@ -133,7 +135,7 @@ class BatchTarget(Target):
         answer.raise_for_status()
         self.url = url
         client, role = self.client(), "arn:aws:iam::123456789012:role/batch"
-        self._session("iam").create_role(RoleName="batch", AssumeRolePolicyDocument="{}", Path="/")
+        self._client_of("iam").create_role(RoleName="batch", AssumeRolePolicyDocument="{}", Path="/")
         client.create_compute_environment(computeEnvironmentName="gpu", type="UNMANAGED", serviceRole=role)
         order = [{"order": 1, "computeEnvironment": "gpu"}]
         client.create_job_queue(jobQueueName="gpu", state="ENABLED", priority=1, computeEnvironmentOrder=order)
@@ -151,7 +153,7 @@ class BatchTarget(Target):
 
     def client(self) -> Any:
         """boto3's."""
-        return self._session("batch")
+        return self._client_of("batch")
 
     def launcher(self, queue: str = "gpu", definition: str = "train") -> AwsBatchLauncher:
         """Of the queue and definition that are there."""
@@ -177,8 +179,8 @@ class BatchTarget(Target):
         """Another id."""
         return f"{job[:-4]}0000"
 
-    def _session(self, service: str) -> Any:
-        return boto3.Session().client(
+    def _client_of(self, service: str) -> Any:
+        return AWS.client(
             service,
             endpoint_url=self.url,
             region_name="eu-central-1",

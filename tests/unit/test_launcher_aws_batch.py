@@ -4,7 +4,6 @@ import logging
 from collections.abc import Iterator
 from typing import Any
 
-import boto3
 import pytest
 from botocore.config import Config
 from botocore.stub import Stubber
@@ -14,7 +13,7 @@ from functions.train_trigger.launchers.aws_batch import AwsBatchLauncher, open_l
 from shared.errors import LaunchError, SettingsError
 from shared.launcher_url import LauncherUrl
 from shared.settings import Settings
-from tests.launcher_targets import REQUEST, BatchTarget, moto_server
+from tests.launcher_targets import AWS, REQUEST, BatchTarget, moto_server
 
 JOB = "aws-batch:eu-central-1:0f0f-1"
 SPOT_LOSS = "Host EC2 (instance i-0123456789abcdef0) terminated."
@@ -22,7 +21,7 @@ SPOT_LOSS = "Host EC2 (instance i-0123456789abcdef0) terminated."
 
 @pytest.fixture
 def client() -> Any:
-    return boto3.Session().client(
+    return AWS.client(
         "batch", region_name="eu-central-1", aws_access_key_id="a", aws_secret_access_key="b",
         config=Config(retries={"total_max_attempts": 1}),
     )  # fmt: skip
@@ -128,7 +127,7 @@ def test_a_refusal_is_one_sentence_with_what_to_do(
 
 
 def test_without_network_or_credentials_the_sentence_says_so() -> None:
-    client = boto3.Session().client(
+    client = AWS.client(
         "batch", region_name="eu-central-1", endpoint_url="http://127.0.0.1:9", aws_access_key_id="a",
         aws_secret_access_key="hush", config=Config(retries={"total_max_attempts": 1}),
     )  # fmt: skip
