@@ -18,6 +18,7 @@ class Checks:
         self.broken: Counter[str] = Counter()
         self.active: set[str] = set()  # projects with a claim
         self.to_launch, self.to_start = array("d"), array("d")  # seconds since a training was due
+        self.swept_to_launch = array("d")  # the same after the load: no event announced it
         self.without_need = 0
         self._live: dict[str, set[str]] = defaultdict(set)  # uid → nonces
         self._forgotten: set[str] = set()
@@ -44,7 +45,8 @@ class Checks:
             self.without_need += 1
             return
         self._due[run_id] = project.due_at
-        self.to_launch.append(self._clock.now - project.due_at)
+        loaded = self._clock.now < self._plan.seconds
+        (self.to_launch if loaded else self.swept_to_launch).append(self._clock.now - project.due_at)
         project.due_at = None
 
     def started(self, uid: str, run_id: str, nonce: str) -> None:

@@ -53,6 +53,6 @@ def test_of_what_is_launched_twice_killed_forgotten_and_lost_nothing_runs_twice_
     ended = sum(count for name, count in runs.items() if name.startswith("ended "))
     assert runs["started"] == ended > 30
     assert runs["started without need"] == 0
-    assert runs["due to launched, longest"] < 300  # seconds of the simulation: a few sweeps
+    assert runs["due to launched without events, longest"] < 300  # seconds of the simulation: a few sweeps
     assert found["webhook"]["answered after 1 s"] == 0
     assert found == simulate(tmp_path / "second.json")
