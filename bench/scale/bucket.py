@@ -126,6 +126,7 @@ class Client:
     def __init__(self, bucket: Bucket, core: Core) -> None:
         self._bucket = bucket
         self._core = core
+        self.objects = self.files = self  # S3Store has a client for each
 
     def get_object(self, *, Bucket: str, Key: str, IfNoneMatch: str | None = None) -> dict[str, Any]:  # noqa: ARG002, N803
         """404 and 304 are ClientErrors, as everywhere in boto3."""
