@@ -8,6 +8,7 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import stat
 import subprocess
 import tempfile
@@ -69,11 +70,10 @@ class ChrootImages:
         user, group = last["USER"].split(":")
         with self._mounted(self._built[target], writable=False) as root:
             subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=1777", "tmpfs", root / "tmp"], check=True)
-            proc = root / "proc"
             inner = ["setpriv", f"--reuid={user}", f"--regid={group}", "--clear-groups", "--no-new-privs", "--"]
             script = f"cd {last['WORKDIR']} && exec {shlex.join([*inner, *(command or json.loads(last['CMD']))])}"
             # Processes of its own: what it started ends with it, as in a container.
-            outer = ["unshare", "--pid", "--fork", "--kill-child", f"--mount-proc={proc}", "chroot", root]
+            outer = ["unshare", "--pid", "--fork", "--kill-child", f"--mount-proc={root / 'proc'}", "chroot", root]
             with log.open("ab") as output:
                 process = subprocess.Popen(
                     [*outer, "/bin/sh", "-c", script],
@@ -85,7 +85,9 @@ class ChrootImages:
             try:
                 yield process
             finally:
-                process.kill()
+                if process.poll() is None:  # its one child is the first of its processes: with it all end
+                    for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
+                        os.kill(int(child), signal.SIGKILL)
                 process.wait()
                 subprocess.run(["umount", root / "tmp"], check=True)
 

@@ -57,10 +57,14 @@ def test_a_function_answers(images: ChrootImages, image: str, more: dict[str, st
     with images.process(image, {"PORT": str(port), **PORT_AND_STORE, **more}, log=tmp_path / "log") as function:
         wait_until_healthy(function, f"http://127.0.0.1:{port}/health")
         answer = requests.post(f"http://127.0.0.1:{port}/setup", json=SETUP, timeout=30)
-        status = Path(f"/proc/{function.pid}/status").read_text()
     assert answer.json() == {"model_version": "label:base-yolo11n"}
-    assert "Uid:\t10001\t10001\t10001\t10001\n" in status
-    assert "Gid:\t10001\t10001\t10001\t10001\n" in status
+
+
+def test_it_runs_as_the_user_of_the_image(images: ChrootImages, tmp_path: Path) -> None:
+    images.build("light")
+    with images.process("light", {}, ["id"], log=tmp_path / "log") as process:
+        assert process.wait(30) == 0
+    assert (tmp_path / "log").read_text() == "uid=10001(labelloop) gid=10001(labelloop) groups=10001(labelloop)\n"
 
 
 @pytest.mark.parametrize(("places", "code"), [(["/tmp"], 0), (["/dev/shm"], 0), (["/app"], 1), (["/opt/labelloop"], 1)])
