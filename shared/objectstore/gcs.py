@@ -22,6 +22,7 @@ from shared.objectstore.gcs_errors import FOREIGN, TooOften, no_such_bucket, tra
 
 _TIMEOUT = (3, 10)  # seconds to connect, and without a byte of the answer
 _FILE_TIMEOUT = (3, 60)
+_IN_ONE = 8 << 20  # bytes; the library sends a larger file in parts
 _PART = 16 << 20  # bytes; held in memory, and sent again when an upload is interrupted
 _CONNECTIONS = 32
 _CONTENT_TYPE = "application/octet-stream"
@@ -95,9 +96,12 @@ class GCSStore(BucketStore):
     def _send(self, key: str, path: Path) -> None:
         # The library compares checksums at the end, and removes an object that was damaged on its way.
         with self._translated(f"writing {key}"), path.open("rb") as body:
+            size = path.stat().st_size
+            if size > _IN_ONE:
+                self._refuse_present(key)
             self._blob(key, chunk_size=_PART).upload_from_file(
                 body,
-                size=path.stat().st_size,
+                size=size,
                 content_type=_CONTENT_TYPE,
                 if_generation_match=0,
                 timeout=_FILE_TIMEOUT,
@@ -110,9 +114,13 @@ class GCSStore(BucketStore):
             self._blob(key).download_to_file(sink, timeout=_FILE_TIMEOUT, retry=None)
 
     @persistent
-    def _ask(self) -> None:
-        with suppress(NotFound), self._translated("asking for the time"):
-            self._blob("labelloop/clock").reload(timeout=_TIMEOUT, retry=None)
+    def _exists(self, key: str) -> bool:
+        try:
+            with self._translated(f"asking for {key}"):
+                self._blob(key).reload(timeout=_TIMEOUT, retry=None)
+        except NotFound:
+            return False
+        return True
 
     def _blob(self, key: str, chunk_size: int | None = None) -> Any:
         name = self._key(key)

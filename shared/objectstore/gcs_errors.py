@@ -57,6 +57,8 @@ def _answered(status: int, words: str, doing: str, where: str) -> StoreError:
         if "bucket does not exist" in words:
             return no_such_bucket(doing, where)
         return NotFound(f"{what}: not found")
+    if status == 410:
+        return NotFound(f"{what}: the upload has ended or expired")
     if status in (304, 409, 412):
         return Refused(f"{what}: refused ({status})")
     if status in (401, 403):

@@ -89,16 +89,10 @@ class S3Store(BucketStore):
                 with path.open("rb") as body:
                     self._client.files.put_object(Bucket=self._bucket, Key=self._key(key), Body=body, IfNoneMatch="*")
                 return
-            self._refuse_early(key)
+            self._refuse_present(key)  # Ceph 16.2 does not look afterwards
             config = TransferConfig(multipart_threshold=_PART, multipart_chunksize=_PART, max_concurrency=4)
             with create_transfer_manager(self._client.files, config) as manager:
                 manager.upload(str(path), self._bucket, self._key(key)).result()
-
-    def _refuse_early(self, key: str) -> None:
-        """Spare the sending of what is there already; Ceph 16.2 does not look at the condition afterwards."""
-        with suppress(NotFound), self._translated(f"writing {key}"):
-            self._client.objects.head_object(Bucket=self._bucket, Key=self._key(key))
-            raise Refused(f"{self.url} already holds {key}")
 
     def _receive(self, key: str, sink: Sink) -> None:
         with self._translated(f"reading {key}"):
@@ -109,9 +103,13 @@ class S3Store(BucketStore):
             except BotoCoreError as error:  # boto3 repeats requests, not the reading of an answer
                 raise Unavailable(str(translate(error, f"reading {key}", self._where()))) from error
 
-    def _ask(self) -> None:
-        with suppress(NotFound), self._translated("asking for the time"):
-            self._client.objects.head_object(Bucket=self._bucket, Key=self._key("labelloop/clock"))
+    def _exists(self, key: str) -> bool:
+        try:
+            with self._translated(f"asking for {key}"):
+                self._client.objects.head_object(Bucket=self._bucket, Key=self._key(key))
+        except NotFound:
+            return False
+        return True
 
     def _where(self) -> str:
         return f"bucket {self._bucket!r} at {self._endpoint or 'AWS'}"

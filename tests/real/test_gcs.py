@@ -50,18 +50,26 @@ def large(tmp_path: Path) -> Path:
 
 def test_a_large_file_goes_in_parts(store: ObjectStore, proxy: FaultyProxy, large: Path, tmp_path: Path) -> None:
     store.upload("large", large)
-    assert proxy.seen == ["POST 200", "PUT 308", "PUT 200"]
+    assert proxy.seen == ["GET 404", "POST 200", "PUT 308", "PUT 200"]
     store.download("large", tmp_path / "copy")
     assert (tmp_path / "copy").read_bytes() == large.read_bytes()
 
 
 def test_a_large_file_is_refused_before_it_is_sent(store: ObjectStore, proxy: FaultyProxy, large: Path) -> None:
     store.create("large", b"first")
-    proxy.faults.append(("POST ifGenerationMatch=0", 412))  # as Google does
     with pytest.raises(AlreadyExists):
         store.upload("large", large)
     assert "PUT" not in " ".join(proxy.seen)
     assert list(store.list("")) == ["large"]
+
+
+@pytest.mark.parametrize("status", [410, 412])
+def test_a_large_file_refused_at_its_end_while_nothing_is_there_is_sent_again(
+    store: ObjectStore, proxy: FaultyProxy, large: Path, status: int
+) -> None:
+    proxy.faults.append(("PUT", status))  # Google looks at the condition only now
+    store.upload("large", large)
+    assert proxy.seen[-3:] == ["POST 200", "PUT 308", "PUT 200"]
 
 
 def test_a_large_file_damaged_on_its_way_is_not_left_there(store: ObjectStore, proxy: FaultyProxy, large: Path) -> None:
