@@ -6,7 +6,6 @@ moto compares S3's resources exactly; of other services it compares actions only
 import base64
 import json
 import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,11 +24,6 @@ from tests.launcher_targets import BatchTarget
 from tests.runtime_api import lambda_function
 from tests.terraform_aws import aws_applied
 from tests.web_server import Handler, web_server
-
-pytestmark = pytest.mark.skipif(
-    shutil.which("terraform") is None,
-    reason="no terraform on this machine: developer.hashicorp.com/terraform/install, version 1.11 or newer",
-)
 
 FUNCTIONS = Path(__file__).parents[2] / "functions"
 BUCKET = "the-store"

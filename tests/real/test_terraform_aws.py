@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 from typing import Any
 
 import botocore.session
@@ -15,11 +14,6 @@ from shared.settings import Settings
 from tests.terraform_aws import CONFIGURATION, Applied, aws_applied
 
 NOT_OURS = {"FUNCTION_SOURCE", "FUNCTION_TARGET", "SECRET_ARNS", "AWS_DEFAULT_REGION"}
-
-pytestmark = pytest.mark.skipif(
-    shutil.which("terraform") is None,
-    reason="no terraform on this machine: developer.hashicorp.com/terraform/install, version 1.11 or newer",
-)
 
 
 @pytest.fixture(scope="module")
