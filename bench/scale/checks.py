@@ -37,10 +37,10 @@ class Checks:
             self._pointer(unquote(key.split("/")[1]), json.loads(data))
 
     def launched(self, uid: str, run_id: str) -> None:
-        """The launcher took the first attempt of a run."""
+        """The launcher took an attempt of a run: not always the first, whose launch may have been cut off."""
         project = self._label_studio.projects[int(uid.partition(".")[0])]
         if run_id in self._due:
-            return  # the same launch once more
+            return
         if project.due_at is None:
             self.without_need += 1
             return

@@ -285,8 +285,7 @@ class Launcher:
         if gpus.random.random() < gpus.plan.refused_launches:
             gpus.counts["launches refused"] += 1
             raise LaunchError("the quota is used up")
-        if attempt == 1:
-            gpus.checks.launched(request.project_uid, request.run_id)
+        gpus.checks.launched(request.project_uid, request.run_id)
         jobs = [gpus.submit(request, attempt)]
         if gpus.random.random() < gpus.plan.doubled_launches:
             gpus.counts["launches doubled"] += 1
