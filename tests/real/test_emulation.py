@@ -81,7 +81,7 @@ def test_a_function_that_dies_is_started_again(tmp_path: Path) -> None:
 
 
 def test_a_function_that_cannot_start_says_why(tmp_path: Path) -> None:
-    settings = _settings(tmp_path).model_copy(update={"store": "gs://bucket"})
+    settings = _settings(tmp_path).model_copy(update={"store": "ftp://bucket"})
     with (
         pytest.raises(StartError, match=r"ended with exit code(.|\n)*LABELLOOP_STORE"),
         emulation(settings, tmp_path / "logs", environ=os.environ),
