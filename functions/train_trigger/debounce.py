@@ -69,9 +69,13 @@ class Debounce(Generic[T]):
         return self._begin(key) if state is None and not full else None
 
     def _begin(self, key: str) -> Future[T]:
-        future = self._pool.submit(self._run, key)
-        self._threads.later(self._interval, functools.partial(self._finished, key))
-        return future
+        try:
+            self._threads.later(self._interval, functools.partial(self._finished, key))
+        except RuntimeError:
+            with self._lock:
+                del self._keys[key]  # its interval would never end, and every later event would wait for that
+            raise
+        return self._pool.submit(self._run, key)
 
     def _run(self, key: str) -> T:
         try:
@@ -93,4 +97,7 @@ class Debounce(Generic[T]):
         try:
             self._begin(key)
         except RuntimeError:
-            logger.info("the process ends; the sweep will do it", extra={"event": "debounce_dropped", "key": key})
+            logger.info(
+                "the process ends, or has no thread to give; the sweep will do it",
+                extra={"event": "debounce_dropped", "key": key},
+            )

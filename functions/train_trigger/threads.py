@@ -19,7 +19,10 @@ class Threads(Protocol):
         """At most `count` calls at once; its threads start when they are needed."""
 
     def later(self, seconds: float, call: Callable[[], None]) -> None:
-        """Call once after that time. `call` must be short and must not raise: one thread makes all of these calls."""
+        """Call once after that time. `call` must be short and must not raise: one thread makes all of these calls.
+
+        Raises RuntimeError if there is no thread to give; then `call` is never called.
+        """
 
 
 class ProcessThreads:
@@ -42,10 +45,11 @@ class ProcessThreads:
     def later(self, seconds: float, call: Callable[[], None]) -> None:
         """See Threads.later."""
         with self._news:
-            heapq.heappush(self._due, (time.monotonic() + seconds, next(self._order), call))
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="later", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="later", daemon=True)
+                thread.start()
+                self._thread = thread  # only now: if this machine has no thread to give, the next call tries again
+            heapq.heappush(self._due, (time.monotonic() + seconds, next(self._order), call))
             self._news.notify()
 
     def _run(self) -> None:

@@ -1,7 +1,10 @@
 """At most one call for a key in an interval, and none lost; the clock is the test's."""
 
 import threading
+from collections.abc import Callable
 from typing import Any
+
+import pytest
 
 from functions.train_trigger.debounce import Debounce
 from tests.threads import ClockedThreads
@@ -107,3 +110,26 @@ def test_beyond_its_bound_a_new_key_is_refused_and_a_known_one_is_not() -> None:
     trial.clock.pass_(10)
     trial.calls.wait_for(4)  # "a" once more
     assert trial.ask("d") is not None
+
+
+class ScarceThreads(ClockedThreads):
+    """There is no thread for the clock while `scarce`."""
+
+    scarce = True
+
+    def later(self, seconds: float, call: Callable[[], None]) -> None:
+        if self.scarce:
+            raise RuntimeError("can't start new thread")
+        super().later(seconds, call)
+
+
+def test_a_key_is_not_lost_for_ever_where_there_was_no_thread_for_its_interval() -> None:
+    calls, threads = Calls(), ScarceThreads()
+    debounce = Debounce(calls, threads, interval=10, at_once=4, on_full=calls.keys.append)
+    with pytest.raises(RuntimeError):
+        debounce.ask("a")
+    assert len(debounce) == 0
+    threads.scarce = False
+    future = debounce.ask("a")
+    assert future is not None
+    assert future.result(SECONDS) == 1

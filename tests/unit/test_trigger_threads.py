@@ -3,6 +3,8 @@
 import queue
 import threading
 
+import pytest
+
 from functions.train_trigger.threads import ProcessThreads
 
 SECONDS = 20
@@ -29,3 +31,16 @@ def test_a_call_may_ask_for_another_one() -> None:
     threads, done = ProcessThreads(), threading.Event()
     threads.later(0, lambda: threads.later(0, done.set))
     assert done.wait(SECONDS)
+
+
+def test_where_there_is_no_thread_to_give_the_next_call_tries_again() -> None:
+    threads, never, done = ProcessThreads(), threading.Event(), threading.Event()
+    threading.stack_size(1 << 46)  # more than any machine has
+    try:
+        with pytest.raises(RuntimeError):
+            threads.later(0, never.set)
+    finally:
+        threading.stack_size(0)
+    threads.later(0, done.set)
+    assert done.wait(SECONDS)
+    assert not never.is_set()
