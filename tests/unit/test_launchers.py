@@ -1,4 +1,4 @@
-"""The launcher's port, against every adapter: real processes."""
+"""Jobs as processes of this machine, really run; what all launchers have in common is in tests/real/test_launchers.py."""
 
 import os
 import signal
@@ -10,11 +10,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from functions.train_trigger.launchers import open_launcher
 from functions.train_trigger.launchers.local import LocalLauncher
 from shared.errors import LaunchError
 from shared.runs import TrainRequest
-from shared.settings import Settings
 
 REQUEST = TrainRequest(store="file:///nowhere", project_uid="1.1700000000", run_id="run-1")
 
@@ -136,5 +134,18 @@ def test_a_log_folder_that_cannot_be_made_is_a_launch_error(tmp_path: Path) -> N
         LocalLauncher(tmp_path / "file" / "logs", {}).launch(REQUEST, attempt=1)
 
 
-def test_the_table_knows_local() -> None:
-    assert isinstance(open_launcher(Settings(), {}), LocalLauncher)
+def test_the_log_stands_in_the_reference(make: Callable[[str], LocalLauncher], tmp_path: Path) -> None:
+    job = make("0").launch(REQUEST, attempt=3)
+    assert make("0").logs(job) == str(tmp_path / "logs" / "run-1-3.log")
+    with pytest.raises(LaunchError, match="no job of the local launcher"):
+        make("0").logs("ray:head:8265/run-1-3")
+
+
+def test_a_missing_interpreter_is_found_before_a_launch(tmp_path: Path) -> None:
+    assert LocalLauncher(tmp_path / "logs", {}).check().endswith(str(tmp_path / "logs"))
+    with pytest.raises(LaunchError, match="/nowhere/python is no program"):
+        LocalLauncher(tmp_path, {}, command=("/nowhere/python",)).check()
+    (tmp_path / "file").touch()
+    with pytest.raises(LaunchError, match="set LABELLOOP_WORK_DIR"):
+        LocalLauncher(tmp_path / "file" / "logs", {}).check()
+    assert not (tmp_path / "logs").exists(), "a check changes nothing"
