@@ -1,4 +1,4 @@
-"""Jobs as processes of this machine, really run; what all launchers have in common is in tests/real/test_launchers.py."""
+"""Jobs as processes of this machine; tests/real/test_launchers.py has what all launchers have in common."""
 
 import os
 import signal
