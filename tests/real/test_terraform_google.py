@@ -14,7 +14,12 @@ from tests.terraform_provider import Terraform, provider_stub
 FOLDER = Path(__file__).parents[2] / "infra" / "terraform" / "google"
 SECRETS = {variable(name) for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)}
 RIGHTS = {  # of each service account, on what
-    "predict": {"storage.objectViewer", "storage.objectCreator", "secretmanager.secretAccessor"},
+    "predict": {
+        "storage.objectViewer",
+        "storage.objectCreator",
+        "storage.objectUser",
+        "secretmanager.secretAccessor",
+    },
     "train_trigger": {"storage.objectUser", "secretmanager.secretAccessor", "launcher"},
     "train": {"storage.objectUser", "secretmanager.secretAccessor"},
     "sweep": {"run.invoker"},
@@ -115,9 +120,19 @@ def test_each_account_has_the_least_rights(plan: dict[str, Any]) -> None:
     )  # nothing is given for a whole project
 
 
-def test_predict_creates_records_of_rejected_versions_and_nothing_else(resources: Resources) -> None:
-    (condition,) = resources["google_storage_bucket_iam_member.predict_rejects"]["condition"]
-    assert condition["expression"] == "resource.name.extract('/rejected/{record}') != ''"
+def test_predict_writes_records_of_rejected_versions_and_configs_and_nothing_else(resources: Resources) -> None:
+    conditions = {
+        address: [condition["expression"] for condition in values["condition"]]
+        for address, values in resources.items()
+        if address.startswith("google_storage_bucket_iam_member.predict")
+    }
+    bucket = "google_storage_bucket_iam_member"
+    assert conditions == {
+        f"{bucket}.predict_reads": [],
+        f"{bucket}.predict_rejects": ["resource.name.extract('/rejected/{record}') != ''"],
+        f"{bucket}.predict_keeps_projects": ["resource.name.endsWith('/project.json')"],
+    }
+    assert resources[f"{bucket}.predict_reads"]["role"] == "roles/storage.objectViewer"
 
 
 def test_the_launchers_role_is_what_the_launcher_asks_for(resources: Resources) -> None:

@@ -26,7 +26,7 @@ resource "google_storage_bucket_iam_member" "writer" {
   member = google_service_account.account[each.key].member
 }
 
-# predict reads, and creates one kind of object: the record of a version that failed verification. It replaces nothing.
+# predict reads, creates records of versions that failed verification, and keeps what a /setup says of a project: no model, no pointer.
 resource "google_storage_bucket_iam_member" "predict_reads" {
   bucket = google_storage_bucket.store.name
   role   = "roles/storage.objectViewer"
@@ -41,6 +41,18 @@ resource "google_storage_bucket_iam_member" "predict_rejects" {
   condition {
     title      = "records of rejected versions"
     expression = "resource.name.extract('/rejected/{record}') != ''"
+  }
+}
+
+# Replacing an object takes the right to delete it, which objectCreator has not.
+resource "google_storage_bucket_iam_member" "predict_keeps_projects" {
+  bucket = google_storage_bucket.store.name
+  role   = "roles/storage.objectUser"
+  member = google_service_account.account["predict"].member
+
+  condition {
+    title      = "configs of projects"
+    expression = "resource.name.endsWith('/project.json')"
   }
 }
 
