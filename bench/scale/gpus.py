@@ -9,7 +9,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
 from bench.scale.bucket import Bucket, SimulatedStore
 from bench.scale.checks import Checks
@@ -18,7 +18,7 @@ from bench.scale.label_studio import Caller, LabelStudio
 from bench.scale.plan import Plan
 from functions.train_trigger.launchers import JobStatus
 from shared.claims import Claim
-from shared.errors import ClaimLost, LabelloopError, LabelStudioError, LaunchError, PreconditionFailed, StoreError
+from shared.errors import ClaimLost, LabelloopError, LabelStudioError, PreconditionFailed, StoreError
 from shared.jobs import Jobs
 from shared.registry import Gate, Manifest, Registry
 from shared.runs import Baseline, Progress, RunPhase, Totals, TrainRequest, checkpoint_index
@@ -27,7 +27,6 @@ CONTROL = "label"
 LIFETIME, LONGEST_RUN = 600.0, 6 * 3600.0
 _BEAT = 60.0
 _EPOCH = 30.0
-_LAUNCH_MEDIAN, _STATUS_MEDIAN, _CALL_CPU = 0.15, 0.06, 0.0015
 _REJECTED = 0.1  # share of the versions that the gate does not let through
 _NOTICED = 20.0  # seconds until the launcher knows that a machine is gone
 
@@ -268,57 +267,6 @@ class _Attempt:
     def _after(self, rate: float) -> float:
         """Seconds to the next event of `rate` an hour."""
         return self._gpus.random.expovariate(rate / 3600) if rate else float("inf")
-
-
-class Launcher:
-    """The launcher port of one train_trigger: launches that are refused, launches that come twice."""
-
-    def __init__(self, gpus: Gpus, core: Core) -> None:
-        self._gpus = gpus
-        self._core = core
-
-    def launch(self, request: TrainRequest, *, attempt: int) -> str:
-        """See functions.train_trigger.launchers.Launcher, also below."""
-        gpus = self._gpus
-        self._ask(_LAUNCH_MEDIAN)
-        gpus.counts["launches asked for"] += 1
-        if gpus.random.random() < gpus.plan.refused_launches:
-            gpus.counts["launches refused"] += 1
-            raise LaunchError("the quota is used up")
-        gpus.checks.launched(request.project_uid, request.run_id)
-        jobs = [gpus.submit(request, attempt)]
-        if gpus.random.random() < gpus.plan.doubled_launches:
-            gpus.counts["launches doubled"] += 1
-            jobs.append(gpus.submit(request, attempt))
-        return f"simulated:{jobs[-1].number}"
-
-    def status(self, job: str) -> JobStatus:
-        """What the machines say."""
-        self._ask(_STATUS_MEDIAN)
-        self._gpus.counts["launcher asked for a state"] += 1
-        found = self._job(job)
-        return found.said or found.state
-
-    def stop(self, job: str) -> None:
-        """A queued job leaves the queue."""
-        self._ask(_STATUS_MEDIAN)
-        self._gpus.stop(self._job(job))
-
-    def logs(self, job: str) -> str:
-        """Nowhere."""
-        return f"log of {job}"
-
-    def check(self) -> NoReturn:
-        """Nobody asks."""
-        raise NotImplementedError
-
-    def _ask(self, median: float) -> None:
-        self._core.work(_CALL_CPU)
-        self._gpus.clock.sleep(median * self._gpus.random.lognormvariate(0, 0.4))
-        self._core.check()
-
-    def _job(self, job: str) -> Job:
-        return self._gpus.jobs[int(job.partition(":")[2])]
 
 
 def manifest_of(number: int, *, run_id: str, fence: int, created_at: datetime, passed: bool) -> Manifest:

@@ -13,8 +13,9 @@ from flask import Request, Response
 
 from bench.scale.bucket import Bucket, SimulatedStore
 from bench.scale.clock import Clock, Core, Gate, VirtualThreads
-from bench.scale.gpus import Gpus, Launcher
+from bench.scale.gpus import Gpus
 from bench.scale.label_studio import CREATED, Caller, LabelStudio
+from bench.scale.launcher import Launcher
 from bench.scale.plan import Plan
 from functions.train_trigger.metrics import Metrics
 from functions.train_trigger.routes import Routes
@@ -27,7 +28,6 @@ _SECRET = "s"
 _REQUEST_CPU = 0.0015  # seconds of gunicorn, functions-framework and flask, measured with an echo
 _NETWORK = (0.002, 0.010)
 _GIVES_UP = 1.0  # Label Studio
-LATEST_SWEEP = 180.0  # seconds that a scheduler waits
 
 
 class Instance:
