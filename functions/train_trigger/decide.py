@@ -112,7 +112,8 @@ def decide(
     early = decide_before_asking(record, policy, now, forced=forced)
     if early is not None:
         return early
-    annotated = totals.num_tasks_with_annotations
+    # Label Studio leaves tasks with ground truths alone out of its count, and imported annotations are ground truths.
+    annotated = totals.num_tasks_with_annotations + totals.ground_truth_number
     if annotated == 0:
         return Nothing("nothing is annotated yet")
     if forced:

@@ -83,7 +83,7 @@ def install(venv: Path = VENV, say: Say = print) -> None:
             _run([sys.executable, "-m", "venv", "--clear", venv], say, "cannot make a virtual environment")
             pip: list[str | Path] = [venv / "bin" / "pip", "install", "--disable-pip-version-check", "--no-input"]
             _run([*pip, f"label-studio=={VERSION}"], say, f"cannot install Label Studio {VERSION}")
-        template = _template(venv)
+        template = migrated_database(venv)
         if not template.exists():
             _migrate(venv, template, say)
 
@@ -109,7 +109,7 @@ def label_studio(
     folder = folder.resolve()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # the database holds the token
     if not (folder / _DATABASE).exists():
-        shutil.copyfile(_template(venv), folder / _DATABASE)
+        shutil.copyfile(migrated_database(venv), folder / _DATABASE)
     port = choose_port(port)
     variables = _environ(folder) | {
         "LABEL_STUDIO_USERNAME": account.username,
@@ -148,7 +148,8 @@ def _environ(folder: Path) -> dict[str, str]:
     }
 
 
-def _template(venv: Path) -> Path:
+def migrated_database(venv: Path) -> Path:
+    """Where `install` keeps an empty database of this Label Studio, to be copied instead of migrated anew."""
     return venv.with_name(f"{venv.name}.sqlite3")
 
 

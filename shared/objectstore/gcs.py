@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from google.cloud import storage
+from google.cloud.storage import Client
 from google.cloud.storage.retry import DEFAULT_RETRY
 from requests import Response
 from requests.adapters import HTTPAdapter
@@ -140,7 +140,7 @@ class GCSStore(BucketStore):
 
     def _connect(self) -> Any:
         with self._translated("connecting"):
-            client = storage.Client(project=None)  # objects need no project
+            client = Client(project=None)  # objects need no project
         # Serves traces only, and asks about the bucket behind every answer that an object is not there.
         client._bucket_metadata_cache = None
         session = client._http

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from infra.local.label_studio import VENV, _template, install
+from infra.local.label_studio import VENV, install, migrated_database
 from infra.local.processes import Child
 from tests.compose_services import addresses, network, read_compose, read_env
-from tests.seaweedfs import _binary
+from tests.seaweedfs import weed
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 COMPOSE = REPOSITORY / "infra" / "compose"
@@ -106,7 +106,7 @@ class Box:
         install(say=lambda _: None)
         data = self._folder / "label-studio-data"
         data.mkdir()
-        shutil.copyfile(_template(VENV), data / "label_studio.sqlite3")
+        shutil.copyfile(migrated_database(VENV), data / "label_studio.sqlite3")
         command = [
             str(VENV / "bin" / "label-studio"),
             "--no-browser",
@@ -120,7 +120,7 @@ class Box:
         data = self._folder / "store"
         data.mkdir()
         given = self.services["seaweedfs"]["command"]
-        return self.start("seaweedfs", [_binary(), *(a.replace("-dir=/data", f"-dir={data}") for a in given)], {})
+        return self.start("seaweedfs", [weed(), *(a.replace("-dir=/data", f"-dir={data}") for a in given)], {})
 
 
 def wait_until(true: Callable[[], bool], what: str) -> None:

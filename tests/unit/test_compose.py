@@ -12,7 +12,7 @@ import pytest
 from shared.settings import Settings
 from tests.compose_services import names, read_compose, read_env
 from tests.dockerfiles import stages
-from tests.kubernetes_manifests import CACHE, Missing, _npm, _tool
+from tests.kubernetes_manifests import CACHE, Missing, npm, tool
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FOLDER = REPOSITORY / "infra" / "compose"
@@ -38,9 +38,9 @@ def test_the_schema_and_dclint_find_nothing() -> None:
         folder = CACHE / f"dclint-{DCLINT}"
         if not folder.exists():
             partial = folder.with_suffix(".part")
-            _npm("install", "--prefix", str(partial), "--ignore-scripts", "--no-audit", "--no-fund", f"dclint@{DCLINT}")
+            npm("install", "--prefix", str(partial), "--ignore-scripts", "--no-audit", "--no-fund", f"dclint@{DCLINT}")
             partial.replace(folder)
-        program = [_tool("node"), folder / "node_modules" / "dclint" / "bin" / "dclint.cjs"]
+        program = [tool("node"), folder / "node_modules" / "dclint" / "bin" / "dclint.cjs"]
     except Missing as missing:
         pytest.skip(str(missing))
     found = subprocess.run(

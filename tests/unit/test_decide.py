@@ -59,6 +59,7 @@ def claim(**changes: Any) -> Claim:
     return Claim(**values | {"expires_at": NOW + timedelta(minutes=9)} | changes)
 
 
+IMPORTED = Totals(total_annotations_number=20, ground_truth_number=20)  # as a real Label Studio counts them
 LONG_AGO = last_run("promoted", ago(hours=1))
 NEW, TRAINED = JobsRecord(), JobsRecord(baseline=baseline(50), last_run=LONG_AGO)
 
@@ -67,6 +68,8 @@ NEW, TRAINED = JobsRecord(), JobsRecord(baseline=baseline(50), last_run=LONG_AGO
     ("record", "now_there", "changed", "forced", "expected"),
     [
         pytest.param(NEW, totals(0), 0, False, Nothing, id="an empty project"),
+        pytest.param(NEW, IMPORTED, 0, False, Launch, id="imported annotations are ground truths"),
+        pytest.param(NEW, IMPORTED, 0, True, Launch, id="imported annotations, and a person asks"),
         pytest.param(NEW, totals(19, 60), 0, False, Nothing, id="too few annotated tasks, however many annotations"),
         pytest.param(NEW, totals(20), 0, False, Launch, id="enough annotated tasks for the first training"),
         pytest.param(NEW, totals(1), 0, True, Launch, id="a person asks: no threshold"),
