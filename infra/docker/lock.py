@@ -16,7 +16,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 FOLDER = Path(__file__).with_name("locks")
 COMMAND = "make locks"
 EXTRAS: Mapping[str, tuple[str, ...]] = {
-    "light": ("gcs", "kubernetes", "cloud-run", "aws-lambda"),  # not ray: its client weighs more than all the rest
+    "light": ("gcs", "kubernetes", "cloud-run", "aws-lambda"),
     "predict": ("predict", "gcs", "aws-lambda"),
     "train": ("train", "cli", "gcs"),
 }
