@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 MOST_KEYS = 50_000
-"""Keys that are called, or whose interval has not ended. 1.3 KB each; more keys than projects are somebody's attack."""
+"""Keys that are called, or whose interval has not ended. 2.5 KB each; more keys than projects are somebody's attack."""
 
 
 @dataclass(slots=True)
@@ -80,6 +80,9 @@ class Debounce(Generic[T]):
     def _run(self, key: str) -> T:
         try:
             return self._call(key)
+        except Exception:
+            logger.exception("nobody foresaw this", extra={"event": "debounced_call_crashed", "key": key})
+            raise
         finally:
             self._finished(key)
 

@@ -133,3 +133,13 @@ def test_a_key_is_not_lost_for_ever_where_there_was_no_thread_for_its_interval()
     future = debounce.ask("a")
     assert future is not None
     assert future.result(SECONDS) == 1
+
+
+def test_what_nobody_foresaw_is_logged_although_nobody_waits(caplog: pytest.LogCaptureFixture) -> None:
+    def fail(key: str) -> None:
+        raise ZeroDivisionError(key)
+
+    asked = Debounce(fail, ClockedThreads(), interval=10, at_once=1, on_full=print).ask("a")
+    assert asked is not None
+    assert isinstance(asked.exception(10), ZeroDivisionError)
+    assert [record.__dict__["key"] for record in caplog.records] == ["a"]
