@@ -73,9 +73,8 @@ class RayLauncher:
         if status is None:
             raise LaunchError(f"Ray says {found['status']!r} of {job}, which labelloop does not know")
         if status == "failed":
-            said = (found.get("message") or "the job failed").partition("\n")[
-                0
-            ]  # below it: 20,000 characters of its log
+            message = found.get("message") or "the job failed"
+            said = message.partition("\n")[0]  # below it: 20,000 characters of its log
             logger.warning(said, extra={"event": "job_failed", "job": job})
         return status
 
