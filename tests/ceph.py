@@ -3,6 +3,7 @@
 Needs Debian's packages ceph-mon, ceph-osd, radosgw and ceph-common; `make test-ceph` installs them.
 """
 
+import os
 import secrets
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from infra.local.processes import Child
 from tests.s3_server import S3Server, free_ports
 
 _START_TIMEOUT = 60.0  # seconds
@@ -77,28 +79,20 @@ def ceph(folder: Path) -> Iterator[S3Server]:
     run("monmaptool", "--create", "--fsid", fsid, "--addv", "a", f"[v2:127.0.0.1:{mon_port}]", "monmap")
     run("ceph-mon", "-c", "ceph.conf", "--mkfs", "-i", "a", "--monmap", "monmap", "--keyring", "keyring")
     with ExitStack() as stack:
-        stack.enter_context(_running(folder, "ceph-mon", "-i", "a"))
+
+        def start(*command: str) -> Child:
+            log = folder / f"{command[0]}.out"
+            process = Child(command[0], [*command, "-f", "-c", "ceph.conf"], log, environ=os.environ, cwd=folder)
+            stack.callback(process.stop)
+            return process
+
+        start("ceph-mon", "-i", "a")
         run("ceph", "-c", "ceph.conf", "--connect-timeout", "30", "osd", "new", disk)
         run("ceph-osd", "-c", "ceph.conf", "--mkfs", "-i", "0", "--osd-uuid", disk)
-        stack.enter_context(_running(folder, "ceph-osd", "-i", "0"))
-        gateway = stack.enter_context(_running(folder, "radosgw", "-n", "client.rgw"))
+        start("ceph-osd", "-i", "0")
+        gateway = start("radosgw", "-n", "client.rgw")
         user = ("--uid", "labelloop", "--display-name", "labelloop")
         keys = ("--access-key", server.access_key, "--secret-key", server.secret_key)
         run("radosgw-admin", "-c", "ceph.conf", "-n", "client.rgw", "user", "create", *user, *keys)
-        server.wait_until_ready(lambda: gateway.poll() is None, _START_TIMEOUT, create_bucket=True)
+        server.wait_until_ready(gateway, _START_TIMEOUT, create_bucket=True)
         yield server
-
-
-@contextmanager
-def _running(folder: Path, *command: str) -> Iterator[subprocess.Popen[bytes]]:
-    with (folder / f"{command[0]}.out").open("ab") as output:
-        process = subprocess.Popen([*command, "-f", "-c", "ceph.conf"], cwd=folder, stdout=output, stderr=output)
-        try:
-            yield process
-        finally:
-            process.terminate()
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()

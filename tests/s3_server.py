@@ -2,7 +2,6 @@
 
 import socket
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,8 @@ from typing import Any
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+
+from infra.local.processes import Child
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +38,8 @@ class S3Server:
             config=Config(connect_timeout=2, retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}),
         )
 
-    def wait_until_ready(self, alive: Callable[[], bool], timeout: float, *, create_bucket: bool = False) -> None:
-        """Return once the bucket takes an object. Raises RuntimeError if it ends or takes too long (s)."""
+    def wait_until_ready(self, process: Child, timeout: float, *, create_bucket: bool = False) -> None:
+        """Return once the bucket takes an object. Raises RuntimeError if the process ends or takes too long (s)."""
         client = self.client()
         deadline = time.monotonic() + timeout
         while True:
@@ -49,8 +50,8 @@ class S3Server:
                 client.put_object(Bucket=self.bucket, Key="ready", Body=b"")
                 client.delete_object(Bucket=self.bucket, Key="ready")
             except (BotoCoreError, ClientError) as error:
-                if not alive() or time.monotonic() > deadline:
-                    raise RuntimeError(f"{self.endpoint} did not become ready: {error}") from error
+                if process.exit_code is not None or time.monotonic() > deadline:
+                    raise RuntimeError(f"{process.name} did not start ({error}): {process.last_lines()}") from error
                 time.sleep(0.1)
             else:
                 client.close()

