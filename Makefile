@@ -23,8 +23,9 @@ $(VENV)/.installed: pyproject.toml
 demo: install
 	$(VENV)/bin/python -m infra.local.demo --control $(CONTROL) $(ARGS)
 
+# In two processes; tests/conftest.py says what stays together.
 test: install browser
-	$(VENV)/bin/python -m pytest $(ARGS)
+	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 # A real API server and Job controller, built of Debian's source package the first time (10 minutes, below ~/.cache).
 test-kubernetes: install

@@ -16,6 +16,20 @@ from tests.seaweedfs import seaweedfs
 settings.register_profile("labelloop", deadline=None)  # of a property: a wall-clock time
 settings.load_profile("labelloop")
 
+_TOGETHER = {
+    "training": (
+        "test_controls",
+        "test_demo",
+        "test_emulation",
+        "test_loop_browser",
+        "test_train_",
+        "test_kubernetes_loop",
+    ),
+    "downloads": ("test_terraform", "test_aws", "test_kubernetes", "test_compose"),
+}
+"""Files that one process of `make test` runs one after the other: two trainings at once take longer than twice one, and
+two processes must not make the same tool in .cache. Every other file is on its own."""
+
 _S3_SERVERS = {"seaweedfs": seaweedfs, "ceph": ceph}
 
 
@@ -24,6 +38,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--s3-server", choices=list(_S3_SERVERS), default="seaweedfs", help="the S3 server that the tests start"
     )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say which process a test may run in."""
+    for item in items:
+        name = item.path.name
+        groups = (group for group, starts in _TOGETHER.items() if name.startswith(starts))
+        item.add_marker(pytest.mark.xdist_group(next(groups, str(item.path))))
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:

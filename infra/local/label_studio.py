@@ -4,7 +4,6 @@ Its first start runs some hundred migrations (up to 90 s). They run once: the em
 beside the environment and copied for every start, without user and secret key, so that each start has its own.
 """
 
-import fcntl
 import os
 import secrets
 import shutil
@@ -17,7 +16,7 @@ from pathlib import Path
 
 import requests
 
-from infra.local.processes import LOOPBACK, Child, Say, StartError, choose_port
+from infra.local.processes import LOOPBACK, Child, Say, StartError, choose_port, only_one
 
 VERSION = "1.23.2"
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -77,7 +76,7 @@ class LabelStudioServer:
 def install(venv: Path = VENV, say: Say = print) -> None:
     """Make the virtual environment and the empty database beside it, if they are not there. Raises StartError."""
     venv.parent.mkdir(parents=True, exist_ok=True)
-    with _only_one(venv.with_name(f"{venv.name}.lock")):
+    with only_one(venv.with_name(f"{venv.name}.lock")):
         if _installed(venv) != VERSION:
             say(f"installing Label Studio {VERSION} into {venv} (once, about a minute)")
             _run([sys.executable, "-m", "venv", "--clear", venv], say, "cannot make a virtual environment")
@@ -189,11 +188,3 @@ def _run(command: list[str | Path], say: Say, problem: str, environ: Mapping[str
         raise StartError(
             f"{problem}: {command[0]} ended with exit code {process.returncode}\n" + "\n".join(lines[-15:])
         )
-
-
-@contextmanager
-def _only_one(lock: Path) -> Iterator[None]:
-    """Two processes that need the same installation make it once."""
-    with lock.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

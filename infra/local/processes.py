@@ -1,12 +1,13 @@
 """Child processes of this machine: started in a session of their own, watched, and ended as a whole."""
 
 import contextlib
+import fcntl
 import os
 import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import requests
@@ -114,3 +115,11 @@ def choose_port(port: int = 0) -> int:
         except OSError as error:
             raise StartError(f"port {port} of {LOOPBACK} is taken ({error.strerror}); choose another one") from error
         return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def only_one(lock: Path) -> Iterator[None]:
+    """Two processes that need the same installation or download make it once."""
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

