@@ -88,7 +88,10 @@ def test_dummy_needs_no_torch_no_numpy_no_image_library(tmp_path: Path) -> None:
             "LABELLOOP_CONFIDENCES is not a setting of labelloop; did you mean LABELLOOP_CONFIDENCE?",
         ),
         ({"LABELLOOP_CONFIDENCE": "2"}, "LABELLOOP_CONFIDENCE: Input should be less than or equal to 1"),
-        ({"LABELLOOP_STORE": "ftp://x"}, "LABELLOOP_STORE must begin with file://… or s3://… or gs://…, not with 'ftp'"),
+        (
+            {"LABELLOOP_STORE": "ftp://x"},
+            "LABELLOOP_STORE must begin with file://… or s3://… or gs://…, not with 'ftp'",
+        ),
         (
             {"HOST": "0.0.0.0"},
             "HOST=0.0.0.0 can be reached from outside: set LABELLOOP_BASIC_AUTH_PASSWORD and LABELLOOP_WEBHOOK_SECRET, "
