@@ -2,14 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shared.geometry import Detections, Floats
+from shared.labelstudio.class_labels import class_labels
 from shared.labelstudio.config import Control
-from shared.labelstudio.regions import CONTROLS, Region, class_labels
+from shared.labelstudio.regions import CONTROLS, Region
+from shared.labelstudio.regions.keypoints import write_keypoints
 from shared.settings import Settings
 
 FLOOR = 0.05
@@ -21,6 +24,7 @@ class Plan:
     """What becomes of the things that a model finds for one control."""
 
     control: Control
+    trained: bool  # the model learnt on this project: its classes and points are called like the labels
     labels: tuple[str | None, ...]  # class index → label; a thing without one is dropped, unless these are proposals
     proposals: bool  # no class of the base weights is a label: things count, whatever their class is
     threshold: float  # least confidence of what is shown
@@ -43,18 +47,17 @@ class Found(NamedTuple):
 def plan_control(control: Control, names: Sequence[str], *, trained: bool, settings: Settings) -> Plan:
     """`names`: the model's classes. `trained`: on this project, so that a class without a label is dropped.
 
-    Base weights without a class that means a label propose shapes, for a person to label. An image's class, or a
-    moment's, is nothing without its label: there they are silent.
+    Base weights without a class that means a label propose shapes without one, for a person to name: also where there
+    is one label only, since what they find may be anything. An image's class, or a moment's, is nothing without its
+    label: there they are silent.
     """
-    labels = class_labels(names, control)
+    labels = class_labels(names, control, trained=trained)
     proposals = not trained and not any(labels) and control.yolo_task != "classify"
-    if proposals:
-        labels = [control.class_names[0] if len(control.class_names) == 1 else None] * len(names)
     first, second = "model_score_threshold", "model_conf"
     if control.tag == "VideoRectangle":  # the only one for which Label Studio's YOLO example reads model_conf
         first, second = second, first
     threshold = control.number(first, control.number(second, settings.confidence))
-    return Plan(control, tuple(labels), proposals, threshold, control.number("model_iou", settings.iou))
+    return Plan(control, trained, tuple(labels), proposals, threshold, control.number("model_iou", settings.iou))
 
 
 def found_in(plan: Plan, detections: Detections) -> Found:
@@ -65,7 +68,10 @@ def found_in(plan: Plan, detections: Detections) -> Found:
         return Found(regions, sureness(chosen), [])
     things = kept(plan, detections)
     visible = things.scores >= plan.threshold
-    regions = CONTROLS[plan.control.tag].write(things.only(visible), plan.labels, plan.control)
+    write = CONTROLS[plan.control.tag].write
+    if plan.control.yolo_task == "pose":
+        write = partial(write_keypoints, trained=plan.trained)
+    regions = write(things.only(visible), plan.labels, plan.control)
     return Found(regions, things.scores[visible].tolist(), things.scores[~visible].tolist())
 
 

@@ -20,11 +20,14 @@ from functions.predict.plan import Plan, plan_control
 from functions.predict.ports import DeadlineExceeded, Models, NothingToServe
 from shared.backend import stamp
 from shared.errors import ImageError, LabelloopError
+from shared.labelstudio.class_labels import unclear_classes
 from shared.labelstudio.config import Control, parse_label_config
 from shared.labelstudio.requests import PredictRequest, Task
 from shared.settings import Settings
 
 logger = logging.getLogger(__name__)
+
+_SAID = 10  # classes that several labels claim
 
 Prediction = dict[str, Any] | list[Any]
 """What one task is answered: a prediction, or `[]`: Label Studio stores nothing and asks again next time."""
@@ -90,6 +93,8 @@ class Predictor:
                 continue
             versions.append((control.name, served.version))
             plan = plan_control(control, served.model.names, trained=served.trained, settings=settings)
+            if not served.trained:
+                _say_unclear(uid, control.name, tuple(unclear_classes(served.model.names, control).items()))
             if plan.silent:
                 unserved[control.name] = _Failure("no_class", _no_class(plan, served.version))
             else:
@@ -160,6 +165,17 @@ def _no_class(plan: Plan, version: str) -> str:
         f"{version} has no class that means a label of {plan.control.name!r}: name classes in predicted_values of its "
         "labels; a training teaches them"
     )
+
+
+@lru_cache(maxsize=256)
+def _say_unclear(uid: str, control: str, classes: Sequence[tuple[str, tuple[str, ...]]]) -> None:
+    """Once, of classes of base weights that several labels claim."""
+    for name, labels in classes[:_SAID]:
+        logger.warning(
+            f"class {name!r} could mean {' or '.join(map(repr, labels))} of {control!r}: it means none, unless "
+            "predicted_values of one label name it",
+            extra={"event": "class_unclear", "project": uid, "control": control, "class": name},
+        )
 
 
 @lru_cache(maxsize=256)

@@ -7,8 +7,8 @@ from pathlib import Path
 from infra.cli.checks import Project
 from infra.cli.findings import Finding
 from shared.base_weights import base_weights_for, model_path_problem
+from shared.labelstudio.class_labels import class_labels, unclear_classes
 from shared.labelstudio.config import Control
-from shared.labelstudio.regions import class_labels
 from shared.objectstore import ObjectStore
 from shared.registry import Registry
 from shared.settings import Settings
@@ -32,7 +32,7 @@ def check_models(settings: Settings, store: ObjectStore, project: Project) -> li
             findings.append(Finding("warning", "config", problem))
         manifest = registry.serving(control.name)
         if manifest is not None and manifest.yolo_task == control.yolo_task:
-            findings.append(_compare_labels(control, f"v{manifest.version}", manifest.labels))
+            findings += _compare_labels(control, f"v{manifest.version}", manifest.labels, trained=True)
         else:
             findings += _check_base_weights(control, base_weights_for(control, settings.base_weights))
     return findings
@@ -48,27 +48,36 @@ def _check_base_weights(control: Control, weights: str) -> list[Finding]:
         return [Finding("warning", "labels", message)]
     task, classes = _read_weights(weights)
     if task == control.yolo_task:
-        return [_compare_labels(control, weights, classes)]
+        return _compare_labels(control, weights, classes, trained=False)
     message = f"{weights} is a {task} model, {control.name!r} needs {control.yolo_task}: nothing is predicted by it"
     remedy = f"training starts a {control.yolo_task} model from it; or list such weights too in LABELLOOP_BASE_WEIGHTS"
     return [Finding("warning", "labels", message, remedy)]
 
 
-def _compare_labels(control: Control, source: str, classes: Sequence[str]) -> Finding:
-    known = {label for label in class_labels(classes, control) if label is not None}
+def _compare_labels(control: Control, source: str, classes: Sequence[str], *, trained: bool) -> list[Finding]:
+    findings = []
+    known = {label for label in class_labels(classes, control, trained=trained) if label is not None}
+    unclear = {} if trained else unclear_classes(classes, control)
+    for name, labels in unclear.items():
+        could_be = " or ".join(map(repr, labels))
+        message = f"{source} has a class {name!r} that could be {could_be} of {control.name!r}: it means none of them"
+        remedy = "name it in predicted_values of one <Label>, as it is written here"
+        findings.append(Finding("warning", "labels", message, remedy))
     missing = [label for label in control.class_names if label not in known]
     if not missing:
-        return Finding("ok", "labels", f"{source} has a class for every label of {control.name!r}")
+        return [*findings, Finding("ok", "labels", f"{source} has a class for every label of {control.name!r}")]
     if known:
         message = f"{source} has no class for {', '.join(map(repr, missing))} of {control.name!r}: never predicted"
-    elif control.yolo_task == "classify":
+    elif control.yolo_task == "classify" or trained:
         message = f"{source} has no class for any label of {control.name!r}: nothing is predicted"
     else:
         message = (
             f"{source} has no class for any label of {control.name!r}: it proposes regions without regard to class"
         )
-    remedy = "training teaches them; until then name classes of the weights in predicted_values of the <Label>"
-    return Finding("warning", "labels", message, remedy)
+    remedy = "training teaches them"
+    if not trained:
+        remedy += "; until then name classes of the weights in predicted_values of the <Label>"
+    return [*findings, Finding("warning", "labels", message, remedy)]
 
 
 @lru_cache(maxsize=16)

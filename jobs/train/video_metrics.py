@@ -13,9 +13,9 @@ from jobs.train.frozen import FrozenTask
 from jobs.train.video_scores import TrackingCounts
 from shared.errors import ImageError
 from shared.geometry import Detections
+from shared.labelstudio.class_labels import class_labels
 from shared.labelstudio.config import Control
 from shared.labelstudio.frames import frame_rate, seconds_of
-from shared.labelstudio.regions import class_labels
 from shared.labelstudio.regions.tracks import detections_at, read_tracks
 from shared.video import Video, open_video
 
@@ -32,13 +32,15 @@ def track_metrics(
     videos: Iterable[tuple[FrozenTask, Path]],
     control: Control,
     *,
+    trained: bool,
     image_size: int,
     device: Any,
     max_pixels: int,
 ) -> dict[str, float]:
     """IDF1 and MOTA over the beginnings of the videos, with the settings that the tracker comes with; {} without any.
 
-    A video that cannot be decoded is left out.
+    `trained`: the weights are a version of this project, so that a class is called like its label. A video that cannot
+    be decoded is left out.
     """
     from ultralytics.models import YOLO
 
@@ -47,7 +49,7 @@ def track_metrics(
         model = YOLO(weights, task="detect")  # with a new tracker
         try:
             with open_video(path, max_pixels=max_pixels) as video:
-                counts.add(_frames(task, video, _follow(model, video, control, image_size, device), control))
+                counts.add(_frames(task, video, _follow(model, video, control, trained, image_size, device), control))
         except ImageError as error:
             logger.warning(
                 f"nothing is followed in the video of task {task.id}: {error}",
@@ -59,12 +61,13 @@ def track_metrics(
 
 
 def _follow(
-    model: Any, video: Video, control: Control, image_size: int, device: Any
+    model: Any, video: Video, control: Control, trained: bool, image_size: int, device: Any
 ) -> Iterator[tuple[float, Detections]]:
     """When each frame begins, and what is followed in it."""
     from ultralytics.utils import ROOT
 
-    labels = class_labels([model.names[index] for index in range(len(model.names))], control)
+    names = [model.names[index] for index in range(len(model.names))]
+    labels = class_labels(names, control, trained=trained)
     of_class = np.array([-1 if label is None else control.label_values.index(label) for label in labels])
     tracker = str(ROOT / "cfg" / "trackers" / f"{control.word('model_tracker', 'botsort')}.yaml")
     with closing(video.frames()) as frames:

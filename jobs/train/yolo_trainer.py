@@ -126,7 +126,13 @@ class YoloTrainer:
         device = devices(self._device)
         first = device[0] if isinstance(device, list) else device
         return track_metrics(
-            weights, videos, control, image_size=settings.image_size, device=first, max_pixels=max_pixels
+            weights,
+            videos,
+            control,
+            trained=True,
+            image_size=settings.image_size,
+            device=first,
+            max_pixels=max_pixels,
         )
 
     def _arguments(

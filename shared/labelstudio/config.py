@@ -194,6 +194,8 @@ def _control(tag: Element, others: _Others) -> Control | str:
         return f'has no labels: give it a <Labels> with toName="{tag.get("toName")}"'
     if row == "Choices" and (unclear := _unclear_choices(tag)):
         return unclear
+    if not (labels := _labels(holder)):
+        return "has no labels in the config: nothing can be learned, and nothing said of what is found"
     source = looked_at.get("value", "")
     if len(quote(name)) > _LONGEST_NAME or len(source.encode()) > _LONGEST_KEY:
         raise LabelConfigError(f"the name of control {name[:40]!r}, or of the data that it looks at, is too long")
@@ -204,7 +206,7 @@ def _control(tag: Element, others: _Others) -> Control | str:
         yolo_task=CONTROL_TASKS[row],
         to_name=tag.get("toName", ""),
         value_key=source[1:],
-        labels=_labels(holder),
+        labels=labels,
         attributes=with_newer_names(tag.attrib),
         media=_OBJECTS[looked_at.tag],
         frame_rate=next((value for key, value in looked_at.attrib.items() if key.lower() == "framerate"), ""),

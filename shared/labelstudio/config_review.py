@@ -8,10 +8,12 @@ from itertools import chain, islice
 from xml.etree.ElementTree import Element
 
 from shared.labelstudio.attributes import ATTRIBUTES, OLDER
+from shared.labelstudio.class_labels import rivals
 from shared.labelstudio.config import Control, label_tags, parse_label_config, parse_xml, read_tags
 
 _MOST = 50  # sentences
 _SHOWN = 60  # characters of a value that somebody wrote
+_RIVALS = 3  # groups of labels
 _OF_MODELS = ("model_", "botsort_", "bytetrack_")  # attributes that Label Studio's YOLO example reads
 _NO_CONTROLS = {"Filter"}  # tags with a toName that store nothing
 
@@ -60,8 +62,13 @@ def _attributes(tag: Element, control: Control) -> Iterator[str]:
 
 
 def _labels(tag: Element, control: Control) -> Iterator[str]:
-    if not control.labels:
-        yield "has no labels in the config: nothing can be learned"
+    if unclear := rivals(control.classes):
+        groups = ", ".join(" and ".join(map(_short, group)) for group in unclear[:_RIVALS])
+        groups += ", …" if len(unclear) > _RIVALS else ""
+        yield (
+            f"has labels that one class of base weights could mean ({groups}): until a training it means the one that "
+            "is written exactly alike, or none"
+        )
     for label in label_tags(tag):
         name = _short(label.get("alias") or label.get("value") or "")
         if label.find(".//Choice") is not None:

@@ -116,11 +116,11 @@ def test_predictions_are_what_label_studio_accepts(served: Served, name: str) ->
             assert 0 <= value["y"] <= value["y"] + value["height"] <= 100.0001
 
 
-def test_a_config_with_one_label_gets_it_on_every_proposal(served: Served) -> None:
+def test_a_config_with_one_label_does_not_name_every_proposal(served: Served) -> None:
     body = recorded("predict_one_task")["body"] | {"label_config": label_config(labels=("Tree",))}
     (prediction,) = replay(served, "predict_one_task", body).json()["results"]
     assert LabelInterface(body["label_config"]).validate_prediction(prediction, return_errors=True) == []
-    assert {tuple(region["value"]["rectanglelabels"]) for region in prediction["result"]} == {("Tree",)}
+    assert {tuple(region["value"]["rectanglelabels"]) for region in prediction["result"]} == {()}
 
 
 def test_failing_images_beside_good_ones(served: Served) -> None:

@@ -60,7 +60,8 @@ def test_films_are_answered_with_tracks_and_what_is_none_with_nothing(tmp_path: 
     assert len(regions) > 3
     for region in regions:
         value = region["value"]
-        assert (value["framesCount"], value["duration"], value["labels"]) == (10, 1.0, ["Thing"])
+        assert (value["framesCount"], value["duration"]) == (10, 1.0)
+        assert "labels" not in value  # base weights do not know whether these are the only label's things
         frames = [one["frame"] for one in value["sequence"]]
         assert frames == sorted(set(frames))
         assert frames[0] >= 1

@@ -96,6 +96,13 @@ class TestModels:
         (finding,) = self.check(label_config(labels=("Tree", "a")), file_store, weights)
         assert "no class for 'a' of 'label': never predicted" in finding.message
 
+    def test_classes_that_several_labels_claim(self, file_store: ObjectStore, weights: Path) -> None:
+        config = label_config(labels=("Tree", "TREE", "Rock"))
+        unclear, missing = self.check(config, file_store, weights)
+        assert (unclear.level, unclear.check) == ("warning", "labels")
+        assert "has a class 'tree' that could be 'Tree' or 'TREE' of 'label': it means none" in unclear.message
+        assert "no class for 'Tree', 'TREE' of 'label': never predicted" in missing.message
+
     def test_base_weights_of_another_task(self, file_store: ObjectStore, weights: Path) -> None:
         config = label_config().replace("RectangleLabels", "PolygonLabels")
         (finding,) = self.check(config, file_store, weights)
@@ -120,3 +127,5 @@ class TestModels:
         publish(file_store, weights, labels=("Tree",))
         (finding,) = self.check(label_config(), file_store, "nothing.pt")
         assert finding.message == "v1 has no class for 'Person' of 'label': never predicted"
+        (finding,) = self.check(label_config(labels=("tree",)), file_store, "nothing.pt")
+        assert finding.message == "v1 has no class for any label of 'label': nothing is predicted"

@@ -4,9 +4,9 @@ import pytest
 from label_studio_sdk.label_interface import LabelInterface
 
 from shared.errors import LabelConfigError
+from shared.labelstudio.class_labels import class_labels, unclear_classes
 from shared.labelstudio.config import Control, Label, parse_label_config
 from shared.labelstudio.config_review import not_understood
-from shared.labelstudio.regions import class_labels
 
 CONFIG = """
 <View>
@@ -37,15 +37,73 @@ def test_labels_are_those_that_label_studios_own_parser_finds() -> None:
     assert list(control.label_values) == LabelInterface(CONFIG).get_control("label").labels
 
 
-def test_class_names_find_their_labels() -> None:
+def test_class_names_of_base_weights_find_their_labels() -> None:
     control, _ = parse_label_config(CONFIG)
     names = ["tree", "TRUCK", "Car", "passenger CAR", "person", ""]
-    assert class_labels(names, control) == ["Tree", "car", "car", "car", None, None]
+    assert class_labels(names, control, trained=False) == ["Tree", "car", "car", "car", None, None]
 
 
 def test_predicted_values_win_over_names() -> None:
     config = CONFIG.replace('value="Tree"', 'value="Tree" predicted_values="Passenger car"')
-    assert class_labels(["passenger car"], parse_label_config(config)[0]) == ["Tree"]
+    control = parse_label_config(config)[0]
+    assert class_labels(["passenger car", "Passenger car"], control, trained=False) == ["Tree", "Tree"]
+
+
+def rectangles(*labels: str) -> Control:
+    """A control with these `<Label …/>`."""
+    tags = "".join(f"<Label {label}/>" for label in labels)
+    return only(f'<RectangleLabels name="l" toName="it">{tags}</RectangleLabels>')
+
+
+TRUCKS = ('value="Vehicle" predicted_values="car,truck"', 'value="Truck"')
+SWAPPED = ('value="Car" alias="Truck"', 'value="Truck" alias="Lorry"')
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [
+        pytest.param([f'value="{label}"' for label in "aAbB"], list("aAbB"), id="cases"),
+        pytest.param(['value="Person"', 'value="person"'], ["Person", "person"], id="a word in two cases"),
+        pytest.param(TRUCKS, ["Vehicle", "Truck"], id="a class that another label names"),
+        pytest.param(SWAPPED, ["Truck", "Lorry"], id="an alias that is another label's value"),
+        pytest.param(['value="ß"', 'value="SS"', 'value="ss"'], ["ß", "SS", "ss"], id="letters that fold alike"),
+    ],
+)
+def test_a_trained_version_knows_every_label_as_it_is_written(labels: list[str], names: list[str]) -> None:
+    control = rectangles(*labels)
+    assert list(control.class_names) == names
+    assert class_labels(names, control, trained=True) == names
+    swapped = [name.swapcase() for name in names if name.swapcase() not in names]
+    assert class_labels([*swapped, "car", "truck", "Car", ""], control, trained=True) == [None] * (len(swapped) + 4)
+
+
+@pytest.mark.parametrize(
+    ("labels", "name", "means", "rivals"),
+    [
+        pytest.param(['value="Person"', 'value="person"'], "person", "person", (), id="as written"),
+        pytest.param(['value="Person"', 'value="person"'], "PERSON", None, ("Person", "person"), id="as neither"),
+        pytest.param(TRUCKS, "truck", "Vehicle", (), id="predicted_values say it"),
+        pytest.param(TRUCKS, "Truck", "Truck", (), id="predicted_values say it in another case"),
+        pytest.param(SWAPPED, "Truck", None, ("Truck", "Lorry"), id="stored so by one, shown so by another"),
+        pytest.param(SWAPPED, "lorry", "Lorry", (), id="an alias"),
+        pytest.param(
+            ['value="A" predicted_values="dog"', 'value="B" predicted_values="dog,cat"'],
+            "dog",
+            None,
+            ("A", "B"),
+            id="predicted_values of two",
+        ),
+    ],
+)
+def test_a_class_of_base_weights_means_a_label_where_that_is_clear(
+    labels: list[str], name: str, means: str | None, rivals: tuple[str, ...]
+) -> None:
+    control = rectangles(*labels)
+    assert class_labels([name], control, trained=False) == [means]
+    assert unclear_classes([name, "zebra"], control) == ({name: rivals} if rivals else {})
+
+
+BOXES = "<RectangleLabels name='l' toName='i'><Label value='a'/></RectangleLabels>"
 
 
 @pytest.mark.parametrize(
@@ -54,11 +112,34 @@ def test_predicted_values_win_over_names() -> None:
         "<View/>",
         "<View><Text name='t' value='$t'/><Labels name='l' toName='t'><Label value='a'/></Labels></View>",
         "<View><RectangleLabels name='l' toName='missing'><Label value='a'/></RectangleLabels></View>",
-        "<View><Image name='i' value='fixed.png'/><RectangleLabels name='l' toName='i'/></View>",
-        "<View><Image name='i' valueList='$list'/><RectangleLabels name='l' toName='i'/></View>",
-        "<View><Image name='i' value='$i'/><RectangleLabels toName='i'/></View>",
+        f"<View><Image name='i' value='fixed.png'/>{BOXES}</View>",
+        f"<View><Image name='i' valueList='$list'/>{BOXES}</View>",
+        "<View><Image name='i' value='$i'/><RectangleLabels toName='i'><Label value='a'/></RectangleLabels></View>",
+        *(
+            f"<View><Image name='i' value='$i'/><{tag} name='l' toName='i'></{tag}></View>"
+            for tag in ("RectangleLabels", "PolygonLabels", "BrushLabels", "EllipseLabels", "KeyPointLabels", "Choices")
+        ),
+        "<View><Image name='i' value='$i'/><Polygon name='l' toName='i'/><Labels name='n' toName='i'/></View>",
+        "<View><Video name='i' value='$i'/><TimelineLabels name='l' toName='i'><Label/></TimelineLabels></View>",
+        "<View><Video name='i' value='$i'/><VideoRectangle name='l' toName='i'/><Labels name='n' toName='i'/></View>",
     ],
-    ids=["empty", "no image", "image missing", "fixed image", "list of images", "no name"],
+    ids=[
+        "empty",
+        "no image",
+        "image missing",
+        "fixed image",
+        "list of images",
+        "no name",
+        "RectangleLabels without labels",
+        "PolygonLabels without",
+        "BrushLabels without",
+        "EllipseLabels without",
+        "KeyPointLabels without",
+        "Choices without",
+        "Polygon without",
+        "TimelineLabels without",
+        "VideoRectangle without",
+    ],
 )
 def test_what_cannot_be_served_is_left_out(config: str) -> None:
     assert parse_label_config(config) == ()
@@ -71,7 +152,7 @@ def test_what_cannot_be_served_is_left_out(config: str) -> None:
         ("<View>", "not well-formed"),
         ('<!DOCTYPE x [<!ENTITY a "b">]><View/>', "not well-formed"),
         (
-            "<View><Image name='i' value='$i'/>" + 2 * "<RectangleLabels name='same' toName='i'/>" + "</View>",
+            "<View><Image name='i' value='$i'/>" + 2 * BOXES + "</View>",
             "same name",
         ),
         ("<View>" + " " * 1_000_000 + "</View>", "1000013 characters"),
@@ -81,8 +162,11 @@ def test_what_cannot_be_served_is_left_out(config: str) -> None:
             "</View></RectangleLabels></View>",
             "another control",
         ),
-        (f"<View><Image name='i' value='$i'/><RectangleLabels name='{'树' * 23}' toName='i'/></View>", "too long"),
-        (f"<View><Image name='i' value='${'i' * 100}'/><RectangleLabels name='l' toName='i'/></View>", "too long"),
+        (
+            "<View><Image name='i' value='$i'/>" + BOXES.replace("name='l'", f"name='{'树' * 23}'") + "</View>",
+            "too long",
+        ),
+        (f"<View><Image name='i' value='${'i' * 100}'/>{BOXES}</View>", "too long"),
         (
             "<View>" + 201 * "<Choices name='c'/>" + "</View>",
             "201 controls, more than 200",
@@ -178,12 +262,15 @@ class TestPose:
     def test_things_are_of_the_labels_of_their_boxes(self) -> None:
         (control,) = parse_label_config(POSE)
         assert (control.boxes_name, control.class_names) == ("keypoints_bbox", ("person",))
-        assert class_labels(["Person", "dog"], control) == ["person", None]
+        assert class_labels(["Person", "dog"], control, trained=False) == ["person", None]
+        assert class_labels(["person", "Person"], control, trained=True) == ["person", None]
 
     def test_without_boxes_there_is_one_class_named_like_the_control(self) -> None:
         (control,) = parse_label_config(POSE.replace("RectangleLabels", "PolygonLabels"))
         assert (control.boxes_name, control.class_names) == ("", ("keypoints",))
-        assert class_labels(["person", "keypoints", "dog"], control) == ["keypoints", "keypoints", None]
+        names = ["person", "keypoints", "dog"]
+        assert class_labels(names, control, trained=False) == ["keypoints", "keypoints", None]
+        assert class_labels(names, control, trained=True) == [None, "keypoints", None]
 
     def test_the_only_boxes_of_the_image_are_those_of_the_points(self) -> None:
         (control,) = parse_label_config(POSE.replace("keypoints_bbox", "people"))
@@ -207,15 +294,16 @@ class TestPose:
 
 class TestAttributes:
     def test_older_names(self) -> None:
-        tags = '<RectangleLabels name="l" toName="it" score_threshold="0.3" iou="0.6" conf="0.2" model_conf="0.1"/>'
-        control = only(tags)
+        attributes = 'score_threshold="0.3" iou="0.6" conf="0.2" model_conf="0.1"'
+        control = only(f'<RectangleLabels name="l" toName="it" {attributes}>{LABELS}</RectangleLabels>')
         assert control.number("model_score_threshold", 0.5) == 0.3
         assert control.number("model_iou", 0.7) == 0.6
         assert control.number("model_conf", 0.25) == 0.1
 
     @pytest.mark.parametrize("written", ["", "high", "1.5", "-0.1", "nan", "inf"])
     def test_what_cannot_be_read_is_as_if_it_were_not_written(self, written: str) -> None:
-        control = only(f'<KeyPointLabels name="l" toName="it" model_iou="{written}" model_add_bboxes="{written}"/>')
+        attributes = f'model_iou="{written}" model_add_bboxes="{written}"'
+        control = only(f'<KeyPointLabels name="l" toName="it" {attributes}>{LABELS}</KeyPointLabels>')
         assert control.number("model_iou", 0.7) == 0.7
         assert control.flag("model_add_bboxes", default=True)
         assert not control.flag("model_add_bboxes")
@@ -268,7 +356,31 @@ def test_everything_of_the_yolo_example_is_understood() -> None:
         ),
         (
             '<RectangleLabels name="l" toName="it" value="$labels"/>',
-            "<RectangleLabels> 'l' has no labels in the config: nothing can be learned",
+            "<RectangleLabels> 'l' is not served: it has no labels in the config: nothing can be learned, and nothing "
+            "said of what is found",
+        ),
+        (
+            '<PolygonLabels name="l" toName="it"/>',
+            "<PolygonLabels> 'l' is not served: it has no labels in the config: nothing can be learned, and nothing "
+            "said of what is found",
+        ),
+        (
+            '<RectangleLabels name="l" toName="it"><Label value="Person"/><Label value="person"/></RectangleLabels>',
+            "<RectangleLabels> 'l' has labels that one class of base weights could mean ('Person' and 'person'): until "
+            "a training it means the one that is written exactly alike, or none",
+        ),
+        (
+            '<Choices name="l" toName="it"><Choice value="Car" alias="Truck"/><Choice value="Truck" alias="Lorry"/>'
+            "</Choices>",
+            "<Choices> 'l' has labels that one class of base weights could mean ('Truck' and 'Lorry'): until a "
+            "training it means the one that is written exactly alike, or none",
+        ),
+        (
+            '<EllipseLabels name="l" toName="it">'
+            + "".join(f'<Label value="{letter}"/>' for letter in "aAbBcCdD")
+            + "</EllipseLabels>",
+            "<EllipseLabels> 'l' has labels that one class of base weights could mean ('a' and 'A', 'b' and 'B', 'c' "
+            "and 'C', …): until a training it means the one that is written exactly alike, or none",
         ),
         (
             '<Rectangle name="l" toName="it"/>',

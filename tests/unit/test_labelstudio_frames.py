@@ -37,7 +37,8 @@ def test_rate(written: str, rate: float) -> None:
 
 @pytest.mark.parametrize(("attribute", "found"), [('frameRate="25"', "25"), ('framerate="$fps"', "$fps"), ("", "")])
 def test_the_rate_is_the_video_tags(attribute: str, found: str) -> None:
-    config = f'<View><Video name="v" value="$video" {attribute}/><TimelineLabels name="t" toName="v"/></View>'
+    labels = '<TimelineLabels name="t" toName="v"><Label value="a"/></TimelineLabels>'
+    config = f'<View><Video name="v" value="$video" {attribute}/>{labels}</View>'
     assert parse_label_config(config)[0].frame_rate == found
 
 

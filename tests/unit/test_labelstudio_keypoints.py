@@ -16,8 +16,8 @@ from PIL import Image
 from jobs.train.yolo_labels import label_lines
 from shared.geometry import Detections, xywhn_to_xyxy
 from shared.images.decode import decode
+from shared.labelstudio.class_labels import class_labels
 from shared.labelstudio.config import Control, parse_label_config
-from shared.labelstudio.regions import class_labels
 from shared.labelstudio.regions.keypoints import read_keypoints, write_keypoints
 
 POINTS = ("nose", "left", "right")
@@ -80,12 +80,13 @@ def pose(points: Any, xyxy: Any = ((20, 20, 180, 80),), width: int = 200, height
     return Detections(width, height, boxes, scores, classes, ("person",), keypoints=keypoints, **more)
 
 
-def write(found: Detections, config: str = CONFIG) -> list[dict[str, Any]]:
+def write(found: Detections, config: str = CONFIG, *, trained: bool = False) -> list[dict[str, Any]]:
     """The regions; Label Studio takes them."""
     control = control_of(config)
-    labels = class_labels(found.names, control)
+    labels = class_labels(found.names, control, trained=False)
     only = control.class_names[0]
-    written = json.loads(json.dumps(write_keypoints(found, [label or only for label in labels], control)))
+    named = [label or only for label in labels]
+    written = json.loads(json.dumps(write_keypoints(found, named, control, trained=trained)))
     prediction = {"result": written, "score": 0.5, "model_version": "kp:v1"}
     assert LabelInterface(config).validate_prediction(prediction, return_errors=True) == []
     regions: list[dict[str, Any]] = written
@@ -173,10 +174,53 @@ class TestWriting:
         regions = write(pose([[0, 0, 0], [40, 30, 0.9], [0, 0, 0]], **more), config)
         assert places(regions) == ({label: (20, 30)} if label else {})
 
-    def test_a_class_without_label_is_an_unlabelled_box(self) -> None:
-        found = pose([[40, 30, 0.9], [0, 0, 0], [0, 0, 0]])
-        thing, nose = write_keypoints(found, [None], control_of())
-        assert (thing["value"]["rectanglelabels"], nose["value"]["keypointlabels"]) == ([], ["nose"])
+    @pytest.mark.parametrize(
+        ("config", "more", "nose"),
+        [
+            pytest.param(CONFIG, {}, [], id="as many points as labels: who knows what they are of"),
+            pytest.param(CONFIG, {"point_names": ("Nose", "1", "2")}, [["nose"]], id="the model names its points"),
+            pytest.param(INDEXED.replace('predicted_values="person" ', ""), {}, [["nose"]], id="the config does"),
+            pytest.param(INDEXED.replace('values="person"', 'values="dog"'), {}, [], id="the config does, of a dog"),
+        ],
+    )
+    @pytest.mark.parametrize("boxes", [True, False])
+    def test_a_class_without_label_is_an_unlabelled_box(
+        self, config: str, more: dict[str, Any], nose: list[list[str]], boxes: bool
+    ) -> None:
+        found = pose([[40, 30, 0.9], [0, 0, 0], [0, 0, 0]], **more)
+        config = config if boxes else config.replace("RectangleLabels", "PolygonLabels")
+        regions = [region["value"] for region in write_keypoints(found, [None], control_of(config))]
+        assert [value["rectanglelabels"] for value in regions if "rectanglelabels" in value] == [[]] * boxes
+        assert [value["keypointlabels"] for value in regions if "keypointlabels" in value] == nose
+
+    @pytest.mark.parametrize(
+        ("labels", "names", "trained", "means"),
+        [
+            pytest.param("aAb", "aAb", True, "aAb", id="as written"),
+            pytest.param("aAb", "aAb", False, "aAb", id="as written, by base weights"),
+            pytest.param("bAa", "aAb", True, "aAb", id="in another order"),
+            pytest.param("abc", "ABc", True, "--c", id="in another case"),
+            pytest.param("abc", "ABc", False, "abc", id="in another case, by base weights"),
+            pytest.param("abc", "aAb", False, "a-b", id="the closest of two"),
+            pytest.param("aAß", ("x", "ss", "SS"), False, "---", id="two that fold alike"),
+            pytest.param("abc", "xyz", True, "---", id="other labels by now"),
+            pytest.param("abc", "", True, "---", id="without names"),
+            pytest.param("abc", "", False, "abc", id="without names, by base weights"),
+        ],
+    )
+    def test_points_mean_labels(self, labels: str, names: Any, trained: bool, means: str) -> None:
+        points = "".join(f'<Label value="{label}"/>' for label in labels)
+        config = CONFIG[: CONFIG.index('<Label value="nose"')] + points + "</KeyPointLabels></View>"
+        found = pose([[10, 10, 0.9], [20, 10, 0.9], [30, 10, 0.9]], point_names=tuple(names))
+        by_place = {x: label for label, (x, _) in places(write(found, config, trained=trained)).items()}
+        assert "".join(by_place.get(x, "-") for x in (5, 10, 15)) == means
+
+    def test_a_trained_version_takes_no_hints_for_strangers_weights(self) -> None:
+        """A label that took the index of one that is gone: its points are not in the version."""
+        config = INDEXED.replace('value="left"', 'value="ear"')
+        found = pose([[10, 10, 0.9], [20, 10, 0.9], [30, 10, 0.9]], point_names=POINTS)
+        assert list(places(write(found, config, trained=True))) == ["nose", "right"]
+        assert list(places(write(found, config))) == ["nose", "ear", "right"]
 
     def test_ids_differ(self) -> None:
         found = pose([[[1, 1, 1], [2, 2, 1], [3, 3, 1]]] * 12, [(0, 0, 9, 9)] * 12)

@@ -17,8 +17,8 @@ from PIL import Image
 from jobs.train.yolo_labels import label_lines
 from shared.geometry import Detections, percent_to_xyxy, rotated_corners, xywhn_to_xyxy, xyxy_to_xywhn
 from shared.images.decode import decode
+from shared.labelstudio.class_labels import class_labels
 from shared.labelstudio.config import parse_label_config
-from shared.labelstudio.regions import class_labels
 from shared.labelstudio.regions.rectangles import read_rectangles, write_rectangles
 
 CONFIG = """<View><Image name="image" value="$image"/><RectangleLabels name="label" toName="image">
@@ -87,7 +87,7 @@ class TestWriting:
         width, height = data.draw(side), data.draw(side)
         corner = st.floats(-2.0 * max(width, height), 3.0 * max(width, height))
         found = detections(data.draw(st.lists(st.tuples(*[corner] * 4), max_size=6)), width, height)
-        written = write_rectangles(found, class_labels(found.names, CONTROL), CONTROL)
+        written = write_rectangles(found, class_labels(found.names, CONTROL, trained=True), CONTROL)
         prediction = {"result": json.loads(json.dumps(written)), "score": 0.5, "model_version": "label:v1"}
         assert ORACLE.validate_prediction(prediction, return_errors=True) == []
 

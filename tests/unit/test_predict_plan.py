@@ -85,7 +85,34 @@ def test_base_weights_without_a_matching_class_propose_boxes_whatever_their_clas
     assert [region["score"] for region in two_labels["result"]] == [0.9, 0.7]  # the second is the first, as a dog
     assert labels_of(two_labels) == [[], []]
     one_label = plan(found.names, trained=False, config=label_config(labels=("Tree",)))
-    assert labels_of(to_prediction([one_label], [found], "label:base-x")) == [["Tree"], ["Tree"]]
+    assert labels_of(to_prediction([one_label], [found], "label:base-x")) == [[], []]
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [
+        pytest.param([f'value="{label}"' for label in "aAbB"], tuple("aAbB"), id="cases"),
+        pytest.param(
+            ['value="Vehicle" predicted_values="car,truck"', 'value="Truck"'],
+            ("Vehicle", "Truck"),
+            id="predicted_values",
+        ),
+    ],
+)
+@pytest.mark.parametrize("tag", ["RectangleLabels", "Choices"])
+def test_a_trained_version_answers_the_labels_that_it_learnt(
+    labels: list[str], names: tuple[str, ...], tag: str
+) -> None:
+    inner = "".join(f"<{'Choice' if tag == 'Choices' else 'Label'} {label}/>" for label in labels)
+    config = f'<View><Image name="image" value="$image"/><{tag} name="label" toName="image">{inner}</{tag}></View>'
+    ours = plan(names, config=config)
+    for number, name in enumerate(names):
+        if tag == "Choices":
+            found = replace(classified(*np.eye(len(names))[number]), names=names)
+        else:
+            found = boxes((8, 8, 40, 40, 0.9, number), names=names)
+        (region,) = to_prediction([ours], [found], "label:v1")["result"]
+        assert region["value"][tag.lower()] == [name]
 
 
 def test_a_trained_version_without_a_matching_class_proposes_nothing() -> None:
@@ -160,6 +187,24 @@ def test_choices(attributes: str, scores: tuple[float, ...], chosen: list[str], 
     prediction = to_prediction([ours], [classified(*scores)], "what:base-x")
     assert [label for region in prediction["result"] for label in region["value"]["choices"]] == chosen
     assert prediction["score"] == pytest.approx(score)
+
+
+def test_base_weights_propose_things_of_points_without_a_meaning() -> None:
+    """Their points would be named by their number alone: what is found need not be the thing that the labels mean."""
+    config = """<View><Image name="image" value="$image"/>
+        <RectangleLabels name="kp_bbox" toName="image" model_skip="true"><Label value="Gauge"/></RectangleLabels>
+        <KeyPointLabels name="kp" toName="image"><Label value="hub"/><Label value="tip"/></KeyPointLabels></View>"""
+    found = replace(
+        boxes((8, 8, 40, 40, 0.9, 0), names=("person",)), keypoints=np.array([[[10.0, 10, 0.9], [20.0, 20, 0.9]]])
+    )
+    ours = plan(found.names, trained=False, config=config)
+    assert ours.proposals
+    (box,) = to_prediction([ours], [found], "kp:base-x")["result"]
+    assert (box["from_name"], box["value"]["rectanglelabels"]) == ("kp_bbox", [])
+    named = config.replace('value="tip"', 'value="tip" predicted_values="person"')
+    regions = to_prediction([plan(found.names, trained=False, config=named)], [found], "kp:base-x")["result"]
+    values = [region["value"].get("rectanglelabels") or region["value"]["keypointlabels"] for region in regions]
+    assert values == [["Gauge"], ["hub"], ["tip"]]
 
 
 def test_a_classification_without_a_matching_class_proposes_nothing() -> None:

@@ -61,12 +61,13 @@ class FakeModels:
     """One model a control."""
 
     models: dict[str, Model | LabelloopError]
+    trained: bool = True
 
     def serving(self, uid: str, control: Control, deadline: float) -> Served:
         found = self.models[control.name]
         if isinstance(found, LabelloopError):
             raise found
-        return Served(found, "v1", trained=True)
+        return Served(found, "v1", trained=self.trained)
 
 
 def decode_small(data: bytes) -> NDArray[np.uint8]:
@@ -89,10 +90,11 @@ def predictor(
     *,
     concurrency: int = 4,
     decode: Callable[[bytes], NDArray[np.uint8]] = decode_small,
+    trained: bool = True,
     **models: Model | LabelloopError,
 ) -> tuple[Predictor, Metrics]:
     metrics = Metrics()
-    served = FakeModels(models or {"label": FakeModel()})
+    served = FakeModels(models or {"label": FakeModel()}, trained)
     settings = Settings()
     pictures = Pictures(images, decode, metrics, fetch_concurrency=concurrency, decode_concurrency=2)
     runner = TaskRunner(pictures, FakeVideos(), metrics)
@@ -320,6 +322,21 @@ def test_classes_that_mean_no_label_leave_a_classification_out(names: tuple[str,
     answers = ours.predict(call("a", config=view(whole)), FAR)
     assert bool(answers[0]) == (reason is None)
     assert failures(metrics) == ({reason: 1} if reason else {})
+
+
+def test_a_class_of_base_weights_that_several_labels_claim_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    config = label_config(labels=("Tree", "TREE", "Road"))
+    model = FakeModel(names=("tree", "road"), finds=boxes((1, 1, 9, 9, 0.9, 0), (9, 9, 30, 30, 0.8, 1)))
+    ours, _ = predictor(FakeImages({"a": jpeg()}), trained=False, label=model)
+    for _ in range(2):
+        (answer,) = ours.predict(call("a", config=config), FAR)
+        assert isinstance(answer, dict)
+        assert [region["value"]["rectanglelabels"] for region in answer["result"]] == [["Road"]]
+    said = [record.message for record in caplog.records if "tree" in record.message]
+    assert said == [
+        "class 'tree' could mean 'Tree' or 'TREE' of 'label': it means none, unless predicted_values of one label name "
+        "it"
+    ]
 
 
 def test_regions_that_other_controls_found_are_classified() -> None:

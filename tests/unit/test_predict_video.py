@@ -53,7 +53,7 @@ TIMELINE = """<View><Video name="video" value="$video" frameRate="25"/><Timeline
 class ColorModel:
     """Sees the largest green and red thing in an image, or how bright it is."""
 
-    names: tuple[str, ...] = ("car", "ship")
+    names: tuple[str, ...] = ("Car", "Ship")
     batch: int = 4
     yolo_task: str = "detect"
     score: float = 0.9
@@ -190,7 +190,7 @@ class TestTracks:
         assert set(faint.asked) == {(0.1, 0.7), (0.1, 0.4)}
 
     def test_a_class_without_a_label_is_left_out(self, flown: Path) -> None:
-        (only,) = predict(flown, config(), ColorModel(names=("car", "lorry"))).regions
+        (only,) = predict(flown, config(), ColorModel(names=("Car", "ship"))).regions
         assert only["value"]["labels"] == ["Car"]
 
     def test_proposals_have_no_label(self, flown: Path) -> None:

@@ -47,22 +47,28 @@ def test_weights_agree_with_themselves(film: Path, control: Control, tmp_path: P
 
     loader = YoloLoader(device="cpu", threads=1, iou=0.7, image_size=320, cache_dir=tmp_path)
     model = loader.load_base(str(base_weights()))
-    plan = plan_control(control, model.names, trained=True, settings=Settings())
+    plan = plan_control(control, model.names, trained=False, settings=Settings())
     said = VideoPredictor(Files(), max_pixels=10**7).regions(plan, model, "", task_id=1, deadline=FAR, data={})
     assert len(said.regions) > 3
     task = FrozenTask(id=1, annotation=1, updated_at=None, split="val", data={}, regions=said.regions)
-    same = track_metrics(base_weights(), [(task, film)], control, image_size=320, device="cpu", max_pixels=10**6)
+    same = track_metrics(
+        base_weights(), [(task, film)], control, trained=False, image_size=320, device="cpu", max_pixels=10**6
+    )
     assert same["IDF1"] > 0.95
     assert same["MOTA"] > 0.9
     half = task.model_copy(update={"regions": said.regions[::2]})
     assert (
-        track_metrics(base_weights(), [(half, film)], control, image_size=320, device="cpu", max_pixels=10**6)["MOTA"]
+        track_metrics(
+            base_weights(), [(half, film)], control, trained=False, image_size=320, device="cpu", max_pixels=10**6
+        )["MOTA"]
         < same["MOTA"]
     )
 
 
 def test_no_video_no_metrics(control: Control) -> None:
-    assert track_metrics(base_weights(), [], control, image_size=320, device="cpu", max_pixels=10**6) == {}
+    assert (
+        track_metrics(base_weights(), [], control, trained=False, image_size=320, device="cpu", max_pixels=10**6) == {}
+    )
 
 
 def test_a_video_that_cannot_be_decoded_is_left_out(
@@ -72,7 +78,13 @@ def test_a_video_that_cannot_be_decoded_is_left_out(
     task = FrozenTask(id=7, annotation=1, updated_at=None, split="val", data={}, regions=[])
     assert (
         track_metrics(
-            base_weights(), [(task, tmp_path / "page")], control, image_size=320, device="cpu", max_pixels=10**6
+            base_weights(),
+            [(task, tmp_path / "page")],
+            control,
+            trained=False,
+            image_size=320,
+            device="cpu",
+            max_pixels=10**6,
         )
         == {}
     )

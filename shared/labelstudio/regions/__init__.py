@@ -3,7 +3,7 @@
 Formats: https://labelstud.io/guide/export (percent of the upright image, label under the key named like the type).
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,18 +42,3 @@ CONTROLS: dict[str, Row] = {
     "Choices": Row(write_choices, read_choices),
 }
 """Tag of a control (`shared.labelstudio.config.CONTROL_TASKS`) → its row."""
-
-
-def class_labels(names: Iterable[str], control: Control) -> list[str | None]:
-    """For each class name of a model the label that it means in this control, or None.
-
-    A label's `predicted_values` win; otherwise names are compared with its value (and what annotators see instead of an
-    alias) without regard to case.
-    """
-    by_name: dict[str, str] = {}
-    for label in control.classes:
-        by_name.setdefault(label.value.casefold(), label.value)
-        by_name.setdefault((label.shown or label.value).casefold(), label.value)
-    for label in control.classes:
-        by_name.update((value.casefold(), label.value) for value in label.predicted_values)
-    return [by_name.get(name.casefold()) for name in names]

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from shared.geometry import Detections, Floats, clip_xyxy, xyxy_to_percent
+from shared.labelstudio.class_labels import point_labels
 from shared.labelstudio.config import Control
 from shared.labelstudio.regions.extents import upright_box
 from shared.labelstudio.regions.labelled import labelled, numbers, region_id, written
@@ -27,11 +28,14 @@ _Thing = tuple[int, Floats | None, Mapping[int, Place | None]]
 """Class, box (None: that of its points), points by their number; None for one outside the image."""
 
 
-def write_keypoints(found: Detections, labels: Sequence[str | None], control: Control) -> list[dict[str, Any]]:
+def write_keypoints(
+    found: Detections, labels: Sequence[str | None], control: Control, *, trained: bool = False
+) -> list[dict[str, Any]]:
     """A box and its points for each thing; points without label, outside the image or below the threshold are left out.
 
-    The size of a point is only how large Label Studio draws it. Boxes are written if the config has a RectangleLabels
-    for them and does not say model_add_bboxes="false".
+    `trained`: by a model that was trained on this project, whose points are called like the labels. The size of a point
+    is only how large Label Studio draws it. Boxes are written if the config has a RectangleLabels for them and does not
+    say model_add_bboxes="false".
     """
     if found.keypoints is None:
         return []
@@ -40,7 +44,11 @@ def write_keypoints(found: Detections, labels: Sequence[str | None], control: Co
     points = (found.keypoints * (100.0 / found.width, 100.0 / found.height, 1.0)).tolist()
     least = control.number("model_point_threshold", 0.0)
     size = control.number("model_point_size", 1.0) / found.width * 100.0
-    point_labels = [_point_labels(found, control, *names) for names in zip(found.names, labels, strict=True)]
+    count = found.keypoints.shape[1]
+    of_class = [
+        point_labels(found.point_names, count, control, name, label, trained=trained)
+        for name, label in zip(found.names, labels, strict=True)
+    ]
     regions: list[dict[str, Any]] = []
     for number, (class_, score) in enumerate(zip(found.classes.tolist(), found.scores.tolist(), strict=True)):
         parent, (x, y, across, down) = "", corners[number]
@@ -49,7 +57,7 @@ def write_keypoints(found: Detections, labels: Sequence[str | None], control: Co
             value = {"x": x, "y": y, "width": across, "height": down, "rotation": 0}
             regions += written(value, boxes, parent, labels[class_], score, found)
         for place, (x, y, sure) in enumerate(points[number]):
-            label = point_labels[class_][place]
+            label = of_class[class_][place]
             if label is None or not (sure > 0 and sure >= least and 0 <= x <= 100 and 0 <= y <= 100):
                 continue
             name = f"{control.name}-{number}.{place}"
@@ -158,27 +166,3 @@ def _around(points: Floats, width: int, height: int) -> Floats | None:
     margin = max(_MARGIN * float((high - low).max()), _LEAST_MARGIN * max(width, height))
     box: Floats = clip_xyxy(np.concatenate([low - margin, high + margin])[None], width, height)[0]
     return box
-
-
-def _point_labels(found: Detections, control: Control, name: str, label: str | None) -> list[str | None]:
-    """For each point of a model's class its label, or None.
-
-    By the names that the model gives its points (so a version keeps its meaning when labels are added or reordered);
-    labels that it knows no point for by `model_index`, if their `predicted_values` are of this class or of none. If it
-    knows none, no label has an index, and there are as many points as labels, in the order of the labels.
-    """
-    assert found.keypoints is not None
-    count = found.keypoints.shape[1]
-    by_name = {one.value.casefold(): one.value for one in control.labels}
-    labels = [by_name.get(point.casefold()) for point in found.point_names[:count]]
-    labels += [None] * (count - len(labels))
-    known = set(labels)
-    if known == {None} and count == len(control.labels) and all(one.model_index is None for one in control.labels):
-        return list(control.point_names)
-    same = {one.casefold() for one in (name, label) if one}
-    for one in control.labels:
-        meant = {value.casefold() for value in one.predicted_values}
-        index = count if one.model_index is None else one.model_index
-        if one.value not in known and index < count and labels[index] is None and (not meant or meant & same):
-            labels[index] = one.value
-    return labels
