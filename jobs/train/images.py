@@ -12,9 +12,9 @@ from PIL import ExifTags, Image
 from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from shared.errors import ImageError
-from shared.images.decode import BROKEN, decode, is_plain
+from shared.images.decode import BROKEN, decode, is_plain, only_picture
 
-_SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "BMP": ".bmp", "WEBP": ".webp"}
+_SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "BMP": ".bmp", "WEBP": ".webp"}
 LEAST_SIDE = 10  # pixels; ultralytics leaves smaller images out without a word
 _ORIENTATION = ExifTags.Base.Orientation
 _LONGEST_FETCH = 120.0  # seconds
@@ -90,8 +90,9 @@ class Pictures:
 def upright(data: bytes, max_pixels: int) -> tuple[str, bytes, int, int]:
     """Suffix, bytes, width and height of an image file in which ultralytics finds the pixels that predict sees.
 
-    Bytes in which it does stay as they are. Of others the decoded pixels are written, as JPEG if they came as JPEG,
-    else as PNG, which loses nothing. Raises ImageError.
+    Bytes in which it does stay as they are, without what is beside the picture: of a JPEG file with anything behind its
+    end ultralytics makes another one. Of others the decoded pixels are written, as JPEG if they came as JPEG, else as
+    PNG, which loses nothing. Raises ImageError.
     """
     pixels = decode(data, max_pixels)
     height, width = pixels.shape[:2]
@@ -99,9 +100,10 @@ def upright(data: bytes, max_pixels: int) -> tuple[str, bytes, int, int]:
         raise ImageError(
             "unsupported", f"{width}×{height} pixels: images need {LEAST_SIDE} on each side to be trained on"
         )
-    kind, same = _kind(data)
+    alone = only_picture(data)
+    kind, same = _kind(alone)
     if same:
-        return _SUFFIXES[kind], data, width, height
+        return _SUFFIXES[kind], alone, width, height
     out = io.BytesIO()
     picture = Image.fromarray(np.ascontiguousarray(pixels[:, :, ::-1]))
     if kind in ("JPEG", "MPO"):

@@ -1,6 +1,7 @@
 """From the bytes of an image file to the pixels that a browser shows, and so the annotator saw.
 
-The header is read first, so an image of too many pixels is refused before a pixel is decoded. OpenCV decodes the plain
+The header is read first, so an image of too many pixels is refused before a pixel is decoded. What stands beside the
+picture in its file (a clip behind it, texts, profiles) is put aside before a decoder sees it. OpenCV decodes the plain
 cases, as it is the fastest; Pillow does what OpenCV does differently from a browser (transparency, palettes, CMYK, GIF,
 16 bit). Colour profiles and gamma are left aside, as ultralytics does when it trains.
 """
@@ -19,6 +20,8 @@ from PIL.GifImagePlugin import GifImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from shared.errors import ImageError
+from shared.images.jpeg import Jpeg, first_picture
+from shared.images.png import SIGNATURE, without_notes
 
 # Without EPS, which starts an interpreter, and without what browsers do not show; TIFF is for local files and buckets.
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
@@ -29,7 +32,6 @@ _ANIMATED = {"PNG": (b"acTL", b"fcTL", b"fdAT"), "WEBP": (b"ANIM", b"ANMF")}  # 
 _TURNING_FORMATS = ("JPEG", "MPO", "PNG")  # browsers heed the EXIF orientation of these, and not that of WebP
 _ORIENTATION, _SHORT = 0x0112, 3  # EXIF tag and type
 _BITS, _PHOTOMETRIC, _PLANES, _TILE_WIDTH, _TILE_HEIGHT = 258, 262, 284, 322, 323  # TIFF tags
-_MOST_SCANS = 100  # of a JPEG file; a usual progressive one has ten, and each costs as much as the whole picture
 _STRIP = 256  # rows that Pillow converts at once
 _TURNS: dict[int, Callable[[NDArray[np.uint8]], MatLike]] = {
     2: lambda pixels: cv2.flip(pixels, 1),
@@ -61,14 +63,19 @@ def decode(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
     """The first frame as (H, W, 3) uint8, blue-green-red, contiguous, turned upright as its EXIF orientation says.
 
     Transparent pixels are blended with white, the page behind them. Takes at most 12 bytes of memory a pixel. Raises
-    ImageError: too_large (pixels, scans), no_memory, broken, unsupported (no known format, or no defined white).
+    ImageError: too_large (pixels, scans), no_memory, broken (also: a part is missing), unsupported (no known format, or
+    no defined white).
     """
     try:
-        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-            _check_size(data, image, max_pixels)
+        jpeg = first_picture(data) if data.startswith(b"\xff\xd8") else None
+        picture = jpeg.data if jpeg else only_picture(data)
+        with Image.open(io.BytesIO(picture), formats=_FORMATS) as image:
+            _check_size(image, max_pixels)
             turned = orientation(image)  # before pixels are read: browsers ignore what comes behind them
-            pixels = _decode_plain(data, image) if is_plain(data, image) else None
-            return _upright(_decode_any(image) if pixels is None else pixels, turned)
+            pixels = _pixels(picture, image)
+        if jpeg:
+            _require_whole(jpeg, pixels)
+        return _upright(pixels, turned)
     except (UnidentifiedImageError, ImportError) as error:  # ImportError: ultralytics, once imported, makes
         # Pillow look for another decoder in a package that is not installed
         if data.startswith(_MAGIC) or not data:
@@ -80,6 +87,14 @@ def decode(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
         if isinstance(error, MemoryError) or getattr(error, "code", None) == cv2.Error.StsNoMem:
             raise ImageError("no_memory", "there is not enough memory to decode the image") from error
         raise ImageError("broken", f"the image file ({len(data)} bytes) is broken: {type(error).__name__}") from error
+
+
+def only_picture(data: bytes) -> bytes:
+    """The file without what is beside or behind its picture. Raises ImageError as `first_picture` does."""
+    if data.startswith(b"\xff\xd8"):
+        jpeg = first_picture(data)
+        return jpeg.data if jpeg else data
+    return without_notes(data) if data.startswith(SIGNATURE) else data
 
 
 def is_plain(data: bytes, image: Image.Image) -> bool:
@@ -117,7 +132,7 @@ def orientation(image: Image.Image) -> int:
     return 1
 
 
-def _check_size(data: bytes, image: Image.Image, max_pixels: int) -> None:
+def _check_size(image: Image.Image, max_pixels: int) -> None:
     width, height = image.size
     if isinstance(image, TiffImageFile):  # a tile is unpacked whole, however small the picture
         width, height = max(width, image.tag_v2.get(_TILE_WIDTH, 0)), max(height, image.tag_v2.get(_TILE_HEIGHT, 0))
@@ -126,8 +141,28 @@ def _check_size(data: bytes, image: Image.Image, max_pixels: int) -> None:
             "too_large",
             f"the image has {width} × {height} pixels, more than {max_pixels} (LABELLOOP_IMAGE_MAX_PIXELS)",
         )
-    if image.format in ("JPEG", "MPO") and data.count(b"\xff\xda") > _MOST_SCANS:
-        raise ImageError("too_large", f"the JPEG file has more than {_MOST_SCANS} scans")
+
+
+def _pixels(data: bytes, image: Image.Image) -> NDArray[np.uint8]:
+    """(H, W, 3) as they are stored, not turned."""
+    pixels = _decode_plain(data, image) if is_plain(data, image) else None
+    return _decode_any(image) if pixels is None else pixels
+
+
+def _require_whole(jpeg: Jpeg, pixels: NDArray[np.uint8]) -> None:
+    """Raise ImageError("broken") if some of a JPEG's pixels are a decoder's gray, because their data is missing."""
+    if not jpeg.every_scan:
+        raise ImageError("broken", "the JPEG file is broken: some of its scans are missing")
+    corner = pixels[-1, -8:]
+    if jpeg.ended and ((corner != corner[0, 0]).any() or corner[0, 0] in (0, 255)):
+        return  # the corner that comes last is not gray
+    data = jpeg.with_noise
+    with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+        other = _pixels(data, image)
+    for row in range(0, len(pixels), _STRIP):
+        if (wrong := (pixels[row : row + _STRIP] != other[row : row + _STRIP]).any(axis=(1, 2))).any():
+            lost = len(pixels) - row - int(wrong.argmax())
+            raise ImageError("broken", f"the JPEG file is broken: {lost} of {len(pixels)} rows of pixels are missing")
 
 
 def _decode_plain(data: bytes, image: Image.Image) -> NDArray[np.uint8] | None:

@@ -18,7 +18,8 @@ from PIL import Image
 from shared.errors import ImageError
 from shared.images.decode import decode
 from tests.image_bytes import encoded
-from tests.image_files import PICTURE, ImageFile, exif, refused, works
+from tests.image_files import PICTURE, ImageFile, exif, works
+from tests.refused_files import refused
 
 ENOUGH = 10_000_000
 WORKS, REFUSED = works(), refused()

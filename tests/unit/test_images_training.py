@@ -14,7 +14,8 @@ from jobs.train.images import LEAST_SIDE, Pictures, upright
 from shared.errors import ImageError
 from shared.images.decode import decode
 from tests.image_bytes import encoded
-from tests.image_files import CLEAR, PICTURE, exif, refused, works
+from tests.image_files import CLEAR, PICTURE, exif, works
+from tests.refused_files import refused
 
 ENOUGH = 10_000_000
 SMALL = {name: file for name, file in works().items() if min(file.shows.shape[:2]) < LEAST_SIDE}
