@@ -136,6 +136,14 @@ class Settings(BaseModel):
         ge=0,
         le=1,
     )
+    max_objects: int = _setting(
+        "LABELLOOP_MAX_OBJECTS",
+        300,
+        "Most things that are found in one image, the surest first; predict logs and counts where it cuts.",
+        "things",
+        ge=1,
+        le=30_000,
+    )
     predict_deadline: float = _setting(
         "LABELLOOP_PREDICT_DEADLINE",
         90.0,

@@ -67,6 +67,7 @@ def _build_serving(
             threads=settings.threads,
             iou=settings.iou,
             image_size=settings.image_size,
+            max_objects=settings.max_objects,
             cache_dir=cache_dir,
         ),
         metrics,

@@ -28,11 +28,14 @@ _CLASSIFY_SIZE = 224  # pixels, where the weights do not say theirs
 class YoloLoader:
     """Loads weights. The first load imports torch and starts the model thread. Thread-safe."""
 
-    def __init__(self, *, device: str, threads: int, iou: float, image_size: int, cache_dir: Path) -> None:
+    def __init__(
+        self, *, device: str, threads: int, iou: float, image_size: int, cache_dir: Path, max_objects: int = 300
+    ) -> None:
         """`threads` 0: one a core. `image_size`: of base weights; versions and classify weights say theirs."""
         self._device_setting = device
         self._threads = threads or usable_cores()
         self._iou = iou
+        self._max_objects = max_objects
         self._image_size = image_size
         self._cache_dir = cache_dir
         self._lock = threading.Lock()  # ultralytics changes sys.modules while it unpickles
@@ -113,7 +116,10 @@ class YoloLoader:
         largest = max(size) if isinstance(size, list | tuple) else int(size)
         model: Any = yolo.model
         own = dict(getattr(model, "names", {}))
-        backend = AutoBackend(model, device=device, fp16=device.type == "cuda", fuse=True, verbose=False).eval()
+        # Of two heads the one whose boxes are suppressed, whatever the weights were saved with (training: nms=None)
+        backend = AutoBackend(
+            model, device=device, fp16=device.type == "cuda", fuse=True, verbose=False, end2end=False
+        ).eval()
         # Of base weights, with words for ImageNet's codes. A project's labels may look like those and stay as they are.
         names = backend.names if image_size or not own else own
         stride = int(backend.stride)
@@ -125,6 +131,7 @@ class YoloLoader:
             thread,
             image_size=-(-largest // stride) * stride,
             iou=self._iou,
+            max_objects=self._max_objects,
         )
 
 

@@ -42,13 +42,17 @@ class YoloModel:
         *,
         image_size: int,
         iou: float,
+        max_objects: int,
     ) -> None:
-        """`backend`: ultralytics' AutoBackend. `iou`: boxes of a class that overlap more are one."""
+        """`backend`: ultralytics' AutoBackend. `iou`: boxes of a class that overlap more are one.
+
+        `max_objects`: of an image; what is less sure is not answered.
+        """
         self.names = tuple(names)
         self.batch = _PROCESSOR_BATCH
         self.yolo_task = yolo_task
         self.image_size = image_size
-        self._head = Head(self.names, bool(backend.end2end), *_points_of(backend))
+        self._head = Head(self.names, bool(backend.end2end), max_objects, *_points_of(backend))
         self._backend = backend
         self._device = device
         self._thread = thread

@@ -4,6 +4,7 @@ What ultralytics' predictors do with it is in ultralytics/models/yolo/*/predict.
 they make masks of the whole image for everything that was found.
 """
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +17,8 @@ from functions.predict.model_thread import Job, Rest
 from shared.geometry import Detections, Floats, Outline, clip_xyxy, envelope, xywhr_to_corners
 from shared.labelstudio.config import YoloTask
 
-_MAX_DETECTIONS = 300
+logger = logging.getLogger(__name__)
+
 _MAX_CANDIDATES = {"obb": 2000}
 """The surest boxes that suppression looks at. For rotated ones ultralytics makes tables of all pairs: with 30,000, its
 default, they would take gigabytes."""
@@ -29,6 +31,7 @@ class Head:
 
     names: tuple[str, ...]  # class index → name
     end2end: bool  # it suppresses by itself
+    max_objects: int  # most things of an image
     point_shape: tuple[int, int] = (0, 0)  # of pose: points a thing, numbers a point (2, or 3 with confidence)
     point_names: tuple[str, ...] = ()
 
@@ -106,13 +109,20 @@ def _kept(output: Any, number: int, job: Job, head: Head, task: YoloTask) -> Flo
         predictions[number : number + 1],
         job.confidence,
         job.iou,
-        max_det=_MAX_DETECTIONS,
+        max_det=head.max_objects,
         max_nms=_MAX_CANDIDATES.get(task, 30_000),
         nc=0 if task == "detect" else len(head.names),
         rotated=task == "obb",
         end2end=head.end2end,
     )
-    return kept.cpu().numpy().astype(np.float64)  # type: ignore[no-any-return]
+    table: Floats = kept.cpu().numpy().astype(np.float64)
+    if len(table) >= head.max_objects and table[-1, 4] >= max(job.outlined_from, job.confidence):
+        logger.warning(
+            f"an image shows {head.max_objects} things or more: what is less sure is not answered "
+            "(LABELLOOP_MAX_OBJECTS)",
+            extra={"event": "objects_cut", "most": head.max_objects},
+        )
+    return table
 
 
 def _boxes(table: Floats, job: Job, head: Head, **more: Any) -> Detections:

@@ -1,7 +1,7 @@
 """What a run asks of a trainer: the port, its settings and its answer."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -29,6 +29,8 @@ class TrainingSettings(BaseModel):
     seed: int = Field(ge=0)
     base_weights: str
     longest_run: float = Field(gt=0)  # seconds
+    iou: float = Field(default=0.7, ge=0, le=1)  # boxes of a class that overlap more are one
+    max_objects: int = Field(default=300, ge=1)  # things that are shown of an image
 
     @classmethod
     def of(cls, request: dict[str, Any], settings: Settings) -> "TrainingSettings":
@@ -58,6 +60,8 @@ class Fitted:
     weights: Path  # of the best epoch, without training state
     epochs: int  # finished
     batch: int | None  # images a step; None: nothing was left to train
+    told: Mapping[str, Any] = field(default_factory=dict)  # to ultralytics, beyond the settings: for the manifest
+    notes: tuple[str, ...] = ()  # sentences for the report
 
 
 class Trainer(Protocol):

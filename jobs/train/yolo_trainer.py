@@ -26,6 +26,7 @@ from jobs.train.machine import (
 from jobs.train.spool import Spool, TrainingAborted, named_metrics
 from jobs.train.training import Fitted, Start, TrainingSettings
 from jobs.train.transfer import transferred
+from jobs.train.yolo_arguments import measured
 from shared.base_weights import base_weights_file
 from shared.errors import ModelError
 from shared.labelstudio.config import Control, YoloTask
@@ -107,6 +108,7 @@ class YoloTrainer:
                 project=str(self._folder.resolve()),
                 name="val",
                 exist_ok=True,
+                **measured(settings),
             )
         metrics = named_metrics(found.results_dict)
         return {name: 0.0 if math.isnan(value) else value for name, value in metrics.items()}  # nothing in the val set
@@ -156,6 +158,7 @@ class YoloTrainer:
         if resumed is None:
             return (
                 arguments
+                | measured(settings)
                 | {
                     "epochs": settings.epochs,
                     "imgsz": task_image_size(model.task, settings.image_size),

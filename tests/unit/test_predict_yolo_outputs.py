@@ -179,3 +179,36 @@ def whole(image: Image) -> NDArray[np.float64]:
     """The ring around it."""
     height, width = image.shape[:2]
     return np.array([[0.0, 0.0], [width, 0.0], [width, height], [0.0, height]])
+
+
+@pytest.mark.parametrize("end_to_end", [True, False], ids=["weights that suppress", "weights that do not"])
+def test_the_head_is_chosen_here_and_not_by_the_weights(
+    photographs: list[Image], tmp_path: Path, end_to_end: bool
+) -> None:
+    """Of models with two heads the releases of ultralytics differ in which one a file is served with."""
+    path = make_weights(tmp_path, "yolo26n", "detect")
+    yolo: Any = YOLO(path)
+    yolo.model.end2end = end_to_end
+    yolo.save(path)
+    model = YoloLoader(device="cpu", threads=1, iou=0.7, image_size=640, cache_dir=tmp_path).load(path)
+    oracle: Any = YOLO(path).predict(
+        photographs[0], conf=CONFIDENCE, iou=0.7, imgsz=model.image_size, nms=None, verbose=False
+    )
+    found = find(model, photographs[0])
+    np.testing.assert_allclose(found.scores, oracle[0].boxes.conf.numpy(), atol=1e-4)
+    assert len(found) > 10
+
+
+def test_more_things_than_the_setting_are_cut_and_said(
+    photographs: list[Image], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = make_weights(tmp_path, "yolov8n", "detect")
+    found = {}
+    for most in (300, 3):
+        caplog.clear()
+        loader = YoloLoader(device="cpu", threads=1, iou=0.7, image_size=640, cache_dir=tmp_path, max_objects=most)
+        found[most] = find(loader.load(path), photographs[0])
+        cut = [record for record in caplog.records if getattr(record, "event", "") == "objects_cut"]
+        assert bool(cut) == (most == 3)
+    assert len(found[300]) > len(found[3]) == 3
+    np.testing.assert_allclose(found[300].scores[:3], found[3].scores)
