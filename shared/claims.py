@@ -3,26 +3,29 @@
 from datetime import datetime
 from typing import Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from shared.records import Record, new_serial
 from shared.runs import Baseline
 
-Outcome = Literal["promoted", "rejected", "unchanged", "failed"]
+Outcome = Literal["promoted", "rejected", "unchanged", "nothing_to_learn", "failed"]
+"""All but `failed` have read the project whole: what it held then is used up, and only changes call for a new run."""
 
 
 class Claim(Record):
     """The right to run for a project until `expires_at`."""
 
+    model_config = ConfigDict(frozen=True, extra="ignore")  # one that is active may be older than this program
+
     run_id: str = Field(pattern="^[a-z0-9-]{1,50}$")
     state: Literal["launching", "queued", "running"]
     fence: int
     attempt: int = Field(ge=1)
-    preempted: int = Field(default=0, ge=0)  # attempts, this one included, that a machine ended after they got further
+    preempted: int = Field(default=0, ge=0)  # attempts, this one included, that a machine ended: no failures of the run
+    stalled: int = Field(default=0, ge=0)  # of those, the newest in a row that ended before they got further
     expires_at: datetime
     started_at: datetime  # of the attempt's job: waiting in a queue does not count
     forced: bool = False  # a person asked for it: thresholds were skipped
-    baseline: Baseline | None = None  # what Label Studio held when the run was decided: for one that fails early
     nonce: str | None = None  # of the process that runs it
     job: str | None = None  # the launcher's reference
     logs: str | None = None  # where the job's log is: a URL, a command or a path
@@ -37,6 +40,7 @@ class LastRun(Record):
     outcome: Outcome
     ended_at: datetime
     message: str = ""
+    failures: int = Field(default=0, ge=0)  # runs that failed one after the other, this one included
 
 
 class JobsRecord(Record):

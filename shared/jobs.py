@@ -61,13 +61,11 @@ class Jobs(RunFiles):
         forced: bool,
         registry_fence: int,
         may_claim: Callable[[JobsRecord], bool],
-        baseline: Baseline | None = None,
     ) -> tuple[Claim, bool]:
         """Take the training claim if nobody has one and `may_claim(record)` still agrees.
 
-        `lifetime` in seconds; `registry_fence` is the greatest fence of the project's pointers; `baseline` is what the
-        decision was made on. Answers the claim in force (it may have expired: see `next_attempt`) and whether it is
-        ours. Raises ClaimLost if `may_claim` refused.
+        `lifetime` in seconds; `registry_fence` is the greatest fence of the project's pointers. Answers the claim in
+        force (it may have expired: see `next_attempt`) and whether it is ours. Raises ClaimLost if `may_claim` refused.
         """
         run_id = f"{self._store.now():%Y%m%d-%H%M%S}-{secrets.token_hex(4)}"
 
@@ -85,7 +83,6 @@ class Jobs(RunFiles):
                 expires_at=self._in(lifetime),
                 started_at=self._in(0),
                 forced=forced,
-                baseline=baseline,
             )
             return record.model_copy(update={"training": claim, "fence": fence})
 
@@ -112,6 +109,7 @@ class Jobs(RunFiles):
                 fence=fence,
                 attempt=claim.attempt + 1,
                 preempted=claim.preempted + preempted,
+                stalled=0 if preempted else claim.stalled,
                 nonce=None,
                 job=claim.job if requeued else None,
                 logs=claim.logs if requeued else None,
@@ -207,11 +205,12 @@ class Jobs(RunFiles):
 
         self.update(extend)
 
-    def interrupt(self, claim: Claim, error: str, *, preempted: bool = False) -> None:
+    def interrupt(self, claim: Claim, error: str, *, preempted: bool = False, got_further: bool = False) -> None:
         """An attempt that cannot go on lets its claim expire at once, so that the next sweep starts the next one.
 
-        The claim loses its nonce, so that no renewal under way revives it. `preempted`: the machine ended it, after it
-        got further than the attempt before; such an end does not count against the run. Raises ClaimLost.
+        The claim loses its nonce, so that no renewal under way revives it. `preempted`: the machine ended it, which
+        does not count against the run; `got_further`: after it had left an epoch more than the attempt before. Raises
+        ClaimLost.
         """
 
         def expire(record: JobsRecord) -> JobsRecord | None:
@@ -219,22 +218,40 @@ class Jobs(RunFiles):
             if found and (found.state, found.fence, found.nonce) == ("running", claim.fence, None):
                 return None  # our own earlier write, whose answer was lost
             ours = self._ours(record, claim)
-            count = ours.preempted + preempted
-            return _with_claim(record, ours, nonce=None, expires_at=self._in(0), error=error, preempted=count)
+            return _with_claim(
+                record,
+                ours,
+                nonce=None,
+                expires_at=self._in(0),
+                error=error,
+                preempted=ours.preempted + preempted,
+                stalled=0 if got_further else ours.stalled + preempted,
+            )
 
         self.update(expire)
 
-    def release(self, claim: Claim, *, outcome: Outcome, baseline: Baseline | None, message: str = "") -> None:
-        """End the run: no claim, its baseline recorded (None keeps the old one). Raises ClaimLost."""
+    def release(
+        self, claim: Claim, *, outcome: Outcome, baseline: Baseline | None = None, message: str = ""
+    ) -> None:
+        """End the run: no claim, its baseline recorded (None keeps the old one). Raises ClaimLost.
+
+        A run that failed uses up nothing: the old baseline stays, whatever it read.
+        """
 
         def end(record: JobsRecord) -> JobsRecord | None:
             if record.last_run and record.last_run.run_id == claim.run_id:
                 return None  # our own earlier write, whose answer was lost
             self._ours(record, claim)
-            last_run = LastRun(run_id=claim.run_id, outcome=outcome, ended_at=self._in(0), message=message)
-            return record.model_copy(
-                update={"training": None, "baseline": baseline or record.baseline, "last_run": last_run}
+            failed = outcome == "failed"
+            last_run = LastRun(
+                run_id=claim.run_id,
+                outcome=outcome,
+                ended_at=self._in(0),
+                message=message,
+                failures=(record.last_run.failures if record.last_run else 0) + 1 if failed else 0,
             )
+            kept = record.baseline if failed or baseline is None else baseline
+            return record.model_copy(update={"training": None, "baseline": kept, "last_run": last_run})
 
         self.update(end)
 

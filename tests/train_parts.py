@@ -25,7 +25,7 @@ from shared.claims import Claim
 from shared.jobs import Jobs
 from shared.objectstore import ObjectStore
 from shared.registry import Registry
-from shared.runs import Baseline, RunRequest
+from shared.runs import RunRequest
 from shared.settings import Settings
 from tests.web_server import Handler, WebServer, web_server
 
@@ -138,13 +138,11 @@ def settings_for(url: str, folder: Path, **fields: Any) -> Settings:
     return Settings.from_environ(environ | {name: str(value) for name, value in fields.items()})
 
 
-def begin_run(store: ObjectStore, *, forced: bool = True, baseline: Baseline | None = None, **settings: Any) -> Claim:
+def begin_run(store: ObjectStore, *, forced: bool = True, **settings: Any) -> Claim:
     """What train_trigger does before it launches the job."""
     jobs = Jobs(store, UID)
     fence = Registry(store, UID).fence()
-    claim, ours = jobs.claim(
-        lifetime=600, forced=forced, registry_fence=fence, may_claim=lambda _: True, baseline=baseline
-    )
+    claim, ours = jobs.claim(lifetime=600, forced=forced, registry_fence=fence, may_claim=lambda _: True)
     assert ours
     request = RunRequest(
         run_id=claim.run_id, project_uid=UID, project_id=1, reason="test", created_at=store.now(), settings=settings

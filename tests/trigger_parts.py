@@ -13,6 +13,7 @@ from shared.errors import LabelStudioError, LaunchError
 from shared.jobs import Jobs
 from shared.labelstudio.api import ProjectState
 from shared.labelstudio.requests import ProjectCounters
+from shared.objectstore import ObjectStore
 from shared.objectstore.file import FileStore
 from shared.runs import Baseline, Totals, TrainRequest, checkpoint_index
 from shared.settings import Settings
@@ -89,8 +90,8 @@ class World:
         self.trigger = self.another_trigger()
         self.jobs = Jobs(self.store, UID)
 
-    def another_trigger(self) -> Trigger:
-        return Trigger(self.store, self.label_studio, self.launcher, self.settings, self.metrics)
+    def another_trigger(self, store: ObjectStore | None = None) -> Trigger:
+        return Trigger(store or self.store, self.label_studio, self.launcher, self.settings, self.metrics)
 
     @property
     def claim(self) -> Claim:

@@ -11,8 +11,10 @@ from shared.runs import Totals
 JobState = JobStatus | Literal["unknown"]
 """What a launcher says about a job; `unknown`: it could not be asked, or cannot tell."""
 
-FAILED_COOL_DOWN = timedelta(minutes=10)
 _FIRST_PAUSE, _LONGEST_PAUSE = 5, 600  # seconds
+_FIRST_COOL_DOWN, _LONGEST_COOL_DOWN = timedelta(minutes=10), timedelta(days=1)
+_MOST_STALLED = 4
+"""A run is given up when machines ended so many times its attempts, one after the other, before an epoch was done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +96,12 @@ def decide_before_asking(record: JobsRecord, policy: Policy, now: datetime, *, f
     last = record.last_run
     if last is None or forced:
         return None
-    pause = max(policy.cool_down, FAILED_COOL_DOWN) if last.outcome == "failed" else policy.cool_down
-    if now < last.ended_at + pause:
-        return Wait(last.ended_at + pause, f"run {last.run_id} ended ({last.outcome}) a short while ago")
-    return None
+    if last.outcome == "failed":
+        pause = max(policy.cool_down, cool_down_after(last.failures))
+        reason = f"run {last.run_id} failed, {max(last.failures, 1)} in a row: what it was started for is due after {pause}"
+    else:
+        pause, reason = policy.cool_down, f"run {last.run_id} ended ({last.outcome}) a short while ago"
+    return Wait(last.ended_at + pause, reason) if now < last.ended_at + pause else None
 
 
 def decide(
@@ -107,7 +111,8 @@ def decide(
 
     `totals` are Label Studio's counters now; `changed_tasks` counts the annotated tasks that were updated since the
     baseline was read. The counters miss an update, and a deletion followed by a new annotation; the tasks miss a
-    deletion: the greater of both counts. `forced` (a person asked) skips thresholds and cool-down.
+    deletion: the greater of both counts. `forced` (a person asked) skips thresholds and cool-down. The baseline is that
+    of the last run that did not fail: what a failed one was started for is due until a run has read it.
     """
     early = decide_before_asking(record, policy, now, forced=forced)
     if early is not None:
@@ -163,11 +168,14 @@ def decide_claim(
     failures = claim.attempt - claim.preempted - preempted
     if failures >= policy.attempts:
         return GiveUp(f"{error}; that was attempt {failures} of {policy.attempts}")
+    stalled = 0 if preempted else claim.stalled
+    if stalled >= _MOST_STALLED * policy.attempts:
+        return GiveUp(f"{error}; a machine was taken away {stalled} times in a row before an epoch was done")
     if requeued:
         return Requeue(error, preempted=preempted)
     lifetime = policy.running_lifetime if claim.state == "running" else policy.launching_lifetime
     last_sign = claim.expires_at if expired else claim.expires_at - lifetime
-    again = last_sign + pause_after(max(failures, 1))
+    again = last_sign + pause_after(max(failures + stalled, 1))
     return Relaunch(error, preempted=preempted) if now >= again else Wait(again, error)
 
 
@@ -193,3 +201,8 @@ def _decide_refused(claim: Claim, now: datetime, *, expired: bool, forced: bool)
 def pause_after(attempt: int) -> timedelta:
     """How long to wait after the last sign of an attempt, or the last refusal of its launch, before the next."""
     return timedelta(seconds=min(_FIRST_PAUSE * 4 ** (attempt - 1), _LONGEST_PAUSE))
+
+
+def cool_down_after(failures: int) -> timedelta:
+    """How long after a failed run its changes are due again; `failures` in a row, 0: it was not counted."""
+    return min(_FIRST_COOL_DOWN * 4 ** min(max(failures, 1) - 1, 10), _LONGEST_COOL_DOWN)

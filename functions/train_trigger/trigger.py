@@ -34,7 +34,7 @@ from shared.objectstore import ObjectStore
 from shared.objectstore.selftest import ensure_checked
 from shared.projects import read_project, with_overrides
 from shared.registry import Registry
-from shared.runs import Baseline, Progress, RunPhase, RunRequest, Totals, TrainRequest
+from shared.runs import Progress, RunPhase, RunRequest, Totals, TrainRequest
 from shared.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -118,15 +118,13 @@ class Trigger:
         logger.debug(decision.reason, extra={"event": "decided", "project": jobs.uid, "read_at": read_at})
         if not isinstance(decision, Launch):
             return _outcome(decision)
-        baseline = Baseline(totals=totals, read_at=read_at)
-        return self._claim(jobs, record, decision, baseline, settings, policy, forced=forced)
+        return self._claim(jobs, record, decision, settings, policy, forced=forced)
 
     def _claim(
         self,
         jobs: Jobs,
         record: JobsRecord,
         decision: Launch,
-        baseline: Baseline,
         settings: Settings,
         policy: Policy,
         *,
@@ -140,7 +138,6 @@ class Trigger:
                 forced=forced,
                 registry_fence=Registry(self._store, jobs.uid).fence(),
                 may_claim=lambda found: forced or (found.baseline, found.last_run) == decided_on,
-                baseline=baseline,
             )
         except ClaimLost as error:
             return Outcome("nothing", str(error))
@@ -213,14 +210,13 @@ class Trigger:
         return Outcome(status, reason, claim.run_id)
 
     def _give_up(self, jobs: Jobs, claim: Claim, error: str) -> Outcome:
-        """End the run as failed. One that never started leaves the baseline: what it was decided on still counts."""
+        """End the run as failed: what it was started for is due again, after a pause that grows."""
         if claim.job is not None:
             try:
                 self._launcher.stop(claim.job)
             except LaunchError as refusal:
                 logger.warning(str(refusal), extra={"event": "stop_refused", "project": jobs.uid, "job": claim.job})
-        launched = claim.job is not None or claim.state == "running"
-        jobs.release(claim, outcome="failed", baseline=claim.baseline if launched else None, message=error)
+        jobs.release(claim, outcome="failed", message=error)
         self._tell(jobs, claim, "failed", error)
         self._metrics.runs_failed.inc()
         logger.error(error, extra={"event": "run_given_up", "project": jobs.uid, "run": claim.run_id})

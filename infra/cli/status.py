@@ -181,6 +181,8 @@ def _run_lines(project: ProjectStatus) -> list[str]:
         return ["No run yet."]
     colour = {"promoted": "green", "failed": "red"}.get(last_run.outcome, "yellow")
     line = f"Last run {last_run.run_id}: [{colour}]{last_run.outcome}[/] {age(project.read_at - last_run.ended_at)} ago"
+    if last_run.failures > 1:
+        line += f", {last_run.failures} failed in a row"
     return [line + (f", {escape(last_run.message)}" if last_run.message else "")]
 
 

@@ -13,12 +13,16 @@ from jobs.train.progress import ProgressWriter
 from jobs.train.spool import Spool
 from jobs.train.training import Trainer, TrainingSettings
 from shared.claims import Claim
+from shared.errors import SettingsError
 from shared.jobs import Jobs
 from shared.labelstudio.config import Control
 from shared.objectstore import ObjectStore
 from shared.registry import Registry, encode_control
 
 _TRAINING_SHARE = 0.9  # of the longest run
+LEAST_TO_TRAIN = 0.1
+"""What the export and the images must leave of the longest run, for all controls together: with less, a training would
+be cut off after a few epochs, and what it had learnt by then would be judged as if it were done."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,11 +43,24 @@ class Attempt:
     abort: Path  # when this file appears, training ends
     fetch_concurrency: int
     seconds_left: Callable[[], float]  # until the longest run is over
+    least_seconds: float  # that a control needs to train
+    last: bool  # the run fails if this attempt does
 
     @property
     def run_id(self) -> str:
         """Of the run."""
         return self.claim.run_id
+
+    def check(self) -> None:
+        """Before each task of a dataset. Raises ClaimLost, SettingsError if images took the time to train."""
+        self.heartbeat.check()
+        longest, left = self.settings.longest_run, self.seconds_left()
+        if left < self.least_seconds:
+            raise SettingsError(
+                f"reading annotations and images took {longest - left:.0f} of the {longest:.0f} s that a run may take: "
+                "too little is left to train. Set LABELLOOP_LONGEST_RUN higher (with more LABELLOOP_FETCH_CONCURRENCY "
+                "images may come faster)"
+            )
 
     def folder_of(self, control: Control, name: str) -> Path:
         """A folder for one control's files of one kind."""

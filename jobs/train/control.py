@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version as package_version
 from pathlib import Path
@@ -58,8 +58,11 @@ def learn(attempt: Attempt, control: Control, *, controls_left: int) -> Verdict 
             return None
         manifest = steps.train_and_publish(dataset, controls_left)
     if not manifest.gate.passed:
-        return Verdict("rejected", f"v{manifest.version} of {control.name!r} is not served: {manifest.gate.reason}")
-    return steps.promote(manifest)
+        verdict = Verdict("rejected", f"v{manifest.version} of {control.name!r} is not served: {manifest.gate.reason}")
+    else:
+        verdict = steps.promote(manifest)
+    left_out = manifest.lineage.get("left_out")
+    return replace(verdict, message=f"{verdict.message} ({left_out})") if left_out else verdict
 
 
 def _is_used(attempt: Attempt, control: Control) -> bool:
@@ -82,7 +85,8 @@ class _Steps:
                 attempt.pictures,
                 attempt.folder_of(control, "dataset"),
                 concurrency=attempt.fetch_concurrency,
-                check=attempt.heartbeat.check,
+                check=attempt.check,
+                last=attempt.last,
             )
         return self._dataset
 
@@ -182,7 +186,7 @@ class _Steps:
         checkpoints = attempt.checkpoints_of(control)
         resumed = attempt.heartbeat.patiently(checkpoints.resume, attempt.folder_of(control, "resume"))
         spool = attempt.spool_of(control, controls_left=controls_left)
-        attempt.progress.begin_training(control.name, attempt.settings.epochs)
+        attempt.progress.begin_training(control.name, attempt.settings.epochs, message=dataset.counts.left_out_sentence)
         if resumed:
             logger.info(f"going on after epoch {resumed.epoch}", extra={"event": "resumed", "epoch": resumed.epoch})
         with Courier(spool, checkpoints, attempt.progress.epoch):
@@ -264,6 +268,7 @@ class _Steps:
                 "skipped": attempt.frozen.header.left_out,
                 "left_out": dict(counts.left_out),
             },
+            "left_out": counts.left_out_sentence,
             "images": {"train": counts.train_images, "val": counts.val_images},
             "things": {"train": counts.train_things, "val": counts.val_things, "foreign_labels": counts.foreign_labels},
             "base": start.name,

@@ -5,6 +5,7 @@ import logging
 from jobs.train.annotations import NothingToLearn
 from jobs.train.attempt import Attempt
 from jobs.train.control import Verdict, learn
+from jobs.train.outage import ImagesMissing
 from shared.errors import (
     ClaimLost,
     LabelConfigError,
@@ -18,7 +19,7 @@ from shared.labelstudio.config import Control
 
 logger = logging.getLogger(__name__)
 
-HOPELESS = (NothingToLearn, LabelConfigError, ModelError, ProjectGone, SettingsError)
+HOPELESS = (NothingToLearn, ImagesMissing, LabelConfigError, ModelError, ProjectGone, SettingsError)
 """Errors that no further attempt can heal."""
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from jobs.train.annotations import NothingToLearn, foreign_labels
 from jobs.train.frozen import FrozenTask
-from jobs.train.images import HEALING, Pictures
+from jobs.train.images import Pictures
+from jobs.train.outage import ImagesOutage, Missing
 from jobs.train.samples import Sample, samples_of
 from jobs.train.yolo_files import YoloFiles, classes_of, files_for
 from shared.errors import ImageError
@@ -26,6 +27,7 @@ _NAMED = 50  # left-out tasks that are named one by one
 class Counts:
     """What went into a dataset."""
 
+    tasks: int = 0  # all that were frozen
     train: int = 0  # tasks
     val: int = 0
     train_images: int = 0  # more than tasks where a task gives crops or frames
@@ -41,6 +43,18 @@ class Counts:
     def things(self) -> int:
         """All of them."""
         return self.train_things + self.val_things
+
+    @property
+    def left_out_sentence(self) -> str:
+        """What was left out, and why: `3 of 40 tasks were left out (2 broken, 1 not_found), the first is task 17: …`."""
+        if not self.left_out:
+            return ""
+        several = len(self.named) > 1
+        first, why = self.named[0]
+        return (
+            f"{self.left_out.total()} of {self.tasks} tasks were left out ({_reasons(self)}), "
+            f"{'the first is ' if several else ''}task {first}: {why}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +81,16 @@ def build(
     *,
     concurrency: int,
     check: Callable[[], None],
+    last: bool = False,
 ) -> Dataset | None:
     """Write the files of one control; None if no task holds a thing of it.
 
     Images are fetched and read concurrently, a few tasks ahead of the one that is written; memory does not grow with
-    the tasks. A task whose image cannot be had is left out. `check` is called once a task; what it raises ends the
-    work.
+    the tasks. A task whose image cannot be had is left out. `check` is called once a task and at the end; what it raises
+    ends the work. `last`: no attempt follows this one.
 
-    Raises ImageError if not one image could be had for a reason that may heal, NothingToLearn if it cannot.
+    Raises ImagesOutage if too many images are not to be had for now, ImagesMissing if most are gone, NothingToLearn if
+    not one can be used.
     """
     classes = classes_of(control)
     if control.yolo_task == "classify" and len(classes) < 2:
@@ -83,14 +99,18 @@ def build(
     made = folder / "made"
     made.mkdir(parents=True)
     files = files_for(control, classes, folder)
-    counts = Counts()
+    counts, missing = Counts(), Missing()
     for task, samples in _with_samples(tasks, control, pictures, made, concurrency):
         check()
+        counts.tasks += 1
+        missing.add(task.id, task.split, samples if isinstance(samples, ImageError) else None)
         counts.foreign_labels += foreign_labels(task.regions, control)
         if isinstance(samples, ImageError):
             _leave_out(task, samples, counts)
         else:
             _add(task, samples, files, counts)
+    check()
+    missing.check(last=last)
     if not counts.train + counts.val + counts.background:
         _raise_without_images(counts)
     if not counts.things:
@@ -125,7 +145,7 @@ def _landed(task: FrozenTask, samples: Future[list[Sample]]) -> tuple[FrozenTask
         return task, samples.result()
     except ImageError as error:
         return task, error
-    except OSError:  # the disk is full, say: no task is to blame
+    except (ImagesOutage, OSError):  # the disk is full, say: no task is to blame
         raise
     except Exception as error:  # whoever imports tasks and annotations may write anything
         logger.exception(f"task {task.id} broke its reader", extra={"event": "task_crashed", "task": task.id})
@@ -160,9 +180,9 @@ def _leave_out(task: FrozenTask, error: ImageError, counts: Counts) -> None:
 def _raise_without_images(counts: Counts) -> None:
     if not counts.left_out:
         raise NothingToLearn("the project has no annotated task")
-    reasons = ", ".join(f"{count} {reason}" for reason, count in counts.left_out.most_common())
-    sentence = f"not one image of the annotated tasks could be had ({reasons}); the first: {counts.named[0][1]}"
-    for reason in counts.left_out:
-        if reason in HEALING:
-            raise ImageError(reason, sentence)
+    sentence = f"not one annotated task could be used ({_reasons(counts)}); the first: {counts.named[0][1]}"
     raise NothingToLearn(sentence)
+
+
+def _reasons(counts: Counts) -> str:
+    return ", ".join(f"{count} {reason}" for reason, count in counts.left_out.most_common())

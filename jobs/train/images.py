@@ -11,6 +11,7 @@ import numpy as np
 from PIL import ExifTags, Image
 from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random_exponential
 
+from jobs.train.outage import HEALING, Breaker
 from shared.errors import ImageError
 from shared.images.decode import BROKEN, decode, is_plain, only_picture
 
@@ -20,8 +21,6 @@ _ORIENTATION = ExifTags.Base.Orientation
 _LONGEST_FETCH = 120.0  # seconds
 _LONGEST_VIDEO_FETCH = 900.0
 _DECODED_AT_ONCE = 4  # a picture of 108 million pixels takes a gigabyte meanwhile
-HEALING = frozenset({"timeout", "unreachable", "unauthorized", "no_memory"})
-"""Reasons of an ImageError that may be gone at the next attempt."""
 
 
 class Fetcher(Protocol):
@@ -49,27 +48,41 @@ class Pictures:
         self._videos = videos or fetcher
         self._folder = folder
         self.max_pixels = max_pixels
+        self._breaker = Breaker()
         self._decoding = threading.BoundedSemaphore(_DECODED_AT_ONCE)
         folder.mkdir(parents=True, exist_ok=True)
 
     def get(self, task_id: int, key: str, value: object) -> Picture:
-        """The image that `value` (of `key` in the task's data) names. Raises ImageError."""
+        """The image that `value` (of `key` in the task's data) names. Raises ImageError, ImagesOutage."""
         name = _name(task_id, key)
         for suffix in _SUFFIXES.values():
             if (path := self._folder / f"{name}{suffix}").exists():
                 with Image.open(path) as image:
                     return Picture(path, image.width, image.height)
-        data = self._fetch(self._fetcher, value, task_id, _LONGEST_FETCH)
+        data = self._had(self._fetcher, value, task_id, _LONGEST_FETCH)
         with self._decoding:
             suffix, ready, width, height = upright(data, self.max_pixels)
         return Picture(self._kept(f"{name}{suffix}", ready), width, height)
 
     def file(self, task_id: int, key: str, value: object) -> Path:
-        """The video that `value` names, byte for byte. Raises ImageError."""
+        """The video that `value` names, byte for byte. Raises ImageError, ImagesOutage."""
         path = self._folder / f"{_name(task_id, key)}.video"
         if path.exists():
             return path
-        return self._kept(path.name, self._fetch(self._videos, value, task_id, _LONGEST_VIDEO_FETCH))
+        return self._kept(path.name, self._had(self._videos, value, task_id, _LONGEST_VIDEO_FETCH))
+
+    def _had(self, fetcher: Fetcher, value: object, task_id: int, seconds: float) -> bytes:
+        begin = time.monotonic()
+        try:
+            data = self._fetch(fetcher, value, task_id, seconds)
+        except ImageError as error:
+            if error.reason in HEALING:
+                self._breaker.failed(error, time.monotonic() - begin)
+            else:
+                self._breaker.answered()
+            raise
+        self._breaker.answered()
+        return data
 
     @retry(
         retry=retry_if_exception(lambda error: isinstance(error, ImageError) and error.reason in HEALING),
@@ -78,6 +91,7 @@ class Pictures:
         reraise=True,
     )
     def _fetch(self, fetcher: Fetcher, value: object, task_id: int, seconds: float) -> bytes:
+        self._breaker.check()
         return fetcher.fetch(value, task_id=task_id, deadline=time.monotonic() + seconds)
 
     def _kept(self, name: str, data: bytes) -> Path:

@@ -33,12 +33,12 @@ class ProgressWriter:
         logger.info(message or phase, extra={"event": "phase", "phase": phase, "control": control, "error": error})
         self._write(phase=phase, control=control, message=message, error=error, eta_seconds=None)
 
-    def begin_training(self, control: str, epochs: int) -> None:
-        """A control's training starts: forget the epochs of another one."""
+    def begin_training(self, control: str, epochs: int, *, message: str = "") -> None:
+        """A control's training starts: forget the epochs of another one. `message`: what its data lacks."""
         self._finished_at.clear()
         logger.info(f"training {control!r}", extra={"event": "phase", "phase": "train", "control": control})
         self._write(
-            phase="train", control=control, epoch=None, epochs=epochs, metrics={}, message="", error=None,
+            phase="train", control=control, epoch=None, epochs=epochs, metrics={}, message=message, error=None,
             checkpoint=None, checkpoint_sha256=None,
         )  # fmt: skip
 

@@ -6,11 +6,11 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 from jobs.train import frozen as freezer
 from jobs.train.annotations import ExportedTask, NothingToLearn
-from jobs.train.attempt import Attempt
+from jobs.train.attempt import LEAST_TO_TRAIN, Attempt
 from jobs.train.control import Verdict
 from jobs.train.controls import HOPELESS, learn_all
 from jobs.train.frozen import Frozen
@@ -18,7 +18,7 @@ from jobs.train.heartbeat import Heartbeat
 from jobs.train.images import Fetcher, Pictures
 from jobs.train.progress import ProgressWriter
 from jobs.train.training import Trainer, TrainingSettings
-from shared.claims import Claim
+from shared.claims import Claim, Outcome
 from shared.errors import (
     ClaimLost,
     LabelConfigError,
@@ -33,7 +33,7 @@ from shared.labelstudio.api import ProjectState
 from shared.labelstudio.config import CONTROL_TASKS, Control, parse_label_config
 from shared.objectstore import ObjectStore
 from shared.registry import Registry
-from shared.runs import RunRequest
+from shared.runs import Baseline, RunRequest
 from shared.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -92,7 +92,10 @@ def run(parts: Parts, run_id: str, *, nonce: str) -> int:
     work = _Work(parts, claim, progress, abort)
     with Heartbeat(parts.jobs, claim, lifetime=lifetime, longest_run=longest_run, on_lost=abort.touch) as heartbeat:
         try:
-            outcome, message = work.do(heartbeat)
+            try:
+                outcome, message = work.do(heartbeat)
+            except NothingToLearn as error:  # all was read: only other annotations, or another config, change that
+                outcome, message = "nothing_to_learn", str(error)
             work.release(heartbeat, outcome, message)
         except ClaimLost as error:
             return _lost(error)
@@ -100,7 +103,7 @@ def run(parts: Parts, run_id: str, *, nonce: str) -> int:
             return work.fail(heartbeat, error)
         except (Stopped, KeyboardInterrupt):
             abort.touch()  # the processes of several GPUs outlive the one that started them
-            return work.interrupt("the machine asked the job to stop (SIGTERM)", preempted=progress.got_further)
+            return work.interrupt("the machine asked the job to stop (SIGTERM)", preempted=True)
         except Exception as error:
             if heartbeat.lost:
                 return _lost(error)
@@ -122,9 +125,9 @@ class _Work:
         self._claim = claim
         self._progress = progress
         self._abort = abort
-        self._baseline = claim.baseline  # a run that fails before its export must not be repeated for ever
+        self._baseline: Baseline | None = None  # until the export has read what Label Studio holds
 
-    def do(self, heartbeat: Heartbeat) -> tuple[Literal["promoted", "rejected", "unchanged"], str]:
+    def do(self, heartbeat: Heartbeat) -> tuple[Outcome, str]:
         parts, claim = self._parts, self._claim
         try:
             request = heartbeat.patiently(parts.jobs.request, claim.run_id)
@@ -138,6 +141,7 @@ class _Work:
         self._baseline = frozen.header.baseline
         if not frozen.header.tasks:
             raise NothingToLearn("the project has no annotated task (skipped ones do not count)")
+        controls = _controls(frozen.header.label_config)
         attempt = Attempt(
             store=parts.store,
             jobs=parts.jobs,
@@ -158,26 +162,24 @@ class _Work:
             abort=self._abort,
             fetch_concurrency=parts.settings.fetch_concurrency,
             seconds_left=_countdown(parts.store, claim, settings.longest_run),
+            least_seconds=LEAST_TO_TRAIN * settings.longest_run / len(controls),
+            last=claim.attempt - claim.preempted >= parts.settings.attempts,
         )
-        return _summary(*learn_all(attempt, _controls(frozen.header.label_config)))
+        return _summary(*learn_all(attempt, controls))
 
-    def release(
-        self, heartbeat: Heartbeat, outcome: Literal["promoted", "rejected", "unchanged"], message: str
-    ) -> None:
+    def release(self, heartbeat: Heartbeat, outcome: Outcome, message: str) -> None:
         heartbeat.patiently(
             self._parts.jobs.release, self._claim, outcome=outcome, baseline=self._baseline, message=message
         )
         self._progress.phase("unchanged" if outcome == "unchanged" else "finished", message=message)
 
     def fail(self, heartbeat: Heartbeat, error: Exception) -> int:
-        """For errors that the next attempt would meet again."""
+        """For errors that the next attempt would meet again. What the run was started for stays due."""
         logger.error(str(error), extra={"event": "run_failed", "error": type(error).__name__})
         try:
             if isinstance(error, ProjectGone):
                 heartbeat.patiently(self._parts.jobs.close)
-            heartbeat.patiently(
-                self._parts.jobs.release, self._claim, outcome="failed", baseline=self._baseline, message=str(error)
-            )
+            heartbeat.patiently(self._parts.jobs.release, self._claim, outcome="failed", message=str(error))
         except ClaimLost as lost:
             return _lost(lost)
         self._progress.phase("failed", message="", error=str(error))
@@ -187,7 +189,9 @@ class _Work:
     def interrupt(self, sentence: str, *, preempted: bool = False) -> int:
         """Let the claim expire at once, so that the next sweep starts the next attempt."""
         try:
-            self._parts.jobs.interrupt(self._claim, sentence, preempted=preempted)
+            self._parts.jobs.interrupt(
+                self._claim, sentence, preempted=preempted, got_further=self._progress.got_further
+            )
         except ClaimLost as error:
             return _lost(error)
         except StoreError as error:
@@ -251,13 +255,14 @@ def _controls(label_config: str) -> tuple[Control, ...]:
     return controls
 
 
-def _summary(verdicts: list[Verdict], failures: list[LabelloopError]) -> tuple[Literal["promoted", "rejected"], str]:
-    """The run's outcome. Raises a failure if no control was promoted."""
+def _summary(verdicts: list[Verdict], failures: list[LabelloopError]) -> tuple[Outcome, str]:
+    """The run's outcome. Raises a failure if no control was promoted: one that is more than nothing to learn, if any."""
     message = "; ".join([verdict.message for verdict in verdicts] + [str(error) for error in failures])
     if any(verdict.outcome == "promoted" for verdict in verdicts):
         return "promoted", message
     if failures:
-        raise type(failures[0])(message)
+        worst = next((error for error in failures if not isinstance(error, NothingToLearn)), failures[0])
+        raise type(worst)(message)
     return "rejected", message
 
 

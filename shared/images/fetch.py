@@ -76,7 +76,8 @@ class ImageFetcher:
             response = self._ask(url, trusted, until)
             try:
                 if response.status not in _REDIRECTS:
-                    return self._body(response, url, trusted)
+                    self._raise_for_status(response.status, url, trusted, sent_there=source.trusted)
+                    return self._body(response, _host(url))
                 if response.headers.get("Content-Length") == "0":
                     response.read()  # nothing, but then the connection can be kept
                 url = _joined(url, response.headers.get("Location", ""))
@@ -131,9 +132,7 @@ class ImageFetcher:
                 raise ImageError("unreachable", f"{host} is not reachable ({type(error).__name__})") from error
         raise AssertionError("the loop above returns or raises")
 
-    def _body(self, response: BaseHTTPResponse, url: str, trusted: bool) -> bytes:
-        host = _host(url)
-        self._raise_for_status(response.status, url, trusted)
+    def _body(self, response: BaseHTTPResponse, host: str) -> bytes:
         announced = response.headers.get("Content-Length", "")
         if announced.isdecimal() and int(announced) > self._max_bytes:
             raise self._too_large(host)
@@ -147,16 +146,21 @@ class ImageFetcher:
         except TimeoutError as error:
             raise _late(host) from error
         except (HTTPError, OSError) as error:  # the connection ends before Content-Length bytes or the last chunk
-            raise ImageError("broken", f"{host} sent {size} bytes and then broke off") from error
+            raise ImageError("unreachable", f"{host} sent {size} bytes and then broke off") from error
         return self._decompressed(b"".join(parts), response.headers.get("Content-Encoding", ""), host)
 
-    def _raise_for_status(self, status: int, url: str, trusted: bool) -> None:
+    def _raise_for_status(self, status: int, url: str, trusted: bool, *, sent_there: bool) -> None:
+        """`trusted`: Label Studio answers; `sent_there`: it does, or it signed the URL of a storage."""
         host = _host(url)
         if status == 200:
             return
         if status in (401, 403):
-            hint = "check LABEL_STUDIO_API_KEY" if trusted else "it was asked without credentials"
+            if not sent_there:
+                raise ImageError("forbidden", f"{host} answers {status}: it was asked without credentials")
+            hint = "check LABEL_STUDIO_API_KEY" if trusted else "the credentials of Label Studio's storage may be over"
             raise ImageError("unauthorized", f"{host} answers {status}: {hint}")
+        if status == 404 and trusted and "/resolve/" in url:  # whatever goes wrong while it signs
+            raise ImageError("unreachable", f"{host} cannot resolve the storage URI: look at the project's storage")
         # Label Studio answers 500 for an uploaded file that it does not know (any more).
         if status in (404, 410) or (status == 500 and trusted and "/data/upload/" in url):
             raise ImageError("not_found", f"{host} answers {status}: the image is not there")
@@ -177,7 +181,7 @@ class ImageFetcher:
         if len(plain) > self._max_bytes:
             raise self._too_large(host)
         if not decoder.eof:
-            raise ImageError("broken", f"{host} sends a {encoding} body that ends too soon")
+            raise ImageError("unreachable", f"{host} sends a {encoding} body that ends too soon")
         return plain
 
     def _too_large(self, host: str) -> ImageError:

@@ -122,7 +122,7 @@ def test_an_image_is_asked_for_with_credentials_only(studio: Studio, api: LabelS
     assert caught.value.reason == "refused"
     with pytest.raises(ImageError) as caught:
         fetch(Settings.model_validate({"LABELLOOP_ALLOWED_PRIVATE_HOSTS": "localhost"}), api, task)
-    assert caught.value.reason == "unauthorized"
+    assert caught.value.reason == "forbidden"
 
 
 def test_shared_volume_is_read_without_label_studio(studio: Studio) -> None:

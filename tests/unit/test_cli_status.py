@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from infra.cli.status import read_status, render_status
+from jobs.train.progress import ProgressWriter
 from shared.errors import LaunchError
 from tests.trigger_parts import UID, World
 
@@ -45,6 +46,22 @@ def test_a_refused_launch(world: World) -> None:
     assert "its launch was refused 2 times; a sweep tries again, Start Training at once, attempt 1" in text
     assert "the launcher said: AWS Batch refused: no such queue [gpu]; create it" in text
     assert (as_json(world)["refused"], as_json(world)["logs"]) == (2, None)
+
+
+def test_failed_runs_in_a_row_and_what_the_last_one_said(world: World) -> None:
+    world.reconcile()
+    world.jobs.release(world.job_runs(), outcome="failed", message="20 of 39 images are gone")
+    assert "failed 0 s ago, 20 of 39 images are gone" in shown(world)
+    world.reconcile(forced=True)
+    world.jobs.release(world.job_runs(), outcome="failed", message="20 of 39 images are gone")
+    assert "failed 0 s ago, 2 failed in a row, 20 of 39 images are gone" in shown(world)
+
+
+def test_what_is_left_out_is_said_while_the_training_runs(world: World) -> None:
+    world.reconcile()
+    writer = ProgressWriter(world.jobs, world.claim.run_id, 1)
+    writer.begin_training("label", 50, message="1 of 40 tasks were left out (1 broken), task 3: it is cut")
+    assert "1 of 40 tasks were left out (1 broken), task 3: it is cut" in shown(world)
 
 
 def test_an_interrupted_attempt(world: World) -> None:

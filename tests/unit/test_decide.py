@@ -48,8 +48,8 @@ def baseline(annotations: int) -> Baseline:
     return Baseline(totals=totals(annotations), read_at=ago(hours=1))
 
 
-def last_run(outcome: Any, ended_at: datetime) -> LastRun:
-    return LastRun(run_id="r-1", outcome=outcome, ended_at=ended_at)
+def last_run(outcome: Any, ended_at: datetime, *, failures: int = 0) -> LastRun:
+    return LastRun(run_id="r-1", outcome=outcome, ended_at=ended_at, failures=failures)
 
 
 def claim(**changes: Any) -> Claim:
@@ -104,7 +104,31 @@ NEW, TRAINED = JobsRecord(), JobsRecord(baseline=baseline(50), last_run=LONG_AGO
         ),
         pytest.param(
             JobsRecord(baseline=baseline(50), last_run=last_run("failed", ago(hours=9))),
-            totals(50), 0, False, Nothing, id="a run that failed on these annotations is not tried again on them",
+            totals(60), 0, False, Launch, id="what a failed run was started for is due again",
+        ),
+        pytest.param(
+            JobsRecord(baseline=baseline(50), last_run=last_run("failed", ago(hours=9), failures=4)),
+            totals(60), 0, False, Wait, id="the fourth failure in a row: ten hours and a half",
+        ),
+        pytest.param(
+            JobsRecord(baseline=baseline(50), last_run=last_run("failed", ago(hours=25), failures=9999)),
+            totals(60), 0, False, Launch, id="daily, however often it failed",
+        ),
+        pytest.param(
+            JobsRecord(baseline=baseline(50), last_run=last_run("failed", ago(minutes=1), failures=9)),
+            totals(60), 0, True, Launch, id="a person asks after failures",
+        ),
+        pytest.param(
+            JobsRecord(baseline=baseline(50), last_run=last_run("failed", ago(hours=9))),
+            totals(50), 0, False, Nothing, id="a person's run failed, and nothing changed",
+        ),
+        pytest.param(
+            JobsRecord(baseline=baseline(50), last_run=last_run("nothing_to_learn", ago(minutes=6))),
+            totals(59), 0, False, Nothing, id="there was nothing to learn: changes are needed",
+        ),
+        pytest.param(
+            JobsRecord(baseline=baseline(50), last_run=last_run("nothing_to_learn", ago(minutes=6))),
+            totals(60), 0, False, Launch, id="there was nothing to learn, now there may be",
         ),
         pytest.param(JobsRecord(closed=True), totals(50), 0, True, Nothing, id="closed, even if a person asks"),
         pytest.param(JobsRecord(training=claim()), totals(50), 0, True, Nothing, id="active, even if a person asks"),
@@ -158,6 +182,12 @@ BARELY = {"expires_at": ago(seconds=1)}
         pytest.param(claim(attempt=3, **BARELY), None, GiveUp, id="the last attempt"),
         pytest.param(claim(attempt=9, preempted=9, **BARELY), None, Wait, id="taken away again and again: no failure"),
         pytest.param(claim(attempt=9, preempted=6, **BARELY), None, GiveUp, id="three of nine failed"),
+        pytest.param(
+            claim(attempt=11, preempted=11, stalled=11, expires_at=ago(minutes=10)), None, Relaunch,
+            id="taken away before an epoch eleven times",
+        ),
+        pytest.param(claim(attempt=4, preempted=4, stalled=4, **EXPIRED), None, Wait, id="longer each time, too"),
+        pytest.param(claim(attempt=12, preempted=12, stalled=12, **BARELY), None, GiveUp, id="four times too often"),
         pytest.param(
             claim(state="queued", attempt=2, expires_at=NOW + timedelta(minutes=2) - timedelta(seconds=3)),
             "failed", Wait, id="ended three seconds after its launch: no loop",

@@ -283,7 +283,7 @@ class TestBounds:
         with web_server(endless) as server:
             assert refusal(fetcher(image_max_bytes=100_000), server.named("photos.example")).reason == "too_large"
 
-    def test_body_shorter_than_announced_is_broken(self) -> None:
+    def test_body_shorter_than_announced_may_be_whole_the_next_time(self) -> None:
         def cut(handler: Handler) -> None:
             handler.send_response(200)
             handler.send_header("Content-Length", str(len(PHOTO) + 1))
@@ -292,7 +292,7 @@ class TestBounds:
             handler.close_connection = True
 
         with web_server(cut) as server:
-            assert refusal(fetcher(), server.named("photos.example")).reason == "broken"
+            assert refusal(fetcher(), server.named("photos.example")).reason == "unreachable"
 
     def test_compressed_body_is_unpacked(self) -> None:
         packed = gzip.compress(PHOTO)
@@ -303,7 +303,7 @@ class TestBounds:
         ("body", "encoding", "reason"),
         [
             (gzip.compress(bytes(5_000_000)), "gzip", "too_large"),
-            (gzip.compress(PHOTO)[:-6], "gzip", "broken"),
+            (gzip.compress(PHOTO)[:-6], "gzip", "unreachable"),
             (PHOTO, "gzip", "broken"),
             (PHOTO, "br", "unsupported"),
         ],
@@ -346,7 +346,7 @@ class TestBounds:
 
 class TestAnswers:
     @pytest.mark.parametrize(
-        ("status", "reason"), [(404, "not_found"), (410, "not_found"), (403, "unauthorized"), (503, "unreachable")]
+        ("status", "reason"), [(404, "not_found"), (410, "not_found"), (401, "forbidden"), (403, "forbidden"), (503, "unreachable")]
     )
     def test_errors_name_host_and_status_but_no_secret(self, status: int, reason: str) -> None:
         with web_server(lambda handler: handler.reply(status, b"do not repeat")) as server:
@@ -361,6 +361,23 @@ class TestAnswers:
             images = fetcher(LabelStudio(server.url, TOKEN))
             assert refusal(images, "/data/upload/1/gone.png").reason == "not_found"
             assert refusal(images, "/data/local-files/?d=a.png").reason == "unreachable"
+
+    @pytest.mark.parametrize(("status", "reason"), [(403, "unauthorized"), (401, "unauthorized"), (404, "not_found")])
+    def test_a_storage_that_label_studio_points_to_refuses(self, status: int, reason: str) -> None:
+        """Its credentials are over: that heals. What is not there does not."""
+        with web_server(lambda handler: handler.reply(status)) as storage:
+
+            def signs(handler: Handler) -> None:
+                handler.reply(303, Location=storage.named("bucket.example") + "/a.png")
+
+            with web_server(signs) as server:
+                assert refusal(fetcher(LabelStudio(server.url, TOKEN)), "s3://bucket/a.png").reason == reason
+
+    def test_label_studio_answers_404_for_whatever_goes_wrong_while_it_signs(self) -> None:
+        with web_server(lambda handler: handler.reply(404)) as server:
+            images = fetcher(LabelStudio(server.url, TOKEN))
+            assert refusal(images, "s3://bucket/a.png").reason == "unreachable"
+            assert refusal(images, "/data/local-files/?d=a.png").reason == "not_found"
 
     def test_nobody_listens(self) -> None:
         with web_server(serve_photo) as gone:

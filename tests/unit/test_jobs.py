@@ -1,5 +1,6 @@
 """Claims: one owner at a time, fences that only grow, and lost answers that change nothing."""
 
+import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -297,10 +298,35 @@ def test_release_twice_changes_nothing_more(jobs: Jobs) -> None:
     assert jobs.read().training == other, "somebody else's claim stays"
 
 
-def test_a_release_without_baseline_keeps_the_old_one(jobs: Jobs) -> None:
+def test_a_failed_run_keeps_the_old_baseline_and_is_counted(jobs: Jobs) -> None:
     jobs.release(running(jobs), outcome="promoted", baseline=BASELINE)
-    jobs.release(running(jobs), outcome="failed", baseline=None)
-    assert jobs.read().baseline == BASELINE
+    newer = BASELINE.model_copy(update={"digest": "e"})
+    counts = []
+    for outcome in ("failed", "failed", "nothing_to_learn", "failed"):
+        jobs.release(running(jobs), outcome=outcome, baseline=newer)  # type: ignore[arg-type]
+        last = jobs.read().last_run
+        assert last is not None
+        counts.append((last.failures, jobs.read().baseline == newer))
+    assert counts == [(1, False), (2, False), (0, True), (1, True)]
+
+
+def test_a_record_of_an_older_version_is_read(jobs: Jobs, file_store: ObjectStore) -> None:
+    """An active claim held what the run was decided on; a last run did not count failures."""
+    take(jobs)
+    key = f"projects/{UID}/jobs.json"
+    stored = file_store.get(key)
+    assert stored is not None
+    old = json.loads(stored.data)
+    del old["training"]["stalled"]
+    old["training"]["baseline"] = BASELINE.model_dump(mode="json")
+    old["last_run"] = {"run_id": "r", "outcome": "failed", "ended_at": START.isoformat(), "message": ""}
+    file_store.put(key, json.dumps(old).encode())
+    found = jobs.read()
+    assert found.training is not None
+    assert found.last_run is not None
+    assert (found.training.stalled, found.last_run.failures) == (0, 0)
+    jobs.release(jobs.start(found.training.run_id, nonce="n", lifetime=60), outcome="failed")
+    assert jobs.read().last_run.failures == 1  # type: ignore[union-attr]
 
 
 def test_a_closed_project_stays_closed(jobs: Jobs) -> None:

@@ -13,6 +13,7 @@ from jobs.train.annotations import NothingToLearn
 from jobs.train.dataset import Dataset, build
 from jobs.train.frozen import FrozenTask
 from jobs.train.images import Pictures, upright
+from jobs.train.outage import Breaker, ImagesMissing, ImagesOutage
 from jobs.train.yolo_files import mirrored
 from shared.errors import ImageError
 from shared.labelstudio.config import Control, parse_label_config
@@ -97,8 +98,32 @@ def test_a_task_that_breaks_its_reader_leaves_the_others_alone(tmp_path: Path) -
 
 
 def test_no_image_at_all(tmp_path: Path) -> None:
-    with pytest.raises(NothingToLearn, match="not one image"):
+    with pytest.raises(ImagesMissing, match="1 of 1 images are gone"):
         built([task(1, rectangle(), value="not_found")], tmp_path)
+    with pytest.raises(NothingToLearn, match=r"not one annotated task could be used \(1 broken\)"):
+        built([task(1, rectangle(), value=jpeg()[:200])], tmp_path)
+
+
+def test_what_was_left_out_is_said_in_one_sentence(tmp_path: Path) -> None:
+    bad = [task(1, rectangle(), value="not_found"), task(2, value=jpeg()[:200]), task(3, value="no_data")]
+    dataset = built([*bad, *(task(number, rectangle()) for number in range(4, 9))], tmp_path)
+    assert dataset is not None
+    assert dataset.counts.left_out_sentence == (
+        "3 of 8 tasks were left out (1 not_found, 1 broken, 1 no_data), the first is task 1: it is not_found"
+    )
+    dataset = built([task(number, rectangle()) for number in range(4, 9)], tmp_path)
+    assert dataset is not None
+    assert dataset.counts.left_out_sentence == ""
+
+
+def test_images_that_come_slower_and_slower_are_given_up_after_a_time(tmp_path: Path) -> None:
+    """Every second one comes, so there are never many in a row; each of the others took two minutes."""
+    breaker = Breaker()
+    with pytest.raises(ImagesOutage, match="3600 s were spent on images that did not come"):
+        for _ in range(10_000):
+            breaker.check()
+            breaker.failed(ImageError("timeout", "too late"), 120.0)
+            breaker.answered()
 
 
 @pytest.mark.parametrize("reason", ["unreachable", "no_memory"])
@@ -107,7 +132,7 @@ def test_no_image_at_all_for_a_reason_that_may_heal(
 ) -> None:
     monkeypatch.setattr(Pictures._fetch.retry, "sleep", lambda _: None)  # type: ignore[attr-defined]
     fetcher = Fetcher()
-    with pytest.raises(ImageError, match="not one image"):
+    with pytest.raises(ImagesOutage, match="1 of 1 images were not to be had"):
         built([task(1, rectangle(), value=reason)], tmp_path, fetcher)
     assert fetcher.asked == [1, 1, 1], "such an image is asked for again"
 

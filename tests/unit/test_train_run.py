@@ -4,21 +4,24 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from jobs.train.annotations import ExportedTask
+from jobs.train.frozen import FrozenTask
+from jobs.train.images import Pictures
 from jobs.train.run import DONE, FAILED, INTERRUPTED, Parts, Stopped, run
 from shared.claims import Claim
-from shared.errors import LabelStudioError, ModelError, ProjectGone
+from shared.errors import ImageError, LabelStudioError, ModelError, ProjectGone
 from shared.jobs import Jobs
 from shared.labelstudio.api import ProjectState
 from shared.labelstudio.requests import ProjectCounters
 from shared.objectstore import ObjectStore
 from shared.registry import WEIGHTS, Gate, Manifest, Registry
-from shared.runs import Baseline, Totals
+from tests.stores import Clocked
 from tests.train_parts import CONFIG, CREATED, UID, ToyTrainer, annotation, begin_run, jpeg, rectangle, settings_for
 
 TWO_CONTROLS = CONFIG.replace(
@@ -37,6 +40,7 @@ class Studio:
         self.error: Exception | None = None
         self.exports = 0
         self.fetched: list[int | None] = []
+        self.away: dict[int | None, str] = {}  # task → the reason why its image cannot be had
 
     def project(self, project_id: int) -> ProjectState:
         if self.error:
@@ -49,6 +53,8 @@ class Studio:
 
     def fetch(self, value: object, *, task_id: int | None, deadline: float) -> bytes:
         self.fetched.append(task_id)
+        if task_id in self.away:
+            raise ImageError(self.away[task_id], f"it is {self.away[task_id]}")
         return jpeg()
 
 
@@ -162,17 +168,11 @@ def test_a_second_copy_does_nothing(world: World) -> None:
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
-        pytest.param(lambda world: world.studio.all.clear(), "no annotated task", id="no annotations"),
         pytest.param(lambda world: setattr(world.studio, "config", "<View><"), "not well-formed", id="broken config"),
         pytest.param(
             lambda world: setattr(world.studio, "config", "<View/>"),
             "<RectangleLabels>, <PolygonLabels>,",
             id="no control",
-        ),
-        pytest.param(
-            lambda world: setattr(world.studio, "config", CONFIG.replace("Tree", "Car").replace("Rock", "Bus")),
-            "no annotated task holds anything with a label of 'label' (<RectangleLabels>)",
-            id="no label is known",
         ),
         pytest.param(lambda world: setattr(world.trainer, "base", bad_weights), "other weights", id="bad base weights"),
         pytest.param(
@@ -186,10 +186,46 @@ def test_what_cannot_heal_fails_the_run(world: World, spoil: Callable[[World], N
     assert (world.outcome, world.served()) == ("failed", None)
     assert says in world.message
     assert says in world.progress().error
-    assert world.jobs.read().training is None
+    record = world.jobs.read()
+    assert record.training is None
+    assert record.baseline is None, "what it was started for is due again"
 
 
-def bad_weights(name: str, yolo_task: str) -> Path:
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        pytest.param(lambda world: world.studio.all.clear(), "no annotated task", id="no annotations"),
+        pytest.param(
+            lambda world: setattr(world.studio, "config", CONFIG.replace("Tree", "Car").replace("Rock", "Bus")),
+            "no annotated task holds anything with a label of 'label' (<RectangleLabels>)",
+            id="no label is known",
+        ),
+        pytest.param(
+            lambda world: setattr(world.studio, "config", f"{CONFIG[:-7]}{CHOICES}</View>".replace("Tree", "Car")),
+            "no annotated task holds anything",
+            id="nothing of several controls",
+        ),
+    ],
+)
+def test_nothing_to_learn_is_the_end_of_a_run_and_no_failure(
+    world: World, spoil: Callable[[World], None], says: str
+) -> None:
+    """All was read, so only changes call for the next run: a project without things must not start one every day."""
+    spoil(world)
+    if "Choices" in world.studio.config:
+        world.studio.all = [
+            replace(one, annotations=(annotation(one.id, [rectangle("Bird")]),)) for one in world.studio.all
+        ]
+    assert world.new_run() == DONE
+    record = world.jobs.read()
+    assert record.last_run is not None
+    assert (record.last_run.outcome, record.last_run.failures, world.served()) == ("nothing_to_learn", 0, None)
+    assert says in world.message
+    assert (world.progress().phase, record.training) == ("finished", None)
+    assert record.baseline is not None
+
+
+def bad_weights(*_: Any, **__: Any) -> Any:
     raise ModelError("set other weights")
 
 
@@ -204,12 +240,30 @@ def test_settings_that_make_no_sense_fail_the_run(world: World) -> None:
     assert "image_size" in world.message
 
 
-def test_a_run_that_fails_before_its_export_leaves_the_baseline_of_its_claim(world: World) -> None:
-    """Else the annotations that called for it would call again, for ever."""
-    world.studio.config = "<View/>"
-    decided_on = Baseline(totals=Totals(total_annotations_number=39), read_at=CREATED)
-    assert world.run(begin_run(world.store, baseline=decided_on)) == FAILED
-    assert world.jobs.read().baseline == decided_on
+@pytest.mark.parametrize("when", ["before its export", "after it"])
+def test_a_failed_run_uses_up_nothing(world: World, when: str) -> None:
+    world.new_run()
+    before = world.jobs.read().baseline
+    assert before is not None
+    changed = annotation(1, [rectangle()], updated_at="2026-05-01T00:00:00Z")
+    world.studio.all[0] = replace(world.studio.all[0], annotations=(changed,))
+    fit = world.trainer.fit
+    if when == "after it":
+        world.trainer.fit = bad_weights  # type: ignore[method-assign, assignment]
+    else:
+        world.studio.config = "<View/>"
+    for failures in (1, 2):
+        assert world.new_run(forced=False) == FAILED
+        last = world.jobs.read().last_run
+        assert last is not None
+        assert (last.outcome, last.failures) == ("failed", failures)
+        assert world.jobs.read().baseline == before
+    world.trainer.fit, world.studio.config = fit, CONFIG  # type: ignore[method-assign]
+    assert world.new_run(forced=False) == DONE
+    last, baseline = world.jobs.read().last_run, world.jobs.read().baseline
+    assert last is not None
+    assert (last.outcome, last.failures) == ("promoted", 0)
+    assert baseline != before
 
 
 def test_scratch_that_killed_jobs_left_behind_goes_with_the_next_run(world: World, tmp_path: Path) -> None:
@@ -286,12 +340,21 @@ def test_the_processes_of_an_attempt_that_ended_are_told_to_end_too(
     assert found[-1] == told
 
 
-def test_a_machine_that_ends_the_job_before_an_epoch_counts(world: World) -> None:
+def test_a_machine_that_ends_the_job_before_an_epoch_is_no_failure_but_is_counted(world: World) -> None:
+    fit = world.trainer.fit
     world.trainer.fit = stopped  # type: ignore[method-assign]
-    assert world.new_run() == INTERRUPTED
+    counts = []
+    for attempt in range(3):
+        assert (world.next_attempt() if attempt else world.new_run()) == INTERRUPTED
+        claim = world.jobs.read().training
+        assert claim is not None
+        counts.append((claim.preempted, claim.stalled))
+    assert counts == [(1, 1), (2, 2), (3, 3)]
+    world.trainer.fit, world.trainer.on_epoch = fit, [stop_at(2, Stopped())]  # type: ignore[method-assign]
+    assert world.next_attempt() == INTERRUPTED
     claim = world.jobs.read().training
     assert claim is not None
-    assert claim.preempted == 0
+    assert (claim.preempted, claim.stalled) == (4, 0)
 
 
 def test_a_claim_that_is_lost_ends_the_training(world: World) -> None:
@@ -507,6 +570,137 @@ def test_a_worse_version_of_one_control_does_not_undo_the_other(two: World) -> N
     assert two.new_run() == DONE
     assert two.outcome == "promoted"
     assert (two.served("label"), two.served("second")) == (2, 1)
+
+
+@pytest.fixture
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the tries of one image."""
+    monkeypatch.setattr(Pictures._fetch.retry, "sleep", lambda _: None)  # type: ignore[attr-defined]
+
+
+def one_of_each_side(world: World) -> tuple[int, list[int]]:
+    """A val task, and the train tasks, after a first run."""
+    assert world.new_run() == DONE
+    world.studio.fetched = []
+    path = world.jobs.run_key(world.claim.run_id, "dataset.json")
+    stored = world.store.get(path)
+    assert stored is not None
+    tasks = [FrozenTask.model_validate_json(line) for line in stored.data.splitlines()[1:]]
+    train = [task.id for task in tasks if task.split == "train"]
+    return next(task.id for task in tasks if task.split == "val"), train
+
+
+@pytest.mark.usefixtures("no_waiting")
+class TestOutage:
+    """Images that are not to be had for now are no data."""
+
+    @pytest.mark.parametrize("reason", ["unreachable", "timeout", "unauthorized", "no_memory"])
+    def test_a_model_of_what_is_left_replaces_nothing(self, world: World, reason: str) -> None:
+        world.studio.all = Studio(101).all
+        world.trainer.score = 0.9
+        world.new_run()
+        world.trainer.score = 0.02
+        world.studio.away = dict.fromkeys(range(13, 101), reason)
+        assert world.new_run() == INTERRUPTED
+        claim = world.jobs.read().training
+        assert claim is not None
+        assert "were not to be had" in (claim.error or "")
+        assert reason in (claim.error or "")
+        assert world.served() == 1
+        assert len(world.registry.versions("label")) == 1, "nothing was trained"
+        world.studio.away, world.trainer.score = {}, 0.95
+        assert world.next_attempt() == DONE
+        assert world.served() == 2
+
+    def test_the_next_attempt_asks_for_what_is_missing_only(self, world: World) -> None:
+        val, _ = one_of_each_side(world)
+        world.studio.away = {val: "unreachable"}
+        assert world.new_run() == INTERRUPTED
+        claim = world.jobs.read().training
+        assert claim is not None
+        assert "1 of 39 images were not to be had (1 of" in (claim.error or "")
+        assert f"task {val}: it is unreachable" in (claim.error or "")
+        world.studio.away, world.studio.fetched = {}, []
+        assert world.next_attempt() == DONE
+        assert (world.studio.fetched, world.served()) == ([val], 2)
+
+    def test_a_small_part_of_the_train_tasks_may_be_missing_and_is_named(self, world: World) -> None:
+        _, (first, second, *_) = one_of_each_side(world)
+        world.studio.away = {first: "timeout"}
+        assert world.new_run() == DONE
+        assert f"(1 of 39 tasks were left out (1 timeout), task {first}: it is timeout)" in world.message
+        assert world.registry.manifest("label", 2).lineage["tasks"]["left_out"] == {"timeout": 1}
+        world.studio.away |= {second: "timeout"}
+        assert world.new_run() == INTERRUPTED
+
+    def test_one_host_that_is_gone_for_ever_does_not_stop_a_project(self, world: World) -> None:
+        """The last attempt leaves it out, also of the val set: both versions are measured without it."""
+        val, _ = one_of_each_side(world)
+        world.studio.away = {val: "unreachable"}
+        codes = [world.new_run(), *(world.next_attempt() for _ in range(4))]
+        assert codes == [INTERRUPTED] * 4 + [DONE]
+        assert f"task {val}: it is unreachable" in world.message
+        assert world.served() == 2
+
+    def test_an_outage_that_lasts_fails_the_run_and_uses_up_nothing(self, world: World) -> None:
+        world.studio.away = dict.fromkeys(range(1, 101), "unreachable")
+        assert world.new_run() == INTERRUPTED
+        assert [world.next_attempt() for _ in range(5)] == [INTERRUPTED] * 5
+        assert world.jobs.read().baseline is None
+
+    @pytest.mark.parametrize("reason", ["not_found", "forbidden", "refused"])
+    def test_when_most_images_are_gone_what_is_left_is_no_data_either(self, world: World, reason: str) -> None:
+        """A bucket that was moved, signed addresses that are over, a host that nobody allows any more."""
+        world.new_run()
+        world.studio.away = dict.fromkeys(range(1, 21), reason)
+        baseline = world.jobs.read().baseline
+        assert world.new_run() == FAILED
+        assert f"20 of 39 images are gone, so what is left is not this project's data; task 1: it is {reason}" in (
+            world.message
+        )
+        assert (world.served(), world.jobs.read().baseline) == (1, baseline)
+        del world.studio.away[20]
+        assert world.new_run() == DONE
+        assert f"19 of 39 tasks were left out (19 {reason}), the first is task 1: it is {reason}" in world.message
+
+    def test_a_rejected_version_names_what_was_left_out_too(self, world: World) -> None:
+        world.new_run()
+        world.studio.away, world.trainer.score = {3: "not_found"}, 0.01
+        assert world.new_run() == DONE
+        assert world.outcome == "rejected"
+        assert "(1 of 39 tasks were left out (1 not_found), task 3: it is not_found)" in world.message
+
+    @pytest.mark.parametrize("controls", [CONFIG, TWO_CONTROLS])
+    def test_thousands_of_hanging_images_are_not_asked_for(self, world: World, controls: str) -> None:
+        """Nor by the next control: at 30 s an image they would burn the GPU for hours."""
+        world.studio.config = controls
+        both = [rectangle(), rectangle("Bird", control="second")]
+        world.studio.all = [
+            ExportedTask(number, {"image": "x"}, (annotation(number, both),)) for number in range(1, 3001)
+        ]
+        world.studio.away = dict.fromkeys(range(101, 3001), "timeout")
+        assert world.new_run() == INTERRUPTED
+        claim = world.jobs.read().training
+        assert claim is not None
+        assert "32 images in a row were not to be had, the last one since it is timeout" in (claim.error or "")
+        assert len(world.studio.fetched) < 100 + 3 * (32 + 4) + 1, "three tries each, four at once"
+
+    def test_images_that_took_all_the_time_are_named_and_nothing_is_trained(self, world: World) -> None:
+        clock = Clocked(world.store, world.store.now())
+        world.jobs, world.registry = Jobs(clock, UID), Registry(clock, UID)
+        tasks = world.studio.tasks
+
+        def slowly(project_id: int) -> Iterator[ExportedTask]:
+            clock.time += timedelta(seconds=950)
+            yield from tasks(project_id)
+
+        world.studio.tasks = slowly  # type: ignore[method-assign]
+        world.claim = begin_run(clock, longest_run=1000.0, epochs=4)
+        assert world.run(world.claim, clock) == FAILED
+        assert "took 950 of the 1000 s that a run may take: too little is left to train. Set LABELLOOP_LONGEST_RUN" in (
+            world.message
+        )
+        assert (world.trainer.started, world.jobs.read().baseline) == ([], None)
 
 
 CHOICES = '<Choices name="kind" toName="img"><Choice value="Oak"/><Choice value="Fir"/></Choices>'

@@ -11,11 +11,13 @@ from functions.train_trigger.sweep import sweep
 from functions.train_trigger.threads import ProcessThreads
 from functions.train_trigger.trigger import Outcome
 from shared.errors import ClaimLost, LabelStudioError, LaunchError, ProjectGone, StoreError
+from shared.jobs import Jobs
 from shared.labelstudio.api import ProjectState
 from shared.objectstore.file import FileStore
 from shared.projects import write_project
 from shared.registry import Gate, Manifest, Registry
 from shared.runs import TrainRequest
+from tests.stores import Clocked
 from tests.trigger_parts import CREATED, UID, World
 
 
@@ -152,9 +154,8 @@ def test_a_job_that_waited_for_hours_has_not_run_for_hours(world: World) -> None
         assert world.reconcile(sweeping=True).status == "active"
 
 
-def test_attempts_are_limited_and_a_failed_run_leaves_a_baseline(world: World) -> None:
+def test_attempts_are_limited_and_a_failed_run_uses_up_nothing(world: World) -> None:
     world.reconcile()
-    world.label_studio.annotations = 25  # made meanwhile: no attempt saw them for sure, they count for the next run
     world.launcher.state = "failed"
     outcomes = []
     for _ in range(3):
@@ -164,13 +165,43 @@ def test_attempts_are_limited_and_a_failed_run_leaves_a_baseline(world: World) -
     record = world.jobs.read()
     assert record.training is None
     assert record.last_run is not None
-    assert record.last_run.outcome == "failed"
-    assert record.baseline is not None
-    assert record.baseline.totals.total_annotations_number == 20
+    assert (record.last_run.outcome, record.last_run.failures, record.baseline) == ("failed", 1, None)
     progress = world.jobs.progress(record.last_run.run_id)
     assert progress is not None
     assert progress.phase == "failed"
     assert world.reconcile(sweeping=True).status == "waiting"  # no spinning
+    later = Clocked(world.store, world.store.now() + timedelta(minutes=11))
+    assert world.another_trigger(later).reconcile(UID).status == "launched", "its annotations are due after the repair"
+
+
+def test_failed_runs_come_again_with_growing_pauses_and_never_more_than_daily(world: World) -> None:
+    clock = Clocked(world.store, world.store.now())
+    trigger, jobs = world.another_trigger(clock), Jobs(clock, UID)
+    failed_at, pauses = clock.time, []
+    for number in range(7):
+        while trigger.reconcile(UID).status == "waiting":
+            clock.time += timedelta(minutes=5)
+        pauses.append(clock.time - failed_at)
+        claim = jobs.start(world.claim.run_id, nonce=str(number), lifetime=600)
+        jobs.release(claim, outcome="failed", message="the weights cannot be had")
+        failed_at = clock.time
+    assert [pause.total_seconds() / 60 for pause in pauses] == [0, 10, 40, 160, 640, 24 * 60, 24 * 60]
+    assert trigger.reconcile(UID, forced=True).status == "launched", "a person does not wait"
+    jobs.release(jobs.start(world.claim.run_id, nonce="last", lifetime=600), outcome="nothing_to_learn")
+    assert jobs.read().last_run.failures == 0  # type: ignore[union-attr]
+
+
+def test_what_a_failed_run_was_started_for_is_due_after_the_repair(tmp_path: Path) -> None:
+    world = World(tmp_path, cool_down=0)
+    clock = Clocked(world.store, world.store.now())
+    world.label_studio.annotations = 20
+    world.reconcile()
+    world.job_ends(world.job_runs())
+    world.label_studio.annotations = 30
+    assert world.reconcile().reason == "10 changes since the last run"
+    world.job_ends(world.job_runs(), "failed")
+    clock.time += timedelta(minutes=11)
+    assert world.another_trigger(clock).reconcile(UID).reason == "10 changes since the last run"
 
 
 def test_a_refused_launch_is_shown_and_tried_again(world: World) -> None:
