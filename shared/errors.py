@@ -70,8 +70,9 @@ class LabelConfigError(LabelloopError):
 class ImageError(LabelloopError):
     """One image cannot be fetched or decoded.
 
-    `reason` is a word from a small fixed set (it becomes a metric label): refused, not_found, forbidden (to whoever asks
-    without credentials), unauthorized (ours, or those of Label Studio's storage, are refused), no_data, timeout, too_large, no_memory, broken, unreachable, unsupported; crashed: a reader did not foresee it.
+    `reason` is a word from a small fixed set (it becomes a metric label): refused, not_found, forbidden (to whoever
+    asks without credentials), unauthorized (ours, or those of Label Studio's storage), no_data, timeout, too_large,
+    no_memory, broken, unreachable, unsupported; crashed: a reader did not foresee it.
     """
 
     def __init__(self, reason: str, message: str) -> None:

@@ -230,9 +230,7 @@ class Jobs(RunFiles):
 
         self.update(expire)
 
-    def release(
-        self, claim: Claim, *, outcome: Outcome, baseline: Baseline | None = None, message: str = ""
-    ) -> None:
+    def release(self, claim: Claim, *, outcome: Outcome, baseline: Baseline | None = None, message: str = "") -> None:
         """End the run: no claim, its baseline recorded (None keeps the old one). Raises ClaimLost.
 
         A run that failed uses up nothing: the old baseline stays, whatever it read.

@@ -98,7 +98,7 @@ def decide_before_asking(record: JobsRecord, policy: Policy, now: datetime, *, f
         return None
     if last.outcome == "failed":
         pause = max(policy.cool_down, cool_down_after(last.failures))
-        reason = f"run {last.run_id} failed, {max(last.failures, 1)} in a row: what it was started for is due after {pause}"
+        reason = f"run {last.run_id} failed, {max(last.failures, 1)} in a row: its changes are due after {pause}"
     else:
         pause, reason = policy.cool_down, f"run {last.run_id} ended ({last.outcome}) a short while ago"
     return Wait(last.ended_at + pause, reason) if now < last.ended_at + pause else None
@@ -205,4 +205,5 @@ def pause_after(attempt: int) -> timedelta:
 
 def cool_down_after(failures: int) -> timedelta:
     """How long after a failed run its changes are due again; `failures` in a row, 0: it was not counted."""
-    return min(_FIRST_COOL_DOWN * 4 ** min(max(failures, 1) - 1, 10), _LONGEST_COOL_DOWN)
+    growth: int = 4 ** min(max(failures, 1) - 1, 10)
+    return min(_FIRST_COOL_DOWN * growth, _LONGEST_COOL_DOWN)

@@ -46,7 +46,7 @@ class Counts:
 
     @property
     def left_out_sentence(self) -> str:
-        """What was left out, and why: `3 of 40 tasks were left out (2 broken, 1 not_found), the first is task 17: …`."""
+        """What was left out, and why: `3 of 40 tasks were left out (2 broken, 1 no_data), the first is task 17: …`."""
         if not self.left_out:
             return ""
         several = len(self.named) > 1
@@ -86,8 +86,8 @@ def build(
     """Write the files of one control; None if no task holds a thing of it.
 
     Images are fetched and read concurrently, a few tasks ahead of the one that is written; memory does not grow with
-    the tasks. A task whose image cannot be had is left out. `check` is called once a task and at the end; what it raises
-    ends the work. `last`: no attempt follows this one.
+    the tasks. A task whose image cannot be had is left out. `check` is called once a task and at the end; what it
+    raises ends the work. `last`: no attempt follows this one.
 
     Raises ImagesOutage if too many images are not to be had for now, ImagesMissing if most are gone, NothingToLearn if
     not one can be used.

@@ -1,4 +1,4 @@
-"""When images that could not be had are an outage and no data: the attempt ends, and nobody goes on asking for hours."""
+"""When images that are not to be had are an outage and no data: the attempt ends, and does not ask on for hours."""
 
 import threading
 from collections import Counter
@@ -16,7 +16,7 @@ ever must not stop a small project."""
 _IN_A_ROW = 32
 """Images one after the other: where so many are not to be had, the next one is not either."""
 _IN_VAIN = 3600.0
-"""Seconds of all threads together, spent on images that did not come: about two minutes by the clock as they are set."""
+"""Seconds of all threads together, spent on images that did not come: two minutes by the clock for 32 threads."""
 
 
 class ImagesOutage(LabelloopError):

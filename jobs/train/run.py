@@ -256,7 +256,7 @@ def _controls(label_config: str) -> tuple[Control, ...]:
 
 
 def _summary(verdicts: list[Verdict], failures: list[LabelloopError]) -> tuple[Outcome, str]:
-    """The run's outcome. Raises a failure if no control was promoted: one that is more than nothing to learn, if any."""
+    """The run's outcome. Raises a failure if no control was promoted: one that is more than NothingToLearn, if any."""
     message = "; ".join([verdict.message for verdict in verdicts] + [str(error) for error in failures])
     if any(verdict.outcome == "promoted" for verdict in verdicts):
         return "promoted", message

@@ -346,7 +346,8 @@ class TestBounds:
 
 class TestAnswers:
     @pytest.mark.parametrize(
-        ("status", "reason"), [(404, "not_found"), (410, "not_found"), (401, "forbidden"), (403, "forbidden"), (503, "unreachable")]
+        ("status", "reason"),
+        [(404, "not_found"), (410, "not_found"), (401, "forbidden"), (403, "forbidden"), (503, "unreachable")],
     )
     def test_errors_name_host_and_status_but_no_secret(self, status: int, reason: str) -> None:
         with web_server(lambda handler: handler.reply(status, b"do not repeat")) as server:

@@ -119,11 +119,12 @@ def test_what_was_left_out_is_said_in_one_sentence(tmp_path: Path) -> None:
 def test_images_that_come_slower_and_slower_are_given_up_after_a_time(tmp_path: Path) -> None:
     """Every second one comes, so there are never many in a row; each of the others took two minutes."""
     breaker = Breaker()
+    for _ in range(30):
+        breaker.check()
+        breaker.failed(ImageError("timeout", "too late"), 120.0)
+        breaker.answered()
     with pytest.raises(ImagesOutage, match="3600 s were spent on images that did not come"):
-        for _ in range(10_000):
-            breaker.check()
-            breaker.failed(ImageError("timeout", "too late"), 120.0)
-            breaker.answered()
+        breaker.check()
 
 
 @pytest.mark.parametrize("reason", ["unreachable", "no_memory"])
