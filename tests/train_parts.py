@@ -29,6 +29,8 @@ from shared.runs import RunRequest
 from shared.settings import Settings
 from tests.web_server import Handler, WebServer, web_server
 
+DEEP = "nested deeper than anybody reads"
+"""A value that is sent as 5,000 lists, one in the other."""
 UID = "1.1767225600"
 CREATED = datetime(2026, 1, 1, tzinfo=UTC)
 CONFIG = (
@@ -81,6 +83,7 @@ class PagedProject:
     tasks: dict[int, dict[str, Any]] = field(default_factory=dict)  # instead of the made ones
     config: str = CONFIG
     failures: list[int] = field(default_factory=list)  # statuses to answer first
+    broken: set[int] = field(default_factory=set)  # tasks that Label Studio cannot show: it answers 500
 
     def task(self, number: int) -> dict[str, Any]:
         """Task `number`, from 1."""
@@ -105,17 +108,25 @@ class PagedProject:
             }
             handler.reply(200, json.dumps(project).encode(), Content_Type="application/json")
         elif place.path.rstrip("/") == "/api/tasks":
-            page = json.dumps({"tasks": self._page(parse_qs(place.query)), "total": self.count}).encode()
-            handler.reply(200, page, Content_Type="application/json")
+            tasks = self._page(parse_qs(place.query))
+            if tasks is None or self.broken & {task["id"] for task in tasks}:
+                handler.reply(404 if tasks is None else 500, b"{}", Content_Type="application/json")
+                return
+            page = json.dumps({"tasks": tasks, "total": self.count}).replace(f'"{DEEP}"', "[" * 5000 + "]" * 5000)
+            handler.reply(200, page.encode(), Content_Type="application/json")
         elif (name := place.path.removeprefix("/data/upload/1/")) in self.images:
             handler.reply(200, self.images[name], Content_Type="image/jpeg")
         else:
             handler.reply(404)
 
-    def _page(self, query: dict[str, list[str]]) -> list[dict[str, Any]]:
+    def _page(self, query: dict[str, list[str]]) -> list[dict[str, Any]] | None:
+        """None: as Label Studio, which answers 404 for a page behind the last one."""
         asked = json.loads(query["query"][0])
         after = next(item["value"] for item in asked["filters"]["items"] if item["filter"] == "filter:tasks:id")
-        size = int(query["page_size"][0])
+        size, page = int(query["page_size"][0]), int(query["page"][0])
+        after += size * (page - 1)
+        if page > 1 and after >= self.count:
+            return None
         return [self.task(number) for number in range(after + 1, min(after + size, self.count) + 1)]
 
 

@@ -20,6 +20,7 @@ class ExportedTask:
     id: int
     data: Mapping[str, Any]
     annotations: tuple[Annotation, ...]
+    unreadable: str = ""  # why nothing of it can be read
 
 
 class NothingToLearn(LabelloopError):
@@ -65,12 +66,27 @@ class AnnotationDigest:
 
     def add(self, annotations: Iterable[Annotation]) -> None:
         """The annotations of the next task, cancelled ones included."""
-        for annotation in sorted(annotations, key=lambda annotation: int(annotation["id"])):
-            self._hash.update(f"{annotation['id']} {annotation.get('updated_at')}\n".encode())
+        for number, annotation in sorted(
+            ((_id_of(annotation) or 0, annotation) for annotation in annotations if isinstance(annotation, Mapping)),
+            key=lambda one: one[0],
+        ):
+            updated_at = annotation.get("updated_at")
+            told = updated_at if isinstance(updated_at, str | int | float | None) else type(updated_at).__name__
+            self._hash.update(f"{number} {told}\n".encode(errors="backslashreplace"))
 
     def hexdigest(self) -> str:
         """Of everything added so far."""
         return self._hash.hexdigest()
+
+
+def countable(annotations: Iterable[object]) -> list[Annotation]:
+    """Those that can be told apart. Whoever imports annotations may write anything."""
+    return [one for one in annotations if isinstance(one, Mapping) and _id_of(one) is not None]
+
+
+def _id_of(annotation: Annotation) -> int | None:
+    number = annotation.get("id")
+    return int(number) if isinstance(number, int) or (isinstance(number, str) and number.isdecimal()) else None
 
 
 def _rank(annotation: Annotation) -> tuple[bool, datetime, int]:
@@ -81,5 +97,8 @@ def _updated_at(annotation: Annotation) -> datetime:
     text = annotation.get("updated_at") or annotation.get("created_at")
     if not text:
         return datetime.min.replace(tzinfo=UTC)
-    moment = datetime.fromisoformat(str(text))
+    try:
+        moment = datetime.fromisoformat(str(text))
+    except (ValueError, RecursionError):  # no date: older than any
+        return datetime.min.replace(tzinfo=UTC)
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

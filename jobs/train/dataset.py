@@ -131,13 +131,19 @@ def _with_samples(
     with ThreadPoolExecutor(concurrency, thread_name_prefix="images") as pool:
         try:
             for task in tasks:
-                waiting.append((task, pool.submit(samples_of, task, control, pictures, folder)))
+                waiting.append((task, pool.submit(_samples, task, control, pictures, folder)))
                 if len(waiting) >= concurrency:
                     yield _landed(*waiting.popleft())
             while waiting:
                 yield _landed(*waiting.popleft())
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _samples(task: FrozenTask, control: Control, pictures: Pictures, folder: Path) -> list[Sample]:
+    if task.unusable:
+        raise ImageError("unusable", task.unusable)
+    return samples_of(task, control, pictures, folder)
 
 
 def _landed(task: FrozenTask, samples: Future[list[Sample]]) -> tuple[FrozenTask, list[Sample] | ImageError]:

@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
+from itertools import count
 from typing import Any
 
 import httpx
@@ -14,10 +16,15 @@ from jobs.train.annotations import ExportedTask
 from shared.errors import LabelStudioError, ProjectGone, Unauthorized
 
 _TIMEOUT = 60.0  # seconds for one page
+_MOST_FAILING = 3  # tasks in a row on which Label Studio itself fails; more are an outage
+
+
+class _Unreadable(LabelStudioError):
+    """Label Studio answered, and what it answered cannot be read: no further try changes that."""
 
 
 def _may_heal(error: BaseException) -> bool:
-    return isinstance(error, LabelStudioError) and not isinstance(error, ProjectGone | Unauthorized)
+    return isinstance(error, LabelStudioError) and not isinstance(error, ProjectGone | Unauthorized | _Unreadable)
 
 
 class SdkExporter:
@@ -43,12 +50,52 @@ class SdkExporter:
     def tasks(self, project_id: int) -> Iterator[ExportedTask]:
         """Every task with at least one annotation that is not cancelled. Holds one page at a time.
 
-        Raises ProjectGone, Unauthorized, LabelStudioError (the last after several tries of a page).
+        A task that makes its page unreadable (anybody who imports tasks may write anything) is `unreadable`, and the
+        others of its page are read one by one. Raises ProjectGone, Unauthorized, LabelStudioError (the last after
+        several tries of a page).
         """
-        after = 0
-        while page := self._page(project_id, after):
+        after, singly = 0, 0
+        while True:
+            try:
+                page = self._page(project_id, after, size=1 if singly else self._page_size)
+            except (ProjectGone, Unauthorized):
+                raise
+            except LabelStudioError as error:
+                if not singly:
+                    singly = self._page_size
+                    continue
+                page = self._instead_of_one(project_id, after, error)
+            if not page:
+                return
             yield from page
-            after = page[-1].id
+            after, singly = page[-1].id, max(singly - 1, 0)
+
+    def _instead_of_one(self, project_id: int, after: int, error: LabelStudioError) -> list[ExportedTask]:
+        """What stands for the next task, which cannot be read, and for those behind it that cannot either.
+
+        Their ids are those before the next one that can be read: Label Studio names none without its whole data. Raises
+        `error` if it is an outage.
+        """
+        failing = 1
+        for place in count(2):
+            try:
+                following = self._page(project_id, after, size=1, page=place)
+            except ProjectGone:  # there is no such page
+                following = []
+            except Unauthorized:
+                raise
+            except LabelStudioError as another:
+                failing += not isinstance(another, _Unreadable)
+                if failing > _MOST_FAILING:
+                    raise error from another
+                continue
+            break
+        if not isinstance(error, _Unreadable):  # it may have come back meanwhile
+            with suppress(_Unreadable, LabelStudioError):
+                return self._page(project_id, after, size=1)
+        first = following[0].id - (place - 1) if following else after + 1
+        why = f"Label Studio's answer for the task behind task {after} cannot be read: {error}"
+        return [ExportedTask(first + number, {}, (), unreadable=why) for number in range(place - 1)]
 
     @retry(
         retry=retry_if_exception(_may_heal),
@@ -56,7 +103,8 @@ class SdkExporter:
         stop=stop_after_attempt(6),
         reraise=True,
     )
-    def _page(self, project_id: int, after: int) -> list[ExportedTask]:
+    def _page(self, project_id: int, after: int, *, size: int, page: int = 1) -> list[ExportedTask]:
+        """Page `page` of the tasks behind `after`, `size` a page."""
         conditions = [("filter:tasks:id", after), ("filter:tasks:total_annotations", 0)]
         items = [
             {"filter": name, "operator": "greater", "type": "Number", "value": value} for name, value in conditions
@@ -64,11 +112,18 @@ class SdkExporter:
         query = json.dumps({"filters": {"conjunction": "and", "items": items}, "ordering": ["tasks:id"]})
         try:
             pager = self._sdk.tasks.list(
-                project=project_id, fields="all", query=query, page=1, page_size=self._page_size, resolve_uri=False
+                project=project_id, fields="all", query=query, page=page, page_size=size, resolve_uri=False
             )
-            return [ExportedTask(int(task.id), task.data, tuple(task.annotations or ())) for task in pager.items or ()]
+            return [
+                ExportedTask(
+                    int(task.id), task.data, tuple(task.annotations) if isinstance(task.annotations, list) else ()
+                )
+                for task in pager.items or ()
+            ]
         except ApiError as error:
             raise _translated(error, project_id) from error
+        except (RecursionError, TypeError, ValueError, AttributeError) as error:
+            raise _Unreadable(f"a value is nested too deep, or no id is a number ({type(error).__name__})") from error
         except (httpx.HTTPError, ParsingError) as error:  # a ParsingError's text repeats the whole answer
             raise LabelStudioError(
                 f"Label Studio did not answer with the tasks of project {project_id} ({type(error).__name__})"

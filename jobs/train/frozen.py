@@ -4,13 +4,21 @@ JSON lines, written and read one task at a time: a header, then one line a task.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from jobs.train.annotations import AnnotationDigest, ExportedTask, Split, choose_annotation, regions_of, split_of
+from jobs.train.annotations import (
+    AnnotationDigest,
+    ExportedTask,
+    Split,
+    choose_annotation,
+    countable,
+    regions_of,
+    split_of,
+)
 from shared.errors import AlreadyExists, NotFound
 from shared.labelstudio.config import Control
 from shared.labelstudio.requests import ProjectCounters
@@ -41,6 +49,12 @@ class FrozenTask(Record):
     split: Split
     data: dict[str, Any]  # value key → image value
     regions: list[dict[str, Any]]  # shapes, labels and choices of one region are items of their own
+    unusable: str | None = None  # why nothing else of it is here
+
+    @classmethod
+    def without_anything(cls, task_id: int, why: str) -> "FrozenTask":
+        """A task that only can be named."""
+        return cls(id=task_id, annotation=0, updated_at=None, split="train", data={}, regions=[], unusable=why)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,15 +98,20 @@ def freeze(
         for task in exported:
             check()
             digest.add(task.annotations)
-            annotation = choose_annotation(task.annotations)
+            if why := _why_unusable(task):
+                kept += 1
+                lines.write(FrozenTask.without_anything(task.id, why).model_dump_json() + "\n")
+                continue
+            annotation = choose_annotation(countable(task.annotations))
             if annotation is None:
                 left_out += 1
                 continue
             kept += 1
+            updated_at = annotation.get("updated_at")
             line = FrozenTask(
                 id=task.id,
-                annotation=annotation["id"],
-                updated_at=annotation.get("updated_at"),
+                annotation=int(annotation["id"]),
+                updated_at=updated_at if isinstance(updated_at, str) else None,
                 split=split_of(task.id, val_fraction),
                 data={key: task.data[key] for key in sorted(keys & task.data.keys())},
                 regions=[
@@ -101,7 +120,7 @@ def freeze(
                     if isinstance(region.get("from_name"), str) and (all_tags or region["from_name"] in names)
                 ],
             )
-            lines.write(line.model_dump_json() + "\n")
+            lines.write(_written(line) + "\n")
     totals = Totals.model_validate(project.model_dump(include=set(Totals.model_fields)))
     baseline = Baseline(totals=totals, read_at=read_at, digest=digest.hexdigest())
     header = Header(label_config=project.label_config, baseline=baseline, tasks=kept, left_out=left_out)
@@ -110,6 +129,27 @@ def freeze(
         whole.writelines(lines)
     body.unlink()
     return Frozen(path, header)
+
+
+def _why_unusable(task: ExportedTask) -> str:
+    if task.unreadable:
+        return task.unreadable
+    if not isinstance(task.data, Mapping):
+        return f"its data is a {type(task.data).__name__}, not names and values"
+    if task.annotations and not countable(task.annotations):
+        return "its annotations have no ids that are numbers"
+    return ""
+
+
+def _written(task: FrozenTask) -> str:
+    """One line that can be read again, whatever is nested in the task; one bad task must not end every attempt."""
+    try:
+        line = task.model_dump_json()
+        FrozenTask.model_validate_json(line)  # which nests less deep than what it reads was written
+    except (ValueError, RecursionError) as error:
+        why = "its values are nested too deep, or hold text that is no Unicode"
+        return FrozenTask.without_anything(task.id, f"{why} ({type(error).__name__})").model_dump_json()
+    return line
 
 
 def publish(frozen: Frozen, store: ObjectStore, key: str) -> Frozen:

@@ -243,6 +243,8 @@ def _json(response: urllib3.BaseHTTPResponse, asked: str, url: str) -> Any:
         return None
     try:
         return response.json()
+    except RecursionError as error:
+        raise LabelStudioError(f"{asked} at {url} answers a value that is nested too deep to be read") from error
     except ValueError as error:
         raise LabelStudioError(
             f"{asked} at {url} did not answer JSON: is LABEL_STUDIO_URL the address of Label Studio itself?"

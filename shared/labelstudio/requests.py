@@ -22,13 +22,21 @@ class Received(BaseModel):
     def parse(cls, body: bytes) -> Self:
         """Raises BadRequest, which names the fields and never repeats their values."""
         try:
-            return cls.model_validate_json(body)
+            try:
+                return cls.model_validate_json(body)
+            except ValidationError as error:
+                if "recursion limit" not in error.errors(include_url=False, include_input=False)[0]["msg"]:
+                    raise
+            # Label Studio lets a value be nested deeper than pydantic reads: the other tasks of the request go on.
+            return cls.model_validate(json.loads(body))
         except ValidationError as error:
             problems = error.errors(include_url=False, include_input=False, include_context=False)
             where = "; ".join(
                 f"{'.'.join(map(str, problem['loc'])) or 'body'}: {problem['msg']}" for problem in problems[:3]
             )
             raise BadRequest(f"the request is not a {cls.__name__} of Label Studio: {where}") from error
+        except (RecursionError, ValueError) as error:
+            raise BadRequest(f"the request is nested too deep, or is no {cls.__name__} of Label Studio") from error
 
 
 class Task(Received):

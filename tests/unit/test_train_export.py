@@ -17,7 +17,7 @@ from shared.errors import LabelStudioError, ProjectGone, Unauthorized
 from shared.labelstudio.config import parse_label_config
 from shared.labelstudio.requests import ProjectCounters
 from shared.objectstore import ObjectStore
-from tests.train_parts import CONFIG, CREATED, PagedProject, annotation, jpeg, rectangle, served
+from tests.train_parts import CONFIG, CREATED, DEEP, PagedProject, annotation, jpeg, rectangle, served
 
 KEY = "0" * 40
 
@@ -137,6 +137,90 @@ def test_what_other_tags_hold_is_kept_where_regions_of_any_tag_count(
     made = freeze(PagedProject(1, tasks={1: task}), tmp_path / "dataset.json", config=config)
     (frozen_task,) = made.tasks()
     assert [region["from_name"] for region in frozen_task.regions] == kept
+
+
+def nested(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+def annotated(**fields: Any) -> dict[str, Any]:
+    """Task 2."""
+    return {"id": 2, "data": {"image": "a"}, "annotations": [annotation(2, [rectangle()])]} | fields
+
+
+def region_with(**fields: Any) -> dict[str, Any]:
+    return annotated(annotations=[annotation(2, [rectangle() | fields])])
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        pytest.param(annotated(data={"image": nested(300)}), id="the image's value is nested 300 levels deep"),
+        pytest.param(annotated(data={"image": nested(200)}), id="200 levels: can be written, not read"),
+        pytest.param(annotated(data={"image": DEEP}), id="an image's value that no reader takes"),
+        pytest.param(annotated(meta=DEEP), id="something else that no reader takes"),
+        pytest.param(region_with(value=nested(300)), id="a region's value"),
+        pytest.param(region_with(value={"x": nested(300)}), id="in a region's value"),
+        pytest.param(annotated(data=["a"]), id="its data is a list"),
+        pytest.param(annotated(data=None), id="it has no data"),
+        pytest.param(annotated(id="two"), id="its id is no number"),
+        pytest.param(annotated(data={"image": "a\ud800"}), id="text that is no Unicode"),
+        pytest.param(region_with(value={"rectanglelabels": ["\ud800"]}), id="a label that is no Unicode"),
+        pytest.param(annotated(annotations=[{"result": [rectangle()]}]), id="an annotation without an id"),
+        pytest.param(annotated(annotations=[annotation(2) | {"id": "x"}]), id="an annotation whose id is no number"),
+        pytest.param(annotated(annotations=["text", 3]), id="annotations that are none"),
+    ],
+)
+def test_one_bad_task_is_left_out_by_name_and_no_other(tmp_path: Path, task: dict[str, Any]) -> None:
+    """Everything that Label Studio, or an import of it, lets pass."""
+    made = freeze(PagedProject(5, tasks={2: task}), tmp_path / "dataset.json")
+    assert made.header.tasks == 5
+    assert [one.id for one in made.tasks()] == [1, 2, 3, 4, 5]
+    assert [bool(one.unusable) for one in made.tasks()] == [False, True, False, False, False]
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        pytest.param(annotated(meta=nested(300)), id="nested where nobody looks"),
+        pytest.param(region_with(meta={"text": nested(300)}), id="meta of a region"),
+        pytest.param(annotated(data={"image": "a", "other": nested(300)}), id="a key that no control reads"),
+        pytest.param(annotated(annotations=[annotation(2, [rectangle()], updated_at="soon")]), id="no date"),
+        pytest.param(annotated(annotations=[annotation(2, [rectangle()], updated_at=12)]), id="a number for a date"),
+        pytest.param(annotated(annotations=[annotation(2, [rectangle()], updated_at=nested(300))]), id="a deep date"),
+        pytest.param(annotated(annotations=[{"result": []}, annotation(2, [rectangle()])]), id="one without an id"),
+        pytest.param(annotated(annotations=[annotation(2) | {"result": "text"}]), id="a result that is a text"),
+        pytest.param(annotated(data={"image": "a\0"}), id="a zero byte"),
+        pytest.param(annotated(data={"image": 10**400}), id="a number of 400 digits"),
+    ],
+)
+def test_what_is_odd_beside_the_point_leaves_the_task_in(tmp_path: Path, task: dict[str, Any]) -> None:
+    made = freeze(PagedProject(3, tasks={2: task}), tmp_path / "dataset.json")
+    assert [one.unusable for one in made.tasks()] == [None, None, None]
+    assert len(made.header.baseline.digest or "") == 64
+
+
+@pytest.mark.parametrize("count", [5, 40], ids=["the last ones", "among others"])
+def test_tasks_that_cannot_be_read_are_gone_around_one_by_one(count: int) -> None:
+    """Whether Label Studio fails on them or we do: their whole page is lost otherwise, for ever."""
+    deep = {number: annotated(id=number, meta=DEEP) for number in (4, 5, 17)}
+    with served(PagedProject(count, tasks=deep)) as web:
+        tasks = exported(web.url, page_size=10)
+    assert [task.id for task in tasks] == list(range(1, count + 1))
+    lost = [task.id for task in tasks if task.unreadable]
+    assert lost == [number for number in (4, 5, 17) if number <= count]
+    with served(PagedProject(count, broken={2, 5})) as web:
+        tasks = exported(web.url, page_size=10)
+    assert [task.id for task in tasks if task.unreadable] == [2, 5]
+    assert "behind task 1 cannot be read: Label Studio answered 500" in tasks[1].unreadable
+
+
+def test_an_outage_is_no_bad_task() -> None:
+    with served(PagedProject(40, broken=set(range(11, 41)))) as web, pytest.raises(LabelStudioError, match="500"):
+        exported(web.url, page_size=10)
 
 
 def test_no_proxy_of_the_environment_gets_the_token(monkeypatch: pytest.MonkeyPatch) -> None:

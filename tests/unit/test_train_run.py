@@ -663,6 +663,15 @@ class TestOutage:
         assert world.new_run() == DONE
         assert f"19 of 39 tasks were left out (19 {reason}), the first is task 1: it is {reason}" in world.message
 
+    def test_a_task_that_is_nested_too_deep_is_named_and_stops_nothing(self, world: World) -> None:
+        deep: Any = 1
+        for _ in range(300):
+            deep = [deep]
+        world.studio.all[6] = replace(world.studio.all[6], data={"image": deep})
+        assert world.new_run() == DONE
+        assert "(1 of 39 tasks were left out (1 unusable), task 7: its values are nested too deep" in world.message
+        assert world.served() == 1
+
     def test_a_rejected_version_names_what_was_left_out_too(self, world: World) -> None:
         world.new_run()
         world.studio.away, world.trainer.score = {3: "not_found"}, 0.01
