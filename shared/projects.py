@@ -26,6 +26,9 @@ OVERRIDABLE = (
     "batch",
     "freeze",
     "patience",
+    "fliplr",
+    "flipud",
+    "max_objects",
     "confidence",
 )
 """Settings that a project may set for itself, by its backend's extra params in Label Studio."""

@@ -277,10 +277,24 @@ class Settings(BaseModel):
     patience: int = _setting(
         "LABELLOOP_PATIENCE", 30, "Training stops after this many epochs without a better one.", "epochs", ge=0
     )
+    fliplr: float = _setting(
+        "LABELLOOP_FLIPLR",
+        0.5,
+        "Share of the images that are mirrored left to right while training; none where labels say sides (model_fliplr of a control wins).",
+        ge=0,
+        le=1,
+    )
+    flipud: float = _setting(
+        "LABELLOOP_FLIPUD",
+        0.0,
+        "Share of the images that are mirrored upside down while training, as for LABELLOOP_FLIPLR.",
+        ge=0,
+        le=1,
+    )
     val_fraction: float = _setting(
         "LABELLOOP_VAL_FRACTION", 0.2, "Part of the annotated tasks that is kept for validation.", gt=0, lt=1
     )
-    seed: int = _setting("LABELLOOP_SEED", 0, "Seed of the training.", ge=0)
+    seed: int = _setting("LABELLOOP_SEED", 0, "Seed of the training.", ge=0, le=2**31 - 1)
     workers: int = _setting(
         "LABELLOOP_WORKERS", -1, "Dataloader processes; -1: chosen from cores and shared memory.", "processes", ge=-1
     )

@@ -42,7 +42,7 @@ logger = logging.getLogger(__name__)
 LAUNCHING_LIFETIME = 120.0  # seconds that a launched job may take to start before the launcher is asked about it
 TRAINING_SETTINGS = (
     "epochs", "image_size", "batch", "freeze", "patience", "val_fraction", "seed", "base_weights", "longest_run",
-    "iou", "max_objects",
+    "iou", "max_objects", "fliplr", "flipud",
 )  # fmt: skip
 
 Status = Literal["nothing", "waiting", "active", "launched", "relaunched", "refused", "given_up", "closed", "failed"]

@@ -110,7 +110,7 @@ class _Steps:
             champion=champion_metrics,
             dataset=dataset,
             skipped=attempt.frozen.header.left_out,
-            notes=_notes(dataset),
+            notes=_notes(dataset) + fitted.notes,
         )
         page = attempt.folder_of(control, "report") / "report.html"
         page.write_text(report.html(), encoding="utf-8")
@@ -277,6 +277,7 @@ class _Steps:
             "batch": fitted.batch,
             "attempt": attempt.claim.attempt,
             "settings": attempt.settings.model_dump(mode="json"),
+            "ultralytics": dict(fitted.told),
             "packages": {name: package_version(name) for name in _PACKAGES},
         }
 

@@ -26,11 +26,13 @@ class TrainingSettings(BaseModel):
     freeze: int = Field(ge=0)
     patience: int = Field(ge=0)
     val_fraction: float = Field(gt=0, lt=1)
-    seed: int = Field(ge=0)
+    seed: int = Field(ge=0, lt=2**31)  # numpy takes 32 bits; ultralytics adds the number of the process
     base_weights: str
     longest_run: float = Field(gt=0)  # seconds
     iou: float = Field(default=0.7, ge=0, le=1)  # boxes of a class that overlap more are one
     max_objects: int = Field(default=300, ge=1)  # things that are shown of an image
+    fliplr: float = Field(default=0.5, ge=0, le=1)  # share of the images that are mirrored, left to right
+    flipud: float = Field(default=0.0, ge=0, le=1)  # and upside down
 
     @classmethod
     def of(cls, request: dict[str, Any], settings: Settings) -> "TrainingSettings":

@@ -30,7 +30,7 @@ def transferred(model: Any, yolo_task: YoloTask, weights: Path, folder: Path) ->
     torch.manual_seed(_SEED)
     held = model.model.float().state_dict()
     for architecture in _architectures(model):
-        other = _untrained(f"{architecture}{_SUFFIXES[yolo_task]}", yolo_task)
+        other = _untrained(f"{architecture}{_SUFFIXES[yolo_task]}", yolo_task, model.model.names)
         wanted = other.model.state_dict() if other else {}
         fitting = intersect_dicts(held, wanted)  # type: ignore[no-untyped-call]
         if other and len(fitting) >= _LEAST_SHARE * min(len(held), len(wanted)):
@@ -54,11 +54,18 @@ def _architectures(model: Any) -> list[str]:
     return [Path(str(name)).stem for name in built if name]
 
 
-def _untrained(name: str, yolo_task: YoloTask) -> Any:
-    """A new model of one of ultralytics' architectures; None if there is none of that name."""
+def _untrained(name: str, yolo_task: YoloTask, classes: dict[int, str]) -> Any:
+    """A new model of one of ultralytics' architectures; None if there is none of that name.
+
+    With the classes of the detection weights, so that what their head knows fits; classifiers have no such head.
+    """
     from ultralytics.models import YOLO
 
     try:
-        return YOLO(f"{name}.yaml", task=yolo_task)
+        other: Any = YOLO(f"{name}.yaml", task=yolo_task)
     except FileNotFoundError:
         return None
+    if yolo_task != "classify":
+        other.model = type(other.model)(other.model.yaml, nc=len(classes), verbose=False)
+        other.model.names, other.model.task = dict(classes), yolo_task
+    return other

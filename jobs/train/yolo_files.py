@@ -5,17 +5,17 @@ Formats: https://docs.ultralytics.com/datasets
 
 import json
 import os
-import re
+import shutil
 from abc import abstractmethod
 from pathlib import Path
 from typing import Protocol
 
 from jobs.train.annotations import Split
 from jobs.train.samples import Sample
+from jobs.train.sides import mirrored_points
 from jobs.train.yolo_labels import label_lines
+from shared.labelstudio.attributes import ATTRIBUTES
 from shared.labelstudio.config import Control
-
-_SIDE = re.compile(r"\b(left|right)\b", re.IGNORECASE)
 
 
 class YoloFiles(Protocol):
@@ -41,10 +41,10 @@ class LabelFiles:
         for path in self._folders.values():
             for split in ("train", "val"):
                 (path / split).mkdir(parents=True)
-        self.data = _describe(folder, "images/", classes, control.point_names)
+        self.data = _describe(folder, "images/", classes, control)
 
     def add(self, split: Split, sample: Sample) -> int | None:
-        os.link(sample.image, self._folders["images"] / split / f"{sample.name}{sample.image.suffix}")
+        _link(sample.image, self._folders["images"] / split / f"{sample.name}{sample.image.suffix}")
         lines = label_lines(sample.found, self._yolo_task)
         (self._folders["labels"] / split / f"{sample.name}.txt").write_text("".join(lines))
         return len(lines)
@@ -62,7 +62,7 @@ class ClassFolders:
     no folder is named like a label, and all of them are there, also without an image.
     """
 
-    def __init__(self, classes: tuple[str, ...], folder: Path) -> None:
+    def __init__(self, control: Control, classes: tuple[str, ...], folder: Path) -> None:
         mark = "class"
         while any(name.startswith(mark) for name in classes):
             mark += "_"
@@ -71,12 +71,12 @@ class ClassFolders:
         for split in ("train", "val"):
             for name in self._classes:
                 (folder / split / name).mkdir(parents=True)
-        self.data = _describe(folder, "", classes)
+        self.data = _describe(folder, "", classes, control)
 
     def add(self, split: Split, sample: Sample) -> int | None:
         chosen = chosen_classes(sample)
         for index in chosen:
-            os.link(sample.image, self._folder / split / self._classes[index] / f"{sample.name}{sample.image.suffix}")
+            _link(sample.image, self._folder / split / self._classes[index] / f"{sample.name}{sample.image.suffix}")
         return len(chosen) or None
 
     def share(self, source: Split, target: Split) -> None:
@@ -92,7 +92,7 @@ def classes_of(control: Control) -> tuple[str, ...]:
 def files_for(control: Control, classes: tuple[str, ...], folder: Path) -> YoloFiles:
     """An empty dataset in an empty folder."""
     if control.yolo_task == "classify":
-        return ClassFolders(classes, folder)
+        return ClassFolders(control, classes, folder)
     return LabelFiles(control, classes, folder)
 
 
@@ -104,38 +104,46 @@ def chosen_classes(sample: Sample) -> list[int]:
     return sorted(set(found.classes.tolist()))
 
 
-def mirrored(names: tuple[str, ...]) -> list[int] | None:
-    """For each keypoint the one that it is in a mirrored image, by the words left and right; None if nobody can say.
-
-    Without any such word the points may be sides all the same (corners, numbers): then images must not be mirrored.
-    """
-    places = {name.casefold(): index for index, name in enumerate(names)}
-    other = {"left": "right", "right": "left"}
-    turned = [_SIDE.sub(lambda found: other[found[0].lower()], name.casefold()) for name in places]
-    if turned == list(places) or any(name not in places for name in turned) or len(places) < len(names):
-        return None
-    return [places[name] for name in turned]
-
-
-def _describe(folder: Path, place: str, classes: tuple[str, ...], points: tuple[str, ...] = ()) -> Path:
-    """Write data.yaml."""
+def _describe(folder: Path, place: str, classes: tuple[str, ...], control: Control) -> Path:
+    """Write data.yaml; under `control` what its config says about the training, which ultralytics does not read."""
+    points, sides = control.point_names, control.attributes.get("model_sides", "")
     data: dict[str, object] = {
         "path": str(folder.resolve()),
         "train": f"{place}train",
         "val": f"{place}val",
         "names": list(classes),
+        "control": {
+            "sides": sides,
+            "fliplr": _asked(control, "model_fliplr"),
+            "flipud": _asked(control, "model_flipud"),
+            "predicted_values": {label.value: list(label.predicted_values) for label in control.classes},
+        },
     }
     if points:
         data["kpt_shape"] = [len(points), 3]
         data["kpt_names"] = {index: list(points) for index in range(len(classes))}  # they stay with the weights
-        if flip := mirrored(points):
-            data["flip_idx"] = flip  # without it ultralytics does not mirror images
+        if flip := mirrored_points(points, sides):
+            data["flip_idx"] = list(flip)  # without it ultralytics does not mirror images
     path = folder / "data.yaml"
     path.write_text(json.dumps(data, ensure_ascii=False, indent=1), encoding="utf-8")  # JSON is YAML
     return path
 
 
+def _asked(control: Control, attribute: str) -> float | None:
+    return ATTRIBUTES[attribute].number(control.attributes.get(attribute, ""))
+
+
 def _link_files(source: Path, target: Path) -> None:
     for path in source.rglob("*"):
         if path.is_file():
-            os.link(path, target / path.relative_to(source))
+            _link(path, target / path.relative_to(source))
+
+
+def _link(source: Path, target: Path) -> None:
+    """A hard link, or a copy where the file system knows none."""
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        raise
+    except OSError:
+        shutil.copyfile(source, target)

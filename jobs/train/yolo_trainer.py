@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.train.checkpoints import Resumed
+from jobs.train.class_rows import with_classes_of
 from jobs.train.frozen import FrozenTask
 from jobs.train.machine import (
     batch_size,
@@ -23,10 +24,11 @@ from jobs.train.machine import (
     step_images,
     task_image_size,
 )
+from jobs.train.sides import Mirroring
 from jobs.train.spool import Spool, TrainingAborted, named_metrics
 from jobs.train.training import Fitted, Start, TrainingSettings
 from jobs.train.transfer import transferred
-from jobs.train.yolo_arguments import measured
+from jobs.train.yolo_arguments import measured, mirroring_of, schedule
 from shared.base_weights import base_weights_file
 from shared.errors import ModelError
 from shared.labelstudio.config import Control, YoloTask
@@ -78,19 +80,24 @@ class YoloTrainer:
         self._surround(start)
         shutil.rmtree(self._save_dir, ignore_errors=True)  # of an attempt that was killed on this machine
         batch: int | None = None if resumed else batch_size(settings.batch, device)
+        described = json.loads(data.read_text(encoding="utf-8"))
+        mirrored = mirroring_of(described, settings)
+        notes = (mirrored.why_not,) if mirrored.why_not else ()
+        told = self._told(settings, mirrored)
+        begun = start if resumed else self._begun(start, described, settings.seed)
         while True:
-            model = _model(resumed.last if resumed else start)
+            model = _model(resumed.last if resumed else begun)
             for event, callback in spool.callbacks().items():
                 model.add_callback(event, callback)
             try:
                 with _told_apart(spool):
-                    model.train(**self._arguments(data, model, settings, device, batch, resumed))
+                    model.train(**self._arguments(data, model, settings, device, batch, resumed, told))
             except _OutOfMemory as error:
                 batch, resumed = self._smaller(model, resumed, error)
                 continue
             trainer = model.trainer
             best = trainer.best if trainer.best.exists() else trainer.last
-            return Fitted(self._published(best, data), finished_epochs(trainer), trainer.batch_size)
+            return Fitted(self._published(best, data), finished_epochs(trainer), trainer.batch_size, told, notes)
 
     def evaluate(self, weights: Path, data: Path, settings: TrainingSettings) -> dict[str, float]:
         """Metrics on the val set of `data`, by their names in `named_metrics`. Raises ModelError."""
@@ -145,6 +152,7 @@ class YoloTrainer:
         device: list[int] | str,
         batch: int | None,
         resumed: Resumed | None,
+        told: dict[str, Any],
     ) -> dict[str, Any]:
         arguments: dict[str, Any] = {
             "data": _place(data, model.task),
@@ -158,7 +166,7 @@ class YoloTrainer:
         if resumed is None:
             return (
                 arguments
-                | measured(settings)
+                | told
                 | {
                     "epochs": settings.epochs,
                     "imgsz": task_image_size(model.task, settings.image_size),
@@ -169,6 +177,7 @@ class YoloTrainer:
                     "deterministic": True,
                     "exist_ok": True,
                     "verbose": False,
+                    "cls_remap": False,  # ours is `class_rows`
                 }
                 | (_CLASSIFY if model.task == "classify" else {})
             )
@@ -179,6 +188,20 @@ class YoloTrainer:
         if resumed.best and resumed.best != best:
             shutil.copyfile(resumed.best, best)
         return arguments | {"resume": True}
+
+    def _told(self, settings: TrainingSettings, mirrored: Mirroring) -> dict[str, Any]:
+        """What differs from ultralytics' defaults in what is learnt: for the manifest, too."""
+        flips = {"fliplr": mirrored.fliplr, "flipud": mirrored.flipud}
+        return measured(settings) | schedule(settings.epochs) | flips
+
+    def _begun(self, start: Path, described: dict[str, Any], seed: int) -> Path:
+        """The weights that the first epoch begins with: their classes are the labels."""
+        import torch
+
+        torch.manual_seed(seed)  # of what is new in the head
+        self._folder.mkdir(parents=True, exist_ok=True)
+        aliases = described.get("control", {}).get("predicted_values", {})
+        return with_classes_of(_model(start), described["names"], aliases, self._folder / "begun.pt") or start
 
     def _smaller(self, model: Any, resumed: Resumed | None, error: Exception) -> tuple[int, Resumed | None]:
         """Half the batch, going on from the newest checkpoint of this process if it has one."""

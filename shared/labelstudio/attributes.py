@@ -1,7 +1,7 @@
 """The `model_*` attributes of Label Studio's YOLO example: who reads them and what may be written.
 
-Source: https://github.com/HumanSignal/label-studio-ml-backend, label_studio_ml/examples/yolo/README.md; `model_task` is
-our own.
+Source: https://github.com/HumanSignal/label-studio-ml-backend, label_studio_ml/examples/yolo/README.md; `model_task`,
+`model_fliplr`, `model_flipud` and `model_sides` are our own.
 """
 
 import math
@@ -58,6 +58,9 @@ ATTRIBUTES: dict[str, Attribute] = {
     "model_add_bboxes": Attribute(("KeyPointLabels",), YES + NO),
     "model_point_size": Attribute(("KeyPointLabels",), least=0.0, most=1000.0),
     "model_point_threshold": Attribute(("KeyPointLabels",), least=0.0, most=1.0),
+    "model_fliplr": Attribute(least=0.0, most=1.0),
+    "model_flipud": Attribute(least=0.0, most=1.0),
+    "model_sides": Attribute(),
 }
 """Name of a control's attribute → what may be written in it."""
 OLDER = {

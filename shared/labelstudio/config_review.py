@@ -53,7 +53,7 @@ def _attributes(tag: Element, control: Control) -> Iterator[str]:
         attribute = ATTRIBUTES.get(OLDER.get(written, written))
         if attribute is None:
             known = [name for name, one in ATTRIBUTES.items() if not one.tags or control.tag in one.tags]
-            near = get_close_matches(written, known, n=1)
+            near = get_close_matches(written, known, n=1, cutoff=0.7)  # they begin alike
             yield f"says {written}, which labelloop does not know" + (f"; did you mean {near[0]}?" if near else "")
         elif attribute.tags and control.tag not in attribute.tags:
             yield f"says {written}, which means something for {' and '.join(attribute.tags)} only"

@@ -92,3 +92,120 @@ def test_a_thing_on_another_cuts_no_hole_into_it(trainer: YoloTrainer, tmp_path:
     assert [things for things, _ in seen] == [2, 2], "a mask a thing"
     assert all(filled > 0.9 for _, filled in seen), "the plate under the sticker is whole"
     assert set(trainer.evaluate(fitted.weights, data, settings())) >= {"mAP50-95", "box mAP50-95"}
+
+
+def heads(network: Any) -> list[Any]:
+    """The layers that have a row a class."""
+    head = network.model[-1]
+    if hasattr(head, "linear"):
+        return [head.linear]
+    return [layers[-1] for name in ("cv3", "one2one_cv3") for layers in getattr(head, name, None) or ()]
+
+
+@pytest.mark.parametrize(
+    ("architecture", "yolo_task"),
+    [
+        ("yolov8n", "detect"),
+        ("yolo11n-seg", "segment"),
+        ("yolo12n", "detect"),
+        ("yolo26n", "detect"),
+        ("yolo26n-obb", "obb"),
+        ("yolo26n-seg", "segment"),
+        ("yolov10n", "detect"),
+    ],
+)
+def test_a_label_begins_as_the_class_of_exactly_that_name(
+    trainer: YoloTrainer, tmp_path: Path, architecture: str, yolo_task: YoloTask
+) -> None:
+    """`a` is not `A`, in whatever order; a class that `predicted_values` name is the label; what is new is new."""
+    import torch
+
+    held = (*(f"class {number}" for number in range(143)), "a", "A", "b", "car")
+    path = weights(tmp_path, architecture, yolo_task, names=held)
+    labels = ("A", "b", "Vehicle", "a", "B")
+    data = dataset(
+        tmp_path / "data",
+        f"0 {SQUARE}\n" if yolo_task != "detect" else "0 0.5 0.5 0.5 0.5\n",
+        names=labels,
+        control={"predicted_values": {"Vehicle": ["lorry", "car"]}},
+    )
+    from ultralytics.models import YOLO
+
+    source: Any = YOLO(str(path))
+    seen: list[list[Any]] = []
+
+    def look(ultralytics: Any) -> None:
+        for network in (ultralytics.model, ultralytics.ema.ema):
+            seen.append([(layer.weight.detach().clone(), layer.bias.detach().clone()) for layer in heads(network)])
+
+    trainer.fit(data, path, settings(), watching(tmp_path, look), None)
+    before = heads(source.model.float())
+    assert len(seen) == 2
+    for layers in seen:
+        assert len(layers) == len(before) >= 3
+        for (weight, bias), old in zip(layers, before, strict=True):
+            assert weight.shape[0] == len(labels)
+            for row, label in ((0, "A"), (1, "b"), (2, "car"), (3, "a")):
+                torch.testing.assert_close(weight[row], old.weight[held.index(label)], atol=1e-3, rtol=1e-2)
+                torch.testing.assert_close(bias[row], old.bias[held.index(label)], atol=1e-2, rtol=1e-2)
+            assert not any(torch.allclose(weight[4], row) for row in old.weight), "B is new"
+
+
+def test_a_classifier_begins_with_what_it_knows(trainer: YoloTrainer, tmp_path: Path) -> None:
+    import torch
+    from ultralytics.models import YOLO
+
+    held = (*(f"class {number}" for number in range(145)), "a", "A")
+    path = weights(tmp_path, "yolov8n-cls", "classify", names=held)
+    source: Any = YOLO(str(path))
+    folder = tmp_path / "data"
+    for split in ("train", "val"):
+        for number in range(2):
+            (folder / split / f"class{number:06d}").mkdir(parents=True)
+            for image in range(2):
+                pixels = np.random.default_rng(image).integers(0, 255, (SIDE, SIDE, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / split / f"class{number:06d}" / f"{number}-{image}.png")
+    described = {"path": str(folder), "train": "train", "val": "val", "names": ["A", "a"]}
+    (folder / "data.yaml").write_text(json.dumps(described))
+    seen: list[Any] = []
+
+    def look(ultralytics: Any) -> None:
+        seen.append(heads(ultralytics.model)[0].weight.detach().clone())
+
+    trainer.fit(folder / "data.yaml", path, settings(), watching(tmp_path, look), None)
+    old = heads(source.model.float())[0].weight
+    torch.testing.assert_close(seen[0], old[[146, 145]], atol=1e-3, rtol=1e-2)
+
+
+@pytest.mark.parametrize(("labels", "share"), [(("turn left", "turn right"), 0.0), (("Tree", "Rock"), 0.5)])
+def test_sides_are_not_mirrored_and_the_manifest_says_so(
+    trainer: YoloTrainer, tmp_path: Path, labels: tuple[str, str], share: float
+) -> None:
+    data = dataset(tmp_path / "data", "0 0.5 0.5 0.5 0.5\n", names=labels)
+    seen: list[tuple[float, float]] = []
+
+    def look(ultralytics: Any) -> None:
+        mirrors = [
+            step for step in ultralytics.train_loader.dataset.transforms.transforms if hasattr(step, "direction")
+        ]
+        seen.append(tuple(step.p for step in mirrors))  # type: ignore[arg-type]
+
+    start = weights(tmp_path, "yolov8n", "detect")
+    fitted = trainer.fit(data, start, settings(epochs=2), watching(tmp_path, look), None)
+    assert seen == [(0.0, share)]
+    assert fitted.told["fliplr"] == share
+    assert bool(fitted.notes) == (share == 0.0)
+    assert (fitted.told["nms"], fitted.told["overlap_mask"], fitted.told["max_det"]) == (None, False, 300)
+
+
+def test_the_last_epochs_of_a_short_training_are_whole_images(trainer: YoloTrainer, tmp_path: Path) -> None:
+    data = dataset(tmp_path / "data", "0 0.5 0.5 0.5 0.5\n")
+    mosaics: list[float] = []
+
+    def look(ultralytics: Any) -> None:
+        first = ultralytics.train_loader.dataset.transforms.transforms[0].transforms[0]
+        mosaics.append(first.p)
+
+    start = weights(tmp_path, "yolov8n", "detect")
+    trainer.fit(data, start, settings(epochs=3), watching(tmp_path, look, "on_train_epoch_end"), None)
+    assert mosaics == [1.0, 1.0, 0.0]

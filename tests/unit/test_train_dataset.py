@@ -1,6 +1,7 @@
 """From frozen tasks to the files that ultralytics reads."""
 
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,6 @@ from jobs.train.dataset import Dataset, build
 from jobs.train.frozen import FrozenTask
 from jobs.train.images import Pictures, upright
 from jobs.train.outage import Breaker, ImagesMissing, ImagesOutage
-from jobs.train.yolo_files import mirrored
 from shared.errors import ImageError
 from shared.labelstudio.config import Control, parse_label_config
 from tests.train_parts import CONFIG, jpeg, rectangle
@@ -236,19 +236,31 @@ def test_a_pose_says_its_points(tmp_path: Path) -> None:
     assert dataset.labels == ("label", "nose", "left eye", "right eye")
 
 
-@pytest.mark.parametrize(
-    ("names", "mirrored_order"),
-    [
-        (("nose", "Left Eye", "right eye"), [0, 2, 1]),
-        (("top left", "top right", "bottom right", "bottom left"), [1, 0, 3, 2]),
-        pytest.param(("head", "tail"), None, id="no side is named: they may be corners"),
-        pytest.param(("left eye", "nose"), None, id="a side without the other one"),
-        pytest.param(("copyright", "rightly"), None, id="parts of words"),
-        pytest.param(("left", "LEFT", "right"), None, id="not to be told apart"),
-    ],
-)
-def test_which_points_change_places_in_a_mirror(names: tuple[str, ...], mirrored_order: list[int] | None) -> None:
-    assert mirrored(names) == mirrored_order
+def test_what_the_config_says_about_the_training_stands_beside_the_data(tmp_path: Path) -> None:
+    control = control_of(
+        '<RectangleLabels name="label" toName="img" model_fliplr="0" model_sides="links,rechts">'
+        '<Label value="Tree" predicted_values="tree, bush"/><Label value="Rock"/></RectangleLabels>'
+    )
+    dataset = built([task(1, rectangle()), task(2, rectangle(), split="val")], tmp_path, control=control)
+    assert dataset is not None
+    said = json.loads(dataset.data.read_text())["control"]
+    assert said == {
+        "sides": "links,rechts",
+        "fliplr": 0.0,
+        "flipud": None,
+        "predicted_values": {"Tree": ["tree", "bush"], "Rock": []},
+    }
+
+
+def test_a_file_system_without_hard_links_gets_copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    dataset = built([task(1, rectangle()), task(2, rectangle())], tmp_path)
+    assert dataset is not None
+    assert dataset.validates_on_train
+    assert len(list((tmp_path / "dataset" / "images").rglob("*.jpg"))) == 4
 
 
 def choices_control(*labels: str, more: str = "") -> Control:
