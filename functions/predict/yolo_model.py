@@ -7,6 +7,7 @@ callbacks, anonymous usage reports) serves other programs.
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from functions.predict.model_thread import Job, ModelThread, Rest
 from functions.predict.ports import Image
 from functions.predict.yolo_outputs import READERS, Head
 from shared.geometry import Detections
+from shared.images.fit import shrunk, squared
 from shared.labelstudio.config import YoloTask
 
 if TYPE_CHECKING:
@@ -25,8 +27,6 @@ _PROCESSOR_BATCH = 8
 """On a processor a batch saves what every call costs besides computing, an eighth of the time of a small model."""
 _USABLE_MEMORY = 0.5
 """Part of a CUDA device's free memory that one batch may take."""
-_LONGEST_STRIP = 16
-"""Times that an image may be longer than wide where it is resized by its short side and its middle is taken."""
 
 
 class YoloModel:
@@ -60,7 +60,7 @@ class YoloModel:
         self._fit: Callable[[Image], Image] = self._letterbox
         self._normalize: Any = None
         if yolo_task == "classify":
-            self._fit, self._normalize = _classify_inputs(backend, image_size)
+            self._fit, self._normalize = partial(squared, size=image_size), _classify_numbers(backend, image_size)
 
     def submit(
         self, image: Image, confidence: float, *, iou: float | None = None, outlined_from: float = 0.0
@@ -104,8 +104,16 @@ class YoloModel:
         self.batch = int(min(max(free * _USABLE_MEMORY // needed, 1), _LARGEST_BATCH))
 
     def _letterbox(self, image: Image) -> Image:
+        """Large pictures in the two steps in which training sees them."""
+        import cv2
         from ultralytics.data.augment import LetterBox
 
+        small = shrunk(image, self.image_size)
+        if small is not image:
+            height, width = image.shape[:2]
+            scale = self.image_size / max(height, width)
+            size = max(round(width * scale), 1), max(round(height * scale), 1)  # as LetterBox has it
+            image = cv2.resize(small, size, interpolation=cv2.INTER_LINEAR).astype(np.uint8, copy=False)
         boxed: Image = LetterBox(self.image_size, auto=True, stride=int(self._backend.stride))(image=image)  # type: ignore[assignment]
         return boxed
 
@@ -133,31 +141,11 @@ def _points_of(backend: Any) -> tuple[tuple[int, int], tuple[str, ...]]:
     return (int(shape[0]), int(shape[1])), tuple(map(str, names or ()))
 
 
-def _classify_inputs(backend: Any, size: int) -> tuple[Callable[[Image], Image], Any]:
-    """What makes an image fit for a classification model, and what normalizes a batch of them.
-
-    As ultralytics' ClassificationPredictor does: the short side is resized and the middle cut out, with the numbers of
-    the weights' own transforms if those are for this size.
-    """
-    from PIL import Image as Pillow
-    from torchvision import transforms  # type: ignore[import-untyped]
+def _classify_numbers(backend: Any, size: int) -> Any:
+    """What normalizes a batch: as the weights' own transforms do if those are for this size, else as usual."""
     from ultralytics.data.augment import classify_transforms
 
     usual = classify_transforms(size).transforms
     own: Any = getattr(getattr(getattr(backend, "model", None), "transforms", None), "transforms", ())
     known = tuple(map(type, own)) == tuple(map(type, usual)) and own[0].size == size
-    resize, middle, _, normalize = own if known else usual
-    fit = transforms.Compose([resize, middle])
-
-    def fitted(image: Image) -> Image:
-        return np.array(fit(Pillow.fromarray(_without_ends(image))))
-
-    return fitted, normalize
-
-
-def _without_ends(image: Image) -> Image:
-    """The middle of a long strip: resized as a whole it could take any amount of memory."""
-    height, width = image.shape[:2]
-    longest = _LONGEST_STRIP * min(height, width)
-    top, left = max(height - longest, 0) // 2, max(width - longest, 0) // 2
-    return np.ascontiguousarray(image[top : height - top, left : width - left])
+    return own[-1] if known else usual[-1]

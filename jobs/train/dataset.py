@@ -98,7 +98,7 @@ def build(
     shutil.rmtree(folder, ignore_errors=True)  # of an attempt that was killed on this machine
     made = folder / "made"
     made.mkdir(parents=True)
-    files = files_for(control, classes, folder)
+    files = files_for(control, classes, folder, pictures.image_size)
     counts, missing = Counts(), Missing()
     for task, samples in _with_samples(tasks, control, pictures, made, concurrency):
         check()

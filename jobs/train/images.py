@@ -1,21 +1,25 @@
-"""Images of a dataset on disk: complete, upright, as ultralytics reads them; videos as they are; each fetched once."""
+"""Images of a dataset on disk: whole, upright, as ultralytics reads them, not much larger than needed; and videos."""
 
 import io
 import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
+import cv2
 import numpy as np
+from numpy.typing import NDArray
 from PIL import ExifTags, Image
 from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from jobs.train.outage import HEALING, Breaker
 from shared.errors import ImageError
 from shared.images.decode import BROKEN, decode, is_plain, only_picture
+from shared.images.fit import kept_size, shrunk, squared
 
 _SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "BMP": ".bmp", "WEBP": ".webp"}
+_SMALL = "-small.jpg"  # ending of files whose comment says the size of the picture
 LEAST_SIDE = 10  # pixels; ultralytics leaves smaller images out without a word
 _ORIENTATION = ExifTags.Base.Orientation
 _LONGEST_FETCH = 120.0  # seconds
@@ -34,35 +38,63 @@ class Fetcher(Protocol):
 class Picture:
     """One image file."""
 
-    path: Path
-    width: int  # pixels, upright
+    path: Path  # smaller than the picture if that is larger than what a training takes in
+    width: int  # pixels of the picture, upright
     height: int
 
 
 class Pictures:
     """The folder they are kept in; thread-safe, since each task has a file of its own."""
 
-    def __init__(self, fetcher: Fetcher, folder: Path, *, max_pixels: int, videos: Fetcher | None = None) -> None:
-        """`videos` fetches them, with their own bounds; without it `fetcher` does."""
+    def __init__(
+        self,
+        fetcher: Fetcher,
+        folder: Path,
+        *,
+        max_pixels: int,
+        image_size: int = 640,
+        videos: Fetcher | None = None,
+    ) -> None:
+        """`image_size`: pixels of the longer side that models see.
+
+        `videos` fetches them, with their own bounds; without it `fetcher` does.
+        """
         self._fetcher = fetcher
         self._videos = videos or fetcher
         self._folder = folder
         self.max_pixels = max_pixels
+        self.image_size = image_size
         self._breaker = Breaker()
         self._decoding = threading.BoundedSemaphore(_DECODED_AT_ONCE)
         folder.mkdir(parents=True, exist_ok=True)
 
-    def get(self, task_id: int, key: str, value: object) -> Picture:
-        """The image that `value` (of `key` in the task's data) names. Raises ImageError, ImagesOutage."""
+    def get(self, task_id: int, key: str, value: object, *, whole: bool = False) -> Picture:
+        """The image that `value` (of `key` in the task's data) names; `whole`: with all of its pixels.
+
+        Raises ImageError, ImagesOutage.
+        """
         name = _name(task_id, key)
-        for suffix in _SUFFIXES.values():
+        small = self._folder / f"{name}{_SMALL}"
+        if not whole and small.exists():
+            with Image.open(small) as image:
+                width, height = map(int, image.info["comment"].split(b"x"))
+            return Picture(small, width, height)
+        kept = self._whole(name)
+        if kept and (whole or kept_size(kept.width, kept.height, self.image_size) == (kept.width, kept.height)):
+            return kept
+        data = kept.path.read_bytes() if kept else self._had(self._fetcher, value, task_id, _LONGEST_FETCH)
+        with self._decoding:
+            file = upright(data, self.max_pixels, None if whole else self.image_size)
+        path = self._kept(f"{name}{_SMALL if file.smaller else file.suffix}", file.data)
+        return Picture(path, file.width, file.height)
+
+    def _whole(self, name: str) -> Picture | None:
+        """What another control, or an attempt that was killed on this machine, kept with all of its pixels."""
+        for suffix in dict.fromkeys(_SUFFIXES.values()):
             if (path := self._folder / f"{name}{suffix}").exists():
                 with Image.open(path) as image:
                     return Picture(path, image.width, image.height)
-        data = self._had(self._fetcher, value, task_id, _LONGEST_FETCH)
-        with self._decoding:
-            suffix, ready, width, height = upright(data, self.max_pixels)
-        return Picture(self._kept(f"{name}{suffix}", ready), width, height)
+        return None
 
     def file(self, task_id: int, key: str, value: object) -> Path:
         """The video that `value` names, byte for byte. Raises ImageError, ImagesOutage."""
@@ -101,12 +133,24 @@ class Pictures:
         return partial.replace(path)
 
 
-def upright(data: bytes, max_pixels: int) -> tuple[str, bytes, int, int]:
-    """Suffix, bytes, width and height of an image file in which ultralytics finds the pixels that predict sees.
+@dataclass(frozen=True, slots=True)
+class ImageFile:
+    """An image as it is written for ultralytics."""
+
+    suffix: str
+    data: bytes
+    width: int  # pixels of the picture, upright
+    height: int
+    smaller: bool = False  # the file has fewer
+
+
+def upright(data: bytes, max_pixels: int, image_size: int | None = None) -> ImageFile:
+    """An image file in which ultralytics finds the pixels that predict sees.
 
     Bytes in which it does stay as they are, without what is beside the picture: of a JPEG file with anything behind its
     end ultralytics makes another one. Of others the decoded pixels are written, as JPEG if they came as JPEG, else as
-    PNG, which loses nothing. Raises ImageError.
+    PNG, which loses nothing. What is much larger than `image_size` is made smaller, once and not in every epoch; such
+    files are JPEG, whose comment says the picture's size. Raises ImageError.
     """
     pixels = decode(data, max_pixels)
     height, width = pixels.shape[:2]
@@ -114,17 +158,31 @@ def upright(data: bytes, max_pixels: int) -> tuple[str, bytes, int, int]:
         raise ImageError(
             "unsupported", f"{width}×{height} pixels: images need {LEAST_SIDE} on each side to be trained on"
         )
+    if image_size and (kept := shrunk(pixels, image_size)) is not pixels:
+        comment = f"{width}x{height}".encode()
+        return ImageFile(".jpg", _encoded(kept, "JPEG", comment=comment), width, height, smaller=True)
     alone = only_picture(data)
     kind, same = _kind(alone)
     if same:
-        return _SUFFIXES[kind], alone, width, height
+        return ImageFile(_SUFFIXES[kind], alone, width, height)
+    format_ = "JPEG" if kind in ("JPEG", "MPO") else "PNG"
+    return ImageFile(_SUFFIXES[format_], _encoded(pixels, format_), width, height)
+
+
+def write_square(image: Path, square: Path, size: int) -> None:
+    """Write the PNG file of an image as classifiers see it, of one that `upright` made. Raises OSError."""
+    pixels = cv2.imread(str(image), cv2.IMREAD_COLOR)
+    if pixels is None:
+        raise OSError(f"{image} cannot be read again")
+    written = cv2.imencode(".png", squared(pixels.astype(np.uint8, copy=False), size), [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    square.write_bytes(written[1].tobytes())
+
+
+def _encoded(pixels: NDArray[np.uint8], format_: str, **more: Any) -> bytes:
+    options = {"quality": 95, "subsampling": 0} if format_ == "JPEG" else {"compress_level": 1}
     out = io.BytesIO()
-    picture = Image.fromarray(np.ascontiguousarray(pixels[:, :, ::-1]))
-    if kind in ("JPEG", "MPO"):
-        picture.save(out, "JPEG", quality=95, subsampling=0)
-        return ".jpg", out.getvalue(), width, height
-    picture.save(out, "PNG", compress_level=1)
-    return ".png", out.getvalue(), width, height
+    Image.fromarray(np.ascontiguousarray(pixels[:, :, ::-1])).save(out, format_, **options, **more)
+    return out.getvalue()
 
 
 def _kind(data: bytes) -> tuple[str, bool]:

@@ -151,6 +151,7 @@ class _Work:
                 parts.images,
                 parts.folder / "pictures",
                 max_pixels=parts.settings.image_max_pixels,
+                image_size=settings.image_size,
                 videos=parts.videos,
             ),
             heartbeat=heartbeat,

@@ -1,6 +1,5 @@
 """What a task teaches a control: its image as it is, a crop a region, or frames of its video."""
 
-import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -8,13 +7,11 @@ import numpy as np
 from PIL import Image
 
 from jobs.train.frozen import FrozenTask
-from jobs.train.images import LEAST_SIDE, Picture, Pictures
+from jobs.train.images import Picture, Pictures
 from shared.geometry import Detections
 from shared.images.crop import crop
 from shared.labelstudio.config import Control
 from shared.labelstudio.regions import CONTROLS
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +33,11 @@ def samples_of(task: FrozenTask, control: Control, pictures: Pictures, folder: P
         from jobs.train.video_frames import video_samples
 
         video = pictures.file(task.id, control.value_key, value)
-        return video_samples(task, control, video, folder, max_pixels=pictures.max_pixels)
-    picture = pictures.get(task.id, control.value_key, value)
+        return video_samples(
+            task, control, video, folder, max_pixels=pictures.max_pixels, image_size=pictures.image_size
+        )
+    # A part of a large picture may need all of its pixels.
+    picture = pictures.get(task.id, control.value_key, value, whole=control.per_region)
     found = CONTROLS[control.tag].read(task.regions, control, picture.width, picture.height)
     if control.yolo_task == "classify" and control.per_region:
         return _crops(task, picture, found, folder)
@@ -45,27 +45,19 @@ def samples_of(task: FrozenTask, control: Control, pictures: Pictures, folder: P
 
 
 def _crops(task: FrozenTask, picture: Picture, found: Detections, folder: Path) -> list[Sample]:
-    """One a region; ultralytics leaves out images that are smaller than LEAST_SIDE, so they are not written."""
+    """One a region."""
     if not len(found):
         return []
     with Image.open(picture.path) as image:
         pixels = np.asarray(image.convert("RGB"))
-    samples, small = [], 0
+    samples = []
     for number in range(len(found)):
         part = crop(pixels, found.xyxy[number])
         height, width = part.shape[:2]
-        if min(height, width) < LEAST_SIDE:
-            small += 1
-            continue
         name = f"{task.id}-{number}"
-        path = folder / f"{name}.jpg"
-        Image.fromarray(np.ascontiguousarray(part)).save(path, "JPEG", quality=95, subsampling=0)
+        path = folder / f"{name}.png"
+        Image.fromarray(np.ascontiguousarray(part)).save(path, "PNG", compress_level=1)
         whole = np.array([[0.0, 0.0, width, height]])
         one = replace(found.only(np.array([number])), width=width, height=height, xyxy=whole)
         samples.append(Sample(name, path, one))
-    if small:
-        logger.warning(
-            f"task {task.id}: {small} regions are smaller than {LEAST_SIDE} pixels and are not learnt from",
-            extra={"event": "regions_too_small", "task": task.id, "regions": small},
-        )
     return samples

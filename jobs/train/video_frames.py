@@ -14,6 +14,7 @@ from jobs.train.images import LEAST_SIDE
 from jobs.train.samples import Sample
 from shared.errors import ImageError
 from shared.geometry import Detections
+from shared.images.fit import shrunk
 from shared.labelstudio.config import Control
 from shared.labelstudio.frames import frame_count, frame_rate, seconds_of
 from shared.labelstudio.regions.timeline import labels_held, read_spans
@@ -31,10 +32,12 @@ _QUALITY = 95  # of JPEG
 _LAST = 0.5  # seconds that the last frame may stand still, where sound goes on
 
 
-def video_samples(task: FrozenTask, control: Control, video: Path, folder: Path, *, max_pixels: int) -> list[Sample]:
-    """The frames of one task's video, written to `folder` as `<task>-<frame>.jpg`. `max_pixels`: of a frame.
+def video_samples(
+    task: FrozenTask, control: Control, video: Path, folder: Path, *, max_pixels: int, image_size: int
+) -> list[Sample]:
+    """The frames of one task's video, written to `folder` as `<task>-<frame>.jpg`, large ones smaller (`shrunk`).
 
-    Raises ImageError.
+    `max_pixels`: of a frame; `image_size`: pixels of the longer side that the model sees. Raises ImageError.
     """
     rate = frame_rate(control.frame_rate, task.data)
     with open_video(video, max_pixels=max_pixels) as opened:
@@ -48,7 +51,8 @@ def video_samples(task: FrozenTask, control: Control, video: Path, folder: Path,
         samples = []
         for (number, found), frame in zip(chosen, _decoded(opened, [at for at, _ in chosen], rate), strict=False):
             path = folder / f"{task.id}-{number}.jpg"
-            path.write_bytes(cv2.imencode(".jpg", frame.image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes())
+            kept = shrunk(frame.image, image_size)
+            path.write_bytes(cv2.imencode(".jpg", kept, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes())
             samples.append(Sample(path.stem, path, found))
     if missing := len(chosen) - len(samples):
         logger.warning(

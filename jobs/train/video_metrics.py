@@ -13,6 +13,7 @@ from jobs.train.frozen import FrozenTask
 from jobs.train.video_scores import TrackingCounts
 from shared.errors import ImageError
 from shared.geometry import Detections
+from shared.images.fit import shrunk
 from shared.labelstudio.class_labels import class_labels
 from shared.labelstudio.config import Control
 from shared.labelstudio.frames import frame_rate, seconds_of
@@ -72,8 +73,9 @@ def _follow(
     tracker = str(ROOT / "cfg" / "trackers" / f"{control.word('model_tracker', 'botsort')}.yaml")
     with closing(video.frames()) as frames:
         for frame in islice(frames, _MOST_FRAMES):
+            seen = shrunk(frame.image, image_size)  # as predict does
             (result,) = model.track(
-                frame.image,
+                seen,
                 persist=True,
                 tracker=tracker,
                 iou=control.number("model_iou", 0.7),
@@ -82,11 +84,12 @@ def _follow(
                 verbose=False,
             )
             boxes = result.boxes.cpu().numpy()
+            scale = np.tile(np.divide(frame.image.shape[1::-1], seen.shape[1::-1]), 2)
             known = of_class[boxes.cls.astype(np.int64)] if boxes.is_track else np.zeros(0, dtype=np.int64)
             found = Detections(
                 video.width,
                 video.height,
-                boxes.xyxy[: len(known)].astype(np.float64),
+                boxes.xyxy[: len(known)].astype(np.float64) * scale,
                 boxes.conf[: len(known)].astype(np.float64),
                 known.astype(np.int64),
                 control.label_values,

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Protocol
 
 from jobs.train.annotations import Split
+from jobs.train.images import write_square
+from jobs.train.machine import task_image_size
 from jobs.train.samples import Sample
 from jobs.train.sides import mirrored_points
 from jobs.train.yolo_labels import label_lines
@@ -55,18 +57,22 @@ class LabelFiles:
 
 
 class ClassFolders:
-    """`<split>/<class>/<name>.jpg`; an image with several classes is in the folder of each, one without in none.
+    """`<split>/<class>/<name>.png`; an image with several classes is in the folder of each, one without in none.
+
+    They are squares, as predict makes them: of anything else ultralytics takes the middle.
 
     ultralytics sorts the folders and takes their names for classes, but when it validates a model, it looks for the
     model's own names among them first. So a folder is named by the index of its class (a label may hold any character),
     no folder is named like a label, and all of them are there, also without an image.
     """
 
-    def __init__(self, control: Control, classes: tuple[str, ...], folder: Path) -> None:
+    def __init__(self, control: Control, classes: tuple[str, ...], folder: Path, size: int) -> None:
+        """`size`: pixels of a side."""
         mark = "class"
         while any(name.startswith(mark) for name in classes):
             mark += "_"
         self._folder = folder
+        self._size = size
         self._classes = [f"{mark}{index:06d}" for index in range(len(classes))]
         for split in ("train", "val"):
             for name in self._classes:
@@ -75,9 +81,13 @@ class ClassFolders:
 
     def add(self, split: Split, sample: Sample) -> int | None:
         chosen = chosen_classes(sample)
-        for index in chosen:
-            _link(sample.image, self._folder / split / self._classes[index] / f"{sample.name}{sample.image.suffix}")
-        return len(chosen) or None
+        if not chosen:
+            return None
+        first, *others = (self._folder / split / self._classes[index] / f"{sample.name}.png" for index in chosen)
+        write_square(sample.image, first, self._size)
+        for other in others:
+            _link(first, other)
+        return len(chosen)
 
     def share(self, source: Split, target: Split) -> None:
         _link_files(self._folder / source, self._folder / target)
@@ -89,10 +99,10 @@ def classes_of(control: Control) -> tuple[str, ...]:
     return control.class_names + outside
 
 
-def files_for(control: Control, classes: tuple[str, ...], folder: Path) -> YoloFiles:
-    """An empty dataset in an empty folder."""
+def files_for(control: Control, classes: tuple[str, ...], folder: Path, image_size: int) -> YoloFiles:
+    """An empty dataset in an empty folder. `image_size`: of the run."""
     if control.yolo_task == "classify":
-        return ClassFolders(control, classes, folder)
+        return ClassFolders(control, classes, folder, task_image_size(control.yolo_task, image_size))
     return LabelFiles(control, classes, folder)
 
 

@@ -24,21 +24,21 @@ LARGE = {name: file for name, file in works().items() if name not in SMALL}
 
 @pytest.mark.parametrize("name", LARGE)
 def test_ultralytics_reads_what_predict_sees(name: str, tmp_path: Path) -> None:
-    suffix, data, width, height = upright(LARGE[name].data, ENOUGH)
-    path = tmp_path / f"image{suffix}"
-    path.write_bytes(data)
+    file = upright(LARGE[name].data, ENOUGH)
+    path = tmp_path / f"image{file.suffix}"
+    path.write_bytes(file.data)
     problem, shape = check_image(str(path))
-    assert (problem, shape) == ("", (height, width))
+    assert (problem, shape) == ("", (file.height, file.width))
     read = imread(path)
     assert read is not None
     seen = decode(LARGE[name].data, ENOUGH)
-    lossy = LARGE[name].tolerance if suffix == ".jpg" and data != LARGE[name].data else 0
+    lossy = LARGE[name].tolerance if file.suffix == ".jpg" and file.data != LARGE[name].data else 0
     assert np.abs(read.astype(int) - seen).max() <= lossy
 
 
 @pytest.mark.parametrize("name", ["JPEG", "JPEG gray", "JPEG of orientation 1", "PNG", "PNG of 16 bit", "WebP", "BMP"])
 def test_what_is_fine_stays_as_it_is(name: str) -> None:
-    assert upright(LARGE[name].data, ENOUGH)[1] is LARGE[name].data
+    assert upright(LARGE[name].data, ENOUGH).data is LARGE[name].data
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -63,13 +63,14 @@ def test_broken_exif_is_no_reason_to_leave_an_image_out() -> None:
         for place in range(6, 26, 3):
             tags = bytearray(exif(6)[:cut])
             tags[place : place + 1] = b"\xff"
-            assert upright(encoded(PICTURE, "JPEG", exif=bytes(tags)), ENOUGH)[2:] in ((80, 48), (48, 80))
+            file = upright(encoded(PICTURE, "JPEG", exif=bytes(tags)), ENOUGH)
+            assert (file.width, file.height) in ((80, 48), (48, 80))
 
 
 def test_longer_than_a_jpeg_may_be() -> None:
     wide = CLEAR.resize((70_000, LEAST_SIDE))
-    suffix, _, width, height = upright(encoded(wide, "PNG", compress_level=1), ENOUGH)
-    assert (suffix, width, height) == (".png", 70_000, LEAST_SIDE)
+    file = upright(encoded(wide, "PNG", compress_level=1), ENOUGH)
+    assert (file.suffix, file.width, file.height) == (".png", 70_000, LEAST_SIDE)
 
 
 class Videos:

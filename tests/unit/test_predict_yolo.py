@@ -17,6 +17,7 @@ from functions.predict.yolo import YoloLoader, usable_cores
 from infra.local.samples import base_weights
 from shared.base_weights import base_weights_file
 from shared.errors import LabelloopError, ModelError, SettingsError
+from shared.images.fit import shrunk
 from tests.predict_parts import FakeModel
 
 
@@ -48,8 +49,10 @@ def test_finds_what_ultralytics_finds(
     compared = 0
     for image in photographs:
         found = model.submit(image, 0.05).result(60)
-        expected: Any = oracle.predict(image, conf=0.05, iou=0.7, imgsz=image_size, max_det=300, verbose=False)
+        kept = shrunk(image, model.image_size)
+        expected: Any = oracle.predict(kept, conf=0.05, iou=0.7, imgsz=image_size, max_det=300, verbose=False)
         table = expected[0].boxes.data.cpu().numpy()
+        table[:, :4] *= np.tile(np.divide(image.shape[1::-1], kept.shape[1::-1]), 2)
         assert (found.height, found.width) == image.shape[:2]
         np.testing.assert_allclose(found.xyxy, table[:, :4], atol=0.05)
         np.testing.assert_allclose(found.scores, table[:, 4], atol=1e-4)

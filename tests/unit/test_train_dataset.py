@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -321,13 +322,14 @@ def test_choices_of_regions_are_crops(tmp_path: Path) -> None:
             regions.append(choice("Fir" if id == "b" else "Oak", id=id, **place))
     dataset = built([task(1, *regions), task(2)], tmp_path, control=control_of(kind, boxes))
     assert dataset is not None
-    assert folders(tmp_path, "train") == [["1-0"], ["1-1"]]
+    assert folders(tmp_path, "train") == [["1-0", "1-2"], ["1-1"]]
     sizes = []
-    for path in sorted((tmp_path / "dataset" / "train").glob("*/*.jpg")):
+    for path in sorted((tmp_path / "dataset" / "made").iterdir()):
         with Image.open(path) as image:
             sizes.append(image.size)
-    assert sizes == [(32, 24), (32, 36)], "of 64×48 pixels; what is smaller than 10 is left out"
-    assert (dataset.counts.train, dataset.counts.train_images, dataset.counts.background) == (1, 2, 1)
+    assert sizes == [(32, 24), (32, 36), (4, 4)], "of 64×48 pixels"
+    assert {cv2.imread(str(path)).shape for path in (tmp_path / "dataset" / "train").glob("*/*")} == {(224, 224, 3)}
+    assert (dataset.counts.train, dataset.counts.train_images, dataset.counts.background) == (1, 3, 1)
 
 
 def test_what_an_attempt_left_behind_is_not_learnt_from(tmp_path: Path) -> None:

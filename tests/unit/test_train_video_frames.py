@@ -36,7 +36,7 @@ def task(regions: list[dict[str, Any]], **data: Any) -> FrozenTask:
 
 
 def sampled(regions: list[dict[str, Any]], control: Control, video: Path, folder: Path, **data: Any) -> list[Sample]:
-    return video_samples(task(regions, **data), control, video, folder, max_pixels=10**6)
+    return video_samples(task(regions, **data), control, video, folder, max_pixels=10**6, image_size=640)
 
 
 def box(*keyframes: tuple[int, float, bool]) -> dict[str, Any]:
@@ -130,7 +130,7 @@ def test_frames_that_a_cut_off_file_has_no_more_are_not_learnt_from(
 
 def test_too_many_pixels(counting: Path, tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="more than 100"):
-        video_samples(task([]), control(TRACKS), counting, tmp_path, max_pixels=100)
+        video_samples(task([]), control(TRACKS), counting, tmp_path, max_pixels=100, image_size=640)
 
 
 def span(start: int, end: int, label: str) -> dict[str, Any]:

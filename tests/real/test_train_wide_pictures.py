@@ -1,0 +1,102 @@
+"""A classifier sees the whole picture: ultralytics learns what is near an end, and predict's own model finds it."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from functions.predict.yolo import YoloLoader
+from infra.local.samples import base_weights
+from jobs.train.dataset import build
+from jobs.train.frozen import FrozenTask
+from jobs.train.images import Pictures
+from jobs.train.spool import Spool
+from jobs.train.training import TrainingSettings
+from jobs.train.yolo_trainer import YoloTrainer
+from shared.labelstudio.config import parse_label_config
+from tests.train_parts import yolo_trainer
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # torch's own; what the job does is seen by its results
+
+WIDTH, HEIGHT = 480, 120
+TRAIN, VAL, HELD_OUT = 48, 8, 40
+KINDS = ("sound", "scratched")
+IMAGE_SIZE = 320  # pixels of detection; a classifier's are 128 then
+CONFIG = (
+    '<View><Image name="i" value="$image"/><Choices name="kind" toName="i">'
+    '<Choice value="sound"/><Choice value="scratched"/></Choices></View>'
+)
+
+
+def board(number: int) -> NDArray[np.uint8]:
+    """A gray board of 480×120; every other one has a scratch in the outer fifth of an end."""
+    chance = np.random.default_rng(number)
+    pixels = np.clip(chance.normal(150, 6, (HEIGHT, WIDTH, 1)), 0, 255).astype(np.uint8).repeat(3, axis=2)
+    if number % 2:
+        x = int(chance.integers(8, WIDTH // 5))
+        x = x if chance.random() < 0.5 else WIDTH - x
+        y, length = int(chance.integers(10, 60)), int(chance.integers(40, 50))
+        cv2.line(pixels, (x, y), (x + int(chance.integers(-6, 7)), y + length), (30, 30, 30), 5)
+    return pixels
+
+
+class Boards:
+    """Answers the file of a task."""
+
+    def fetch(self, value: object, *, task_id: int | None, deadline: float) -> bytes:
+        """A JPEG file."""
+        assert task_id is not None
+        return cv2.imencode(".jpg", board(task_id), [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
+
+
+def task(number: int) -> FrozenTask:
+    chosen: dict[str, Any] = {
+        "id": "c", "from_name": "kind", "to_name": "i", "type": "choices", "value": {"choices": [KINDS[number % 2]]}
+    }  # fmt: skip
+    return FrozenTask(
+        id=number,
+        annotation=number,
+        updated_at=None,
+        split="val" if number < VAL else "train",
+        data={"image": "board"},
+        regions=[chosen],
+    )
+
+
+@pytest.fixture
+def trainer(tmp_path: Path) -> Iterator[YoloTrainer]:
+    with yolo_trainer(tmp_path, threads=1) as ready:
+        yield ready
+
+
+def test_a_scratch_near_an_end_is_seen(trainer: YoloTrainer, tmp_path: Path) -> None:
+    [control] = parse_label_config(CONFIG)
+    pictures = Pictures(Boards(), tmp_path / "pictures", max_pixels=10**6, image_size=IMAGE_SIZE)
+    tasks = [task(number) for number in range(VAL + TRAIN)]
+    dataset = build(tasks, control, pictures, tmp_path / "dataset", concurrency=1, check=lambda: None)
+    assert dataset is not None
+    settings = TrainingSettings(
+        epochs=12, image_size=IMAGE_SIZE, batch=8, freeze=0, patience=30, val_fraction=0.2, seed=0, base_weights="x",
+        longest_run=3600,
+    )  # fmt: skip
+    spool = Spool(tmp_path / "spool", tmp_path / "abort", time.time() + 3600)
+    start = trainer.base(str(base_weights()), "classify")
+    fitted = trainer.fit(dataset.data, start.weights, settings, spool, None)
+    measured = trainer.evaluate(fitted.weights, dataset.data, settings)["top1"]
+
+    loader = YoloLoader(device="cpu", threads=1, iou=0.7, image_size=640, cache_dir=tmp_path / "cache")
+    model = loader.load(fitted.weights)
+    assert model.names == KINDS
+    numbers = range(1000, 1000 + HELD_OUT)
+    found = [model.submit(board(number), 0.0).result(60) for number in numbers]
+    right = sum(int(one.classes[0]) == number % 2 for number, one in zip(numbers, found, strict=True))
+    assert right >= HELD_OUT - 2, f"{right} of {HELD_OUT}"
+
+    # What the gate measures is what predict answers.
+    seen = [int(model.submit(board(number), 0.0).result(60).classes[0]) == number % 2 for number in range(VAL)]
+    assert measured == pytest.approx(sum(seen) / VAL)
