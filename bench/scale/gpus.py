@@ -250,7 +250,8 @@ class _Attempt:
 
     def _interrupt(self, claim: Claim, error: str, *, preempted: bool) -> None:
         try:
-            self._jobs.interrupt(claim, error, preempted=preempted)
+            got_further = self._jobs.kept_an_epoch(claim.run_id, claim.attempt)
+            self._jobs.interrupt(claim, error, preempted=preempted, got_further=got_further)
         except LabelloopError:
             self._gpus.counts["interrupts that could not be said"] += 1
 
