@@ -310,6 +310,26 @@ def test_no_choice_at_all_and_only_one_to_choose(tmp_path: Path) -> None:
         built([task(1, choice("Oak"))], tmp_path, control=choices_control("Oak"))
 
 
+def test_a_part_of_a_large_picture_keeps_all_of_its_pixels(tmp_path: Path) -> None:
+    """A box in a picture of 2000×1500, of which 1280×960 are kept for other controls: as many pixels as were drawn."""
+    boxes = '<RectangleLabels name="box" toName="img"><Label value="Tree"/></RectangleLabels>'
+    kind = '<Choices name="kind" toName="img" perRegion="true"><Choice value="Oak"/><Choice value="Fir"/></Choices>'
+    place = {"x": 10, "y": 10, "width": 5, "height": 10, "rotation": 0}
+    regions = [
+        region("rectanglelabels", "a", control="box", rectanglelabels=["Tree"], **place),
+        choice("Oak", id="a", **place),
+    ]
+    tasks = [task(1, *regions, value=jpeg(2000, 1500))]
+    for control, made in ((control_of(kind, boxes), tmp_path / "kind"), (control_of(boxes, kind), tmp_path / "box")):
+        assert built(tasks, made, control=control) is not None
+    with Image.open(tmp_path / "kind" / "dataset" / "made" / "1-0.png") as image:
+        assert image.size == (100, 150)
+    [file] = (tmp_path / "box" / "dataset" / "images" / "train").iterdir()
+    with Image.open(file) as image:
+        assert image.size == (1280, 960)
+    assert rows(tmp_path / "box", "train", 1) == [pytest.approx([0, 0.125, 0.15, 0.05, 0.1])]
+
+
 def test_choices_of_regions_are_crops(tmp_path: Path) -> None:
     boxes = '<RectangleLabels name="box" toName="img"><Label value="Tree"/></RectangleLabels>'
     kind = '<Choices name="kind" toName="img" perRegion="true"><Choice value="Oak"/><Choice value="Fir"/></Choices>'

@@ -69,6 +69,19 @@ def of(samples: list[Any]) -> dict[int, Detections]:
     return {int(sample.name.removeprefix("7-")): sample.found for sample in samples}
 
 
+def test_large_frames_are_kept_small_and_boxes_stay_in_their_place(counting: Path, tmp_path: Path) -> None:
+    """Frames of 128×48 for a model that sees 32 pixels."""
+    drawn, tracks = box((1, 50.0, True), (10, 50.0, False)), control(TRACKS)
+    large, small = (
+        video_samples(task([drawn]), tracks, counting, tmp_path, max_pixels=10**6, image_size=size)[0]
+        for size in (640, 32)
+    )
+    assert label_lines(small.found, "detect") == label_lines(large.found, "detect")
+    shown = cv2.imread(str(small.image))
+    assert shown is not None
+    assert shown.shape == (24, 64, 3)
+
+
 def test_boxes_lie_on_the_things_in_the_frames(tmp_path: Path) -> None:
     """Annotated by keyframes, of a film in which they fly: between them, too."""
     (film,) = videos(1, 320, 240, frames=40)
