@@ -19,6 +19,10 @@ from shared.runs import Baseline, Totals, TrainRequest, checkpoint_index
 from shared.settings import Settings
 
 CREATED = datetime(2026, 1, 1, tzinfo=UTC)
+CONFIG = (
+    '<View><Image name="image" value="$image"/>'
+    '<RectangleLabels name="label" toName="image"><Label value="Tree"/></RectangleLabels></View>'
+)
 UID = f"1.{int(CREATED.timestamp())}"
 
 
@@ -28,6 +32,7 @@ class FakeLabelStudio:
     def __init__(self) -> None:
         self.annotations, self.changed, self.asked = 0, 0, 0
         self.created_at = CREATED
+        self.label_config = CONFIG
         self.error: Exception | None = None
         self.broken: set[int] = set()  # projects
         self.reachable = threading.Event()
@@ -43,6 +48,7 @@ class FakeLabelStudio:
         counters = ProjectCounters(
             id=project_id,
             created_at=self.created_at,
+            label_config=self.label_config,
             total_annotations_number=self.annotations,
             num_tasks_with_annotations=self.annotations,
         )

@@ -56,7 +56,7 @@ def _points(control: Control) -> list[dict[str, Any]]:
     parent: dict[str, str] = {}
     if control.boxes_name and control.flag("model_add_bboxes", default=True):
         label, name = control.boxes[0].value if control.boxes else None, f"{control.name}-dummy"
-        boxes = Control(control.boxes_name, "RectangleLabels", "detect", control.to_name, control.value_key, ())
+        boxes = Control(control.boxes_name, "RectangleLabels", "detect", control.to_name, control.value, ())
         items, parent = result_items(_BOX, boxes, name, label, _SCORE, _WIDTH, _HEIGHT), {"parentID": name}
     for number, label in enumerate(control.point_names):
         place = 30.0 + 40.0 * number / len(control.point_names)

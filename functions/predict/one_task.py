@@ -21,6 +21,7 @@ from shared.images.crop import crop
 from shared.labelstudio.regions import Region
 from shared.labelstudio.regions.choices import region_boxes, write_region_choices
 from shared.labelstudio.requests import Task
+from shared.labelstudio.task_values import file_of
 
 _FINAL = {"no_data", "broken", "unsupported", "too_large"}
 """Reasons of an ImageError that do not heal: the task, or the file, would have to be another one."""
@@ -70,8 +71,8 @@ class TaskRunner:
         """
         lacking: dict[str, ImageError] = {}
         pending = self._watch(task, request, lacking)
-        keys = dict.fromkeys(part.plan.control.value_key for part in _of_images(request))
-        fetched = _had(keys, lambda key: self._pictures.fetch(task, key, request.deadline), lacking)
+        values = dict.fromkeys(part.plan.control.value for part in _of_images(request))
+        fetched = _had(values, lambda value: self._pictures.fetch(task, value, request.deadline), lacking)
         if fetched:
             pending |= self._look(fetched, request, lacking)
         if not pending:
@@ -90,14 +91,13 @@ class TaskRunner:
             if plan.control.media != "video":
                 continue
 
-            def regions(key: str, plan: Plan = plan, model: Model = model) -> Found:
-                if key not in task.data:
-                    raise ImageError("no_data", f"the data of task {task.id} has no {key!r}")
+            def regions(value: str, plan: Plan = plan, model: Model = model) -> Found:
+                video = file_of(value, task.data, task.id)
                 return self._videos.regions(
-                    plan, model, task.data[key], task_id=task.id, deadline=request.deadline, data=task.data
+                    plan, model, video, task_id=task.id, deadline=request.deadline, data=task.data
                 )
 
-            for one in _had([plan.control.value_key], regions, lacking).values():
+            for one in _had([plan.control.value], regions, lacking).values():
                 pending[plan.control.name] = partial(_at_once, one)
         return pending
 
@@ -109,7 +109,7 @@ class TaskRunner:
             raise DeadlineExceeded("the models had no time for this task")
         futures: list[Future[Detections]] = []
         try:
-            images = _had(fetched, lambda key: self._pictures.decode(fetched[key], request.deadline), lacking)
+            images = _had(fetched, lambda value: self._pictures.decode(fetched[value], request.deadline), lacking)
             return self._ask(images, request, futures)
         finally:
             _when_all_are_done(futures, request.waiting.release)
@@ -120,14 +120,14 @@ class TaskRunner:
         """Ask each model once about an image, and then about the regions that were found in it. Fills `futures`."""
         asked: dict[tuple[str, Model, float], Future[Detections]] = {}
         pending: dict[str, Pending] = {}
-        parts = [part for part in _of_images(request) if part.plan.control.value_key in images]
+        parts = [part for part in _of_images(request) if part.plan.control.value in images]
         for plan, model in (part for part in parts if not part.plan.control.per_region):
-            question = (plan.control.value_key, model, plan.iou)
+            question = (plan.control.value, model, plan.iou)
             if question not in asked:
                 least = min(
                     other.threshold
                     for other, its_model in parts
-                    if (other.control.value_key, its_model, other.iou) == question
+                    if (other.control.value, its_model, other.iou) == question
                 )
                 asked[question] = self._submit(model, images[question[0]], min(FLOOR, least), plan.iou, least)
                 futures.append(asked[question])
@@ -139,7 +139,7 @@ class TaskRunner:
                 if other.control.to_name == plan.control.to_name and not other.control.per_region
                 for region in pending[other.control.name]().regions
             ]
-            image = images[plan.control.value_key]
+            image = images[plan.control.value]
             boxes = region_boxes(regions, plan.control, image.shape[1], image.shape[0])
             crops = {name: self._submit(model, crop(image, box), FLOOR, plan.iou, 0.0) for name, box in boxes.items()}
             futures += crops.values()
@@ -190,16 +190,16 @@ def _at_once(found: Found) -> Found:
     return found
 
 
-def _had(keys: Iterable[str], get: Callable[[str], Got], lacking: dict[str, ImageError]) -> dict[str, Got]:
-    """What could be had, by key of the task's data. What can never be had is noted in `lacking`; the rest raises."""
+def _had(values: Iterable[str], get: Callable[[str], Got], lacking: dict[str, ImageError]) -> dict[str, Got]:
+    """What could be had, by the value as written. What can never be had is noted in `lacking`; the rest raises."""
     had: dict[str, Got] = {}
-    for key in keys:
+    for value in values:
         try:
-            had[key] = get(key)
+            had[value] = get(value)
         except ImageError as error:
             if error.reason not in _FINAL:
                 raise
-            lacking[key] = error
+            lacking[value] = error
     return had
 
 

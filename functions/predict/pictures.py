@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 from functions.predict.metrics import Metrics
 from functions.predict.ports import DeadlineExceeded, Image, Images
-from shared.errors import ImageError
 from shared.labelstudio.requests import Task
+from shared.labelstudio.task_values import file_of
 
 
 class Pictures:
@@ -33,12 +33,11 @@ class Pictures:
         self._fetching = threading.BoundedSemaphore(fetch_concurrency)
         self._decoding = threading.BoundedSemaphore(decode_concurrency)
 
-    def fetch(self, task: Task, key: str, deadline: float) -> bytes:
-        """The bytes of the image that the task's data names under `key`. Raises ImageError, DeadlineExceeded."""
-        if key not in task.data:
-            raise ImageError("no_data", f"the data of task {task.id} has no {key!r}")
+    def fetch(self, task: Task, value: str, deadline: float) -> bytes:
+        """The bytes of the image that a tag's value means for a task. Raises ImageError, DeadlineExceeded."""
+        address = file_of(value, task.data, task.id)
         with _turn(self._fetching, deadline), self._metrics.phase("fetch"):
-            return self._images.fetch(task.data[key], task_id=task.id, deadline=deadline)
+            return self._images.fetch(address, task_id=task.id, deadline=deadline)
 
     def decode(self, data: bytes, deadline: float) -> Image:
         """Raises ImageError, DeadlineExceeded."""

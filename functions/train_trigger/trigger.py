@@ -26,9 +26,10 @@ from functions.train_trigger.decide import (
 from functions.train_trigger.launchers import Launcher
 from functions.train_trigger.metrics import Metrics
 from shared.claims import Claim, JobsRecord
-from shared.errors import ClaimLost, LabelloopError, LaunchError, ProjectGone
+from shared.errors import ClaimLost, LabelConfigError, LabelloopError, LaunchError, ProjectGone
 from shared.jobs import Jobs
 from shared.labelstudio.api import ProjectState
+from shared.labelstudio.config import parse_label_config
 from shared.labelstudio.requests import project_id
 from shared.objectstore import ObjectStore
 from shared.objectstore.selftest import ensure_checked
@@ -109,15 +110,18 @@ class Trigger:
         if early is not None:
             return _outcome(early)
         try:
-            totals, read_at = self._totals(jobs.uid)
+            state = self._project_state(jobs.uid)
             since = None if forced or record.baseline is None else record.baseline.read_at
             changed = self._label_studio.changed_tasks(project_id(jobs.uid), since) if since else 0
         except ProjectGone as error:
             return self._close(jobs, error)
+        totals = Totals.model_validate(state.counters.model_dump(include=set(Totals.model_fields)))
         decision = decide(record, totals, changed, policy, now, forced=forced)
-        logger.debug(decision.reason, extra={"event": "decided", "project": jobs.uid, "read_at": read_at})
+        logger.debug(decision.reason, extra={"event": "decided", "project": jobs.uid, "read_at": state.read_at})
         if not isinstance(decision, Launch):
             return _outcome(decision)
+        if problem := _not_trainable(state.counters.label_config):
+            return Outcome("nothing", problem)
         return self._claim(jobs, record, decision, settings, policy, forced=forced)
 
     def _claim(
@@ -222,20 +226,20 @@ class Trigger:
         logger.error(error, extra={"event": "run_given_up", "project": jobs.uid, "run": claim.run_id})
         return Outcome("given_up", error)
 
-    def _totals(self, uid: str) -> tuple[Totals, datetime]:
-        """Label Studio's counters of exactly this project, and when they were read. Raises ProjectGone."""
+    def _project_state(self, uid: str) -> ProjectState:
+        """What Label Studio says of exactly this project. Raises ProjectGone."""
         state = self._label_studio.project(project_id(uid))
         if state.counters.uid != uid:
             raise ProjectGone(
                 f"project {project_id(uid)} of this Label Studio is {state.counters.uid}, not {uid}: "
                 "the store holds projects of another installation, or LABEL_STUDIO_URL names another one"
             )
-        return Totals.model_validate(state.counters.model_dump(include=set(Totals.model_fields))), state.read_at
+        return state
 
     def _reopen(self, jobs: Jobs) -> JobsRecord:
         """An event says that a closed project is there: a 404 of some proxy must not close it for ever."""
         try:
-            self._totals(jobs.uid)
+            self._project_state(jobs.uid)
         except ProjectGone:
             return jobs.read()
         return jobs.update(lambda record: record.model_copy(update={"closed": False}))
@@ -270,6 +274,17 @@ class Trigger:
 
 def _outcome(decision: Nothing | Wait) -> Outcome:
     return Outcome("nothing" if isinstance(decision, Nothing) else "waiting", decision.reason)
+
+
+def _not_trainable(label_config: str) -> str:
+    """Why a run could learn nothing under this labeling config, whatever is annotated; empty if it could."""
+    try:
+        controls = parse_label_config(label_config) if label_config else None
+    except LabelConfigError as error:
+        return str(error)
+    if controls == ():
+        return "the labeling config has no control that labelloop trains: `labelloop doctor` says why"
+    return ""
 
 
 def _policy(settings: Settings) -> Policy:

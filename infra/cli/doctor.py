@@ -37,6 +37,7 @@ from shared.images.decode import decode
 from shared.images.fetch import ImageFetcher
 from shared.labelstudio.api import LabelStudio
 from shared.labelstudio.config import Control
+from shared.labelstudio.task_values import file_of
 from shared.objectstore import ObjectStore
 from shared.settings import Settings
 from shared.video import open_video
@@ -128,18 +129,18 @@ def _check_media(label_studio: LabelStudio, settings: Settings, project: Project
         return [Finding("problem", "image", str(error))]
     if not tasks:
         return [Finding("warning", "image", f"project {project.id} has no task yet, so no image was fetched")]
-    looked_at = {(control.media, control.value_key): control for control in project.controls}
+    looked_at = {(control.media, control.value): control for control in project.controls}
     return [_check_file(label_studio, settings, tasks[0], control) for control in looked_at.values()]
 
 
 def _check_file(label_studio: LabelStudio, settings: Settings, task: dict[str, Any], control: Control) -> Finding:
-    where = f"the {control.media} of task {task['id']} ({control.value_key})"
+    where = f"the {control.media} of task {task['id']} ({control.value})"
     started = time.monotonic()
     video = control.media == "video"
     fetcher = ImageFetcher(settings, label_studio, limit="video_max_bytes" if video else "image_max_bytes")
     try:
-        value = task["data"].get(control.value_key)
-        data = fetcher.fetch(value, task_id=task["id"], deadline=started + _FETCH_SECONDS)
+        address = file_of(control.value, task["data"], task["id"])
+        data = fetcher.fetch(address, task_id=task["id"], deadline=started + _FETCH_SECONDS)
         height, width = (_first_frame if video else decode)(data, settings.image_max_pixels).shape[:2]
     except ImageError as error:
         remedies = {

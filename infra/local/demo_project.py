@@ -12,6 +12,7 @@ from infra.local.samples import Sample
 from shared.errors import LabelStudioError
 from shared.geometry import Detections
 from shared.labelstudio.requests import ProjectCounters
+from shared.labelstudio.task_values import file_of
 
 _MOST_FILES = 50  # of one upload; Label Studio takes 100
 _TIMEOUT = 120.0  # seconds; Label Studio itself gives a backend 100 s to predict
@@ -49,8 +50,8 @@ class DemoProject:
         for first in range(0, len(files), _MOST_FILES):
             self._call("POST", f"/api/projects/{self.id}/import", files=files[first : first + _MOST_FILES])
         listed = self._call("GET", f"/api/tasks?project={self.id}&page_size={len(files)}&fields=all")["tasks"]
-        key = self._control.value_key
-        return {int(task["id"]): by_name[_uploaded(task["data"][key])] for task in listed}
+        value = self._control.value
+        return {int(one["id"]): by_name[_uploaded(file_of(value, one["data"], one["id"]))] for one in listed}
 
     def annotate(self, task_id: int, sample: Sample) -> None:
         """Submit what the expert sees in one task, as the Submit button does."""

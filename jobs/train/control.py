@@ -221,7 +221,7 @@ class _Steps:
             if task.split == "val":
                 attempt.heartbeat.check()
                 try:
-                    video = attempt.pictures.file(task.id, control.value_key, task.data.get(control.value_key))
+                    video = attempt.pictures.file(task.id, control.value, task.file_of(control))
                 except ImageError:
                     logger.info(f"task {task.id} is left out again", extra={"event": "task_left_out", "task": task.id})
                 else:

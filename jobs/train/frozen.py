@@ -5,6 +5,7 @@ JSON lines, written and read one task at a time: a header, then one line a task.
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -19,9 +20,11 @@ from jobs.train.annotations import (
     regions_of,
     split_of,
 )
-from shared.errors import AlreadyExists, NotFound
+from shared.errors import AlreadyExists, ImageError, NotFound
 from shared.labelstudio.config import Control
+from shared.labelstudio.frames import readable_rate
 from shared.labelstudio.requests import ProjectCounters
+from shared.labelstudio.task_values import file_of, has_variable, value_of
 from shared.objectstore import ObjectStore
 from shared.records import Record
 from shared.registry import sha256_of
@@ -47,7 +50,7 @@ class FrozenTask(Record):
     annotation: int
     updated_at: str | None
     split: Split
-    data: dict[str, Any]  # value key → image value
+    data: dict[str, Any]  # value or frameRate of a tag, as written → what it means for this task
     regions: list[dict[str, Any]]  # shapes, labels and choices of one region are items of their own
     unusable: str | None = None  # why nothing else of it is here
 
@@ -55,6 +58,17 @@ class FrozenTask(Record):
     def without_anything(cls, task_id: int, why: str) -> "FrozenTask":
         """A task that only can be named."""
         return cls(id=task_id, annotation=0, updated_at=None, split="train", data={}, regions=[], unusable=why)
+
+    def file_of(self, control: Control) -> str:
+        """The address of what a control looks at. Raises ImageError: no_data."""
+        if control.value not in self.data:
+            raise ImageError("no_data", f'the data of task {self.id} has nothing for value="{control.value}"')
+        address: str = self.data[control.value]
+        return address
+
+    def frame_rate(self, control: Control) -> float:
+        """Frames a second by which Label Studio counts what a control looks at."""
+        return readable_rate(self.data.get(control.frame_rate, control.frame_rate))
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +102,6 @@ def freeze(
     check: Callable[[], None],
 ) -> Frozen:
     """Write all tasks to `path`. `check` is called once a task; what it raises ends the export."""
-    keys = {control.value_key for control in controls}
-    keys |= {control.frame_rate[1:] for control in controls if control.frame_rate.startswith("$")}
     names = {name for one in controls for name in (one.name, one.labels_name, one.boxes_name) if name}
     all_tags = any(one.per_region or one.yolo_task == "pose" for one in controls)  # theirs belong to regions of any tag
     digest, kept, left_out = AnnotationDigest(), 0, 0
@@ -113,7 +125,7 @@ def freeze(
                 annotation=int(annotation["id"]),
                 updated_at=updated_at if isinstance(updated_at, str) else None,
                 split=split_of(task.id, val_fraction),
-                data={key: task.data[key] for key in sorted(keys & task.data.keys())},
+                data=_data_of(task, controls),
                 regions=[
                     {name: region[name] for name in _KEPT if name in region}
                     for region in regions_of(annotation)
@@ -150,6 +162,19 @@ def _written(task: FrozenTask) -> str:
         why = "its values are nested too deep, or hold text that is no Unicode"
         return FrozenTask.without_anything(task.id, f"{why} ({type(error).__name__})").model_dump_json()
     return line
+
+
+def _data_of(task: ExportedTask, controls: Iterable[Control]) -> dict[str, Any]:
+    """What the controls need of a task's data. Where it lacks something, that is left out: `file_of` says so."""
+    data: dict[str, Any] = {}
+    for control in controls:
+        with suppress(ImageError):
+            data[control.value] = file_of(control.value, task.data, task.id)
+        with suppress(LookupError):
+            found = value_of(control.frame_rate, task.data)
+            if isinstance(found, str | int | float) and has_variable(control.frame_rate):
+                data[control.frame_rate] = found
+    return data
 
 
 def publish(frozen: Frozen, store: ObjectStore, key: str) -> Frozen:

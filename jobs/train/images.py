@@ -1,5 +1,6 @@
 """Images of a dataset on disk: whole, upright, as ultralytics reads them, not much larger than needed; and videos."""
 
+import hashlib
 import io
 import threading
 import time
@@ -69,7 +70,7 @@ class Pictures:
         folder.mkdir(parents=True, exist_ok=True)
 
     def get(self, task_id: int, key: str, value: object, *, whole: bool = False) -> Picture:
-        """The image that `value` (of `key` in the task's data) names; `whole`: with all of its pixels.
+        """The image at the address `value`; `key` tells a task's images apart; `whole`: with all of its pixels.
 
         Raises ImageError, ImagesOutage.
         """
@@ -201,4 +202,4 @@ def _kind(data: bytes) -> tuple[str, bool]:
 
 
 def _name(task_id: int, key: str) -> str:
-    return f"{task_id}-{key.encode().hex()}"
+    return f"{task_id}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"

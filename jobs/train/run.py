@@ -246,7 +246,7 @@ class _Work:
 
 
 def _controls(label_config: str) -> tuple[Control, ...]:
-    controls = tuple(control for control in parse_label_config(label_config) if control.labels)
+    controls = parse_label_config(label_config)
     if not controls:
         tags = ", ".join(f"<{tag}>" for tag in CONTROL_TASKS)
         raise LabelConfigError(

@@ -28,16 +28,16 @@ def samples_of(task: FrozenTask, control: Control, pictures: Pictures, folder: P
 
     Thread-safe: files are named by the task.
     """
-    value = task.data.get(control.value_key)
+    address = task.file_of(control)
     if control.media == "video":
         from jobs.train.video_frames import video_samples
 
-        video = pictures.file(task.id, control.value_key, value)
+        video = pictures.file(task.id, control.value, address)
         return video_samples(
             task, control, video, folder, max_pixels=pictures.max_pixels, image_size=pictures.image_size
         )
     # A part of a large picture may need all of its pixels.
-    picture = pictures.get(task.id, control.value_key, value, whole=control.per_region)
+    picture = pictures.get(task.id, control.value, address, whole=control.per_region)
     found = CONTROLS[control.tag].read(task.regions, control, picture.width, picture.height)
     if control.yolo_task == "classify" and control.per_region:
         return _crops(task, picture, found, folder)

@@ -16,7 +16,7 @@ from shared.errors import ImageError
 from shared.geometry import Detections
 from shared.images.fit import shrunk
 from shared.labelstudio.config import Control
-from shared.labelstudio.frames import frame_count, frame_rate, seconds_of
+from shared.labelstudio.frames import frame_count, seconds_of
 from shared.labelstudio.regions.timeline import labels_held, read_spans
 from shared.labelstudio.regions.tracks import detections_at, read_tracks
 from shared.video import Frame, Video, frames_at, open_video
@@ -39,7 +39,7 @@ def video_samples(
 
     `max_pixels`: of a frame; `image_size`: pixels of the longer side that the model sees. Raises ImageError.
     """
-    rate = frame_rate(control.frame_rate, task.data)
+    rate = task.frame_rate(control)
     with open_video(video, max_pixels=max_pixels) as opened:
         if opened.announced is None:
             raise ImageError("unsupported", "the video file does not say how long it is")

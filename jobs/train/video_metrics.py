@@ -16,7 +16,7 @@ from shared.geometry import Detections
 from shared.images.fit import shrunk
 from shared.labelstudio.class_labels import class_labels
 from shared.labelstudio.config import Control
-from shared.labelstudio.frames import frame_rate, seconds_of
+from shared.labelstudio.frames import seconds_of
 from shared.labelstudio.regions.tracks import detections_at, read_tracks
 from shared.video import Video, open_video
 
@@ -104,7 +104,7 @@ def _frames(
     """For each of Label Studio's frames what the expert drew, and what was followed in the picture on the screen."""
     drawn = read_tracks(task.regions, control)
     found = list(followed)
-    rate = frame_rate(control.frame_rate, task.data)
+    rate = task.frame_rate(control)
     begins = np.array([second for second, _ in found])
     end = begins[-1] + 1.0 / video.fps
     moments = seconds_of(np.arange(1, int(end * rate) + 2), rate)

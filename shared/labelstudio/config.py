@@ -15,6 +15,7 @@ from defusedxml.ElementTree import fromstring
 
 from shared.errors import LabelConfigError
 from shared.labelstudio.attributes import ATTRIBUTES, NO, YES, with_newer_names
+from shared.labelstudio.task_values import has_variable
 
 YoloTask = Literal["detect", "segment", "obb", "pose", "classify"]
 Media = Literal["image", "video"]
@@ -41,7 +42,9 @@ _SHAPES = {
 """Tag that draws, and finds its labels in a `<Labels>` of the same image or video → row of CONTROL_TASKS."""
 _OBJECTS: dict[str, Media] = {"Image": "image", "Video": "video"}
 _VIDEO_CONTROLS = {"VideoRectangle", "TimelineLabels"}
-_LONGEST_NAME, _LONGEST_KEY = 200, 100  # bytes; they become parts of file names, which hold 255
+_REPEATED = "{{idx}}"  # in the names and values of what a <Repeater> makes many of
+_LONGEST_NAME = 200  # bytes; it becomes part of file names, which hold 255
+_LONGEST_VALUE = 1000  # characters
 _LONGEST = 1_000_000  # characters; a thousand labels take less than a tenth
 _MOST_CONTROLS, _MOST_LABELS = 200, 2000
 
@@ -64,7 +67,7 @@ class Control:
     tag: str  # row of CONTROL_TASKS: "PolygonLabels", also for a <Polygon> with <Labels>
     yolo_task: YoloTask
     to_name: str  # name of the image or video tag
-    value_key: str  # key of the task's data that holds the image: "image" for value="$image"
+    value: str  # of that tag, as written: "$image", "$page.image" (see shared.labelstudio.task_values)
     labels: tuple[Label, ...]
     attributes: dict[str, str] = field(default_factory=dict)  # of the tag that draws; see shared.labelstudio.attributes
     media: Media = "image"
@@ -172,6 +175,7 @@ class _Others:
         self.by_name: dict[str, Element] = {}
         self.labels: dict[str | None, Element] = {}  # toName → the first <Labels>
         self.boxes: dict[str | None, list[Element]] = {}  # toName → all <RectangleLabels>
+        self.repeated = {tag for repeater in root.iter("Repeater") for tag in repeater.iter()}
         for tag in root.iter():
             if not (name := tag.get("name")):
                 continue
@@ -189,6 +193,8 @@ def _control(tag: Element, others: _Others) -> Control | str:
     looked_at = _looked_at(tag, others, video=row in _VIDEO_CONTROLS)
     if isinstance(looked_at, str):
         return looked_at
+    if tag in others.repeated or looked_at in others.repeated or _REPEATED in name + looked_at.get("value", ""):
+        return f"is one of many in a <Repeater> ({_REPEATED}): which there are depends on the task"
     holder = others.labels.get(tag.get("toName")) if tag.tag in _SHAPES else tag
     if holder is None:
         return f'has no labels: give it a <Labels> with toName="{tag.get("toName")}"'
@@ -197,7 +203,7 @@ def _control(tag: Element, others: _Others) -> Control | str:
     if not (labels := _labels(holder)):
         return "has no labels in the config: nothing can be learned, and nothing said of what is found"
     source = looked_at.get("value", "")
-    if len(quote(name)) > _LONGEST_NAME or len(source.encode()) > _LONGEST_KEY:
+    if len(quote(name)) > _LONGEST_NAME or len(source) > _LONGEST_VALUE:
         raise LabelConfigError(f"the name of control {name[:40]!r}, or of the data that it looks at, is too long")
     boxes = _boxes_for(tag, others) if row == "KeyPointLabels" else None
     control = Control(
@@ -205,7 +211,7 @@ def _control(tag: Element, others: _Others) -> Control | str:
         tag=row,
         yolo_task=CONTROL_TASKS[row],
         to_name=tag.get("toName", ""),
-        value_key=source[1:],
+        value=source,
         labels=labels,
         attributes=with_newer_names(tag.attrib),
         media=_OBJECTS[looked_at.tag],
@@ -234,7 +240,9 @@ def _looked_at(tag: Element, others: _Others, *, video: bool) -> Element | str:
         return f"looks at a <{found.tag}>: labelloop reads <Image> and <Video>"
     if (_OBJECTS[found.tag] == "video") != video:
         return f"cannot be served on <{found.tag}>"
-    if not found.get("value", "").startswith("$"):
+    if any(key.lower() == "valuelist" for key in found.attrib):
+        return f"looks at a <{found.tag}> with valueList: several files in one tag are not served"
+    if not has_variable(found.get("value", "")):
         return f'looks at a <{found.tag}> without value="$…", one file of the task\'s data'
     return found
 

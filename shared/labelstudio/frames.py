@@ -11,6 +11,7 @@ import numpy as np
 
 from shared.errors import ImageError
 from shared.geometry import Floats
+from shared.labelstudio.task_values import value_of
 
 DEFAULT_RATE = 24.0
 MOST_FRAMES = 1_000_000
@@ -20,13 +21,17 @@ _SEEK = 0.002  # seconds that the editor adds when it seeks, so that a rounded t
 
 
 def frame_rate(written: str, data: Mapping[str, Any]) -> float:
-    """Frames a second that Label Studio counts by. `written`: the attribute; "$fps" names a key of the task's data.
-
-    What it cannot read is 24; less than 1 is seconds a frame.
-    """
-    value = data.get(written[1:]) if written.startswith("$") else written
+    """Frames a second by which Label Studio counts. `written`: the attribute; "$fps" is a place in the task's data."""
     try:
-        rate = float(value)  # type: ignore[arg-type]
+        return readable_rate(value_of(written, data))
+    except LookupError:
+        return DEFAULT_RATE
+
+
+def readable_rate(found: object) -> float:
+    """What Label Studio reads of a frameRate. What it cannot read is 24; less than 1 is seconds a frame."""
+    try:
+        rate = float(found)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
         return DEFAULT_RATE
     if 0.0 < rate < 1.0:

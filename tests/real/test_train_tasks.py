@@ -82,7 +82,7 @@ def tasks_of(drawn: Sequence[Sample], control: Control, val: int) -> list[Frozen
             annotation=number,
             updated_at=None,
             split="val" if number < val else "train",
-            data={"file": "drawn"},
+            data={control.value: "drawn"},
             regions=annotated(sample, control),
         )
         for number, sample in enumerate(drawn)

@@ -26,7 +26,7 @@ def test_controls_and_labels() -> None:
     control, quality = parse_label_config(CONFIG)
     assert (quality.name, quality.tag, quality.yolo_task) == ("quality", "Choices", "classify")
     assert quality.labels == (Label("good", (), "good"),)
-    assert (control.name, control.to_name, control.value_key) == ("label", "image", "photo")
+    assert (control.name, control.to_name, control.value) == ("label", "image", "$photo")
     assert (control.tag, control.yolo_task) == ("RectangleLabels", "detect")
     assert control.attributes["model_score_threshold"] == "0.5"
     assert control.labels == (Label("Tree", (), "Tree"), Label("car", ("car", "truck"), "Passenger car"))
@@ -115,6 +115,10 @@ BOXES = "<RectangleLabels name='l' toName='i'><Label value='a'/></RectangleLabel
         f"<View><Image name='i' value='fixed.png'/>{BOXES}</View>",
         f"<View><Image name='i' valueList='$list'/>{BOXES}</View>",
         "<View><Image name='i' value='$i'/><RectangleLabels toName='i'><Label value='a'/></RectangleLabels></View>",
+        f"<View><Image name='i' value='$i' valueList='$list'/>{BOXES}</View>",
+        f"<View><Repeater on='$list'><Image name='i' value='$list[{{{{idx}}}}]'/>{BOXES}</Repeater></View>",
+        f"<View><Repeater on='$list' indexFlag='{{{{n}}}}'><Image name='i' value='$i'/></Repeater>{BOXES}</View>",
+        "<View><Image name='i' value='$i'/>" + BOXES.replace("'l'", "'l_{{idx}}'") + "</View>",
         *(
             f"<View><Image name='i' value='$i'/><{tag} name='l' toName='i'></{tag}></View>"
             for tag in ("RectangleLabels", "PolygonLabels", "BrushLabels", "EllipseLabels", "KeyPointLabels", "Choices")
@@ -130,6 +134,10 @@ BOXES = "<RectangleLabels name='l' toName='i'><Label value='a'/></RectangleLabel
         "fixed image",
         "list of images",
         "no name",
+        "an image and a list",
+        "Repeater",
+        "image in a Repeater",
+        "name of a Repeater",
         "RectangleLabels without labels",
         "PolygonLabels without",
         "BrushLabels without",
@@ -166,7 +174,7 @@ def test_what_cannot_be_served_is_left_out(config: str) -> None:
             "<View><Image name='i' value='$i'/>" + BOXES.replace("name='l'", f"name='{'树' * 23}'") + "</View>",
             "too long",
         ),
-        (f"<View><Image name='i' value='${'i' * 100}'/>{BOXES}</View>", "too long"),
+        (f"<View><Image name='i' value='${'i' * 1000}'/>{BOXES}</View>", "too long"),
         (
             "<View>" + 201 * "<Choices name='c'/>" + "</View>",
             "201 controls, more than 200",
@@ -396,6 +404,22 @@ def test_everything_of_the_yolo_example_is_understood() -> None:
         (
             '<Video name="f" value="$f"/><TimelineLabels name="t" toName="f" model_trainable="1">@</TimelineLabels>',
             "<TimelineLabels> 't' says model_trainable, which labelloop does not know",
+        ),
+        (
+            '<Repeater on="$pages" indexFlag="{{idx}}"><Image name="page_{{idx}}" value="$pages[{{idx}}].image"/>'
+            '<RectangleLabels name="labels_{{idx}}" toName="page_{{idx}}">@</RectangleLabels></Repeater>',
+            "<RectangleLabels> 'labels_{{idx}}' is not served: it is one of many in a <Repeater> ({{idx}}): which "
+            "there are depends on the task",
+        ),
+        (
+            '<Image name="many" valueList="$pages"/><RectangleLabels name="l" toName="many">@</RectangleLabels>',
+            "<RectangleLabels> 'l' is not served: it looks at a <Image> with valueList: several files in one tag are "
+            "not served",
+        ),
+        (
+            '<Image name="one" value="https://host/a.jpg"/><RectangleLabels name="l" toName="one">@</RectangleLabels>',
+            "<RectangleLabels> 'l' is not served: it looks at a <Image> without value=\"$…\", one file of the "
+            "task's data",
         ),
         (
             '<VideoRectangle name="v" toName="it"/>',

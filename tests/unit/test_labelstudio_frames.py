@@ -28,10 +28,16 @@ from shared.labelstudio.frames import frame_count, frame_rate, seconds_of
         ("$list", 24.0),
         ("$missing", 24.0),
         ("$long", 24.0),
+        ("$meta.fps", 50.0),
+        ("$rates[1]", 10.0),
+        ("$rates[2]", 24.0),
+        ("1$rates[1]", 110.0),
+        ("$meta", 24.0),
     ],
 )
 def test_rate(written: str, rate: float) -> None:
-    data: dict[str, Any] = {"fps": 30, "text": "12.5", "list": [25], "long": 10**400}
+    data: dict[str, Any] = {"fps": 30, "text": "12.5", "list": [25], "long": 10**400, "meta": {"fps": 50}}
+    data["rates"] = [5, "10"]
     assert frame_rate(written, data) == pytest.approx(rate)
 
 

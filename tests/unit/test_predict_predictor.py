@@ -137,7 +137,29 @@ def test_a_task_that_fails_is_answered_empty_and_counted_beside_good_ones() -> N
     bare_task = request.tasks[0].model_copy(update={"data": {"text": "no image"}})
     answers = ours.predict(request.model_copy(update={"tasks": [*request.tasks, bare_task]}), FAR)
     assert [bool(answer) for answer in answers] == [True, *[False] * 7, True, False]
-    assert failures(metrics) == {"broken": 1, "unsupported": 4, "not_found": 1, "no_data": 1, "crashed": 1}
+    assert failures(metrics) == {"broken": 1, "unsupported": 1, "not_found": 1, "no_data": 4, "crashed": 1}
+
+
+@pytest.mark.parametrize(
+    ("value", "data", "address"),
+    [
+        pytest.param("$page.image", {"page": {"image": "a"}}, "a", id="a path"),
+        pytest.param("$pages[1]", {"pages": ["x", "a"]}, "a", id="one of a list"),
+        pytest.param("https://host/$file", {"file": "b"}, "https://host/b", id="text around it"),
+        pytest.param("$page.image", {"page": "a"}, None, id="no such path"),
+        pytest.param("$pages[2]", {"pages": ["x", "a"]}, None, id="out of range"),
+        pytest.param("$page", {"page": ["a"]}, None, id="several images"),
+    ],
+)
+def test_values_are_paths_into_the_tasks_data(value: str, data: dict[str, Any], address: str | None) -> None:
+    images = FakeImages({"a": jpeg(), "https://host/b": jpeg()})
+    ours, metrics = predictor(images)
+    config = label_config().replace('value="$image"', f'value="{value}"')
+    body = {"tasks": [{"id": 7, "data": data}], "project": UID, "label_config": config}
+    (answer,) = ours.predict(PredictRequest.model_validate(body), FAR)
+    assert images.fetched == ([address] if address else [])
+    assert bool(answer) == (address is not None)
+    assert failures(metrics) == ({} if address else {"no_data": 1})
 
 
 @pytest.mark.parametrize("tasks", [1, 5])
@@ -405,6 +427,7 @@ VIDEO = (
         ({"image": "a", "video": "broken"}, ["label"], "broken"),
         ({"image": "a"}, ["label"], "no_data"),
         ({"video": "film"}, ["track"], "no_data"),
+        ({"image": "a", "video": ["film"]}, ["label"], "no_data"),
     ],
 )
 def test_videos_beside_images(data: dict[str, str], controls: list[str], left_out: str | None) -> None:

@@ -37,7 +37,7 @@ class Fetcher:
 
 
 def task(number: int, *regions: dict[str, Any], split: str = "train", value: Any = None) -> FrozenTask:
-    data = {"image": jpeg() if value is None else value}
+    data = {"$image": jpeg() if value is None else value}
     return FrozenTask(
         id=number,
         annotation=number,

@@ -13,7 +13,7 @@ import pytest
 from jobs.train import frozen
 from jobs.train.annotations import ExportedTask
 from jobs.train.export import SdkExporter
-from shared.errors import LabelStudioError, ProjectGone, Unauthorized
+from shared.errors import ImageError, LabelStudioError, ProjectGone, Unauthorized
 from shared.labelstudio.config import parse_label_config
 from shared.labelstudio.requests import ProjectCounters
 from shared.objectstore import ObjectStore
@@ -97,13 +97,37 @@ def test_frozen_tasks_hold_what_the_controls_need(tmp_path: Path, file_store: Ob
     assert (made.header.tasks, made.header.left_out) == (2, 1)
     assert made.header.baseline.totals.total_annotations_number == 7
     first, third = made.tasks()
-    assert (first.id, first.annotation, first.data, third.id) == (1, 11, {"image": "a"}, 3)
+    assert (first.id, first.annotation, first.data, third.id) == (1, 11, {"$image": "a"}, 3)
     assert [region["from_name"] for region in first.regions] == ["label"]
 
     frozen.publish(made, file_store, "dataset.json")
     again = freeze(PagedProject(9), tmp_path / "later.json")
     assert again.header.tasks == 9
     assert frozen.publish(again, file_store, "dataset.json").header == made.header, "the first one counts"
+
+
+def test_frozen_data_is_what_the_values_of_the_tags_mean(tmp_path: Path) -> None:
+    config = """<View><Video name="v" value="$clips[1].file" frameRate="$meta.fps"/>
+        <TimelineLabels name="when" toName="v"><Label value="a"/></TimelineLabels>
+        <Image name="i" value="https://host/$file"/>
+        <RectangleLabels name="label" toName="i"><Label value="Tree"/></RectangleLabels></View>"""
+    data = {"clips": ["x", {"file": "b.webm"}], "meta": {"fps": 30}, "file": "c.jpg", "secret": "d"}
+    bare = {"clips": ["x"], "meta": [], "file": None}
+    for _ in range(300):  # Label Studio takes it
+        data["secret"], bare["meta"] = [data["secret"]], {"fps": [bare["meta"]]}
+    tasks = {
+        number: {"id": number, "data": each, "annotations": [annotation(number)]}
+        for number, each in ((1, data), (2, bare))
+    }
+    made = freeze(PagedProject(2, tasks=tasks), tmp_path / "dataset.json", config)
+    first, second = made.tasks()
+    when, label = parse_label_config(config)
+    assert first.data == {"$clips[1].file": "b.webm", "$meta.fps": 30, "https://host/$file": "https://host/c.jpg"}
+    assert (first.file_of(when), first.frame_rate(when), first.file_of(label)) == ("b.webm", 30, "https://host/c.jpg")
+    assert (second.data, second.frame_rate(when)) == ({}, 24)
+    for control in (when, label):
+        with pytest.raises(ImageError, match=r'the data of task 2 has nothing for value="'):
+            second.file_of(control)
 
 
 def test_what_an_import_wrote_into_results_that_is_no_region_is_left_out(tmp_path: Path) -> None:

@@ -31,12 +31,14 @@ def control(tags: str, rate: str = "10") -> Control:
     return parse_label_config(f"<View>{VIDEO.format(rate=rate)}{tags}</View>")[0]
 
 
-def task(regions: list[dict[str, Any]], **data: Any) -> FrozenTask:
-    return FrozenTask(id=7, annotation=1, updated_at=None, split="train", data=data, regions=regions)
+def task(regions: list[dict[str, Any]], data: dict[str, Any] | None = None) -> FrozenTask:
+    return FrozenTask(id=7, annotation=1, updated_at=None, split="train", data=data or {}, regions=regions)
 
 
-def sampled(regions: list[dict[str, Any]], control: Control, video: Path, folder: Path, **data: Any) -> list[Sample]:
-    return video_samples(task(regions, **data), control, video, folder, max_pixels=10**6, image_size=640)
+def sampled(
+    regions: list[dict[str, Any]], control: Control, video: Path, folder: Path, data: dict[str, Any] | None = None
+) -> list[Sample]:
+    return video_samples(task(regions, data), control, video, folder, max_pixels=10**6, image_size=640)
 
 
 def box(*keyframes: tuple[int, float, bool]) -> dict[str, Any]:
@@ -112,10 +114,10 @@ def test_few_frames_of_a_long_video_and_some_of_them_empty(counting: Path, tmp_p
     assert [index_of(sample.image) for sample in samples] == [number - 1 for number in found]
 
 
-@pytest.mark.parametrize(("rate", "data"), [("10", {}), ("$fps", {"fps": "10"})])
+@pytest.mark.parametrize(("rate", "data"), [("10", {}), ("$meta.fps", {"$meta.fps": "10"})])
 def test_a_frame_is_what_the_annotator_saw(counting: Path, tmp_path: Path, rate: str, data: dict[str, Any]) -> None:
     """Label Studio counts 10 a second in a file of 25."""
-    samples = sampled([box((1, 0.0, True))], control(TRACKS, rate), counting, tmp_path, **data)
+    samples = sampled([box((1, 0.0, True))], control(TRACKS, rate), counting, tmp_path, data)
     numbers = np.array(list(of(samples)))
     assert numbers.tolist() == list(range(1, 41))
     assert [index_of(sample.image) for sample in samples] == ((numbers - 1) * 25 // 10).tolist()

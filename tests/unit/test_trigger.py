@@ -44,6 +44,30 @@ def test_too_few_annotations_start_nothing_and_store_nothing(world: World) -> No
     assert list(world.store.list("projects/")) == []
 
 
+@pytest.mark.parametrize(
+    "label_config",
+    [
+        "<View></View>",
+        '<View><Text name="t" value="$t"/><Labels name="l" toName="t"><Label value="a"/></Labels></View>',
+        '<View><Image name="i" value="$i"/><PolygonLabels name="l" toName="i"/></View>',
+        '<View><Repeater on="$pages" indexFlag="{{idx}}"><Image name="page_{{idx}}" value="$pages[{{idx}}].image"/>'
+        '<RectangleLabels name="labels_{{idx}}" toName="page_{{idx}}"><Label value="a"/></RectangleLabels></Repeater>'
+        "</View>",
+        "<View>",
+    ],
+    ids=["empty", "no image", "no labels", "Repeater", "broken"],
+)
+@pytest.mark.parametrize("forced", [False, True])
+def test_a_config_that_nothing_can_be_learnt_under_starts_nothing(
+    world: World, label_config: str, forced: bool
+) -> None:
+    world.label_studio.label_config = label_config
+    outcome = world.reconcile(forced=forced)
+    assert outcome.status == "nothing"
+    assert "labeling config" in outcome.reason
+    assert (list(world.store.list("projects/")), world.launcher.launched) == ([], [])
+
+
 def test_while_a_run_is_active_nobody_asks_label_studio(world: World) -> None:
     launched = world.reconcile()
     asked = world.label_studio.asked

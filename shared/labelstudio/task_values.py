@@ -1,0 +1,88 @@
+"""What an attribute of a tag means for one task: `$…` in it names a place in the task's data. Pure.
+
+As Label Studio's editor does it (editor/src/utils/data.js, and the `get` of es-toolkit): a variable is everything up to
+the next character that no path has, so "$name.jpg" is the place `jpg` in `name`.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from shared.errors import ImageError
+
+_VARIABLE = re.compile(r"\$[A-Za-z0-9_\[\].{}]+")
+_STEP = re.compile(r"\[([^\]]*)\]|([^.\[\]]+)")
+_INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
+
+
+def has_variable(written: str) -> bool:
+    """Whether anything of a task's data is meant."""
+    return _VARIABLE.search(written) is not None
+
+
+def value_of(written: str, data: Mapping[str, Any]) -> Any:
+    """What an attribute means: the value at its place in the data, or a text with such values in it.
+
+    Raises LookupError, which says for a person what was missing.
+    """
+    whole = _VARIABLE.fullmatch(written)
+    if whole is not None:
+        return _at(written[1:], data)
+    return _VARIABLE.sub(lambda found: _text(found[0][1:], data), written)
+
+
+def file_of(written: str, data: Mapping[str, Any], task_id: int | None) -> str:
+    """The address of the one file that a tag shows of a task. Raises ImageError: no_data."""
+    try:
+        found = value_of(written, data)
+        if isinstance(found, list):
+            raise LookupError(f"{written[1:]!r} is a list: several files in one tag are not served")
+        if not isinstance(found, str):
+            raise LookupError(f"{written[1:]!r} is {_kind(found)}, not the address of a file")
+        if any("\ud800" <= one <= "\udfff" for one in found):  # half a character: JSON may hold it, nothing else does
+            raise LookupError(f"{written[1:]!r} is no text that can be sent")
+    except LookupError as missing:
+        asked = f'the data of task {task_id} has nothing for value="{written}"'
+        raise ImageError("no_data", f"{asked}: {missing}") from missing
+    return found
+
+
+def _at(path: str, data: Mapping[str, Any]) -> Any:
+    """The value at a place such as `page.image` or `pages[0]`; a key that is called so comes first."""
+    if path in data:
+        return data[path]
+    here: Any = data
+    way: list[str] = []
+    for inside, outside in _STEP.findall(path):
+        step = inside or outside
+        if isinstance(here, Mapping) and step in here:
+            here = here[step]
+        elif isinstance(here, list) and _INDEX.fullmatch(step) and int(step) < len(here):
+            here = here[int(step)]
+        else:
+            where = f", {'.'.join(way)!r} is {_kind(here)}" if way else ""
+            raise LookupError(f"there is no {path!r}{where}")
+        way.append(step)
+    return here
+
+
+def _text(path: str, data: Mapping[str, Any]) -> str:
+    """A value inside a text, as JavaScript writes it."""
+    found = _at(path, data)
+    if isinstance(found, bool):
+        return "true" if found else "false"
+    if isinstance(found, float) and found.is_integer():
+        return str(int(found))
+    if isinstance(found, str | int | float):
+        return str(found)
+    raise LookupError(f"{path!r} is {_kind(found)}, not a text")
+
+
+def _kind(found: Any) -> str:
+    if found is None:
+        return "empty"
+    if isinstance(found, list):
+        return f"a list of {len(found)}"
+    if isinstance(found, Mapping):
+        return "an object"
+    return "a text" if isinstance(found, str) else "a number"
