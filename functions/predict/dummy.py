@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from functions.predict.region_ids import with_own_ids
 from shared.backend import DUMMY_VERSION
 from shared.labelstudio.config import Control, parse_label_config
 from shared.labelstudio.items import result_items
@@ -25,13 +26,15 @@ _TRACK = {
 }
 
 
-def predict_dummy(call: PredictRequest) -> list[dict[str, Any]]:
+def predict_dummy(call: PredictRequest) -> list[dict[str, Any] | list[Any]]:
     """The same for every task: of each control one thing in the middle, with the first label."""
+    if call.interactive:
+        return [[] for _ in call.tasks]
     controls = parse_label_config(call.label_config)
     result = [item for control in controls if not control.per_region for item in _items(control)]
     for control in controls:
         result += _answers(control, result) if control.per_region else []
-    return [{"result": result, "score": _SCORE, "model_version": DUMMY_VERSION} for _ in call.tasks]
+    return [{"result": with_own_ids(result), "score": _SCORE, "model_version": DUMMY_VERSION} for _ in call.tasks]
 
 
 def _items(control: Control) -> list[dict[str, Any]]:

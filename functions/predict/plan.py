@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from functions.predict.region_ids import with_own_ids
 from shared.geometry import Detections, Floats
 from shared.labelstudio.class_labels import class_labels
 from shared.labelstudio.config import Control
@@ -107,7 +108,7 @@ def to_prediction(found: Sequence[Found], model_version: str) -> dict[str, Any]:
     """The prediction of one task: what its controls answer, and the mean of their scores."""
     scores = [image_score(one.shown, one.hidden) for one in found]
     return {
-        "result": [region for one in found for region in one.regions],
+        "result": with_own_ids(region for one in found for region in one.regions),
         "score": sum(scores) / len(scores),
         "model_version": model_version,
     }

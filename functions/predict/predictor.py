@@ -62,6 +62,10 @@ class Predictor:
 
     def predict(self, call: PredictRequest, deadline: float) -> list[Prediction]:
         """One item a task. `deadline` is a time.monotonic() value. Raises LabelConfigError."""
+        if call.interactive:
+            _say_interactive(call.project)
+            self._metrics.failed("interactive", len(call.tasks))
+            return [[] for _ in call.tasks]
         controls = parse_label_config(call.label_config)
         with self._metrics.phase("request"):
             if not controls:
@@ -164,6 +168,15 @@ def _no_class(plan: Plan, version: str) -> str:
     return (
         f"{version} has no class that means a label of {plan.control.name!r}: name classes in predicted_values of its "
         "labels; a training teaches them"
+    )
+
+
+@lru_cache(maxsize=256)
+def _say_interactive(uid: str) -> None:
+    """Once: a smart tool asks at every click."""
+    logger.warning(
+        "smart tools are answered by nothing: labelloop does not know what to make of a click or a box yet",
+        extra={"event": "interactive", "project": uid},
     )
 
 

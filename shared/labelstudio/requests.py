@@ -4,12 +4,36 @@ import json
 import re
 from typing import Annotated, Any, Self
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, FailFast, Field, ValidationError
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 
 from shared.errors import BadRequest
+from shared.labelstudio.deep_json import readable_json
 
 Count = Annotated[int, BeforeValidator(lambda value: 0 if value is None else value)]
 """A counter; Label Studio sends null for a project that was made just now."""
+
+
+def _or(default: Any) -> WrapValidator:
+    """Take this for what is of another type."""
+
+    def validate(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return handler(value)
+        except ValidationError:
+            return default
+
+    return WrapValidator(validate)
+
+
 _UID = re.compile(r"([0-9]{1,18})(\.[0-9]{1,18})?")
 
 
@@ -22,36 +46,53 @@ class Received(BaseModel):
     def parse(cls, body: bytes) -> Self:
         """Raises BadRequest, which names the fields and never repeats their values."""
         try:
-            try:
-                return cls.model_validate_json(body)
-            except ValidationError as error:
-                if "recursion limit" not in error.errors(include_url=False, include_input=False)[0]["msg"]:
-                    raise
-            # Label Studio lets a value be nested deeper than pydantic reads: the other tasks of the request go on.
-            return cls.model_validate(json.loads(body))
+            return cls._read(body)
         except ValidationError as error:
             problems = error.errors(include_url=False, include_input=False, include_context=False)
             where = "; ".join(
                 f"{'.'.join(map(str, problem['loc'])) or 'body'}: {problem['msg']}" for problem in problems[:3]
             )
             raise BadRequest(f"the request is not a {cls.__name__} of Label Studio: {where}") from error
-        except (RecursionError, ValueError) as error:
-            raise BadRequest(f"the request is nested too deep, or is no {cls.__name__} of Label Studio") from error
+
+    @classmethod
+    def _read(cls, body: bytes) -> Self:
+        """Pydantic's reader is fast, but refuses a body for what one task in it holds. Raises ValidationError."""
+        try:
+            return cls.model_validate_json(body)
+        except ValidationError as refused:
+            try:
+                return cls.model_validate(readable_json(body))
+            except ValueError as error:
+                if isinstance(error, ValidationError):
+                    raise
+                raise refused from error
 
 
 class Task(Received):
     """One task, as `/predict` receives it."""
 
-    id: int | None = None  # absent in a preview of the labeling config
-    data: dict[str, Any] = Field(default_factory=dict)
+    id: Annotated[int | None, _or(None)] = None  # absent in a preview of the labeling config
+    data: Annotated[dict[str, Any], _or({})] = Field(default_factory=dict)
+
+
+class InteractiveParams(Received):
+    """What a call of `/predict` says about how it came."""
+
+    context: Any = None  # what was drawn with a smart tool
 
 
 class PredictRequest(Received):
-    """`POST /predict`. `project` is the uid."""
+    """`POST /predict`. `project` is the uid. What is wrong in a task leaves it without data: the others go on."""
 
-    tasks: Annotated[list[Task], FailFast()]  # or each of a million wrong ones becomes an error in memory
+    tasks: list[Annotated[Task, _or(Task())]]
     project: str
     label_config: str
+    params: Annotated[InteractiveParams, _or(InteractiveParams())] = Field(default_factory=InteractiveParams)
+
+    @property
+    def interactive(self) -> bool:
+        """Whether a smart tool asks what belongs to a click or a box."""
+        return self.params.context is not None
 
 
 class TaskList(Received):

@@ -95,7 +95,12 @@ def test_versions(served: Served) -> None:
     assert replay(served, "versions").json() == {"versions": []}
 
 
-@pytest.mark.parametrize("name", ["predict_one_task", "predict_batch", "predict_interactive"])
+def test_a_smart_tool_gets_nothing_new(served: Served) -> None:
+    response = replay(served, "predict_interactive")
+    assert (response.status_code, response.json()) == (200, {"results": [[]]})
+
+
+@pytest.mark.parametrize("name", ["predict_one_task", "predict_batch"])
 def test_predictions_are_what_label_studio_accepts(served: Served, name: str) -> None:
     body = recorded(name)["body"]
     response = replay(served, name)

@@ -1,28 +1,74 @@
-"""Bodies that Label Studio would not send."""
+"""Bodies that Label Studio would not send, and tasks that it takes and nobody else."""
+
+import json
+import re
+from typing import Any
 
 import pytest
 
 from shared.errors import BadRequest
-from shared.labelstudio.requests import PredictRequest
+from shared.labelstudio.deep_json import readable_json
+from shared.labelstudio.requests import Event, PredictRequest
 
 
-def test_of_many_wrong_tasks_one_is_named() -> None:
-    """Errors that are collected take hundreds of times the memory of the body that caused them."""
-    with pytest.raises(BadRequest, match=r"tasks\.0: Input should be an object$"):
-        PredictRequest.parse(b'{"tasks": [0, 0, 0], "project": "1.2", "label_config": "<View/>"}')
+def body(*tasks: str) -> bytes:
+    return f'{{"tasks": [{", ".join(tasks)}], "project": "1.2", "label_config": "<View/>"}}'.encode()
 
 
-@pytest.mark.parametrize("levels", [180, 300, 600])
-def test_a_task_that_is_nested_deep_leaves_the_others_in(levels: int) -> None:
-    """Label Studio accepts it, and sends it along with every task that is selected beside it."""
-    deep = "[" * levels + "]" * levels
-    tasks = f'[{{"id": 1, "data": {{"image": "a"}}}}, {{"id": 2, "data": {{"image": {deep}}}, "meta": {deep}}}]'
-    request = PredictRequest.parse(f'{{"tasks": {tasks}, "project": "1.2", "label_config": "<View/>"}}'.encode())
-    assert [task.id for task in request.tasks] == [1, 2]
-    assert request.tasks[0].data == {"image": "a"}
+@pytest.mark.parametrize("levels", [100, 300, 1000, 100_000])
+def test_a_task_that_is_nested_deeply_does_not_stop_the_others(levels: int) -> None:
+    deep = "[" * levels + r'"a \" ] }"' + "]" * levels
+    first = f'{{"id": 1, "data": {{"image": "a", "x": {deep}, "y": "b"}}, "annotations": [{{"result": {deep}}}]}}'
+    call = PredictRequest.parse(body(first, '{"id": 2, "data": {"image": "c"}}'))
+    assert [(task.id, task.data["image"]) for task in call.tasks] == [(1, "a"), (2, "c")]
+    assert call.tasks[0].data["y"] == "b"
+    event = Event.parse(b'{"action": "TASKS_CREATED", "tasks": ' + deep.encode() + b"}")
+    assert event.action == "TASKS_CREATED"
 
 
-@pytest.mark.parametrize("body", [b"[" * 100_000 + b"]" * 100_000, b"[" * 300, b"[" * 300 + b"\xff"])
-def test_a_body_that_nobody_can_read_is_refused(body: bytes) -> None:
-    with pytest.raises(BadRequest, match="nested too deep"):
-        PredictRequest.parse(body)
+@pytest.mark.parametrize(
+    ("task", "read"),
+    [
+        (r'{"id": 1, "data": {"image": "\ud800"}}', (1, {"image": "\ud800"})),
+        ('{"id": "one", "data": {"image": "a"}}', (None, {"image": "a"})),
+        ('{"id": 1, "data": ["a"]}', (1, {})),
+        ('{"id": 1, "data": null}', (1, {})),
+        ("0", (None, {})),
+        ("null", (None, {})),
+    ],
+)
+def test_what_is_wrong_in_a_task_leaves_it_without_data(task: str, read: Any) -> None:
+    call = PredictRequest.parse(body(task, '{"id": 2, "data": {}}'))
+    assert [(one.id, one.data) for one in call.tasks] == [read, (2, {})]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (b'{"tasks": 3, "project": "1.2", "label_config": "<View/>"}', "tasks: Input should be a valid list"),
+        (b'{"tasks": []}', "project: Field required; label_config: Field required"),
+        (b'{"tasks": [', "body: Invalid JSON"),
+        (b'{"tasks": "' + bytes([255]) + b'"}', "body: Invalid JSON"),
+        (b"[" * 5000, "body: Invalid JSON"),
+        (b"]" * 5000, "body: Invalid JSON"),
+        (b"", "body: Invalid JSON"),
+    ],
+)
+def test_what_is_no_request_is_refused_by_name(text: bytes, words: str) -> None:
+    with pytest.raises(BadRequest, match=re.escape(words)):
+        PredictRequest.parse(text)
+
+
+@pytest.mark.parametrize("levels", [0, 1, 199, 200, 201, 500])
+def test_what_lies_too_deep_is_null(levels: int) -> None:
+    found = readable_json(b'{"a": ' * levels + b"[1]" + b"}" * levels)
+    for _ in range(min(levels, 200)):
+        found = found["a"]
+    assert found == ([1] if levels < 200 else None)
+
+
+def test_interactive() -> None:
+    whole: dict[str, Any] = json.loads(body())
+    for params in ({}, {"params": None}, {"params": {"context": None}}, {"params": "x"}):
+        assert not PredictRequest.parse(json.dumps(whole | params).encode()).interactive
+    assert PredictRequest.parse(json.dumps(whole | {"params": {"context": {"result": []}}}).encode()).interactive

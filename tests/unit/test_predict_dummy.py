@@ -18,6 +18,7 @@ def predict(controls: str, media: str = "Image") -> list[dict]:  # type: ignore[
     body = {"project": "1.1", "label_config": config, "tasks": [{"id": 1, "data": {"it": "x"}}]}
     assert parse_label_config(config)
     (prediction,) = predict_dummy(PredictRequest.parse(json.dumps(body).encode()))
+    assert isinstance(prediction, dict)
     assert LabelInterface(config).validate_prediction(prediction, return_errors=True) == []
     result: list[dict] = prediction["result"]  # type: ignore[type-arg]
     return result
@@ -62,3 +63,17 @@ def test_videos() -> None:
     assert track["value"]["labels"] == ["Tree"]
     (span,) = predict(f'<TimelineLabels name="when" toName="it">{LABELS}</TimelineLabels>', "Video")
     assert span["value"]["timelinelabels"] == ["Tree"]
+
+
+def test_ids_are_those_of_one_answer_and_smart_tools_get_none() -> None:
+    body = {
+        "project": "1.1",
+        "label_config": f'<View><Image name="it" value="$it"/><Polygon name="shape" toName="it"/>{PAIR}</View>',
+        "tasks": [{"id": 1, "data": {}}, {"id": 2, "data": {}}],
+    }
+    answers = [predict_dummy(PredictRequest.model_validate(body)) for _ in range(2)]
+    ids = [item["id"] for answer in answers for prediction in answer for item in prediction["result"]]  # type: ignore[call-overload]
+    assert ids[::2] == ids[1::2]  # a shape and its label
+    assert len(set(ids)) == 4
+    smart = body | {"params": {"context": {"result": []}}}
+    assert predict_dummy(PredictRequest.model_validate(smart)) == [[], []]

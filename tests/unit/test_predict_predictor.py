@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,7 +23,7 @@ from shared.errors import ImageError, LabelConfigError, LabelloopError, ModelErr
 from shared.geometry import Detections
 from shared.images.decode import decode as decode_image
 from shared.labelstudio.config import Control
-from shared.labelstudio.requests import PredictRequest
+from shared.labelstudio.requests import InteractiveParams, PredictRequest
 from shared.settings import Settings
 from tests.predict_parts import FAR, UID, FakeModel, boxes, jpeg, label_config
 
@@ -385,6 +385,51 @@ def test_regions_that_other_controls_found_are_classified() -> None:
         assert region["value"]["x"] == shapes[name]["value"]["x"]
     assert answer["score"] == pytest.approx((0.85 + 0.75) / 2)
     assert LabelInterface(config).validate_prediction(answer, return_errors=True) == []
+
+
+def test_ids_of_regions_are_of_one_answer_alone() -> None:
+    """Also where the same task is asked for twice; what belongs together in an answer still does."""
+    points = (
+        '<RectangleLabels name="kp_bbox" toName="image" model_skip="true"><Label value="Tree"/></RectangleLabels>'
+        '<KeyPointLabels name="kp" toName="image"><Label value="top"/><Label value="foot"/></KeyPointLabels>'
+    )
+    posed = replace(
+        boxes((8, 8, 32, 24, 0.9, 0), (30, 8, 60, 24, 0.8, 0)),
+        keypoints=np.full((2, 2, 3), 10.0),
+        point_names=("top", "foot"),
+    )
+    pose = FakeModel(yolo_task="pose", finds=posed)
+    ours, _ = predictor(FakeImages({"a": jpeg()}), label=FakeModel(finds=posed), kp=pose, kind=classifier())
+    config = view(BOXES, points, KINDS)
+    answers = [answer for _ in range(2) for answer in ours.predict(call("a", "a", config=config), FAR)]
+    seen: set[str] = set()
+    for answer in answers:
+        assert isinstance(answer, dict)
+        assert LabelInterface(config).validate_prediction(answer, return_errors=True) == []
+        by_control = {
+            name: [region for region in answer["result"] if region["from_name"] == name]
+            for name in ("label", "kp_bbox", "kp", "kind")
+        }
+        things = [region["id"] for region in by_control["kp_bbox"]]
+        assert [region["parentID"] for region in by_control["kp"]] == [things[0]] * 2 + [things[1]] * 2
+        shapes = [region["id"] for region in by_control["label"]] + things
+        assert {region["id"] for region in by_control["kind"]} <= {*shapes, *(each["id"] for each in by_control["kp"])}
+        ids = {region["id"] for region in answer["result"]}
+        assert len(ids) == 2 + 2 + 4
+        assert not ids & seen
+        seen |= ids
+
+
+def test_smart_tools_are_answered_by_nothing_at_once(caplog: pytest.LogCaptureFixture) -> None:
+    images, model = FakeImages({"a": jpeg()}), FakeModel()
+    ours, metrics = predictor(images, label=model)
+    smart = call("a").model_copy(update={"params": InteractiveParams(context={"result": [{"type": "keypointlabels"}]})})
+    assert [ours.predict(smart, FAR) for _ in range(3)] == [[[]]] * 3
+    assert (images.fetched, model.asked) == ([], [])
+    assert failures(metrics) == {"interactive": 3}
+    assert [record.message for record in caplog.records if "smart" in record.message] == [
+        "smart tools are answered by nothing: labelloop does not know what to make of a click or a box yet"
+    ]
 
 
 def test_without_a_region_nothing_is_classified() -> None:
