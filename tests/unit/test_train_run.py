@@ -669,7 +669,7 @@ class TestOutage:
             deep = [deep]
         world.studio.all[6] = replace(world.studio.all[6], data={"image": deep})
         assert world.new_run() == DONE
-        assert "(1 of 39 tasks were left out (1 unusable), task 7: its values are nested too deep" in world.message
+        assert "(1 of 39 tasks were left out (1 no_data), task 7: the data of task 7 has nothing for" in world.message
         assert world.served() == 1
 
     def test_a_rejected_version_names_what_was_left_out_too(self, world: World) -> None:
