@@ -65,7 +65,7 @@ def task(number: int) -> FrozenTask:
         annotation=number,
         updated_at=None,
         split="val" if number < VAL else "train",
-        data={"image": "board"},
+        data={"$image": "board"},
         regions=[chosen],
     )
 
