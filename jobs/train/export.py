@@ -86,7 +86,7 @@ class SdkExporter:
                 raise
             except LabelStudioError as another:
                 failing += not isinstance(another, _Unreadable)
-                if failing > _MOST_FAILING:
+                if failing > _MOST_FAILING or place > self._page_size:  # or nobody's answers are tasks
                     raise error from another
                 continue
             break

@@ -247,6 +247,12 @@ def test_an_outage_is_no_bad_task() -> None:
         exported(web.url, page_size=10)
 
 
+def test_answers_that_are_no_tasks_at_all_are_not_gone_around_for_ever() -> None:
+    nobody = {number: annotated(id=None) for number in range(1, 41)}
+    with served(PagedProject(40, tasks=nobody)) as web, pytest.raises(LabelStudioError, match="no id is a number"):
+        exported(web.url, page_size=10)
+
+
 def test_no_proxy_of_the_environment_gets_the_token(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
