@@ -17,11 +17,10 @@ from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random_
 from jobs.train.outage import HEALING, Breaker
 from shared.errors import ImageError
 from shared.images.decode import BROKEN, decode, is_plain, only_picture
-from shared.images.fit import kept_size, shrunk, squared
+from shared.images.fit import LEAST_SIDE, kept_size, shrunk, squared
 
 _SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "BMP": ".bmp", "WEBP": ".webp"}
 _SMALL = "-small.jpg"  # ending of files whose comment says the size of the picture
-LEAST_SIDE = 10  # pixels; ultralytics leaves smaller images out without a word
 _ORIENTATION = ExifTags.Base.Orientation
 _LONGEST_FETCH = 120.0  # seconds
 _LONGEST_VIDEO_FETCH = 900.0

@@ -10,11 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobs.train.frozen import FrozenTask
-from jobs.train.images import LEAST_SIDE
 from jobs.train.samples import Sample
 from shared.errors import ImageError
 from shared.geometry import Detections
-from shared.images.fit import shrunk
+from shared.images.fit import LEAST_SIDE, shrunk
 from shared.labelstudio.config import Control
 from shared.labelstudio.frames import frame_count, seconds_of
 from shared.labelstudio.regions.timeline import labels_held, read_spans

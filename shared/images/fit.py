@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 _GRAY = 114  # what ultralytics pads with
 _THINNEST = 16  # of a strip in a square: the square's side in this many parts
-_LEAST_SIDE = 10  # pixels; ultralytics leaves out images with less
+LEAST_SIDE = 10  # pixels; ultralytics leaves smaller images out without a word
 _KEPT = 2  # times what a model sees
 
 
@@ -40,5 +40,5 @@ def shrunk(pixels: NDArray[np.uint8], image_size: int) -> NDArray[np.uint8]:
 
 def kept_size(width: int, height: int, image_size: int) -> tuple[int, int]:
     """Width and height of what `shrunk` makes of a picture."""
-    scale = max(_KEPT * image_size / max(height, width), _LEAST_SIDE / min(height, width))
+    scale = max(_KEPT * image_size / max(height, width), LEAST_SIDE / min(height, width))
     return (width, height) if scale >= 1.0 else (round(width * scale), round(height * scale))

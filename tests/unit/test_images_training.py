@@ -10,9 +10,10 @@ from PIL import Image
 from ultralytics.data.utils import check_image
 from ultralytics.utils.patches import imread
 
-from jobs.train.images import LEAST_SIDE, Pictures, upright
+from jobs.train.images import Pictures, upright
 from shared.errors import ImageError
 from shared.images.decode import decode
+from shared.images.fit import LEAST_SIDE
 from tests.image_bytes import encoded
 from tests.image_files import CLEAR, PICTURE, exif, works
 from tests.refused_files import refused
