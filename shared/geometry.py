@@ -101,6 +101,13 @@ def xywhr_to_corners(rotated: Floats) -> Floats:
     return np.stack([centre - across - down, centre + across - down, centre + across + down, centre - across + down], 1)
 
 
+def corners_to_xywhr(corners: Floats) -> Floats:
+    """(4, 2) corners of a rectangle, one after the other → (5,) centre x, y, width, height, radians clockwise."""
+    across, down = corners[1] - corners[0], corners[3] - corners[0]
+    angle = np.arctan2(across[1], across[0])
+    return np.array([*corners.mean(axis=0), np.hypot(*across), np.hypot(*down), angle])
+
+
 def clip_rotated(rotated: Floats, width: int, height: int) -> Floats:
     """(N, 5) xywhr → (N, 5) the smallest boxes turned alike around what of them is in the image; of size 0 if nothing.
 

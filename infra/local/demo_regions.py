@@ -38,15 +38,17 @@ def predicted(result: Sequence[Region], control: Control, sample: Sample) -> tup
     width, height = sample.expert[0].width, sample.expert[0].height
     frames = np.arange(1, len(sample.expert) + 1)
     if control.tag == "VideoRectangle":
-        drawn = [(one, _score(region)) for region in result for one in read_tracks([region], control)]
+        drawn = [(one, _score(region)) for region in result for one in read_tracks([region], control).found]
         scores = np.array([score for _, score in drawn])
         boxes = [one for one, _ in drawn]
         found = (detections_at(frame, boxes, control, width, height) for frame in frames.tolist())
         return tuple(replace(each, scores=scores[each.tracks]) for each in found)
     if control.tag == "TimelineLabels":
-        held = labels_held(frames, read_spans(result, control), control).astype(np.float64)
+        held = labels_held(frames, read_spans(result, control).found, control).astype(np.float64)
         return tuple(_classified(row, control, width, height) for row in held)
-    things = [(CONTROLS[control.tag].read(each, control, width, height), _score(each[0])) for each in _things(result)]
+    things = [
+        (CONTROLS[control.tag].read(each, control, width, height).found, _score(each[0])) for each in _things(result)
+    ]
     return (_together([replace(found, scores=np.full(len(found), score)) for found, score in things], sample),)
 
 

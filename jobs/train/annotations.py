@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from shared.errors import LabelloopError
 from shared.labelstudio.config import Control
+from shared.labelstudio.regions.labelled import label_holder
 
 Annotation = Mapping[str, Any]
 Split = Literal["train", "val"]
@@ -47,9 +48,7 @@ def regions_of(annotation: Annotation) -> list[Mapping[str, Any]]:
 
 def foreign_labels(result: Iterable[Mapping[str, Any]], control: Control) -> int:
     """How many labels of this control's regions are not in the labeling config (any more)."""
-    holder, key = (control.labels_name, "labels") if control.labels_name else (control.name, control.tag.lower())
-    if control.tag == "VideoRectangle":  # its own items hold them
-        holder = control.name
+    holder, key = label_holder(control)
     given = (
         region["value"].get(key)
         for region in result

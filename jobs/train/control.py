@@ -19,6 +19,7 @@ from jobs.train.training import Fitted, Start
 from shared.base_weights import base_weights_for
 from shared.errors import ClaimLost, ImageError, ModelError, NotFound, PreconditionFailed
 from shared.labelstudio.config import Control
+from shared.labelstudio.regions.labelled import is_used
 from shared.registry import WEIGHTS, Gate, Manifest, sha256_of
 
 logger = logging.getLogger(__name__)
@@ -66,7 +67,7 @@ def learn(attempt: Attempt, control: Control, *, controls_left: int) -> Verdict 
 
 
 def _is_used(attempt: Attempt, control: Control) -> bool:
-    return any(region["from_name"] == control.name for task in attempt.frozen.tasks() for region in task.regions)
+    return any(is_used(task.regions, control) for task in attempt.frozen.tasks())
 
 
 class _Steps:

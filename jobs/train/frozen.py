@@ -30,8 +30,10 @@ from shared.records import Record
 from shared.registry import sha256_of
 from shared.runs import Baseline, Totals
 
-_KEPT = ("id", "parentID", "from_name", "type", "value", "original_width", "original_height")
+_KEPT = ("id", "parentID", "from_name", "to_name", "type", "value", "original_width", "original_height")
 """What readers need of a region."""
+_UNREAD = ("imageDataURL", "maskDataURL", "touches")
+"""Parts of a region's value that no reader reads: pictures. That they were there is kept."""
 
 
 class Header(Record):
@@ -102,8 +104,7 @@ def freeze(
     check: Callable[[], None],
 ) -> Frozen:
     """Write all tasks to `path`. `check` is called once a task; what it raises ends the export."""
-    names = {name for one in controls for name in (one.name, one.labels_name, one.boxes_name) if name}
-    all_tags = any(one.per_region or one.yolo_task == "pose" for one in controls)  # theirs belong to regions of any tag
+    kept_of = _Keeper(controls)
     digest, kept, left_out = AnnotationDigest(), 0, 0
     body = path.with_suffix(".lines")
     with body.open("w", encoding="utf-8") as lines:
@@ -126,11 +127,7 @@ def freeze(
                 updated_at=updated_at if isinstance(updated_at, str) else None,
                 split=split_of(task.id, val_fraction),
                 data=_data_of(task, controls),
-                regions=[
-                    {name: region[name] for name in _KEPT if name in region}
-                    for region in regions_of(annotation)
-                    if isinstance(region.get("from_name"), str) and (all_tags or region["from_name"] in names)
-                ],
+                regions=[one for region in regions_of(annotation) if (one := kept_of.region(region)) is not None],
             )
             lines.write(_written(line) + "\n")
     totals = Totals.model_validate(project.model_dump(include=set(Totals.model_fields)))
@@ -141,6 +138,30 @@ def freeze(
         whole.writelines(lines)
     body.unlink()
     return Frozen(path, header)
+
+
+class _Keeper:
+    """What the controls have to know of each region of an annotation."""
+
+    def __init__(self, controls: tuple[Control, ...]) -> None:
+        self._names = {name for one in controls for name in (one.name, one.labels_name, one.boxes_name) if name}
+        self._looked_at = [None, *(one.to_name for one in controls)]
+        self._all = any(one.per_region or one.yolo_task == "pose" for one in controls)  # theirs belong to any tag's
+
+    def region(self, region: Mapping[str, Any]) -> dict[str, Any] | None:
+        """None if nothing. Of other tags on the same image the labels alone: a thing of a control may be under them."""
+        name, value = region.get("from_name"), region.get("value")
+        if not isinstance(name, str):
+            return None
+        kept = {key: region[key] for key in _KEPT if key in region}
+        if self._all or name in self._names:
+            if isinstance(value, Mapping):
+                kept["value"] = {key: "" if key in _UNREAD else one for key, one in value.items()}
+            return kept
+        if region.get("to_name") not in self._looked_at or not isinstance(value, Mapping):
+            return None
+        labels = {key: one for key, one in value.items() if key.endswith("labels") or key == "ranges"}
+        return kept | {"value": labels} if labels else None
 
 
 def _why_unusable(task: ExportedTask) -> str:

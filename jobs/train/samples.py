@@ -1,17 +1,25 @@
 """What a task teaches a control: its image as it is, a crop a region, or frames of its video."""
 
+import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image
 
 from jobs.train.frozen import FrozenTask
 from jobs.train.images import Picture, Pictures
+from shared.errors import ImageError
 from shared.geometry import Detections
 from shared.images.crop import crop
 from shared.labelstudio.config import Control
 from shared.labelstudio.regions import CONTROLS
+from shared.labelstudio.regions.reading import Reading
+
+logger = logging.getLogger(__name__)
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,16 +46,43 @@ def samples_of(task: FrozenTask, control: Control, pictures: Pictures, folder: P
         )
     # A part of a large picture may need all of its pixels.
     picture = pictures.get(task.id, control.value, address, whole=control.per_region)
-    found = CONTROLS[control.tag].read(task.regions, control, picture.width, picture.height)
-    if control.yolo_task == "classify" and control.per_region:
-        return _crops(task, picture, found, folder)
-    return [Sample(str(task.id), picture.path, found)]
+    reading = CONTROLS[control.tag].read(task.regions, control, picture.width, picture.height)
+    if control.per_region:
+        return _crops(task, control, picture, reading, folder)
+    return [Sample(str(task.id), picture.path, usable(reading, control))]
 
 
-def _crops(task: FrozenTask, picture: Picture, found: Detections, folder: Path) -> list[Sample]:
-    """One a region."""
-    if not len(found):
+def usable(reading: Reading[Found], control: Control) -> Found:
+    """What a control's reader found. Raises ImageError if something else may be there: that is no background.
+
+    What is wrong is said of the first three regions.
+    """
+    if not reading.unusable:
+        return reading.found
+    more = f", and {len(reading.unusable) - 3} more" if len(reading.unusable) > 3 else ""
+    raise ImageError(
+        "unusable",
+        f"{control.name!r} cannot learn from all that is annotated here: {'; '.join(reading.unusable[:3])}{more}. "
+        f"Draw it again with {control.name!r}, or delete it",
+    )
+
+
+def _crops(
+    task: FrozenTask, control: Control, picture: Picture, reading: Reading[Detections], folder: Path
+) -> list[Sample]:
+    """One a region.
+
+    Each teaches by itself: answers that cannot be used take only their own crop away, as long as there is another.
+    """
+    if not len(reading.found):
+        usable(reading, control)
         return []
+    found = reading.found
+    if reading.unusable:
+        logger.warning(
+            f"task {task.id}: {len(reading.unusable)} regions are not learnt from: {'; '.join(reading.unusable[:3])}",
+            extra={"event": "regions_unusable", "task": task.id, "regions": len(reading.unusable)},
+        )
     with Image.open(picture.path) as image:
         pixels = np.asarray(image.convert("RGB"))
     samples = []

@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobs.train.frozen import FrozenTask
-from jobs.train.samples import Sample
+from jobs.train.samples import Sample, usable
 from shared.errors import ImageError
 from shared.geometry import Detections
 from shared.images.fit import LEAST_SIDE, shrunk
 from shared.labelstudio.config import Control
 from shared.labelstudio.frames import frame_count, seconds_of
 from shared.labelstudio.regions.timeline import labels_held, read_spans
-from shared.labelstudio.regions.tracks import detections_at, read_tracks
+from shared.labelstudio.regions.tracks import Drawn, detections_at, read_tracks
 from shared.video import Frame, Video, frames_at, open_video
 
 logger = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ def _scenes(
     task: FrozenTask, control: Control, frames: NDArray[np.int64], video: Video
 ) -> list[tuple[int, Detections]]:
     """Frame numbers and the boxes in them, ascending: most with a box, a few without."""
-    drawn = read_tracks(task.regions, control)
+    drawn = tracks_of(task, control, frames, video)
     there = np.zeros(len(frames), dtype=np.bool_)
     for one in drawn:
         there |= one.there(frames)
@@ -77,6 +77,16 @@ def _scenes(
     ]
 
 
+def tracks_of(task: FrozenTask, control: Control, frames: NDArray[np.int64], video: Video) -> list[Drawn]:
+    """What was drawn in a video of these frames. Raises ImageError if not all of it can be used."""
+    drawn = usable(read_tracks(task.regions, control), control)
+    for one in drawn:
+        shown = [frame for frame in one.frames.tolist() if frame <= frames[-1]]
+        if not any(len(detections_at(frame, [one], control, video.width, video.height)) for frame in shown):
+            raise ImageError("unusable", f"a box of {control.name!r} is never inside the {len(frames)} frames")
+    return drawn
+
+
 def _moments(
     task: FrozenTask, control: Control, frames: NDArray[np.int64], video: Video
 ) -> list[tuple[int, Detections]]:
@@ -85,7 +95,10 @@ def _moments(
     Frames that two labels share are left out: a class is either this or that.
     """
     names = (*control.label_values, "")
-    held = labels_held(frames, read_spans(task.regions, control), control)
+    spans = usable(read_spans(task.regions, control), control)
+    if any(span.start > frames[-1] or span.end < frames[0] for span in spans):
+        raise ImageError("unusable", f"a span of {control.name!r} lies outside the {len(frames)} frames of the video")
+    held = labels_held(frames, spans, control)
     held = np.column_stack([held, ~held.any(axis=1)])
     held &= held.sum(axis=1, keepdims=True) == 1
     whole = np.array([[0.0, 0.0, video.width, video.height]])

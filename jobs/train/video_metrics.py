@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from jobs.train.frozen import FrozenTask
+from jobs.train.samples import usable
 from jobs.train.video_scores import TrackingCounts
 from shared.errors import ImageError
 from shared.geometry import Detections
@@ -41,7 +42,7 @@ def track_metrics(
     """IDF1 and MOTA over the beginnings of the videos, with the settings that the tracker comes with; {} without any.
 
     `trained`: the weights are a version of this project, so that a class is called like its label. A video that cannot
-    be decoded is left out.
+    be decoded, or whose annotation cannot be used, is left out.
     """
     from ultralytics.models import YOLO
 
@@ -102,7 +103,7 @@ def _frames(
     task: FrozenTask, video: Video, followed: Iterable[tuple[float, Detections]], control: Control
 ) -> Iterator[tuple[Detections, Detections]]:
     """For each of Label Studio's frames what the expert drew, and what was followed in the picture on the screen."""
-    drawn = read_tracks(task.regions, control)
+    drawn = usable(read_tracks(task.regions, control), control)
     found = list(followed)
     rate = task.frame_rate(control)
     begins = np.array([second for second, _ in found])

@@ -26,7 +26,7 @@ def recorded(name: str, control_name: str = "") -> tuple[dict[str, Any], Control
 
 def read(name: str, control_name: str = "") -> Detections:
     record, control = recorded(name, control_name)
-    return CONTROLS[control.tag].read(record["result"], control, record["width"], record["height"])
+    return CONTROLS[control.tag].read(record["result"], control, record["width"], record["height"]).found
 
 
 def labels(found: Detections) -> list[str]:
@@ -118,18 +118,20 @@ def test_several_choices() -> None:
 )
 def test_a_box_through_a_video(frame: int, boxes: list[list[int]]) -> None:
     record, control = recorded("videorectangle_labels")
-    found = detections_at(frame, read_tracks(record["result"], control), control, record["width"], record["height"])
+    found = detections_at(
+        frame, read_tracks(record["result"], control).found, control, record["width"], record["height"]
+    )
     assert np.allclose(found.xyxy, np.array(boxes, dtype=np.float64).reshape(-1, 4), atol=0.2)
     assert labels(found) == ["A"] * len(boxes)
 
 
 def test_a_box_that_the_editor_drew_in_a_video() -> None:
     record, control = recorded("videorectangle_drawn")
-    (track,) = read_tracks(record["result"], control)
+    (track,) = read_tracks(record["result"], control).found
     assert track.frames.tolist() == [1, 11]
     assert track.enabled.all()
 
 
 def test_spans_of_a_timeline() -> None:
     record, control = recorded("timelinelabels")
-    assert read_spans(record["result"], control) == [Span(3, 12, "A"), Span(20, 20, "B")]
+    assert read_spans(record["result"], control).found == [Span(3, 12, "A"), Span(20, 20, "B")]

@@ -104,7 +104,7 @@ def answer(choices: Any, **more: Any) -> dict[str, Any]:
 class TestReading:
     def read(self, config: str, *regions: Any) -> list[tuple[list[float], list[str]]]:
         control = control_of(config)
-        found = read_choices(regions, control, 200, 100)
+        found = read_choices(regions, control, 200, 100).found
         assert found.names == LABELS
         assert found.class_scores is not None
         assert [row[class_] for row, class_ in zip(found.class_scores, found.classes, strict=True)] == [1.0] * len(
@@ -165,7 +165,7 @@ class TestReading:
         assert self.read(PER_REGION, answer(["bad"], **shape)) == []
 
     def test_nothing(self) -> None:
-        found = read_choices([], control_of(CONFIG), 10, 10)
+        found = read_choices([], control_of(CONFIG), 10, 10).found
         assert found.class_scores is not None
         assert found.class_scores.shape == (0, 3)
 
@@ -178,7 +178,7 @@ def test_chosen_labels_come_back_through_the_folder_of_their_class(data: st.Data
         st.lists(st.sampled_from(LABELS), min_size=1, max_size=3 if config == MULTIPLE else 1, unique=True)
     )
     control = control_of(config)
-    found = CONTROLS["Choices"].read([answer(wanted)], control, 200, 100)
+    found = CONTROLS["Choices"].read([answer(wanted)], control, 200, 100).found
     assert found.class_scores is not None
     folders = [f"{index:04d}" for index in np.flatnonzero(found.class_scores[0])]
     scores = [1.0 if f"{index:04d}" in folders else 0.0 for index in range(len(control.class_names))]
@@ -198,7 +198,7 @@ def test_an_answer_about_a_region_comes_back_with_the_regions_box(
     region = CAR | {"value": {"x": x, "y": y, "width": across, "height": down, "rotation": rotation}}
     boxes = region_boxes([region], control, width, height)
     answers = write_region_choices(scored(0, 1, 0), LABELS, control, region)
-    found = read_choices([region, *answers], control, width, height)
+    found = read_choices([region, *answers], control, width, height).found
     assert found.xyxy.tolist() == [box.tolist() for box in boxes.values()]
     assert all(labels == 1 for labels in found.classes)
 

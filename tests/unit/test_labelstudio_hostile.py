@@ -64,7 +64,7 @@ def control_of(kind: str) -> Control:
 @settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 def test_readers_answer_what_can_be_trained_on(kind: str, result: list[dict[str, Any]]) -> None:
     control = control_of(kind)
-    found = CONTROLS[control.tag].read(result, control, 40, 30)
+    found = CONTROLS[control.tag].read(result, control, 40, 30).found
     assert found.names == control.class_names
     assert ((found.xyxy >= 0) & (found.xyxy <= (40, 30, 40, 30))).all()  # so no NaN either
     assert (found.xyxy[:, 2:] > found.xyxy[:, :2]).all()
@@ -100,8 +100,7 @@ def test_thousands_of_regions(kind: str) -> None:
         {"id": f"{place}", "parentID": f"{place - 1}", "from_name": "it", "value": shape | held}
         for place in range(2000)
     ]
-    assert len(CONTROLS[control.tag].read(result, control, 400, 300)) == {
+    assert len(CONTROLS[control.tag].read(result, control, 400, 300).found) == {
         "Choices": 0,
-        "BrushLabels": 0,
         "points in boxes": 0,
     }.get(kind, 2000)

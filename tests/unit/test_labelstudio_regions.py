@@ -19,7 +19,8 @@ from shared.geometry import Detections, percent_to_xyxy, rotated_corners, xywhn_
 from shared.images.decode import decode
 from shared.labelstudio.class_labels import class_labels
 from shared.labelstudio.config import parse_label_config
-from shared.labelstudio.regions.rectangles import read_rectangles, write_rectangles
+from shared.labelstudio.regions.rectangles import write_rectangles
+from shared.labelstudio.regions.shapes import read_shapes
 
 CONFIG = """<View><Image name="image" value="$image"/><RectangleLabels name="label" toName="image">
 <Label value="Tree"/><Label value="Passenger car" alias="car"/></RectangleLabels></View>"""
@@ -101,7 +102,7 @@ class TestWriting:
 
 class TestReading:
     def read(self, *regions: Any) -> tuple[list[list[float]], list[str]]:
-        found = read_rectangles(regions, CONTROL, 200, 100)
+        found = read_shapes(regions, CONTROL, 200, 100).found
         assert found.scores.tolist() == [1] * len(found)
         return found.xyxy.tolist(), [found.names[class_] for class_ in found.classes]
 
@@ -145,7 +146,7 @@ class TestReading:
         assert self.read(other, region(25, 25, 50, 50)) == ([[50, 25, 150, 75]], ["Tree"])
 
     def test_nothing(self) -> None:
-        found = read_rectangles([], CONTROL, 10, 10)
+        found = read_shapes([], CONTROL, 10, 10).found
         assert found.xyxy.shape == (0, 4)
         assert len(found) == len(found.classes) == 0
 
@@ -156,7 +157,7 @@ def test_region_to_yolo_line_to_detections_to_region(data: st.DataObject) -> Non
     width, height = data.draw(side), data.draw(side)
     start, size = st.floats(0, 60), st.floats(1, 40)
     x, y, across, down = data.draw(st.tuples(start, start, size, size))
-    (line,) = label_lines(read_rectangles([region(x, y, across, down)], CONTROL, width, height), "detect")
+    (line,) = label_lines(read_shapes([region(x, y, across, down)], CONTROL, width, height).found, "detect")
     class_, *numbers = line.split()
     xyxy = xywhn_to_xyxy(np.array([numbers], dtype=np.float64), width, height)
     found = Detections(width, height, xyxy, np.ones(1), np.array([int(class_)]), CONTROL.label_values)
@@ -178,7 +179,7 @@ def test_boxes_of_a_photograph_turned_by_exif() -> None:
     pixels = decode(buffer.getvalue(), 10_000)
     height, width = pixels.shape[:2]
     assert (width, height) == (40, 80)
-    left, top, right, bottom = read_rectangles([region(75, 75, 25, 25)], CONTROL, width, height).xyxy[0].astype(int)
+    left, top, right, bottom = read_shapes([region(75, 75, 25, 25)], CONTROL, width, height).found.xyxy[0].astype(int)
     assert (pixels[top:bottom, left:right] == 255).all()
     assert int((pixels[..., 0] == 255).sum()) == (bottom - top) * (right - left)
 
@@ -203,7 +204,7 @@ def test_yolo_labels_equal_the_sdks_export(tmp_path: Path) -> None:
     theirs = sorted(
         (classes[int(words[0])], *map(float, words[1:])) for words in map(str.split, exported.read_text().splitlines())
     )
-    found = read_rectangles(regions, CONTROL, 200, 100)
+    found = read_shapes(regions, CONTROL, 200, 100).found
     labels = [found.names[class_] for class_ in found.classes]
     ours = sorted(
         (label, *row) for label, row in zip(labels, xyxy_to_xywhn(found.xyxy, 200, 100).tolist(), strict=True)

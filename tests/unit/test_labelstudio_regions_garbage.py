@@ -72,14 +72,14 @@ def seen(name: str, result: list[Any]) -> int:
     control, regions = CONTROL[name], regions_of({"result": result})
     foreign_labels(regions, control)
     if control.tag == "TimelineLabels":
-        return int(labels_held(np.arange(1, 10), read_spans(regions, control), control).sum())
+        return int(labels_held(np.arange(1, 10), read_spans(regions, control).found, control).sum())
     if control.tag == "VideoRectangle":
-        drawn = read_tracks(regions, control)
+        drawn = read_tracks(regions, control).found
         found = [detections_at(frame, drawn, control, WIDTH, HEIGHT) for frame in (1, 4, 1000)]
         return sum(held_by_a_dataset(one, "detect") for one in found)
     if control.per_region:
         region_boxes(regions, control, WIDTH, HEIGHT)
-    return held_by_a_dataset(CONTROLS[control.tag].read(regions, control, WIDTH, HEIGHT), control.yolo_task)
+    return held_by_a_dataset(CONTROLS[control.tag].read(regions, control, WIDTH, HEIGHT).found, control.yolo_task)
 
 
 def held_by_a_dataset(found: Detections, yolo_task: Any) -> int:

@@ -44,7 +44,7 @@ def write(kind: str, found: Detections) -> list[dict[str, Any]]:
 
 
 def read(control: Control, *regions: dict[str, Any], size: tuple[int, int] = (WIDTH, HEIGHT)) -> Detections:
-    return CONTROLS[control.tag].read(regions, control, *size)
+    return CONTROLS[control.tag].read(regions, control, *size).found
 
 
 def rle(mask: Mask) -> list[int]:

@@ -140,7 +140,7 @@ def test_label_studio_draws_it_where_it_was_seen_and_nowhere_else(one: Track) ->
 @given(seen())
 def test_what_is_written_is_read_as_the_sdk_expands_it(one: Track) -> None:
     (region,) = write(one)
-    (read,) = read_tracks([region], CONTROL)
+    (read,) = read_tracks([region], CONTROL).found
     sdk = drawn_by_sdk(region)
     every = np.arange(1, int(one.frames[-1]) + 20)
     assert every[read.there(every)].tolist() == sorted(sdk)
@@ -153,7 +153,7 @@ def test_what_is_written_is_read_as_the_sdk_expands_it(one: Track) -> None:
 def test_region_to_yolo_lines_to_detections_to_region(one: Track, width: int, height: int) -> None:
     """Of every frame a line; the boxes of them all are a track again."""
     (region,) = write(one)
-    drawn = read_tracks([region], CONTROL)
+    drawn = read_tracks([region], CONTROL).found
     found = [detections_at(frame, drawn, CONTROL, width, height) for frame in one.frames.tolist()]
     assume(all(map(len, found)))  # none so thin that it is no box
     words = [line.split() for each in found for line in label_lines(each, "detect")]
@@ -179,24 +179,26 @@ def annotated(*keyframes: Any, labels: Any = ("Ship",), from_name: str = "box") 
 
 class TestReading:
     def test_the_last_keyframe_goes_on_while_it_is_enabled(self) -> None:
-        (read,) = read_tracks([annotated(keyframe(3), keyframe(5, 20.0))], CONTROL)
+        (read,) = read_tracks([annotated(keyframe(3), keyframe(5, 20.0))], CONTROL).found
         frames = np.arange(1, 101)
         assert frames[read.there(frames)].tolist() == list(range(3, 101))
         assert read.boxes_at(np.array([3, 4, 5, 90]))[:, 0].tolist() == [10, 15, 20, 20]
         assert drawn_by_sdk(annotated(keyframe(3), keyframe(5, 20.0))).keys() == set(range(3, 101))
 
     def test_a_keyframe_that_is_off_shows_in_its_own_frame(self) -> None:
-        (read,) = read_tracks([annotated(keyframe(2), keyframe(4, enabled=False), keyframe(8, enabled=False))], CONTROL)
+        (read,) = read_tracks(
+            [annotated(keyframe(2), keyframe(4, enabled=False), keyframe(8, enabled=False))], CONTROL
+        ).found
         frames = np.arange(1, 12)
         assert frames[read.there(frames)].tolist() == [2, 3, 4, 8]
 
     def test_keyframes_in_any_order(self) -> None:
-        (read,) = read_tracks([annotated(keyframe(9, 30.0, enabled=False), keyframe(1))], CONTROL)
+        (read,) = read_tracks([annotated(keyframe(9, 30.0, enabled=False), keyframe(1))], CONTROL).found
         assert read.boxes_at(np.array([5]))[0, 0] == 20
 
     def test_rotation_takes_the_short_way_as_in_the_editor_and_not_as_in_the_sdk(self) -> None:
         sequence = [keyframe(1, rotation=170), keyframe(3, rotation=-170, enabled=False)]
-        (read,) = read_tracks([annotated(*sequence)], CONTROL)
+        (read,) = read_tracks([annotated(*sequence)], CONTROL).found
         assert read.boxes_at(np.array([2]))[0, 4] == 180
         (expanded,) = extract_key_frames([annotated(*sequence)])
         assert {one["frame"]: one["rotation"] for one in expanded["value"]["sequence"]}[2] == 0
@@ -209,19 +211,23 @@ class TestReading:
             annotated(keyframe(1), labels=["Plane"]),
             annotated(keyframe(1), from_name="kind"),
         ]
-        drawn = read_tracks(result, CONTROL)
+        drawn = read_tracks(result, CONTROL).found
         found = detections_at(6, drawn, CONTROL, 200, 100)
         assert found.xyxy.round(6).tolist() == [[70, 10, 110, 30], [20, 10, 60, 30]]
         assert found.classes.tolist() == [1, 0]
         assert found.tracks is not None
         assert found.tracks.tolist() == [0, 1]
         assert found.names == ("Car", "Ship")
-        assert not len(detections_at(100, read_tracks(result[:1], CONTROL), CONTROL, 200, 100))
+        assert not len(detections_at(100, read_tracks(result[:1], CONTROL).found, CONTROL, 200, 100))
 
     def test_a_rotated_box_is_its_envelope_inside_the_frame(self) -> None:
-        (read,) = read_tracks([annotated(keyframe(1, 0.0, rotation=90.0, y=0.0, width=50.0, height=50.0))], CONTROL)
+        (read,) = read_tracks(
+            [annotated(keyframe(1, 0.0, rotation=90.0, y=0.0, width=50.0, height=50.0))], CONTROL
+        ).found
         assert not len(detections_at(1, [read], CONTROL, 200, 100)), "it is turned out of the frame"
-        (read,) = read_tracks([annotated(keyframe(1, 50.0, rotation=90.0, y=0.0, width=50.0, height=50.0))], CONTROL)
+        (read,) = read_tracks(
+            [annotated(keyframe(1, 50.0, rotation=90.0, y=0.0, width=50.0, height=50.0))], CONTROL
+        ).found
         assert detections_at(1, [read], CONTROL, 200, 100).xyxy.round(6).tolist() == [[50, 0, 100, 100]]
 
     @pytest.mark.parametrize(
@@ -237,4 +243,4 @@ class TestReading:
         ids=["no keyframe", "broken keyframes", "broken labels", "no value", "no list", "nothing"],
     )
     def test_nonsense_is_left_out(self, region: dict[str, Any]) -> None:
-        assert read_tracks([region], CONTROL) == []
+        assert read_tracks([region], CONTROL).found == []

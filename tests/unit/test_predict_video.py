@@ -138,13 +138,13 @@ def flown(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def boxes(region: dict[str, Any], xml: str, frames: list[int]) -> NDArray[np.float64]:
-    (drawn,) = read_tracks([region], parse_label_config(xml)[0])
+    (drawn,) = read_tracks([region], parse_label_config(xml)[0]).found
     assert drawn.there(np.array(frames)).all()
     return drawn.boxes_at(np.array(frames))[:, :4]
 
 
 def visible(region: dict[str, Any], xml: str) -> list[int]:
-    (drawn,) = read_tracks([region], parse_label_config(xml)[0])
+    (drawn,) = read_tracks([region], parse_label_config(xml)[0]).found
     assert isinstance(drawn, Drawn)
     frames = np.arange(1, region["value"]["framesCount"] + 1)
     return frames[drawn.there(frames)].tolist()

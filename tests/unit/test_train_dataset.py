@@ -62,14 +62,15 @@ def rows(folder: Path, split: str, number: int) -> list[list[float]]:
 
 def test_boxes_labels_and_backgrounds(tmp_path: Path) -> None:
     rotated = rectangle("Rock", x=50, y=25, width=50, height=25, rotation=90)
-    dataset = built([task(1, rectangle(), rotated), task(2, split="val"), task(3, rectangle("Car"))], tmp_path)
+    tasks = [task(1, rectangle(), rotated), task(2, split="val"), task(3, rectangle(), rectangle("Car")), task(4)]
+    dataset = built(tasks, tmp_path)
     assert dataset is not None
     assert rows(tmp_path, "train", 1)[0] == [0, 0.5, 0.5, 0.5, 0.5]
     # 32×12 pixels of 64×48, turned clockwise around (32, 12): 12 to the left, 32 downwards.
     assert rows(tmp_path, "train", 1)[1] == pytest.approx([1, 26 / 64, 28 / 48, 12 / 64, 32 / 48], abs=1e-5)
     assert rows(tmp_path, "val", 2) == []
     counts = dataset.counts
-    assert (counts.train, counts.val, counts.things, counts.background, counts.foreign_labels) == (2, 1, 2, 2, 1)
+    assert (counts.train, counts.val, counts.things, counts.background, counts.foreign_labels) == (3, 1, 3, 2, 1)
     data = json.loads(dataset.data.read_text())
     assert data["names"] == ["Tree", "Rock"]
     assert (data["train"], data["val"]) == ("images/train", "images/val")
@@ -292,8 +293,8 @@ def test_choices_are_folders_named_by_index(tmp_path: Path) -> None:
     assert data["names"] == ["a/b", "..", "Zebra", "Ape", "class000001"]
     assert not {path.name for path in (tmp_path / "dataset" / "train").iterdir()} & set(data["names"])
     counts = dataset.counts
-    assert (counts.train, counts.val, counts.things, counts.background) == (2, 1, 3, 2)
-    assert (counts.foreign_labels, counts.left_out.total()) == (1, 1)
+    assert (counts.train, counts.val, counts.things, counts.background) == (2, 1, 3, 1)
+    assert (counts.foreign_labels, counts.left_out) == (1, {"unusable": 1, "not_found": 1})
 
 
 def test_an_image_with_several_choices_is_in_the_folder_of_each(tmp_path: Path) -> None:

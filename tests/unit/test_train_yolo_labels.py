@@ -41,10 +41,10 @@ def there_and_back(
 ) -> tuple[Detections, Detections]:
     """What was annotated, and the same after: detections, label lines, ultralytics, detections, regions, detections."""
     row = CONTROLS[control.tag]
-    first = row.read(regions, control, width, height)
+    first = row.read(regions, control, width, height).found
     trained = read_label_lines(label_lines(first, control.yolo_task), width, height, control, folder)
     written = row.write(trained, [*control.label_values], control)
-    again = row.read(json.loads(json.dumps(written)), control, width, height)
+    again = row.read(json.loads(json.dumps(written)), control, width, height).found
     assert again.names == first.names
     return first, again
 
@@ -62,7 +62,7 @@ def test_rotated_rectangles_there_and_back(data: st.DataObject, size: tuple[int,
         "rotation": data.draw(st.floats(0, 359)),
     }
     regions = sized(region(control, ["Car"], **value), width, height)
-    first = CONTROLS[control.tag].read(regions, control, width, height)
+    first = CONTROLS[control.tag].read(regions, control, width, height).found
     if not len(first):
         return
     assert first.rotated is not None
@@ -175,7 +175,7 @@ def test_parts_and_holes_are_joined_so_that_ultralytics_paints_them_as_with_its_
     mask = np.zeros((100, 200), dtype=np.bool_)
     mask[10:50, 10:60] = mask[30:90, 100:180] = mask[70:95, 20:50] = True
     regions = region(control, format="rle", rle=rle(mask))
-    found = CONTROLS[control.tag].read(regions, control, 200, 100)
+    found = CONTROLS[control.tag].read(regions, control, 200, 100).found
     (outline,) = read_label_lines(label_lines(found, "segment"), 200, 100, control, tmp_path).outlines or ()
     ours = polygon2mask((100, 200), [outline[0].reshape(-1)]) > 0
     merged = np.concatenate(merge_multi_segment([ring.tolist() for ring in mask_to_outline(mask)]))
@@ -184,7 +184,7 @@ def test_parts_and_holes_are_joined_so_that_ultralytics_paints_them_as_with_its_
     assert iou(ours, mask) > 0.93
 
     mask[20:40, 20:50] = False  # a hole, for which ultralytics' converters have no form
-    found = CONTROLS[control.tag].read(region(control, format="rle", rle=rle(mask)), control, 200, 100)
+    found = CONTROLS[control.tag].read(region(control, format="rle", rle=rle(mask)), control, 200, 100).found
     (outline,) = read_label_lines(label_lines(found, "segment"), 200, 100, control, tmp_path).outlines or ()
     holed = polygon2mask((100, 200), [outline[0].reshape(-1)]) > 0
     assert not holed[22:38, 22:48].any() or holed[22:38, 22:48].sum() <= 20
@@ -208,7 +208,7 @@ def parsed(lines: Sequence[str], classes: Sequence[str]) -> list[tuple[Any, ...]
 
 def our_export(kind: str, regions: Sequence[dict[str, Any]]) -> list[tuple[Any, ...]]:
     control = control_of(kind)
-    found = CONTROLS[control.tag].read(regions, control, 200, 100)
+    found = CONTROLS[control.tag].read(regions, control, 200, 100).found
     return parsed(label_lines(found, control.yolo_task), control.label_values)
 
 
@@ -236,7 +236,7 @@ def test_rotated_rectangles_equal_the_sdks_export(kind: str, tmp_path: Path) -> 
         *region(control, ["Car"], x=85, y=20, width=20, height=40, rotation=20, id="d"),  # over the border
     ]
     theirs = sdk_export(kind, regions, Format.YOLO_OBB, tmp_path)
-    found = CONTROLS[control.tag].read(regions, control, 200, 100)
+    found = CONTROLS[control.tag].read(regions, control, 200, 100).found
     ours = parsed(label_lines(found, "obb"), control.label_values)
     assert len(ours) == 4
     for mine, other in zip(ours, theirs, strict=True):
@@ -260,7 +260,7 @@ def test_of_things_mostly_outside_the_sdk_writes_numbers_for_which_ultralytics_l
         read_label_lines([f"0 {' '.join(map(str, theirs))}\n"], 200, 100, control, tmp_path)
     ((_, ours),) = our_export(kind, regions)
     assert 0 <= min(ours) <= max(ours) <= 1
-    found = CONTROLS[control.tag].read(regions, control, 200, 100)
+    found = CONTROLS[control.tag].read(regions, control, 200, 100).found
     assert len(read_label_lines(label_lines(found, control.yolo_task), 200, 100, control, tmp_path)) == 1
 
 
@@ -274,7 +274,7 @@ def test_of_masks_the_sdk_makes_contours_through_the_middles_of_pixels_without_h
     item = {"id": 1, "completed_by": 1, "input": {"image": "photo.jpg"}, "output": {"c": [one | one["value"]]}}
     exported = json.loads(Path(convert_to_coco([item], str(tmp_path))).read_text())
     (annotation,) = exported["annotations"]
-    found = CONTROLS[control.tag].read([one], control, 200, 100)
+    found = CONTROLS[control.tag].read([one], control, 200, 100).found
     left, top, width, height = annotation["bbox"]
     assert found.xyxy.tolist() == [[left, top, left + width, top + height]]
     theirs = np.array(annotation["segmentation"], dtype=np.float64).reshape(-1, 2)

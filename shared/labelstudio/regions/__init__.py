@@ -9,12 +9,14 @@ from typing import Any
 
 from shared.geometry import Detections
 from shared.labelstudio.config import Control
-from shared.labelstudio.regions.brushes import read_brushes, write_brushes
+from shared.labelstudio.regions.brushes import write_brushes
 from shared.labelstudio.regions.choices import read_choices, write_choices
-from shared.labelstudio.regions.ellipses import read_ellipses, write_ellipses
+from shared.labelstudio.regions.ellipses import write_ellipses
 from shared.labelstudio.regions.keypoints import read_keypoints, write_keypoints
-from shared.labelstudio.regions.polygons import read_polygons, write_polygons
-from shared.labelstudio.regions.rectangles import read_rectangles, write_rectangles
+from shared.labelstudio.regions.polygons import write_polygons
+from shared.labelstudio.regions.reading import Reading
+from shared.labelstudio.regions.rectangles import write_rectangles
+from shared.labelstudio.regions.shapes import read_shapes
 
 Region = dict[str, Any]
 
@@ -25,19 +27,19 @@ class Row:
 
     write: Callable[[Detections, Sequence[str | None], Control], list[Region]]
     """`labels` maps class index → label; None becomes a region without a label."""
-    read: Callable[[Sequence[Mapping[str, Any]], Control, int, int], Detections]
+    read: Callable[[Sequence[Mapping[str, Any]], Control, int, int], Reading[Detections]]
     """All regions of an annotation, the control, width and height of the upright image in pixels → what was annotated.
 
-    Classes index into the control's `class_names`. Left out: regions of other controls, without or with unknown label,
-    and what has no place inside the image. A region with several labels counts once for each.
+    Classes index into the control's `class_names`. A region with several labels counts once for each. Regions of other
+    controls and labels do not count; what may be a thing of this one, and could not be read, is told.
     """
 
 
 CONTROLS: dict[str, Row] = {
-    "RectangleLabels": Row(write_rectangles, read_rectangles),
-    "PolygonLabels": Row(write_polygons, read_polygons),
-    "BrushLabels": Row(write_brushes, read_brushes),
-    "EllipseLabels": Row(write_ellipses, read_ellipses),
+    "RectangleLabels": Row(write_rectangles, read_shapes),
+    "PolygonLabels": Row(write_polygons, read_shapes),
+    "BrushLabels": Row(write_brushes, read_shapes),
+    "EllipseLabels": Row(write_ellipses, read_shapes),
     "KeyPointLabels": Row(write_keypoints, read_keypoints),
     "Choices": Row(write_choices, read_choices),
 }

@@ -8,8 +8,8 @@ import numpy as np
 from shared.geometry import Detections, Outline
 from shared.labelstudio.config import Control
 from shared.labelstudio.regions.brush_rle import decode_mask, encode_runs
-from shared.labelstudio.regions.labelled import labelled, region_id, written
-from shared.labelstudio.regions.outlined import outlined, outlines_of
+from shared.labelstudio.regions.labelled import written
+from shared.labelstudio.regions.outlined import outlines_of
 from shared.outlines import mask_to_outline, outlines_to_runs
 from shared.rings import clip_outline, signed_area
 
@@ -32,20 +32,11 @@ def write_brushes(found: Detections, labels: Sequence[str | None], control: Cont
     return regions
 
 
-def read_brushes(result: Sequence[Mapping[str, Any]], control: Control, width: int, height: int) -> Detections:
-    """A region is a thing, with all its strokes; so are results of the same id and label. Holes are kept."""
-    strokes: dict[tuple[str | int, int], list[Mapping[str, Any]]] = {}
-    for number, (region, class_) in enumerate(labelled(result, control)):
-        strokes.setdefault((region_id(region) or number, class_), []).append(region)
-    outlines = [painted_outline(regions, width, height) for regions in strokes.values()]
-    return outlined(outlines, [class_ for _, class_ in strokes], control, width, height)
-
-
 def painted_outline(regions: Sequence[Mapping[str, Any]], width: int, height: int) -> Outline:
     """What is painted in one of the regions, as rings in pixels of the picture; none if nothing is.
 
-    A region has a picture's size of its own, that of the day it was painted. Those of another size than the first, and
-    those that cannot be decoded, are left out. Points are within a pixel of where they were painted.
+    A region has a picture's size of its own, that of the day it was painted; all must have the same, and be decoded:
+    else there is none, too, rather than a part. Points are within a pixel of where they were painted.
     """
     sizes = [(region.get("original_width"), region.get("original_height")) for region in regions]
     across, down = sizes[0] if sizes else (None, None)
@@ -56,8 +47,9 @@ def painted_outline(regions: Sequence[Mapping[str, Any]], width: int, height: in
     painted = np.zeros((down, across), dtype=np.bool_)
     for region, size in zip(regions, sizes, strict=True):
         mask = decode_mask(region["value"].get("rle"), across, down) if size == (across, down) else None
-        if mask is not None:
-            painted |= mask
+        if mask is None:
+            return ()
+        painted |= mask
     rings = sorted(mask_to_outline(painted, _TOLERANCE), key=lambda ring: -abs(signed_area(ring)))
     scale = np.array([width / across, height / down])
     return tuple(ring * scale for ring in rings[:_RINGS])

@@ -8,7 +8,8 @@ import numpy as np
 from shared.geometry import Detections, Floats
 from shared.labelstudio.config import Control
 from shared.labelstudio.regions.extents import upright_box
-from shared.labelstudio.regions.labelled import region_id
+from shared.labelstudio.regions.labelled import given_labels, region_id
+from shared.labelstudio.regions.reading import Reading, named, whole
 
 _SHAPES = ("x", "points", "rle")
 """Keys of which a region's value has one."""
@@ -33,19 +34,24 @@ def write_region_choices(
     return _answered(found, labels, control, same | {"value": shape, "image_rotation": 0})
 
 
-def read_choices(result: Sequence[Mapping[str, Any]], control: Control, width: int, height: int) -> Detections:
-    """One thing an answered image, or an answered region with its box; `class_scores` are 1 for each chosen label."""
-    boxes, rows = [], []
+def read_choices(result: Sequence[Mapping[str, Any]], control: Control, width: int, height: int) -> Reading[Detections]:
+    """One thing an answered image, or an answered region with its box; `class_scores` are 1 for each chosen label.
+
+    Unusable with `per_region`: answers about a region without area in the image.
+    """
+    boxes, rows, unusable = [], [], []
     shapes = _shapes(result) if control.per_region else {}
-    whole = np.array([0.0, 0.0, width, height])
+    whole_image = np.array([0.0, 0.0, width, height])
     for region, value in _values(result):
         row = _row(value, control) if region.get("from_name") == control.name else None
         if row is None:
             continue
         if not control.per_region:
-            box = None if _is_shape(value) else whole
+            box = None if _is_shape(value) else whole_image
         else:
             box = upright_box(value if _is_shape(value) else shapes.get(region_id(region), {}), width, height)
+            if box is None:
+                unusable.append(f"{named(region)} was answered, and has no area inside the image")
         if box is not None:
             boxes.append(box)
             rows.append(row)
@@ -53,7 +59,7 @@ def read_choices(result: Sequence[Mapping[str, Any]], control: Control, width: i
         boxes, rows = boxes[:1], [np.max(rows, axis=0)]
     scores = np.array(rows, dtype=np.float64).reshape(len(rows), len(control.labels))
     classes = scores.argmax(axis=1) if len(rows) else np.zeros(0)
-    return Detections(
+    found = Detections(
         width,
         height,
         np.array(boxes, dtype=np.float64).reshape(-1, 4),
@@ -62,6 +68,8 @@ def read_choices(result: Sequence[Mapping[str, Any]], control: Control, width: i
         control.label_values,
         class_scores=scores,
     )
+    seen = {control.label_values[index] for index in scores.nonzero()[1]}
+    return whole(found, seen, unusable, result, control)
 
 
 def region_boxes(result: Sequence[Mapping[str, Any]], control: Control, width: int, height: int) -> dict[str, Floats]:
@@ -104,8 +112,7 @@ def _answered(
 
 
 def _row(value: Mapping[str, Any], control: Control) -> Floats | None:
-    given = value.get("choices")
-    chosen = {label for label in given if isinstance(label, str)} if isinstance(given, list) else set()
+    chosen = given_labels(value, "choices") or ()
     row = np.array([float(label in chosen) for label in control.label_values])
     return row if row.any() else None
 

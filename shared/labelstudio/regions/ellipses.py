@@ -7,8 +7,7 @@ import numpy as np
 
 from shared.geometry import Detections, Floats, clip_xyxy
 from shared.labelstudio.config import Control
-from shared.labelstudio.regions.labelled import labelled, numbers, written
-from shared.labelstudio.regions.outlined import outlined
+from shared.labelstudio.regions.labelled import numbers, rotation_of, written
 from shared.labelstudio.regions.turned import fit_rotated
 from shared.rings import clip_outline, outline_to_ellipse
 
@@ -44,19 +43,14 @@ def _ellipses(found: Detections) -> Floats:
     return fitted
 
 
-def read_ellipses(result: Sequence[Mapping[str, Any]], control: Control, width: int, height: int) -> Detections:
-    """Each region is a thing with one ring."""
-    outlines, classes = [], []
-    size = np.array([width, height])
+def ellipse_ring(value: Mapping[str, Any], width: int, height: int) -> Floats | None:
+    """(K, 2) pixels, not clipped; None if it is no ellipse. Negative radii are those of the same ellipse."""
+    ellipse, turn = numbers(value, "x", "y", "radiusX", "radiusY"), rotation_of(value)
+    if ellipse is None or turn is None:
+        return None
     circle = np.linspace(0.0, 2 * np.pi, _POINTS, endpoint=False)
-    for region, class_ in labelled(result, control):
-        ellipse = numbers(region["value"], "x", "y", "radiusX", "radiusY")
-        turn = numbers(region["value"], "rotation") if region["value"].get("rotation") else [0.0]
-        if not ellipse or not turn:
-            continue
-        centre, (across, down), angle = np.array(ellipse[:2]), np.array(ellipse[2:]), np.deg2rad(turn[0])
-        along = np.stack([np.cos(circle) * across * width, np.sin(circle) * down * height], axis=1) / 100.0
-        turned = along @ np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-        outlines.append((centre / 100.0 * size + turned,))
-        classes.append(class_)
-    return outlined(outlines, classes, control, width, height)
+    (across, down), angle = ellipse[2:], np.deg2rad(turn)
+    along = np.stack([np.cos(circle) * across * width, np.sin(circle) * down * height], axis=1) / 100.0
+    turned = along @ np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    ring: Floats = np.array(ellipse[:2]) / 100.0 * np.array([width, height]) + turned
+    return ring

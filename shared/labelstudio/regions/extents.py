@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.geometry import Floats, clip_xyxy, envelope, percent_to_xyxy, rotated_corners
+from shared.geometry import Floats, clip_xyxy, envelope
 from shared.labelstudio.regions.brush_rle import decode_mask
-from shared.labelstudio.regions.labelled import numbers
+from shared.labelstudio.regions.labelled import numbers, rotation_of
 from shared.labelstudio.regions.polygons import ring_of
+from shared.labelstudio.regions.rectangles import rectangle_corners
 
 
 def upright_box(value: Mapping[str, Any], width: int, height: int) -> Floats | None:
@@ -27,7 +28,7 @@ def upright_box(value: Mapping[str, Any], width: int, height: int) -> Floats | N
 
 def _corners(value: Mapping[str, Any], width: int, height: int) -> Floats | None:
     """(K, 2) pixels with the same upright box."""
-    turn = numbers(value, "rotation") if value.get("rotation") else [0.0]
+    turn = rotation_of(value)
     if "rle" in value:
         return _painted(decode_mask(value["rle"], width, height))
     if "points" in value:
@@ -37,13 +38,10 @@ def _corners(value: Mapping[str, Any], width: int, height: int) -> Floats | None
     if "radiusX" in value and (ellipse := numbers(value, "x", "y", "radiusX", "radiusY")):
         centre = np.array(ellipse[:2]) / 100.0 * (width, height)
         across, down = np.array(ellipse[2:]) / 100.0 * (width, height)
-        cos, sin = math.cos(math.radians(turn[0])), math.sin(math.radians(turn[0]))
+        cos, sin = math.cos(math.radians(turn)), math.sin(math.radians(turn))
         half = np.array([math.hypot(across * cos, down * sin), math.hypot(across * sin, down * cos)])
         return np.array([centre - half, centre + half])
-    if "height" in value and (box := numbers(value, "x", "y", "width", "height")):
-        corners: Floats = rotated_corners(percent_to_xyxy(np.array([box]), width, height), np.array(turn))[0]
-        return corners
-    return None
+    return rectangle_corners(value, width, height) if "height" in value else None
 
 
 def _painted(mask: NDArray[np.bool_] | None) -> Floats | None:

@@ -5,8 +5,8 @@ the thing's box. Without boxes the first point of a thing is the parent of its o
 so anybody can arrange them in Label Studio. Whether a point is hidden is not stored: what is set counts as visible.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,9 @@ from shared.geometry import Detections, Floats, clip_xyxy, xyxy_to_percent
 from shared.labelstudio.class_labels import point_labels
 from shared.labelstudio.config import Control
 from shared.labelstudio.regions.extents import upright_box
-from shared.labelstudio.regions.labelled import labelled, numbers, region_id, written
+from shared.labelstudio.regions.labelled import labelled, numbers, region_id, tool_of, written
 from shared.labelstudio.regions.parents import owners, shared_out
+from shared.labelstudio.regions.reading import Reading, named, whole
 
 _MARGIN = 0.1  # of the larger side of the points' envelope, around points without a box
 _LEAST_MARGIN = 0.01  # of the larger side of the image: one point alone has no extent
@@ -26,6 +27,28 @@ Place = tuple[float, float]
 """x, y in pixels."""
 _Thing = tuple[int, Floats | None, Mapping[int, Place | None]]
 """Class, box (None: that of its points), points by their number; None for one outside the image."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Point:
+    id: str
+    label: str
+    number: int  # its place in a thing
+    place: Place | None  # None outside the image
+
+    def __str__(self) -> str:
+        return named({"id": self.id}, self.label)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Box:
+    class_: int | None  # without a known label
+    xyxy: Floats | None  # without area in the image
+    points: dict[int, Place | None]  # by number
+
+    def holds(self, place: Place) -> bool:
+        """Whether a place is in it, or on its border."""
+        return self.xyxy is not None and bool((self.xyxy[:2] <= place).all() and (place <= self.xyxy[2:]).all())
 
 
 def write_keypoints(
@@ -67,54 +90,97 @@ def write_keypoints(
     return regions
 
 
-def read_keypoints(result: Sequence[Mapping[str, Any]], control: Control, width: int, height: int) -> Detections:
+def read_keypoints(
+    result: Sequence[Mapping[str, Any]], control: Control, width: int, height: int
+) -> Reading[Detections]:
     """One thing a box, and one for the points below any other region; classes index into `control.class_names`.
 
-    Points that nobody arranged are shared out in the order in which they were set: a label that a thing has already
-    begins the next thing. Without a box: the envelope of the points and a margin. Left out: points and boxes without a
-    known label, points below such a box, points without a box where boxes have several labels (of which class are
-    they?). A point that is not set, or outside the image, is (0, 0, 0).
+    Where the config has boxes for them, points that nobody arranged belong to the only box that they are in. Elsewhere
+    such points are shared out in the order in which they were set: a label that a thing has already begins the next
+    thing. Without a box: the envelope of the points and a margin. A point that is not set, or outside the image, is
+    (0, 0, 0). Boxes without a known label are left out, with their points.
+
+    Unusable: such a point in no box or in several (whose is it?), or the second of its label in a box; points without a
+    box where boxes have several labels (of which class are they?).
     """
-    points = list(labelled(result, control))
-    boxes = _read_boxes(result, control, width, height)
-    owner = owners(result, {region_id(region) for region, _ in points})
-    order = {label: place for place, label in enumerate(control.point_names)}
-    below: dict[str, list[tuple[int, Place | None]]] = {}
-    for region, index in points:
-        place = order[control.label_values[index]], _place(region["value"], width, height)
-        below.setdefault(owner[region_id(region)], []).append(place)
-    things: list[_Thing] = []
-    for name, (class_, box) in boxes.items():
-        held = below.pop(name, [])
-        if box is not None:
-            things.append((class_, box, dict(held)))
-    if len(control.class_names) == 1:
-        alone = [name for name, held in below.items() if not name or (len(held) == 1 and name in owner)]
-        groups = [[place for name in alone for place in below.pop(name)], *below.values()]
-        things += [(0, None, thing) for held in groups for thing in shared_out(held)]
-    return _detections(things, control, width, height)
+    boxes, no_boxes = _read_boxes(result, control, width, height)
+    points, no_points = _read_points(result, control, width, height)
+    unusable = no_boxes + no_points
+    owner = owners(result, {point.id for point in points})
+    below: dict[str, list[_Point]] = {}
+    for point in points:
+        below.setdefault(owner[point.id], []).append(point)
+    alone: list[_Point] = []
+    groups: list[list[_Point]] = []
+    for name, held in below.items():
+        if name in boxes:
+            boxes[name].points.update((point.number, point.place) for point in held)
+        elif not name or (len(held) == 1 and name in owner):
+            alone += held
+        else:
+            groups.append(held)
+    if control.boxes_name:
+        groups, homeless = _put_into_boxes(alone, groups, boxes.values())
+        unusable += homeless
+    elif alone:
+        groups = [alone, *groups]
+    things: list[_Thing] = [
+        (box.class_, box.xyxy, box.points) for box in boxes.values() if box.class_ is not None and box.xyxy is not None
+    ]
+    for held in groups:
+        for thing in shared_out((point.number, point.place) for point in held):
+            if len(control.class_names) > 1:
+                unusable.append(f"{held[0]} is in no box, so nobody knows of which class it is")
+            elif any(thing.values()):
+                things.append((0, None, thing))
+            else:
+                unusable.append(f"{held[0]} is outside the image")
+    seen = {control.point_names[point.number] for point in points}
+    seen |= {control.class_names[class_] for class_, _, _ in things}
+    return whole(_detections(things, control, width, height), seen, unusable, result, control)
+
+
+def _put_into_boxes(
+    alone: Sequence[_Point], groups: Sequence[list[_Point]], boxes: Collection[_Box]
+) -> tuple[list[list[_Point]], list[str]]:
+    """Each point, and each group of points that somebody arranged, goes into the only box that it is in.
+
+    What is left: the groups that are in none, and what is wrong with the others.
+    """
+    apart: list[list[_Point]] = []
+    unusable: list[str] = []
+    for held, arranged in [*(([point], False) for point in alone), *((group, True) for group in groups)]:
+        places = [point.place for point in held if point.place]
+        around = [box for box in boxes if places and all(box.holds(place) for place in places)]
+        numbers = [point.number for point in held]
+        if len(around) == 1 and not around[0].points.keys() & set(numbers) and len(set(numbers)) == len(numbers):
+            around[0].points.update((point.number, point.place) for point in held)
+        elif arranged and not around:
+            apart.append(held)
+        elif len(around) == 1:
+            unusable.append(f"{held[0]} is not the only one of its label in its box")
+        else:
+            unusable.append(f"{held[0]} is in {len(around) or 'none'} of the boxes, and arranged below none of them")
+    return apart, unusable
 
 
 def _detections(things: Sequence[_Thing], control: Control, width: int, height: int) -> Detections:
-    classes, corners, keypoints = [], [], []
-    for class_, box, points in things:
+    corners, keypoints = [], []
+    for _, box, points in things:
         table = np.zeros((len(control.point_names), 3))
         for number, place in points.items():
             if place is not None:
                 table[number] = (*place, 1.0)
-        around = _around(table[table[:, 2] > 0, :2], width, height) if box is None else box
-        if around is not None:
-            classes.append(class_)
-            corners.append(around)
-            keypoints.append(table)
+        corners.append(_around(table[table[:, 2] > 0, :2], width, height) if box is None else box)
+        keypoints.append(table)
     return Detections(
         width,
         height,
         np.array(corners, dtype=np.float64).reshape(-1, 4),
-        np.ones(len(classes)),
-        np.array(classes, dtype=np.int64),
+        np.ones(len(things)),
+        np.array([class_ for class_, _, _ in things], dtype=np.int64),
         control.class_names,
-        keypoints=np.array(keypoints, dtype=np.float64).reshape(len(classes), len(control.point_names), 3),
+        keypoints=np.array(keypoints, dtype=np.float64).reshape(len(things), len(control.point_names), 3),
         point_names=control.point_names,
     )
 
@@ -135,33 +201,57 @@ def _boxes_control(control: Control) -> Control | None:
 
 def _read_boxes(
     result: Sequence[Mapping[str, Any]], control: Control, width: int, height: int
-) -> dict[str, tuple[int, Floats | None]]:
-    """Region id → class and box; None for one that does not count. Of several labels the first."""
-    boxes = _boxes_control(control)
-    if boxes is None:
-        return {}
-    found: dict[str, tuple[int, Floats | None]] = {}
-    for region, class_ in labelled(result, boxes):
-        found.setdefault(region_id(region), (class_, upright_box(region["value"], width, height)))
-    for region in result:
-        if region.get("from_name") == boxes.name:
-            found.setdefault(region_id(region), (0, None))
-    return found
+) -> tuple[dict[str, _Box], list[str]]:
+    """Boxes by region id, or by place if they have none, and what is wrong with others. Of several labels the first."""
+    control_of_boxes = _boxes_control(control)
+    if control_of_boxes is None:
+        return {}, []
+    classes: dict[int, int] = {}  # Python's id of a region
+    for region, class_ in labelled(result, control_of_boxes):
+        classes.setdefault(id(region), class_)
+    found: dict[str, _Box] = {}
+    unusable: list[str] = []
+    for number, region in enumerate(result):
+        value = region.get("value")
+        if region.get("from_name") != control_of_boxes.name or not isinstance(value, Mapping):
+            continue
+        box = _Box(classes.get(id(region)), upright_box(value, width, height), {})
+        if box.class_ is not None and box.xyxy is None:
+            unusable.append(f"{named(region, control.class_names[box.class_])} has no box inside the image")
+        if found.setdefault(region_id(region) or f" {number}", box) is not box:
+            unusable.append(f"{named(region)} is there twice")
+    return found, unusable
 
 
-def _place(value: Mapping[str, Any], width: int, height: int) -> Place | None:
+def _read_points(
+    result: Sequence[Mapping[str, Any]], control: Control, width: int, height: int
+) -> tuple[list[_Point], list[str]]:
+    """All points with a known label, and what is wrong with regions that are none."""
+    points: list[_Point] = []
+    unusable: list[str] = []
+    order = {label: number for number, label in enumerate(control.point_names)}
+    for region, index in labelled(result, control):
+        label, tool = control.label_values[index], tool_of(region["value"])
+        given = numbers(region["value"], "x", "y")
+        if tool:
+            unusable.append(f"{named(region, label)} was drawn with <{tool}>, of which no point can be made")
+        elif given is None:
+            unusable.append(f"{named(region, label)} has no place that can be read")
+        else:
+            points.append(_Point(region_id(region), label, order[label], _place(given, width, height)))
+    return points, unusable
+
+
+def _place(given: Sequence[float], width: int, height: int) -> Place | None:
     """None outside the image."""
-    given = numbers(value, "x", "y")
-    if given is None or min(given) < -_ROUNDED or max(given) > 100.0 + _ROUNDED:
+    if min(given) < -_ROUNDED or max(given) > 100.0 + _ROUNDED:
         return None
     x, y = (min(max(one, 0.0), 100.0) / 100.0 for one in given)
     return x * width, y * height
 
 
-def _around(points: Floats, width: int, height: int) -> Floats | None:
-    """(K, 2) points → (4,) their envelope with a margin, inside the image; None without points."""
-    if not len(points):
-        return None
+def _around(points: Floats, width: int, height: int) -> Floats:
+    """(K, 2) points → (4,) their envelope with a margin, inside the image."""
     low, high = points.min(axis=0), points.max(axis=0)
     margin = max(_MARGIN * float((high - low).max()), _LEAST_MARGIN * max(width, height))
     box: Floats = clip_xyxy(np.concatenate([low - margin, high + margin])[None], width, height)[0]

@@ -7,21 +7,78 @@ from shared.geometry import FAR, Detections
 from shared.labelstudio.config import Control
 from shared.labelstudio.items import result_items
 
+_TOOLS = {
+    "rle": "Brush",  # or MagicWand: the same masks
+    "points": "Polygon",
+    "radiusX": "Ellipse",
+    "height": "Rectangle",
+    "vertices": "Vector",
+    "imageDataURL": "Bitmask",
+    "sequence": "VideoRectangle",
+    "ranges": "TimelineLabels",
+}
+"""Key of a region's value → the tag that draws such."""
+
 
 def labelled(result: Sequence[Mapping[str, Any]], control: Control) -> Iterator[tuple[Mapping[str, Any], int]]:
-    """Every region of a control, once for each of its known labels, and the class index; its `value` is a mapping."""
+    """Every region of a control, once for each of its known labels, and the class index; its `value` is a mapping.
+
+    Under a `<Labels>` that several tags share also those of the other tags: `tool_of` tells them apart.
+    """
     classes = {label: index for index, label in enumerate(control.label_values)}
-    holder, key = (control.labels_name, "labels") if control.labels_name else (control.name, control.tag.lower())
-    shapes = {region_id(region) for region in result if region.get("from_name") == control.name}
+    holder, key = label_holder(control)
+    shapes: dict[str, Mapping[str, Any]] = {}
+    for region in result if holder != control.name else ():
+        value = region.get("value")
+        if isinstance(value, Mapping) and tool_of(value):
+            shapes.setdefault(region_id(region), value)
     for region in result:
         value = region.get("value")
-        if region.get("from_name") != holder or not isinstance(value, Mapping) or region_id(region) not in shapes:
+        if region.get("from_name") != holder or not isinstance(value, Mapping):
             continue
-        given = value.get(key)
-        named = [label for label in given if isinstance(label, str)] if isinstance(given, list) else []
-        for label in dict.fromkeys(named):
+        for label in dict.fromkeys(given_labels(value, key) or ()):
             if label in classes:
-                yield region, classes[label]
+                lacking = shapes.get(region_id(region), {}) if holder != control.name and not tool_of(value) else {}
+                yield ({**region, "value": {**lacking, **value}} if lacking else region), classes[label]
+
+
+def label_holder(control: Control) -> tuple[str, str]:
+    """The name of the tag whose items hold a control's labels, and under which key of their value."""
+    if control.tag == "VideoRectangle":  # Label Studio merges them into the item of the box
+        return control.name, "labels"
+    return (control.labels_name, "labels") if control.labels_name else (control.name, control.tag.lower())
+
+
+def given_labels(value: Mapping[str, Any], key: str) -> list[str] | None:
+    """The labels of a region; none if it has none, None if they are no list of words."""
+    given = value.get(key)
+    if given is None:
+        return []
+    return given if isinstance(given, list) and all(isinstance(label, str) for label in given) else None
+
+
+def tool_of(value: Mapping[str, Any], own: str = "") -> str:
+    """The tag that draws what a region's value holds: `own` if it may be; empty for a point and for nothing."""
+    drawn = [tool for key, tool in _TOOLS.items() if key in value]
+    return own if own in drawn else drawn[0] if drawn else ""
+
+
+def is_used(result: Sequence[Mapping[str, Any]], control: Control) -> bool:
+    """Whether anything was drawn or chosen with the control itself, and with a label of it.
+
+    Not of a timeline's items without spans, which Label Studio stores beside boxes of a video.
+    """
+    own = {region_id(region) for region in result if region.get("from_name") == control.name}
+    tool = "" if control.yolo_task == "pose" else control.tag.removesuffix("Labels")
+    for region, _ in labelled(result, control):
+        value = region["value"]
+        if control.tag == "TimelineLabels":
+            used = bool(value.get("ranges"))
+        else:
+            used = not control.labels_name or region_id(region) in own or tool_of(value, tool) == tool
+        if used:
+            return True
+    return False
 
 
 def region_id(region: Mapping[str, Any]) -> str:
@@ -37,6 +94,12 @@ def numbers(value: Mapping[str, Any], *keys: str) -> list[float] | None:
     except (KeyError, TypeError, ValueError, OverflowError):
         return None
     return found if all(abs(number) < FAR for number in found) else None
+
+
+def rotation_of(value: Mapping[str, Any]) -> float | None:
+    """Degrees, 0 if it says none; None if it is no number."""
+    found = numbers(value, "rotation") if value.get("rotation") else [0.0]
+    return found[0] if found else None
 
 
 def written(

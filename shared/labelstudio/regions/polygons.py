@@ -11,8 +11,8 @@ import numpy as np
 
 from shared.geometry import FAR, Detections, Floats
 from shared.labelstudio.config import Control
-from shared.labelstudio.regions.labelled import labelled, written
-from shared.labelstudio.regions.outlined import outlined, outlines_of
+from shared.labelstudio.regions.labelled import written
+from shared.labelstudio.regions.outlined import outlines_of
 from shared.outlines import simplify
 from shared.rings import clip_outline, join_rings, parts_of
 
@@ -29,17 +29,6 @@ def write_polygons(found: Detections, labels: Sequence[str | None], control: Con
             region_id = f"{control.name}-{number}" + (f".{place}" if place else "")
             regions += written(value, control, region_id, labels[class_], score, found)
     return regions
-
-
-def read_polygons(result: Sequence[Mapping[str, Any]], control: Control, width: int, height: int) -> Detections:
-    """Each region is a thing of its own; what is outside the image is cut off."""
-    outlines, classes = [], []
-    for region, class_ in labelled(result, control):
-        ring = ring_of(region["value"], width, height)
-        if ring is not None:
-            outlines.append((ring,))
-            classes.append(class_)
-    return outlined(outlines, classes, control, width, height)
 
 
 def ring_of(value: Mapping[str, Any], width: int, height: int) -> Floats | None:

@@ -9,15 +9,13 @@ from shared.geometry import (
     Detections,
     Floats,
     Ints,
-    clip_xyxy,
-    envelope,
     percent_to_xyxy,
     rotated_corners,
     xywhr_to_corners,
     xyxy_to_percent,
 )
 from shared.labelstudio.config import Control
-from shared.labelstudio.regions.labelled import labelled, numbers, written
+from shared.labelstudio.regions.labelled import numbers, rotation_of, written
 from shared.labelstudio.regions.turned import fit_rotated
 
 
@@ -47,27 +45,13 @@ def _rotated(rotated: Floats, width: int, height: int) -> tuple[Ints, Floats]:
     return rows, np.hstack([corner * 100.0, boxes[:, 2:4] / size * 100.0, degrees])
 
 
-def read_rectangles(result: Sequence[Mapping[str, Any]], control: Control, width: int, height: int) -> Detections:
-    """A rotated rectangle is there as it was drawn (`rotated`), and as its clipped envelope."""
-    values, classes = [], []
-    for region, class_ in labelled(result, control):
-        box = numbers(region["value"], "x", "y", "width", "height")
-        turn = numbers(region["value"], "rotation") if region["value"].get("rotation") else [0.0]
-        if box and turn:
-            values.append(box + turn)
-            classes.append(class_)
-    table = np.array(values, dtype=np.float64).reshape(-1, 5)
-    unturned = percent_to_xyxy(table[:, :4], width, height)
-    corners = rotated_corners(unturned, table[:, 4])
-    rotated = np.hstack([corners.mean(axis=1), unturned[:, 2:] - unturned[:, :2], np.deg2rad(table[:, 4:])])
-    xyxy = clip_xyxy(envelope(corners), width, height)
-    found = Detections(
-        width=width,
-        height=height,
-        xyxy=xyxy,
-        scores=np.ones(len(xyxy)),
-        classes=np.array(classes, dtype=np.int64),
-        names=control.label_values,
-        rotated=rotated,
-    )
-    return found.only((xyxy[:, 2] > xyxy[:, 0]) & (xyxy[:, 3] > xyxy[:, 1]) & (rotated[:, 2:4] > 0).all(axis=1))
+def rectangle_corners(value: Mapping[str, Any], width: int, height: int) -> Floats | None:
+    """(4, 2) pixels, not clipped; None if it is no rectangle. Its sides may be negative, as in old data: it leads left.
+
+    Label Studio turns every rectangle around x and y, also one that leads left or up from there.
+    """
+    box, turn = numbers(value, "x", "y", "width", "height"), rotation_of(value)
+    if box is None or turn is None:
+        return None
+    corners: Floats = rotated_corners(percent_to_xyxy(np.array([box]), width, height), np.array([turn]))[0]
+    return corners

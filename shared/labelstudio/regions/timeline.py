@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.geometry import FAR
 from shared.labelstudio.config import Control
+from shared.labelstudio.regions.labelled import labelled, numbers
+from shared.labelstudio.regions.reading import Reading, named, whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,24 +37,22 @@ def write_spans(spans: Sequence[Span], control: Control) -> list[dict[str, Any]]
     ]
 
 
-def read_spans(result: Sequence[Mapping[str, Any]], control: Control) -> list[Span]:
-    """All spans with a label of the control. A region with several labels or ranges counts once for each."""
-    spans = []
-    for region in result:
-        value = region.get("value")
-        if region.get("from_name") != control.name or not isinstance(value, Mapping):
-            continue
-        ranges, given = value.get("ranges"), value.get("timelinelabels")
-        labels = [label for label in control.label_values if isinstance(given, list) and label in given]
-        for span in ranges if isinstance(ranges, list) else ():
-            try:
-                start, end = int(span["start"]), int(span["end"])
-            except (KeyError, TypeError, ValueError, OverflowError):
-                continue
-            if abs(start) > FAR or abs(end) > FAR or end < start:
-                continue
-            spans += [Span(start, end, label) for label in labels]
-    return spans
+def read_spans(result: Sequence[Mapping[str, Any]], control: Control) -> Reading[list[Span]]:
+    """All spans with a label of the control. A region with several labels or ranges counts once for each.
+
+    One without ranges says nothing: Label Studio stores such beside the boxes of a video.
+    """
+    spans: list[Span] = []
+    unusable: list[str] = []
+    for region, class_ in labelled(result, control):
+        label, ranges = control.label_values[class_], region["value"].get("ranges")
+        for given in ranges if isinstance(ranges, list) else [ranges] if ranges else []:
+            frames = numbers(given, "start", "end") if isinstance(given, Mapping) else None
+            if frames is None or not all(map(float.is_integer, frames)) or frames[0] > frames[1]:
+                unusable.append(f"{named(region, label)} has a span that cannot be read")
+            else:
+                spans.append(Span(int(frames[0]), int(frames[1]), label))
+    return whole(spans, {span.label for span in spans}, unusable, result, control)
 
 
 def labels_held(frames: NDArray[np.int64], spans: Sequence[Span], control: Control) -> NDArray[np.bool_]:

@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.geometry import FAR, Detections, Floats, Ints, clip_xyxy, envelope, percent_to_xyxy, rotated_corners
+from shared.geometry import Detections, Floats, Ints, clip_xyxy, envelope, percent_to_xyxy, rotated_corners
 from shared.labelstudio.config import Control
+from shared.labelstudio.regions.labelled import labelled, numbers, rotation_of
+from shared.labelstudio.regions.reading import Reading, named, whole
 
 TOLERANCE = 1.0
 """Percent of the frame by which an edge may be off between two keyframes …"""
@@ -86,19 +88,23 @@ def write_tracks(
     ]
 
 
-def read_tracks(result: Sequence[Mapping[str, Any]], control: Control) -> list[Drawn]:
-    """Everything that was drawn and has a label of the control, once for each such label."""
-    drawn = []
-    for region in result:
-        value = region.get("value")
-        if region.get("from_name") != control.name or not isinstance(value, Mapping):
+def read_tracks(result: Sequence[Mapping[str, Any]], control: Control) -> Reading[list[Drawn]]:
+    """Everything that was drawn and has a label of the control, once for each such label.
+
+    Unusable: one with a keyframe that cannot be read (it would be drawn elsewhere), or without area in all of them.
+    """
+    drawn: list[Drawn] = []
+    unusable: list[str] = []
+    for region, class_ in labelled(result, control):
+        table = _read_sequence(region["value"].get("sequence"))
+        if table is None:
+            unusable.append(f"{named(region, control.label_values[class_])} has a keyframe that cannot be read")
             continue
-        table = _read_sequence(value.get("sequence"))
-        given = value.get("labels")
-        for class_, label in enumerate(control.label_values):
-            if isinstance(given, list) and label in given and len(table):
-                drawn.append(Drawn(class_, table[:, 0].astype(np.int64), table[:, 1] > 0, table[:, 2:]))
-    return drawn
+        if not (table[:, 4:6] != 0).all(axis=1).any():
+            unusable.append(f"{named(region, control.label_values[class_])} has no area")
+            continue
+        drawn.append(Drawn(class_, table[:, 0].astype(np.int64), table[:, 1] > 0, table[:, 2:]))
+    return whole(drawn, {control.label_values[one.class_] for one in drawn}, unusable, result, control)
 
 
 def detections_at(frame: int, drawn: Sequence[Drawn], control: Control, width: int, height: int) -> Detections:
@@ -173,18 +179,17 @@ def _keyframes(track: Track, rate: float) -> list[dict[str, Any]]:
     return sequence
 
 
-def _read_sequence(sequence: Any) -> Floats:
-    """(K, 7) frame, enabled, x, y, width, height, rotation; what is no keyframe is left out."""
+def _read_sequence(sequence: Any) -> Floats | None:
+    """(K, 7) frame, enabled, x, y, width, height, rotation; None without any, or if one is no keyframe."""
     rows: dict[int, list[float]] = {}
     for one in sequence if isinstance(sequence, list) else ():
-        try:
-            frame = int(one["frame"])
-            box = [float(one[key]) for key in ("x", "y", "width", "height")] + [float(one.get("rotation") or 0.0)]
-        except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
-            continue
-        if (np.abs([frame, *box]) < FAR).all():  # nor NaN
-            rows[frame] = [float(frame), float(bool(one.get("enabled"))), *box]
-    return np.array([rows[frame] for frame in sorted(rows)], dtype=np.float64).reshape(-1, 7)
+        given = numbers(one, "frame", "x", "y", "width", "height") if isinstance(one, Mapping) else None
+        turn = rotation_of(one) if given else None
+        if given is None or turn is None or not given[0].is_integer():
+            return None
+        rows[int(given[0])] = [given[0], float(bool(one.get("enabled"))), *given[1:], turn]
+    table = np.array([rows[frame] for frame in sorted(rows)], dtype=np.float64)
+    return table if len(table) else None
 
 
 def _shortest_turn(degrees: Floats) -> Floats:

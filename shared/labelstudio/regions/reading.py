@@ -1,0 +1,56 @@
+"""What a reader made of an annotation, and of what it could make nothing: never is that taken for "nothing here"."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from shared.labelstudio.config import Control
+from shared.labelstudio.regions.labelled import given_labels, label_holder, region_id
+
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True, slots=True)
+class Reading(Generic[Found]):
+    """The things of one control in one annotation."""
+
+    found: Found
+    unusable: tuple[str, ...]
+    """A sentence's end for each region that is, or may be, a thing of the control and is not in `found`."""
+
+
+def named(region: Mapping[str, Any], label: str = "") -> str:
+    """A region as a person finds it in Label Studio's list."""
+    name = region_id(region)
+    return f"region {name[:40]!r}" + (f" ({label[:40]!r})" if label else "")
+
+
+def whole(
+    found: Found, seen: Collection[str], unusable: Sequence[str], result: Sequence[Mapping[str, Any]], control: Control
+) -> Reading[Found]:
+    """With what no reader reads. `seen`: the labels that were found; `unusable`: what the reader itself says.
+
+    Labels of the control that are no list of words; those that only a tag of another control drew, so that nobody knows
+    whether this one should see them; and if there is nothing else, regions without a label that the config has.
+    """
+    holder, key = label_holder(control)
+    own = [name for name in (control.name, control.labels_name, control.boxes_name) if name]
+    labels, sentences, own_items = set(control.label_values) - set(seen), list(unusable), 0
+    for region in result:
+        name, value = region.get("from_name"), region.get("value")
+        if name in own:
+            own_items += 1
+            if name == holder and isinstance(value, Mapping) and given_labels(value, key) is None:
+                sentences.append(f"{named(region)} has labels that cannot be read")
+        elif isinstance(value, Mapping) and region.get("to_name", control.to_name) == control.to_name:
+            for label in sorted(labels & _drawn_labels(value)):
+                sentences.append(f"{named(region, label)} was drawn with {str(name)[:40]!r}, and none with {own[0]!r}")
+    if own_items and not seen and not sentences:
+        sentences.append(f"of {own_items} regions none has a label that the labeling config has")
+    return Reading(found, tuple(sentences))
+
+
+def _drawn_labels(value: Mapping[str, Any]) -> set[str]:
+    """The labels of a region of any tag; none of a timeline's without spans, which Label Studio leaves behind."""
+    keys = (key for key in value if key.endswith("labels") and (key != "timelinelabels" or value.get("ranges")))
+    return {label for key in keys for label in given_labels(value, key) or ()}
