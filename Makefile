@@ -5,7 +5,7 @@ ARGS ?=
 # What the demo shows: detect, obb, polygon, brush, ellipse, keypoint, choices, video, timeline.
 CONTROL ?= detect
 
-.PHONY: install demo test test-kubernetes test-images test-ceph locks bench lint format docs screenshot browser terraform-schemas clean
+.PHONY: install demo test fuzz test-kubernetes test-images test-ceph locks bench lint format docs screenshot browser terraform-schemas clean
 
 install: $(VENV)/.installed
 
@@ -26,6 +26,12 @@ demo: install
 # In two processes; tests/conftest.py says what stays together.
 test: install browser
 	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
+
+# The property tests with new random cases for so many minutes (make test always tries the same ones). It prints the seed of
+# each round, and what hypothesis needs to see a failure again: make that an @example. ARGS="-k rotated" for some of them.
+MINUTES ?= 10
+fuzz: install
+	$(VENV)/bin/python -m tests.fuzz $(MINUTES) $(ARGS)
 
 # A real API server and Job controller, built of Debian's source package the first time (10 minutes, below ~/.cache).
 test-kubernetes: install

@@ -23,6 +23,7 @@ from jobs.train.annotations import (
 from shared.errors import AlreadyExists, ImageError, NotFound
 from shared.labelstudio.config import Control
 from shared.labelstudio.frames import readable_rate
+from shared.labelstudio.regions.reading import drawn_labels
 from shared.labelstudio.requests import ProjectCounters
 from shared.labelstudio.task_values import file_of, has_variable, value_of
 from shared.objectstore import ObjectStore
@@ -145,11 +146,12 @@ class _Keeper:
 
     def __init__(self, controls: tuple[Control, ...]) -> None:
         self._names = {name for one in controls for name in (one.name, one.labels_name, one.boxes_name) if name}
+        self._labels = {label for one in controls for label in one.label_values}
         self._looked_at = [None, *(one.to_name for one in controls)]
         self._all = any(one.per_region or one.yolo_task == "pose" for one in controls)  # theirs belong to any tag's
 
     def region(self, region: Mapping[str, Any]) -> dict[str, Any] | None:
-        """None if nothing. Of other tags on the same image the labels alone: a thing of a control may be under them."""
+        """None if nothing. Of other tags on the same image the labels that a control has too: it may be its thing."""
         name, value = region.get("from_name"), region.get("value")
         if not isinstance(name, str):
             return None
@@ -160,8 +162,8 @@ class _Keeper:
             return kept
         if region.get("to_name") not in self._looked_at or not isinstance(value, Mapping):
             return None
-        labels = {key: one for key, one in value.items() if key.endswith("labels") or key == "ranges"}
-        return kept | {"value": labels} if labels else None
+        drawn = sorted(drawn_labels(value) & self._labels)
+        return kept | {"value": {"labels": drawn}} if drawn else None
 
 
 def _why_unusable(task: ExportedTask) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from shared.geometry import Detections, Floats, Outline, envelope, xywhr_to_corners, xyxy_to_xywhn
+from shared.geometry import Detections, Floats, Outline, clip_rotated, envelope, xywhr_to_corners, xyxy_to_xywhn
 from shared.labelstudio.config import YoloTask
 from shared.rings import clip_outline, join_rings, parts_of
 
@@ -36,19 +36,23 @@ def _poses(found: Detections) -> list[Floats]:
 
 
 def _rotated_boxes(found: Detections) -> list[Floats]:
-    """Four corners, clockwise, as drawn; of a box whose middle is not in the image those of its visible part.
+    """Four corners, clockwise, as drawn; else of the box turned alike around its visible part; else of that part.
 
     Ultralytics cuts boxes over the border itself, and keeps their angle, but leaves a whole image out if the middle or
     the size of an upright box around one is beyond it. Of any convex polygon it makes the smallest box around it.
     """
     assert found.rotated is not None
-    corners = xywhr_to_corners(found.rotated)
-    around = xyxy_to_xywhn(envelope(corners), found.width, found.height)
+    drawn = xywhr_to_corners(found.rotated)
+    visible = xywhr_to_corners(clip_rotated(found.rotated, found.width, found.height))
     rows = []
-    for box, upright in zip(corners, around, strict=True):
-        taken = ((upright >= 0) & (upright <= 1)).all()
-        ring = (box,) if taken else clip_outline((box,), found.width, found.height)
-        rows.append(_fractions(ring[0], found) if ring else _NOTHING)
+    for corners in zip(drawn, visible, strict=True):
+        upright = xyxy_to_xywhn(envelope(np.stack(corners)), found.width, found.height)
+        taken = ((upright >= 0) & (upright <= 1)).all(axis=1) & (upright[:, 2:] > 0).all(axis=1)
+        if taken.any():
+            rows.append(_fractions(corners[int(taken.argmax())], found))
+        else:
+            ring = clip_outline((corners[0],), found.width, found.height)
+            rows.append(_fractions(ring[0], found) if ring else _NOTHING)
     return rows
 
 

@@ -156,11 +156,30 @@ def test_what_other_tags_hold_is_kept_where_regions_of_any_tag_count(
     tmp_path: Path, more: str, kept: list[str]
 ) -> None:
     config = CONFIG.replace("</View>", f"{more}</View>")
-    result = [rectangle(), rectangle(control="text"), rectangle()]
+    result = [rectangle(), rectangle("Car", control="text"), rectangle()]
     task = {"id": 1, "data": {"image": "a"}, "annotations": [annotation(11, result)]}
     made = freeze(PagedProject(1, tasks={1: task}), tmp_path / "dataset.json", config=config)
     (frozen_task,) = made.tasks()
     assert [region["from_name"] for region in frozen_task.regions] == kept
+
+
+def test_of_another_tag_with_a_label_of_a_control_it_is_kept_that_it_was_there(tmp_path: Path) -> None:
+    """A picture with such is no background of the control; its shape, which may be large, nobody reads."""
+    bitmask = {"imageDataURL": "data:image/png;base64," + "A" * 10_000}
+    same = {"to_name": "img", "id": "r"}
+    result: list[dict[str, Any]] = [
+        {"from_name": "masks", "value": bitmask | {"bitmasklabels": ["Tree", "secret"]}} | same,
+        {"from_name": "masks", "value": bitmask | {"bitmasklabels": ["Tree"]}} | same | {"to_name": "other"},
+        {"from_name": "masks", "value": bitmask | {"bitmasklabels": ["Car"]}} | same,
+        {"from_name": "note", "value": {"text": ["secret"]}} | same,
+        {"from_name": "label", "value": bitmask | {"rectanglelabels": ["Tree"]}} | same,
+    ]
+    task = {"id": 1, "data": {"image": "a"}, "annotations": [annotation(11, result)]}
+    (frozen_task,) = freeze(PagedProject(1, tasks={1: task}), tmp_path / "dataset.json").tasks()
+    assert frozen_task.regions == [
+        {"from_name": "masks", "value": {"labels": ["Tree"]}} | same,
+        {"from_name": "label", "value": {"imageDataURL": "", "rectanglelabels": ["Tree"]}} | same,
+    ]
 
 
 def nested(levels: int) -> Any:

@@ -43,14 +43,14 @@ def whole(
             if name == holder and isinstance(value, Mapping) and given_labels(value, key) is None:
                 sentences.append(f"{named(region)} has labels that cannot be read")
         elif isinstance(value, Mapping) and region.get("to_name", control.to_name) == control.to_name:
-            for label in sorted(labels & _drawn_labels(value)):
+            for label in sorted(labels & drawn_labels(value)):
                 sentences.append(f"{named(region, label)} was drawn with {str(name)[:40]!r}, and none with {own[0]!r}")
     if own_items and not seen and not sentences:
         sentences.append(f"of {own_items} regions none has a label that the labeling config has")
     return Reading(found, tuple(sentences))
 
 
-def _drawn_labels(value: Mapping[str, Any]) -> set[str]:
+def drawn_labels(value: Mapping[str, Any]) -> set[str]:
     """The labels of a region of any tag; none of a timeline's without spans, which Label Studio leaves behind."""
     keys = (key for key in value if key.endswith("labels") and (key != "timelinelabels" or value.get("ranges")))
     return {label for key in keys for label in given_labels(value, key) or ()}

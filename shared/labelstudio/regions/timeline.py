@@ -46,7 +46,7 @@ def read_spans(result: Sequence[Mapping[str, Any]], control: Control) -> Reading
     unusable: list[str] = []
     for region, class_ in labelled(result, control):
         label, ranges = control.label_values[class_], region["value"].get("ranges")
-        for given in ranges if isinstance(ranges, list) else [ranges] if ranges else []:
+        for given in ranges if isinstance(ranges, list) else [None] if ranges else []:
             frames = numbers(given, "start", "end") if isinstance(given, Mapping) else None
             if frames is None or not all(map(float.is_integer, frames)) or frames[0] > frames[1]:
                 unusable.append(f"{named(region, label)} has a span that cannot be read")
