@@ -13,7 +13,7 @@ from tests.fake_gcs import FakeGCS, fake_gcs
 from tests.s3_server import S3Server
 from tests.seaweedfs import seaweedfs
 
-# A deadline of a property would be a wall-clock time. `make test` tries the same cases at every run, `make fuzz` new ones.
+# A property's deadline would be a wall-clock time. `make test` tries the same cases at every run, `make fuzz` new ones.
 settings.register_profile("labelloop", deadline=None, derandomize=True)
 settings.register_profile("fuzz", deadline=None, print_blob=True)
 settings.load_profile("labelloop")

@@ -79,6 +79,15 @@ def blobs(draw: st.DrawFn, width: int, height: int) -> Mask:
     return mask
 
 
+def taken_by_ultralytics(line: str, yolo_task: YoloTask) -> bool:
+    """Whether it trains on an image with this line: of corners the middle and size of the envelope count."""
+    numbers = np.array([float(word) for word in line.split()[1:]])
+    if yolo_task == "obb":
+        low, high = numbers.reshape(4, 2).min(axis=0), numbers.reshape(4, 2).max(axis=0)
+        numbers = np.concatenate([(low + high) / 2, high - low])
+    return bool(((numbers >= -1e-6) & (numbers <= (2 if yolo_task == "pose" else 1 + 1e-6))).all())
+
+
 def read_label_lines(
     lines: Sequence[str], width: int, height: int, control: Control, folder: Path, yolo_task: YoloTask | None = None
 ) -> Detections:

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -11,6 +10,7 @@ from jobs.train.yolo_labels import label_lines
 from shared.labelstudio.config import Control, parse_label_config
 from shared.labelstudio.regions import CONTROLS
 from shared.labelstudio.regions.choices import region_boxes
+from tests.shapes import taken_by_ultralytics
 
 LABELS = '<Label value="a"/><Label value="b"/>'
 BOXES = f'<RectangleLabels name="it_bbox" toName="image" model_skip="true">{LABELS}</RectangleLabels>'
@@ -74,11 +74,7 @@ def test_readers_answer_what_can_be_trained_on(kind: str, result: list[dict[str,
         assert found.class_scores.any(axis=1).all()
         return
     for line in label_lines(found, control.yolo_task):
-        numbers = np.array([float(word) for word in line.split()])
-        assert np.isfinite(numbers).all()
-        assert (numbers[1:] >= -1e-6).all()
-        if control.yolo_task != "pose":  # whose visibility is 2
-            assert (numbers[1:] <= 1 + 1e-6).all()
+        assert taken_by_ultralytics(line, control.yolo_task)
 
 
 @given(st.lists(region, max_size=5))

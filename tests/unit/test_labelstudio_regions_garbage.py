@@ -16,6 +16,7 @@ from shared.labelstudio.regions.brush_rle import encode_runs
 from shared.labelstudio.regions.choices import region_boxes
 from shared.labelstudio.regions.timeline import labels_held, read_spans
 from shared.labelstudio.regions.tracks import detections_at, read_tracks
+from tests.shapes import taken_by_ultralytics
 
 WIDTH, HEIGHT = 20, 10
 _LABELS = '<Label value="a"/><Label value="b"/>'
@@ -85,8 +86,7 @@ def seen(name: str, result: list[Any]) -> int:
 def held_by_a_dataset(found: Detections, yolo_task: Any) -> int:
     assert ((found.xyxy >= 0) & (found.xyxy <= [WIDTH, HEIGHT, WIDTH, HEIGHT])).all()  # nor NaN
     for line in label_lines(found, yolo_task) if yolo_task != "classify" else ():
-        values = np.array([float(word) for word in line.split()[1:]])
-        assert ((values >= 0) & (values <= (2 if yolo_task == "pose" else 1))).all()
+        assert taken_by_ultralytics(line, yolo_task)
     return len(found)
 
 
