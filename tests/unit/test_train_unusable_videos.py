@@ -32,7 +32,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def learnt(regions: list[dict[str, Any]], control: Control, film: Path, folder: Path) -> list[Sample]:
     kept = json.loads(json.dumps(regions))
     task = FrozenTask(id=7, annotation=1, updated_at=None, split="train", data={}, regions=kept)
-    return video_samples(task, control, film, folder, max_pixels=10**6)
+    return video_samples(task, control, film, folder, max_pixels=10**6, image_size=64)
 
 
 def left_out(regions: list[dict[str, Any]], control: Control, film: Path, folder: Path) -> str:
