@@ -89,7 +89,7 @@ class _Fetcher:
 
 def task(number: int, regions: list[dict[str, Any]]) -> FrozenTask:
     kept = json.loads(json.dumps(regions))  # what an import may hold, NaN too
-    data = {"image": "a"}
+    data = {"$image": "a"}
     return FrozenTask(id=number, annotation=number, updated_at=None, split="train", data=data, regions=kept)
 
 
