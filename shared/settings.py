@@ -25,6 +25,7 @@ from shared.errors import SettingsError
 from shared.launcher_url import LAUNCHERS, LauncherUrl
 
 PREFIX = "LABELLOOP_"
+_NO_PATH = ("'", "?", "\n")  # ultralytics strips quotes, and takes what follows a question mark for a query
 _MONTH = 30 * 86_400.0  # seconds; a project may set durations for itself, and datetime ends somewhere
 
 
@@ -317,6 +318,14 @@ class Settings(BaseModel):
     @classmethod
     def _known_launcher(cls, value: str) -> str:
         LauncherUrl.parse(value)
+        return value
+
+    @field_validator("base_weights", "work_dir", "cache_dir")
+    @classmethod
+    def _path_for_ultralytics(cls, value: str) -> str:
+        for sign in _NO_PATH:
+            if sign in value:
+                raise ValueError(f"ultralytics cannot open files whose path holds {sign}: take another folder")
         return value
 
     @field_validator("base_weights")

@@ -12,6 +12,7 @@ import flask
 
 from functions.predict.metrics import Metrics
 from shared.backend import Backend
+from shared.cores import usable_cores
 from shared.errors import SettingsError
 from shared.http import Function, Route, answer, forward, seconds_left
 from shared.images.fetch import ImageFetcher
@@ -52,7 +53,7 @@ def _build_serving(
     from functions.predict.predictor import Predictor
     from functions.predict.video import VideoPredictor
     from functions.predict.weights import WeightsCache
-    from functions.predict.yolo import YoloLoader, library_environ, usable_cores
+    from functions.predict.yolo import YoloLoader, library_environ
 
     cache_dir = Path(settings.cache_dir)
     for name, value in library_environ(cache_dir).items():

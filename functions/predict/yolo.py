@@ -15,6 +15,7 @@ from functions.predict.ports import NotNow
 from functions.predict.yolo_model import YoloModel
 from functions.predict.yolo_outputs import READERS
 from shared.base_weights import base_weights_file
+from shared.cores import usable_cores
 from shared.errors import ModelError, SettingsError
 
 if TYPE_CHECKING:
@@ -150,17 +151,6 @@ def library_environ(cache_dir: Path) -> dict[str, str]:
         "ULTRALYTICS_SAFE_LOAD": "true",
         "OMP_WAIT_POLICY": "PASSIVE",
     }
-
-
-def usable_cores() -> int:
-    """Processors that this process may use: by its affinity, and by its container's quota (cgroup v2)."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    limit = Path("/sys/fs/cgroup/cpu.max")
-    if limit.is_file():
-        quota, period = limit.read_text().split()[:2]
-        if quota != "max":
-            cores = min(cores, max(round(int(quota) / int(period)), 1))
-    return cores
 
 
 def _link_torch() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import FrameType
 from urllib.parse import quote
 
-from jobs.train.machine import surround_ultralytics
+from jobs.train.machine import checked_work_dir, surround_ultralytics
 from shared.errors import LabelloopError
 from shared.logs import configure_logs
 from shared.objectstore import ObjectStore, open_store
@@ -28,6 +28,7 @@ def main(environ: Mapping[str, str]) -> int:
         settings.require("train_request", "label_studio_url", "label_studio_api_key")
         request = TrainRequest.parse(settings.train_request or "")
         configure_logs(settings.log_level)
+        checked_work_dir(Path(settings.work_dir))
         store = open_store(request.store, s3_endpoint=settings.s3_endpoint)
         ensure_checked(store)
     except LabelloopError as error:

@@ -1,13 +1,16 @@
 """What a training takes from its machine: devices, dataloader processes, batch; and what ultralytics may not touch."""
 
 import json
-import os
 import shutil
+import tempfile
 from pathlib import Path
 
+from shared.cores import usable_cores
+from shared.errors import SettingsError
 from shared.labelstudio.config import YoloTask
 
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  (where torch puts the batches that dataloader processes make)
+_LEAST_FREE = 256 << 20  # bytes: checkpoints of the smallest models, and a few hundred images
 _REPORTING = ("sync", "clearml", "comet", "dvc", "mlflow", "raytune", "tensorboard", "wandb")
 _CPU_BATCH = 8
 _STEP_IMAGES = 64  # of one optimizer step, as ultralytics means it (`nbs`)
@@ -37,14 +40,24 @@ def surround_ultralytics(folder: Path, threads: int) -> dict[str, str]:
         "YOLO_AUTOINSTALL": "false",
         "YOLO_VERBOSE": "false",
         "MPLCONFIGDIR": str(folder / "matplotlib"),
-        "OMP_NUM_THREADS": str(threads or cores()),
+        "OMP_NUM_THREADS": str(threads or usable_cores()),
         "OMP_WAIT_POLICY": "PASSIVE",
     }
 
 
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+def checked_work_dir(folder: Path) -> None:
+    """Raise SettingsError if a training could not keep its files there: before anything is fetched for it."""
+    asked = f"LABELLOOP_WORK_DIR={str(folder)!r}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".writable-"):
+            free = shutil.disk_usage(folder).free
+    except OSError as error:
+        raise SettingsError(f"{asked} cannot be written to ({error.strerror}): name another folder") from error
+    if free < _LEAST_FREE:
+        raise SettingsError(
+            f"{asked} has {free >> 20} MB left, a training needs {_LEAST_FREE >> 20}: free some, or name another folder"
+        )
 
 
 def shared_memory_free(path: Path = SHARED_MEMORY) -> int | None:

@@ -17,7 +17,6 @@ from jobs.train.class_rows import with_classes_of
 from jobs.train.frozen import FrozenTask
 from jobs.train.machine import (
     batch_size,
-    cores,
     dataloader_workers,
     devices,
     shared_memory_free,
@@ -29,7 +28,9 @@ from jobs.train.spool import Spool, TrainingAborted, named_metrics
 from jobs.train.training import Fitted, Start, TrainingSettings
 from jobs.train.transfer import transferred
 from jobs.train.yolo_arguments import measured, mirroring_of, schedule
+from jobs.train.yolo_scan import scan_notes
 from shared.base_weights import base_weights_file
+from shared.cores import usable_cores
 from shared.errors import ModelError
 from shared.labelstudio.config import Control, YoloTask
 from shared.registry import sha256_of
@@ -89,6 +90,7 @@ class YoloTrainer:
             model = _model(resumed.last if resumed else begun)
             for event, callback in spool.callbacks().items():
                 model.add_callback(event, callback)
+            model.add_callback("on_train_start", learn_points_from_afar)
             try:
                 with _told_apart(spool):
                     model.train(**self._arguments(data, model, settings, device, batch, resumed, told))
@@ -97,7 +99,11 @@ class YoloTrainer:
                 continue
             trainer = model.trainer
             best = trainer.best if trainer.best.exists() else trainer.last
-            return Fitted(self._published(best, data), finished_epochs(trainer), trainer.batch_size, told, notes)
+            scanned = scan_notes(data, settings)
+            for note in scanned:
+                logger.warning(note, extra={"event": "dataset_note"})
+            published = self._published(best, data)
+            return Fitted(published, finished_epochs(trainer), trainer.batch_size, told, notes + scanned)
 
     def evaluate(self, weights: Path, data: Path, settings: TrainingSettings) -> dict[str, float]:
         """Metrics on the val set of `data`, by their names in `named_metrics`. Raises ModelError."""
@@ -225,7 +231,7 @@ class YoloTrainer:
         return dataloader_workers(
             self._workers,
             device=device,
-            cores=cores(),
+            cores=usable_cores(),
             shared_memory=shared_memory_free(),
             batch=batch,
             image_size=settings.image_size,
@@ -284,6 +290,18 @@ def finished_epochs(trainer: Any) -> int:
     with trainer.csv.open(encoding="utf-8", newline="") as rows:
         *_, last = csv.DictReader(rows)
     return int(last["epoch"])
+
+
+def learn_points_from_afar(trainer: Any) -> None:
+    """Let the loss take ultralytics' own sigmas: by those of the validation, points far away would not come nearer.
+
+    Other processes of a training on several GPUs load it by name.
+    """
+    from ultralytics.utils.torch_utils import unwrap_model
+
+    for network in (unwrap_model(trainer.model), trainer.ema.ema):
+        if hasattr(network, "kpt_oks_sigmas"):
+            network.kpt_oks_sigmas = None
 
 
 class _OutOfMemory(Exception):

@@ -13,6 +13,7 @@ from PIL import Image
 
 from jobs.train.spool import Spool
 from jobs.train.training import TrainingSettings
+from jobs.train.yolo_files import POINT_SIGMA
 from jobs.train.yolo_trainer import YoloTrainer
 from shared.labelstudio.config import YoloTask
 from tests.train_parts import yolo_trainer
@@ -209,3 +210,58 @@ def test_the_last_epochs_of_a_short_training_are_whole_images(trainer: YoloTrain
     start = weights(tmp_path, "yolov8n", "detect")
     trainer.fit(data, start, settings(epochs=3), watching(tmp_path, look, "on_train_epoch_end"), None)
     assert mosaics == [1.0, 1.0, 0.0]
+
+
+def test_points_are_measured_more_strictly_than_they_are_learnt(trainer: YoloTrainer, tmp_path: Path) -> None:
+    more = {"kpt_shape": [2, 3], "kpt_names": {"0": ["nose", "tail"]}, "kpt_oks_sigmas": [POINT_SIGMA] * 2}
+    data = dataset(tmp_path / "data", "0 0.5 0.5 0.5 0.5 0.3 0.3 2 0.7 0.7 2\n", names=("Ship",), **more)
+    seen: list[Any] = []
+
+    def look(ultralytics: Any) -> None:
+        seen.append((ultralytics.model.criterion.keypoint_loss.sigmas.tolist(), ultralytics.validator.sigma.tolist()))
+
+    start = weights(tmp_path, "yolov8n-pose", "pose")
+    fitted = trainer.fit(data, start, settings(), watching(tmp_path, look, "on_fit_epoch_end"), None)
+    assert seen[0] == ([0.5, 0.5], pytest.approx([POINT_SIGMA] * 2))
+    assert fitted.told["fliplr"] == 0.0
+    assert "points" in fitted.notes[0]
+
+
+@pytest.mark.parametrize(("sigma", "two", "ten"), [(0.5, 10, 10), (POINT_SIGMA, 10, 7)])
+def test_an_error_of_ten_pixels_counts_at_fewer_thresholds_than_one_of_two(sigma: float, two: int, ten: int) -> None:
+    """Two points of a thing of 80 × 80 pixels; ultralytics' own sigma of them is 0.5."""
+    import torch
+    from ultralytics.utils.metrics import kpt_iou
+
+    truth = torch.tensor([[[20.0, 20.0, 2.0], [60.0, 60.0, 2.0]]])
+    area = torch.tensor([80.0 * 80.0 * 0.53])
+    thresholds = np.linspace(0.5, 0.95, 10)
+    for error, counted in ((2.0, two), (10.0, ten)):
+        found = truth + torch.tensor([error, 0.0, 0.0])
+        assert int((float(kpt_iou(truth, found, area, [sigma] * 2)) >= thresholds).sum()) == counted
+
+
+def test_what_ultralytics_leaves_aside_is_said(trainer: YoloTrainer, tmp_path: Path) -> None:
+    """Two things in one place, one that is too thin to be learnt, more of them than are shown, and a broken file."""
+    thin = "1 0.5 0.5 0.9 0.01\n"
+    data = dataset(tmp_path / "data", "0 0.5 0.5 0.5 0.5\n0 0.5 0.5 0.5 0.5\n" + thin, images=5)
+    (tmp_path / "data" / "labels" / "train" / "0.txt").write_text("0 7 7 7 7\n")
+    spool = Spool(tmp_path / "spool", tmp_path / "abort", time.time() + 3600)
+    fitted = trainer.fit(data, weights(tmp_path, "yolov8n", "detect"), settings(max_objects=1), spool, None)
+    assert len(fitted.notes) == 4
+    assert fitted.notes[0].startswith("1 images could not be used by ultralytics; the first: 0.png")
+    assert fitted.notes[1] == "9 things are written twice and count once."
+    assert fitted.notes[2].startswith("9 things are 2 pixels wide or less at LABELLOOP_IMAGE_SIZE=64")
+    assert "2 things" in fitted.notes[3]
+
+
+@pytest.mark.parametrize("folder", ["[a] b*c", "#1 100%", "a%20b", "ünï 漢"])
+def test_folders_with_odd_names_are_trained_in(tmp_path: Path, folder: str) -> None:
+    odd = tmp_path / folder
+    odd.mkdir()
+    data = dataset(odd / "data", "0 0.5 0.5 0.5 0.5\n")
+    spool = Spool(odd / "spool", odd / "abort", time.time() + 3600)
+    with yolo_trainer(odd, threads=1) as trainer:
+        start = trainer.base(str(weights(odd, "yolov8n", "detect")), "detect")
+        fitted = trainer.fit(data, start.weights, settings(), spool, None)
+        assert set(trainer.evaluate(fitted.weights, data, settings())) >= {"mAP50-95"}

@@ -13,7 +13,7 @@ from ultralytics.models import YOLO
 from ultralytics.utils import ASSETS
 
 from functions.predict.ports import NotNow
-from functions.predict.yolo import YoloLoader, usable_cores
+from functions.predict.yolo import YoloLoader
 from infra.local.samples import base_weights
 from shared.base_weights import base_weights_file
 from shared.errors import LabelloopError, ModelError, SettingsError
@@ -181,10 +181,6 @@ def test_two_models_can_be_asked_from_many_threads(
     for thread in threads:
         thread.join(120)
     assert not problems
-
-
-def test_cores_are_at_least_one_and_at_most_the_machines() -> None:
-    assert 1 <= usable_cores() <= (torch.multiprocessing.cpu_count() or 1)
 
 
 def test_a_fake_model_looks_like_a_real_one(weights: Path, tmp_path: Path) -> None:

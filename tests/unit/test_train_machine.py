@@ -7,11 +7,14 @@ import pytest
 
 from jobs.train.machine import (
     batch_size,
+    checked_work_dir,
     dataloader_workers,
     shared_memory_free,
     step_images,
     surround_ultralytics,
 )
+from shared.errors import SettingsError
+from shared.settings import Settings
 
 MB, GB = 1 << 20, 1 << 30
 
@@ -85,3 +88,23 @@ def test_ultralytics_reports_to_nobody_and_stays_in_its_folder(tmp_path: Path) -
     settings = json.loads((tmp_path / "Ultralytics" / "settings.json").read_text())
     assert settings["sync"] is False
     assert settings["weights_dir"].startswith(str(tmp_path))
+
+
+def test_a_work_dir_that_cannot_be_used_is_refused_before_the_run(tmp_path: Path) -> None:
+    checked_work_dir(tmp_path / "new" / "folder")
+    assert not list((tmp_path / "new" / "folder").iterdir())
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SettingsError, match=r"LABELLOOP_WORK_DIR.*cannot be written to"):
+        checked_work_dir(tmp_path / "file" / "folder")
+
+
+@pytest.mark.parametrize("folder", ["/it's", "/what?"])
+@pytest.mark.parametrize("variable", ["LABELLOOP_WORK_DIR", "LABELLOOP_CACHE_DIR", "LABELLOOP_BASE_WEIGHTS"])
+def test_paths_that_ultralytics_cannot_open_stop_the_start(variable: str, folder: str) -> None:
+    with pytest.raises(SettingsError, match=f"{variable}: ultralytics cannot open"):
+        Settings.from_environ({variable: folder})
+
+
+def test_seeds_are_numbers_that_numpy_takes() -> None:
+    with pytest.raises(SettingsError, match="LABELLOOP_SEED"):
+        Settings.from_environ({"LABELLOOP_SEED": str(2**32)})
