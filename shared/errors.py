@@ -72,8 +72,7 @@ class ImageError(LabelloopError):
 
     `reason` is a word from a small fixed set (it becomes a metric label): refused, not_found, forbidden (to whoever
     asks without credentials), unauthorized (ours, or those of Label Studio's storage), no_data, timeout, too_large,
-    no_memory, broken, unreachable, unsupported, unusable (what is annotated); unusable: its annotation is none that a
-    control can learn from; crashed: a reader did not foresee it.
+    no_memory, broken, unreachable, unsupported, unusable (what is annotated); crashed: a reader did not foresee it.
     """
 
     def __init__(self, reason: str, message: str) -> None:
