@@ -54,10 +54,11 @@ def learn(attempt: Attempt, control: Control, *, controls_left: int) -> Verdict 
     steps = _Steps(attempt, control)
     manifest = attempt.heartbeat.patiently(attempt.registry.published_by, control.name, attempt.run_id)
     if manifest is None:
+        start = steps.start()  # before an image is fetched: what is wrong with it ends the run
         dataset = steps.dataset()
         if dataset is None:
             return None
-        manifest = steps.train_and_publish(dataset, controls_left)
+        manifest = steps.train_and_publish(dataset, start, controls_left)
     if not manifest.gate.passed:
         verdict = Verdict("rejected", f"v{manifest.version} of {control.name!r} is not served: {manifest.gate.reason}")
     else:
@@ -91,9 +92,15 @@ class _Steps:
             )
         return self._dataset
 
-    def train_and_publish(self, dataset: Dataset, controls_left: int) -> Manifest:
+    def start(self) -> Start:
+        """Where the training begins: the champion, else the base weights."""
         attempt, control = self._attempt, self._control
-        start = self._start()
+        if champion := self._champion():
+            return Start(champion.weights, f"v{champion.manifest.version}", sha256_of(champion.weights))
+        return attempt.trainer.base(base_weights_for(control, attempt.settings.base_weights), control.yolo_task)
+
+    def train_and_publish(self, dataset: Dataset, start: Start, controls_left: int) -> Manifest:
+        attempt, control = self._attempt, self._control
         fitted = self._fit(dataset, start, controls_left)
         attempt.progress.phase("gate", control=control.name)
         gate, metrics, champion_metrics = self._judge(dataset, fitted.weights)
@@ -175,12 +182,6 @@ class _Steps:
             extra={"event": "promoted", "control": control.name, "version": manifest.version},
         )
         return Verdict("promoted", f"v{manifest.version} of {control.name!r}: {gate.reason}")
-
-    def _start(self) -> Start:
-        attempt, control = self._attempt, self._control
-        if champion := self._champion():
-            return Start(champion.weights, f"v{champion.manifest.version}", sha256_of(champion.weights))
-        return attempt.trainer.base(base_weights_for(control, attempt.settings.base_weights), control.yolo_task)
 
     def _fit(self, dataset: Dataset, start: Start, controls_left: int) -> Fitted:
         attempt, control = self._attempt, self._control

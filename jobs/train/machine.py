@@ -20,6 +20,7 @@ _LEAST_CLASSIFIED = 64  # pixels; with less a last batch of one image cannot be 
 _MULTI_GPU_BATCH = 8  # a device; ultralytics finds the best batch by itself on one GPU only
 _MOST_WORKERS = 8  # a device
 _UNKNOWN_BATCH = 64  # images; for the estimate while ultralytics has not chosen yet
+_MASK_RATIO = 4  # of the side of an image to that of its masks
 _BATCHES_AHEAD = 12  # train: 4 a worker; val: twice the workers, twice the batch, 2 a worker
 
 
@@ -106,12 +107,20 @@ def task_image_size(yolo_task: YoloTask, image_size: int) -> int:
 
 
 def dataloader_workers(
-    asked: int, *, device: list[int] | str, cores: int, shared_memory: int | None, batch: int, image_size: int
+    asked: int,
+    *,
+    device: list[int] | str,
+    cores: int,
+    shared_memory: int | None,
+    batch: int,
+    image_size: int,
+    outlines: float = 0.0,
 ) -> int:
     """Dataloader processes a device: as many as cores allow and half of the free shared memory holds.
 
-    `shared_memory` in bytes (None: no limit). A process that finds it full dies with "Bus error"; 0 loads in the
-    training's own process and needs none. On the processor ultralytics takes 0 in any case.
+    `shared_memory` in bytes (None: no limit). `outlines`: of an image, each a mask of a quarter of its side; a mosaic
+    has those of four images. A process that finds it full dies with "Bus error"; 0 loads in the training's own process
+    and needs none. On the processor ultralytics takes 0 in any case.
     """
     if asked >= 0:
         return asked
@@ -122,5 +131,6 @@ def dataloader_workers(
     if shared_memory is None:
         return workers
     images = batch if batch > 0 else _UNKNOWN_BATCH
-    worker_bytes = _BATCHES_AHEAD * max(images // gpus, 1) * 3 * image_size**2 * gpus
+    image_bytes = round((3 + 4 * outlines / _MASK_RATIO**2) * image_size**2)
+    worker_bytes = _BATCHES_AHEAD * max(images // gpus, 1) * image_bytes * gpus
     return min(workers, shared_memory // 2 // worker_bytes)

@@ -38,6 +38,7 @@ from shared.registry import sha256_of
 logger = logging.getLogger(__name__)
 
 _AMP_CHECK = "yolo26n.pt"  # the weights that ultralytics would download to see whether half precision works
+_FULLEST = 16  # images
 _FONTS = ("Arial.ttf", "Arial.Unicode.ttf")  # that it would download for plots, also when it draws none
 _CLASSIFY = {"auto_augment": None, "erasing": 0.0, "scale": 0.1}
 """ultralytics' own distort colours, hide parts of the image and cut half of it away, as ImageNet's millions bear. On
@@ -115,7 +116,7 @@ class YoloTrainer:
                 imgsz=task_image_size(model.task, settings.image_size),
                 batch=settings.batch or 8,
                 device=device[0] if isinstance(device, list) else device,
-                workers=self._dataloader_workers(settings, device, settings.batch or 8),
+                workers=self._dataloader_workers(settings, device, settings.batch or 8, _outlines(data, model.task)),
                 plots=False,
                 verbose=False,
                 project=str(self._folder.resolve()),
@@ -163,7 +164,7 @@ class YoloTrainer:
         arguments: dict[str, Any] = {
             "data": _place(data, model.task),
             "device": device,
-            "workers": self._dataloader_workers(settings, device, batch or -1),
+            "workers": self._dataloader_workers(settings, device, batch or -1, _outlines(data, model.task)),
             "save_dir": str(self._save_dir),
             "plots": False,
         }
@@ -227,7 +228,9 @@ class YoloTrainer:
             resumed = Resumed(trainer.last, best, getattr(trainer, "epoch", 0), trainer.epochs)
         return tried // 2, resumed
 
-    def _dataloader_workers(self, settings: TrainingSettings, device: list[int] | str, batch: int) -> int:
+    def _dataloader_workers(
+        self, settings: TrainingSettings, device: list[int] | str, batch: int, outlines: float
+    ) -> int:
         return dataloader_workers(
             self._workers,
             device=device,
@@ -235,6 +238,7 @@ class YoloTrainer:
             shared_memory=shared_memory_free(),
             batch=batch,
             image_size=settings.image_size,
+            outlines=outlines,
         )
 
     def _surround(self, weights: Path) -> None:
@@ -281,6 +285,15 @@ def _count_images(data: Path) -> int:
     """Images to train on, of a `data.yaml` that this project wrote."""
     images = data.parent / json.loads(data.read_text(encoding="utf-8"))["train"]
     return sum(1 for path in images.rglob("*") if path.is_file())
+
+
+def _outlines(data: Path, yolo_task: YoloTask) -> float:
+    """How many an image has, on average over the fullest batch of a large machine."""
+    if yolo_task != "segment":
+        return 0.0
+    counts = (len(path.read_text().splitlines()) for path in (data.parent / "labels").rglob("*.txt"))
+    fullest = sorted(counts, reverse=True)[:_FULLEST]
+    return sum(fullest) / max(len(fullest), 1)
 
 
 def finished_epochs(trainer: Any) -> int:

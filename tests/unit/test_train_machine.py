@@ -40,6 +40,15 @@ def test_dataloader_workers(
     assert found == workers
 
 
+@pytest.mark.parametrize(("outlines", "workers"), [(0, 8), (10, 8), (100, 3), (2000, 0)])
+def test_masks_take_shared_memory_too(outlines: int, workers: int) -> None:
+    """Each thing has a mask of its own, since they may overlap."""
+    found = dataloader_workers(
+        -1, device=[0], cores=16, shared_memory=16 * GB, batch=16, image_size=640, outlines=outlines
+    )
+    assert found == workers
+
+
 def test_a_number_of_workers_that_was_asked_for_wins() -> None:
     assert dataloader_workers(3, device="cpu", cores=1, shared_memory=0, batch=8, image_size=640) == 3
 

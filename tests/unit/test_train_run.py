@@ -229,6 +229,15 @@ def bad_weights(*_: Any, **__: Any) -> Any:
     raise ModelError("set other weights")
 
 
+def test_wrong_base_weights_end_the_run_before_an_image_is_fetched(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(world.trainer, "base", bad_weights)
+    assert world.new_run() == FAILED
+    assert "set other weights" in world.message
+    assert not world.studio.fetched
+
+
 def test_a_project_that_is_gone_is_closed(world: World) -> None:
     world.studio.error = ProjectGone("it is gone")
     world.new_run()
