@@ -123,7 +123,7 @@ class PagedProject:
         """None: as Label Studio, which answers 404 for a page behind the last one."""
         asked = json.loads(query["query"][0])
         after = next(item["value"] for item in asked["filters"]["items"] if item["filter"] == "filter:tasks:id")
-        size, page = int(query["page_size"][0]), int(query["page"][0])
+        size, page = int(query["page_size"][0]), int(query.get("page", ["1"])[0])
         after += size * (page - 1)
         if page > 1 and after >= self.count:
             return None
