@@ -51,5 +51,6 @@ class JobsRecord(Record):
     training: Claim | None = None
     prelabel: Claim | None = None
     baseline: Baseline | None = None
+    val_border: float | None = None  # of what runs so far held out to validate on: it never rises
     last_run: LastRun | None = None
     closed: bool = False  # Label Studio answered 404

@@ -261,6 +261,16 @@ class Jobs(RunFiles):
 
         return self.update(grow).fence
 
+    def lower_val_border(self, border: float) -> None:
+        """Nothing below it may be learnt from any more, in this run or a later one; it never rises."""
+
+        def lower(record: JobsRecord) -> JobsRecord | None:
+            if record.val_border is not None and record.val_border <= border:
+                return None
+            return record.model_copy(update={"val_border": border})
+
+        self.update(lower)
+
     def close(self) -> None:
         """Label Studio says that the project is gone: nothing is started for it any more."""
         self.update(lambda record: None if record.closed else record.model_copy(update={"closed": True}))

@@ -35,12 +35,23 @@ class FileEntry(Record):
 class Gate(Record):
     """How challenger and champion compared on the same val set, in the same run."""
 
-    metric: str  # "mAP50-95", "top1", "IDF1"
-    challenger: float | None
-    champion: float | None
-    champion_version: int | None
+    metric: str  # "mAP50-95", "balanced accuracy", "IDF1"
+    challenger: float | None  # None: it could not be measured
+    champion: float | None  # None: there is none, or it could not be measured
+    champion_version: int | None  # None: there is none, or it is the base weights
+    against: str | None = None  # "v3", "base-yolo11n"; None: there was nothing to compare with
+    worse: float | None = None  # 0–1: how probable it is that the challenger is the worse one
+    tasks: int = 0  # of the val set
+    things: int = 0  # annotated in it
     passed: bool
     reason: str  # one sentence for a person
+
+
+class Shown(Record):
+    """What predict shows of one label."""
+
+    confidence: float = Field(ge=0, le=1)  # from which things are shown
+    iou: float = Field(ge=0, le=1)  # overlap above which two are one
 
 
 class Manifest(Record):
@@ -51,8 +62,9 @@ class Manifest(Record):
     yolo_task: YoloTask
     labels: tuple[str, ...]  # class index → label at export
     files: tuple[FileEntry, ...]
-    metrics: dict[str, float]  # on the val set: precision, recall, mAP50, mAP50-95, or top1 …
+    metrics: dict[str, float]  # on the val set: mAP50-95, precision, saved …, or balanced accuracy …
     gate: Gate
+    shown: dict[str, Shown] = Field(default_factory=dict)  # label → what is shown of it; empty: the defaults
     lineage: dict[str, Any]  # dataset digest and counts, base version, settings, package versions, seed
     run_id: str
     fence: int

@@ -13,16 +13,21 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from jobs.train.checkpoints import Resumed
+from jobs.train.evidence import Classified, Found, Outcome
+from jobs.train.judging import metrics_of
 from jobs.train.machine import surround_ultralytics
 from jobs.train.spool import Epoch, Spool, TrainingAborted
-from jobs.train.training import Fitted, Start, TrainingSettings
+from jobs.train.training import Fitted, Measured, Start, Trainer, TrainingSettings
+from jobs.train.video_scores import TrackingCounts
 from jobs.train.yolo_trainer import YoloTrainer
 from shared.claims import Claim
 from shared.jobs import Jobs
+from shared.labelstudio.config import Control
 from shared.objectstore import ObjectStore
 from shared.registry import Registry
 from shared.runs import RunRequest
@@ -89,7 +94,7 @@ class PagedProject:
         """Task `number`, from 1."""
         made = {
             "id": number,
-            "data": {"image": "/data/upload/1/a.jpg"},
+            "data": {"image": f"/data/upload/1/a.jpg?task={number}"},
             "annotations": [annotation(number, [rectangle()])],
         }
         return self.tasks.get(number, made)
@@ -174,7 +179,7 @@ class ToyTrainer:
 
     def base(self, name: str, yolo_task: str) -> Start:
         """A file that is always there."""
-        return Start(Path(__file__), name, "0" * 64)
+        return Start(Path(__file__), name, "0" * 64, own=False)
 
     def fit(self, data: Path, start: Path, settings: TrainingSettings, spool: Spool, resumed: Resumed | None) -> Fitted:
         """One file an epoch."""
@@ -195,16 +200,68 @@ class ToyTrainer:
                 tell(number)
         return Fitted(weights, settings.epochs, batch=8)
 
-    def evaluate(self, weights: Path, data: Path, settings: TrainingSettings) -> dict[str, float]:
-        """What the weights say."""
-        score = json.loads(weights.read_text())["score"]
-        return {"precision": 0.5, "recall": 0.5, "mAP50": 0.6, "mAP50-95": score, "top1": score}
+    def evaluate(
+        self,
+        weights: Path,
+        data: Path,
+        control: Control,
+        settings: TrainingSettings,
+        *,
+        trained: bool,
+        points: Sequence[str],
+    ) -> Measured:
+        """One thing in each of a hundred tasks, and as many found as the weights' score says."""
+        if not trained:
+            return Measured(found_part(0.0), known=())
+        said = json.loads(weights.read_text())
+        if control.yolo_task == "classify":
+            return Measured(guessed_part(said["score"]), known=(0, 1))
+        return Measured(found_part(said["score"]), known=tuple(said.get("known", range(len(control.class_names)))))
 
     def track(
-        self, weights: Path, videos: object, control: object, settings: TrainingSettings, *, max_pixels: int
-    ) -> dict[str, float]:
-        """Nothing is followed."""
-        return {"IDF1": 0.5}
+        self,
+        weights: Path,
+        videos: object,
+        control: object,
+        settings: TrainingSettings,
+        *,
+        trained: bool,
+        max_pixels: int,
+    ) -> dict[str, TrackingCounts]:
+        """Half of what is there."""
+        return {"1": TrackingCounts(truth=10, found=10, matched=5, identified=5)}
+
+
+def guessed_part(score: float, count: int = 100) -> Classified:
+    """Evidence whose balanced accuracy is `score`: of images of two classes this part is guessed right."""
+    truth = np.arange(count) % 2
+    right = np.arange(count) // 2 < round(score * count / 2)
+    table = truth[:, None] == np.arange(2)
+    return Classified([str(number) for number in range(count)], table, np.where(right, truth, 1 - truth), (0, 1))
+
+
+def found_part(score: float, count: int = 100) -> Found:
+    """Evidence whose mAP50-95 is `score`: each task holds one thing, and this part of them is found exactly."""
+    hits = round(score * count)
+    box = np.array([[0.0, 0.0, 10.0, 10.0]])
+    one, nothing = np.zeros(1, dtype=np.int64), np.zeros(0, dtype=np.int64)
+    return Found(
+        [
+            Outcome(str(number), one, one, np.ones(1), np.ones((1, 1)), box)
+            if number < hits
+            else Outcome(str(number), one, nothing, np.zeros(0), np.zeros((1, 0)), np.zeros((0, 4)))
+            for number in range(count)
+        ],
+        [0],
+    )
+
+
+def measured(
+    trainer: Trainer, weights: Path, data: Path, control: Control, settings: TrainingSettings
+) -> dict[str, float]:
+    """The metrics of a version of a control."""
+    found = trainer.evaluate(weights, data, control, settings, trained=True, points=control.point_names)
+    return metrics_of(found.evidence, control, {})
 
 
 @contextmanager

@@ -4,14 +4,13 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
 from shared.errors import LabelloopError
 from shared.labelstudio.config import Control
 from shared.labelstudio.regions.labelled import label_holder
 
 Annotation = Mapping[str, Any]
-Split = Literal["train", "val"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +28,13 @@ class NothingToLearn(LabelloopError):
 
 
 def choose_annotation(annotations: Iterable[Annotation]) -> Annotation | None:
-    """A ground-truth annotation if there is one, else the newest; never a cancelled (skipped) one."""
+    """The one that somebody updated last; never a cancelled (skipped) one.
+
+    Whether it is marked as ground truth decides nothing: Label Studio marks every imported annotation so by itself.
+    Who marks one as ground truth updates it.
+    """
     kept = [annotation for annotation in annotations if not annotation.get("was_cancelled")]
     return max(kept, key=_rank, default=None)
-
-
-def split_of(task_id: int, val_fraction: float) -> Split:
-    """By hash of the task id alone: a task never moves between train and val, so versions stay comparable."""
-    first = hashlib.sha256(str(task_id).encode()).digest()[:8]
-    return "val" if int.from_bytes(first) / 2**64 < val_fraction else "train"
 
 
 def regions_of(annotation: Annotation) -> list[Mapping[str, Any]]:
@@ -88,8 +85,8 @@ def _id_of(annotation: Annotation) -> int | None:
     return int(number) if isinstance(number, int) or (isinstance(number, str) and number.isdecimal()) else None
 
 
-def _rank(annotation: Annotation) -> tuple[bool, datetime, int]:
-    return bool(annotation.get("ground_truth")), _updated_at(annotation), int(annotation["id"])
+def _rank(annotation: Annotation) -> tuple[datetime, int]:
+    return _updated_at(annotation), int(annotation["id"])
 
 
 def _updated_at(annotation: Annotation) -> datetime:

@@ -11,9 +11,9 @@ from typing import Literal
 from jobs.train import dataset as datasets
 from jobs.train.attempt import Attempt
 from jobs.train.courier import Courier
-from jobs.train.dataset import LEAST_VAL, Dataset
+from jobs.train.dataset import Dataset
 from jobs.train.frozen import FrozenTask
-from jobs.train.gate import Champion, compare, metric_of, ungated, why_not_compared
+from jobs.train.judging import Judge, Judged, Rival
 from jobs.train.report import Report
 from jobs.train.training import Fitted, Start
 from shared.base_weights import base_weights_for
@@ -58,6 +58,7 @@ def learn(attempt: Attempt, control: Control, *, controls_left: int) -> Verdict 
         dataset = steps.dataset()
         if dataset is None:
             return None
+        datasets.check_both_sides(control, dataset.counts)
         manifest = steps.train_and_publish(dataset, start, controls_left)
     if not manifest.gate.passed:
         verdict = Verdict("rejected", f"v{manifest.version} of {control.name!r} is not served: {manifest.gate.reason}")
@@ -82,7 +83,7 @@ class _Steps:
         if self._dataset is None:
             attempt.progress.phase("dataset", control=control.name)
             self._dataset = datasets.build(
-                attempt.frozen.tasks(),
+                attempt.frozen.tasks_for(control),
                 control,
                 attempt.pictures,
                 attempt.folder_of(control, "dataset"),
@@ -103,7 +104,8 @@ class _Steps:
         attempt, control = self._attempt, self._control
         fitted = self._fit(dataset, start, controls_left)
         attempt.progress.phase("gate", control=control.name)
-        gate, metrics, champion_metrics = self._judge(dataset, fitted.weights)
+        judged = self._judge(dataset, fitted.weights)
+        gate, metrics = judged.gate, judged.metrics
         attempt.progress.phase("publish", control=control.name, message=gate.reason)
         report = Report(
             control=control.name,
@@ -115,10 +117,11 @@ class _Steps:
             epochs=fitted.epochs,
             gate=gate,
             metrics=metrics,
-            champion=champion_metrics,
+            champion=judged.champion,
             dataset=dataset,
             skipped=attempt.frozen.header.left_out,
-            notes=_notes(dataset) + fitted.notes,
+            shown=judged.shown,
+            notes=judged.notes + fitted.notes,
         )
         page = attempt.folder_of(control, "report") / "report.html"
         page.write_text(report.html(), encoding="utf-8")
@@ -136,6 +139,7 @@ class _Steps:
                 files=files,
                 metrics=metrics,
                 gate=gate,
+                shown=judged.shown,
                 lineage=self._lineage(dataset, fitted, start),
                 run_id=attempt.run_id,
                 fence=attempt.claim.fence,
@@ -194,32 +198,39 @@ class _Steps:
         with Courier(spool, checkpoints, attempt.progress.epoch):
             return attempt.trainer.fit(dataset.data, start.weights, attempt.settings, spool, resumed)
 
-    def _judge(self, dataset: Dataset, weights: Path) -> tuple[Gate, dict[str, float], dict[str, float]]:
-        """The gate's decision, the challenger's metrics and the champion's (empty: not compared)."""
-        metrics = self._measure(dataset, weights)
-        metric = metric_of(self._control, metrics)
-        served = self._champion()
-        champion = Champion(served.manifest.version, served.manifest.labels) if served else None
-        val = dataset.counts.val
-        reason = why_not_compared(dataset.labels, champion, val=val, least_val=LEAST_VAL, comparable=dataset.comparable)
-        if reason or champion is None or served is None:
-            return ungated(metric, reason or "", metrics.get(metric), champion), metrics, {}
-        champion_metrics = self._measure(dataset, served.weights)
-        gate = compare(metric, metrics[metric], champion_metrics[metric], champion, val)
-        return gate, metrics, champion_metrics
+    def _judge(self, dataset: Dataset, weights: Path) -> Judged:
+        attempt = self._attempt
+        judge = Judge(
+            trainer=attempt.trainer,
+            control=self._control,
+            settings=attempt.settings,
+            dataset=dataset,
+            videos=self._val_videos,
+            max_pixels=attempt.pictures.max_pixels,
+        )
+        return judge.judge(weights, *self._rival())
 
-    def _measure(self, dataset: Dataset, weights: Path) -> dict[str, float]:
-        attempt, control = self._attempt, self._control
-        metrics = attempt.trainer.evaluate(weights, dataset.data, attempt.settings)
-        if control.tag == "VideoRectangle":
-            metrics |= attempt.trainer.track(
-                weights, self._val_videos(), control, attempt.settings, max_pixels=attempt.pictures.max_pixels
+    def _rival(self) -> tuple[Rival | None, str]:
+        """What is served now: a version, or base weights of the control's own yolo task; else why there is nothing."""
+        control = self._control
+        if served := self._champion():
+            manifest = served.manifest
+            unsure = "border" not in manifest.lineage
+            caveat = (
+                f"v{manifest.version} was trained before the val set was fixed and may have seen it" if unsure else ""
             )
-        return metrics
+            rival = Rival(
+                f"v{manifest.version}", manifest.version, served.weights, manifest.labels, manifest.shown, caveat
+            )
+            return rival, ""
+        start = self.start()
+        if not start.own:
+            return None, f"there are no base weights for {control.yolo_task}"
+        return Rival(f"base-{Path(start.name).stem}", None, start.weights, (), {}), ""
 
     def _val_videos(self) -> Iterator[tuple[FrozenTask, Path]]:
         attempt, control = self._attempt, self._control
-        for task in attempt.frozen.tasks():
+        for task in attempt.frozen.tasks_for(control):
             if task.split == "val":
                 attempt.heartbeat.check()
                 try:
@@ -236,7 +247,7 @@ class _Steps:
             raise ModelError(f"v{manifest.version} of {control.name!r} has no dataset to be compared on")
         weights = attempt.folder_of(control, "published") / WEIGHTS
         attempt.heartbeat.patiently(attempt.registry.download_file, control.name, manifest.file(WEIGHTS), weights)
-        return self._judge(dataset, weights)[0]
+        return self._judge(dataset, weights).gate
 
     def _champion(self) -> _Served | None:
         """The version that is served, downloaded and verified. One that fails is recorded: next the one behind it."""
@@ -261,6 +272,7 @@ class _Steps:
     def _lineage(self, dataset: Dataset, fitted: Fitted, start: Start) -> dict[str, object]:
         attempt, counts = self._attempt, dataset.counts
         return {
+            "border": attempt.frozen.header.border,
             "annotations_digest": attempt.frozen.header.baseline.digest,
             "dataset_sha256": attempt.frozen.sha256,
             "tasks": {
@@ -282,11 +294,3 @@ class _Steps:
             "ultralytics": dict(fitted.told),
             "packages": {name: package_version(name) for name in _PACKAGES},
         }
-
-
-def _notes(dataset: Dataset) -> tuple[str, ...]:
-    notes: list[tuple[bool, str]] = [
-        (dataset.validates_on_train, "No task fell into the val set: the numbers are those of the training images."),
-        (dataset.trains_on_val, "All that was annotated fell into the val set: its images were trained on too."),
-    ]
-    return tuple(sentence for holds, sentence in notes if holds)

@@ -13,13 +13,12 @@ from jobs.train.frozen import FrozenTask
 from jobs.train.images import Pictures
 from jobs.train.outage import ImagesOutage, Missing
 from jobs.train.samples import Sample, samples_of
-from jobs.train.yolo_files import YoloFiles, classes_of, files_for
+from jobs.train.yolo_files import YoloFiles, chosen_classes, classes_of, files_for
 from shared.errors import ImageError
 from shared.labelstudio.config import Control
 
 logger = logging.getLogger(__name__)
 
-LEAST_VAL = 5  # tasks; with fewer nothing is compared
 _NAMED = 50  # left-out tasks that are named one by one
 
 
@@ -34,6 +33,7 @@ class Counts:
     val_images: int = 0
     train_things: int = 0  # boxes, outlines …; of a classifier: images, once for each of their classes
     val_things: int = 0
+    classes: dict[str, set[int]] = field(default_factory=lambda: {"train": set(), "val": set()})  # that are there
     background: int = 0  # images without a thing; a classifier cannot use them
     foreign_labels: int = 0  # labels of regions that are not in the labeling config
     left_out: Counter[str] = field(default_factory=Counter)  # reason → tasks
@@ -64,13 +64,6 @@ class Dataset:
     data: Path  # data.yaml
     labels: tuple[str, ...]  # classes, then the points of a pose
     counts: Counts
-    trains_on_val: bool  # every task fell into val, or all things did
-    validates_on_train: bool  # no task fell into val
-
-    @property
-    def comparable(self) -> bool:
-        """Whether numbers on the val set say anything about images that were not trained on."""
-        return self.counts.val >= LEAST_VAL and not self.trains_on_val
 
 
 def build(
@@ -115,12 +108,26 @@ def build(
         _raise_without_images(counts)
     if not counts.things:
         return None
-    trains_on_val, validates_on_train = not counts.train_things, not counts.val
-    if trains_on_val:
-        files.share("val", "train")
-    if validates_on_train:
-        files.share("train", "val")
-    return Dataset(files.data, control.class_names + control.point_names, counts, trains_on_val, validates_on_train)
+    return Dataset(files.data, control.class_names + control.point_names, counts)
+
+
+def check_both_sides(control: Control, counts: Counts) -> None:
+    """What cannot be learnt from, or not be measured, costs no hour of a GPU. Raises NothingToLearn."""
+    left_out = f"; {counts.left_out_sentence}" if counts.left_out else ""
+    for split, things in (("train", counts.train_things), ("val", counts.val_things)):
+        if not things:
+            raise NothingToLearn(
+                f"{control.name!r} has nothing to {'learn from' if split == 'train' else 'be measured on'}: "
+                f"{counts.train} annotated tasks are there to learn from, {counts.val} to measure on, and both sides "
+                f"need something annotated: annotate more tasks{left_out}"
+            )
+    if control.yolo_task == "classify":
+        for split, seen in counts.classes.items():
+            if len(seen) < 2:
+                raise NothingToLearn(
+                    f"the {'tasks to learn from' if split == 'train' else 'tasks held out to measure on'} of "
+                    f"{control.name!r} show one class only: annotate more of the others{left_out}"
+                )
 
 
 def _with_samples(
@@ -163,6 +170,7 @@ def _add(task: FrozenTask, samples: list[Sample], files: YoloFiles, counts: Coun
     counts.background += sum(not things for things in written) + len(samples) - len(written) + (not samples)
     if not written:
         return
+    counts.classes[task.split].update(class_ for sample in samples for class_ in chosen_classes(sample))
     if task.split == "val":
         counts.val += 1
         counts.val_images += len(written)

@@ -14,12 +14,11 @@ from typing import Any
 from jobs.train.annotations import (
     AnnotationDigest,
     ExportedTask,
-    Split,
     choose_annotation,
     countable,
     regions_of,
-    split_of,
 )
+from jobs.train.split import Places, Split, lower_border, split_of
 from shared.errors import AlreadyExists, ImageError, NotFound
 from shared.labelstudio.config import Control
 from shared.labelstudio.frames import readable_rate
@@ -44,6 +43,7 @@ class Header(Record):
     baseline: Baseline
     tasks: int
     left_out: int  # tasks whose annotations are all cancelled
+    border: float  # of the val set, see jobs.train.split
 
 
 class FrozenTask(Record):
@@ -52,7 +52,7 @@ class FrozenTask(Record):
     id: int
     annotation: int
     updated_at: str | None
-    split: Split
+    split: Split = "train"  # for one control: `Frozen.tasks_for`
     data: dict[str, Any]  # value or frameRate of a tag, as written → what it means for this task
     regions: list[dict[str, Any]]  # shapes, labels and choices of one region are items of their own
     unusable: str | None = None  # why nothing else of it is here
@@ -60,7 +60,7 @@ class FrozenTask(Record):
     @classmethod
     def without_anything(cls, task_id: int, why: str) -> "FrozenTask":
         """A task that only can be named."""
-        return cls(id=task_id, annotation=0, updated_at=None, split="train", data={}, regions=[], unusable=why)
+        return cls(id=task_id, annotation=0, updated_at=None, data={}, regions=[], unusable=why)
 
     def file_of(self, control: Control) -> str:
         """The address of what a control looks at. Raises ImageError: no_data."""
@@ -93,6 +93,12 @@ class Frozen:
             for line in lines:
                 yield FrozenTask.model_validate_json(line)
 
+    def tasks_for(self, control: Control) -> Iterator[FrozenTask]:
+        """The same, each on the side on which this control's picture of it is."""
+        for task in self.tasks():
+            split = split_of(task.data.get(control.value), self.header.border)
+            yield task.model_copy(update={"split": split})
+
 
 def freeze(
     exported: Iterable[ExportedTask],
@@ -102,11 +108,16 @@ def freeze(
     path: Path,
     *,
     val_fraction: float,
+    border: float | None = None,
     check: Callable[[], None],
 ) -> Frozen:
-    """Write all tasks to `path`. `check` is called once a task; what it raises ends the export."""
+    """Write all tasks to `path`. `check` is called once a task; what it raises ends the export.
+
+    `border`: of the project's val set so far; None before its first run.
+    """
     kept_of = _Keeper(controls)
     digest, kept, left_out = AnnotationDigest(), 0, 0
+    places = [Places(control) for control in controls]
     body = path.with_suffix(".lines")
     with body.open("w", encoding="utf-8") as lines:
         for task in exported:
@@ -126,14 +137,21 @@ def freeze(
                 id=task.id,
                 annotation=int(annotation["id"]),
                 updated_at=updated_at if isinstance(updated_at, str) else None,
-                split=split_of(task.id, val_fraction),
                 data=_data_of(task, controls),
                 regions=[one for region in regions_of(annotation) if (one := kept_of.region(region)) is not None],
             )
+            for each in places:
+                each.add(line.data.get(each.control.value), line.regions)
             lines.write(_written(line) + "\n")
     totals = Totals.model_validate(project.model_dump(include=set(Totals.model_fields)))
     baseline = Baseline(totals=totals, read_at=read_at, digest=digest.hexdigest())
-    header = Header(label_config=project.label_config, baseline=baseline, tasks=kept, left_out=left_out)
+    header = Header(
+        label_config=project.label_config,
+        baseline=baseline,
+        tasks=kept,
+        left_out=left_out,
+        border=lower_border(places, val_fraction, border),
+    )
     with path.open("w", encoding="utf-8") as whole, body.open(encoding="utf-8") as lines:
         whole.write(header.model_dump_json() + "\n")
         whole.writelines(lines)

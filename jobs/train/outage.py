@@ -3,7 +3,7 @@
 import threading
 from collections import Counter
 
-from jobs.train.annotations import Split
+from jobs.train.split import Split
 from shared.errors import ImageError, LabelloopError
 
 HEALING = frozenset({"timeout", "unreachable", "unauthorized", "no_memory"})

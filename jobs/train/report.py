@@ -7,7 +7,7 @@ from jinja2 import Environment
 
 from jobs.train.dataset import Dataset
 from shared.labelstudio.config import YoloTask
-from shared.registry import Gate
+from shared.registry import Gate, Shown
 
 _TEMPLATE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{{ control }} – run {{ run_id }}</title>
@@ -23,8 +23,8 @@ td.n { text-align: right; font-variant-numeric: tabular-nums } .yes { color: #11
  from {{ base }}.</p>
 <p class="{{ 'yes' if gate.passed else 'no' }}"><strong>{{ "Promoted" if gate.passed else "Not promoted" }}.</strong>
  {{ gate.reason }}.</p>
-<h2>On the {{ counts.val }} tasks of the val set</h2>
-<table><tr><th>metric</th><th>this version</th><th>{{ "v%d" % gate.champion_version if champion else "" }}</th></tr>
+<h2>On the {{ counts.val }} tasks of the val set, with {{ counts.val_things }} {{ things }}</h2>
+<table><tr><th>metric</th><th>this version</th><th>{{ gate.against if champion else "" }}</th></tr>
 {% for name, value in metrics.items() %}<tr><td>{{ name }}</td><td class="n">{{ "%.3f" % value }}</td>
 <td class="n">{{ "%.3f" % champion[name] if name in champion else "" }}</td></tr>{% endfor %}</table>
 {% for note in notes %}<p class="no">{{ note }}</p>{% endfor %}
@@ -44,6 +44,10 @@ td.n { text-align: right; font-variant-numeric: tabular-nums } .yes { color: #11
 </table>{% if counts.left_out.total() > counts.named | length %}<p>… and more: see the log of the run.</p>{% endif %}
 {% endif %}
 <h2>Labels</h2><p>{{ labels | join(", ") }}</p>
+{% if shown %}<h2>What is shown</h2><table>
+<tr><th>label</th><th>from this confidence</th><th>two are one above this overlap</th></tr>
+{% for label, each in shown.items() %}<tr><td>{{ label }}</td><td class="n">{{ "%.2f" % each.confidence }}</td>
+<td class="n">{{ "%.2f" % each.iou }}</td></tr>{% endfor %}</table>{% endif %}
 </body></html>
 """
 
@@ -73,6 +77,7 @@ class Report:
     champion: dict[str, float]  # empty: not compared
     dataset: Dataset
     skipped: int  # tasks with cancelled annotations only
+    shown: dict[str, Shown]  # label → what predict shows of it
     notes: tuple[str, ...]
 
     def html(self) -> str:
@@ -96,5 +101,6 @@ class Report:
             counts=self.dataset.counts,
             labels=self.dataset.labels,
             skipped=self.skipped,
+            shown=self.shown,
             notes=self.notes,
         )

@@ -141,6 +141,7 @@ class _Work:
         self._baseline = frozen.header.baseline
         if not frozen.header.tasks:
             raise NothingToLearn("the project has no annotated task (skipped ones do not count)")
+        heartbeat.patiently(parts.jobs.lower_val_border, frozen.header.border)  # before anything learns
         controls = _controls(frozen.header.label_config)
         attempt = Attempt(
             store=parts.store,
@@ -229,6 +230,7 @@ class _Work:
                 f"LABEL_STUDIO_URL answers project {project.counters.uid}, the run is for {parts.jobs.uid}: set the "
                 "address of the Label Studio that this project belongs to"
             )
+        record = heartbeat.patiently(parts.jobs.read)
         frozen = freezer.freeze(
             parts.exporter.tasks(request.project_id),
             project.counters,
@@ -236,10 +238,11 @@ class _Work:
             _controls(project.counters.label_config),
             path,
             val_fraction=settings.val_fraction,
+            border=record.val_border,
             check=heartbeat.check,
         )
         self._baseline = frozen.header.baseline
-        last = heartbeat.patiently(parts.jobs.read).baseline
+        last = record.baseline
         if last and last.digest == frozen.header.baseline.digest and not self._claim.forced:
             return None
         return heartbeat.patiently(freezer.publish, frozen, parts.store, key)

@@ -1,6 +1,6 @@
 """What a run asks of a trainer: the port, its settings and its answer."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -8,8 +8,10 @@ from typing import Any, Protocol
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from jobs.train.checkpoints import Resumed
+from jobs.train.evidence import Evidence, Found
 from jobs.train.frozen import FrozenTask
 from jobs.train.spool import Spool
+from jobs.train.video_scores import TrackingCounts
 from shared.errors import SettingsError
 from shared.labelstudio.config import Control, YoloTask
 from shared.settings import Settings
@@ -53,6 +55,7 @@ class Start:
     weights: Path  # of the YOLO task that is trained
     name: str  # "v3", "yolo11n-seg.pt", or "yolov8n-seg from trees.pt": its tensors in another architecture
     sha256: str  # of the file that `name` means
+    own: bool = True  # they are weights for the yolo task; False: tensors for another one
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,21 @@ class Fitted:
     notes: tuple[str, ...] = ()  # sentences for the report
 
 
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What weights showed on a val set."""
+
+    evidence: Evidence
+    known: tuple[int, ...]  # classes of the dataset that they know
+    most: int = 0  # things of a picture that they could show; 0: no such limit
+
+    @property
+    def cut(self) -> int:
+        """Pictures with more things than could be shown."""
+        outcomes = self.evidence.outcomes if isinstance(self.evidence, Found) else ()
+        return sum(len(outcome.truth) > self.most for outcome in outcomes)
+
+
 class Trainer(Protocol):
     """What fine-tunes and validates models."""
 
@@ -75,8 +93,20 @@ class Trainer(Protocol):
     def fit(self, data: Path, start: Path, settings: TrainingSettings, spool: Spool, resumed: Resumed | None) -> Fitted:
         """Fine-tune `start` on `data`, or go on from `resumed`. Raises TrainingAborted, ModelError."""
 
-    def evaluate(self, weights: Path, data: Path, settings: TrainingSettings) -> dict[str, float]:
-        """Metrics on the val set of `data`, as `named_metrics` calls them."""
+    def evaluate(
+        self,
+        weights: Path,
+        data: Path,
+        control: Control,
+        settings: TrainingSettings,
+        *,
+        trained: bool,
+        points: Sequence[str],
+    ) -> Measured:
+        """What `weights` show on the val set of `data`. `trained`: a version of this project, no stranger's weights.
+
+        `points`: the keypoints that are compared. Raises ModelError.
+        """
 
     def track(
         self,
@@ -85,6 +115,7 @@ class Trainer(Protocol):
         control: Control,
         settings: TrainingSettings,
         *,
+        trained: bool,
         max_pixels: int,
-    ) -> dict[str, float]:
-        """How well things are followed through annotated videos."""
+    ) -> dict[str, TrackingCounts]:
+        """Task → how well its things are followed; without those whose video cannot be decoded."""

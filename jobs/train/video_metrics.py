@@ -38,17 +38,17 @@ def track_metrics(
     image_size: int,
     device: Any,
     max_pixels: int,
-) -> dict[str, float]:
-    """IDF1 and MOTA over the beginnings of the videos, with the settings that the tracker comes with; {} without any.
+) -> dict[str, TrackingCounts]:
+    """Task → what is counted over the beginning of its video, with the settings that the tracker comes with.
 
     `trained`: the weights are a version of this project, so that a class is called like its label. A video that cannot
     be decoded, or whose annotation cannot be used, is left out.
     """
     from ultralytics.models import YOLO
 
-    counts, watched = TrackingCounts(), 0
+    watched: dict[str, TrackingCounts] = {}
     for task, path in islice(videos, _MOST_VIDEOS):
-        model = YOLO(weights, task="detect")  # with a new tracker
+        model, counts = YOLO(weights, task="detect"), TrackingCounts()  # with a new tracker
         try:
             with open_video(path, max_pixels=max_pixels) as video:
                 counts.add(_frames(task, video, _follow(model, video, control, trained, image_size, device), control))
@@ -58,8 +58,8 @@ def track_metrics(
                 extra={"event": "video_left_out", "task": task.id, "reason": error.reason},
             )
         else:
-            watched += 1
-    return counts.scores() if watched else {}
+            watched[str(task.id)] = counts
+    return watched
 
 
 def _follow(

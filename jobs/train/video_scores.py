@@ -37,6 +37,16 @@ class TrackingCounts:
             "MOTA": 1.0 - mistakes / max(self.truth, 1),
         }
 
+    def plus(self, other: "TrackingCounts") -> "TrackingCounts":
+        """The counts of both."""
+        return TrackingCounts(
+            self.truth + other.truth,
+            self.found + other.found,
+            self.matched + other.matched,
+            self.switches + other.switches,
+            self.identified + other.identified,
+        )
+
     def add(self, frames: Iterable[tuple[Detections, Detections]]) -> None:
         """One video: for each frame in order what is there and what was found, both with tracks."""
         video = _Video()

@@ -10,11 +10,11 @@ from abc import abstractmethod
 from pathlib import Path
 from typing import Protocol
 
-from jobs.train.annotations import Split
 from jobs.train.images import write_square
 from jobs.train.machine import task_image_size
 from jobs.train.samples import Sample
 from jobs.train.sides import mirrored_points
+from jobs.train.split import Split
 from jobs.train.yolo_labels import label_lines
 from shared.labelstudio.attributes import ATTRIBUTES
 from shared.labelstudio.config import Control
@@ -37,10 +37,6 @@ class YoloFiles(Protocol):
     def add(self, split: Split, sample: Sample) -> int | None:
         """Write one sample. How many things it shows; None: it cannot be learnt from and is left out."""
 
-    @abstractmethod
-    def share(self, source: Split, target: Split) -> None:
-        """Let one part of the data be in the other one too."""
-
 
 class LabelFiles:
     """`images/<split>/<name>.jpg` and `labels/<split>/<name>.txt`; without a line it is a background image."""
@@ -58,10 +54,6 @@ class LabelFiles:
         lines = label_lines(sample.found, self._yolo_task)
         (self._folders["labels"] / split / f"{sample.name}.txt").write_text("".join(lines))
         return len(lines)
-
-    def share(self, source: Split, target: Split) -> None:
-        for path in self._folders.values():
-            _link_files(path / source, path / target)
 
 
 class ClassFolders:
@@ -96,9 +88,6 @@ class ClassFolders:
         for other in others:
             _link(first, other)
         return len(chosen)
-
-    def share(self, source: Split, target: Split) -> None:
-        _link_files(self._folder / source, self._folder / target)
 
 
 def classes_of(control: Control) -> tuple[str, ...]:
@@ -150,12 +139,6 @@ def _describe(folder: Path, place: str, classes: tuple[str, ...], control: Contr
 
 def _asked(control: Control, attribute: str) -> float | None:
     return ATTRIBUTES[attribute].number(control.attributes.get(attribute, ""))
-
-
-def _link_files(source: Path, target: Path) -> None:
-    for path in source.rglob("*"):
-        if path.is_file():
-            _link(path, target / path.relative_to(source))
 
 
 def _link(source: Path, target: Path) -> None:

@@ -4,11 +4,10 @@ import contextlib
 import csv
 import json
 import logging
-import math
 import shutil
 import subprocess
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +23,10 @@ from jobs.train.machine import (
     task_image_size,
 )
 from jobs.train.sides import Mirroring
-from jobs.train.spool import Spool, TrainingAborted, named_metrics
-from jobs.train.training import Fitted, Start, TrainingSettings
+from jobs.train.spool import Spool, TrainingAborted
+from jobs.train.training import Fitted, Measured, Start, TrainingSettings
 from jobs.train.transfer import transferred
+from jobs.train.video_scores import TrackingCounts
 from jobs.train.yolo_arguments import measured, mirroring_of, schedule
 from jobs.train.yolo_scan import scan_notes
 from shared.base_weights import base_weights_file
@@ -39,6 +39,7 @@ logger = logging.getLogger(__name__)
 
 _AMP_CHECK = "yolo26n.pt"  # the weights that ultralytics would download to see whether half precision works
 _FULLEST = 16  # images
+_VALIDATED = 8  # images at once
 _FONTS = ("Arial.ttf", "Arial.Unicode.ttf")  # that it would download for plots, also when it draws none
 _CLASSIFY = {"auto_augment": None, "erasing": 0.0, "scale": 0.1}
 """ultralytics' own distort colours, hide parts of the image and cut half of it away, as ImageNet's millions bear. On
@@ -69,7 +70,7 @@ class YoloTrainer:
             return Start(path, path.name, sha256_of(path))
         self._folder.mkdir(parents=True, exist_ok=True)
         weights, said = transferred(model, yolo_task, path, self._folder)
-        return Start(weights, said, sha256_of(path))
+        return Start(weights, said, sha256_of(path), own=False)
 
     def fit(self, data: Path, start: Path, settings: TrainingSettings, spool: Spool, resumed: Resumed | None) -> Fitted:
         """Train until the last epoch, `patience`, or the spool says that time is up; the best epoch's weights.
@@ -106,26 +107,49 @@ class YoloTrainer:
             published = self._published(best, data)
             return Fitted(published, finished_epochs(trainer), trainer.batch_size, told, notes + scanned)
 
-    def evaluate(self, weights: Path, data: Path, settings: TrainingSettings) -> dict[str, float]:
-        """Metrics on the val set of `data`, by their names in `named_metrics`. Raises ModelError."""
+    def evaluate(
+        self,
+        weights: Path,
+        data: Path,
+        control: Control,
+        settings: TrainingSettings,
+        *,
+        trained: bool,
+        points: Sequence[str],
+    ) -> Measured:
+        """What `weights` show on the val set of `data`, run as predict runs them. Raises ModelError."""
+        from jobs.train.yolo_validation import measure
+
         device = devices(self._device)
-        with _broken_weights(weights):
-            model = _model(weights)
-            found = model.val(
-                data=_place(data, model.task),
-                imgsz=task_image_size(model.task, settings.image_size),
-                batch=settings.batch or 8,
-                device=device[0] if isinstance(device, list) else device,
-                workers=self._dataloader_workers(settings, device, settings.batch or 8, _outlines(data, model.task)),
-                plots=False,
-                verbose=False,
-                project=str(self._folder.resolve()),
-                name="val",
-                exist_ok=True,
-                **measured(settings),
-            )
-        metrics = named_metrics(found.results_dict)
-        return {name: 0.0 if math.isnan(value) else value for name, value in metrics.items()}  # nothing in the val set
+        batch = settings.batch or _VALIDATED
+        while True:
+            try:
+                with _broken_weights(weights):
+                    return measure(
+                        _model(weights),
+                        data,
+                        control,
+                        settings,
+                        trained=trained,
+                        points=points,
+                        batch=batch,
+                        device=device[0] if isinstance(device, list) else device,
+                        workers=self._dataloader_workers(settings, device, batch, _outlines(data, control.yolo_task)),
+                        plots=False,
+                        verbose=False,
+                        project=str(self._folder.resolve()),
+                        name="val",
+                        exist_ok=True,
+                    )
+            except (RuntimeError, MemoryError) as error:
+                if not (isinstance(error, MemoryError) or _short_of_memory(str(error))) or batch == 1:
+                    raise
+                logger.warning(
+                    f"out of memory validating {batch} images at once: going on with {batch // 2}",
+                    extra={"event": "out_of_memory", "batch": batch},
+                )
+            batch //= 2  # outside of the except clause, which holds what took the memory
+            _free_memory()
 
     def track(
         self,
@@ -134,9 +158,10 @@ class YoloTrainer:
         control: Control,
         settings: TrainingSettings,
         *,
+        trained: bool,
         max_pixels: int,
-    ) -> dict[str, float]:
-        """How well the things in annotated videos are followed."""
+    ) -> dict[str, TrackingCounts]:
+        """How well the things in annotated videos are followed, by task."""
         from jobs.train.video_metrics import track_metrics
 
         device = devices(self._device)
@@ -145,7 +170,7 @@ class YoloTrainer:
             weights,
             videos,
             control,
-            trained=True,
+            trained=trained,
             image_size=settings.image_size,
             device=first,
             max_pixels=max_pixels,
@@ -317,6 +342,18 @@ def learn_points_from_afar(trainer: Any) -> None:
             network.kpt_oks_sigmas = None
 
 
+def _short_of_memory(said: str) -> bool:
+    """torch says so on a GPU; its allocator on the processor raises a plain RuntimeError."""
+    return "out of memory" in said.lower() or "can't allocate memory" in said.lower()
+
+
+def _free_memory() -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
 class _OutOfMemory(Exception):
     """The device's memory is too small for the batch."""
 
@@ -339,7 +376,7 @@ def _told_apart(spool: Spool) -> Iterator[None]:
         said = f"{error} {spool.failure()}"
         if spool.abort.exists():
             raise TrainingAborted("the training was told to stop") from error
-        if "out of memory" in said.lower():
+        if _short_of_memory(said):
             raise _OutOfMemory(said) from error
         raise
 

@@ -19,7 +19,7 @@ from jobs.train.spool import Spool
 from jobs.train.training import TrainingSettings
 from jobs.train.yolo_trainer import YoloTrainer
 from shared.labelstudio.config import parse_label_config
-from tests.train_parts import yolo_trainer
+from tests.train_parts import measured, yolo_trainer
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # torch's own; what the job does is seen by its results
 
@@ -89,7 +89,7 @@ def test_a_scratch_near_an_end_is_seen(trainer: YoloTrainer, tmp_path: Path) -> 
     spool = Spool(tmp_path / "spool", tmp_path / "abort", time.time() + 3600)
     start = trainer.base(str(base_weights()), "classify")
     fitted = trainer.fit(dataset.data, start.weights, settings, spool, None)
-    measured = trainer.evaluate(fitted.weights, dataset.data, settings)["top1"]
+    top1 = measured(trainer, fitted.weights, dataset.data, control, settings)["top1"]
 
     loader = YoloLoader(device="cpu", threads=1, iou=0.7, image_size=640, cache_dir=tmp_path / "cache")
     model = loader.load(fitted.weights)
@@ -101,4 +101,4 @@ def test_a_scratch_near_an_end_is_seen(trainer: YoloTrainer, tmp_path: Path) -> 
 
     # What the gate measures is what predict answers.
     seen = [int(model.submit(board(number), 0.0).result(60).classes[0]) == number % 2 for number in range(VAL)]
-    assert measured == pytest.approx(sum(seen) / VAL)
+    assert top1 == pytest.approx(sum(seen) / VAL)

@@ -18,9 +18,11 @@ from jobs.train.training import TrainingSettings
 from jobs.train.yolo_trainer import YoloTrainer
 from shared.errors import ModelError
 from shared.geometry import xyxy_to_xywhn
+from shared.labelstudio.config import parse_label_config
 from shared.registry import sha256_of
-from tests.train_parts import yolo_trainer
+from tests.train_parts import CONFIG, measured, yolo_trainer
 
+[TREES] = parse_label_config(CONFIG.replace('<Label value="Rock"/>', ""))
 pytestmark = pytest.mark.filterwarnings("ignore")  # torch's own; what the job does is seen by its results
 
 
@@ -70,9 +72,9 @@ def test_train_resume_and_what_is_published(trainer: YoloTrainer, spool: Spool, 
     assert set(epochs[0].metrics) == {"precision", "recall", "mAP50", "mAP50-95"}
     assert (fitted.epochs, fitted.batch) == (3, 4)
     assert fitted.weights.stat().st_size < base.stat().st_size * 1.2, "the optimizer is not published"
-    measured = trainer.evaluate(fitted.weights, data, settings())
+    said = measured(trainer, fitted.weights, data, TREES, settings())
     best = max(epochs, key=lambda epoch: epoch.metrics["mAP50-95"])
-    assert measured["mAP50-95"] == pytest.approx(best.metrics["mAP50-95"], abs=0.02)
+    assert said["mAP50-95"] == pytest.approx(best.metrics["mAP50-95"], abs=0.02)
 
     # Another machine: nothing but the checkpoint of epoch 2 is there.
     elsewhere = YoloTrainer(
@@ -89,14 +91,14 @@ def test_train_resume_and_what_is_published(trainer: YoloTrainer, spool: Spool, 
     third = replace(spool, folder=tmp_path / "spool-3")
     assert trainer.fit(data, base, settings(), third, done).epochs == 3
     assert not list(third.epochs())
-    assert trainer.evaluate(tmp_path / "model" / "weights.pt", data, settings()) == measured
+    assert measured(trainer, tmp_path / "model" / "weights.pt", data, TREES, settings()) == said
 
 
 def test_when_time_is_up_the_best_epoch_so_far_is_taken(trainer: YoloTrainer, spool: Spool, data: Path) -> None:
     late = replace(spool, stop_at=time.time())
     fitted = trainer.fit(data, samples.base_weights(), settings(epochs=50), late, None)
     assert fitted.epochs == 1
-    assert trainer.evaluate(fitted.weights, data, settings())["recall"] >= 0
+    assert measured(trainer, fitted.weights, data, TREES, settings())["recall"] >= 0
 
 
 def test_abort_ends_it_at_once(trainer: YoloTrainer, spool: Spool, data: Path) -> None:

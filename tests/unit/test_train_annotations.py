@@ -1,10 +1,10 @@
-"""Which annotation counts, the split, the digest."""
+"""Which annotation counts, and the digest."""
 
 from typing import Any
 
 import pytest
 
-from jobs.train.annotations import AnnotationDigest, choose_annotation, foreign_labels, split_of
+from jobs.train.annotations import AnnotationDigest, choose_annotation, foreign_labels
 from shared.labelstudio.config import parse_label_config
 from tests.train_parts import CONFIG, annotation, rectangle
 
@@ -22,33 +22,22 @@ OLD, NEW = "2026-01-01T00:00:00.000000Z", "2026-03-01T10:00:00Z"  # microseconds
         pytest.param([annotation(1, updated_at=OLD), annotation(2, updated_at=OLD)], 2, id="then the greater id"),
         pytest.param(
             [annotation(1, ground_truth=True, updated_at=OLD), annotation(2, updated_at=NEW)],
-            1,
-            id="ground truth before newer",
+            2,
+            id="an imported one, which Label Studio marks as ground truth by itself, and a person's correction",
         ),
         pytest.param(
             [annotation(1, ground_truth=True, was_cancelled=True), annotation(2)], 2, id="skipped ground truth"
         ),
         pytest.param(
-            [
-                annotation(1, ground_truth=True, updated_at=OLD),
-                annotation(2, ground_truth=True, updated_at=NEW),
-            ],
-            2,
-            id="newest ground truth",
+            [annotation(1, ground_truth=True, updated_at=NEW), annotation(2, updated_at=OLD)],
+            1,
+            id="marked as ground truth later, which updates it",
         ),
     ],
 )
 def test_choose_annotation(annotations: list[dict[str, Any]], chosen: int | None) -> None:
     found = choose_annotation(annotations)
     assert (found["id"] if found else None) == chosen
-
-
-def test_split_depends_on_the_task_alone_and_hits_its_fraction() -> None:
-    splits = [split_of(number, 0.2) for number in range(1, 5001)]
-    assert splits == [split_of(number, 0.2) for number in range(1, 5001)]
-    assert 900 < splits.count("val") < 1100
-    moved = [number for number in range(1, 5001) if split_of(number, 0.2) == "val" and split_of(number, 0.3) == "train"]
-    assert not moved, "a greater fraction only adds tasks to val"
 
 
 def digest(*tasks: list[dict[str, Any]]) -> str:

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from jobs.train.annotations import NothingToLearn
-from jobs.train.dataset import Dataset, build
+from jobs.train.dataset import Dataset, build, check_both_sides
 from jobs.train.frozen import FrozenTask
 from jobs.train.images import Pictures, upright
 from jobs.train.outage import Breaker, ImagesMissing, ImagesOutage
@@ -147,15 +147,28 @@ def test_no_task_at_all_and_no_box_at_all(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "split", [pytest.param("train", id="no task fell into val"), pytest.param("val", id="all fell into val")]
+    ("split", "said"), [("train", "7 annotated tasks are there to learn from, 0 to measure on"), ("val", "learn from")]
 )
-def test_small_projects_train_on_what_there_is(tmp_path: Path, split: str) -> None:
+def test_what_cannot_be_measured_is_not_trained(tmp_path: Path, split: str, said: str) -> None:
     dataset = built([task(number, rectangle(), split=split) for number in range(1, 8)], tmp_path)
     assert dataset is not None
-    assert not dataset.comparable
-    for part in ("train", "val"):
-        assert len(list((tmp_path / "dataset" / "images" / part).iterdir())) == 7
-        assert rows(tmp_path, part, 1) == [[0, 0.5, 0.5, 0.5, 0.5]]
+    with pytest.raises(NothingToLearn, match=said):
+        check_both_sides(CONTROL, dataset.counts)
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_one_class_is_nothing_to_learn(tmp_path: Path, split: str) -> None:
+    other = "val" if split == "train" else "train"
+    control = choices_control("Oak", "Fir")
+    tasks = [task(1, choice("Oak"), split=split), task(2, choice("Oak"), split=other)]
+    one_class = built([*tasks, task(3, choice("Fir"), split=other)], tmp_path / "one", control=control)
+    both = [task(4, choice("Fir"), split=split), task(5, choice("Fir"), split=other)]
+    two_classes = built([*tasks, *both], tmp_path / "two", control=control)
+    assert one_class is not None
+    assert two_classes is not None
+    with pytest.raises(NothingToLearn, match="one class only"):
+        check_both_sides(control, one_class.counts)
+    check_both_sides(control, two_classes.counts)
 
 
 def test_images_are_fetched_once(tmp_path: Path) -> None:
@@ -261,8 +274,7 @@ def test_a_file_system_without_hard_links_gets_copies(tmp_path: Path, monkeypatc
     monkeypatch.setattr(os, "link", refuse)
     dataset = built([task(1, rectangle()), task(2, rectangle())], tmp_path)
     assert dataset is not None
-    assert dataset.validates_on_train
-    assert len(list((tmp_path / "dataset" / "images").rglob("*.jpg"))) == 4
+    assert len(list((tmp_path / "dataset" / "images").rglob("*.jpg"))) == 2
 
 
 def choices_control(*labels: str, more: str = "") -> Control:
@@ -301,7 +313,7 @@ def test_an_image_with_several_choices_is_in_the_folder_of_each(tmp_path: Path) 
     control = choices_control("Oak", "Fir", "Ash", more='choice="multiple"')
     dataset = built([task(1, choice("Oak", "Ash"))], tmp_path, control=control)
     assert dataset is not None
-    assert folders(tmp_path, "train") == folders(tmp_path, "val") == [["1"], [], ["1"]]
+    assert folders(tmp_path, "train") == [["1"], [], ["1"]]
     assert (dataset.counts.train_images, dataset.counts.train_things) == (1, 2)
 
 

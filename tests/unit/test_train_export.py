@@ -91,7 +91,7 @@ def freeze(project: PagedProject, path: Path, config: str = CONFIG) -> frozen.Fr
 def test_frozen_tasks_hold_what_the_controls_need(tmp_path: Path, file_store: ObjectStore) -> None:
     skipped: dict[str, Any] = {"id": 2, "data": {}, "annotations": [annotation(20, was_cancelled=True)]}
     other = rectangle("Car", control="other")
-    chosen = annotation(11, [rectangle(), other], ground_truth=True)
+    chosen = annotation(11, [rectangle(), other], updated_at="2026-05-01T00:00:00Z")
     both = {"id": 1, "data": {"image": "a", "secret": "b"}, "annotations": [chosen, annotation(12)]}
     made = freeze(PagedProject(3, tasks={1: both, 2: skipped}), tmp_path / "dataset.json")
     assert (made.header.tasks, made.header.left_out) == (2, 1)

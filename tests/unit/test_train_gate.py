@@ -1,52 +1,91 @@
-"""The gate, as a table."""
+"""Which challenger passes."""
 
+import numpy as np
 import pytest
 
-from jobs.train.gate import Champion, compare, metric_of, ungated, why_not_compared
-from shared.labelstudio.config import CONTROL_TASKS, Control
+from jobs.train.evidence import Classified, Evidence, Found, Outcome
+from jobs.train.gate import Scored, judge, probably_worse
+from tests.train_parts import found_part
 
-TREE, BOTH = ("Tree",), ("Tree", "Rock")
+EMPTY = Found([Outcome("1", *[np.zeros(0, dtype=np.int64)] * 2, np.zeros(0), np.zeros((0, 0)), np.zeros((0, 4)))], [0])
+
+
+def passes(ours: Evidence, theirs: Evidence | None, *, saved: float | None = 0.5, metric: str = "mAP50-95") -> bool:
+    champion = Scored("v3", 3, theirs) if theirs else None
+    return judge(metric, ours, champion, why_no_champion="there is none", saved=saved).passed
 
 
 @pytest.mark.parametrize(
-    ("labels", "champion", "val", "comparable", "says"),
+    ("ours", "theirs", "expected"),
     [
-        pytest.param(TREE, None, 9, True, "no version before it", id="first version"),
-        pytest.param(BOTH, Champion(3, TREE), 9, True, "v3 knows other labels (Tree)", id="a label was added"),
-        pytest.param(("Rock", "Tree"), Champion(3, BOTH), 9, True, "other labels", id="another class order"),
-        pytest.param(TREE, Champion(3, TREE), 4, False, "4 of the annotated tasks", id="val set too small"),
-        pytest.param(TREE, Champion(3, TREE), 5, True, None, id="compared"),
+        pytest.param(0.6, 0.5, True, id="better"),
+        pytest.param(0.5, 0.5, True, id="as good: it has seen newer annotations"),
+        pytest.param(0.6, 0.61, False, id="one of a hundred worse, and nothing better"),
+        pytest.param(0.35, 0.5, False, id="clearly worse"),
+        pytest.param(0.2, 0.5, False, id="collapsed"),
+        pytest.param(0.0, 0.0, False, id="nothing right is not as good as nothing right"),
+        pytest.param(0.1, None, True, id="first version, nothing to compare with"),
+        pytest.param(0.0, None, False, id="first version that finds nothing"),
     ],
 )
-def test_when_nothing_is_compared(
-    labels: tuple[str, ...], champion: Champion | None, val: int, comparable: bool, says: str | None
-) -> None:
-    reason = why_not_compared(labels, champion, val=val, least_val=5, comparable=comparable)
-    if says is None:
-        assert reason is None
-    else:
-        assert reason is not None
-        assert says in reason
-        assert ungated("mAP50-95", reason, 0.1, champion).passed
+def test_on_a_hundred_tasks(ours: float, theirs: float | None, expected: bool) -> None:
+    assert passes(found_part(ours), None if theirs is None else found_part(theirs)) is expected
 
 
-@pytest.mark.parametrize(
-    ("challenger", "champion", "passed"),
-    [(0.51, 0.5, True), (0.5, 0.5, True), (0.49, 0.5, False), (0.0, 0.0, True), (0.0, 0.3, False)],
-)
-def test_compare(challenger: float, champion: float, passed: bool) -> None:
-    gate = compare("top1", challenger, champion, Champion(7, TREE), val=12)
-    assert (gate.passed, gate.metric) == (passed, "top1")
-    assert (gate.challenger, gate.champion, gate.champion_version) == (challenger, champion, 7)
-    assert f"top1 {challenger:.4f} is" in gate.reason
-    assert "v7 on 12 tasks" in gate.reason
+def test_a_collapse_never_passes_with_a_single_task() -> None:
+    half = Outcome("1", *[np.zeros(2, dtype=np.int64)] * 2, np.array([0.9, 0.8]), np.eye(2), np.zeros((2, 4)))
+    bad = Outcome("1", half.truth, half.found, half.scores, np.eye(2) * 0.55, half.boxes)
+    assert not passes(Found([bad], [0]), Found([half], [0]))
+    assert passes(Found([half], [0]), Found([bad], [0]))
 
 
-def test_the_metric_that_decides() -> None:
-    controls = {tag: Control("c", tag, task, "it", "it", ()) for tag, task in CONTROL_TASKS.items()}
-    measured = {"mAP50-95", "top1", "IDF1", "MOTA"}
-    special = {"Choices": "top1", "TimelineLabels": "top1", "VideoRectangle": "IDF1"}
-    assert {tag: metric_of(control, measured) for tag, control in controls.items()} == {
-        tag: special.get(tag, "mAP50-95") for tag in controls
-    }
-    assert metric_of(controls["VideoRectangle"], {"mAP50-95"}) == "mAP50-95", "no video could be followed"
+@pytest.mark.parametrize("saved", [0.0, -0.3])
+def test_what_costs_more_work_than_it_saves_is_not_served(saved: float) -> None:
+    assert not passes(found_part(0.9), None, saved=saved)
+    assert not passes(found_part(0.9), found_part(0.1), saved=saved)
+
+
+def test_what_cannot_be_measured_is_no_score() -> None:
+    gate = judge("mAP50-95", EMPTY, None, why_no_champion="there is none", saved=None)
+    assert not gate.passed
+    assert gate.challenger is None
+    assert "annotate more" in gate.reason
+    assert not passes(EMPTY, EMPTY)
+
+
+def guesses(truth: list[int], guessed: list[int], classes: tuple[int, ...] = (0, 1)) -> Classified:
+    table = np.eye(2, dtype=np.bool_)[truth]
+    return Classified([str(number) for number in range(len(truth))], table, np.array(guessed), classes)
+
+
+def test_always_saying_the_same_does_not_beat_who_finds_the_rare_ones() -> None:
+    """18 ok, 2 defects: "always ok" is right in 0.90, the one that finds both defects in 0.80."""
+    truth = [0] * 18 + [1] * 2
+    always_ok, finds_both = guesses(truth, [0] * 20), guesses(truth, [1] * 4 + [0] * 14 + [1] * 2)
+    assert (always_ok.accuracy(), finds_both.accuracy()) == (0.9, 0.8)
+    one = np.ones((1, 20))
+    assert finds_both.score(one)[0] == pytest.approx((14 / 18 + 1) / 2)
+    assert always_ok.score(one)[0] == 0.5
+    assert not passes(always_ok, finds_both, saved=None, metric="balanced accuracy")
+    assert passes(finds_both, always_ok, saved=None, metric="balanced accuracy")
+
+
+def test_one_class_cannot_be_measured() -> None:
+    gate = judge("balanced accuracy", guesses([0] * 5, [0] * 5), None, why_no_champion="", saved=None)
+    assert not gate.passed
+    assert "at least two classes" in gate.reason
+
+
+def test_the_gate_says_how_sure_it_is_and_on_what() -> None:
+    gate = judge("mAP50-95", found_part(0.49), Scored("v3", 3, found_part(0.5)), why_no_champion="", saved=0.1)
+    assert (gate.champion_version, gate.against, gate.tasks, gate.things) == (3, "v3", 100, 100)
+    assert gate.worse is not None
+    assert f"{gate.worse:.0%}" in gate.reason
+    assert "on 100 tasks of the val set with 100 annotated" in gate.reason
+    assert gate == judge("mAP50-95", found_part(0.49), Scored("v3", 3, found_part(0.5)), why_no_champion="", saved=0.1)
+
+
+def test_the_same_difference_is_surer_on_more_tasks() -> None:
+    few, many = (probably_worse(found_part(0.4, count), found_part(0.5, count)) for count in (10, 200))
+    assert 0.5 < few < many
+    assert probably_worse(found_part(0.5), found_part(0.5)) == 0.5

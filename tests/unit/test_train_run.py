@@ -1,5 +1,6 @@
 """The use case with a toy trainer: every way in which a run can end."""
 
+import json
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -11,9 +12,10 @@ from typing import Any
 import pytest
 
 from jobs.train.annotations import ExportedTask
-from jobs.train.frozen import FrozenTask
 from jobs.train.images import Pictures
 from jobs.train.run import DONE, FAILED, INTERRUPTED, Parts, Stopped, run
+from jobs.train.split import split_of
+from jobs.train.training import Measured
 from shared.claims import Claim
 from shared.errors import ImageError, LabelStudioError, ModelError, ProjectGone
 from shared.jobs import Jobs
@@ -22,7 +24,18 @@ from shared.labelstudio.requests import ProjectCounters
 from shared.objectstore import ObjectStore
 from shared.registry import WEIGHTS, Gate, Manifest, Registry
 from tests.stores import Clocked
-from tests.train_parts import CONFIG, CREATED, UID, ToyTrainer, annotation, begin_run, jpeg, rectangle, settings_for
+from tests.train_parts import (
+    CONFIG,
+    CREATED,
+    UID,
+    ToyTrainer,
+    annotation,
+    begin_run,
+    found_part,
+    jpeg,
+    rectangle,
+    settings_for,
+)
 
 TWO_CONTROLS = CONFIG.replace(
     "</View>", '<RectangleLabels name="second" toName="img"><Label value="Bird"/></RectangleLabels></View>'
@@ -34,7 +47,8 @@ class Studio:
 
     def __init__(self, count: int = 40) -> None:
         self.all = [
-            ExportedTask(number, {"image": "x"}, (annotation(number, [rectangle()]),)) for number in range(1, count)
+            ExportedTask(number, {"image": f"x{number}"}, (annotation(number, [rectangle()]),))
+            for number in range(1, count)
         ]
         self.config = CONFIG
         self.error: Exception | None = None
@@ -126,7 +140,7 @@ def test_a_first_version(world: World, tmp_path: Path) -> None:
     assert manifest.lineage["annotations_digest"] == (world.jobs.read().baseline or 0).digest  # type: ignore[union-attr]
     assert manifest.lineage["tasks"]["train"] + manifest.lineage["tasks"]["val"] == 39
     world.registry.download_file("label", manifest.file("report.html"), tmp_path / "report.html")
-    assert "no version before it" in (tmp_path / "report.html").read_text()
+    assert "not compared" in (tmp_path / "report.html").read_text()
     progress = world.progress()
     assert (progress.phase, progress.epoch, progress.epochs) == ("finished", 4, 4)
     assert list((tmp_path / "work").iterdir()) == []
@@ -142,7 +156,7 @@ def test_a_better_and_a_worse_challenger(world: World) -> None:
     assert world.new_run() == DONE
     assert (world.outcome, world.served()) == ("rejected", 2)
     gate = world.registry.manifest("label", 3).gate
-    assert (gate.passed, gate.challenger, gate.champion, gate.champion_version) == (False, 0.55, 0.6, 2)
+    assert (gate.passed, gate.challenger, gate.champion, gate.champion_version) == (False, 0.55, pytest.approx(0.6), 2)
     assert world.jobs.read().baseline is not None, "a rejected run moves the baseline too"
 
 
@@ -465,10 +479,10 @@ def test_a_control_that_was_of_another_yolo_task_begins_anew(world: World, tmp_p
     foreign_version(world, 0.9, tmp_path, fence=1, yolo_task="segment")
     evaluate, evaluated = world.trainer.evaluate, []
 
-    def once(weights: Path, data: Path, settings: Any) -> dict[str, float]:
+    def once(weights: Path, *given: Any, **named: Any) -> Measured:
         evaluated.append(weights)
         assert len(evaluated) == 1, "it is judged again and again"
-        return evaluate(weights, data, settings)
+        return evaluate(weights, *given, **named)
 
     world.trainer.evaluate = once  # type: ignore[method-assign]
     assert world.new_run() == DONE
@@ -509,19 +523,24 @@ def test_every_control_with_labels_is_trained(world: World) -> None:
     world.studio.config = TWO_CONTROLS
     world.new_run()
     assert (world.served("label"), world.served("second")) == (1, None), "no box of the second one yet"
-    both = annotation(1, [rectangle(), rectangle("Bird", control="second")], updated_at="2026-05-01T00:00:00Z")
-    world.studio.all[0] = replace(world.studio.all[0], annotations=(both,))
+    with_birds(world)
     world.new_run()
     assert (world.served("label"), world.served("second")) == (2, 1)
     assert world.registry.manifest("second", 1).labels == ("Bird",)
 
 
+def with_birds(world: World) -> None:
+    """Every task has a region of each of two controls now."""
+    for place, one in enumerate(world.studio.all):
+        both = annotation(one.id, [rectangle(), rectangle("Bird", control="second")], updated_at="2026-05-01T00:00:00Z")
+        world.studio.all[place] = replace(one, annotations=(both,))
+
+
 @pytest.fixture
 def two(world: World) -> World:
-    """A project whose first task has a region of each of two controls."""
+    """A project whose tasks have a region of each of two controls."""
     world.studio.config = TWO_CONTROLS
-    both = annotation(1, [rectangle(), rectangle("Bird", control="second")])
-    world.studio.all[0] = replace(world.studio.all[0], annotations=(both,))
+    with_birds(world)
     return world
 
 
@@ -565,15 +584,13 @@ def test_a_run_fails_if_no_control_could_be_trained(two: World) -> None:
 
 
 def test_a_worse_version_of_one_control_does_not_undo_the_other(two: World) -> None:
-    for place, one in enumerate(two.studio.all):
-        both = annotation(one.id, [rectangle(), rectangle("Bird", control="second")])
-        two.studio.all[place] = replace(one, annotations=(both,))
     two.new_run()
     evaluate = two.trainer.evaluate
 
-    def worse(weights: Path, data: Path, settings: Any) -> dict[str, float]:
-        bad = {"mAP50-95": 0.1} if "second" in data.parts and "champion" not in weights.parts else {}
-        return evaluate(weights, data, settings) | bad
+    def worse(weights: Path, data: Path, *given: Any, **named: Any) -> Measured:
+        if "second" in data.parts and "champion" not in weights.parts:
+            return Measured(found_part(0.1), known=(0,))
+        return evaluate(weights, data, *given, **named)
 
     two.trainer.evaluate = worse  # type: ignore[method-assign]
     assert two.new_run() == DONE
@@ -594,9 +611,10 @@ def one_of_each_side(world: World) -> tuple[int, list[int]]:
     path = world.jobs.run_key(world.claim.run_id, "dataset.json")
     stored = world.store.get(path)
     assert stored is not None
-    tasks = [FrozenTask.model_validate_json(line) for line in stored.data.splitlines()[1:]]
-    train = [task.id for task in tasks if task.split == "train"]
-    return next(task.id for task in tasks if task.split == "val"), train
+    header, *tasks = (json.loads(line) for line in stored.data.splitlines())
+    sides = {task["id"]: split_of(task["data"]["$image"], header["border"]) for task in tasks}
+    train = [number for number, side in sides.items() if side == "train"]
+    return next(number for number, side in sides.items() if side == "val"), train
 
 
 @pytest.mark.usefixtures("no_waiting")
@@ -694,7 +712,7 @@ class TestOutage:
         world.studio.config = controls
         both = [rectangle(), rectangle("Bird", control="second")]
         world.studio.all = [
-            ExportedTask(number, {"image": "x"}, (annotation(number, both),)) for number in range(1, 3001)
+            ExportedTask(number, {"image": f"x{number}"}, (annotation(number, both),)) for number in range(1, 3001)
         ]
         world.studio.away = dict.fromkeys(range(101, 3001), "timeout")
         assert world.new_run() == INTERRUPTED
@@ -724,10 +742,11 @@ class TestOutage:
 CHOICES = '<Choices name="kind" toName="img"><Choice value="Oak"/><Choice value="Fir"/></Choices>'
 
 
-def test_a_classifier_is_judged_by_its_first_guesses(world: World, tmp_path: Path) -> None:
+def test_a_classifier_is_judged_by_what_it_guesses_of_each_class(world: World, tmp_path: Path) -> None:
     world.studio.config = CONFIG.replace("</View>", f"{CHOICES}</View>")
-    choice = {"from_name": "kind", "to_name": "img", "type": "choices", "value": {"choices": ["Fir"]}}
     for number, one in enumerate(world.studio.all):
+        value = {"choices": ["Fir" if number % 2 else "Oak"]}
+        choice = {"from_name": "kind", "to_name": "img", "type": "choices", "value": value}
         world.studio.all[number] = replace(one, annotations=(annotation(one.id, [choice]),))
     for score in (0.5, 0.4):
         world.trainer.score = score
@@ -735,9 +754,9 @@ def test_a_classifier_is_judged_by_its_first_guesses(world: World, tmp_path: Pat
     assert (world.served("kind"), world.served("label")) == (1, None)
     manifest = world.registry.manifest("kind", 2)
     gate = manifest.gate
-    assert (gate.metric, gate.challenger, gate.champion, gate.passed) == ("top1", 0.4, 0.5, False)
+    assert (gate.metric, gate.challenger, gate.champion, gate.passed) == ("balanced accuracy", 0.4, 0.5, False)
     assert (manifest.yolo_task, manifest.labels) == ("classify", ("Oak", "Fir"))
     world.registry.download_file("kind", manifest.file("report.html"), tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
     assert "task classify" in page
-    assert "<td>top1</td>" in page
+    assert "<td>balanced accuracy</td>" in page

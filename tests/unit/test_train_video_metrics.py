@@ -53,14 +53,14 @@ def test_weights_agree_with_themselves(film: Path, control: Control, tmp_path: P
     task = FrozenTask(id=1, annotation=1, updated_at=None, split="val", data={}, regions=said.regions)
     same = track_metrics(
         base_weights(), [(task, film)], control, trained=False, image_size=320, device="cpu", max_pixels=10**6
-    )
+    )["1"].scores()
     assert same["IDF1"] > 0.95
     assert same["MOTA"] > 0.9
     half = task.model_copy(update={"regions": said.regions[::2]})
     assert (
         track_metrics(
             base_weights(), [(half, film)], control, trained=False, image_size=320, device="cpu", max_pixels=10**6
-        )["MOTA"]
+        )["1"].scores()["MOTA"]
         < same["MOTA"]
     )
 

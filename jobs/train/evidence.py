@@ -1,0 +1,230 @@
+"""What weights showed on the pictures of a val set, and what follows from it: scores of any sample of its tasks. Pure.
+
+Scores are computed for weights of tasks, so that the same code answers for the val set as it is (every weight is 1) and
+for a thousand samples of it, drawn with replacement (the bootstrap, B. Efron 1979).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jobs.train.video_scores import TrackingCounts
+from shared.geometry import Floats, Ints
+from shared.suppression import suppress_classes
+
+IOUS = np.linspace(0.5, 0.95, 10)
+"""Overlaps from which mAP50-95 counts a thing as found."""
+_TINY = 1e-16
+
+
+class Evidence(Protocol):
+    """What one model showed on one val set."""
+
+    tasks: tuple[str, ...]  # Label Studio's tasks in a fixed order: what is drawn as a whole
+
+    @property
+    def things(self) -> int:
+        """How many there are to be found or guessed."""
+
+    def of(self, classes: Sequence[int]) -> "Evidence":
+        """The same if only these classes count."""
+
+    def score(self, weights: Floats) -> Floats:
+        """(B, tasks) how often each task counts → (B,) the metric, NaN where nothing can be measured."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outcome:
+    """One picture: what is there, and what a model found, surest first."""
+
+    task: str
+    truth: Ints  # (T,) classes
+    found: Ints  # (F,) classes
+    scores: Floats  # (F,) 0–1, descending
+    overlap: Floats  # (T, F) of boxes, masks or points (OKS), 0–1
+    boxes: Floats  # (F, 4) x1, y1, x2, y2 or (F, 5) centre x, y, width, height, radians
+
+    def right(self) -> NDArray[np.bool_]:
+        """(F, 10) whether each thing found is one that is there, at each of IOUS; surer ones choose first.
+
+        As ultralytics' `match_predictions`: each takes the free thing of its class that it overlaps most.
+        """
+        same = self.overlap * (self.truth[:, None] == self.found)
+        right = np.zeros((len(self.found), len(IOUS)), dtype=np.bool_)
+        taken = np.zeros((len(self.truth), len(IOUS)), dtype=np.bool_)
+        columns = np.arange(len(IOUS))
+        for number in np.flatnonzero((same >= IOUS[0]).any(axis=0)):
+            free = np.where(taken, 0.0, same[:, number, None])
+            best = free.argmax(axis=0)
+            right[number] = free[best, columns] >= IOUS
+            taken[best, columns] |= right[number]
+        return right
+
+    def without_twins(self, overlap: float) -> "Outcome":
+        """The same if of two things of a class that overlap by more than `overlap` the surer one is shown alone."""
+        kept = suppress_classes(self.boxes, self.scores, self.found, overlap)
+        return replace(
+            self,
+            found=self.found[kept],
+            scores=self.scores[kept],
+            overlap=self.overlap[:, kept],
+            boxes=self.boxes[kept],
+        )
+
+
+class Found:
+    """Boxes, masks or poses that were found: mAP over the classes of which something is there."""
+
+    def __init__(self, outcomes: Sequence[Outcome], classes: Sequence[int]) -> None:
+        """`classes`: the ones that count; all others are neither there nor found."""
+        self.outcomes = tuple(outcomes)
+        self.classes = tuple(classes)
+        self.tasks = tuple(dict.fromkeys(outcome.task for outcome in outcomes))
+        place = {task: number for number, task in enumerate(self.tasks)}
+        of_image = [place[outcome.task] for outcome in outcomes]
+        scores = np.concatenate([outcome.scores for outcome in outcomes] or [np.zeros(0)])
+        order = np.argsort(-scores, kind="stable")
+        right = [outcome.right() for outcome in outcomes]
+        self._right = np.concatenate(right or [np.zeros((0, len(IOUS)), dtype=np.bool_)])[order]
+        self._found = np.concatenate([outcome.found for outcome in outcomes] or [np.zeros(0, dtype=np.int64)])[order]
+        self._place = np.repeat(of_image, [len(outcome.found) for outcome in outcomes]).astype(np.int64)[order]
+        self._there = np.zeros((len(self.tasks), len(self.classes)))
+        for number, outcome in zip(of_image, outcomes, strict=True):
+            self._there[number] += (outcome.truth[:, None] == np.array(self.classes)).sum(axis=0)
+
+    @property
+    def things(self) -> int:
+        """How many are there."""
+        return int(self._there.sum())
+
+    def of(self, classes: Sequence[int]) -> "Found":
+        """The same if only these classes count."""
+        return Found(self.outcomes, classes)
+
+    def score(self, weights: Floats) -> Floats:
+        """mAP50-95."""
+        precision: Floats = self.average_precision(weights).mean(axis=2)
+        return _mean_of_known(precision)
+
+    def at_half(self) -> dict[str, float]:
+        """mAP50 of the val set as it is."""
+        return {"mAP50": float(_mean_of_known(self.average_precision(ones(self))[:, :, 0])[0])}
+
+    def average_precision(self, weights: Floats) -> Floats:
+        """(B, tasks) → (B, classes, 10); NaN where none is there."""
+        table = np.full((len(weights), len(self.classes), len(IOUS)), np.nan)
+        there = weights @ self._there
+        for column, class_ in enumerate(self.classes):
+            which = self._found == class_
+            some = there[:, column] > 0
+            drawn = weights[some][:, self._place[which]]
+            for threshold, right in enumerate(self._right[which].T):
+                table[some, column, threshold] = _area(right * drawn, drawn) / there[some, column]
+        return table
+
+
+class Classified:
+    """Classes that were guessed: the mean over classes of the part that was guessed right (balanced accuracy)."""
+
+    def __init__(self, tasks: Sequence[str], truth: NDArray[np.bool_], guessed: Ints, classes: Sequence[int]) -> None:
+        """One row an image: its task, (N, C) the classes that are true of it, (N,) the likeliest class or −1.
+
+        `classes`: the ones that count. An image of which several are true is right if one of them was guessed.
+        """
+        self._images = tuple(tasks), truth, guessed
+        self.tasks = tuple(dict.fromkeys(tasks))
+        place = {task: number for number, task in enumerate(self.tasks)}
+        right = truth[np.arange(len(guessed)), guessed] & (guessed >= 0)
+        self._there = np.zeros((len(self.tasks), len(classes)))
+        self._right = np.zeros((len(self.tasks), len(classes)))
+        for task, row, hit in zip(tasks, truth[:, list(classes)], right, strict=True):
+            self._there[place[task]] += row
+            self._right[place[task]] += row & hit
+
+    @property
+    def things(self) -> int:
+        """Images, once for each of their classes."""
+        return int(self._there.sum())
+
+    def of(self, classes: Sequence[int]) -> "Classified":
+        """The same if only these classes count."""
+        return Classified(*self._images, classes)
+
+    def score(self, weights: Floats) -> Floats:
+        """Balanced accuracy; NaN where fewer than two classes are there: whoever always says the same is right then."""
+        there, right = weights @ self._there, weights @ self._right
+        with np.errstate(invalid="ignore", divide="ignore"):
+            recall = np.where(there > 0, right / there, np.nan)
+        several = (there > 0).sum(axis=1) >= 2
+        return np.where(several, _mean_of_known(recall), np.nan)
+
+    def accuracy(self) -> float:
+        """Part of the images that were guessed right, whatever their class (top1)."""
+        _, truth, guessed = self._images
+        right = truth[np.arange(len(guessed)), guessed] & (guessed >= 0)
+        return float(right.mean()) if len(right) else float("nan")
+
+
+class Followed:
+    """Things that were followed through videos: IDF1."""
+
+    def __init__(self, videos: dict[str, TrackingCounts]) -> None:
+        """Task → what was counted in its video."""
+        self._videos = videos
+        self.tasks = tuple(videos)
+        self._counts = np.array(
+            [(each.identified, each.truth, each.found) for each in videos.values()], dtype=np.float64
+        ).reshape(-1, 3)
+
+    @property
+    def things(self) -> int:
+        """Boxes, one a frame."""
+        return int(self._counts[:, 1].sum())
+
+    def of(self, classes: Sequence[int]) -> "Followed":  # noqa: ARG002
+        """The same: what was followed was counted for all classes together."""
+        return self
+
+    def score(self, weights: Floats) -> Floats:
+        """IDF1; NaN where no thing is there."""
+        identified, truth, found = (weights @ self._counts).T
+        with np.errstate(invalid="ignore", divide="ignore"):
+            idf1: Floats = np.where(truth > 0, 2 * identified / (truth + found), np.nan)
+        return idf1
+
+    def metrics(self) -> dict[str, float]:
+        """IDF1 and MOTA of all videos together."""
+        total = TrackingCounts()
+        for each in self._videos.values():
+            total = total.plus(each)
+        return total.scores()
+
+
+def ones(evidence: Evidence) -> Floats:
+    """(1, tasks) weights of the val set as it is."""
+    return np.ones((1, len(evidence.tasks)))
+
+
+def _mean_of_known(table: Floats) -> Floats:
+    """(B, C) → (B,) mean of each row's numbers; NaN for a row without any."""
+    known = ~np.isnan(table)
+    total = np.where(known, table, 0.0).sum(axis=1)
+    count = known.sum(axis=1)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def _area(right: Floats, drawn: Floats) -> Floats:
+    """(B, F) how often each found thing, surest first, is right and counts → (B,) areas, in things.
+
+    Below the precision-recall curve, where precision is the best that is reached at this recall or a higher one. COCO
+    and ultralytics read the same curve at 101 points.
+    """
+    if not drawn.shape[1]:
+        return np.zeros(len(drawn))
+    precision = right.cumsum(axis=1) / np.maximum(drawn.cumsum(axis=1), _TINY)
+    envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+    area: Floats = (envelope * right).sum(axis=1)
+    return area

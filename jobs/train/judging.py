@@ -1,0 +1,141 @@
+"""Challenger and champion on the same val set: what both show, the gate's decision, and what the challenger shows."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from jobs.train import shown_choice
+from jobs.train.dataset import Dataset
+from jobs.train.evidence import Classified, Evidence, Followed, Found, ones
+from jobs.train.frozen import FrozenTask
+from jobs.train.gate import Scored, judge
+from jobs.train.training import Measured, Trainer, TrainingSettings
+from jobs.train.video_scores import TrackingCounts
+from shared.labelstudio.config import Control
+from shared.registry import Gate, Shown
+
+
+@dataclass(frozen=True, slots=True)
+class Rival:
+    """Weights that are compared."""
+
+    name: str  # "v3", "base-yolo11n"
+    version: int | None  # None: base weights
+    weights: Path
+    points: tuple[str, ...]  # labels of the keypoints that they know
+    shown: dict[str, Shown]  # label → what is shown of it; empty: the defaults
+    caveat: str = ""  # what has to be known about the comparison
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What came out."""
+
+    gate: Gate
+    metrics: dict[str, float]  # of the challenger
+    champion: dict[str, float]  # empty: not compared
+    shown: dict[str, Shown]  # of the challenger, label → what is shown of it
+    notes: tuple[str, ...]  # for the report
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """One control's val set, and what measures models on it."""
+
+    trainer: Trainer
+    control: Control
+    settings: TrainingSettings
+    dataset: Dataset
+    videos: Callable[[], Iterator[tuple[FrozenTask, Path]]]  # of the val set
+    max_pixels: int  # of a frame
+
+    def judge(self, weights: Path, champion: Rival | None, why_no_champion: str) -> Judged:
+        """Compare new weights with what is served, on the labels that both know. Raises ModelError."""
+        points = self.control.point_names
+        if champion and any(point in champion.points for point in points):
+            points = tuple(point for point in points if point in champion.points)
+        ours = self._measure(weights, points, trained=True)
+        shown = self._choose(ours)
+        theirs = self._measure(champion.weights, points, trained=champion.version is not None) if champion else None
+        metrics = metrics_of(ours.evidence, self.control, shown)
+        both = [class_ for class_ in ours.known if theirs and class_ in theirs.known]
+        if champion and not both:
+            why_no_champion, champion = f"{champion.name} knows none of the labels", None
+        followed = self._followed(weights, trained=True)
+        metrics |= metrics_of(followed, self.control, {}) if followed else {}
+        evidence: Evidence = followed or (ours.evidence.of(both) if both else ours.evidence)
+        scored, their_metrics = None, dict[str, float]()
+        if champion and theirs:
+            their_metrics = metrics_of(theirs.evidence.of(both), self.control, self._by_class(champion.shown))
+            rival: Evidence = theirs.evidence.of(both)
+            if followed:
+                rival = self._followed(champion.weights, trained=champion.version is not None) or rival
+                their_metrics |= metrics_of(rival, self.control, {})
+            scored = Scored(champion.name, champion.version, rival)
+        gate = judge(
+            metric_of(evidence),
+            evidence,
+            scored,
+            why_no_champion=why_no_champion,
+            saved=metrics.get("saved"),
+        )
+        if champion and champion.caveat:
+            gate = gate.model_copy(update={"reason": f"{gate.reason}; {champion.caveat}"})
+        notes = (self._cut(ours),) if ours.cut else ()
+        return Judged(gate, metrics, their_metrics, self._by_label(shown), notes)
+
+    def _measure(self, weights: Path, points: tuple[str, ...], *, trained: bool) -> Measured:
+        return self.trainer.evaluate(
+            weights, self.dataset.data, self.control, self.settings, trained=trained, points=points
+        )
+
+    def _choose(self, ours: Measured) -> dict[int, Shown]:
+        """Nothing to choose where a tracker or the likeliest class decides."""
+        if self.control.tag == "VideoRectangle" or not isinstance(ours.evidence, Found):
+            return {}
+        return shown_choice.choose(ours.evidence.outcomes, ours.known)
+
+    def _followed(self, weights: Path, *, trained: bool) -> Followed | None:
+        """None where no video of the val set can be decoded, or the control follows nothing."""
+        if self.control.tag != "VideoRectangle":
+            return None
+        videos: dict[str, TrackingCounts] = self.trainer.track(
+            weights, self.videos(), self.control, self.settings, trained=trained, max_pixels=self.max_pixels
+        )
+        return Followed(videos) if videos else None
+
+    def _by_label(self, shown: dict[int, Shown]) -> dict[str, Shown]:
+        return {self.control.class_names[class_]: each for class_, each in shown.items()}
+
+    def _by_class(self, shown: dict[str, Shown]) -> dict[int, Shown]:
+        names = self.control.class_names
+        return {names.index(label): each for label, each in shown.items() if label in names}
+
+    def _cut(self, ours: Measured) -> str:
+        return (
+            f"{ours.cut} pictures of the val set hold more than the {ours.most} things that are shown of one: set "
+            "LABELLOOP_MAX_OBJECTS higher."
+        )
+
+
+def metric_of(evidence: Evidence) -> str:
+    """The metric that decides."""
+    if isinstance(evidence, Followed):
+        return "IDF1"
+    return "balanced accuracy" if isinstance(evidence, Classified) else "mAP50-95"
+
+
+def metrics_of(evidence: Evidence, control: Control, shown: Mapping[int, Shown]) -> dict[str, float]:
+    """All metrics that could be measured, by name. `shown`: by class; the defaults for what is not named."""
+    found: dict[str, float] = {metric_of(evidence): float(evidence.score(ones(evidence))[0])}
+    if isinstance(evidence, Classified):
+        found["top1"] = evidence.accuracy()
+    if isinstance(evidence, Followed):
+        found |= evidence.metrics()
+    if isinstance(evidence, Found):
+        found |= evidence.at_half()
+        if control.tag != "VideoRectangle":  # there a tracker decides what is shown
+            every = {class_: shown.get(class_, shown_choice.DEFAULT) for class_ in evidence.classes}
+            found |= shown_choice.as_shown(evidence.outcomes, every)
+    return {name: value for name, value in found.items() if not math.isnan(value)}

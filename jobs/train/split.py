@@ -1,0 +1,79 @@
+"""Which pictures are held out to validate on: by what is seen, against a border that only ever falls. Pure.
+
+A picture's place is the hash of the value that names it, so the same picture in two tasks is on one side. Below the
+border it is in the val set. A lower border moves pictures from val to train, which is safe; the other way round a
+version would be measured on what it learnt from, so the border of a project never rises.
+"""
+
+import hashlib
+import json
+from array import array
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from shared.labelstudio.config import Control
+
+Split = Literal["train", "val"]
+_LEAST = 4  # tasks of a val set, as soon as there are ten
+_SMALL_SHARE = 0.4  # of fewer tasks
+_RARE_SHARE = 0.5  # at most, to have a second class in the val set of a classifier
+
+
+def place_of(value: object) -> float:
+    """0–1, evenly spread: the same for the same value."""
+    text = value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
+    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:8]) / 2**64
+
+
+def split_of(value: object, border: float) -> Split:
+    """On which side a picture is."""
+    return "val" if place_of(value) < border else "train"
+
+
+@dataclass(slots=True)
+class Places:
+    """Where the annotated pictures of one control lie; eight bytes each."""
+
+    control: Control
+    all: "array[float]" = field(default_factory=lambda: array("d"))
+    lowest: dict[str, float] = field(default_factory=dict)  # label → of the pictures that have it
+
+    def add(self, value: object, regions: Iterable[Mapping[str, Any]]) -> None:
+        """A task's picture, if the control was used in it."""
+        names = (self.control.name, self.control.labels_name)
+        used = [region.get("value") for region in regions if region.get("from_name") in names]
+        if not used:
+            return
+        place = place_of(value)
+        self.all.append(place)
+        for one in used:
+            given = one.values() if isinstance(one, Mapping) else ()
+            for label in (label for each in given if isinstance(each, list) for label in each):
+                if label in self.control.label_values:
+                    self.lowest[label] = min(self.lowest.get(label, 1.0), place)
+
+    def border(self, val_fraction: float) -> float:
+        """At least `val_fraction`, and enough for a val set: four of ten tasks or more; of a classifier two classes.
+
+        One picture at least stays to learn from.
+        """
+        places = sorted(set(self.all))
+        if len(places) < 2:
+            return 0.0
+        least = min(_LEAST, max(1, int(_SMALL_SHARE * len(places))))
+        wanted = max(val_fraction, _above(places[least - 1]))
+        if self.control.yolo_task == "classify" and len(self.lowest) > 1:
+            second = sorted(self.lowest.values())[1]
+            wanted = max(wanted, min(_above(second), _RARE_SHARE))
+        return min(wanted, places[-1])
+
+
+def lower_border(places: Iterable[Places], val_fraction: float, previous: float | None) -> float:
+    """The border for all controls of a project from now on. `previous`: the one so far."""
+    wanted = max((each.border(val_fraction) for each in places), default=val_fraction)
+    return wanted if previous is None else min(wanted, previous)
+
+
+def _above(place: float) -> float:
+    return place + 2.0**-50
