@@ -172,6 +172,7 @@ class ToyTrainer:
 
     def __init__(self, score: float = 0.5, *, epoch_seconds: float = 0.0) -> None:
         self.score = score
+        self.base_score: float | None = None  # None: the base weights are for another yolo task
         self.epoch_seconds = epoch_seconds
         self.started: list[int] = []  # the first epoch of each training
         self.stop_at: list[float] = []  # time.time() after which each training must not go on
@@ -179,7 +180,7 @@ class ToyTrainer:
 
     def base(self, name: str, yolo_task: str) -> Start:
         """A file that is always there."""
-        return Start(Path(__file__), name, "0" * 64, own=False)
+        return Start(Path(__file__), name, "0" * 64, own=self.base_score is not None)
 
     def fit(self, data: Path, start: Path, settings: TrainingSettings, spool: Spool, resumed: Resumed | None) -> Fitted:
         """One file an epoch."""
@@ -212,7 +213,7 @@ class ToyTrainer:
     ) -> Measured:
         """One thing in each of a hundred tasks, and as many found as the weights' score says."""
         if not trained:
-            return Measured(found_part(0.0), known=())
+            return Measured(found_part(self.base_score or 0.0), known=(0,) if self.base_score else ())
         said = json.loads(weights.read_text())
         if control.yolo_task == "classify":
             return Measured(guessed_part(said["score"]), known=(0, 1))

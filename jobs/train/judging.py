@@ -52,7 +52,7 @@ class Judge:
 
     def judge(self, weights: Path, champion: Rival | None, why_no_champion: str) -> Judged:
         """Compare new weights with what is served, on the labels that both know. Raises ModelError."""
-        points = self.control.point_names
+        points, served = self.control.point_names, champion.version if champion else None
         if champion and any(point in champion.points for point in points):
             points = tuple(point for point in points if point in champion.points)
         ours = self._measure(weights, points, trained=True)
@@ -80,8 +80,8 @@ class Judge:
             why_no_champion=why_no_champion,
             saved=metrics.get("saved"),
         )
-        if champion and champion.caveat:
-            gate = gate.model_copy(update={"reason": f"{gate.reason}; {champion.caveat}"})
+        reason = f"{gate.reason}; {champion.caveat}" if champion and champion.caveat else gate.reason
+        gate = gate.model_copy(update={"reason": reason, "champion_version": served})  # also one that was no rival
         notes = (self._cut(ours),) if ours.cut else ()
         return Judged(gate, metrics, their_metrics, self._by_label(shown), notes)
 

@@ -189,15 +189,22 @@ def _watching(base: Any, watched: Watched, class_of: Ints, points: Points | None
 
 
 def _watching_classes(watched: Watched) -> Any:
+    from ultralytics.data import build_dataloader
     from ultralytics.models.yolo.classify import ClassificationValidator
 
-    class Watching(ClassificationValidator):
+    base: Any = ClassificationValidator
+
+    class Watching(base):  # type: ignore[misc]
+        def get_dataloader(self, dataset_path: Any, batch_size: int) -> Any:
+            dataset = self.build_dataset(dataset_path)
+            watched.names = [sample[0] for sample in dataset.samples]
+            return build_dataloader(  # in the order of the samples: ultralytics shuffles them
+                dataset, batch_size, self.args.workers, shuffle=False, rank=-1, device=self.device
+            )
+
         def update_metrics(self, preds: Any, batch: Any) -> None:
             super().update_metrics(preds, batch)
             watched.probabilities += list(_floats(preds))
-
-        def finalize_metrics(self) -> None:
-            watched.names = [sample[0] for sample in self.dataloader.dataset.samples]
 
         def get_stats(self) -> dict[str, float]:
             return {}

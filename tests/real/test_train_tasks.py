@@ -58,7 +58,7 @@ class Case:
 CASES = [
     Case("obb", control_of("RectangleLabels", 'model_obb="true"'), BOXES, "yolov8n-obb from ABD.pt", ("mAP50", 0.3)),
     Case("segment", control_of("PolygonLabels"), SHAPES, "yolov8n-seg from ABD.pt", ("box mAP50-95", 0.1)),
-    Case("pose", control_of("KeyPointLabels", names=ENDS), SHAPES, "yolov8n-pose from ABD.pt", ("box mAP50-95", 0.1)),
+    Case("pose", control_of("KeyPointLabels", names=ENDS), SHAPES, "yolov8n-pose from ABD.pt", ("box mAP50-95", 0.05)),
     Case("classify", control_of("Choices", item="Choice"), {"top1", "top5"}, "yolov8n-cls from ABD.pt", ("top1", 0.7)),
 ]
 

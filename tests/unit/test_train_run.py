@@ -412,17 +412,25 @@ def stopped(*_: Any, **__: Any) -> Any:
 
 
 def foreign_version(
-    world: World, score: float, folder: Path, *, fence: int, reason: str = "promote", yolo_task: Any = "detect"
+    world: World,
+    score: float,
+    folder: Path,
+    *,
+    fence: int,
+    reason: str = "promote",
+    yolo_task: Any = "detect",
+    labels: tuple[str, ...] = ("Tree", "Rock"),
+    known: tuple[int, ...] = (0, 1),
 ) -> None:
-    """Somebody else's version takes the pointer."""
+    """Somebody else's version takes the pointer. `known`: classes of today's config that it knows."""
     weights = folder / "foreign.pt"
-    weights.write_text(f'{{"score": {score}}}')
+    weights.write_text(json.dumps({"score": score, "known": known}))
     entry = world.registry.upload_file("label", WEIGHTS, weights)
     gate = Gate(metric="mAP50-95", challenger=score, champion=None, champion_version=None, passed=True, reason="test")
     manifest = world.registry.publish(
         "label",
         lambda number: Manifest(
-            version=number, control="label", yolo_task=yolo_task, labels=("Tree", "Rock"), files=(entry,), metrics={},
+            version=number, control="label", yolo_task=yolo_task, labels=labels, files=(entry,), metrics={},
             gate=gate, lineage={}, run_id=f"foreign-{number}", fence=fence, created_at=world.store.now(),
         ),
     )  # fmt: skip
@@ -434,6 +442,48 @@ def foreign_version(
         expected=world.served(),
         reason=reason,  # type: ignore[arg-type]
     )
+
+
+@pytest.mark.parametrize(
+    ("champion", "outcome"), [pytest.param(0.9, "rejected", id="collapse"), pytest.param(0.4, "promoted", id="better")]
+)
+def test_a_champion_with_other_labels_is_compared_on_those_that_both_know(
+    world: World, tmp_path: Path, champion: float, outcome: str
+) -> None:
+    foreign_version(world, champion, tmp_path, fence=1, labels=("Bush", "Tree"), known=(0,))
+    world.trainer.score = 0.45
+    assert world.new_run() == DONE
+    assert world.outcome == outcome
+    gate = world.registry.manifest("label", 2).gate
+    assert (gate.champion, gate.against, gate.passed) == (pytest.approx(champion), "v1", outcome == "promoted")
+    assert "may have seen it" in gate.reason, "nobody knows what a version without border learnt from"
+
+
+def test_a_champion_that_knows_none_of_the_labels_is_no_rival(world: World, tmp_path: Path) -> None:
+    foreign_version(world, 0.9, tmp_path, fence=1, labels=("Bush",), known=())
+    assert world.new_run() == DONE
+    assert world.outcome == "promoted"
+    assert "v1 knows none of the labels" in world.message
+
+
+@pytest.mark.parametrize(("base", "outcome"), [(0.9, "rejected"), (0.3, "promoted")])
+def test_base_weights_that_know_a_label_are_the_first_champion(world: World, base: float, outcome: str) -> None:
+    world.trainer.base_score = base
+    assert world.new_run() == DONE
+    assert world.outcome == outcome
+    gate = world.registry.manifest("label", 1).gate
+    assert (gate.against, gate.champion_version, gate.champion) == ("base-yolo11n", None, pytest.approx(base))
+
+
+def test_what_a_champion_learnt_from_is_known(world: World) -> None:
+    world.new_run()
+    border = world.registry.manifest("label", 1).lineage["border"]
+    assert border == world.jobs.read().val_border
+    world.trainer.score = 0.6
+    world.new_run(val_fraction=0.9)
+    assert world.jobs.read().val_border == border, "it never rises"
+    assert "may have seen" not in world.message
+    assert world.registry.manifest("label", 2).gate.tasks > 0
 
 
 @pytest.mark.parametrize(("score", "outcome", "served"), [(0.4, "promoted", 1), (0.9, "rejected", 2)])
