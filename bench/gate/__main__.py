@@ -4,14 +4,17 @@ A pair of models is worse or better by what all tiles say that neither learnt fr
 """
 
 import argparse
+import itertools
 from pathlib import Path
 
 import numpy as np
 
 from bench.gate.collect import TO_LEARN, VIEWS
 from bench.gate.models import Model, Seen, found, load, seen
-from jobs.train.evidence import Found
+from jobs.train.evidence import Found, Outcome
 from jobs.train.gate import COLLAPSE, probably_worse
+from jobs.train.shown_choice import DEFAULT, choose, saved
+from shared.registry import Shown
 
 _SIZES = (5, 10, 20, 50)  # tasks of the val set
 _APART = {  # what the challenger really is worth, as a part of the champion
@@ -50,6 +53,7 @@ def main() -> None:
     }
     print(f"{len(models)} models, {len(tiles)} tiles; pairs:", {apart: len(some) for apart, some in pairs.items()})
     random = np.random.default_rng(0)
+    _thresholds(models, worth, tiles, given.times)
     _folds(trained, tiles, given.times, random)
     for views in (1, VIEWS):
         for size in _SIZES if views == 1 else _SIZES[:2]:
@@ -103,6 +107,32 @@ def _folds(models: dict[str, Model], tiles: list[int], times: int, random: np.ra
             )
     for what, answers in right.items():
         print(f"{what}: right in {np.mean(answers):.0%} of {len(answers)}")
+
+
+def _thresholds(models: dict[str, dict[str, Seen]], worth: dict[str, float], tiles: list[int], times: int) -> None:
+    """Part of the work that is saved on other tiles, by how many tasks the thresholds were chosen on, and by doubt."""
+    random = np.random.default_rng(0)
+    good = sorted(models, key=lambda name: -worth[name])[:12]
+    rows = {"the defaults": [], "the best there is": []} | {
+        f"{size:2d} tasks, doubt {doubt:g}": [] for size in (2, 4, 10, 20) for doubt in (0, 5, 10, 20, 40, 100)
+    }
+    for name in good:
+        outcomes = [models[name][str(tile)].plain() for tile in tiles]
+        rows["the defaults"].append(_saved(outcomes, {0: DEFAULT}))
+        rows["the best there is"].append(_saved(outcomes, choose(outcomes, [0], 0.0)))
+        for what, doubt in itertools.product((2, 4, 10, 20), (0, 5, 10, 20, 40, 100)):
+            for _ in range(max(times // 40, 1)):
+                order = random.permutation(len(outcomes)).tolist()
+                chosen = choose([outcomes[place] for place in order[:what]], [0], doubt)
+                rest = [outcomes[place] for place in order[what:]]
+                rows[f"{what:2d} tasks, doubt {doubt:g}"].append(_saved(rest, chosen))
+    for what, values in rows.items():
+        print(f"{what:24s} saved {np.mean(values):+.3f}, worst {np.min(values):+.3f}", flush=True)
+
+
+def _saved(outcomes: list[Outcome], shown: dict[int, Shown]) -> float:
+    things, spared = saved(outcomes, shown).sum(axis=0)
+    return float(spared / things)
 
 
 _RULES = {"at least as good": lambda ratio, _: ratio >= 1} | {

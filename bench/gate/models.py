@@ -22,6 +22,10 @@ class Seen(Outcome):
         """As `Outcome.right`, computed once."""
         return self.hits
 
+    def plain(self) -> Outcome:
+        """One of which less may be shown."""
+        return Outcome(self.task, self.truth, self.found, self.scores, self.overlap, self.boxes)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Model:

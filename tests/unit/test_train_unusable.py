@@ -246,7 +246,7 @@ def test_sides_of_less_than_nothing(tmp_path: Path, tags: str, rotation: float, 
     np.testing.assert_allclose(sample.found.xyxy, [expected], atol=1e-9)
 
 
-def test_the_box_that_the_issue_names(tmp_path: Path) -> None:
+def test_a_box_with_sides_of_less_than_nothing(tmp_path: Path) -> None:
     upside_down = {"x": 70, "y": 80, "width": -50, "height": -60, "rotation": 0}
     assert learnt(tmp_path, control_of(BOXES, "box"), box(**upside_down)) == [("Plane", [13, 10, 45, 38])]
     circle = one("e", "ellipselabels", CIRCLE | {"radiusX": -25, "radiusY": -25})
