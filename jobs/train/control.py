@@ -64,8 +64,8 @@ def learn(attempt: Attempt, control: Control, *, controls_left: int) -> Verdict 
         verdict = Verdict("rejected", f"v{manifest.version} of {control.name!r} is not served: {manifest.gate.reason}")
     else:
         verdict = steps.promote(manifest)
-    left_out = manifest.lineage.get("left_out")
-    return replace(verdict, message=f"{verdict.message} ({left_out})") if left_out else verdict
+    remarks = manifest.lineage.get("remarks")
+    return replace(verdict, message=f"{verdict.message} ({remarks})") if remarks else verdict
 
 
 def _is_used(attempt: Attempt, control: Control) -> bool:
@@ -192,7 +192,7 @@ class _Steps:
         checkpoints = attempt.checkpoints_of(control)
         resumed = attempt.heartbeat.patiently(checkpoints.resume, attempt.folder_of(control, "resume"))
         spool = attempt.spool_of(control, controls_left=controls_left)
-        attempt.progress.begin_training(control.name, attempt.settings.epochs, message=dataset.counts.left_out_sentence)
+        attempt.progress.begin_training(control.name, attempt.settings.epochs, message=dataset.counts.remarks)
         if resumed:
             logger.info(f"going on after epoch {resumed.epoch}", extra={"event": "resumed", "epoch": resumed.epoch})
         with Courier(spool, checkpoints, attempt.progress.epoch):
@@ -282,7 +282,7 @@ class _Steps:
                 "skipped": attempt.frozen.header.left_out,
                 "left_out": dict(counts.left_out),
             },
-            "left_out": counts.left_out_sentence,
+            "remarks": counts.remarks,
             "images": {"train": counts.train_images, "val": counts.val_images},
             "things": {"train": counts.train_things, "val": counts.val_things, "foreign_labels": counts.foreign_labels},
             "base": start.name,

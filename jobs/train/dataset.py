@@ -36,6 +36,7 @@ class Counts:
     classes: dict[str, set[int]] = field(default_factory=lambda: {"train": set(), "val": set()})  # that are there
     background: int = 0  # images without a thing; a classifier cannot use them
     foreign_labels: int = 0  # labels of regions that are not in the labeling config
+    converted: Counter[str] = field(default_factory=Counter)  # tool → things drawn with it that became the control's
     left_out: Counter[str] = field(default_factory=Counter)  # reason → tasks
     named: list[tuple[int, str]] = field(default_factory=list)  # (task id, sentence), the first ones
 
@@ -45,16 +46,19 @@ class Counts:
         return self.train_things + self.val_things
 
     @property
-    def left_out_sentence(self) -> str:
-        """What was left out, and why: `3 of 40 tasks were left out (2 broken, 1 no_data), the first is task 17: …`."""
-        if not self.left_out:
-            return ""
-        several = len(self.named) > 1
-        first, why = self.named[0]
-        return (
-            f"{self.left_out.total()} of {self.tasks} tasks were left out ({_reasons(self)}), "
-            f"{'the first is ' if several else ''}task {first}: {why}"
-        )
+    def remarks(self) -> str:
+        """What was left out and converted: `3 of 40 tasks were left out (2 broken, …), the first is task 17: …`."""
+        said = []
+        if self.left_out:
+            first, why = self.named[0]
+            said.append(
+                f"{self.left_out.total()} of {self.tasks} tasks were left out ({_reasons(self)}), "
+                f"{'the first is ' if len(self.named) > 1 else ''}task {first}: {why}"
+            )
+        if self.converted:
+            tools = ", ".join(f"{count} <{tool}>" for tool, count in self.converted.most_common())
+            said.append(f"{self.converted.total()} things were drawn with another tool and converted ({tools})")
+        return "; ".join(said)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +117,7 @@ def build(
 
 def check_both_sides(control: Control, counts: Counts) -> None:
     """What cannot be learnt from, or not be measured, costs no hour of a GPU. Raises NothingToLearn."""
-    left_out = f"; {counts.left_out_sentence}" if counts.left_out else ""
+    left_out = f"; {counts.remarks}" if counts.remarks else ""
     for split, things in (("train", counts.train_things), ("val", counts.val_things)):
         if not things:
             raise NothingToLearn(
@@ -167,6 +171,7 @@ def _landed(task: FrozenTask, samples: Future[list[Sample]]) -> tuple[FrozenTask
 
 def _add(task: FrozenTask, samples: list[Sample], files: YoloFiles, counts: Counts) -> None:
     written = [things for sample in samples if (things := files.add(task.split, sample)) is not None]
+    counts.converted.update(tool for sample in samples for tool in sample.converted)
     counts.background += sum(not things for things in written) + len(samples) - len(written) + (not samples)
     if not written:
         return

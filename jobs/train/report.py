@@ -37,6 +37,7 @@ td.n { text-align: right; font-variant-numeric: tabular-nums } .yes { color: #11
 <tr><td>{{ background }}</td><td class="n">{{ counts.background }}</td><td></td></tr>
 <tr><td>labels that are not in the labeling config</td><td class="n">{{ counts.foreign_labels }}</td><td></td></tr>
 <tr><td>tasks skipped by annotators</td><td class="n">{{ skipped }}</td><td></td></tr>
+<tr><td>things drawn with another tool, converted</td><td class="n">{{ counts.converted.total() }}</td><td></td></tr>
 <tr><td>tasks left out</td><td class="n">{{ counts.left_out.total() }}</td><td></td></tr>
 </table>
 {% if counts.named %}<h2>Left out</h2><table>

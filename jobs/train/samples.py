@@ -29,6 +29,7 @@ class Sample:
     name: str  # of its files in the dataset, without suffix
     image: Path
     found: Detections  # what was annotated in it
+    converted: tuple[str, ...] = ()  # the tool of each thing that was drawn with another one than the control's
 
 
 def samples_of(task: FrozenTask, control: Control, pictures: Pictures, folder: Path) -> list[Sample]:
@@ -49,7 +50,7 @@ def samples_of(task: FrozenTask, control: Control, pictures: Pictures, folder: P
     reading = CONTROLS[control.tag].read(task.regions, control, picture.width, picture.height)
     if control.per_region:
         return _crops(task, control, picture, reading, folder)
-    return [Sample(str(task.id), picture.path, usable(reading, control))]
+    return [Sample(str(task.id), picture.path, usable(reading, control), reading.converted)]
 
 
 def usable(reading: Reading[Found], control: Control) -> Found:

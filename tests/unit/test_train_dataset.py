@@ -110,12 +110,12 @@ def test_what_was_left_out_is_said_in_one_sentence(tmp_path: Path) -> None:
     bad = [task(1, rectangle(), value="not_found"), task(2, value=jpeg()[:200]), task(3, value="no_data")]
     dataset = built([*bad, *(task(number, rectangle()) for number in range(4, 9))], tmp_path)
     assert dataset is not None
-    assert dataset.counts.left_out_sentence == (
+    assert dataset.counts.remarks == (
         "3 of 8 tasks were left out (1 not_found, 1 broken, 1 no_data), the first is task 1: it is not_found"
     )
     dataset = built([task(number, rectangle()) for number in range(4, 9)], tmp_path)
     assert dataset is not None
-    assert dataset.counts.left_out_sentence == ""
+    assert dataset.counts.remarks == ""
 
 
 def test_images_that_come_slower_and_slower_are_given_up_after_a_time(tmp_path: Path) -> None:
@@ -369,3 +369,17 @@ def test_what_an_attempt_left_behind_is_not_learnt_from(tmp_path: Path) -> None:
     built([task(1, rectangle()), task(2, rectangle())], tmp_path)
     built([task(1, rectangle())], tmp_path)
     assert [path.name for path in (tmp_path / "dataset" / "images" / "train").iterdir()] == ["1.jpg"]
+
+
+def test_what_was_drawn_with_another_tool_is_counted(tmp_path: Path) -> None:
+    [control, _] = parse_label_config(
+        '<View><Image name="img" value="$image"/><Rectangle name="box" toName="img"/>'
+        '<Polygon name="outline" toName="img"/><Labels name="kind" toName="img"><Label value="Plane"/></Labels></View>'
+    )
+    value = {"points": [[10, 10], [50, 10], [50, 60]], "closed": True}
+    shape = {"id": "a", "from_name": "outline", "to_name": "img", "type": "polygon", "value": value}
+    named = shape | {"from_name": "kind", "type": "labels", "value": value | {"labels": ["Plane"]}}
+    dataset = built([task(1, shape, named)], tmp_path, control=control)
+    assert dataset is not None
+    assert dataset.counts.converted == {"Polygon": 1}
+    assert dataset.counts.remarks == "1 things were drawn with another tool and converted (1 <Polygon>)"

@@ -17,6 +17,8 @@ class Reading(Generic[Found]):
     found: Found
     unusable: tuple[str, ...]
     """A sentence's end for each region that is, or may be, a thing of the control and is not in `found`."""
+    converted: tuple[str, ...] = ()
+    """The tool of each thing in `found` that was drawn with another one than the control's."""
 
 
 def named(region: Mapping[str, Any], label: str = "") -> str:

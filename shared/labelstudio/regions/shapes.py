@@ -5,6 +5,7 @@ rotated box of a rectangle only: how another shape is turned, nobody said.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,6 +35,7 @@ class _Thing(NamedTuple):
     xyxy: Floats  # (4,)
     rotated: Floats  # (5,) xywhr
     outline: Outline  # what is inside the image
+    tool: str  # that drew it: "Polygon"
 
 
 def read_shapes(result: Sequence[Mapping[str, Any]], control: Control, width: int, height: int) -> Reading[Detections]:
@@ -66,7 +68,10 @@ def read_shapes(result: Sequence[Mapping[str, Any]], control: Control, width: in
         outlines=None if boxes else tuple(thing.outline for thing in things),
     )
     seen = {control.label_values[thing.class_] for thing in things}
-    return whole(found, seen, unusable, result, control)
+    return replace(
+        whole(found, seen, unusable, result, control),
+        converted=tuple(thing.tool for thing in things if thing.tool != own),
+    )
 
 
 def _thing(
@@ -91,4 +96,4 @@ def _thing(
         return "has no area inside the image"
     around = envelope(np.concatenate(outline if tool == "Rectangle" else visible)[None])
     rotated = corners_to_xywhr(outline[0]) if tool == "Rectangle" else np.zeros(5)
-    return _Thing(class_, clip_xyxy(around, width, height)[0], rotated, visible)
+    return _Thing(class_, clip_xyxy(around, width, height)[0], rotated, visible, tool)
