@@ -5,7 +5,7 @@ for a thousand samples of it, drawn with replacement (the bootstrap, B. Efron 19
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -65,13 +65,12 @@ class Outcome:
 
     def without_twins(self, overlap: float) -> "Outcome":
         """The same if of two things of a class that overlap by more than `overlap` the surer one is shown alone."""
-        kept = suppress_classes(self.boxes, self.scores, self.found, overlap)
-        return replace(
-            self,
-            found=self.found[kept],
-            scores=self.scores[kept],
-            overlap=self.overlap[:, kept],
-            boxes=self.boxes[kept],
+        return self.only(suppress_classes(self.boxes, self.scores, self.found, overlap))
+
+    def only(self, which: NDArray[np.bool_]) -> "Outcome":
+        """(F,) some of the things found."""
+        return Outcome(
+            self.task, self.truth, self.found[which], self.scores[which], self.overlap[:, which], self.boxes[which]
         )
 
 

@@ -5,7 +5,7 @@ experiment behind the numbers, docs/gate.md what came out.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -112,14 +112,7 @@ def visible(outcome: Outcome, shown: dict[int, Shown]) -> Outcome:
     confidence = np.array(
         [shown[int(class_)].confidence if int(class_) in shown else np.inf for class_ in outcome.found]
     )
-    sure = outcome.scores >= confidence
-    return replace(
-        outcome,
-        found=outcome.found[sure],
-        scores=outcome.scores[sure],
-        overlap=outcome.overlap[:, sure],
-        boxes=outcome.boxes[sure],
-    )
+    return outcome.only(outcome.scores >= confidence)
 
 
 def _least(work: Floats) -> tuple[float, float]:
