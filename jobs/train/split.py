@@ -7,6 +7,7 @@ version would be measured on what it learnt from, so the border of a project nev
 
 import hashlib
 import json
+import math
 from array import array
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from shared.labelstudio.config import Control
 
 Split = Literal["train", "val"]
 _LEAST = 4  # tasks of a val set, as soon as there are ten
+_MOST = 1.25  # times the part that is wanted
 _SMALL_SHARE = 0.4  # of fewer tasks
 _RARE_SHARE = 0.5  # at most, to have a second class in the val set of a classifier
 
@@ -54,15 +56,17 @@ class Places:
                     self.lowest[label] = min(self.lowest.get(label, 1.0), place)
 
     def border(self, val_fraction: float) -> float:
-        """At least `val_fraction`, and enough for a val set: four of ten tasks or more; of a classifier two classes.
+        """`val_fraction`, or as near as leaves a val set: four of ten tasks or more; of a classifier two classes.
 
-        One picture at least stays to learn from.
+        By chance a small project's part may be much larger: it takes a quarter more at most. One picture at least
+        stays to learn from.
         """
         places = sorted(set(self.all))
         if len(places) < 2:
             return 0.0
         least = min(_LEAST, max(1, int(_SMALL_SHARE * len(places))))
-        wanted = max(val_fraction, _above(places[least - 1]))
+        most = max(least, math.ceil(_MOST * val_fraction * len(places)))
+        wanted = min(max(val_fraction, _above(places[least - 1])), _above(places[min(most, len(places)) - 1]))
         if self.control.yolo_task == "classify" and len(self.lowest) > 1:
             second = sorted(self.lowest.values())[1]
             wanted = max(wanted, min(_above(second), _RARE_SHARE))
