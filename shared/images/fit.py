@@ -1,6 +1,5 @@
 """Pictures in the sizes in which models see them: the same for training, gate and prediction. Pure."""
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,6 +14,8 @@ def squared(pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
 
     A strip that is over 16 times as long as wide is made wider: it would vanish.
     """
+    import cv2  # a quarter of a second: not before the first image
+
     height, width = pixels.shape[:2]
     longest = max(height, width)
     across, down = (max(round(side * size / longest), size // _THINNEST) for side in (width, height))
@@ -35,6 +36,8 @@ def shrunk(pixels: NDArray[np.uint8], image_size: int) -> NDArray[np.uint8]:
     size = kept_size(width, height, image_size)
     if size == (width, height):
         return pixels
+    import cv2
+
     return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
 
 
