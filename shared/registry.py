@@ -54,6 +54,10 @@ class Shown(Record):
     iou: float = Field(ge=0, le=1)  # overlap above which two are one
 
 
+DEFAULT_SHOWN = Shown(confidence=0.25, iou=0.7)
+"""Where nobody asked for anything else, and the version chose nothing."""
+
+
 class Manifest(Record):
     """One version of one control. Written once, never replaced."""
 

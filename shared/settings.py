@@ -123,17 +123,17 @@ class Settings(BaseModel):
         "LABELLOOP_DEVICE", "auto", "auto, cpu, cuda, cuda:1, mps … auto takes CUDA where there is one."
     )
     threads: int = _setting("LABELLOOP_THREADS", 0, "Processor threads of the model; 0: one a core.", "threads", ge=0)
-    confidence: float = _setting(
+    confidence: float | None = _setting(
         "LABELLOOP_CONFIDENCE",
-        0.25,
-        "Regions below this confidence are not shown (model_score_threshold of a control wins).",
+        None,
+        "Regions below this confidence are not shown (model_score_threshold of a control wins). Empty: what each version chose for each label, else 0.25.",
         ge=0,
         le=1,
     )
-    iou: float = _setting(
+    iou: float | None = _setting(
         "LABELLOOP_IOU",
-        0.7,
-        "Overlap above which two boxes of a class count as one (model_iou of a control wins).",
+        None,
+        "Overlap above which two boxes of a label count as one (model_iou of a control wins). Empty: what each version chose for each label, else 0.7, also in validation.",
         ge=0,
         le=1,
     )

@@ -21,7 +21,7 @@ from shared.errors import ModelError
 from shared.geometry import Detections
 from shared.labelstudio.config import YoloTask
 from shared.objectstore import ObjectStore
-from shared.registry import WEIGHTS, Gate, Manifest, Registry
+from shared.registry import WEIGHTS, Gate, Manifest, Registry, Shown
 
 UID = "1.1795332051"  # of the recorded requests
 FAR = time.monotonic() + 10**6
@@ -111,6 +111,7 @@ def publish(
     labels: tuple[str, ...] = ("Tree",),
     uid: str = UID,
     yolo_task: YoloTask = "detect",
+    shown: dict[str, Shown] | None = None,
 ) -> Manifest:
     """Upload weights as the control's next version and move the pointer to it."""
     registry = Registry(store, uid)
@@ -128,6 +129,7 @@ def publish(
             files=(entry,),
             metrics={},
             gate=gate,
+            shown=shown or {},
             lineage={},
             run_id=f"run-{number}",
             fence=fence,

@@ -145,7 +145,7 @@ class LiveModels:
                 f"the weights of {control.name!r} v{manifest.version} are for {model.yolo_task}, its manifest says "
                 f"{manifest.yolo_task}"
             )
-        return Served(model=model, version=f"v{manifest.version}", trained=True)
+        return Served(model=model, version=f"v{manifest.version}", trained=True, shown=manifest.shown)
 
     def _go_on(self, uid: str, control: Control, wanted: Manifest, error: LabelloopError, deadline: float) -> Served:
         """Serve what was served last, and let /setup say so too."""

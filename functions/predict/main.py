@@ -20,7 +20,7 @@ from shared.labelstudio.api import LabelStudio
 from shared.labelstudio.requests import PredictRequest
 from shared.logs import configure_logs
 from shared.objectstore import ObjectStore, open_store
-from shared.registry import Registry
+from shared.registry import DEFAULT_SHOWN, Registry
 from shared.settings import Settings
 
 Predict = Callable[[PredictRequest, float], list[Any]]
@@ -66,7 +66,7 @@ def _build_serving(
         YoloLoader(
             device=settings.device,
             threads=settings.threads,
-            iou=settings.iou,
+            iou=DEFAULT_SHOWN.iou if settings.iou is None else settings.iou,
             image_size=settings.image_size,
             max_objects=settings.max_objects,
             cache_dir=cache_dir,

@@ -1,23 +1,26 @@
 """From what a model found in one image to what Label Studio stores. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from functions.predict.region_ids import with_own_ids
-from shared.geometry import Detections, Floats
+from shared.geometry import Detections
 from shared.labelstudio.class_labels import class_labels
 from shared.labelstudio.config import Control
 from shared.labelstudio.regions import CONTROLS, Region
 from shared.labelstudio.regions.keypoints import write_keypoints
+from shared.registry import DEFAULT_SHOWN, Shown
 from shared.settings import Settings
+from shared.suppression import suppress, suppress_classes
 
 FLOOR = 0.05
 """Models report things from this confidence on, shown or not: an image without a shown one has a score too."""
+_CHOSE_NOTHING: Mapping[str, Shown] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +31,22 @@ class Plan:
     trained: bool  # the model learnt on this project: its classes and points are called like the labels
     labels: tuple[str | None, ...]  # class index → label; a thing without one is dropped, unless these are proposals
     proposals: bool  # no class of the base weights is a label: things count, whatever their class is
-    threshold: float  # least confidence of what is shown
-    iou: float  # things of a class (proposals: of any) that overlap more are one
+    shown: tuple[Shown, ...]  # class index → what is shown of it: the same for all classes of a label
+
+    @property
+    def threshold(self) -> float:
+        """Least confidence of anything that is shown."""
+        return min((each.confidence for each in self._counting), default=DEFAULT_SHOWN.confidence)
+
+    @property
+    def iou(self) -> float:
+        """What the model is asked with: things of a class (proposals: of any) that overlap more are one in any case."""
+        return max((each.iou for each in self._counting), default=DEFAULT_SHOWN.iou)
+
+    @property
+    def _counting(self) -> list[Shown]:
+        each = zip(self.labels, self.shown, strict=True)
+        return [shown for label, shown in each if self.proposals or label is not None]
 
     @property
     def silent(self) -> bool:
@@ -45,8 +62,18 @@ class Found(NamedTuple):
     hidden: Sequence[float]  # confidences of what is not shown
 
 
-def plan_control(control: Control, names: Sequence[str], *, trained: bool, settings: Settings) -> Plan:
+def plan_control(
+    control: Control,
+    names: Sequence[str],
+    *,
+    trained: bool,
+    settings: Settings,
+    shown: Mapping[str, Shown] = _CHOSE_NOTHING,
+) -> Plan:
     """`names`: the model's classes. `trained`: on this project, so that a class without a label is dropped.
+
+    `shown`: what the version chose, by label; the control's attributes and the settings, where somebody set them, come
+    first.
 
     Base weights without a class that means a label propose shapes without one, for a person to name: also where there
     is one label only, since what they find may be anything. An image's class, or a moment's, is nothing without its
@@ -57,8 +84,17 @@ def plan_control(control: Control, names: Sequence[str], *, trained: bool, setti
     first, second = "model_score_threshold", "model_conf"
     if control.tag == "VideoRectangle":  # the only one for which Label Studio's YOLO example reads model_conf
         first, second = second, first
-    threshold = control.number(first, control.number(second, settings.confidence))
-    return Plan(control, trained, tuple(labels), proposals, threshold, control.number("model_iou", settings.iou))
+
+    def of(label: str | None) -> Shown:
+        chosen = DEFAULT_SHOWN if label is None else shown.get(label, DEFAULT_SHOWN)
+        confidence = chosen.confidence if settings.confidence is None else settings.confidence
+        return Shown(
+            confidence=control.number(first, control.number(second, confidence)),
+            iou=control.number("model_iou", chosen.iou if settings.iou is None else settings.iou),
+        )
+
+    by_label = {label: of(label) for label in dict.fromkeys(labels)}
+    return Plan(control, trained, tuple(labels), proposals, tuple(by_label[label] for label in labels))
 
 
 def found_in(plan: Plan, detections: Detections) -> Found:
@@ -68,12 +104,33 @@ def found_in(plan: Plan, detections: Detections) -> Found:
         regions = CONTROLS[plan.control.tag].write(chosen, chosen.names, plan.control)
         return Found(regions, sureness(chosen), [])
     things = kept(plan, detections)
-    visible = things.scores >= plan.threshold
+    confidences = np.array([each.confidence for each in plan.shown])
+    visible = things.scores >= confidences[things.classes]
+    shown = _without_twins(plan, things.only(visible))
     write = CONTROLS[plan.control.tag].write
     if plan.control.yolo_task == "pose":
         write = partial(write_keypoints, trained=plan.trained)
-    regions = write(things.only(visible), plan.labels, plan.control)
-    return Found(regions, things.scores[visible].tolist(), things.scores[~visible].tolist())
+    regions = write(shown, plan.labels, plan.control)
+    return Found(regions, shown.scores.tolist(), things.scores[~visible].tolist())
+
+
+def _without_twins(plan: Plan, things: Detections) -> Detections:
+    """Of things of a label that overlap by more than the label's overlap the surest.
+
+    The model has compared those of each class already, but by the largest overlap of all labels.
+    """
+    named = [label for label in plan.labels if label is not None]
+    if len(set(named)) == len(named) and all(each.iou == plan.iou for each in plan.shown):
+        return things
+    number = {label: place for place, label in enumerate(dict.fromkeys(plan.labels))}
+    labels = np.array([number[label] for label in plan.labels])[things.classes]
+    overlaps = np.array([each.iou for each in plan.shown])[things.classes]
+    boxes = things.xyxy if things.rotated is None else things.rotated
+    remain = np.ones(len(things), dtype=np.bool_)
+    for iou in np.unique(overlaps).tolist():
+        which = np.flatnonzero(overlaps == iou)
+        remain[which] = suppress_classes(boxes[which], things.scores[which], labels[which], iou)
+    return things.only(remain)
 
 
 def choose(plan: Plan, detections: Detections) -> Detections:
@@ -123,39 +180,6 @@ def image_score(shown: Sequence[float], hidden: Sequence[float]) -> float:
     if shown:
         return sum(shown) / len(shown)
     return 1.0 - max(hidden, default=0.0)
-
-
-def suppress(xyxy: Floats, scores: Floats, iou: float, rotated: Floats | None = None) -> NDArray[np.bool_]:
-    """Which of (N, 4) boxes remain if of two that overlap by more than `iou` the one of lower score goes.
-
-    With (N, 5) rotated boxes, those have to overlap as well: of two slim ones side by side the upright ones do.
-    """
-    area = np.prod(xyxy[:, 2:] - xyxy[:, :2], axis=1)
-    remain = np.ones(len(scores), dtype=np.bool_)
-    order = np.argsort(-scores, kind="stable")
-    for place, best in enumerate(order):
-        if not remain[best]:
-            continue
-        rest = order[place + 1 :]
-        corner = np.maximum(xyxy[best, :2], xyxy[rest, :2])
-        size = np.clip(np.minimum(xyxy[best, 2:], xyxy[rest, 2:]) - corner, 0.0, None)
-        common = size[:, 0] * size[:, 1]
-        union = area[best] + area[rest] - common
-        for same in rest[common > iou * union]:
-            if rotated is None or _rotated_iou(rotated[best], rotated[same]) > iou:
-                remain[same] = False
-    return remain
-
-
-def _rotated_iou(one: Floats, other: Floats) -> float:
-    """Of two (5,) boxes: centre x, y, width, height, radians."""
-    import cv2
-
-    first, second = (((x, y), (w, h), float(np.rad2deg(angle))) for x, y, w, h, angle in (one.tolist(), other.tolist()))
-    _, corners = cv2.rotatedRectangleIntersection(first, second)
-    common = 0.0 if corners is None else cv2.contourArea(cv2.convexHull(corners))
-    union = float(one[2] * one[3] + other[2] * other[3]) - common
-    return common / union if union > 0 else 0.0
 
 
 def kept(plan: Plan, found: Detections) -> Detections:

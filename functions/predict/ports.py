@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,6 +13,7 @@ from functions.predict.plan import Found, Plan
 from shared.errors import LabelloopError, ModelError
 from shared.geometry import Detections
 from shared.labelstudio.config import Control, YoloTask
+from shared.registry import Shown
 
 Image = NDArray[np.uint8]
 """(H, W, 3), blue first, upright."""
@@ -71,6 +72,8 @@ class Served:
     model: Model
     version: str  # "v12", "base-yolo11n"
     trained: bool  # False: base weights, which never saw this project
+    shown: Mapping[str, Shown] = field(default_factory=dict)  # label → what the version chose; the same weights may
+    # stand behind several versions, so this is no part of the model
 
 
 class Models(Protocol):

@@ -96,7 +96,9 @@ class Predictor:
                 unserved[control.name] = _Failure("no_model", str(error))
                 continue
             versions.append((control.name, served.version))
-            plan = plan_control(control, served.model.names, trained=served.trained, settings=settings)
+            plan = plan_control(
+                control, served.model.names, trained=served.trained, settings=settings, shown=served.shown
+            )
             if not served.trained:
                 _say_unclear(uid, control.name, tuple(unclear_classes(served.model.names, control).items()))
             if plan.silent:

@@ -13,11 +13,14 @@ from rich.text import Text
 from infra.cli.projects import read_controls
 from shared.claims import Claim, JobsRecord
 from shared.jobs import Jobs
+from shared.labelstudio.config import THINGS, YoloTask
 from shared.objectstore import ObjectStore
-from shared.registry import Registry
+from shared.registry import Gate, Registry
 from shared.runs import Progress
 
-_METRICS = ("mAP50", "mAP50-95", "precision", "recall", "box mAP50-95", "top1", "top5", "IDF1", "MOTA")
+_METRICS = (
+    "mAP50-95", "mAP50", "precision", "recall", "saved", "balanced accuracy", "top1", "IDF1", "MOTA",
+)  # fmt: skip
 """What manifests hold, in the order of columns. A column that would be empty is not shown."""
 _TOLD = ("mAP50", "top1")
 """What is told of a training while it runs, whichever its task has."""
@@ -28,7 +31,7 @@ class ControlStatus:
     """One control: what the pointer says and what is served."""
 
     name: str
-    yolo_task: str | None
+    yolo_task: YoloTask | None
     labels: tuple[str, ...]
     pointer: int | None  # the version that the pointer names
     moved_at: datetime | None
@@ -37,6 +40,7 @@ class ControlStatus:
     other_task: str | None  # what the version is for, if the labeling config asks for another YOLO task now
     versions: int
     metrics: dict[str, float]  # of the version that is served
+    gate: Gate | None  # its own, with what the metrics were measured on
 
     def as_json(self) -> dict[str, Any]:
         """For scripts."""
@@ -51,6 +55,7 @@ class ControlStatus:
             "other_task": self.other_task,
             "versions": self.versions,
             "metrics": self.metrics,
+            "gate": self.gate.model_dump(mode="json") if self.gate else None,
         }
 
 
@@ -102,7 +107,7 @@ def read_status(store: ObjectStore, uid: str) -> ProjectStatus:
     )
 
 
-def _read_control(registry: Registry, name: str, yolo_task: str | None) -> ControlStatus:
+def _read_control(registry: Registry, name: str, yolo_task: YoloTask | None) -> ControlStatus:
     pointer, serving = registry.pointer(name), registry.serving(name)
     other_task = serving.yolo_task if serving and yolo_task not in (None, serving.yolo_task) else None
     if other_task:  # as predict sees it
@@ -118,6 +123,7 @@ def _read_control(registry: Registry, name: str, yolo_task: str | None) -> Contr
         other_task=other_task,
         versions=len(registry.versions(name)),
         metrics=serving.metrics if serving else {},
+        gate=serving.gate if serving else None,
     )
 
 
@@ -136,7 +142,7 @@ def _render_project(project: ProjectStatus) -> list[RenderableType]:
     ]
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     metrics = shown_metrics([control.metrics for control in project.controls])
-    for heading in ("control", "task", "serves", "versions", *metrics):
+    for heading in ("control", "task", "serves", "versions", *metrics, *(["measured on"] if metrics else [])):
         table.add_column(heading)
     for control in project.controls:
         table.add_row(
@@ -145,6 +151,7 @@ def _render_project(project: ProjectStatus) -> list[RenderableType]:
             _served(control),
             str(control.versions),
             *metrics_cells(control.metrics, metrics),
+            *([measured_on(control.gate, control.yolo_task)] if metrics else []),
         )
     parts.append(table)
     parts += [Text.from_markup(f"[yellow]![/] {escape(sentence)}") for sentence in project.not_understood]
@@ -204,7 +211,8 @@ def _progress(progress: Progress | None) -> str:
         text += f" [cyan]{'━' * done}[/][dim]{'━' * (20 - done)}[/] epoch {progress.epoch}/{progress.epochs}"
     if progress.eta_seconds is not None:
         text += f", {age(timedelta(seconds=progress.eta_seconds))} to go"
-    text += "".join(f", {name} {progress.metrics[name]:.3f}" for name in _TOLD if name in progress.metrics)
+    told = [f"{name} {progress.metrics[name]:.3f}" for name in _TOLD if name in progress.metrics]
+    text += f", {', '.join(told)} on the val set" if told else ""
     return text + (f", {escape(progress.message)}" if progress.message else "")
 
 
@@ -217,6 +225,15 @@ def shown_metrics(rows: Iterable[Mapping[str, float]]) -> list[str]:
 def metrics_cells(metrics: Mapping[str, float], names: Iterable[str]) -> list[str]:
     """The cells of one row."""
     return [f"{metrics[name]:.3f}" if name in metrics else "" for name in names]
+
+
+def measured_on(gate: Gate | None, yolo_task: YoloTask | None) -> str:
+    """`4 tasks, 31 boxes`: the val set behind a version's metrics. Empty where that is not known."""
+    if gate is None or not gate.tasks:
+        return ""
+    one, several = THINGS[yolo_task] if yolo_task else ("thing", "things")
+    tasks = "1 task" if gate.tasks == 1 else f"{gate.tasks} tasks"
+    return f"{tasks}, {gate.things} {one if gate.things == 1 else several}"
 
 
 def age(time: timedelta) -> str:

@@ -2,20 +2,24 @@
 
 from typing import Any
 
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from infra.cli.projects import NotKnown
-from infra.cli.status import metrics_cells, shown_metrics
+from infra.cli.status import measured_on, metrics_cells, shown_metrics
 from shared.errors import LabelloopError, NotFound, PreconditionFailed
 from shared.jobs import Jobs
 from shared.objectstore import ObjectStore
-from shared.registry import Promotion, Registry
+from shared.registry import Gate, Promotion, Registry
 
 
 def list_versions(store: ObjectStore, uid: str, control: str) -> list[dict[str, Any]]:
-    """The versions of one control, oldest first, as `versions --json` prints them."""
+    """The versions of one control, oldest first, as `versions --json` prints them.
+
+    `gate` holds what the metrics were measured on (`tasks`, `things`), and how sure it was (`worse`, `against`).
+    """
     registry = Registry(store, uid)
     pointer, serving, rejected = registry.pointer(control), registry.serving(control), registry.rejected(control)
     return [
@@ -31,7 +35,7 @@ def list_versions(store: ObjectStore, uid: str, control: str) -> list[dict[str, 
 
 
 def render_versions(control: str, versions: list[dict[str, Any]]) -> RenderableType:
-    """For a terminal."""
+    """For a terminal: a table, and below it what the gate said of each."""
     table = Table(
         box=None,
         padding=(0, 2, 0, 0),
@@ -40,20 +44,23 @@ def render_versions(control: str, versions: list[dict[str, Any]]) -> RenderableT
         title_justify="left",
     )
     metrics = shown_metrics([version["metrics"] for version in versions])
-    for heading in ("", "made", "task", *metrics, "gate"):
+    for heading in ("", "made", "task", *metrics, "measured on"):
         table.add_column(heading)
+    said = []
     for version in versions:
         mark = "[green]→ [/]" if version["serving"] else "  "
         note = "[red]failed verification[/] " if version["rejected"] else ""
-        gate = "" if version["gate"]["passed"] else "[yellow]not promoted:[/] "
+        gate = Gate.model_validate(version["gate"])
+        verdict = "" if gate.passed else "[yellow]not promoted:[/] "
         table.add_row(
             f"{mark}v{version['version']}",
             version["created_at"][:16].replace("T", " "),
             version["yolo_task"],
             *metrics_cells(version["metrics"], metrics),
-            f"{note}{gate}{escape(version['gate']['reason'])}",
+            measured_on(gate, version["yolo_task"]),
         )
-    return table
+        said.append(Text.from_markup(f"v{version['version']}: {note}{verdict}{escape(gate.reason)}"))
+    return Group(table, *said)
 
 
 def move_pointer(store: ObjectStore, uid: str, control: str, version: int) -> tuple[int | None, Promotion]:

@@ -13,7 +13,7 @@ from jobs.train.gate import Scored, judge
 from jobs.train.training import Measured, Trainer, TrainingSettings
 from jobs.train.video_scores import TrackingCounts
 from shared.labelstudio.config import Control
-from shared.registry import Gate, Shown
+from shared.registry import DEFAULT_SHOWN, Gate, Shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +136,6 @@ def metrics_of(evidence: Evidence, control: Control, shown: Mapping[int, Shown])
     if isinstance(evidence, Found):
         found |= evidence.at_half()
         if control.tag != "VideoRectangle":  # there a tracker decides what is shown
-            every = {class_: shown.get(class_, shown_choice.DEFAULT) for class_ in evidence.classes}
+            every = {class_: shown.get(class_, DEFAULT_SHOWN) for class_ in evidence.classes}
             found |= shown_choice.as_shown(evidence.outcomes, every)
     return {name: value for name, value in found.items() if not math.isnan(value)}

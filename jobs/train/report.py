@@ -6,7 +6,7 @@ from datetime import datetime
 from jinja2 import Environment
 
 from jobs.train.dataset import Dataset
-from shared.labelstudio.config import YoloTask
+from shared.labelstudio.config import THINGS, YoloTask
 from shared.registry import Gate, Shown
 
 _TEMPLATE = """<!doctype html>
@@ -53,15 +53,6 @@ td.n { text-align: right; font-variant-numeric: tabular-nums } .yes { color: #11
 """
 
 
-_THINGS: dict[YoloTask, str] = {
-    "detect": "boxes",
-    "obb": "rotated boxes",
-    "segment": "outlines",
-    "pose": "poses",
-    "classify": "labels",
-}
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """What the page says."""
@@ -91,10 +82,10 @@ class Report:
             created_at=self.created_at,
             base=self.base,
             yolo_task=self.yolo_task,
-            things=_THINGS[self.yolo_task],
+            things=THINGS[self.yolo_task][1],
             background="images without a label (not used)"
             if self.yolo_task == "classify"
-            else f"of them without {_THINGS[self.yolo_task]} (background)",
+            else f"of them without {THINGS[self.yolo_task][1]} (background)",
             epochs=self.epochs,
             gate=self.gate,
             metrics=self.metrics,

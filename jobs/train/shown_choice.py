@@ -11,14 +11,13 @@ import numpy as np
 
 from jobs.train.evidence import IOUS, Outcome
 from shared.geometry import Floats, Ints
-from shared.registry import Shown
+from shared.registry import DEFAULT_SHOWN, Shown
 
 ADD, MOVE, DELETE = 1.0, 0.5, 0.2
 TIGHT = 0.8
 """Overlap from which a person leaves a box as it is; from 0.5 on it is moved, below it is another thing."""
 CONFIDENCES = np.round(np.arange(0.05, 0.96, 0.05), 2)
 OVERLAPS = (0.3, 0.4, 0.5, 0.6, 0.7)
-DEFAULT = Shown(confidence=0.25, iou=0.7)
 _DOUBT = 10.0
 """Things of the val set that weigh as much as the defaults do."""
 
@@ -62,7 +61,7 @@ def choose(outcomes: Sequence[Outcome], classes: Sequence[int], doubt: float = _
     there = np.array([sum(int((outcome.truth == class_).sum()) for outcome in outcomes) for class_ in classes])
     together = np.stack([work[iou].sum(axis=0) for iou in OVERLAPS])  # (overlaps, confidences)
     iou, confidence = _least(together)
-    overall = _between(DEFAULT, Shown(confidence=confidence, iou=iou), there.sum(), doubt)
+    overall = _between(DEFAULT_SHOWN, Shown(confidence=confidence, iou=iou), there.sum(), doubt)
     nearest = min(OVERLAPS, key=lambda each: abs(each - overall.iou))
     chosen = {}
     for number, class_ in enumerate(classes):

@@ -14,6 +14,7 @@ from jobs.train.spool import Spool
 from jobs.train.video_scores import TrackingCounts
 from shared.errors import SettingsError
 from shared.labelstudio.config import Control, YoloTask
+from shared.registry import DEFAULT_SHOWN
 from shared.settings import Settings
 
 
@@ -31,17 +32,20 @@ class TrainingSettings(BaseModel):
     seed: int = Field(ge=0, lt=2**31)  # numpy takes 32 bits; ultralytics adds the number of the process
     base_weights: str
     longest_run: float = Field(gt=0)  # seconds
-    iou: float = Field(default=0.7, ge=0, le=1)  # boxes of a class that overlap more are one
+    iou: float = Field(default=DEFAULT_SHOWN.iou, ge=0, le=1)  # boxes of a class that overlap more are one
     max_objects: int = Field(default=300, ge=1)  # things that are shown of an image
     fliplr: float = Field(default=0.5, ge=0, le=1)  # share of the images that are mirrored, left to right
     flipud: float = Field(default=0.0, ge=0, le=1)  # and upside down
 
     @classmethod
     def of(cls, request: dict[str, Any], settings: Settings) -> "TrainingSettings":
-        """What the request holds, and the job's own settings for what it does not. Raises SettingsError."""
+        """What the request holds, and the job's own settings for what it does not; None is not set.
+
+        Raises SettingsError.
+        """
         given = {name: getattr(settings, name) for name in cls.model_fields} | request
         try:
-            return cls.model_validate(given)
+            return cls.model_validate({name: value for name, value in given.items() if value is not None})
         except ValidationError as error:
             problems = error.errors(include_url=False, include_input=False)
             where = "; ".join(f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in problems)

@@ -20,6 +20,15 @@ from shared.labelstudio.task_values import has_variable
 YoloTask = Literal["detect", "segment", "obb", "pose", "classify"]
 Media = Literal["image", "video"]
 
+THINGS: dict[YoloTask, tuple[str, str]] = {
+    "detect": ("box", "boxes"),
+    "obb": ("rotated box", "rotated boxes"),
+    "segment": ("outline", "outlines"),
+    "pose": ("pose", "poses"),
+    "classify": ("label", "labels"),
+}
+"""What an annotator makes, one and several, where counts are told to people."""
+
 CONTROL_TASKS: dict[str, YoloTask] = {
     "RectangleLabels": "detect",  # obb with model_obb="true"
     "PolygonLabels": "segment",

@@ -27,6 +27,7 @@ CONFIG = (
     '<View><Image name="image" value="$image"/><RectangleLabels name="label" toName="image"><Label value="Tree"/>'
     '</RectangleLabels><RectangleLabels name="cars" toName="image"><Label value="Car"/></RectangleLabels></View>'
 )
+WIDE = {"COLUMNS": "120"}
 Labelloop = Callable[..., Result]
 
 
@@ -45,14 +46,18 @@ def publish(
     uid: str = UID,
     serve: bool = True,
     yolo_task: YoloTask = "detect",
+    measured: tuple[int, int] = (0, 0),
+    against: str | None = None,
+    worse: float | None = None,
     **metrics: float,
 ) -> None:
     """One version with a few metrics, and the pointer on it."""
     metrics = metrics or {"mAP50": number / 10, "precision": 0.5}
     registry = Registry(store, uid)
     gate = Gate(
-        metric="mAP50-95", challenger=0.5, champion=None, champion_version=None, passed=True, reason="the first"
-    )
+        metric="mAP50-95", challenger=0.5, champion=None, champion_version=None, passed=True, reason="the first",
+        tasks=measured[0], things=measured[1], against=against, worse=worse,
+    )  # fmt: skip
 
     def build(version: int) -> Manifest:
         return Manifest(
@@ -148,7 +153,7 @@ def test_status_shows_the_running_job(labelloop: Labelloop, file_store: ObjectSt
     shown = " ".join(labelloop("status").output.split())
     assert "epoch 12/50" in shown
     assert "6 min to go" in shown
-    assert "mAP50 0.410" in shown
+    assert "mAP50 0.410 on the val set" in shown
 
 
 def test_status_shows_how_the_last_run_ended(labelloop: Labelloop, file_store: ObjectStore) -> None:
@@ -175,12 +180,35 @@ def test_versions_mark_the_one_that_is_served(labelloop: Labelloop, file_store: 
 def test_metrics_are_those_of_the_tasks(labelloop: Labelloop, file_store: ObjectStore) -> None:
     publish(file_store, "label", 1)
     assert "top1" not in labelloop("versions").output
-    publish(file_store, "weather", 1, yolo_task="classify", top1=0.75, top5=1.0)
-    lines = labelloop("versions", "-c", "weather").output.splitlines()
-    assert lines[1].split() == ["made", "task", "top1", "top5", "gate"]
-    assert lines[2].split()[:7] == ["→", "v1", "2026-01-01", "00:00", "classify", "0.750", "1.000"]
-    heading = labelloop("status").output.splitlines()[1]
-    assert heading.split() == ["control", "task", "serves", "versions", "mAP50", "precision", "top1", "top5"]
+    right = {"top1": 0.75, "balanced accuracy": 0.5}
+    publish(file_store, "weather", 1, yolo_task="classify", measured=(1, 1), **right)
+    shown = labelloop("versions", "-c", "weather", env=WIDE).output
+    lines = [" ".join(line.split()) for line in shown.splitlines()]
+    assert lines[1] == "made task balanced accuracy top1 measured on"
+    assert lines[2] == "→ v1 2026-01-01 00:00 classify 0.500 0.750 1 task, 1 label"
+    heading = labelloop("status", env=WIDE).output.splitlines()[1]
+    columns = "control task serves versions mAP50 precision balanced accuracy top1 measured on"
+    assert heading.split() == columns.split()
+
+
+def test_metrics_stand_beside_what_they_were_measured_on(labelloop: Labelloop, file_store: ObjectStore) -> None:
+    publish(file_store, "label", 1)  # of a run that did not count
+    publish(file_store, "label", 2, measured=(4, 31), against="v1", worse=0.123, saved=0.4)
+    first, second = body(labelloop("versions", "--json"))["versions"]
+    assert (second["gate"]["tasks"], second["gate"]["things"]) == (4, 31)
+    assert (second["gate"]["worse"], second["gate"]["against"], first["gate"]["worse"]) == (0.123, "v1", None)
+    assert second["shown"] == {}
+    lines = [" ".join(line.split()) for line in labelloop("versions", env=WIDE).output.splitlines()]
+    assert lines[1:] == [
+        "made task mAP50 precision saved measured on",
+        "v1 2026-01-01 00:00 detect 0.100 0.500",
+        "→ v2 2026-01-02 00:00 detect 0.400 4 tasks, 31 boxes",
+        "v1: the first",
+        "v2: the first",
+    ]
+    (project,) = body(labelloop("status", "--json"))["projects"]
+    assert project["controls"][0]["gate"]["things"] == 31
+    assert "4 tasks, 31 boxes" in labelloop("status").output
 
 
 def test_a_name_that_looks_like_markup_is_shown_as_it_is(labelloop: Labelloop, file_store: ObjectStore) -> None:

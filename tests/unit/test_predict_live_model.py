@@ -17,7 +17,7 @@ from shared.backend import Backend
 from shared.errors import ModelError, StoreError
 from shared.labelstudio.config import YoloTask, parse_label_config
 from shared.objectstore import ObjectStore, Token
-from shared.registry import Registry
+from shared.registry import Registry, Shown
 from shared.settings import Settings
 from tests.predict_parts import FAR, UID, FakeLoader, FakeModel, label_config, publish
 
@@ -116,6 +116,22 @@ def test_base_weights_before_the_first_version_then_each_version(
         assert parts.answered_by_setup == f"label:v{version}"
     assert parts.value("labelloop_model_swaps_total") == 2
     assert parts.loader.loaded == ["Thing", "Tree1", "Tree2"]  # each once
+
+
+def test_versions_of_the_same_weights_show_what_each_of_them_chose(file_store: ObjectStore, tmp_path: Path) -> None:
+    parts, weights = Parts(file_store, tmp_path), tmp_path / "new.pt"
+    weights.write_text("Tree")
+    chosen = [{"Tree": Shown(confidence=confidence, iou=0.5)} for confidence in (0.6, 0.3)]
+    first, second = (
+        publish(file_store, weights, shown=chosen[0]),
+        publish(file_store, weights, control="b", shown=chosen[1]),
+    )
+    assert first.files == second.files
+    for control, shown in (("label", chosen[0]), ("b", chosen[1]), ("label", chosen[0])):
+        assert parts.models.serving(UID, replace(CONTROLS[0], name=control), FAR).shown == shown
+    publish(file_store, weights, shown={})
+    assert parts.models.serving(UID, CONTROLS[0], FAR).shown == {}
+    assert parts.loader.loaded == ["Tree"]
 
 
 def test_each_yolo_task_has_base_weights_of_its_own(file_store: ObjectStore, tmp_path: Path) -> None:

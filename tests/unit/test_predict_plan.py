@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 from label_studio_sdk.label_interface import LabelInterface
 
-from functions.predict.plan import Plan, found_in, image_score, plan_control, suppress
+from functions.predict.plan import Plan, found_in, image_score, plan_control
 from functions.predict.plan import to_prediction as prediction_of
 from shared.geometry import Detections
 from shared.labelstudio.config import parse_label_config
+from shared.registry import Shown
 from shared.settings import Settings
+from shared.suppression import suppress
 from tests.predict_parts import boxes, label_config
 
 SHAPES = ("RectangleLabels", "PolygonLabels", "BrushLabels", "EllipseLabels")
@@ -32,10 +34,18 @@ def choices(
         <Choices name="what" toName="image" {attributes}>{labels}</Choices></View>"""
 
 
-def plan(names: tuple[str, ...], *, trained: bool = True, config: str | None = None, confidence: float = 0.25) -> Plan:
+def plan(
+    names: tuple[str, ...],
+    *,
+    trained: bool = True,
+    config: str | None = None,
+    confidence: float | None = None,
+    iou: float | None = None,
+    shown: dict[str, Shown] | None = None,
+) -> Plan:
     (control,) = parse_label_config(config or label_config())
-    settings = Settings.model_validate({"LABELLOOP_CONFIDENCE": confidence})
-    return plan_control(control, names, trained=trained, settings=settings)
+    settings = Settings.model_validate({"LABELLOOP_CONFIDENCE": confidence, "LABELLOOP_IOU": iou})
+    return plan_control(control, names, trained=trained, settings=settings, shown=shown or {})
 
 
 def to_prediction(plans: list[Plan], found: list[Detections], model_version: str) -> dict[str, Any]:
@@ -142,6 +152,62 @@ def test_threshold_of_a_tracker() -> None:
         <VideoRectangle name="t" toName="v" model_conf="0.3" model_score_threshold="0.6"/></View>"""
     assert plan(("Tree",), config=config).threshold == 0.3
     assert plan(("Tree",), config=config.replace('model_conf="0.3"', "")).threshold == 0.6
+
+
+def test_a_version_says_from_which_confidence_each_label_is_shown() -> None:
+    """The others of its labels, and versions that say nothing, are shown from 0.25 on."""
+    found = boxes((0, 0, 9, 9, 0.5, 0), (9, 9, 30, 30, 0.3, 1), names=("Tree", "Person"))
+    chosen = {"Tree": Shown(confidence=0.6, iou=0.7)}
+    before = to_prediction([plan(found.names)], [found], "label:v1")
+    assert (labels_of(before), before["score"]) == ([["Tree"], ["Person"]], pytest.approx(0.4))
+    after = to_prediction([plan(found.names, shown=chosen)], [found], "label:v2")
+    assert (labels_of(after), after["score"]) == ([["Person"]], pytest.approx(0.3))
+
+
+def test_a_version_says_above_which_overlap_two_things_of_a_label_are_one() -> None:
+    """A third of each pair overlaps; what is of other labels, or of no label any more, is left alone."""
+    pairs = [(x, 0, x + 20, 20, 0.9, class_) for class_ in (0, 1) for x in (0, 10)]
+    found = boxes(*pairs, (2, 0, 22, 20, 0.95, 2), names=("Tree", "Person", "Shrub"))
+    assert labels_of(to_prediction([plan(found.names)], [found], "label:v1")) == [["Tree"]] * 2 + [["Person"]] * 2
+    ours = plan(found.names, shown={"Tree": Shown(confidence=0.25, iou=0.3)})
+    assert ours.iou == 0.7  # of the question: what is one for Tree is not for Person
+    assert labels_of(to_prediction([ours], [found], "label:v2")) == [["Tree"]] + [["Person"]] * 2
+
+
+def test_classes_of_strangers_that_mean_the_same_label_are_one_thing() -> None:
+    config = label_config(labels=("Tree",)).replace(
+        "</Rect", '<Label value="Vehicle" predicted_values="car,truck"/></Rect'
+    )
+    found = boxes((0, 0, 20, 20, 0.6, 0), (0, 0, 20, 19, 0.8, 1), (40, 0, 60, 20, 0.5, 0), names=("car", "truck"))
+    prediction = to_prediction([plan(found.names, trained=False, config=config)], [found], "label:base-x")
+    assert [region["score"] for region in prediction["result"]] == [0.8, 0.5]
+
+
+def test_rotated_things_are_one_where_they_overlap_as_they_are_turned() -> None:
+    config = label_config().replace("<RectangleLabels ", '<RectangleLabels model_obb="true" ')
+    turned = np.array([[20.0, 24, 40, 4, np.pi / 4], [23.0, 21, 40, 4, np.pi / 4], [20.5, 24, 40, 4, np.pi / 4]])
+    around = np.array([[4.0, 8, 36, 40], [7.0, 5, 39, 37], [4.5, 8, 36.5, 40]])
+    table = boxes(*[(0, 0, 9, 9, score, 0) for score in (0.9, 0.8, 0.7)], names=("Tree", "Person"))
+    found = replace(table, xyxy=around, rotated=turned)
+    ours = plan(found.names, config=config, shown={"Tree": Shown(confidence=0.25, iou=0.5)})
+    assert [region["score"] for region in to_prediction([ours], [found], "label:v2")["result"]] == [0.9, 0.8]
+
+
+@pytest.mark.parametrize(
+    ("attributes", "setting", "expected"),
+    [
+        pytest.param("", None, ((0.6, 0.4), (0.25, 0.7)), id="the version, else the defaults"),
+        pytest.param("", 0.5, ((0.5, 0.5), (0.5, 0.5)), id="the settings"),
+        pytest.param('model_conf="0.1" model_iou="0.2"', 0.5, ((0.1, 0.2), (0.1, 0.2)), id="the attributes"),
+        pytest.param('model_score_threshold="0.1"', None, ((0.1, 0.4), (0.1, 0.7)), id="each number for itself"),
+        pytest.param('model_iou="many"', None, ((0.6, 0.4), (0.25, 0.7)), id="what cannot be read says nothing"),
+    ],
+)
+def test_who_says_what_is_shown(attributes: str, setting: float | None, expected: object) -> None:
+    config = label_config().replace("<RectangleLabels ", f"<RectangleLabels {attributes} ")
+    chosen = {"Tree": Shown(confidence=0.6, iou=0.4)}
+    ours = plan(("Tree", "Person"), config=config, confidence=setting, iou=setting, shown=chosen)
+    assert tuple((each.confidence, each.iou) for each in ours.shown) == expected
 
 
 @pytest.mark.parametrize(

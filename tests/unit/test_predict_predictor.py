@@ -24,6 +24,7 @@ from shared.geometry import Detections
 from shared.images.decode import decode as decode_image
 from shared.labelstudio.config import Control
 from shared.labelstudio.requests import InteractiveParams, PredictRequest
+from shared.registry import Shown
 from shared.settings import Settings
 from tests.predict_parts import FAR, UID, FakeModel, boxes, jpeg, label_config
 
@@ -62,12 +63,13 @@ class FakeModels:
 
     models: dict[str, Model | LabelloopError]
     trained: bool = True
+    shown: dict[str, Shown] = field(default_factory=dict)
 
     def serving(self, uid: str, control: Control, deadline: float) -> Served:
         found = self.models[control.name]
         if isinstance(found, LabelloopError):
             raise found
-        return Served(found, "v1", trained=self.trained)
+        return Served(found, "v1", trained=self.trained, shown=self.shown)
 
 
 def decode_small(data: bytes) -> NDArray[np.uint8]:
@@ -91,10 +93,11 @@ def predictor(
     concurrency: int = 4,
     decode: Callable[[bytes], NDArray[np.uint8]] = decode_small,
     trained: bool = True,
+    shown: dict[str, Shown] | None = None,
     **models: Model | LabelloopError,
 ) -> tuple[Predictor, Metrics]:
     metrics = Metrics()
-    served = FakeModels(models or {"label": FakeModel()}, trained)
+    served = FakeModels(models or {"label": FakeModel()}, trained, shown or {})
     settings = Settings()
     pictures = Pictures(images, decode, metrics, fetch_concurrency=concurrency, decode_concurrency=2)
     runner = TaskRunner(pictures, FakeVideos(), metrics)
@@ -493,6 +496,23 @@ def test_each_control_asks_by_its_own_numbers() -> None:
     ours.predict(call("a", config=view(BOXES, poly.format('model_score_threshold="0.4"'))), FAR)
     ours.predict(call("a", config=view(BOXES, poly.format('model_iou="0.5"'))), FAR)
     assert one.asked == [(0.7, 0.25), (0.7, 0.25), (0.5, 0.25)]  # the first answer served both
+
+
+def test_what_a_version_shows_of_each_label() -> None:
+    """Asked once, with the largest overlap, outlined from the least confidence of what may be shown."""
+    found = boxes(
+        (0, 0, 20, 20, 0.9, 0), (9, 0, 29, 20, 0.5, 0), (40, 0, 60, 20, 0.5, 0),
+        (40, 24, 60, 44, 0.5, 1), (44, 24, 64, 44, 0.45, 1),
+        names=("Tree", "Person"),
+    )  # fmt: skip
+    model = FakeModel(names=found.names, finds=found)
+    chosen = {"Tree": Shown(confidence=0.6, iou=0.3), "Person": Shown(confidence=0.4, iou=0.7)}
+    ours, _ = predictor(FakeImages({"a": jpeg()}), shown=chosen, label=model)
+    (answer,) = ours.predict(call("a"), FAR)
+    assert isinstance(answer, dict)
+    shown = [(region["value"]["rectanglelabels"], region["score"]) for region in answer["result"]]
+    assert shown == [(["Tree"], 0.9), (["Person"], 0.5), (["Person"], 0.45)]
+    assert (model.asked, model.confidences) == ([(0.7, 0.4)], [0.05])
 
 
 def test_models_report_what_a_low_threshold_asks_for() -> None:

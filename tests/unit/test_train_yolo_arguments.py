@@ -3,7 +3,20 @@
 import pytest
 
 from jobs.train.class_rows import sources
-from jobs.train.yolo_arguments import schedule
+from jobs.train.training import TrainingSettings
+from jobs.train.yolo_arguments import measured, schedule
+from shared.settings import Settings
+
+
+@pytest.mark.parametrize(
+    ("request_", "own", "overlap"),
+    [({}, None, 0.7), ({"iou": None}, None, 0.7), ({}, 0.5, 0.5), ({"iou": 0.4}, 0.5, 0.4)],
+)
+def test_validation_suppresses_by_what_is_set(
+    request_: dict[str, float | None], own: float | None, overlap: float
+) -> None:
+    settings = Settings.model_validate({"LABELLOOP_IOU": own})
+    assert measured(TrainingSettings.of(request_, settings))["iou"] == overlap
 
 
 @pytest.mark.parametrize(
