@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from jobs.train.evidence import Outcome
-from jobs.train.shown_choice import ADD, DEFAULT, DELETE, MOVE, as_shown, choose, saved, worth_of
-from shared.registry import Shown
+from jobs.train.shown_choice import ADD, DELETE, MOVE, as_shown, choose, saved, worth_of
+from shared.registry import DEFAULT_SHOWN, Shown
 
 
 def picture(number: int, *found: tuple[float, float, int], there: int = 1, class_: int = 0) -> Outcome:
@@ -28,9 +28,9 @@ def picture(number: int, *found: tuple[float, float, int], there: int = 1, class
 def test_the_work_of_a_person() -> None:
     one = picture(1, (0.9, 0.9, 0), (0.8, 0.6, 1), (0.7, 0.3, 2), there=3)
     assert worth_of([one], 0.7).change.tolist() == pytest.approx([-ADD, MOVE - ADD, DELETE])
-    things, spared = saved([one], {0: DEFAULT})[0]
+    things, spared = saved([one], {0: DEFAULT_SHOWN})[0]
     assert (things, spared) == (3, pytest.approx(1 + 0.5 - 0.2))
-    said = as_shown([one], {0: DEFAULT})
+    said = as_shown([one], {0: DEFAULT_SHOWN})
     assert said == pytest.approx({"precision": 2 / 3, "recall": 2 / 3, "saved": 1.3 / 3})
 
 
@@ -42,7 +42,7 @@ def test_where_false_ones_are_sure_less_is_shown() -> None:
     ]
     chosen = choose(trees, [0])[0]
     assert 0.5 < chosen.confidence < 0.9
-    assert saved(trees, {0: DEFAULT})[:, 1].sum() < 0 < saved(trees, {0: chosen})[:, 1].sum()
+    assert saved(trees, {0: DEFAULT_SHOWN})[:, 1].sum() < 0 < saved(trees, {0: chosen})[:, 1].sum()
 
 
 def test_where_faint_ones_are_right_more_is_shown() -> None:
@@ -53,9 +53,9 @@ def test_where_faint_ones_are_right_more_is_shown() -> None:
 def test_little_evidence_stays_near_the_defaults() -> None:
     one = [picture(1, (0.9, 0.85, 0), (0.5, 0.0, -1))]
     many = [picture(number, (0.9, 0.85, 0), (0.5, 0.0, -1)) for number in range(200)]
-    near, far = (abs(choose(each, [0])[0].confidence - DEFAULT.confidence) for each in (one, many))
+    near, far = (abs(choose(each, [0])[0].confidence - DEFAULT_SHOWN.confidence) for each in (one, many))
     assert near < 0.1 < far
-    assert choose([], [0]) == {0: DEFAULT}
+    assert choose([], [0]) == {0: DEFAULT_SHOWN}
 
 
 def test_nested_boxes_are_one_where_that_saves_work() -> None:
