@@ -13,8 +13,8 @@ from bench.gate.collect import TO_LEARN, VIEWS
 from bench.gate.models import Model, Seen, found, load, seen
 from jobs.train.evidence import Found, Outcome
 from jobs.train.gate import COLLAPSE, probably_worse
-from jobs.train.shown_choice import DEFAULT, choose, saved
-from shared.registry import Shown
+from jobs.train.shown_choice import choose, saved
+from shared.registry import DEFAULT_SHOWN, Shown
 
 _SIZES = (5, 10, 20, 50)  # tasks of the val set
 _APART = {  # what the challenger really is worth, as a part of the champion
@@ -118,7 +118,7 @@ def _thresholds(models: dict[str, dict[str, Seen]], worth: dict[str, float], til
     }
     for name in good:
         outcomes = [models[name][str(tile)].plain() for tile in tiles]
-        rows["the defaults"].append(_saved(outcomes, {0: DEFAULT}))
+        rows["the defaults"].append(_saved(outcomes, {0: DEFAULT_SHOWN}))
         rows["the best there is"].append(_saved(outcomes, choose(outcomes, [0], 0.0)))
         for what, doubt in itertools.product((2, 4, 10, 20), (0, 5, 10, 20, 40, 100)):
             for _ in range(max(times // 40, 1)):
