@@ -17,6 +17,7 @@ ADD, MOVE, DELETE = 1.0, 0.5, 0.2
 TIGHT = 0.8
 """Overlap from which a person leaves a box as it is; from 0.5 on it is moved, below it is another thing."""
 CONFIDENCES = np.round(np.arange(0.05, 0.96, 0.05), 2)
+_NOTHING = 1.0  # no model is so sure
 OVERLAPS = (0.3, 0.4, 0.5, 0.6, 0.7)
 _DOUBT = 10.0
 """Things of the val set that weigh as much as the defaults do."""
@@ -55,7 +56,10 @@ def worth_of(outcomes: Sequence[Outcome], iou: float) -> Worth:
 
 
 def choose(outcomes: Sequence[Outcome], classes: Sequence[int], doubt: float = _DOUBT) -> dict[int, Shown]:
-    """Class → what is shown of it. Shrunk twice: a class towards all classes, and those towards the defaults."""
+    """Class → what is shown of it. Shrunk twice: a class towards all classes, and those towards the defaults.
+
+    What would cost more work than it saves even so is shown from where it does not; that may be nothing.
+    """
     worths = {iou: worth_of(outcomes, iou) for iou in OVERLAPS}
     work = {iou: np.stack([worth.work(class_, CONFIDENCES) for class_ in classes]) for iou, worth in worths.items()}
     there = np.array([sum(int((outcome.truth == class_).sum()) for outcome in outcomes) for class_ in classes])
@@ -64,9 +68,15 @@ def choose(outcomes: Sequence[Outcome], classes: Sequence[int], doubt: float = _
     overall = _between(DEFAULT_SHOWN, Shown(confidence=confidence, iou=iou), there.sum(), doubt)
     nearest = min(OVERLAPS, key=lambda each: abs(each - overall.iou))
     chosen = {}
+    final = worth_of(outcomes, overall.iou)
     for number, class_ in enumerate(classes):
         own = float(CONFIDENCES[_middle(work[nearest][number])])
-        chosen[class_] = _between(overall, Shown(confidence=own, iou=overall.iou), there[number], doubt)
+        each = _between(overall, Shown(confidence=own, iou=overall.iou), there[number], doubt)
+        if final.work(class_, np.array([each.confidence]))[0] > 0:
+            stricter = np.append(CONFIDENCES[each.confidence <= CONFIDENCES], _NOTHING)
+            place = int(final.work(class_, stricter).argmin())
+            each = Shown(confidence=float(stricter[place]), iou=overall.iou)
+        chosen[class_] = each
     return chosen
 
 

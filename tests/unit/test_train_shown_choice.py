@@ -58,6 +58,14 @@ def test_little_evidence_stays_near_the_defaults() -> None:
     assert choose([], [0]) == {0: DEFAULT_SHOWN}
 
 
+def test_what_only_costs_work_is_not_shown() -> None:
+    """Little evidence would leave the threshold low; there all that is shown is wrong."""
+    wrong = [picture(number, (0.45, 0.0, -1), (0.4, 0.0, -1)) for number in range(4)]
+    assert saved(wrong, {0: choose(wrong, [0])[0]})[:, 1].sum() == 0
+    mixed = [picture(number, (0.9, 0.9, 0), *[(0.4, 0.0, -1)] * 30) for number in range(2)]
+    assert saved(mixed, {0: choose(mixed, [0])[0]})[:, 1].sum() == pytest.approx(2.0)
+
+
 def test_nested_boxes_are_one_where_that_saves_work() -> None:
     def nested(number: int) -> Outcome:
         boxes = np.array([[0, 0, 10, 10], [0, 0, 10, 6.0]])  # overlap 0.6
