@@ -17,6 +17,7 @@ from shared.labelstudio.config import Control
 
 Split = Literal["train", "val"]
 _LEAST = 4  # tasks of a val set, as soon as there are ten
+_LEAST_USED = 2  # of them in which the control was used
 _MOST = 1.25  # times the part that is wanted
 _SMALL_SHARE = 0.4  # of fewer tasks
 _RARE_SHARE = 0.5  # at most, to have a second class in the val set of a classifier
@@ -39,16 +40,19 @@ class Places:
 
     control: Control
     all: "array[float]" = field(default_factory=lambda: array("d"))
+    used: "array[float]" = field(default_factory=lambda: array("d"))  # of those in which the control was used
     lowest: dict[str, float] = field(default_factory=dict)  # label → of the pictures that have it
 
     def add(self, value: object, regions: Iterable[Mapping[str, Any]]) -> None:
-        """A task's picture, if the control was used in it."""
-        names = (self.control.name, self.control.labels_name)
-        used = [region.get("value") for region in regions if region.get("from_name") in names]
-        if not used:
+        """A task's picture, if the control was used in it or nothing is there."""
+        names, every = (self.control.name, self.control.labels_name), list(regions)
+        used = [region.get("value") for region in every if region.get("from_name") in names]
+        if every and not used:
             return
         place = place_of(value)
         self.all.append(place)
+        if used:
+            self.used.append(place)
         for one in used:
             given = one.values() if isinstance(one, Mapping) else ()
             for label in (label for each in given if isinstance(each, list) for label in each):
@@ -61,16 +65,17 @@ class Places:
         By chance a small project's part may be much larger: it takes a quarter more at most. One picture at least
         stays to learn from.
         """
-        places = sorted(set(self.all))
-        if len(places) < 2:
+        places, used = sorted(set(self.all)), sorted(set(self.used))
+        if len(used) < 2:
             return 0.0
         least = min(_LEAST, max(1, int(_SMALL_SHARE * len(places))))
         most = max(least, math.ceil(_MOST * val_fraction * len(places)))
         wanted = min(max(val_fraction, _above(places[least - 1])), _above(places[min(most, len(places)) - 1]))
+        wanted = max(wanted, _above(used[min(_LEAST_USED, int(_SMALL_SHARE * len(used)) or 1) - 1]))
         if self.control.yolo_task == "classify" and len(self.lowest) > 1:
             second = sorted(self.lowest.values())[1]
             wanted = max(wanted, min(_above(second), _RARE_SHARE))
-        return min(wanted, places[-1])
+        return min(wanted, used[-1])
 
 
 def lower_border(places: Iterable[Places], val_fraction: float, previous: float | None) -> float:

@@ -68,9 +68,17 @@ def test_a_project_that_grows_never_moves_a_picture_from_train_to_val() -> None:
 
 def test_tasks_in_which_the_control_was_not_used_do_not_count() -> None:
     found = Places(CONTROL)
-    found.add(url(1), [])
     found.add(url(2), [rectangle(control="other")])
     assert found.all == array("d")
+
+
+def test_pictures_without_anything_count_but_two_with_something_are_held_out() -> None:
+    found = places(range(4))
+    for number in range(4, 24):
+        found.add(url(number), [])
+    held_out = in_val(range(24), found.border(0.2))
+    assert len(held_out) >= 4
+    assert 1 <= len(held_out & set(range(4))) < 4
 
 
 def test_a_classifier_is_measured_on_two_classes() -> None:
