@@ -142,7 +142,6 @@ def demo_settings(
             "LABELLOOP_IMAGE_SIZE": str(image_size),
             "LABELLOOP_BATCH": "8",
             "LABELLOOP_VAL_FRACTION": "0.3",  # of so few tasks, enough to tell a better epoch from a lucky one
-            "LABELLOOP_IOU": "0.5",  # crowns of trees, seen from above, hardly overlap
         }
     )
 
