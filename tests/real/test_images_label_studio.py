@@ -17,6 +17,8 @@ from shared.errors import ImageError, LabelStudioError, ProjectGone, Unauthorize
 from shared.images.decode import decode
 from shared.images.fetch import ImageFetcher
 from shared.labelstudio.api import LabelStudio
+from shared.labelstudio.config import parse_label_config
+from shared.labelstudio.task_values import file_of
 from shared.settings import Settings
 from tests.browser import CHROMIUM, browser
 from tests.image_bytes import encoded
@@ -178,6 +180,26 @@ def test_totals_and_changed_tasks(studio: Studio, api: LabelStudio) -> None:
         api.project(made)
     with pytest.raises(ProjectGone):
         api.changed_tasks(made, since)
+
+
+def test_values_are_paths_as_label_studio_takes_them(studio: Studio, api: LabelStudio) -> None:
+    picture = studio.tasks["upload"]["data"]["image"]
+    folder, _, name = picture.rpartition("/")
+    for value, data, flat in (
+        ("$page.image", {"page": {"image": picture}}, {"page.image": picture}),
+        ("$pages[0]", {"pages": [picture]}, {"pages[0]": picture}),
+        (f"{folder}/$name", {"name": name}, {}),
+    ):
+        config = CONFIG.replace("$image", value)
+        made = api.request_json("POST", "/api/projects", {"title": "paths", "label_config": config})["id"]
+        assert api.request_json("POST", f"/api/projects/{made}/import", [data])["task_count"] == 1
+        with pytest.raises(LabelStudioError, match="key is expected in task data"):
+            api.request_json("POST", f"/api/projects/{made}/import", [flat])
+        [task] = api.get_json("/api/tasks", {"project": str(made), "resolve_uri": "false"})["tasks"]
+        [control] = parse_label_config(api.project(made).counters.label_config)
+        address = file_of(control.value, task["data"], task["id"])
+        assert address == picture
+        assert decode(fetch(Settings(), api, task | {"data": {"image": address}}), 10_000).shape == (16, 32, 3)
 
 
 def test_label_studios_words_about_a_mistake(studio: Studio, api: LabelStudio) -> None:
