@@ -22,6 +22,10 @@ TILE = 100  # pixels of the photograph
 IMAGE_SIZE = 160
 TO_LEARN = 50  # tiles; all others are never trained on
 _PICKED_ON = range(46, TO_LEARN)  # tiles on which ultralytics picks the best epoch, as in a project with four val tasks
+_CONFIG = (
+    '<View><Image name="image" value="$image"/><RectangleLabels name="label" toName="image"><Label value="Tree"/>'
+    "</RectangleLabels></View>"
+)
 _LEAST = 0.03  # confidence of what is kept
 VIEWS = 4  # as it is, mirrored, upside down, both
 
@@ -168,7 +172,7 @@ def work(recipe: Recipe, scratch: Path, device: str, cache: Path | None, until: 
         data / "pick.yaml", start, settings, Spool(folder / "spool", folder / "abort", time.time() + 1e6), None
     )
     weights = shutil.copyfile(fitted.weights, folder / "weights.pt")
-    arrays = _shown(weights, data, device, folder)
+    arrays = _shown(trainer, weights, data, settings)
     for made in ("model", "spool", "ultralytics", "data"):  # every epoch leaves a checkpoint
         shutil.rmtree(folder / made, ignore_errors=True)
     return arrays, time.monotonic() - started
@@ -199,26 +203,12 @@ def _dataset(recipe: Recipe, tiles: Path, folder: Path) -> Path:
     return folder
 
 
-def _shown(weights: Path, data: Path, device: str, folder: Path) -> dict[str, Any]:
-    from ultralytics.models import YOLO
+def _shown(trainer: Any, weights: Path, data: Path, settings: Any) -> dict[str, Any]:
+    from shared.labelstudio.config import parse_label_config
 
-    from jobs.train.yolo_validation import Shown, watch_found
-
-    outcomes = watch_found(
-        YOLO(str(weights)),
-        str(data / "judge.yaml"),
-        Shown(IMAGE_SIZE, 0.7, 300),
-        np.zeros(1, dtype=np.int64),
-        None,
-        batch=32,
-        device=device,
-        workers=0,
-        plots=False,
-        verbose=False,
-        project=str(folder),
-        name="val",
-        exist_ok=True,
-    )
+    [control] = parse_label_config(_CONFIG)
+    shown = trainer.evaluate(weights, data / "judge.yaml", control, settings, trained=True, points=())
+    outcomes = shown.evidence.outcomes
     some = [outcome.scores >= _LEAST for outcome in outcomes]
     return {
         "tile": np.array([int(outcome.task) for outcome in outcomes], dtype=np.int16),
