@@ -84,7 +84,9 @@ class Progress(Record):
     epoch: int | None = None
     epochs: int | None = None
     eta_seconds: float | None = None
-    metrics: dict[str, float] = Field(default_factory=dict)
+    metrics: dict[str, float] = Field(default_factory=dict)  # of the newest epoch, on the val set
+    val_tasks: int = 0  # that these were measured on
+    val_things: int = 0
     checkpoint: str | None = None  # key of the newest
     checkpoint_sha256: str | None = None
     message: str = ""

@@ -151,12 +151,16 @@ def _render_project(project: ProjectStatus) -> list[RenderableType]:
             _served(control),
             str(control.versions),
             *metrics_cells(control.metrics, metrics),
-            *([measured_on(control.gate, control.yolo_task)] if metrics else []),
+            *([_behind(control)] if metrics else []),
         )
     parts.append(table)
     parts += [Text.from_markup(f"[yellow]![/] {escape(sentence)}") for sentence in project.not_understood]
     parts += [Text.from_markup(line) for line in _run_lines(project)]
     return [*parts, Text()]
+
+
+def _behind(control: ControlStatus) -> str:
+    return measured_on(control.gate.tasks, control.gate.things, control.yolo_task) if control.gate else ""
 
 
 def _served(control: ControlStatus) -> str:
@@ -174,7 +178,7 @@ def _served(control: ControlStatus) -> str:
 def _run_lines(project: ProjectStatus) -> list[str]:
     claim, last_run, progress = project.jobs.training, project.jobs.last_run, project.progress
     if claim is not None:
-        lines = [f"Run {claim.run_id}: {_state(claim, project.read_at)}, attempt {claim.attempt}{_progress(progress)}"]
+        lines = [f"Run {claim.run_id}: {_state(claim, project.read_at)}, attempt {claim.attempt}{_progress(project)}"]
         if claim.logs:
             lines.append(f"  [dim]log:[/] {escape(claim.logs)}")
         if claim.refused:
@@ -202,7 +206,8 @@ def _state(claim: Claim, now: datetime) -> str:
     return "[yellow]interrupted; the next sweep starts the next attempt[/]"
 
 
-def _progress(progress: Progress | None) -> str:
+def _progress(project: ProjectStatus) -> str:
+    progress = project.progress
     if progress is None:
         return ""
     text = f", {progress.phase}" + (f" {escape(progress.control)}" if progress.control else "")
@@ -212,7 +217,10 @@ def _progress(progress: Progress | None) -> str:
     if progress.eta_seconds is not None:
         text += f", {age(timedelta(seconds=progress.eta_seconds))} to go"
     told = [f"{name} {progress.metrics[name]:.3f}" for name in _TOLD if name in progress.metrics]
-    text += f", {', '.join(told)} on the val set" if told else ""
+    if told:
+        tasks = {control.name: control.yolo_task for control in project.controls}
+        on = measured_on(progress.val_tasks, progress.val_things, tasks.get(progress.control or ""))
+        text += f", {', '.join(told)} on the val set" + (f" ({on})" if on else "")
     return text + (f", {escape(progress.message)}" if progress.message else "")
 
 
@@ -227,13 +235,12 @@ def metrics_cells(metrics: Mapping[str, float], names: Iterable[str]) -> list[st
     return [f"{metrics[name]:.3f}" if name in metrics else "" for name in names]
 
 
-def measured_on(gate: Gate | None, yolo_task: YoloTask | None) -> str:
-    """`4 tasks, 31 boxes`: the val set behind a version's metrics. Empty where that is not known."""
-    if gate is None or not gate.tasks:
+def measured_on(tasks: int, things: int, yolo_task: YoloTask | None) -> str:
+    """`4 tasks, 31 boxes`: the val set behind metrics. Empty where that is not known."""
+    if not tasks:
         return ""
     one, several = THINGS[yolo_task] if yolo_task else ("thing", "things")
-    tasks = "1 task" if gate.tasks == 1 else f"{gate.tasks} tasks"
-    return f"{tasks}, {gate.things} {one if gate.things == 1 else several}"
+    return f"{tasks} task{'' if tasks == 1 else 's'}, {things} {one if things == 1 else several}"
 
 
 def age(time: timedelta) -> str:

@@ -57,7 +57,7 @@ def render_versions(control: str, versions: list[dict[str, Any]]) -> RenderableT
             version["created_at"][:16].replace("T", " "),
             version["yolo_task"],
             *metrics_cells(version["metrics"], metrics),
-            measured_on(gate, version["yolo_task"]),
+            measured_on(gate.tasks, gate.things, version["yolo_task"]),
         )
         said.append(Text.from_markup(f"v{version['version']}: {note}{verdict}{escape(gate.reason)}"))
     return Group(table, *said)

@@ -29,6 +29,7 @@ from infra.local.emulation import Emulation, emulation
 from infra.local.label_studio import REPOSITORY, VENV, LabelStudioServer, install, label_studio
 from infra.local.processes import LOOPBACK, StartError
 from infra.local.samples import BASE_WEIGHTS, CACHE, Sample, base_weights
+from jobs.train.shown_choice import ADD, DELETE, MOVE
 from shared.errors import LabelloopError
 from shared.labelstudio.api import LabelStudio
 from shared.objectstore import open_store
@@ -170,7 +171,8 @@ def finish(options: Options, screen: Screen, console: Console, held_out: list[Sa
     if "move" in outcome.after:
         console.print(
             f"[dim]An annotator moves what overlaps its thing by {SAME_THING} to {GOOD_ENOUGH}, deletes what overlaps "
-            f"none by {SAME_THING}, and adds what is missing.[/]"
+            f"none by {SAME_THING}, and adds what is missing. As work, one added counts {ADD:g}, one moved {MOVE:g}, "
+            f"one deleted {DELETE:g}.[/]"
         )
     found = [[prediction.frames for prediction in act] for act in (outcome.found_before, outcome.found_after)]
     console.print(f"Pictures: {draw(options.folder / 'pictures', held_out, *found)}", soft_wrap=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from jobs.train.shown_choice import ADD, DELETE, MOVE
 from shared.geometry import Detections, Floats
 from shared.labelstudio.config import YoloTask
 
@@ -21,8 +22,9 @@ _OKS_SIGMA = 0.1
 """That of a person's hip in COCO. Ultralytics takes one over the number of points: with two, anything is near."""
 
 Quality = Mapping[str, float]
-"""precision, recall, map50, map50_95 as ultralytics' validator computes them, and add, move, delete: things an image,
-on average. Of classified images top1 alone: the part with exactly the right labels."""
+"""precision, recall, map50, map50_95 as ultralytics' validator computes them; add, move, delete: things an image, on
+average; work: their sum, each weighed as in the choice of what a version shows. Of classified images top1 alone: the
+part with exactly the right labels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +41,9 @@ def measure(images: Sequence[Compared], yolo_task: YoloTask) -> Quality:
     if yolo_task == "classify":
         return {"top1": float(np.mean([_labels(image.found) == _labels(image.expert) for image in images]))}
     overlaps = [overlap(image.expert, image.found, yolo_task) for image in images]
-    work = np.mean([annotators_work(each) for each in overlaps], axis=0)
-    return _validate(images, overlaps) | dict(zip(("add", "move", "delete"), work.tolist(), strict=True))
+    add, move, delete = np.mean([annotators_work(each) for each in overlaps], axis=0).tolist()
+    work = ADD * add + MOVE * move + DELETE * delete
+    return _validate(images, overlaps) | {"add": add, "move": move, "delete": delete, "work": work}
 
 
 def annotators_work(overlaps: Floats) -> tuple[int, int, int]:

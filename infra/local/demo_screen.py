@@ -21,6 +21,7 @@ _ROWS = (
     ("add", "things to add, per image", False),
     ("move", "things to move, per image", False),
     ("delete", "things to delete, per image", False),
+    ("work", "work, per image", False),
 )
 """Name in Quality, title, whether more is better."""
 

@@ -80,8 +80,8 @@ def install(venv: Path = VENV, say: Say = print) -> None:
         if _installed(venv) != VERSION:
             say(f"installing Label Studio {VERSION} into {venv} (once, about a minute)")
             _run([sys.executable, "-m", "venv", "--clear", venv], say, "cannot make a virtual environment")
-            pip: list[str | Path] = [venv / "bin" / "pip", "install", "--disable-pip-version-check", "--no-input"]
-            _run([*pip, f"label-studio=={VERSION}"], say, f"cannot install Label Studio {VERSION}")
+            pip: list[str | Path] = [venv / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "--no-input"]
+            _run([*pip, "install", f"label-studio=={VERSION}"], say, f"cannot install Label Studio {VERSION}")
         template = migrated_database(venv)
         if not template.exists():
             _migrate(venv, template, say)
@@ -121,8 +121,7 @@ def label_studio(
     if local_files is not None:
         variables["LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED"] = "true"
         variables["LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT"] = str(local_files.resolve())
-    program = venv / "bin" / "label-studio"
-    command = [str(program), "start", "--no-browser", "--internal-host", LOOPBACK, "--port", str(port)]
+    command = [*map(str, _program(venv)), "start", "--no-browser", "--internal-host", LOOPBACK, "--port", str(port)]
     say("starting Label Studio")
     process = Child("Label Studio", command, folder / "label-studio.log", environ=variables | dict(environ or {}))
     try:
@@ -147,6 +146,11 @@ def _environ(folder: Path) -> dict[str, str]:
     }
 
 
+def _program(venv: Path) -> list[str | Path]:
+    """Label Studio's command; not by its first line, which names the folder that the environment was made in."""
+    return [venv / "bin" / "python", venv / "bin" / "label-studio"]
+
+
 def migrated_database(venv: Path) -> Path:
     """Where `install` keeps an empty database of this Label Studio, to be copied instead of migrated anew."""
     return venv.with_name(f"{venv.name}.sqlite3")
@@ -159,7 +163,7 @@ def _migrate(venv: Path, template: Path, say: Say) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     _run(
-        [venv / "bin" / "label-studio", "version"],
+        [*_program(venv), "version"],
         lambda _: None,
         "Label Studio cannot prepare its database",
         _environ(folder.resolve()),

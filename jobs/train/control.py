@@ -192,7 +192,7 @@ class _Steps:
         checkpoints = attempt.checkpoints_of(control)
         resumed = attempt.heartbeat.patiently(checkpoints.resume, attempt.folder_of(control, "resume"))
         spool = attempt.spool_of(control, controls_left=controls_left)
-        attempt.progress.begin_training(control.name, attempt.settings.epochs, message=dataset.counts.remarks)
+        attempt.progress.begin_training(control.name, attempt.settings.epochs, dataset.counts)
         if resumed:
             logger.info(f"going on after epoch {resumed.epoch}", extra={"event": "resumed", "epoch": resumed.epoch})
         with Courier(spool, checkpoints, attempt.progress.epoch):

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from jobs.train.checkpoints import Checkpoint
+from jobs.train.dataset import Counts
 from jobs.train.spool import Epoch
 from shared.errors import StoreError
 from shared.jobs import Jobs
@@ -33,13 +34,13 @@ class ProgressWriter:
         logger.info(message or phase, extra={"event": "phase", "phase": phase, "control": control, "error": error})
         self._write(phase=phase, control=control, message=message, error=error, eta_seconds=None)
 
-    def begin_training(self, control: str, epochs: int, *, message: str = "") -> None:
-        """A control's training starts: forget the epochs of another one. `message`: what its data lacks."""
+    def begin_training(self, control: str, epochs: int, counts: Counts) -> None:
+        """A control's training starts: forget the epochs of another one. `counts`: what its data holds and lacks."""
         self._finished_at.clear()
         logger.info(f"training {control!r}", extra={"event": "phase", "phase": "train", "control": control})
         self._write(
-            phase="train", control=control, epoch=None, epochs=epochs, metrics={}, message=message, error=None,
-            checkpoint=None, checkpoint_sha256=None,
+            phase="train", control=control, epoch=None, epochs=epochs, metrics={}, message=counts.remarks, error=None,
+            checkpoint=None, checkpoint_sha256=None, val_tasks=counts.val, val_things=counts.val_things,
         )  # fmt: skip
 
     def epoch(self, epoch: Epoch, checkpoint: Checkpoint | None) -> None:

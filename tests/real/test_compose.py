@@ -108,6 +108,7 @@ class Box:
         data.mkdir()
         shutil.copyfile(migrated_database(VENV), data / "label_studio.sqlite3")
         command = [
+            str(VENV / "bin" / "python"),
             str(VENV / "bin" / "label-studio"),
             "--no-browser",
             "--internal-host",

@@ -1,6 +1,7 @@
 """What `labelloop status` says of a run: where its log is, and what the launcher refused."""
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,15 @@ import pytest
 from rich.console import Console
 
 from infra.cli.status import read_status, render_status
+from jobs.train.dataset import Counts
 from jobs.train.progress import ProgressWriter
+from jobs.train.spool import Epoch
 from shared.errors import LaunchError
+from shared.projects import write_project
 from tests.trigger_parts import UID, World
+
+CONFIG = """<View><Image name="image" value="$image"/>
+<RectangleLabels name="label" toName="image"><Label value="Car"/></RectangleLabels></View>"""
 
 
 @pytest.fixture
@@ -60,8 +67,19 @@ def test_failed_runs_in_a_row_and_what_the_last_one_said(world: World) -> None:
 def test_what_is_left_out_is_said_while_the_training_runs(world: World) -> None:
     world.reconcile()
     writer = ProgressWriter(world.jobs, world.claim.run_id, 1)
-    writer.begin_training("label", 50, message="1 of 40 tasks were left out (1 broken), task 3: it is cut")
+    counts = Counts(tasks=40, left_out=Counter(broken=1), named=[(3, "it is cut")])
+    writer.begin_training("label", 50, counts)
     assert "1 of 40 tasks were left out (1 broken), task 3: it is cut" in shown(world)
+
+
+def test_what_metrics_are_measured_on_is_said_while_the_training_runs(world: World) -> None:
+    write_project(world.store, UID, label_config=CONFIG)
+    world.reconcile()
+    writer = ProgressWriter(world.jobs, world.claim.run_id, 1)
+    writer.begin_training("label", 50, Counts(val=7, val_things=31))
+    writer.epoch(Epoch(number=1, epochs=50, metrics={"mAP50": 0.625}, best=True, finished_at=1.0), None)
+    assert "epoch 1/50, mAP50 0.625 on the val set (7 tasks, 31 boxes)" in shown(world)
+    assert as_json(world)["progress"]["val_things"] == 31
 
 
 def test_an_interrupted_attempt(world: World) -> None:

@@ -53,7 +53,13 @@ def test_a_perfect_model() -> None:
 def test_a_model_that_finds_nothing() -> None:
     quality = measure([_boxes([], TREES), _boxes([], TREES)], "detect")
     assert all(quality[name] == 0 for name in ("precision", "recall", "map50", "map50_95"))
-    assert quality["add"] == 2
+    assert (quality["add"], quality["work"]) == (2, 2)
+
+
+def test_a_wrong_thing_is_less_work_than_a_missing_one() -> None:
+    quality = measure([_boxes([[0, 0, 100, 40], [400, 400, 450, 450]], TREES)], "detect")
+    assert (quality["add"], quality["move"], quality["delete"]) == (1, 1, 1)
+    assert quality["work"] == pytest.approx(1 + 0.5 + 0.2)
 
 
 def test_confident_mistakes_cost_more_than_timid_ones() -> None:
