@@ -142,7 +142,7 @@ def demo_settings(
             "LABELLOOP_EPOCHS": str(epochs),
             "LABELLOOP_IMAGE_SIZE": str(image_size),
             "LABELLOOP_BATCH": "8",
-            "LABELLOOP_VAL_FRACTION": "0.3",  # of so few tasks, enough to tell a better epoch from a lucky one
+            "LABELLOOP_VAL_FRACTION": "0.25",  # of so few tasks, enough to tell a better epoch from a lucky one
         }
     )
 

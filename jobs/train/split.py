@@ -18,7 +18,6 @@ from shared.labelstudio.config import Control
 Split = Literal["train", "val"]
 _LEAST = 4  # tasks of a val set, as soon as there are ten
 _LEAST_USED = 2  # of them in which the control was used
-_MOST = 1.25  # times the part that is wanted
 _SMALL_SHARE = 0.4  # of fewer tasks
 _RARE_SHARE = 0.5  # at most, to have a second class in the val set of a classifier
 
@@ -62,14 +61,14 @@ class Places:
     def border(self, val_fraction: float) -> float:
         """`val_fraction`, or as near as leaves a val set: four of ten tasks or more; of a classifier two classes.
 
-        By chance a small project's part may be much larger: it takes a quarter more at most. One picture at least
-        stays to learn from.
+        By chance a small project's part may be much larger: beyond those four it is never more than `val_fraction`,
+        there is little enough to learn from. One picture at least stays for that.
         """
         places, used = sorted(set(self.all)), sorted(set(self.used))
         if len(used) < 2:
             return 0.0
         least = min(_LEAST, max(1, int(_SMALL_SHARE * len(places))))
-        most = max(least, math.ceil(_MOST * val_fraction * len(places)))
+        most = max(least, math.ceil(val_fraction * len(places)))
         wanted = min(max(val_fraction, _above(places[least - 1])), _above(places[min(most, len(places)) - 1]))
         wanted = max(wanted, _above(used[min(_LEAST_USED, int(_SMALL_SHARE * len(used)) or 1) - 1]))
         if self.control.yolo_task == "classify" and len(self.lowest) > 1:

@@ -41,7 +41,13 @@ def test_the_same_picture_in_two_tasks_is_on_one_side() -> None:
 def test_twenty_tasks_of_any_label_studio_hold_at_least_four_to_validate_on(first: int) -> None:
     numbers = range(first, first + 20)
     border = lower_border([places(numbers)], 0.2, None)
-    assert 4 <= len(in_val(numbers, border)) <= 5
+    assert len(in_val(numbers, border)) == 4
+
+
+@pytest.mark.parametrize("first", range(0, 1000, 100))
+def test_a_small_project_does_not_give_away_more_than_is_asked_for(first: int) -> None:
+    numbers = range(first, first + 24)
+    assert 4 <= len(in_val(numbers, lower_border([places(numbers)], 0.25, None))) <= 6
 
 
 @pytest.mark.parametrize(("count", "least"), [(2, 1), (3, 1), (5, 2), (8, 3), (10, 4), (500, 75)])
