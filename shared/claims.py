@@ -1,6 +1,6 @@
 """The records in `jobs.json`: who may run, how the newest run ended, and what Label Studio held then."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 from pydantic import ConfigDict, Field
@@ -25,12 +25,18 @@ class Claim(Record):
     stalled: int = Field(default=0, ge=0)  # of those, the newest in a row that ended before they got further
     expires_at: datetime
     started_at: datetime  # of the attempt's job: waiting in a queue does not count
+    spent: float = Field(default=0, ge=0)  # seconds that the attempts before have run
     forced: bool = False  # a person asked for it: thresholds were skipped
     nonce: str | None = None  # of the process that runs it
     job: str | None = None  # the launcher's reference
     logs: str | None = None  # where the job's log is: a URL, a command or a path
     refused: int = Field(default=0, ge=0)  # launches of this attempt that the launcher refused, one after the other
     error: str | None = None  # why the last attempt ended, or its launch was refused
+
+    def has_run(self, now: datetime) -> timedelta:
+        """How long the run's jobs have run, this attempt's until `now`, or until its claim expired."""
+        ran = min(now, self.expires_at) - self.started_at if self.state == "running" else timedelta(0)
+        return timedelta(seconds=self.spent) + max(ran, timedelta(0))
 
 
 class LastRun(Record):

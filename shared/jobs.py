@@ -110,6 +110,7 @@ class Jobs(RunFiles):
                 attempt=claim.attempt + 1,
                 preempted=claim.preempted + preempted,
                 stalled=0 if preempted else claim.stalled,
+                spent=claim.has_run(self._in(0)).total_seconds(),
                 nonce=None,
                 job=claim.job if requeued else None,
                 logs=claim.logs if requeued else None,

@@ -2,7 +2,9 @@
 
 import json
 import logging
+import math
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
@@ -32,6 +34,10 @@ OVERRIDABLE = (
     "confidence",
 )
 """Settings that a project may set for itself, by its backend's extra params in Label Studio."""
+AT_MOST = ("longest_run", "epochs", "patience", "image_size", "batch", "max_objects")
+AT_LEAST = ("cool_down",)
+"""Of those, the operator's limits: what costs machines of others. A project may set less of the first, more of the
+second. Patience 0 is without end, batch 0 as much as fits: as limits they are none, of a project they are the most."""
 _PATIENCE = 2.0  # seconds of losing to other writers; Label Studio waits 3 s for a setup
 
 
@@ -111,10 +117,16 @@ def parse_overrides(extra_params: Any) -> dict[str, Any] | None:
 
 
 def with_overrides(settings: Settings, project: Project | None) -> Settings:
-    """The settings as they hold for one project."""
+    """The settings as they hold for one project: its own, within the operator's limits."""
     if project is None or not project.overrides:
         return settings
-    return settings.model_copy(update=parse_overrides(project.overrides))
+    overrides = parse_overrides(project.overrides) or {}
+    for key, asked in overrides.items():
+        limit = getattr(settings, key)
+        if (key in AT_MOST and (asked or math.inf) > (limit or math.inf)) or (key in AT_LEAST and asked < limit):
+            overrides[key] = limit
+            _limited(key, asked, limit)
+    return settings.model_copy(update=overrides)
 
 
 def _read(store: ObjectStore, uid: str) -> tuple[Project | None, Token | None]:
@@ -122,6 +134,16 @@ def _read(store: ObjectStore, uid: str) -> tuple[Project | None, Token | None]:
         return load(Project, store, _key(uid))
     except NotFound:
         return None, None
+
+
+@lru_cache(maxsize=256)
+def _limited(key: str, asked: float, limit: float) -> None:
+    """Once for each value: settings are read at every look at a project."""
+    bound = "at most" if key in AT_MOST else "at least"
+    logger.warning(
+        f"extra param {key!r} asks for {asked}, the operator allows {bound} {variable(key)}={limit}",
+        extra={"event": "override_limited"},
+    )
 
 
 def _ignored(key: object, why: str) -> None:

@@ -235,7 +235,7 @@ class Settings(BaseModel):
     longest_run: float = _setting(
         "LABELLOOP_LONGEST_RUN",
         6 * 3600.0,
-        "A training stops after this and uses the best epoch so far.",
+        "A training, all attempts of a run together, stops after this and uses the best epoch so far.",
         "s",
         gt=0,
         le=_MONTH,

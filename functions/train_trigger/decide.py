@@ -171,6 +171,9 @@ def decide_claim(
     stalled = 0 if preempted else claim.stalled
     if stalled >= _MOST_STALLED * policy.attempts:
         return GiveUp(f"{error}; a machine was taken away {stalled} times in a row before an epoch was done")
+    total = claim.has_run(now)
+    if total >= policy.attempts * policy.longest_run:
+        return GiveUp(f"{error}; all {claim.attempt} attempts ran for {total}, {policy.attempts} times the longest run")
     if requeued:
         return Requeue(error, preempted=preempted)
     lifetime = policy.running_lifetime if claim.state == "running" else policy.launching_lifetime

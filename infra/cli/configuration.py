@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from shared.projects import OVERRIDABLE
+from shared.projects import AT_LEAST, AT_MOST, OVERRIDABLE
 from shared.settings import Settings, variable
 
 _HEADINGS = {
@@ -32,8 +32,10 @@ for `HOST`, which shells set for other reasons). `labelloop up` makes that file 
 folder, need no variables. Only its owner can read it: do not commit it. `labelloop settings` shows what is in force.
 
 A project may override some settings for itself: in Label Studio, write a JSON object into *Settings → Model → Edit →
-Any extra params to pass during model connection*, for example `{"min_annotations": 50, "epochs": 100}`. Known there:
+Any extra params to pass during model connection*, for example `{"min_annotations": 50, "epochs": 20}`. Known there:
 OVERRIDABLE.
+What is set here limits them: a project gets no more than this of AT_MOST, and no less of
+AT_LEAST; what it asks for beyond is said in the log. The thresholds are its own.
 
 Credentials of an S3 store come from boto3's own chain: `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, a profile, or
 the role of the machine.
@@ -42,8 +44,10 @@ the role of the machine.
 
 def markdown() -> str:
     """docs/configuration.md."""
-    known = ", ".join(f"`{name}`" for name in OVERRIDABLE)
-    lines = [_INTRODUCTION.replace("OVERRIDABLE", known)]
+    introduction = _INTRODUCTION
+    for word, names in (("OVERRIDABLE", OVERRIDABLE), ("AT_MOST", AT_MOST), ("AT_LEAST", AT_LEAST)):
+        introduction = introduction.replace(word, ", ".join(f"`{name}`" for name in names))
+    lines = [introduction]
     for name, field in Settings.model_fields.items():
         if name in _HEADINGS:
             lines += [

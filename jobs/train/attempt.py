@@ -51,16 +51,25 @@ class Attempt:
         """Of the run."""
         return self.claim.run_id
 
-    def check(self) -> None:
-        """Before each task of a dataset. Raises ClaimLost, SettingsError if images took the time to train."""
-        self.heartbeat.check()
-        longest, left = self.settings.longest_run, self.seconds_left()
-        if left < self.least_seconds:
-            raise SettingsError(
-                f"reading annotations and images took {longest - left:.0f} of the {longest:.0f} s that a run may take: "
-                "too little is left to train. Set LABELLOOP_LONGEST_RUN higher (with more LABELLOOP_FETCH_CONCURRENCY "
-                "images may come faster)"
-            )
+    def check_of(self, control: Control) -> Callable[[], None]:
+        """What to call before each task of a control's dataset; it raises ClaimLost.
+
+        And SettingsError if images took the time to train, unless an earlier attempt left a checkpoint to end with.
+        """
+        goes_on = self.claim.attempt > 1 and self.heartbeat.patiently(self.checkpoints_of(control).are_left)
+        longest = self.settings.longest_run
+
+        def check() -> None:
+            self.heartbeat.check()
+            left = self.seconds_left()
+            if left < self.least_seconds and not goes_on:
+                raise SettingsError(
+                    f"reading annotations and images{', and earlier attempts,' if self.claim.spent else ''} took "
+                    f"{longest - left:.0f} of the {longest:.0f} s that a run may take: too little is left to train. "
+                    "Set LABELLOOP_LONGEST_RUN higher (with more LABELLOOP_FETCH_CONCURRENCY images may come faster)"
+                )
+
+        return check
 
     def folder_of(self, control: Control, name: str) -> Path:
         """A folder for one control's files of one kind."""

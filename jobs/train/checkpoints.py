@@ -97,6 +97,10 @@ class Checkpoints:
             return Resumed(last, best if have_best else None, checkpoint.epoch, checkpoint.epochs)
         return None
 
+    def are_left(self) -> bool:
+        """Whether an attempt left any, as an index says."""
+        return next(self._indexes(), None) is not None
+
     def _upload(self, epoch: Epoch, path: Path) -> Checkpoint:
         key = f"{self._folder}/{self._attempt}-{epoch.number}.pt"
         try:

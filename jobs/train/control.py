@@ -88,7 +88,7 @@ class _Steps:
                 attempt.pictures,
                 attempt.folder_of(control, "dataset"),
                 concurrency=attempt.fetch_concurrency,
-                check=attempt.check,
+                check=attempt.check_of(control),
                 last=attempt.last,
             )
         return self._dataset

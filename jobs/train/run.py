@@ -271,8 +271,8 @@ def _summary(verdicts: list[Verdict], failures: list[LabelloopError]) -> tuple[O
 
 
 def _countdown(store: ObjectStore, claim: Claim, longest_run: float):  # type: ignore[no-untyped-def]
-    """Seconds until the attempt has taken `longest_run`; the start is a moment of the store's clock."""
-    end = time.monotonic() + longest_run - (store.now() - claim.started_at).total_seconds()
+    """Seconds until all attempts have taken `longest_run`; the start is a moment of the store's clock."""
+    end = time.monotonic() + longest_run - claim.spent - (store.now() - claim.started_at).total_seconds()
     return lambda: max(0.0, end - time.monotonic())
 
 

@@ -4,6 +4,7 @@ import json
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -12,9 +13,9 @@ from shared.backend import Backend, Pointers, base_version, stamp
 from shared.http import Function
 from shared.labelstudio.config import Control, parse_label_config
 from shared.objectstore import ObjectStore
-from shared.projects import Project, parse_overrides, read_project, write_project
+from shared.projects import Project, parse_overrides, read_project, with_overrides, write_project
 from shared.registry import Registry
-from shared.settings import Settings
+from shared.settings import Settings, variable
 from tests.predict_parts import UID, label_config, publish
 
 (CONTROL,) = parse_label_config(label_config())
@@ -232,6 +233,41 @@ def test_setup_answers_while_the_project_cannot_be_stored(file_store: ObjectStor
 )
 def test_overrides(given: object, overrides: object) -> None:
     assert parse_overrides(given) == overrides
+
+
+@pytest.mark.parametrize(
+    ("operator", "asked", "got"),
+    [
+        pytest.param({"longest_run": 3600.0}, {"longest_run": 30 * 86400.0}, 3600.0, id="thirty days"),
+        pytest.param({"longest_run": 3600.0}, {"longest_run": 600.0}, 600.0, id="less"),
+        pytest.param({"epochs": 50}, {"epochs": 100_000}, 50, id="epochs"),
+        pytest.param({"epochs": 50}, {"epochs": 7}, 7, id="fewer epochs"),
+        pytest.param({"patience": 30}, {"patience": 0}, 30, id="patience without end"),
+        pytest.param({"patience": 0}, {"patience": 500}, 500, id="an operator without a limit"),
+        pytest.param({"patience": 30}, {"patience": 3}, 3, id="less patience"),
+        pytest.param({"image_size": 640}, {"image_size": 8192}, 640, id="pictures of 800 MB each"),
+        pytest.param({"image_size": 640}, {"image_size": 320}, 320, id="smaller pictures"),
+        pytest.param({"batch": 8}, {"batch": 65_536}, 8, id="batch"),
+        pytest.param({"batch": 8}, {"batch": 0}, 8, id="a batch as large as fits"),
+        pytest.param({"batch": 0}, {"batch": 4}, 4, id="less than fits"),
+        pytest.param({"max_objects": 300}, {"max_objects": 30_000}, 300, id="things in an image"),
+        pytest.param({"cool_down": 300.0}, {"cool_down": 0.0}, 300.0, id="no pause"),
+        pytest.param({"cool_down": 300.0}, {"cool_down": 900.0}, 900.0, id="a longer pause"),
+        pytest.param({"min_annotations": 20}, {"min_annotations": 5}, 5, id="a threshold is the project's"),
+        pytest.param({"min_changes": 10}, {"min_changes": 1}, 1, id="the other one too"),
+        pytest.param({"confidence": 0.5}, {"confidence": 0.1}, 0.1, id="what is shown costs nothing"),
+    ],
+)
+def test_a_project_may_lower_the_operator_s_limits_and_never_raise_them(
+    operator: dict[str, Any], asked: dict[str, Any], got: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    (name,) = asked
+    project = Project(label_config="<View/>", overrides=asked)
+    given = settings().model_copy(update=operator)
+    assert getattr(with_overrides(given, project), name) == got
+    assert with_overrides(given, project) == given.model_copy(update={name: got}), "nothing else changed"
+    limited = got != asked[name]
+    assert sum(variable(name) in line for line in caplog.messages) == limited, "said once"
 
 
 def test_writers_of_a_project_lose_no_update(file_store: ObjectStore) -> None:

@@ -186,6 +186,17 @@ BARELY = {"expires_at": ago(seconds=1)}
             claim(attempt=11, preempted=11, stalled=11, expires_at=ago(minutes=10)), None, Relaunch,
             id="taken away before an epoch eleven times",
         ),
+        pytest.param(
+            claim(attempt=9, preempted=9, spent=17.2 * 3600, **EXPIRED), None, GiveUp,
+            id="it got further each time, and ran for three times the longest run",
+        ),
+        pytest.param(
+            claim(attempt=9, preempted=9, spent=16.5 * 3600, **EXPIRED), None, Relaunch, id="it ran for less"
+        ),
+        pytest.param(
+            claim(attempt=9, preempted=9, spent=17.2 * 3600, state="queued", **EXPIRED), "failed", Relaunch,
+            id="it waited: that is no running",
+        ),
         pytest.param(claim(attempt=4, preempted=4, stalled=4, **EXPIRED), None, Wait, id="longer each time, too"),
         pytest.param(claim(attempt=12, preempted=12, stalled=12, **BARELY), None, GiveUp, id="four times too often"),
         pytest.param(

@@ -198,6 +198,23 @@ def test_a_job_that_waits_keeps_its_claim(jobs: Jobs, clock: Clocked) -> None:
     assert jobs.read().training == extended
 
 
+def test_the_time_of_all_attempts_adds_up_and_waiting_is_none(jobs: Jobs, clock: Clocked) -> None:
+    mine = running(jobs)
+    clock.time += 20 * MINUTE
+    jobs.renew(mine, lifetime=600, longest_run=3600)
+    clock.time += 5 * MINUTE
+    jobs.interrupt(mine, "SIGTERM", preempted=True, got_further=True)
+    clock.time += 60 * MINUTE  # until somebody sweeps
+    ended = jobs.read().training
+    assert ended is not None
+    second = jobs.next_attempt(ended, lifetime=120, error="SIGTERM")
+    assert second.spent == 25 * 60
+    clock.time += 120 * MINUTE  # until a machine is free
+    started = jobs.start(second.run_id, nonce="second", lifetime=600)
+    clock.time += 90 * MINUTE  # killed at once: its claim expired after ten minutes
+    assert jobs.next_attempt(started, lifetime=120, error="killed").spent == 35 * 60
+
+
 def test_an_interrupted_job_gives_way_at_once(jobs: Jobs, clock: Clocked) -> None:
     mine = running(jobs)
     jobs.interrupt(mine, "SIGTERM")

@@ -544,6 +544,49 @@ def test_a_training_leaves_time_for_validation_and_upload(world: World) -> None:
     assert world.trainer.stop_at[0] < time.time() + 950
 
 
+def test_all_attempts_together_train_for_the_longest_run(world: World) -> None:
+    """Also those that a machine ended: what is learned by then is judged."""
+    clock = Clocked(world.store, world.store.now())
+    world.store, world.jobs, world.registry = clock, Jobs(clock, UID), Registry(clock, UID)
+
+    def taken_away(number: int) -> None:
+        clock.time += timedelta(seconds=299)
+        if number % 2 == 0:
+            raise Stopped
+
+    world.trainer.on_epoch = [taken_away]
+    world.claim = begin_run(clock, longest_run=1000.0, epochs=8)
+    assert world.run(world.claim) == INTERRUPTED
+    assert world.next_attempt() == INTERRUPTED
+    world.trainer.on_epoch = []
+    begun = time.time()
+    assert world.next_attempt() == DONE, world.message
+    assert world.trainer.started == [1, 3, 5]
+    first, second, third = (at - begun for at in world.trainer.stop_at)
+    assert (first, second, third) == (
+        pytest.approx(900, abs=60),
+        pytest.approx(0.9 * (1000 - 598), abs=60),
+        pytest.approx(0, abs=60),
+    )
+    assert (world.outcome, world.served()) == ("promoted", 1)
+
+
+def test_attempts_that_left_no_checkpoint_and_no_time_fail_the_run(world: World) -> None:
+    clock = Clocked(world.store, world.store.now())
+    world.store, world.jobs, world.registry = clock, Jobs(clock, UID), Registry(clock, UID)
+
+    def taken_away(*_: object) -> Any:
+        clock.time += timedelta(seconds=950)
+        raise Stopped
+
+    world.trainer.fit, fit = taken_away, world.trainer.fit  # type: ignore[method-assign]
+    world.claim = begin_run(clock, longest_run=1000.0, epochs=4)
+    assert world.run(world.claim) == INTERRUPTED
+    world.trainer.fit = fit  # type: ignore[method-assign]
+    assert world.next_attempt() == FAILED
+    assert "images, and earlier attempts, took 950 of the 1000 s" in world.message
+
+
 def test_a_champion_that_is_broken_is_passed_over(world: World) -> None:
     world.new_run()
     world.trainer.score = 0.9
