@@ -1,5 +1,6 @@
 """Incoming HTTP of the functions: routes, access rules, JSON answers, and the hand-over to the other function."""
 
+import base64
 import hmac
 import ipaddress
 import json
@@ -14,7 +15,8 @@ from urllib.parse import urlencode, urlsplit
 
 import requests
 from flask import Request, Response
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import BadRequest as HTTPBadRequest
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from shared.errors import BadRequest, LabelConfigError, LabelloopError
 from shared.settings import Settings
@@ -30,7 +32,8 @@ _FORWARDED_HEADER = "X-Labelloop-Forwarded"
 _SECONDS_HEADER = "X-Labelloop-Seconds"
 _LARGEST_BODY = 100_000_000
 """Bytes of one request: tasks may hold whole images. functions-framework knows no limit."""
-_SMALL_BODY = 100_000  # bytes
+_STRANGERS_BODY = 4_000
+"""Bytes that whoever has not shown credentials can make anybody read, whatever goes wrong."""
 Access = Literal["open", "basic", "basic or secret"]
 Handler = Callable[[Request], Response]
 
@@ -58,26 +61,17 @@ class Function:
     def __call__(self, request: Request) -> Response:
         """Answer one request. Never raises."""
         started = time.perf_counter()
+        request.max_content_length = _STRANGERS_BODY  # before anything can fail
         path = "/" + request.path.strip("/")
-        response = self._answer(request, path)
+        response = _streamed(self._answer(request, path))
         self._observe(path if path in self._paths else "other", response.status_code, time.perf_counter() - started)
         return response
 
     def _answer(self, request: Request, path: str) -> Response:
-        route = self._routes.get((request.method, path))
-        if not self._allowed(request, route.access if route else "basic"):
-            challenge = {"WWW-Authenticate": 'Basic realm="labelloop"'}
-            return _without_body(request, answer({"error": "credentials are missing or wrong"}, 401, challenge))
-        if route is None:
-            known = path in self._paths
-            problem = f"no route {request.method} {path}"[:200]
-            return _without_body(request, answer({"error": problem}, 405 if known else 404))
-        request.max_content_length = _LARGEST_BODY
         try:
-            response = route.handler(request)
-            return _without_body(request, response) if route.method == "GET" else response
+            return self._routed(request, path)
         except HTTPException as error:  # of the body, while it is read: too large, or the client is gone
-            return _streamed(answer({"error": error.description}, error.code or 400))
+            return answer({"error": error.description}, error.code or 400)
         except (BadRequest, LabelConfigError) as error:
             return answer({"error": str(error)}, 400)
         except LabelloopError as error:
@@ -89,6 +83,20 @@ class Function:
             )
             return answer({"error": "internal error; the log names it"}, 500)
 
+    def _routed(self, request: Request, path: str) -> Response:
+        route = self._routes.get((request.method, path))
+        if not self._allowed(request, route.access if route else "basic"):
+            challenge = {"WWW-Authenticate": 'Basic realm="labelloop"'}
+            return answer({"error": "credentials are missing or wrong"}, 401, challenge)
+        if route is None:
+            known = path in self._paths
+            problem = f"no route {request.method} {path}"[:200]
+            return answer({"error": problem}, 405 if known else 404)
+        if route.method == "POST":
+            request.max_content_length = _LARGEST_BODY
+            _read(request)
+        return route.handler(request)
+
     def _allowed(self, request: Request, access: Access) -> bool:
         settings = self._settings
         if access == "open" or settings.auth == "off":
@@ -96,10 +104,12 @@ class Function:
         password, secret = settings.basic_auth_password, settings.webhook_secret
         if password is None and secret is None:
             return settings.loopback and _came_by_loopback(request)
-        given = request.authorization
-        if password is not None and given is not None and given.type == "basic":
-            same_user = _same(given.username or "", settings.basic_auth_user)
-            if _same(given.password or "", password.get_secret_value()) and same_user:
+        if password is not None:
+            pair = f"{settings.basic_auth_user}:{password.get_secret_value()}"
+            scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+            # Compared as it is written: what a stranger sends is not decoded.
+            same = _same(given.strip(), base64.b64encode(pair.encode()).decode())
+            if same and scheme.lower() == "basic":
                 return True
         return (
             access == "basic or secret"
@@ -113,17 +123,27 @@ def answer(body: Any, status: int = 200, headers: Mapping[str, str] | None = Non
     return Response(json.dumps(body), status, headers, mimetype="application/json")
 
 
-def _without_body(request: Request, response: Response) -> Response:
-    """An answer to a request whose body nobody needs. A small one is read: who is still sending may miss the answer."""
-    length = request.content_length
-    return response if length is not None and length <= _SMALL_BODY else _streamed(response)
+def _read(request: Request) -> None:
+    """Keep the body for whoever asks for it. Raises HTTPException for one that is too large or cannot be read."""
+    try:
+        size = len(request.get_data())
+    except (HTTPException, MemoryError):
+        raise
+    except Exception as error:  # each server has its own, of chunks that are none
+        raise HTTPBadRequest(f"the body cannot be read ({type(error).__name__})") from error
+    announced = request.content_length
+    if announced is None and size >= _LARGEST_BODY:  # werkzeug cuts off what comes in chunks
+        raise RequestEntityTooLarge
+    if announced is not None and size < announced:
+        raise HTTPBadRequest(f"the body ends after {size} of {announced} bytes")
 
 
 def _streamed(response: Response) -> Response:
-    """Before any other answer functions-framework reads the rest of the body into memory."""
-    data = response.get_data()
-    response.response = iter([data])
-    response.content_length = len(data)
+    """Before any other answer functions-framework reads what is left of the body into memory."""
+    if not response.is_streamed:
+        data = response.get_data()
+        response.response = iter([data])
+        response.content_length = len(data)
     return response
 
 
@@ -203,4 +223,4 @@ def _came_by_loopback(request: Request) -> bool:
 
 
 def _same(given: str, expected: str) -> bool:
-    return hmac.compare_digest(given.encode(), expected.encode())
+    return hmac.compare_digest(given.encode(errors="backslashreplace"), expected.encode())

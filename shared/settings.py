@@ -59,7 +59,7 @@ Names = Annotated[tuple[str, ...], BeforeValidator(_comma_separated)]
 class Settings(BaseModel):
     """All settings, frozen. Fields hold values in the unit that their variable is given in."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     # Label Studio
     label_studio_url: WebAddress | None = _setting(
@@ -100,12 +100,12 @@ class Settings(BaseModel):
     basic_auth_password: SecretStr | None = _setting(
         "LABELLOOP_BASIC_AUTH_PASSWORD",
         None,
-        "Password that Label Studio sends to the backend URL. Needed unless HOST is loopback.",
+        "Password that Label Studio sends to the backend URL: printable ASCII. Needed unless HOST is loopback.",
     )
     webhook_secret: SecretStr | None = _setting(
         "LABELLOOP_WEBHOOK_SECRET",
         None,
-        "Value of the X-Labelloop-Secret header of webhooks and of the sweep. Needed unless HOST is loopback.",
+        "Value of the X-Labelloop-Secret header of webhooks and of the sweep: printable ASCII. Needed unless HOST is loopback.",
     )
     predict_url: WebAddress | None = _setting(
         "PREDICT_URL", None, "Address of functions/predict, as train_trigger and the labelloop command reach it."
@@ -187,7 +187,7 @@ class Settings(BaseModel):
         "LABELLOOP_FETCH_CONCURRENCY", 32, "Images fetched at once.", "images", ge=1, le=512
     )
     fetch_timeout: float = _setting(
-        "LABELLOOP_FETCH_TIMEOUT", 30.0, "Longest time for one image, from asking to the last byte.", "s", gt=0
+        "LABELLOOP_FETCH_TIMEOUT", 30.0, "Longest time for one image, from asking to the last byte.", "s", gt=0, le=3600
     )
     image_max_bytes: int = _setting(
         "LABELLOOP_IMAGE_MAX_BYTES", 100_000_000, "Larger image files are refused.", "bytes", ge=1
@@ -242,7 +242,12 @@ class Settings(BaseModel):
     )
     attempts: int = _setting("LABELLOOP_ATTEMPTS", 5, "Attempts of one run before it counts as failed.", ge=1)
     debounce: float = _setting(
-        "LABELLOOP_DEBOUNCE", 2.0, "Label Studio is asked for a project's totals at most once in this time.", "s", ge=0
+        "LABELLOOP_DEBOUNCE",
+        2.0,
+        "Label Studio is asked for a project's totals at most once in this time.",
+        "s",
+        ge=0,
+        le=3600,
     )
     claim_lifetime: float = _setting(
         "LABELLOOP_CLAIM_LIFETIME",
@@ -258,6 +263,7 @@ class Settings(BaseModel):
         "How often the local sweeper of `labelloop up` looks for what no event announced.",
         "s",
         gt=0,
+        le=86_400,
     )
     # Training
     epochs: int = _setting("LABELLOOP_EPOCHS", 50, "Epochs of one training.", "epochs", ge=1, le=100_000)
@@ -313,6 +319,24 @@ class Settings(BaseModel):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = _setting(
         "LABELLOOP_LOG_LEVEL", "INFO", "Least important log lines that are written."
     )
+
+    @field_validator("label_studio_api_key", "basic_auth_user", "basic_auth_password", "webhook_secret")
+    @classmethod
+    def _goes_into_a_header(cls, value: str | SecretStr | None) -> str | SecretStr | None:
+        """Of other characters each client and server has its own idea, and what stands around a value is cut off."""
+        text = value.get_secret_value() if isinstance(value, SecretStr) else value or ""
+        if not (text.isascii() and text.isprintable() and text == text.strip()):
+            raise ValueError(
+                "must be printable ASCII characters, with nothing like a space or a line's end around them"
+            )
+        return value
+
+    @field_validator("basic_auth_user")
+    @classmethod
+    def _ends_before_the_password(cls, value: str) -> str:
+        if ":" in value:
+            raise ValueError("must not hold a colon: Basic auth has one between user and password")
+        return value
 
     @field_validator("launcher")
     @classmethod

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import functions_framework
 import pytest
-from flask import Flask, Request
+from flask import Flask, Request, Response
 
 from shared.errors import BadRequest, LabelConfigError, StoreError
 from shared.http import SECRET_HEADER, Access, Function, Route, answer, forward, seconds_left
@@ -22,6 +22,9 @@ LOOPBACK = {"HOST": "127.0.0.1"}
 
 def basic(user: str, password: str) -> dict[str, str]:
     return {"Authorization": "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()}
+
+
+RIGHT = basic("labelloop", "pass word")
 
 
 def ask(
@@ -54,9 +57,6 @@ def ask(
     return response.status_code, response.get_json(), observed
 
 
-RIGHT = basic("labelloop", "pass word")
-
-
 @pytest.mark.parametrize(
     ("access", "headers", "status"),
     [
@@ -67,6 +67,11 @@ RIGHT = basic("labelloop", "pass word")
         ("basic", basic("other", "pass word"), 401),
         ("basic", basic("labelloop", ""), 401),
         ("basic", {"Authorization": "Basic nonsense"}, 401),
+        ("basic", {"Authorization": "Basic \xff"}, 401),
+        ("basic", {"Authorization": "Basic"}, 401),
+        ("basic", {"Authorization": "basic  " + RIGHT["Authorization"].removeprefix("Basic ")}, 200),
+        ("basic", {"Authorization": "Digest a*=utf-8''%ff, b*=none''%00, c"}, 401),
+        ("basic", {"Authorization": "\xff" * 8000}, 401),
         ("basic", {"Authorization": "Bearer pass word"}, 401),
         ("basic", {SECRET_HEADER: "secret"}, 401),
         ("basic or secret", {SECRET_HEADER: "secret"}, 200),
@@ -166,38 +171,101 @@ class Unread(io.BytesIO):
     readinto = read  # type: ignore[assignment]
 
 
-def send(body: io.BytesIO, length: int, *, method: str = "POST", headers: dict[str, str] = RIGHT) -> int:
+class Endless(io.BytesIO):
+    """A body of nulls."""
+
+    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
+        return len(buffer)
+
+
+class Broken(Unread):
+    """A body that a server cannot make sense of."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        raise LookupError("a chunk that is none")
+
+    readinto = read  # type: ignore[assignment]
+
+
+def send(
+    body: io.BytesIO,
+    length: int | None,
+    *,
+    method: str = "POST",
+    path: str = "/x",
+    headers: dict[str, str] = RIGHT,
+    raises: Exception | None = None,
+) -> int:
     """The status, once functions-framework has done what it does after every answer: read the rest of the body."""
+
+    def handler(request: Request) -> Response:
+        size = len(request.get_data())
+        if raises is not None:
+            raise raises
+        return answer({"bytes": size})
+
     function = Function(
         [
-            Route("POST", "/x", "basic", lambda request: answer({"bytes": len(request.get_data())})),
+            Route("POST", "/x", "basic", handler),
             Route("GET", "/x", "open", lambda _: answer({"status": "UP"})),
+            Route("POST", "/streams", "basic", lambda _: Response(iter(["a", "b"]), mimetype="text/plain")),
         ],
         Settings.from_environ(OUTSIDE),
         observe=lambda *_: None,
     )
-    environ = {"wsgi.input": body, "CONTENT_LENGTH": str(length)}
-    with Flask("test").test_request_context("/x", method=method, headers=headers, environ_overrides=environ) as context:
+    environ = {"wsgi.input": body, "wsgi.input_terminated": True}
+    environ |= {"HTTP_TRANSFER_ENCODING": "chunked"} if length is None else {"CONTENT_LENGTH": str(length)}
+    with Flask("test").test_request_context(path, method=method, headers=headers, environ_overrides=environ) as context:
         response = functions_framework.read_request(function(context.request))
-    assert response.content_length == len(response.get_data())
+    assert response.content_length in (None, len(response.get_data()))
     return int(response.status_code)
 
 
-def test_a_body_that_nobody_needs_is_not_read_into_memory() -> None:
-    assert send(Unread(), 10**12, headers={}) == 401
-    assert send(Unread(), 10**12, method="PUT") == 405
-    assert send(Unread(), 10**12, method="GET", headers={}) == 200
+@pytest.mark.parametrize("length", [5, 4000, 10**12, None])
+@pytest.mark.parametrize(
+    "headers", [{}, {"Authorization": "Basic \xff"}, {"Authorization": "Digest \xff"}, {SECRET_HEADER: "\xff"}]
+)
+def test_no_body_is_read_without_credentials(headers: dict[str, str], length: int | None) -> None:
+    assert send(Unread(), length, headers=headers) == 401
+    assert send(Unread(), length, headers=headers, path="/nothing") == 401
+    assert send(Unread(), length, headers=headers, method="GET") == 200
 
 
-def test_a_small_body_is_read_or_its_sender_may_miss_the_refusal() -> None:
-    body = io.BytesIO(b"12345")
-    assert (send(body, 5, headers={}), body.read()) == (401, b"")
+@pytest.mark.parametrize("length", [5, 10**12, None])
+def test_no_body_is_read_that_nobody_needs(length: int | None) -> None:
+    assert send(Unread(), length, method="PUT") == 405
+    assert send(Unread(), length, path="/nothing") == 404
 
 
-def test_too_large_and_cut_off_bodies_are_refused() -> None:
+def test_whatever_fails_before_credentials_are_checked_leaves_little_to_read() -> None:
+    function = Function([], Settings.from_environ(LOOPBACK), observe=lambda *_: None)
+    closed = socket.socket()
+    closed.close()
+    environ = {"gunicorn.socket": closed, "wsgi.input": Unread(), "CONTENT_LENGTH": "5"}
+    with Flask("test").test_request_context("/x", environ_overrides=environ) as context:
+        response = functions_framework.read_request(function(context.request))
+        assert context.request.max_content_length == 4000
+    assert response.status_code == 500
+
+
+def test_too_large_cut_off_and_broken_bodies_are_refused() -> None:
     assert send(io.BytesIO(b"12345"), 5) == 200
+    assert send(io.BytesIO(b"12345"), None) == 200
     assert send(Unread(), 10**12) == 413
+    assert send(Endless(), None) == 413
     assert send(io.BytesIO(b"12345"), 6) == 400
+    assert send(Broken(), None) == 400
+
+
+@pytest.mark.parametrize(
+    ("raises", "status"), [(BadRequest("x"), 400), (StoreError("x"), 503), (RuntimeError("x"), 500)]
+)
+def test_every_refusal_streams(raises: Exception, status: int) -> None:
+    assert send(io.BytesIO(b"12345"), 5, raises=raises) == status
+
+
+def test_an_answer_that_streams_goes_on_to_stream() -> None:
+    assert send(io.BytesIO(b"12345"), 5, path="/streams") == 200
 
 
 def hand_over(url: str | None, path: str = "/webhook?a=1&a=2", **headers: str) -> tuple[int, bytes]:

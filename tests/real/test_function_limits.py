@@ -1,0 +1,55 @@
+"""What strangers and slow peers can do to a function as it really runs, under functions-framework and gunicorn."""
+
+import contextlib
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.predict_parts import predict_function
+
+_BLOCK = bytes(1 << 16)
+_BODY = 50_000_000
+_MOST_MEMORY = 10_000  # kB that all these requests together may add
+
+
+@pytest.fixture(scope="module")
+def function(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    credentials = {"LABELLOOP_BASIC_AUTH_PASSWORD": "password", "LABELLOOP_WEBHOOK_SECRET": "secret"}
+    with predict_function(tmp_path_factory.mktemp("predict"), LABELLOOP_DUMMY="true", **credentials) as url:
+        yield url
+
+
+def ask(url: str, head: bytes, body: int) -> bytes:
+    """The first line of the answer to a request with this head and a body of `body` bytes, as far as it is taken."""
+    place = urlsplit(url)
+    with socket.create_connection((place.hostname, place.port), timeout=60) as connection:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            connection.sendall(head)
+            for _ in range(0, body, len(_BLOCK)):
+                connection.sendall(_BLOCK)
+        return connection.makefile("rb").readline()
+
+
+def peak_memory(url: str) -> int:
+    """kB, of the function's process that needed most."""
+    port = str(urlsplit(url).port).encode()
+    peaks = [0]
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (folder / "cmdline").read_bytes().split(b"\0")[-2:] == [port, b""]:
+                peaks.append(int((folder / "status").read_text().split("VmHWM:")[1].split()[0]))
+    return max(peaks)
+
+
+def test_no_stranger_makes_the_function_keep_a_body(function: str) -> None:
+    before = peak_memory(function)
+    odd = [b"Authorization: Basic \xff", b"Authorization: Digest \xff", b"X-Labelloop-Secret: \xff", b"Accept: */*"]
+    for given in odd:
+        for length, start in ((b"Content-Length: %d" % _BODY, b""), (b"Transfer-Encoding: chunked", b"%x\r\n" % _BODY)):
+            head = b"POST /webhook HTTP/1.1\r\nHost: x\r\n%s\r\n%s\r\n\r\n%s" % (length, given, start)
+            assert ask(function, head, _BODY).split()[1] == b"401"
+    assert before > 0
+    assert peak_memory(function) < before + _MOST_MEMORY

@@ -1,0 +1,49 @@
+"""Which values settings refuse at the start, in a sentence, instead of failing at the first request."""
+
+import pytest
+
+from shared.errors import SettingsError
+from shared.settings import Settings, variable
+
+IN_HEADERS = (
+    "LABEL_STUDIO_API_KEY",
+    "LABELLOOP_BASIC_AUTH_USER",
+    "LABELLOOP_BASIC_AUTH_PASSWORD",
+    "LABELLOOP_WEBHOOK_SECRET",
+)
+NUMBERS = [variable(name) for name, field in Settings.model_fields.items() if "float" in str(field.annotation)]
+
+
+def refusal(name: str, value: str) -> str:
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_environ({"LABEL_STUDIO_URL": "http://studio.example", name: value})
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("name", IN_HEADERS)
+@pytest.mark.parametrize(
+    "value",
+    ["schlüssel", "密", "line\nend", "trailing\n", " before", "nul\x00", "\udcff"],
+    ids=["latin", "chinese", "line", "trailing line", "space", "null", "no unicode"],
+)
+def test_what_goes_into_headers_is_printable_ascii(name: str, value: str) -> None:
+    said = refusal(name, value)
+    assert said.startswith(f"{name}: ")
+    assert value.strip() not in said
+
+
+def test_a_user_of_basic_auth_has_no_colon() -> None:
+    assert "colon" in refusal("LABELLOOP_BASIC_AUTH_USER", "a:b")
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize("value", ["inf", "-inf", "nan", "1e300"])
+def test_no_number_is_without_end(name: str, value: str) -> None:
+    assert refusal(name, value).startswith(f"{name}: ")
+
+
+def test_what_settings_take_goes_into_headers_as_it_is() -> None:
+    secret = " ".join(chr(code) for code in range(0x21, 0x7F))
+    settings = Settings.from_environ({"LABELLOOP_WEBHOOK_SECRET": secret})
+    assert settings.webhook_secret is not None
+    assert settings.webhook_secret.get_secret_value() == secret
