@@ -7,7 +7,7 @@ code (`stamp`).
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,9 @@ from shared.labelstudio.requests import SetupRequest, ValidateRequest, project_i
 from shared.last_known import LastKnown
 from shared.objectstore import ObjectStore
 from shared.projects import Project, parse_overrides, read_project, with_overrides, write_project
-from shared.registry import Manifest, Registry, projects
+from shared.registry import Manifest, Registry, projects, read_manifests_once
 from shared.settings import Settings
+from shared.side_by_side import both, side_by_side
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +48,11 @@ class Pointers:
     def __init__(self, store: ObjectStore, max_age: float) -> None:
         self._store = store
         self._known: LastKnown[Manifest | None] = LastKnown(max_age)
+        self._read_manifest = read_manifests_once(store)
+
+    def serving_all(self, uid: str, controls: Sequence[Control]) -> list[Manifest | None]:
+        """What `serving` answers for each, asked side by side."""
+        return side_by_side(partial(self.serving, uid), controls)
 
     def serving(self, uid: str, control: Control) -> Manifest | None:
         """The version to serve, None before the first. Raises StoreError if it was never read and cannot be.
@@ -69,9 +75,8 @@ class Pointers:
         self._known.expire((uid, control))
 
     def _read(self, uid: str, control: str) -> Manifest | None:
-        registry = Registry(self._store, uid)
-        manifest = registry.serving(control)
-        if manifest is None and self._known.last((uid, control)) is not None and registry.pointer(control) is None:
+        pointer, manifest = Registry(self._store, uid, self._read_manifest).look(control)
+        if pointer is None and self._known.last((uid, control)) is not None:
             raise StoreError(f"the pointer of {control!r} is gone: nobody removes pointers, so the store is not whole")
         return manifest
 
@@ -115,14 +120,10 @@ class Backend:
         project_id(call.project)  # or sweeps would meet for ever what is no project
         controls = parse_label_config(call.schema_)
         _say_not_understood(call.project, call.schema_, self._settings.base_weights)
-        try:
-            self._keep(call.project, call.schema_, parse_overrides(call.extra_params))
-        except StoreError as error:
-            logger.error(
-                "the project's config could not be stored: predicting goes on without it",
-                extra={"event": "project_not_stored", "project": call.project, "error": str(error)},
-            )
-        response = answer({"model_version": self.model_version(call.project, controls)})
+        overrides = parse_overrides(call.extra_params)
+        keep = partial(self._keep, call.project, call.schema_, overrides)
+        _, version = both(keep, partial(self.model_version, call.project, controls))
+        response = answer({"model_version": version})
         if self._on_setup is not None:
             self._on_setup(call.project, controls)
         return response
@@ -137,12 +138,15 @@ class Backend:
             return answer({"versions": []})
         project_id(uid)
         registry = Registry(self._store, uid)
+        controls = registry.controls()
+        asked = [(ask, control) for control in controls for ask in (registry.numbers, registry.rejected)]
+        found = side_by_side(lambda one: one[0](one[1]), asked)
         return answer(
             {
                 "versions": [
-                    stamp([(control, f"v{manifest.version}")])
-                    for control in registry.controls()
-                    for manifest in reversed(registry.versions(control))
+                    stamp([(control, f"v{number}")])
+                    for control, numbers, rejected in zip(controls, found[::2], found[1::2], strict=True)
+                    for number in sorted(set(numbers) - set(rejected), reverse=True)
                 ]
             }
         )
@@ -156,18 +160,22 @@ class Backend:
         """Label Studio announces a copied or deleted project. Models belong to the uid and stay."""
         return answer({})
 
-    def model_version(self, uid: str, controls: Iterable[Control]) -> str:
+    def model_version(self, uid: str, controls: Sequence[Control]) -> str:
         """The combined stamp of what is served now. Raises StoreError if that was never read and cannot be."""
         if self._settings.dummy:
             return DUMMY_VERSION
-        return stamp((control.name, self._version(uid, control)) for control in controls)
+        served = zip(controls, self.pointers.serving_all(uid, controls), strict=True)
+        return stamp((control.name, self._version(control, manifest)) for control, manifest in served)
 
-    def settings_of(self, uid: str) -> Settings:
-        """The settings with the project's overrides. Raises StoreError if they were never read and cannot be."""
-        return with_overrides(self._settings, self._project(uid))
+    def look(self, uid: str, controls: Sequence[Control]) -> Settings:
+        """The settings with the project's overrides; beside them the controls' pointers are read, if it is time to.
 
-    def _version(self, uid: str, control: Control) -> str:
-        manifest = self.pointers.serving(uid, control)
+        Raises StoreError if something was never read and cannot be.
+        """
+        project, _ = both(partial(self._project, uid), partial(self.pointers.serving_all, uid, controls))
+        return with_overrides(self._settings, project)
+
+    def _version(self, control: Control, manifest: Manifest | None) -> str:
         if manifest is not None:
             return f"v{manifest.version}"
         return base_version(base_weights_for(control, self._settings.base_weights))
@@ -176,11 +184,17 @@ class Backend:
         return self._projects.get(uid, lambda: read_project(self._store, uid))
 
     def _keep(self, uid: str, label_config: str, overrides: dict[str, Any] | None) -> None:
-        """Store config and overrides if they changed."""
-        known = self._project(uid)
-        if known and known.label_config == label_config and overrides in (None, known.overrides):
-            return
-        self._projects.put(uid, write_project(self._store, uid, label_config=label_config, overrides=overrides))
+        """Store config and overrides if they changed. Where that fails, predicting goes on without."""
+        try:
+            known = self._project(uid)
+            if known and known.label_config == label_config and overrides in (None, known.overrides):
+                return
+            self._projects.put(uid, write_project(self._store, uid, label_config=label_config, overrides=overrides))
+        except StoreError as error:
+            logger.error(
+                "the project's config could not be stored: predicting goes on without it",
+                extra={"event": "project_not_stored", "project": uid, "error": str(error)},
+            )
 
     def _only_project(self) -> str | None:
         known = projects(self._store)

@@ -7,8 +7,9 @@ by `promote` only, also for a rollback, through one compare-and-swap.
 import hashlib
 import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 from urllib.parse import quote, unquote
@@ -19,9 +20,14 @@ from shared.errors import AlreadyExists, ClaimLost, ModelError, NotFound, Precon
 from shared.labelstudio.config import YoloTask
 from shared.objectstore import ObjectStore, Token
 from shared.records import Record, load, new_serial
+from shared.side_by_side import side_by_side
 
 WEIGHTS = "weights.pt"
 _NUMBERED = re.compile(r"(\d{6,})\.json")
+_NEWEST = 8
+"""Manifests among which one of the newest is looked for."""
+_KEPT = 4096
+"""Manifests that a process remembers, of all projects: some 10 kB each."""
 
 
 class FileEntry(Record):
@@ -119,12 +125,35 @@ def encode_control(name: str) -> str:
     return quote(name, safe="").replace(".", "%2E")
 
 
+class Serving(NamedTuple):
+    """What a control's pointer says, and what is to be served then."""
+
+    pointer: Pointer | None  # None before the first version
+    manifest: Manifest | None  # None: base weights
+
+
+ReadManifest = Callable[[str], Manifest]
+"""From a manifest's key. Raises NotFound."""
+
+
+def read_manifests_once(store: ObjectStore) -> ReadManifest:
+    """Reads manifests and remembers those that were used last: they never change. Thread-safe."""
+
+    @lru_cache(maxsize=_KEPT)
+    def read(key: str) -> Manifest:
+        return load(Manifest, store, key)[0]
+
+    return read
+
+
 class Registry:
     """The versions and pointers of one project."""
 
-    def __init__(self, store: ObjectStore, uid: str) -> None:
+    def __init__(self, store: ObjectStore, uid: str, read_manifest: ReadManifest | None = None) -> None:
+        """`read_manifest`: what several registries of the store share (see `read_manifests_once`)."""
         self._store = store
         self._root = f"projects/{quote(uid, safe='')}/models"
+        self._read_manifest = read_manifest or read_manifests_once(store)
 
     def controls(self) -> list[str]:
         """Names of the controls that have at least one object in the store."""
@@ -136,11 +165,15 @@ class Registry:
 
     def manifest(self, control: str, version: int) -> Manifest:
         """Raises NotFound."""
-        return load(Manifest, self._store, self._manifest_key(control, version))[0]
+        return self._read_manifest(self._manifest_key(control, version))
+
+    def numbers(self, control: str) -> list[int]:
+        """Of all versions of a control, ascending, from the names of their manifests alone."""
+        return self._numbers(control, "versions")
 
     def versions(self, control: str) -> list[Manifest]:
         """All manifests of a control, oldest first."""
-        return [self.manifest(control, number) for number in self._numbers(control, "versions")]
+        return self._manifests(control, self.numbers(control))
 
     def rejected(self, control: str) -> set[int]:
         """Numbers of the versions that failed verification."""
@@ -156,22 +189,26 @@ class Registry:
 
     def serving(self, control: str) -> Manifest | None:
         """The version to serve: the pointer's, or the newest good one behind it; None if there is none."""
+        return self.look(control).manifest
+
+    def look(self, control: str) -> Serving:
+        """The pointer, and what `serving` answers."""
         pointer = self.pointer(control)
         if pointer is None:
-            return None
+            return Serving(None, None)
         rejected = self.rejected(control)
         if pointer.version not in rejected:
-            return self.manifest(control, pointer.version)
-        for number in reversed(self._numbers(control, "versions")):
-            if number < pointer.version and number not in rejected:
-                manifest = self.manifest(control, number)
-                if manifest.gate.passed:
-                    return manifest
-        return None
+            return Serving(pointer, self._named(control, pointer))
+        behind = [number for number in self.numbers(control) if number < pointer.version and number not in rejected]
+        for end in range(len(behind), 0, -_NEWEST):
+            newest = self._manifests(control, behind[max(end - _NEWEST, 0) : end])
+            if good := next((manifest for manifest in reversed(newest) if manifest.gate.passed), None):
+                return Serving(pointer, good)
+        return Serving(pointer, None)
 
     def fence(self) -> int:
         """The greatest fence in any pointer of the project; 0 before the first."""
-        pointers = (self.pointer(control) for control in self.controls())
+        pointers = side_by_side(self.pointer, self.controls())
         return max((pointer.fence for pointer in pointers if pointer), default=0)
 
     def upload_file(self, control: str, name: str, path: Path) -> FileEntry:
@@ -202,12 +239,12 @@ class Registry:
             raise StoreError(f"{entry.name} of {control!r} cannot be kept at {path}: {error.strerror}") from error
 
     def published_by(self, control: str, run_id: str) -> Manifest | None:
-        """The version that an earlier attempt of this run published, newest first."""
-        for number in reversed(self._numbers(control, "versions")):
-            manifest = self.manifest(control, number)
-            if manifest.run_id == run_id:
-                return manifest
-        return None
+        """The version that an earlier attempt of this run published.
+
+        It is among the newest: only attempts that had lost their claim can have published after it.
+        """
+        newest = (self.manifest(control, number) for number in reversed(self.numbers(control)[-_NEWEST:]))
+        return next((manifest for manifest in newest if manifest.run_id == run_id), None)
 
     def publish(self, control: str, build: Callable[[int], Manifest]) -> Manifest:
         """Write the manifest that `build(number)` makes under the next free number.
@@ -215,7 +252,7 @@ class Registry:
         A run publishes one version of a control: if another attempt of it was first, or the answer to our own write was
         lost, the version that is there is answered.
         """
-        number = max(self._numbers(control, "versions"), default=0) + 1
+        number = max(self.numbers(control), default=0) + 1
         if earlier := self.published_by(control, build(number).run_id):
             return earlier
         while True:
@@ -273,6 +310,16 @@ class Registry:
             if found is None or found.serial != pointer.serial:
                 raise PreconditionFailed(f"somebody else moved the pointer of {control!r} meanwhile") from refusal
         return Promotion(pointer, moved=True)
+
+    def _named(self, control: str, pointer: Pointer) -> Manifest:
+        """The manifest that a pointer names. Where a project was forgotten and begins again, numbers mean others."""
+        manifest = self.manifest(control, pointer.version)
+        if pointer.reason == "promote" and manifest.run_id != pointer.run_id:
+            return load(Manifest, self._store, self._manifest_key(control, pointer.version))[0]
+        return manifest
+
+    def _manifests(self, control: str, numbers: Iterable[int]) -> list[Manifest]:
+        return side_by_side(lambda number: self.manifest(control, number), numbers)
 
     def _read_pointer(self, control: str) -> tuple[Pointer | None, Token | None]:
         try:

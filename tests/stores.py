@@ -1,7 +1,8 @@
 """Stores that behave as bad stores and bad networks do, each around a good one."""
 
 import threading
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any, Literal
 
@@ -171,3 +172,57 @@ class AnswersOldReads(Around):
 
     def get(self, key: str, if_changed_from: Token | None = None) -> Stored | None:
         return self._cache.get(key) or self.inside.get(key, if_changed_from)
+
+
+class CountsTrips(Around):
+    """Counts what is asked, by verb and key: each is a trip to a bucket.
+
+    After `meet(parties, *endings)` whatever is asked about a key that ends so waits until as many as `parties` of them
+    are under way: who asks one after the other gets no answer.
+    """
+
+    def __init__(self, inside: ObjectStore) -> None:
+        super().__init__(inside)
+        self.trips: Counter[tuple[str, str]] = Counter()
+        self._lock = threading.Lock()
+        self._meet: tuple[str, ...] = ()
+        self._met = threading.Barrier(1)
+
+    def meet(self, parties: int, *endings: str) -> None:
+        self._meet, self._met = endings, threading.Barrier(parties, timeout=10)
+
+    def count(self, *verbs: str) -> int:
+        return sum(number for (verb, _), number in self.trips.items() if not verbs or verb in verbs)
+
+    def get(self, key: str, if_changed_from: Token | None = None) -> Stored | None:
+        self._note("get", key)
+        return self.inside.get(key, if_changed_from)
+
+    def list(self, prefix: str) -> Iterator[str]:
+        self._note("list", prefix)
+        return self.inside.list(prefix)
+
+    def folders(self, folder: str) -> Iterator[str]:
+        self._note("folders", folder)
+        return self.inside.folders(folder)
+
+    def create(self, key: str, data: bytes) -> Token:
+        self._note("create", key)
+        return self.inside.create(key, data)
+
+    def replace(self, key: str, data: bytes, token: Token) -> Token:
+        self._note("replace", key)
+        return self.inside.replace(key, data, token)
+
+    def put(self, key: str, data: bytes) -> Token:
+        self._note("put", key)
+        return self.inside.put(key, data)
+
+    def _note(self, verb: str, key: str) -> None:
+        with self._lock:
+            self.trips[verb, key] += 1
+        if self._meet and key.endswith(self._meet):
+            try:
+                self._met.wait()
+            except threading.BrokenBarrierError as error:
+                raise StoreError(f"{key} is asked for alone") from error

@@ -89,7 +89,7 @@ def _build_serving(
         ImageFetcher(settings, label_studio, limit="video_max_bytes"), max_pixels=settings.image_max_pixels
     )
     runner = TaskRunner(pictures, videos, metrics)
-    predictor = Predictor(models, runner, metrics, backend.settings_of, threads=settings.fetch_concurrency)
+    predictor = Predictor(models, runner, metrics, backend.look, threads=settings.fetch_concurrency)
     return _function(settings, backend, metrics, predictor.predict)
 
 

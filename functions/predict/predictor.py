@@ -49,15 +49,17 @@ class Predictor:
         models: Models,
         runner: TaskRunner,
         metrics: Metrics,
-        settings_of: Callable[[str], Settings],
+        look: Callable[[str, Sequence[Control]], Settings],
         *,
         threads: int,
     ) -> None:
-        """`settings_of(uid)`: the settings with a project's overrides. `threads`: at most, of one request."""
+        """`look(uid, controls)`: the settings with a project's overrides, the store having been asked for all that the
+        controls need. `threads`: at most, of one request.
+        """
         self._models = models
         self._runner = runner
         self._metrics = metrics
-        self._settings_of = settings_of
+        self._look = look
         self._threads = threads
 
     def predict(self, call: PredictRequest, deadline: float) -> list[Prediction]:
@@ -84,7 +86,7 @@ class Predictor:
 
         Any other failure is one of the request: under this stamp Label Studio would not ask again for what is missing.
         """
-        settings = self._settings_of(uid)
+        settings = self._look(uid, controls)
         parts: list[Part] = []
         versions: list[tuple[str, str]] = []
         unserved: dict[str, _Failure] = {}

@@ -21,7 +21,7 @@ from infra.cli.doctor import examine
 from infra.cli.environment import Invocation
 from infra.cli.findings import Finding, as_json, problems, show
 from infra.cli.projects import find_control, find_project
-from infra.cli.status import read_status, render_status
+from infra.cli.status import read_statuses, render_status
 from infra.cli.train import start_training
 from infra.cli.up import prepare, run_until_interrupted
 from infra.cli.versions import list_versions, move_pointer, render_versions
@@ -168,7 +168,7 @@ def status(
 
     def read() -> list[Any]:
         uids = [find_project(store, project)] if project else list(projects(store))
-        return [read_status(store, uid) for uid in uids]
+        return list(read_statuses(store, uids))
 
     if json_:
         _print_json({"projects": [found.as_json() for found in read()]})

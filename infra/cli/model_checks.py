@@ -12,6 +12,7 @@ from shared.labelstudio.config import Control
 from shared.objectstore import ObjectStore
 from shared.registry import Registry
 from shared.settings import Settings
+from shared.side_by_side import side_by_side
 
 
 def check_models(settings: Settings, store: ObjectStore, project: Project) -> list[Finding]:
@@ -27,10 +28,10 @@ def check_models(settings: Settings, store: ObjectStore, project: Project) -> li
             f"{settings.loaded_models} models: the others are loaded again for every request"
         )
         findings.append(Finding("warning", "models", message, "set it to as many as there is memory for"))
-    for control in project.controls:
+    serving = side_by_side(registry.serving, [control.name for control in project.controls])
+    for control, manifest in zip(project.controls, serving, strict=True):
         if problem := model_path_problem(control, settings.base_weights):
             findings.append(Finding("warning", "config", problem))
-        manifest = registry.serving(control.name)
         if manifest is not None and manifest.yolo_task == control.yolo_task:
             findings += _compare_labels(control, f"v{manifest.version}", manifest.labels, trained=True)
         else:

@@ -1,6 +1,6 @@
 """`labelloop status`: what the store knows about projects, read without Label Studio and without the functions."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -17,6 +17,7 @@ from shared.labelstudio.config import THINGS, YoloTask
 from shared.objectstore import ObjectStore
 from shared.registry import Gate, Registry
 from shared.runs import Progress
+from shared.side_by_side import side_by_side
 
 _METRICS = (
     "mAP50-95", "mAP50", "precision", "recall", "saved", "balanced accuracy", "top1", "IDF1", "MOTA",
@@ -24,6 +25,7 @@ _METRICS = (
 """What manifests hold, in the order of columns. A column that would be empty is not shown."""
 _TOLD = ("mAP50", "top1")
 """What is told of a training while it runs, whichever its task has."""
+_AT_ONCE = 24  # requests to the store
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +88,18 @@ class ProjectStatus:
         }
 
 
-def read_status(store: ObjectStore, uid: str) -> ProjectStatus:
-    """Read one project. Raises StoreError."""
+def read_statuses(store: ObjectStore, uids: Sequence[str]) -> list[ProjectStatus]:
+    """Several projects, side by side. Raises StoreError."""
+    each = max(_AT_ONCE // max(len(uids), 1), 1)
+    return side_by_side(lambda uid: read_status(store, uid, at_once=each), uids, at_once=_AT_ONCE)
+
+
+def read_status(store: ObjectStore, uid: str, *, at_once: int = _AT_ONCE) -> ProjectStatus:
+    """Read one project, `at_once` controls at a time; its versions are counted, not read. Raises StoreError."""
     title, controls, unclear = read_controls(store, uid)
     registry, jobs = Registry(store, uid), Jobs(store, uid)
     record = jobs.read()
-    tasks = {control.name: control for control in controls}
+    tasks = {control.name: control.yolo_task for control in controls}
     names = list(tasks) + [name for name in registry.controls() if name not in tasks]
     run_id = record.training.run_id if record.training else record.last_run.run_id if record.last_run else None
     return ProjectStatus(
@@ -99,7 +107,7 @@ def read_status(store: ObjectStore, uid: str) -> ProjectStatus:
         title=title,
         not_understood=unclear,
         controls=tuple(
-            _read_control(registry, name, tasks[name].yolo_task if name in tasks else None) for name in names
+            side_by_side(lambda name: _read_control(registry, name, tasks.get(name)), names, at_once=at_once)
         ),
         jobs=record,
         progress=jobs.progress(run_id) if run_id else None,
@@ -108,7 +116,7 @@ def read_status(store: ObjectStore, uid: str) -> ProjectStatus:
 
 
 def _read_control(registry: Registry, name: str, yolo_task: YoloTask | None) -> ControlStatus:
-    pointer, serving = registry.pointer(name), registry.serving(name)
+    pointer, serving = registry.look(name)
     other_task = serving.yolo_task if serving and yolo_task not in (None, serving.yolo_task) else None
     if other_task:  # as predict sees it
         serving = None
@@ -121,7 +129,7 @@ def _read_control(registry: Registry, name: str, yolo_task: YoloTask | None) -> 
         moved_by=pointer.reason if pointer else None,
         serving=serving.version if serving else None,
         other_task=other_task,
-        versions=len(registry.versions(name)),
+        versions=len(registry.numbers(name)),
         metrics=serving.metrics if serving else {},
         gate=serving.gate if serving else None,
     )

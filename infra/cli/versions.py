@@ -21,7 +21,7 @@ def list_versions(store: ObjectStore, uid: str, control: str) -> list[dict[str, 
     `gate` holds what the metrics were measured on (`tasks`, `things`), and how sure it was (`worse`, `against`).
     """
     registry = Registry(store, uid)
-    pointer, serving, rejected = registry.pointer(control), registry.serving(control), registry.rejected(control)
+    (pointer, serving), rejected = registry.look(control), registry.rejected(control)
     return [
         manifest.model_dump(mode="json", exclude={"lineage", "files"})
         | {
@@ -73,7 +73,7 @@ def move_pointer(store: ObjectStore, uid: str, control: str, version: int) -> tu
     try:
         registry.manifest(control, version)
     except NotFound as error:
-        known = ", ".join(f"v{manifest.version}" for manifest in registry.versions(control))
+        known = ", ".join(f"v{number}" for number in registry.numbers(control))
         raise NotKnown(
             f"{control!r} of project {uid} has no version v{version}; there are {known or 'none'}"
         ) from error

@@ -112,7 +112,7 @@ def test_setup_keeps_config_and_overrides_and_never_the_token(file_store: Object
     ask(backend, "POST", "/setup", setup_body(extra_params='{"confidence": 0.5, "epochs": "7", "threads": 3}'))
     expected = Project(label_config=label_config(), overrides={"confidence": 0.5, "epochs": 7})
     assert read_project(file_store, UID) == expected
-    assert backend.settings_of(UID).confidence == 0.5
+    assert backend.look(UID, ()).confidence == 0.5
     stored = b"".join(path.read_bytes() for path in (tmp_path / "store").rglob("*.json"))
     assert b"evil.example" not in stored
     assert SECRET.encode() not in stored

@@ -101,7 +101,7 @@ def predictor(
     settings = Settings()
     pictures = Pictures(images, decode, metrics, fetch_concurrency=concurrency, decode_concurrency=2)
     runner = TaskRunner(pictures, FakeVideos(), metrics)
-    return Predictor(served, runner, metrics, lambda _: settings, threads=concurrency), metrics
+    return Predictor(served, runner, metrics, lambda *_: settings, threads=concurrency), metrics
 
 
 def call(*values: object, config: str | None = None) -> PredictRequest:
