@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from shared.records import Record, new_serial
 from shared.runs import Baseline
@@ -14,8 +14,6 @@ Outcome = Literal["promoted", "rejected", "unchanged", "nothing_to_learn", "fail
 
 class Claim(Record):
     """The right to run for a project until `expires_at`."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")  # one that is active may be older than this program
 
     run_id: str = Field(pattern="^[a-z0-9-]{1,50}$")
     state: Literal["launching", "queued", "running"]
@@ -43,7 +41,7 @@ class LastRun(Record):
     """How the newest ended run ended."""
 
     run_id: str
-    outcome: Outcome
+    outcome: str  # an Outcome, or one that a newer version has
     ended_at: datetime
     message: str = ""
     failures: int = Field(default=0, ge=0)  # runs that failed one after the other, this one included

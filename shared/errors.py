@@ -2,11 +2,12 @@
 
 LabelloopError
 ├── SettingsError            a variable is unknown, missing or wrong: the start stops
-├── StoreError               the object store failed (network, permission, disk)
+├── StoreError               the object store failed (network, disk): it may answer a little later
 │   ├── NotFound             no object at that key
 │   ├── AlreadyExists        create: somebody was first
 │   ├── PreconditionFailed   replace: somebody changed it since the token was read
-│   └── UnsafeStore          the store ignores conditions and must not be used
+│   └── StoreRefusal         waiting changes nothing: not allowed, no such bucket, a body that is no record
+│       └── UnsafeStore      the store ignores conditions and must not be used
 ├── LabelStudioError         Label Studio failed or answered nonsense
 │   ├── Unauthorized         the token was refused
 │   └── ProjectGone          the project answers 404: it is closed
@@ -28,7 +29,7 @@ class SettingsError(LabelloopError):
 
 
 class StoreError(LabelloopError):
-    """The object store failed: not reachable, not allowed, full."""
+    """The object store failed: not reachable, overloaded, full."""
 
 
 class NotFound(StoreError):
@@ -43,7 +44,11 @@ class PreconditionFailed(StoreError):
     """`replace` found another object than the one its token names."""
 
 
-class UnsafeStore(StoreError):
+class StoreRefusal(StoreError):
+    """The store answered, and would answer the same again until a person changes something. No outage."""
+
+
+class UnsafeStore(StoreRefusal):
     """The store ignores conditional writes: two writers would overwrite each other unseen."""
 
 

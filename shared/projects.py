@@ -72,11 +72,12 @@ def write_project(
         with attempt:
             known, token = _read(store, uid)
             before = known or Project(label_config=label_config)
-            project = Project(
-                label_config=label_config,
-                title=before.title if title is None else title,
-                overrides=before.overrides if overrides is None else dict(overrides),
-            )
+            changed = {
+                "label_config": label_config,
+                "title": before.title if title is None else title,
+                "overrides": before.overrides if overrides is None else dict(overrides),
+            }
+            project = before.model_copy(update=changed)
             if project == known:
                 break
             if token is None:

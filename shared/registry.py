@@ -95,7 +95,7 @@ class Pointer(Record):
     version: int = Field(ge=1)
     fence: int
     run_id: str
-    reason: Literal["promote", "rollback"]
+    reason: str  # "promote", "rollback"
     moved_at: datetime
 
 

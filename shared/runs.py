@@ -77,7 +77,7 @@ class TrainRequest(Record):
 class Progress(Record):
     """`runs/<run_id>/progress.json`: for people and for resuming; nothing is decided by it."""
 
-    phase: RunPhase
+    phase: str  # a RunPhase, or one that a newer version has
     attempt: int
     updated_at: datetime
     control: str | None = None

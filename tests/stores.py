@@ -4,9 +4,10 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Literal
 
-from shared.errors import AlreadyExists, NotFound, PreconditionFailed, StoreError
+from shared.errors import AlreadyExists, NotFound, PreconditionFailed, StoreError, StoreRefusal
 from shared.objectstore import ObjectStore, Stored, Token
 
 
@@ -84,6 +85,35 @@ class Unreachable(Around):
         raise UNREACHABLE
 
     get = create = replace = put = delete = list = folders = upload = download = now = _fail
+
+
+class Refuses(Around):
+    """Answers 403 to the next `times` writes of keys that hold `part`."""
+
+    def __init__(self, inside: ObjectStore, part: str = "", times: int = 0) -> None:
+        super().__init__(inside)
+        self.part, self.times = part, times
+
+    def create(self, key: str, data: bytes) -> Token:
+        self._ask(key)
+        return self.inside.create(key, data)
+
+    def replace(self, key: str, data: bytes, token: Token) -> Token:
+        self._ask(key)
+        return self.inside.replace(key, data, token)
+
+    def put(self, key: str, data: bytes) -> Token:
+        self._ask(key)
+        return self.inside.put(key, data)
+
+    def upload(self, key: str, path: Path) -> None:
+        self._ask(key)
+        self.inside.upload(key, path)
+
+    def _ask(self, key: str) -> None:
+        if self.times and self.part in key:
+            self.times -= 1
+            raise StoreRefusal(f"writing {key}: not allowed (403)")
 
 
 class OverwritesOnCreate(Around):

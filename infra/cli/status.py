@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.markup import escape
@@ -37,7 +37,7 @@ class ControlStatus:
     labels: tuple[str, ...]
     pointer: int | None  # the version that the pointer names
     moved_at: datetime | None
-    moved_by: Literal["promote", "rollback"] | None
+    moved_by: str | None
     serving: int | None  # differs from the pointer if that version failed verification, or is for another YOLO task
     other_task: str | None  # what the version is for, if the labeling config asks for another YOLO task now
     versions: int

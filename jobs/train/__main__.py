@@ -42,7 +42,7 @@ def execute(settings: Settings, request: TrainRequest, store: ObjectStore) -> in
     folder = Path(settings.work_dir) / quote(request.project_uid, safe="") / request.run_id
     os.environ.update(surround_ultralytics(folder / "ultralytics", settings.threads))  # before anything imports torch
     from jobs.train.export import SdkExporter
-    from jobs.train.run import INTERRUPTED, Parts, Stopped, run
+    from jobs.train.run import FAILED, INTERRUPTED, Parts, Stopped, run
     from jobs.train.yolo_trainer import YoloTrainer
     from shared.images.fetch import ImageFetcher
     from shared.jobs import Jobs
@@ -80,6 +80,9 @@ def execute(settings: Settings, request: TrainRequest, store: ObjectStore) -> in
         return run(parts, request.run_id, nonce=secrets.token_hex(16))
     except Stopped:  # before the claim was taken, or after it was given back
         return INTERRUPTED
+    except LabelloopError as error:  # before it was taken: nobody else tells
+        logger.error(str(error), extra={"event": "attempt_failed", "error": type(error).__name__})
+        return FAILED
 
 
 if __name__ == "__main__":

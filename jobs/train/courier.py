@@ -13,6 +13,7 @@ from shared.errors import StoreError
 logger = logging.getLogger(__name__)
 
 _EVERY = 0.5  # seconds
+_AFTER_FAILURE = 15.0
 
 
 class Courier:
@@ -41,27 +42,29 @@ class Courier:
         self._thread.join()
         self.flush()
 
-    def flush(self) -> None:
-        """Carry everything now. What the store refuses to take stays for the next time."""
+    def flush(self) -> bool:
+        """Carry everything now. What the store does not take stays for the next time; answers whether it took all."""
         with self._lock:
             epochs = list(self._spool.epochs())
             if not epochs:
-                return
+                return True
             newest = epochs[-1]
             best = next((epoch for epoch in reversed(epochs) if epoch.best), newest)
             for epoch in epochs:
                 if epoch not in (newest, best):
                     self._spool.remove(epoch)
-            checkpoint = None
+            checkpoint, all_taken = None, True
             try:
                 checkpoint = self._carry(newest)
                 if best is not newest:
                     self._carry(best)
             except StoreError as error:
+                all_taken = False
                 logger.warning(f"a checkpoint was not stored: {error}", extra={"event": "checkpoint_failed"})
             if self._told != (newest.number, checkpoint is not None):
                 self._told = (newest.number, checkpoint is not None)
                 self._tell(newest, checkpoint)
+            return all_taken
 
     def _carry(self, epoch: Epoch) -> Checkpoint:
         checkpoint = self._checkpoints.keep(epoch, self._spool.checkpoint(epoch))
@@ -69,5 +72,6 @@ class Courier:
         return checkpoint
 
     def _run(self) -> None:
-        while not self._done.wait(_EVERY):
-            self.flush()
+        pause = _EVERY
+        while not self._done.wait(pause):
+            pause = _EVERY if self.flush() else _AFTER_FAILURE

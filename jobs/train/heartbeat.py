@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import ParamSpec, Self, TypeVar
@@ -17,7 +18,7 @@ from tenacity import (
 )
 
 from shared.claims import Claim
-from shared.errors import AlreadyExists, ClaimLost, NotFound, PreconditionFailed, StoreError, UnsafeStore
+from shared.errors import AlreadyExists, ClaimLost, NotFound, PreconditionFailed, StoreError, StoreRefusal
 from shared.jobs import Jobs
 
 logger = logging.getLogger(__name__)
@@ -25,23 +26,31 @@ logger = logging.getLogger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
 _LONGEST_OUTAGE = 3600.0  # seconds that the job waits for the store with a trained model in its hands
-_REFUSALS = (NotFound, AlreadyExists, UnsafeStore)  # answers, not outages
+_ANSWERS = (NotFound, AlreadyExists, PreconditionFailed, StoreRefusal)  # no outages
 
 
 class Heartbeat:
-    """Renews the claim on a thread of its own. An outage of the store is survived: nobody can take it then."""
+    """Renews the claim on a thread of its own. An outage of the store is survived: nobody can take it then.
+
+    A store that refuses is no outage: others may reach it, and take the claim when it has run out. So an attempt that
+    was refused for the claim's whole lifetime ends then.
+    """
 
     def __init__(
         self, jobs: Jobs, claim: Claim, *, lifetime: float, longest_run: float, on_lost: Callable[[], None]
     ) -> None:
-        """`lifetime` and `longest_run` in seconds; `on_lost` is called once, on the heartbeat's thread."""
+        """`lifetime` and `longest_run` in seconds; `on_lost` is called once, on the heartbeat's thread.
+
+        It is called when the claim was lost, or ran out while the store refused to renew it.
+        """
         self._jobs = jobs
         self._claim = claim
         self._lifetime = lifetime
         self._longest_run = longest_run
         self._on_lost = on_lost
         self._interval = min(60.0, lifetime / 3)
-        self._lost = threading.Event()
+        self._over = threading.Event()
+        self._why: ClaimLost | StoreRefusal | None = None
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
@@ -61,47 +70,59 @@ class Heartbeat:
     @property
     def lost(self) -> bool:
         """Somebody else owns the project now."""
-        return self._lost.is_set()
+        return isinstance(self._why, ClaimLost)
 
     def check(self) -> None:
-        """Cheap; asks nobody. Raises ClaimLost."""
-        if self.lost:
-            raise ClaimLost(f"run {self._claim.run_id} (attempt {self._claim.attempt}) lost its claim")
+        """Cheap; asks nobody. Raises ClaimLost, or StoreRefusal if the claim ran out because of it."""
+        if self._why is not None:
+            raise type(self._why)(str(self._why))
 
     def confirm(self) -> None:
-        """Renew now, with the same fence, before anything that others see. Waits out an outage. Raises ClaimLost."""
+        """Renew now, with the same fence, before anything that others see. Waits out an outage.
+
+        Raises ClaimLost, StoreRefusal.
+        """
         self.patiently(self._renew)
 
     def patiently(self, ask: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call, and again while the store is not reachable, until it answers or the claim is lost."""
+        """Call, and again while the store is not reachable, until it answers, refuses, or the claim is lost."""
         self.check()
         retrying = Retrying(
             retry=retry_if_exception(_is_outage),
             wait=wait_random_exponential(0.2, max=30),
-            stop=stop_any(stop_after_delay(_LONGEST_OUTAGE), stop_when_event_set(self._lost)),
+            stop=stop_any(stop_after_delay(_LONGEST_OUTAGE), stop_when_event_set(self._over)),
             before_sleep=_say,
             reraise=True,
         )
         return retrying(ask, *args, **kwargs)
 
     def _beat(self) -> None:
+        runs_out = time.monotonic() + self._lifetime
         while not self._done.wait(self._interval):
             try:
                 self._renew()
             except ClaimLost as error:
                 logger.warning(str(error), extra={"event": "claim_lost"})
-                self._lost.set()
-                self._on_lost()
-                return
+                return self._end(error)
             except StoreError as error:
                 logger.warning(f"the claim could not be renewed: {error}", extra={"event": "heartbeat_failed"})
+                if isinstance(error, StoreRefusal) and time.monotonic() >= runs_out:
+                    return self._end(error)
+            else:
+                runs_out = time.monotonic() + self._lifetime
+        return None
+
+    def _end(self, why: ClaimLost | StoreRefusal) -> None:
+        self._why = why
+        self._over.set()
+        self._on_lost()
 
     def _renew(self) -> None:
         self._jobs.renew(self._claim, lifetime=self._lifetime, longest_run=self._longest_run)
 
 
 def _is_outage(error: BaseException) -> bool:
-    return isinstance(error, StoreError) and not isinstance(error, (*_REFUSALS, PreconditionFailed))
+    return isinstance(error, StoreError) and not isinstance(error, _ANSWERS)
 
 
 def _say(state: RetryCallState) -> None:

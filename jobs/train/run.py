@@ -184,6 +184,9 @@ class _Work:
             heartbeat.patiently(self._parts.jobs.release, self._claim, outcome="failed", message=str(error))
         except ClaimLost as lost:
             return _lost(lost)
+        except StoreError as refusal:
+            logger.error(f"the end of the run could not be noted: {refusal}", extra={"event": "end_not_noted"})
+            return FAILED
         self._progress.phase("failed", message="", error=str(error))
         self.sweep()
         return FAILED

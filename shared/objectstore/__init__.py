@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NewType, Protocol
 from urllib.parse import urlsplit
 
-from shared.errors import SettingsError, StoreError
+from shared.errors import SettingsError, StoreRefusal
 
 Token = NewType("Token", str)
 """Names one state of one object. Opaque: compare it for equality, hand it back to `get` and `replace`."""
@@ -69,9 +69,9 @@ class ObjectStore(Protocol):
 
 
 def check_key(key: str) -> str:
-    """The key itself. Raises StoreError if it could lead out of the store, or name nothing in one of the adapters."""
+    """The key itself. Raises StoreRefusal if it could lead out of the store, or name nothing in one of the adapters."""
     if any(part in ("", ".", "..") for part in key.split("/")) or "\0" in key:
-        raise StoreError(f"{key!r} is no key of an object store: parts must not be empty, '.' or '..', nor hold NUL")
+        raise StoreRefusal(f"{key!r} is no key of an object store: parts must not be empty, '.' or '..', nor hold NUL")
     return key
 
 

@@ -19,7 +19,7 @@ from typing import BinaryIO
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from shared.errors import AlreadyExists, NotFound, PreconditionFailed, SettingsError, StoreError
+from shared.errors import AlreadyExists, NotFound, PreconditionFailed, SettingsError, StoreError, StoreRefusal
 from shared.objectstore import Stored, Token, check_key
 from shared.objectstore.temporary import temporary_file
 
@@ -117,7 +117,7 @@ class FileStore:
 
     def _path(self, key: str) -> Path:
         if check_key(key).split("/", 1)[0] == _OWN:
-            raise StoreError(f"{key!r}: {_OWN} is where {self.url} keeps its locks")
+            raise StoreRefusal(f"{key!r}: {_OWN} is where {self.url} keeps its locks")
         return self._root / key
 
     def _must_be_absent(self, key: str, path: Path) -> None:
@@ -215,6 +215,8 @@ _ADVICE = {
     errno.EDQUOT: "make room in the quota of that disk",
     errno.ENAMETOOLONG: "a control or file name is too long for this file system",
 }
+_REFUSALS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG)
+"""What waiting does not change. A full disk may be emptied."""
 
 
 @contextmanager
@@ -225,4 +227,5 @@ def _translated(path: Path) -> Iterator[Path]:
     except OSError as error:
         reason = error.strerror or type(error).__name__
         advice = _ADVICE.get(error.errno or 0)
-        raise StoreError(f"{error.filename or path}: {reason}" + (f"; {advice}" if advice else "")) from error
+        kind = StoreRefusal if error.errno in _REFUSALS else StoreError
+        raise kind(f"{error.filename or path}: {reason}" + (f"; {advice}" if advice else "")) from error

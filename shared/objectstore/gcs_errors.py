@@ -6,7 +6,7 @@ from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
 from requests import RequestException
 from urllib3.exceptions import HTTPError
 
-from shared.errors import NotFound, StoreError
+from shared.errors import NotFound, StoreError, StoreRefusal
 from shared.objectstore.bucket import Refused, Unavailable
 
 FOREIGN = (GoogleAPIError, GoogleAuthError, DataCorruption, InvalidResponse, RequestException, HTTPError, OSError)
@@ -35,7 +35,9 @@ def translate(error: BaseException, doing: str, where: str) -> StoreError:
             f"{what}: not reachable ({type(error).__name__}); check the network, and STORAGE_EMULATOR_HOST if it is set"
         )
     if isinstance(error, GoogleAuthError):
-        return StoreError(
+        unanswered = error.retryable or isinstance(error.__cause__, TransportError)  # a machine's metadata server
+        kind = StoreError if unanswered else StoreRefusal
+        return kind(
             f"{what}: no credentials, or refused ones ({type(error).__name__}); give this machine a service account, "
             "set GOOGLE_APPLICATION_CREDENTIALS, or run gcloud auth application-default login"
         )
@@ -44,9 +46,9 @@ def translate(error: BaseException, doing: str, where: str) -> StoreError:
     return StoreError(f"{what}: {type(error).__name__}")
 
 
-def no_such_bucket(doing: str, where: str) -> StoreError:
+def no_such_bucket(doing: str, where: str) -> StoreRefusal:
     """A bucket that is not there. Google answers 404, as for an object: where nothing else says it, its words do."""
-    return StoreError(
+    return StoreRefusal(
         f"{doing} in {where}: there is no such bucket; create it, or set LABELLOOP_STORE to one that exists"
     )
 
@@ -62,11 +64,12 @@ def _answered(status: int, words: str, doing: str, where: str) -> StoreError:
     if status in (304, 409, 412):
         return Refused(f"{what}: refused ({status})")
     if status in (401, 403):
-        return StoreError(
+        return StoreRefusal(
             f"{what}: not allowed ({status}); check the credentials, and grant roles/storage.objectUser on the bucket"
         )
     if status == 429:
         return TooOften(f"{what}: overloaded (429)")
     if status in _FAILING:
         return Unavailable(f"{what}: the server failed ({status})")
-    return StoreError(f"{what}: the server failed ({status})")
+    kind = StoreRefusal if 400 <= status < 500 else StoreError
+    return kind(f"{what}: the server failed ({status})")

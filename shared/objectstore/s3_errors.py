@@ -12,16 +12,11 @@ from botocore.exceptions import (
 )
 from botocore.exceptions import ConnectionError as BotoConnectionError
 
-from shared.errors import NotFound, StoreError, UnsafeStore
+from shared.errors import NotFound, StoreError, StoreRefusal, UnsafeStore
 from shared.objectstore.bucket import Refused
 
-_NO_CREDENTIALS = (
-    NoCredentialsError,
-    PartialCredentialsError,
-    CredentialRetrievalError,
-    TokenRetrievalError,
-    ProfileNotFound,
-)
+_NO_CREDENTIALS = (NoCredentialsError, PartialCredentialsError, ProfileNotFound)
+_NO_CREDENTIALS_NOW = (CredentialRetrievalError, TokenRetrievalError)  # where they come from did not answer
 _REGION = ("PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException")
 
 
@@ -30,8 +25,9 @@ def translate(error: Exception, doing: str, where: str) -> StoreError:
     if isinstance(error, ClientError):
         return _answered(error, doing, where)
     what = f"{doing} in {where}"
-    if isinstance(error, _NO_CREDENTIALS):
-        return StoreError(
+    if isinstance(error, _NO_CREDENTIALS + _NO_CREDENTIALS_NOW):
+        kind = StoreRefusal if isinstance(error, _NO_CREDENTIALS) else StoreError
+        return kind(
             f"{what}: no credentials ({type(error).__name__}); set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
             "AWS_PROFILE, or give this machine a role"
         )
@@ -49,7 +45,7 @@ def _answered(error: ClientError, doing: str, where: str) -> StoreError:
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     what = f"{doing} in {where}"
     if code == "NoSuchBucket":
-        return StoreError(f"{what}: there is no such bucket; create it, or set LABELLOOP_STORE to one that exists")
+        return StoreRefusal(f"{what}: there is no such bucket; create it, or set LABELLOOP_STORE to one that exists")
     if status in (304, 409, 412):
         return Refused(f"{what}: refused ({status} {code})")
     if status == 404:
@@ -60,11 +56,11 @@ def _answered(error: ClientError, doing: str, where: str) -> StoreError:
             "other; use another server or a newer version of it"
         )
     if code == "RequestTimeTooSkewed":
-        return StoreError(f"{what}: the clock of this machine is wrong; set it by NTP")
+        return StoreRefusal(f"{what}: the clock of this machine is wrong; set it by NTP")
     if code in _REGION:
-        return StoreError(f"{what}: the bucket is in another region ({code}); set AWS_DEFAULT_REGION to it")
+        return StoreRefusal(f"{what}: the bucket is in another region ({code}); set AWS_DEFAULT_REGION to it")
     if status in (401, 403):
-        return StoreError(
+        return StoreRefusal(
             f"{what}: not allowed ({status} {code}); check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and allow "
             "s3:GetObject, s3:PutObject, s3:DeleteObject and s3:ListBucket"
         )

@@ -12,9 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from google.auth.exceptions import RefreshError
+from google.auth.exceptions import RefreshError, TransportError
 
-from shared.errors import AlreadyExists, NotFound, PreconditionFailed, StoreError
+from shared.errors import AlreadyExists, NotFound, PreconditionFailed, StoreError, StoreRefusal
 from shared.jobs import Jobs
 from shared.objectstore import ObjectStore, open_store
 from shared.objectstore.gcs_errors import translate
@@ -123,7 +123,7 @@ def test_a_refusal_is_told_with_the_role_and_without_the_address_of_the_upload(
     store: ObjectStore, proxy: FaultyProxy, large: Path
 ) -> None:
     proxy.faults.append(("PUT", 403))
-    with pytest.raises(StoreError, match=r"403.*roles/storage\.objectUser") as failure:
+    with pytest.raises(StoreRefusal, match=r"403.*roles/storage\.objectUser") as failure:
         store.upload("large", large)
     assert "upload_id" not in f"{failure.value} {failure.value.__cause__}"
 
@@ -138,7 +138,7 @@ def test_nobody_listens(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_missing_bucket_is_named(gcs_server: FakeGCS) -> None:
     store = open_store("gs://nosuchbucket/x")
     for use in (lambda: store.create("a", b""), lambda: store.put("a", b""), lambda: list(store.list(""))):
-        with pytest.raises(StoreError, match=r"'nosuchbucket'.*LABELLOOP_STORE") as failure:
+        with pytest.raises(StoreRefusal, match=r"'nosuchbucket'.*LABELLOOP_STORE") as failure:
             use()
         assert not isinstance(failure.value, NotFound)
 
@@ -150,16 +150,24 @@ def test_credentials_that_are_not_there_are_said(url: str, monkeypatch: pytest.M
         if content:
             key.write_text(content)
         monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(key))
-        with pytest.raises(StoreError, match="GOOGLE_APPLICATION_CREDENTIALS") as failure:
+        with pytest.raises(StoreRefusal, match="GOOGLE_APPLICATION_CREDENTIALS") as failure:
             open_store(url).get("a")
         assert "private-secret" not in str(failure.value)
 
 
 def test_credentials_that_are_refused_are_said_without_repeating_them() -> None:
     refused = RefreshError("invalid_grant: refresh-secret", {"error_description": "refresh-secret"})
-    told = str(translate(refused, "reading a", "bucket 'b'"))
+    refusal = translate(refused, "reading a", "bucket 'b'")
+    told = str(refusal)
+    assert isinstance(refusal, StoreRefusal)
     assert "GOOGLE_APPLICATION_CREDENTIALS" in told
     assert "refresh-secret" not in told
+
+
+def test_a_metadata_server_that_does_not_answer_is_an_outage() -> None:
+    refused = RefreshError("no token")
+    refused.__cause__ = TransportError("nobody answers")
+    assert not isinstance(translate(refused, "reading a", "bucket 'b'"), StoreRefusal)
 
 
 def test_stores_with_two_prefixes_share_nothing(gcs_server: FakeGCS, url: str) -> None:

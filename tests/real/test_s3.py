@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors import AlreadyExists, NotFound, PreconditionFailed, StoreError, UnsafeStore
+from shared.errors import AlreadyExists, NotFound, PreconditionFailed, StoreError, StoreRefusal, UnsafeStore
 from shared.objectstore import ObjectStore, open_store
 from tests.faulty_proxy import FaultyProxy, faulty_proxy
 from tests.s3_server import S3Server
@@ -108,7 +108,7 @@ def test_nobody_listens(url: str) -> None:
 
 def test_a_missing_bucket_is_named(s3_server: S3Server) -> None:
     store = open_store("s3://nosuchbucket/x", s3_endpoint=s3_server.endpoint)
-    with pytest.raises(StoreError, match=r"'nosuchbucket'.*LABELLOOP_STORE") as failure:
+    with pytest.raises(StoreRefusal, match=r"'nosuchbucket'.*LABELLOOP_STORE") as failure:
         store.get("a")
     assert not isinstance(failure.value, NotFound)
 
@@ -118,7 +118,7 @@ def test_wrong_credentials_are_said_without_repeating_them(
 ) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong-secret")
     store = open_store(url, s3_endpoint=s3_server.endpoint)
-    with pytest.raises(StoreError, match="AWS_ACCESS_KEY_ID") as failure:
+    with pytest.raises(StoreRefusal, match="AWS_ACCESS_KEY_ID") as failure:
         store.create("a", b"")
     assert "wrong-secret" not in str(failure.value)
     assert s3_server.access_key not in str(failure.value)
@@ -130,7 +130,7 @@ def test_no_credentials_are_said(s3_server: S3Server, url: str, monkeypatch: pyt
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere")
     monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere")
-    with pytest.raises(StoreError, match="set AWS_ACCESS_KEY_ID"):
+    with pytest.raises(StoreRefusal, match="set AWS_ACCESS_KEY_ID"):
         open_store(url, s3_endpoint=s3_server.endpoint).get("a")
 
 

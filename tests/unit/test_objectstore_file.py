@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors import StoreError
+from shared.errors import StoreError, StoreRefusal
 from shared.objectstore import ObjectStore, open_store
 
 UPLOAD = """
@@ -88,7 +88,7 @@ def test_a_full_disk_leaves_the_old_object(file_store: ObjectStore, tmp_path: Pa
 
 
 def test_a_name_that_is_too_long_is_said(file_store: ObjectStore) -> None:
-    with pytest.raises(StoreError, match="too long for this file system"):
+    with pytest.raises(StoreRefusal, match="too long for this file system"):
         file_store.create("x" * 300, b"")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors import ClaimLost, ModelError, NotFound, PreconditionFailed, StoreError
+from shared.errors import ClaimLost, ModelError, NotFound, PreconditionFailed, StoreError, StoreRefusal
 from shared.objectstore import ObjectStore
 from shared.registry import WEIGHTS, FileEntry, Gate, Manifest, Registry, encode_control, projects, projects_of
 from tests.stores import BeforeWrite, LosesAnswers, Unreachable
@@ -264,7 +264,7 @@ def test_files_of_others_among_the_versions_are_left_alone(five: Registry, store
 
 def test_a_record_of_a_newer_labelloop_is_said(five: Registry, store: ObjectStore) -> None:
     store.put(f"projects/{UID}/models/label/pointer.json", b'{"version": 5, "secret": "hunter2"}')
-    with pytest.raises(StoreError, match=r"pointer\.json .* no Pointer") as failure:
+    with pytest.raises(StoreRefusal, match=r"pointer\.json .* no Pointer") as failure:
         five.serving("label")
     assert "hunter2" not in str(failure.value)
 

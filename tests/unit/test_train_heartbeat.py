@@ -8,7 +8,7 @@ import pytest
 
 from jobs.train.heartbeat import Heartbeat
 from shared.claims import Claim
-from shared.errors import ClaimLost, NotFound, StoreError
+from shared.errors import ClaimLost, NotFound, StoreError, StoreRefusal
 from shared.jobs import Jobs
 from shared.objectstore import ObjectStore, Stored, Token
 from tests.train_parts import UID, begin_run
@@ -20,6 +20,7 @@ class Flaky:
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
         self.failures = 0
+        self.refusal: StoreRefusal | None = None
         self.asked = threading.Semaphore(0)
 
     def __getattr__(self, name: str) -> object:
@@ -29,7 +30,7 @@ class Flaky:
         try:
             if self.failures > 0:
                 self.failures -= 1
-                raise StoreError("the store is not reachable")
+                raise self.refusal or StoreError("the store is not reachable")
             return self._store.get(key, if_changed_from)
         finally:
             self.asked.release()
@@ -95,6 +96,44 @@ def test_a_run_that_may_take_longer_keeps_its_claim_longer(file_store: ObjectSto
         beating.confirm()
     beating.allow(9000)
     beating.confirm()
+
+
+@pytest.mark.parametrize("what", ["403: not allowed", "jobs.json is no JobsRecord of this labelloop"])
+def test_a_refusal_is_no_outage(file_store: ObjectStore, what: str) -> None:
+    """It would be answered again for as long as anybody waits: seen as an hour of a GPU for each call."""
+    flaky = Flaky(file_store)
+    jobs, claim = running(flaky)  # type: ignore[arg-type]
+    flaky.failures, flaky.refusal = 3, StoreRefusal(what)
+    beating = heartbeat(jobs, claim, lifetime=600)
+    with pytest.raises(StoreRefusal, match=what):
+        beating.confirm()
+    assert flaky.failures == 2, "asked once"
+
+
+def test_an_attempt_that_is_refused_for_the_lifetime_of_its_claim_ends(file_store: ObjectStore) -> None:
+    flaky = Flaky(file_store)
+    jobs, claim = running(flaky)  # type: ignore[arg-type]
+    flaky.failures, flaky.refusal = 10**6, StoreRefusal("403: not allowed")
+    told = threading.Event()
+    with heartbeat(jobs, claim, on_lost=told) as beating:
+        assert told.wait(30)
+        assert not beating.lost, "nobody took it"
+        with pytest.raises(StoreRefusal, match="403"):
+            beating.check()
+        with pytest.raises(StoreRefusal, match="403"):
+            beating.patiently(jobs.read)
+
+
+def test_one_refusal_ends_no_training(file_store: ObjectStore) -> None:
+    flaky = Flaky(file_store)
+    jobs, claim = running(flaky)  # type: ignore[arg-type]
+    flaky.failures, flaky.refusal = 1, StoreRefusal("403: the policy has not spread yet")
+    told = threading.Event()
+    with heartbeat(jobs, claim, on_lost=told, lifetime=0.6) as beating:
+        for _ in range(4):
+            assert flaky.asked.acquire(timeout=30)
+        beating.check()
+    assert not told.is_set()
 
 
 def test_refusals_are_answers(file_store: ObjectStore, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from shared.labelstudio.api import ProjectState
 from shared.labelstudio.requests import ProjectCounters
 from shared.objectstore import ObjectStore
 from shared.registry import WEIGHTS, Gate, Manifest, Registry
-from tests.stores import Clocked
+from tests.stores import Clocked, Refuses
 from tests.train_parts import (
     CONFIG,
     CREATED,
@@ -315,6 +315,40 @@ def test_what_may_heal_is_tried_again(world: World) -> None:
     world.studio.error = None
     assert world.next_attempt() == DONE
     assert world.outcome == "promoted"
+
+
+@pytest.mark.parametrize(
+    ("part", "trained"),
+    [("dataset.json", [1]), ("files/", [1, 5]), ("versions/", [1, 5]), ("pointer.json", [1])],
+)
+def test_what_the_store_refuses_ends_the_attempt_at_once(
+    file_store: ObjectStore, tmp_path: Path, part: str, trained: list[int]
+) -> None:
+    """A missing right is no outage that a GPU waits for; what was learnt is in the last checkpoint."""
+    store = Refuses(file_store, part, times=2)
+    world = World(store, tmp_path)  # type: ignore[arg-type]
+    assert world.new_run() == INTERRUPTED
+    assert store.times == 1, "asked once"
+    claim = world.jobs.read().training
+    assert claim is not None
+    assert "not allowed (403)" in (claim.error or "")
+    store.times = 0
+    assert world.next_attempt() == DONE
+    assert (world.trainer.started, world.served()) == (trained, 1)
+
+
+@pytest.mark.parametrize(("error", "code"), [(None, INTERRUPTED), (ProjectGone("it is gone"), FAILED)])
+def test_an_end_that_the_store_refuses_to_note_is_an_end(
+    file_store: ObjectStore, tmp_path: Path, error: Exception | None, code: int
+) -> None:
+    store = Refuses(file_store)
+    world = World(store, tmp_path)  # type: ignore[arg-type]
+    world.studio.error = error
+    claim = begin_run(file_store, epochs=4, val_fraction=0.4)
+    claim = world.jobs.start(claim.run_id, nonce="n", lifetime=600)
+    world.jobs.start = lambda *_, **__: claim  # type: ignore[method-assign]
+    store.times = 10**6
+    assert world.run(claim) == code
 
 
 def stop_at(epoch: int, error: BaseException) -> Callable[[int], None]:

@@ -1,0 +1,185 @@
+"""Records between versions: those of 26 November 2026 are read for ever, and what a newer version added is not lost.
+
+The files under `tests/records` were written by real runs and are never written again: a new state gets a file more.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from functions.train_trigger.decide import decide_before_asking
+from functions.train_trigger.trigger import _policy
+from jobs.train.checkpoints import Index
+from jobs.train.frozen import FrozenTask, Header, fetch
+from shared.claims import JobsRecord
+from shared.errors import StoreRefusal
+from shared.jobs import Jobs
+from shared.objectstore import ObjectStore
+from shared.projects import Project, read_project, write_project
+from shared.records import Record, load
+from shared.registry import Manifest, Pointer, Registry, Rejection
+from shared.runs import Baseline, Progress, RunRequest, Totals, TrainRequest
+from shared.settings import Settings
+
+UID = "1.1767225600"
+PLACE = Path(__file__).parents[1] / "records"
+KINDS: dict[str, type[Record]] = {
+    kind.__name__: kind
+    for kind in (Index, JobsRecord, Manifest, Pointer, Progress, Project, Rejection, RunRequest, TrainRequest)
+}
+ADDED = {"of_a_newer_version": {"deep": [1, None, "text"]}}
+
+
+def written() -> Iterator[Any]:
+    """Name, kind and bytes of every record there is."""
+    for path in sorted(PLACE.glob("*.json")):
+        yield pytest.param(KINDS[path.name.split(".")[0]], path.read_bytes(), id=path.stem)
+    for number, line in enumerate((PLACE / "FrozenTask.jsonl").read_bytes().splitlines()):
+        yield pytest.param(FrozenTask if number else Header, line, id=f"line {number} of dataset.json")
+
+
+def parts(record: Record) -> Iterator[Record]:
+    """The record and those in it."""
+    yield record
+    for name in type(record).model_fields:
+        value = getattr(record, name)
+        inner = value.values() if isinstance(value, dict) else value if isinstance(value, tuple) else (value,)
+        for one in inner:
+            if isinstance(one, Record):
+                yield from parts(one)
+
+
+def newer(record: Any) -> Any:
+    """What a newer version would write: something more in each record. Answers JSON values."""
+    told = json.loads(record.model_dump_json())
+
+    def add(record: Any, told: Any) -> None:
+        if isinstance(record, Record):
+            for name in type(record).model_fields:
+                add(getattr(record, name), told[name])
+            told.update(ADDED)
+        elif isinstance(record, tuple):
+            for one, its in zip(record, told, strict=True):
+                add(one, its)
+        elif isinstance(record, dict):
+            for name, one in record.items():
+                add(one, told[name])
+
+    add(record, told)
+    return told
+
+
+def holds(found: Any, told: Any) -> bool:
+    """Whether JSON values are the same but for names that came later."""
+    if isinstance(told, dict):
+        return all(name in found and holds(found[name], one) for name, one in told.items())
+    if isinstance(told, list):
+        return len(found) == len(told) and all(map(holds, found, told))
+    return bool(found == told)
+
+
+@pytest.mark.parametrize(("kind", "data"), list(written()))
+def test_what_was_written_once_is_read_for_ever(kind: type[Record], data: bytes) -> None:
+    """And no field of it is unknown: whoever renames one forgets what stores hold under its old name."""
+    record = kind.model_validate_json(data)
+    assert [part.model_extra for part in parts(record)] == [{}] * len(list(parts(record)))
+    assert holds(json.loads(record.to_json()), json.loads(data))
+
+
+@pytest.mark.parametrize(("kind", "data"), list(written()))
+def test_fields_of_a_newer_version_are_ignored_and_kept(kind: type[Record], data: bytes) -> None:
+    known = kind.model_validate_json(data)
+    record = kind.model_validate_json(json.dumps(newer(known)))
+    assert all(getattr(record, name) is not None for name in kind.model_fields if getattr(known, name) is not None)
+    assert json.loads(record.to_json()) == newer(known)
+
+
+def test_the_dataset_of_an_older_attempt_is_gone_on_with(file_store: ObjectStore, tmp_path: Path) -> None:
+    file_store.upload("dataset.json", PLACE / "FrozenTask.jsonl")
+    frozen = fetch(file_store, "dataset.json", tmp_path / "dataset.json")
+    assert frozen is not None
+    assert [(task.id, bool(task.unusable)) for task in frozen.tasks()] == [(1, False), (4, False), (5, True)]
+
+
+def stored(store: ObjectStore, key: str) -> Any:
+    found = store.get(key)
+    assert found is not None
+    return json.loads(found.data)
+
+
+def test_a_run_passes_through_older_and_newer_programs(file_store: ObjectStore) -> None:
+    """Every verb on a `jobs.json` of a newer version: what stands beside what it changes stays."""
+    key = f"projects/{UID}/jobs.json"
+    told = newer(JobsRecord.model_validate_json((PLACE / "JobsRecord.promoted.json").read_bytes()))
+    other = newer(JobsRecord.model_validate_json((PLACE / "JobsRecord.queued.json").read_bytes()))
+    file_store.put(key, json.dumps(told | {"prelabel": other["training"]}).encode())
+    jobs = Jobs(file_store, UID)
+
+    def kept(*records: str) -> None:
+        found = stored(file_store, key)
+        assert found["of_a_newer_version"] == ADDED["of_a_newer_version"]
+        assert found["prelabel"] == other["training"]
+        for name in records:
+            assert found[name]["of_a_newer_version"] == ADDED["of_a_newer_version"], name
+
+    claim, ours = jobs.claim(lifetime=60, forced=True, registry_fence=0, may_claim=lambda _: True)
+    assert ours
+    kept("baseline", "last_run")
+    found = stored(file_store, key)
+    found["training"] |= ADDED  # a newer program had its hands on it meanwhile
+    file_store.put(key, json.dumps(found).encode())
+    claim = jobs.read().training or claim
+    jobs.refuse(claim, "no")
+    claim = jobs.launch_again(jobs.read().training or claim, lifetime=60)
+    jobs.record_job(claim, "job")
+    claim = jobs.start(claim.run_id, nonce="n", lifetime=60)
+    claim = jobs.renew(claim, lifetime=60, longest_run=600)
+    jobs.lower_val_border(0.1)
+    jobs.interrupt(claim, "stopped")
+    claim = jobs.next_attempt(jobs.read().training or claim, lifetime=60, error="stopped")
+    kept("training", "baseline", "last_run")
+    claim = jobs.start(claim.run_id, nonce="m", lifetime=60)
+    jobs.release(claim, outcome="promoted", baseline=Baseline(totals=Totals(), read_at=file_store.now()))
+    kept()
+    assert stored(file_store, key)["last_run"].keys() == json.loads(jobs.read().last_run.to_json()).keys()  # type: ignore[union-attr]
+    jobs.close()
+    kept()
+
+
+def test_a_setup_by_an_older_function_keeps_what_a_newer_one_knows_of_the_project(file_store: ObjectStore) -> None:
+    key = f"projects/{UID}/project.json"
+    told = newer(Project.model_validate_json((PLACE / "Project.json").read_bytes()))
+    file_store.put(key, json.dumps(told).encode())
+    write_project(file_store, UID, label_config=told["label_config"], title="Rocks", overrides={"epochs": 9})
+    assert stored(file_store, key) == told | {"title": "Rocks", "overrides": {"epochs": 9}}
+    before = file_store.get(key)
+    write_project(file_store, UID, label_config=told["label_config"])
+    assert file_store.get(key) == before, "nothing changed, so nothing was written"
+    assert (read_project(file_store, UID) or Project(label_config="")).title == "Rocks"
+
+
+def test_words_of_a_newer_version_are_read_where_they_only_tell(file_store: ObjectStore) -> None:
+    jobs, registry = Jobs(file_store, UID), Registry(file_store, UID)
+    told = json.loads((PLACE / "JobsRecord.promoted.json").read_bytes())
+    told["last_run"]["outcome"] = "postponed"
+    file_store.put(f"projects/{UID}/jobs.json", json.dumps(told).encode())
+    policy = _policy(Settings())
+    assert decide_before_asking(jobs.read(), policy, file_store.now(), forced=True) is None
+    told = json.loads((PLACE / "Progress.finished.json").read_bytes()) | {"phase": "distill"}
+    file_store.put(jobs.run_key("run", "progress.json"), json.dumps(told).encode())
+    progress = jobs.progress("run")
+    assert progress is not None
+    assert progress.phase == "distill"
+    told = json.loads((PLACE / "Pointer.promote.json").read_bytes()) | {"reason": "experiment"}
+    file_store.put(f"projects/{UID}/models/label/pointer.json", json.dumps(told).encode())
+    assert (registry.pointer("label") or 0).version == 1  # type: ignore[union-attr]
+
+
+def test_a_body_that_is_no_record_is_refused_with_what_to_do(file_store: ObjectStore) -> None:
+    file_store.put("a", b'{"version": "secret"}')
+    with pytest.raises(StoreRefusal, match=r"a in file.* is no Pointer .*serial.*upgrade") as failure:
+        load(Pointer, file_store, "a")
+    assert "secret" not in str(failure.value)
