@@ -57,4 +57,4 @@ class JobsRecord(Record):
     baseline: Baseline | None = None
     val_border: float | None = None  # of what runs so far held out to validate on: it never rises
     last_run: LastRun | None = None
-    closed: bool = False  # Label Studio answered 404
+    closed: bool = False  # Label Studio itself said that the project is gone

@@ -10,7 +10,7 @@ LabelloopError
 │       └── UnsafeStore      the store ignores conditions and must not be used
 ├── LabelStudioError         Label Studio failed or answered nonsense
 │   ├── Unauthorized         the token was refused
-│   └── ProjectGone          the project answers 404: it is closed
+│   └── ProjectGone          Label Studio itself says that there is no such project: it is closed
 ├── BadRequest               a caller's body cannot be understood
 ├── LabelConfigError         a labeling config cannot be understood
 ├── ImageError               one image cannot be had or decoded; `reason` is one word, for counters

@@ -32,7 +32,7 @@ from shared.objectstore import ObjectStore
 from shared.registry import Registry
 from shared.runs import RunRequest
 from shared.settings import Settings
-from tests.web_server import Handler, WebServer, web_server
+from tests.web_server import LABEL_STUDIO_404, Handler, WebServer, web_server
 
 DEEP = "nested deeper than anybody reads"
 """A value that is sent as 5,000 lists, one in the other."""
@@ -115,7 +115,8 @@ class PagedProject:
         elif place.path.rstrip("/") == "/api/tasks":
             tasks = self._page(parse_qs(place.query))
             if tasks is None or self.broken & {task["id"] for task in tasks}:
-                handler.reply(404 if tasks is None else 500, b"{}", Content_Type="application/json")
+                status, words = (404, LABEL_STUDIO_404) if tasks is None else (500, b"{}")
+                handler.reply(status, words, Content_Type="application/json")
                 return
             page = json.dumps({"tasks": tasks, "total": self.count}).replace(f'"{DEEP}"', "[" * 5000 + "]" * 5000)
             handler.reply(200, page.encode(), Content_Type="application/json")

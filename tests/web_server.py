@@ -1,5 +1,6 @@
 """A real HTTP server in a thread, for tests: it answers what a function says, and keeps what arrived."""
 
+import json
 import ssl
 import threading
 from collections.abc import Callable, Iterator
@@ -45,6 +46,18 @@ class WebServer:
     def tokens(self) -> list[str | None]:
         """The Authorization header of each request."""
         return [seen.authorization for seen in self.seen]
+
+
+LABEL_STUDIO_404 = json.dumps(
+    {
+        "id": "0d4b1d0e-8a6f-4c3a-9c55-6f0f6f3a7f65",
+        "status_code": 404,
+        "version": "1.23.2",
+        "detail": "No Project matches the given query.",
+        "exc_info": None,
+    }
+).encode()
+"""As a real one answers for a project that it does not have."""
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -18,6 +18,7 @@ T = TypeVar("T")
 _Claim = Literal["active", "none", "closed", "not read"]
 _READS_AT_ONCE = 16  # of the store
 _LOOKS_AT_ONCE = 8  # at Label Studio, and at the launcher: AWS Batch answers 50 questions a second
+_CLOSED_PART = 60  # a closed project is asked about in one of so many sweeps: about once an hour
 _QUIET = ("nothing", "active", "closed")
 _DETAILS = 100
 _GOLDEN = 0.6180339887498949  # its multiples, modulo 1, cover the circle most evenly, however many there are
@@ -35,7 +36,7 @@ def sweep(store: ObjectStore, reconcile: Reconcile, threads: Threads, *, seconds
 
     The claims of all are read first, which is cheap, for at most half of the time. Projects with a run come next, then
     those for which Label Studio must be asked. Each sweep begins elsewhere: where time is short, everybody's turn
-    comes, and two schedulers reach more than one.
+    comes, and two schedulers reach more than one. A few of the closed ones are asked about: they may be back.
     """
     begin = threads.monotonic()
     read_until, end = begin + seconds / 2, begin + seconds
@@ -55,9 +56,10 @@ def sweep(store: ObjectStore, reconcile: Reconcile, threads: Threads, *, seconds
         return reconcile(uid, sweeping=True) if threads.monotonic() < end else None
 
     claims = _map(threads, _READS_AT_ONCE, claim, uids)
-    order = [uid for wanted in ("active", "none") for uid in uids if claims[uid] == wanted]
-    looks = _map(threads, _LOOKS_AT_ONCE, look, order)
-    outcomes = {uid: Outcome("nothing", "the project is closed") for uid in uids if claims[uid] == "closed"}
+    active, none, closed = ([uid for uid in uids if claims[uid] == wanted] for wanted in ("active", "none", "closed"))
+    some_closed = closed[: max(len(closed) // _CLOSED_PART, _LOOKS_AT_ONCE)]
+    looks = _map(threads, _LOOKS_AT_ONCE, look, active + some_closed + none)
+    outcomes = {uid: Outcome("nothing", "the project is closed") for uid in closed}
     outcomes |= {uid: outcome for uid, outcome in looks.items() if outcome is not None}
     return _summary(len(uids), outcomes)
 

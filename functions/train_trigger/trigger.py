@@ -104,7 +104,7 @@ class Trigger:
         policy = _policy(settings)
         if record.training is not None:
             return self._attend(jobs, record.training, settings, policy, forced=forced, sweeping=sweeping)
-        if record.closed and not sweeping:
+        if record.closed:
             record = self._reopen(jobs)
         early = decide_before_asking(record, policy, now, forced=forced)
         if early is not None:
@@ -237,7 +237,7 @@ class Trigger:
         return state
 
     def _reopen(self, jobs: Jobs) -> JobsRecord:
-        """An event says that a closed project is there: a 404 of some proxy must not close it for ever."""
+        """Something asks for a closed project: it may be back, or LABEL_STUDIO_URL named another Label Studio."""
         try:
             self._project_state(jobs.uid)
         except ProjectGone:

@@ -22,6 +22,9 @@ from shared.labelstudio.requests import ProjectCounters
 from shared.labelstudio.tokens import Authorization
 
 _LONGEST_QUOTE = 300  # characters of Label Studio's own words in an error
+_ITS_WORDS = {"status_code", "version", "detail"}
+"""Of every error of Label Studio's API (`custom_exception_handler` in its core/utils/common.py). A proxy's 404, or that
+of an installation below another path, says nothing about a project."""
 _FILTER_TIME = "%Y-%m-%dT%H:%M:%S.%fZ"  # the only format that the data manager's filters parse
 
 
@@ -47,8 +50,8 @@ class LabelStudio:
     def get_json(self, path: str, params: Mapping[str, str] | None = None) -> Any:
         """The JSON at `path` ("/api/projects/1").
 
-        Raises Unauthorized (401, and 403 to a GET), ProjectGone (404 below /api/projects/ or to a query for a project)
-        and LabelStudioError for everything else.
+        Raises Unauthorized (401, and 403 to a GET), ProjectGone (Label Studio's own 404 below /api/projects/ or to a
+        query for a project) and LabelStudioError for everything else.
         """
         return self.request_json("GET", path, params=params)
 
@@ -197,10 +200,16 @@ class LabelStudio:
         status = response.status
         if 200 <= status < 300:
             return
-        said = self._quote(response)
+        body = _words(response)
+        said = self._quote(body)
         asked = f"{method} {self.url}{path}"
         if status == 401 or (status == 403 and method == "GET"):
             raise Unauthorized(f"{asked} answers {status}{said}: check LABEL_STUDIO_API_KEY and what its user may see")
+        if status == 404 and not body.keys() >= _ITS_WORDS:
+            raise LabelStudioError(
+                f"{asked} answers 404{said}, and not as Label Studio does: something before it answers in its place, "
+                "or LABEL_STUDIO_URL is not its address, with its path prefix if it has one"
+            )
         if status == 404 and (path.startswith("/api/projects/") or "project" in (params or {})):
             raise ProjectGone(f"{asked} answers 404{said}")
         if 300 <= status < 400:
@@ -211,14 +220,8 @@ class LabelStudio:
             )
         raise LabelStudioError(f"{asked} answers {status}{said}")
 
-    def _quote(self, response: urllib3.BaseHTTPResponse) -> str:
+    def _quote(self, body: Mapping[str, Any]) -> str:
         """Label Studio's own words about an error, without tokens and tracebacks; empty if it did not send any."""
-        try:
-            body = response.json()
-        except ValueError:
-            return ""
-        if not isinstance(body, dict):
-            return ""
         words = [str(body[key]) for key in ("detail", "validation_errors") if body.get(key)]
         return f" ({self._authorization.redact('; '.join(words))[:_LONGEST_QUOTE]})" if words else ""
 
@@ -236,6 +239,15 @@ class LabelStudio:
 def _origin(place: Url) -> tuple[str, str, int]:
     scheme = (place.scheme or "").lower()
     return scheme, (place.host or "").lower().rstrip("."), place.port or (443 if scheme == "https" else 80)
+
+
+def _words(response: urllib3.BaseHTTPResponse) -> dict[str, Any]:
+    """The JSON object that an error came with; empty if it did not."""
+    try:
+        body = response.json()
+    except (ValueError, RecursionError):
+        return {}
+    return body if isinstance(body, dict) else {}
 
 
 def _json(response: urllib3.BaseHTTPResponse, asked: str, url: str) -> Any:

@@ -10,7 +10,7 @@ from shared.objectstore import open_store
 from shared.runs import TrainRequest
 from tests.train_parts import UID, begin_run, settings_for
 from tests.trigger_process import REPOSITORY, eventually
-from tests.web_server import Handler, web_server
+from tests.web_server import LABEL_STUDIO_404, Handler, web_server
 
 
 def test_of_two_launches_of_one_attempt_one_runs_and_the_other_ends_at_once(tmp_path: Path) -> None:
@@ -19,7 +19,7 @@ def test_of_two_launches_of_one_attempt_one_runs_and_the_other_ends_at_once(tmp_
     def label_studio(handler: Handler) -> None:
         asked.set()
         assert answers.wait(120)
-        handler.reply(404, b"{}", Content_Type="application/json")
+        handler.reply(404, LABEL_STUDIO_404, Content_Type="application/json")
 
     with web_server(label_studio) as web:
         settings = settings_for(web.url, tmp_path)

@@ -13,7 +13,7 @@ import pytest
 from shared.errors import LabelStudioError, ProjectGone, Unauthorized
 from shared.labelstudio.api import LabelStudio
 from shared.labelstudio.tokens import Authorization
-from tests.web_server import Handler, web_server
+from tests.web_server import LABEL_STUDIO_404, Handler, web_server
 
 LEGACY = "0123456789abcdef0123456789abcdef01234567"
 PROJECT = {"id": 3, "created_at": "2026-01-02T03:04:05.600000Z", "task_number": 4, "ground_truth_number": None}
@@ -105,8 +105,16 @@ def test_owns(url: str, owned: bool) -> None:
     [
         (401, {"detail": "Invalid token."}, Unauthorized, "Invalid token.*LABEL_STUDIO_API_KEY"),
         (403, {"detail": "no"}, Unauthorized, "403"),
-        (404, {"detail": "No Project matches"}, ProjectGone, "No Project matches"),
-        (404, b"<html>", ProjectGone, "404"),
+        (404, LABEL_STUDIO_404, ProjectGone, "No Project matches"),
+        # What answers in Label Studio's place: proxies, gateways, frameworks, a path prefix that was left out.
+        (404, b"<html><title>404 Not Found</title>nginx", LabelStudioError, "404.*LABEL_STUDIO_URL"),
+        (404, b"404 page not found", LabelStudioError, "404.*not as Label Studio"),
+        (404, b"", LabelStudioError, "404"),
+        (404, {"message": "no Route matched with those values"}, LabelStudioError, "404"),
+        (404, {"detail": "Not Found"}, LabelStudioError, "404"),
+        (404, {"status_code": 404, "detail": "Not Found"}, LabelStudioError, "404"),
+        (404, {"error": {"code": 404, "message": "backend"}}, LabelStudioError, "404"),
+        (404, [404], LabelStudioError, "404"),
         (400, {"validation_errors": {"title": ["too short"]}}, LabelStudioError, "too short"),
         (500, {"detail": "boom", "exc_info": "Traceback"}, LabelStudioError, "500.*boom"),
         (200, b"<html>a login page</html>", LabelStudioError, "JSON.*LABEL_STUDIO_URL"),

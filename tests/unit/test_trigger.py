@@ -9,16 +9,17 @@ import pytest
 from functions.train_trigger.launchers import JobStatus
 from functions.train_trigger.sweep import sweep
 from functions.train_trigger.threads import ProcessThreads
-from functions.train_trigger.trigger import Outcome
+from functions.train_trigger.trigger import Outcome, Trigger
 from shared.errors import ClaimLost, LabelStudioError, LaunchError, ProjectGone, StoreError
 from shared.jobs import Jobs
-from shared.labelstudio.api import ProjectState
+from shared.labelstudio.api import LabelStudio, ProjectState
 from shared.objectstore.file import FileStore
 from shared.projects import write_project
 from shared.registry import Gate, Manifest, Registry
 from shared.runs import TrainRequest
 from tests.stores import Clocked
 from tests.trigger_parts import CREATED, UID, World
+from tests.web_server import web_server
 
 
 @pytest.fixture
@@ -359,14 +360,49 @@ def test_a_decision_on_an_old_record_is_not_carried_out(world: World) -> None:
     assert len(world.launcher.launched) == 1
 
 
-def test_a_project_that_is_gone_is_closed_and_the_sweep_leaves_it_alone(world: World) -> None:
+def test_a_project_that_is_gone_is_closed_and_stays_so_while_it_is_gone(world: World) -> None:
     write_project(world.store, UID, label_config="<View/>")
     world.label_studio.error = ProjectGone("404")
     assert world.reconcile().status == "closed"
     assert world.jobs.read().closed
-    asked = world.label_studio.asked
     assert world.reconcile(sweeping=True).status == "nothing"
-    assert world.label_studio.asked == asked
+    assert world.jobs.read().closed
+
+
+@pytest.mark.parametrize(
+    "away",
+    [ProjectGone("404"), "another installation"],
+    ids=["its database was restored from before the project", "LABEL_STUDIO_URL named another one"],
+)
+def test_the_sweep_opens_a_project_again_that_is_back(world: World, away: Any) -> None:
+    """Without an event: nobody annotates where predictions have stopped."""
+    write_project(world.store, UID, label_config="<View/>")
+    world.label_studio.annotations = 20
+    if isinstance(away, Exception):
+        world.label_studio.error = away
+    else:
+        world.label_studio.created_at = CREATED.replace(year=2020)
+    sweep(world.store, world.trigger.reconcile, ProcessThreads(), seconds=60)
+    assert world.jobs.read().closed
+    sweep(world.store, world.trigger.reconcile, ProcessThreads(), seconds=60)
+    assert world.jobs.read().closed
+    world.label_studio.error, world.label_studio.created_at = None, CREATED
+    summary = sweep(world.store, world.trigger.reconcile, ProcessThreads(), seconds=60)
+    assert summary["outcomes"] == {"launched": 1}
+    assert not world.jobs.read().closed
+
+
+def test_a_404_of_something_before_label_studio_closes_no_project(world: World) -> None:
+    """Seen with a proxy that was restarted: one sweep closed every project, and only an event of each opened it."""
+    uids = [UID, "7.1767225600", "9.1767225600"]
+    for uid in uids:
+        write_project(world.store, uid, label_config="<View/>")
+    with web_server(lambda handler: handler.reply(404, b"<h1>404 Not Found</h1>")) as proxy:
+        trigger = Trigger(world.store, LabelStudio(proxy.url, "0" * 40), world.launcher, world.settings, world.metrics)
+        summary = sweep(world.store, trigger.reconcile, ProcessThreads(), seconds=60)
+    assert summary["outcomes"] == {"failed": 3}
+    assert "before it answers in its place" in summary["details"][UID]["reason"]
+    assert not any(Jobs(world.store, uid).read().closed for uid in uids)
 
 
 def test_an_event_of_a_closed_project_opens_it_again_if_it_is_there(world: World) -> None:

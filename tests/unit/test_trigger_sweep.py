@@ -61,11 +61,20 @@ def test_projects_with_a_run_come_before_those_about_which_label_studio_must_be_
     assert len(trial.asked) == 60
 
 
-def test_a_closed_project_is_not_asked_about(tmp_path: Path) -> None:
-    trial = Trial(tmp_path, 2)
-    trial.jobs(1).close()
-    assert trial.sweep(1000)["outcomes"] == {"waiting": 1, "nothing": 1}
-    assert trial.asked == ["0000.1"]
+def test_closed_projects_are_asked_about_a_few_at_a_time_and_before_those_without_a_run(tmp_path: Path) -> None:
+    trial = Trial(tmp_path, 40)
+    closed = {f"{number:04d}.1" for number in range(20)}
+    for number in range(20):
+        trial.jobs(number).close()
+    asked: set[str] = set()
+    for _ in range(40):
+        trial.store.minute += 1
+        summary = trial.sweep(1000)
+        assert (summary["projects"], summary["not_reached"]) == (40, 0)
+        assert summary["outcomes"] == {"waiting": 28, "nothing": 12}
+        assert set(trial.asked[:8]) <= closed
+        asked.update(trial.asked)
+    assert len(asked) == 40, "everybody's turn comes"
 
 
 def test_where_time_is_short_everybodys_turn_comes(tmp_path: Path) -> None:
