@@ -12,6 +12,7 @@ LabelloopError
 │   ├── Unauthorized         the token was refused
 │   └── ProjectGone          Label Studio itself says that there is no such project: it is closed
 ├── BadRequest               a caller's body cannot be understood
+│   └── BodyTooLarge         it is more than is read, or kept
 ├── LabelConfigError         a labeling config cannot be understood
 ├── ImageError               one image cannot be had or decoded; `reason` is one word, for counters
 ├── ModelError               weights cannot be downloaded, verified, loaded or run
@@ -66,6 +67,10 @@ class ProjectGone(LabelStudioError):
 
 class BadRequest(LabelloopError):
     """The body of a request cannot be understood."""
+
+
+class BodyTooLarge(BadRequest):
+    """The body of a request is more than is read, or kept."""
 
 
 class LabelConfigError(LabelloopError):

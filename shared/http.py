@@ -8,7 +8,8 @@ import logging
 import math
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlencode, urlsplit
@@ -18,7 +19,7 @@ from flask import Request, Response
 from werkzeug.exceptions import BadRequest as HTTPBadRequest
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from shared.errors import BadRequest, LabelConfigError, LabelloopError
+from shared.errors import BadRequest, BodyTooLarge, LabelConfigError, LabelloopError
 from shared.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -32,6 +33,7 @@ _FORWARDED_HEADER = "X-Labelloop-Forwarded"
 _SECONDS_HEADER = "X-Labelloop-Seconds"
 _LARGEST_BODY = 100_000_000
 """Bytes of one request: tasks may hold whole images. functions-framework knows no limit."""
+_CHUNK = 1 << 20  # bytes
 _STRANGERS_BODY = 4_000
 """Bytes that whoever has not shown credentials can make anybody read, whatever goes wrong."""
 Access = Literal["open", "basic", "basic or secret"]
@@ -46,6 +48,7 @@ class Route:
     path: str
     access: Access
     handler: Handler
+    streams: int | None = None  # bytes of the largest body that the handler reads by itself, by `chunks_of`
 
 
 class Function:
@@ -70,7 +73,10 @@ class Function:
     def _answer(self, request: Request, path: str) -> Response:
         try:
             return self._routed(request, path)
-        except HTTPException as error:  # of the body, while it is read: too large, or the client is gone
+        except BodyTooLarge as error:
+            logger.warning(str(error), extra={"event": "body_too_large", "path": path, "bytes": request.content_length})
+            return answer({"error": str(error)}, 413)
+        except HTTPException as error:  # of the body, while it is read: the client is gone
             return answer({"error": error.description}, error.code or 400)
         except (BadRequest, LabelConfigError) as error:
             return answer({"error": str(error)}, 400)
@@ -93,8 +99,9 @@ class Function:
             problem = f"no route {request.method} {path}"[:200]
             return answer({"error": problem}, 405 if known else 404)
         if route.method == "POST":
-            request.max_content_length = _LARGEST_BODY
-            _read(request)
+            request.max_content_length = route.streams or _LARGEST_BODY
+            if route.streams is None:
+                _read(request)
         return route.handler(request)
 
     def _allowed(self, request: Request, access: Access) -> bool:
@@ -123,19 +130,49 @@ def answer(body: Any, status: int = 200, headers: Mapping[str, str] | None = Non
     return Response(json.dumps(body), status, headers, mimetype="application/json")
 
 
+def chunks_of(request: Request) -> Iterator[bytes]:
+    """The body as it comes, for a route that streams. Raises BodyTooLarge, and HTTPException if it cannot be read."""
+    size = 0
+    with _body_errors(request):
+        while chunk := request.stream.read(_CHUNK):
+            size += len(chunk)
+            yield chunk
+    _check_size(request, size)
+
+
 def _read(request: Request) -> None:
-    """Keep the body for whoever asks for it. Raises HTTPException for one that is too large or cannot be read."""
-    try:
+    """Keep the body for whoever asks for it. Raises BodyTooLarge, and HTTPException if it cannot be read."""
+    with _body_errors(request):
         size = len(request.get_data())
-    except (HTTPException, MemoryError):
+    _check_size(request, size)
+
+
+@contextmanager
+def _body_errors(request: Request) -> Iterator[None]:
+    try:
+        yield
+    except RequestEntityTooLarge as error:
+        raise _too_large(request) from error
+    except (HTTPException, LabelloopError, MemoryError):
         raise
     except Exception as error:  # each server has its own, of chunks that are none
         raise HTTPBadRequest(f"the body cannot be read ({type(error).__name__})") from error
-    announced = request.content_length
-    if announced is None and size >= _LARGEST_BODY:  # werkzeug cuts off what comes in chunks
-        raise RequestEntityTooLarge
+
+
+def _check_size(request: Request, size: int) -> None:
+    announced, most = request.content_length, request.max_content_length
+    if announced is None and most is not None and size >= most:  # werkzeug cuts off what comes in chunks
+        raise _too_large(request)
     if announced is not None and size < announced:
         raise HTTPBadRequest(f"the body ends after {size} of {announced} bytes")
+
+
+def _too_large(request: Request) -> BodyTooLarge:
+    most = (request.max_content_length or 0) / 1e6
+    return BodyTooLarge(
+        f"a body of more than {most:.0f} MB is not read: select fewer tasks at a time. Label Studio sends annotations "
+        "and old predictions along: remove those that nobody needs"
+    )
 
 
 def _streamed(response: Response) -> Response:
@@ -176,10 +213,13 @@ def refuse_forwarding(request: Request, url: str | None, variable: str) -> Respo
     return None
 
 
-def pass_on(request: Request, url: str, timeout: float, *, seconds: float | None = None) -> Response:
+def pass_on(
+    request: Request, url: str, timeout: float, *, seconds: float | None = None, body: bytes | None = None
+) -> Response:
     """What the other function answers to this request, once asked. Raises requests.RequestException.
 
-    `timeout` in seconds; `seconds` tells the other function how many it has (see `seconds_left`).
+    `timeout` in seconds; `seconds` tells the other function how many it has (see `seconds_left`); `body` in place of
+    the request's.
     """
     target = url + request.path + (f"?{urlencode(list(request.args.items(multi=True)))}" if request.args else "")
     kept = ("Authorization", "Content-Type", SECRET_HEADER)
@@ -191,7 +231,7 @@ def pass_on(request: Request, url: str, timeout: float, *, seconds: float | None
         reply = session.request(
             request.method,
             target,
-            data=request.get_data(),
+            data=request.get_data() if body is None else body,
             headers=headers,
             auth=lambda prepared: prepared,  # as they came: not those of ~/.netrc
             timeout=(min(timeout, 5), timeout),

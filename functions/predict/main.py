@@ -3,28 +3,30 @@
 import os
 import sys
 import time
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Iterable, MutableMapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import flask
 
+from functions.predict.answer_text import answer_text
 from functions.predict.metrics import Metrics
 from shared.backend import Backend
 from shared.cores import usable_cores
 from shared.errors import SettingsError
-from shared.http import Function, Route, answer, forward, seconds_left
+from shared.http import Function, Route, chunks_of, forward, seconds_left
 from shared.images.fetch import ImageFetcher
 from shared.labelstudio.api import LabelStudio
+from shared.labelstudio.predict_body import LARGEST
 from shared.labelstudio.requests import PredictRequest
 from shared.logs import configure_logs
 from shared.objectstore import ObjectStore, open_store
 from shared.registry import DEFAULT_SHOWN, Registry
 from shared.settings import Settings
 
-Predict = Callable[[PredictRequest, float], list[Any]]
-"""Request and deadline (time.monotonic()) to one item a task."""
+Predict = Callable[[PredictRequest, float], Iterable[Any]]
+"""Request and deadline (time.monotonic()) to one item a task, as they get ready."""
 
 _FORWARD_TIMEOUT = 10.0  # seconds for the other function; Label Studio waits less
 _SERVER_THREADS = "64"
@@ -90,7 +92,7 @@ def _build_serving(
     )
     runner = TaskRunner(pictures, videos, metrics)
     predictor = Predictor(models, runner, metrics, backend.look, threads=settings.fetch_concurrency)
-    return _function(settings, backend, metrics, predictor.predict)
+    return _function(settings, backend, metrics, predictor.each)
 
 
 def _decode(data: bytes, max_pixels: int) -> Any:
@@ -102,7 +104,11 @@ def _decode(data: bytes, max_pixels: int) -> Any:
 def _function(settings: Settings, backend: Backend, metrics: Metrics, predict: Predict) -> Function:
     def predict_tasks(request: flask.Request) -> flask.Response:
         deadline = time.monotonic() + seconds_left(request, settings.predict_deadline)
-        return answer({"results": predict(PredictRequest.parse(request.get_data()), deadline)})
+        call = PredictRequest.receive(chunks_of(request))
+        pieces = list(answer_text(predict(call, deadline)))
+        response = flask.Response(iter(pieces), mimetype="application/json")
+        response.content_length = sum(map(len, pieces))
+        return response
 
     def hand_over(request: flask.Request) -> flask.Response:
         return forward(request, settings.train_trigger_url, "TRAIN_TRIGGER_URL", _FORWARD_TIMEOUT)
@@ -110,7 +116,7 @@ def _function(settings: Settings, backend: Backend, metrics: Metrics, predict: P
     return Function(
         [
             *backend.routes(),
-            Route("POST", "/predict", "basic", predict_tasks),
+            Route("POST", "/predict", "basic", predict_tasks, streams=LARGEST),
             Route("GET", "/metrics", "basic or secret", metrics.answer),
             Route("POST", "/", "basic or secret", hand_over),
             Route("POST", "/webhook", "basic or secret", hand_over),

@@ -7,8 +7,9 @@ lets a request of one task pass a request of thousands.
 
 import logging
 import threading
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,6 +19,7 @@ from functions.predict.metrics import Metrics
 from functions.predict.one_task import Answer, Part, Request, TaskRunner, result_of
 from functions.predict.plan import Plan, plan_control
 from functions.predict.ports import DeadlineExceeded, Models, NothingToServe
+from functions.predict.tally import Tally
 from shared.backend import stamp
 from shared.errors import ImageError, LabelloopError
 from shared.labelstudio.class_labels import unclear_classes
@@ -28,6 +30,9 @@ from shared.settings import Settings
 logger = logging.getLogger(__name__)
 
 _SAID = 10  # classes that several labels claim
+_NAMED = 20  # of the tasks that fail together
+_TASKS_AT_ONCE = 1000
+"""More of a request are not even read before these are answered."""
 
 Prediction = dict[str, Any] | list[Any]
 """What one task is answered: a prediction, or `[]`: Label Studio stores nothing and asks again next time."""
@@ -64,22 +69,45 @@ class Predictor:
 
     def predict(self, call: PredictRequest, deadline: float) -> list[Prediction]:
         """One item a task. `deadline` is a time.monotonic() value. Raises LabelConfigError."""
+        return list(self.each(call, deadline))
+
+    def each(self, call: PredictRequest, deadline: float) -> Iterator[Prediction]:
+        """What `predict` answers, item by item as they get ready: whoever wants them one by one holds no more."""
         if call.interactive:
             _say_interactive(call.project)
             self._metrics.failed("interactive", len(call.tasks))
-            return [[] for _ in call.tasks]
+            yield from ([] for _ in range(len(call.tasks)))
+            return
         controls = parse_label_config(call.label_config)
+        tally = Tally(call.project, len(call.tasks))
         with self._metrics.phase("request"):
-            if not controls:
-                nothing = _Failure("no_control", "the labeling config has no control that labelloop serves")
-                return self._report(call, [nothing] * len(call.tasks))
-            try:
-                request = self._prepare(call.project, controls, deadline)
-            except LabelloopError as error:
-                return self._report(call, [_failure(error)] * len(call.tasks))
+            yield from self._items(call, self._prepared(call.project, controls, deadline), deadline, tally)
+        tally.tell(self._metrics)
+
+    def _prepared(self, uid: str, controls: Sequence[Control], deadline: float) -> Request | _Failure:
+        if not controls:
+            return _Failure("no_control", "the labeling config has no control that labelloop serves")
+        try:
+            return self._prepare(uid, controls, deadline)
+        except LabelloopError as error:
+            return _failure(error)
+
+    def _items(
+        self, call: PredictRequest, request: Request | _Failure, deadline: float, tally: Tally
+    ) -> Iterator[Prediction]:
+        """Some tasks at a time, so that memory does not grow with those of the request."""
+        for first in range(0, len(call.tasks), _TASKS_AT_ONCE):
+            if first and time.monotonic() >= deadline:
+                request = _Failure("deadline", "the deadline came before their turn")
             if isinstance(request, _Failure):
-                return self._report(call, [request] * len(call.tasks))
-            return self._report(call, self._all(call.tasks, request))
+                rest = len(call.tasks) - first
+                named = [task.id for task in call.tasks[first : first + _NAMED]]
+                tally.note("are answered empty", request.reason, request.message, named, count=rest)
+                yield from ([] for _ in range(rest))
+                return
+            tasks = call.tasks[first : first + _TASKS_AT_ONCE]
+            for task, answer in zip(tasks, self._all(tasks, request), strict=True):
+                yield _counted(task, answer, tally)
 
     def _prepare(self, uid: str, controls: Sequence[Control], deadline: float) -> Request | _Failure:
         """Controls that have nothing to say before their first version are left out, unless there is no other.
@@ -119,13 +147,16 @@ class Predictor:
         batch = max(part.model.batch for part in parts)
         return Request(tuple(parts), stamp(versions), deadline, threading.Semaphore(2 + 2 * batch))
 
-    def _all(self, tasks: Sequence[Task], request: Request) -> list[Answer | _Failure]:
+    def _all(self, tasks: Sequence[Task], request: Request) -> Iterator[Answer | _Failure]:
         if len(tasks) == 1:
-            return [self._finish(lambda: self._runner.start(tasks[0], request))]
+            yield self._finish(lambda: self._runner.start(tasks[0], request))
+            return
         workers = ThreadPoolExecutor(min(len(tasks), self._threads) or 1, thread_name_prefix="fetch")
         try:
-            started = [workers.submit(self._runner.start, task, request) for task in tasks]
-            return [self._finish(lambda one=one: result_of(one, request.deadline)) for one in started]  # type: ignore[misc]
+            started = deque(workers.submit(self._runner.start, task, request) for task in tasks)
+            while started:
+                one = started.popleft()  # nobody holds what is answered
+                yield self._finish(lambda one=one: result_of(one, request.deadline))  # type: ignore[misc]
         finally:
             workers.shutdown(wait=False, cancel_futures=True)
 
@@ -138,27 +169,15 @@ class Predictor:
             logger.exception("a task failed in a way nobody foresaw", extra={"event": "task_crashed"})
             return _Failure("crashed", type(error).__name__)
 
-    def _report(self, call: PredictRequest, answers: Sequence[Answer | _Failure]) -> list[Prediction]:
-        """Count, and write one log line for each reason."""
-        failed: defaultdict[str, list[tuple[int | None, str]]] = defaultdict(list)
-        incomplete: defaultdict[str, list[tuple[int | None, str]]] = defaultdict(list)
-        predictions: list[Prediction] = []
-        for task, answer in zip(call.tasks, answers, strict=True):
-            if isinstance(answer, _Failure):
-                failed[answer.reason].append((task.id, answer.message))
-                predictions.append([])
-                continue
-            predictions.append(answer.prediction)
-            for error in answer.left_out:
-                incomplete[error.reason].append((task.id, str(error)))
-        self._metrics.predicted(sum(1 for prediction in predictions if prediction))
-        for reason, tasks in failed.items():
-            self._metrics.failed(reason, len(tasks))
-            _log(call, "not_predicted", "are answered empty", reason, tasks)
-        for reason, tasks in incomplete.items():
-            self._metrics.left_out(reason, len(tasks))
-            _log(call, "control_left_out", "are answered without some controls", reason, tasks)
-        return predictions
+
+def _counted(task: Task, answer: Answer | _Failure, tally: Tally) -> Prediction:
+    if isinstance(answer, _Failure):
+        tally.note("are answered empty", answer.reason, answer.message, [task.id])
+        return []
+    tally.predicted()
+    for error in answer.left_out:
+        tally.note("are answered without some controls", error.reason, str(error), [task.id])
+    return answer.prediction
 
 
 def _has_regions(part: Part, parts: Sequence[Part]) -> bool:
@@ -201,19 +220,6 @@ def _say_unserved(uid: str, control: str, failure: _Failure) -> None:
     logger.warning(
         f"{control!r} is not predicted: {failure.message}",
         extra={"event": "control_not_served", "project": uid, "control": control, "reason": failure.reason},
-    )
-
-
-def _log(call: PredictRequest, event: str, what: str, reason: str, tasks: Sequence[tuple[int | None, str]]) -> None:
-    logger.warning(
-        f"{len(tasks)} of {len(call.tasks)} tasks {what}: {tasks[0][1]}",
-        extra={
-            "event": event,
-            "reason": reason,
-            "project": call.project,
-            "tasks": [number for number, _ in tasks[:20]],
-            "messages": list(dict.fromkeys(message for _, message in tasks))[:5],
-        },
     )
 
 

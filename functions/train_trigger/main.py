@@ -17,6 +17,7 @@ from shared.backend import Backend
 from shared.errors import SettingsError
 from shared.http import Function, Route
 from shared.labelstudio.api import LabelStudio
+from shared.labelstudio.predict_body import LARGEST
 from shared.logs import configure_logs
 from shared.objectstore import open_store
 from shared.settings import Settings
@@ -44,7 +45,7 @@ def _build(settings: Settings, environ: MutableMapping[str, str]) -> Function:
     return Function(
         [
             *backend.routes(),
-            Route("POST", "/predict", "basic", predictions.predict),
+            Route("POST", "/predict", "basic", predictions.predict, streams=LARGEST),
             Route("POST", "/", "basic or secret", routes.webhook),
             Route("POST", "/webhook", "basic or secret", routes.webhook),
             Route("POST", "/train", "basic", routes.train),

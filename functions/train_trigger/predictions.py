@@ -14,8 +14,8 @@ from flask import Request, Response
 from tenacity import Retrying, retry_if_exception_type, stop_before_delay, wait_random_exponential
 
 from functions.train_trigger.metrics import Metrics
-from shared.http import ASLEEP, answer, pass_on, refuse_forwarding
-from shared.labelstudio.requests import TaskList
+from shared.http import ASLEEP, answer, chunks_of, pass_on, refuse_forwarding
+from shared.labelstudio.predict_body import PredictBody
 from shared.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -46,27 +46,31 @@ class Predictions:
         if refusal is not None:
             return refusal
         if not self._places.acquire(blocking=False):
-            return self._empty(request, "busy", "as many requests as may wait for predict do already")
+            tasks = len(PredictBody(chunks_of(request)))
+            return self._empty(tasks, "busy", "as many requests as may wait for predict do already")
         try:
             return self._within_memory(request)
         finally:
             self._places.release()
 
     def _within_memory(self, request: Request) -> Response:
-        size = len(request.get_data())
+        received = PredictBody(chunks_of(request))
+        tasks, body = len(received), received.whole()
+        del received
+        size = len(body)
         with self._lock:
             fits = self._bytes + size <= self._most_bytes
             self._bytes += size if fits else 0
         if not fits:
-            return self._empty(request, "busy", "requests that wait for predict hold as much memory as they may")
+            return self._empty(tasks, "busy", "requests that wait for predict hold as much memory as they may")
         try:
             with self._metrics.waiting.track_inprogress():
-                return self._wait(request)
+                return self._wait(request, body, tasks)
         finally:
             with self._lock:
                 self._bytes -= size
 
-    def _wait(self, request: Request) -> Response:
+    def _wait(self, request: Request, body: bytes, tasks: int) -> Response:
         deadline = time.monotonic() + self._settings.predict_deadline
         tries = Retrying(
             retry=retry_if_exception_type(_Asleep),
@@ -75,27 +79,26 @@ class Predictions:
             reraise=True,
         )
         try:
-            response: Response = tries(self._ask, request, deadline)
+            response: Response = tries(self._ask, request, body, deadline)
         except _Asleep as error:
-            return self._empty(request, "asleep", f"predict did not answer by the deadline: {error}")
+            return self._empty(tasks, "asleep", f"predict did not answer by the deadline: {error}")
         if response.status_code in _PASSED_ON:
             return response
-        return self._empty(request, "broken", f"predict answered {response.status_code}; its log says why")
+        return self._empty(tasks, "broken", f"predict answered {response.status_code}; its log says why")
 
-    def _ask(self, request: Request, deadline: float) -> Response:
+    def _ask(self, request: Request, body: bytes, deadline: float) -> Response:
         """Once. Raises _Asleep."""
         left = max(deadline - time.monotonic(), 0.0)
         assert self._settings.predict_url is not None
         try:
-            response = pass_on(request, self._settings.predict_url, left + _ANSWER_MARGIN, seconds=left)
+            response = pass_on(request, self._settings.predict_url, left + _ANSWER_MARGIN, seconds=left, body=body)
         except requests.RequestException as error:
             raise _Asleep(type(error).__name__) from error
         if response.status_code in ASLEEP:
             raise _Asleep(f"status {response.status_code}")
         return response
 
-    def _empty(self, request: Request, reason: str, message: str) -> Response:
-        tasks = len(TaskList.parse(request.get_data()).tasks)
+    def _empty(self, tasks: int, reason: str, message: str) -> Response:
         self._metrics.failures.labels(reason).inc(tasks)
         logger.warning(message, extra={"event": "predict_answered_empty", "reason": reason, "tasks": tasks})
         return answer({"results": [[] for _ in range(tasks)]})

@@ -2,7 +2,8 @@
 
 import json
 import re
-from typing import Annotated, Any, Self
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any, Self, overload
 
 from pydantic import (
     AwareDatetime,
@@ -17,6 +18,7 @@ from pydantic import (
 
 from shared.errors import BadRequest
 from shared.labelstudio.deep_json import readable_json
+from shared.labelstudio.predict_body import PredictBody
 
 Count = Annotated[int, BeforeValidator(lambda value: 0 if value is None else value)]
 """A counter; Label Studio sends null for a project that was made just now."""
@@ -75,6 +77,33 @@ class Task(Received):
     data: Annotated[dict[str, Any], _or({})] = Field(default_factory=dict)
 
 
+class Tasks(Sequence[Task]):
+    """The tasks of a body, each read when it is asked for: a million of them fit into the body's own size."""
+
+    def __init__(self, body: PredictBody) -> None:
+        self._body = body
+
+    def __len__(self) -> int:
+        return len(self._body)
+
+    @overload
+    def __getitem__(self, which: int) -> Task: ...
+
+    @overload
+    def __getitem__(self, which: slice) -> list[Task]: ...
+
+    def __getitem__(self, which: int | slice) -> Task | list[Task]:
+        chosen = range(len(self))[which]
+        return [self._read(index) for index in chosen] if isinstance(chosen, range) else self._read(chosen)
+
+    def _read(self, index: int) -> Task:
+        """What cannot be read at all is a task without data: the others go on."""
+        try:
+            return Task._read(self._body.task(index))
+        except ValidationError:
+            return Task()
+
+
 class InteractiveParams(Received):
     """What a call of `/predict` says about how it came."""
 
@@ -89,16 +118,21 @@ class PredictRequest(Received):
     label_config: str
     params: Annotated[InteractiveParams, _or(InteractiveParams())] = Field(default_factory=InteractiveParams)
 
+    @classmethod
+    def parse(cls, body: bytes) -> Self:
+        """See `receive`."""
+        return cls.receive([body])
+
+    @classmethod
+    def receive(cls, chunks: Iterable[bytes]) -> Self:
+        """Read a body as it comes; `tasks` are `Tasks`. Raises BadRequest, and what `chunks` raise."""
+        body = PredictBody(chunks)
+        return super().parse(body.rest).model_copy(update={"tasks": Tasks(body)})
+
     @property
     def interactive(self) -> bool:
         """Whether a smart tool asks what belongs to a click or a box."""
         return self.params.context is not None
-
-
-class TaskList(Received):
-    """`POST /predict` for who only counts the tasks."""
-
-    tasks: list[Any]
 
 
 class SetupRequest(Received):

@@ -1,14 +1,16 @@
 """What strangers and slow peers can do to a function as it really runs, under functions-framework and gunicorn."""
 
 import contextlib
+import json
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+import requests
 
-from tests.predict_parts import predict_function
+from tests.predict_parts import label_config, predict_function
 
 _BLOCK = bytes(1 << 16)
 _BODY = 50_000_000
@@ -53,3 +55,22 @@ def test_no_stranger_makes_the_function_keep_a_body(function: str) -> None:
             assert ask(function, head, _BODY).split()[1] == b"401"
     assert before > 0
     assert peak_memory(function) < before + _MOST_MEMORY
+
+
+def test_a_hundred_tasks_with_old_masks_are_answered_in_little_memory(function: str) -> None:
+    """What "Retrieve predictions" sends where tasks have brush masks of two versions: more than 100 MB."""
+    masks = json.dumps([{"result": [{"value": {"rle": [200] * 270_000}}]}]).encode()
+    task = b'{"id":1,"data":{"image":"a"},"predictions":%s}' % masks
+    config = json.dumps({"project": "1.1", "label_config": label_config()}).encode()[1:]
+
+    def body() -> Iterator[bytes]:
+        yield b'{"tasks":['
+        for number in range(100):
+            yield (b"," if number else b"") + task
+        yield b"]," + config
+
+    before = peak_memory(function)
+    response = requests.post(f"{function}/predict", data=body(), auth=("labelloop", "password"), timeout=300)
+    assert (response.status_code, len(response.json()["results"])) == (200, 100)
+    assert 100 * len(task) > 130_000_000
+    assert peak_memory(function) < before + 30_000

@@ -11,8 +11,8 @@ import functions_framework
 import pytest
 from flask import Flask, Request, Response
 
-from shared.errors import BadRequest, LabelConfigError, StoreError
-from shared.http import SECRET_HEADER, Access, Function, Route, answer, forward, seconds_left
+from shared.errors import BadRequest, BodyTooLarge, LabelConfigError, StoreError
+from shared.http import SECRET_HEADER, Access, Function, Route, answer, chunks_of, forward, seconds_left
 from shared.settings import Settings
 from tests.web_server import Handler, web_server
 
@@ -204,11 +204,15 @@ def send(
             raise raises
         return answer({"bytes": size})
 
+    def count(request: Request) -> Response:
+        return answer({"bytes": sum(map(len, chunks_of(request)))})
+
     function = Function(
         [
             Route("POST", "/x", "basic", handler),
             Route("GET", "/x", "open", lambda _: answer({"status": "UP"})),
             Route("POST", "/streams", "basic", lambda _: Response(iter(["a", "b"]), mimetype="text/plain")),
+            Route("POST", "/large", "basic", count, streams=10),
         ],
         Settings.from_environ(OUTSIDE),
         observe=lambda *_: None,
@@ -257,8 +261,22 @@ def test_too_large_cut_off_and_broken_bodies_are_refused() -> None:
     assert send(Broken(), None) == 400
 
 
+def test_a_route_that_streams_reads_by_itself_up_to_its_own_limit(caplog: pytest.LogCaptureFixture) -> None:
+    assert send(io.BytesIO(b"123456789"), 9, path="/large") == 200
+    assert send(io.BytesIO(b"123456789"), None, path="/large") == 200
+    assert caplog.records == []
+    assert send(Unread(), 11, path="/large") == 413
+    assert send(Endless(), None, path="/large") == 413
+    assert [(record.event, "select fewer tasks at a time" in record.message) for record in caplog.records] == [  # type: ignore[attr-defined]
+        ("body_too_large", True)
+    ] * 2
+    assert send(io.BytesIO(b"12345"), 6, path="/large") == 400
+    assert send(Broken(), None, path="/large") == 400
+
+
 @pytest.mark.parametrize(
-    ("raises", "status"), [(BadRequest("x"), 400), (StoreError("x"), 503), (RuntimeError("x"), 500)]
+    ("raises", "status"),
+    [(BadRequest("x"), 400), (BodyTooLarge("x"), 413), (StoreError("x"), 503), (RuntimeError("x"), 500)],
 )
 def test_every_refusal_streams(raises: Exception, status: int) -> None:
     assert send(io.BytesIO(b"12345"), 5, raises=raises) == status

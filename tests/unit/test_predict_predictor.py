@@ -23,7 +23,7 @@ from shared.errors import ImageError, LabelConfigError, LabelloopError, ModelErr
 from shared.geometry import Detections
 from shared.images.decode import decode as decode_image
 from shared.labelstudio.config import Control
-from shared.labelstudio.requests import InteractiveParams, PredictRequest
+from shared.labelstudio.requests import InteractiveParams, PredictRequest, Task
 from shared.registry import Shown
 from shared.settings import Settings
 from tests.predict_parts import FAR, UID, FakeModel, boxes, jpeg, label_config
@@ -125,6 +125,42 @@ def test_one_prediction_a_task_in_task_order() -> None:
     assert [answer["result"][0]["original_width"] for answer in answers] == list(range(60, 90))  # type: ignore[call-overload]
     assert {answer["model_version"] for answer in answers} == {"label:v1"}  # type: ignore[call-overload]
     assert metrics.registry.get_sample_value("labelloop_predictions_total") == 30
+
+
+def test_of_many_tasks_some_are_read_at_a_time_and_after_the_deadline_none() -> None:
+    request = call(*["a"] * 1001)
+    ours, metrics = predictor(FakeImages({"a": jpeg()}))
+    assert all(ours.predict(request, FAR))
+
+    class Once(list[Task]):
+        """Tasks that say which of them were read."""
+
+        read = 0
+
+        def __getitem__(self, which: Any) -> Any:
+            found = super().__getitem__(which)
+            self.read += len(found) if isinstance(which, slice) else 1
+            return found
+
+    tasks = Once(request.tasks * 3)
+    late = request.model_copy(update={"tasks": tasks})
+    deadline = time.monotonic() - 1
+    assert ours.predict(late, deadline) == [[]] * 3003
+    assert tasks.read < 1500
+    assert failures(metrics) == {"deadline": 3003}
+
+
+def test_who_wants_the_predictions_one_by_one_gets_each_as_it_is_ready() -> None:
+    waiting = FakeModel(at_once=False)
+    ours, _ = predictor(FakeImages({"a": jpeg()}), label=waiting, concurrency=1)
+    items = ours.each(call("a", "a"), FAR)
+    one = threading.Thread(target=lambda: got.append(next(items)))
+    got: list[object] = []
+    one.start()
+    while one.is_alive():
+        waiting.finish()
+    assert len(got) == 1
+    items.close()  # type: ignore[attr-defined]
 
 
 def test_a_task_that_fails_is_answered_empty_and_counted_beside_good_ones() -> None:

@@ -61,10 +61,19 @@ def test_while_predict_wakes_it_is_asked_again_with_the_same_body_and_credential
     with web_server(reply_in_turn(503, 429, 0, 502, 504)) as predict:
         asker = Asker(predict.url, deadline=60)
         assert asker.ask() == (200, AWAKE)
-    assert [(seen.method, seen.path, seen.body, seen.authorization) for seen in predict.seen] == [
-        ("POST", "/predict", BODY, CREDENTIALS)
+    assert [(seen.method, seen.path, json.loads(seen.body), seen.authorization) for seen in predict.seen] == [
+        ("POST", "/predict", json.loads(BODY), CREDENTIALS)
     ] * 6
     assert b"labelloop_failures_total{" not in asker.metrics.text()
+
+
+def test_what_label_studio_sends_along_is_neither_kept_nor_handed_on() -> None:
+    old = [{"result": [{"value": {"rle": [0] * 5000}}]}]
+    call = json.loads(BODY) | {"params": {"context": None}}
+    body = json.dumps(call | {"tasks": [{"predictions": old, "id": 1}, {"id": 2, "annotations": old}]}).encode()
+    with web_server(reply_in_turn()) as predict:
+        assert Asker(predict.url, deadline=60, most_bytes=200).ask(body) == (200, AWAKE)
+    assert [json.loads(seen.body) for seen in predict.seen] == [call]
 
 
 def test_a_predict_that_is_not_even_listening_yet() -> None:
