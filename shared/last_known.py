@@ -18,6 +18,10 @@ _MOST_KEYS = 10_000
 """Values kept: a process meets more projects than it has memory for, and keys that somebody made up."""
 _PATIENCE = 1.0
 """Seconds to wait for a read where an older value is known: Label Studio waits 3 s for a setup."""
+_FIRST_PATIENCE = 2.0
+"""Seconds to wait for the first read of a value. What it finds later is known to the next who asks."""
+_LEAST_PATIENCE = 0.25
+"""Seconds for a first read while others hang: a setup may ask for many values."""
 
 
 class _Reading(NamedTuple):
@@ -38,12 +42,21 @@ class LastKnown(Generic[Value]):
     """Values from the store, read again once they are older than `max_age` seconds. Thread-safe.
 
     While the store fails, or takes longer than `patience` seconds, the last known value is answered; without one, the
-    read is waited for, and its StoreError raised. Beyond `most_keys` those that were read longest ago are forgotten.
+    read is waited for `first_patience` seconds, and its StoreError, or one of its own, raised. Beyond `most_keys` those
+    that were read longest ago are forgotten.
     """
 
-    def __init__(self, max_age: float, *, patience: float = _PATIENCE, most_keys: int = _MOST_KEYS) -> None:
+    def __init__(
+        self,
+        max_age: float,
+        *,
+        patience: float = _PATIENCE,
+        first_patience: float = _FIRST_PATIENCE,
+        most_keys: int = _MOST_KEYS,
+    ) -> None:
         self._max_age = max_age
         self._patience = patience
+        self._first_patience = first_patience
         self._most_keys = most_keys
         self._readings: dict[object, _Reading] = {}
         self._reads: dict[object, _Read] = {}
@@ -58,9 +71,11 @@ class LastKnown(Generic[Value]):
                 if known is not None and known.at >= asked - self._max_age:
                     return known.value  # type: ignore[return-value]
                 under_way = self._reads.get(key) or self._start(key, read)
-                patience = self._left_for(under_way) if known is not None else None
+                patience = self._left_for(under_way, first=known is None)
             wait([under_way.done], timeout=patience)
-            if known is not None and not under_way.done.done():
+            if not under_way.done.done():
+                if known is None:
+                    raise StoreError(f"{key}: the store takes too long; what it answers is known to the next who asks")
                 self._log_late(key, under_way)
                 return known.value  # type: ignore[return-value]
             under_way.done.result()
@@ -89,11 +104,11 @@ class LastKnown(Generic[Value]):
         threading.Thread(target=self._run, args=(key, read, under_way), name="store", daemon=True).start()
         return under_way
 
-    def _left_for(self, under_way: _Read) -> float:
-        """Seconds to wait for a read. While another one hangs, nobody waits: it is the same store."""
-        now = time.monotonic()
+    def _left_for(self, under_way: _Read, *, first: bool) -> float:
+        """Seconds to wait for a read. While another one hangs, (almost) nobody waits: it is the same store."""
         oldest = min(one.started for one in (*self._reads.values(), under_way))
-        return max(oldest + self._patience - now, 0.0)
+        patience, least = (self._first_patience, _LEAST_PATIENCE) if first else (self._patience, 0.0)
+        return max(oldest + patience - time.monotonic(), least)
 
     def _run(self, key: object, read: Callable[[], Value], under_way: _Read) -> None:
         try:

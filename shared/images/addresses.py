@@ -7,16 +7,14 @@ nothing. Numbers in disguise (`2130706433`, `0177.0.0.1`) are judged by what the
 
 import ipaddress
 import socket
-import time
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterable
 
+from shared.connections import MakeSocket, connect_to
 from shared.errors import ImageError
+from shared.resolver import Place, Resolve, Resolver, resolve
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-Resolve = Callable[[str, int], Iterable[tuple[int, tuple[Any, ...]]]]
-"""Host and port → (address family, socket address) of each address. Raises OSError."""
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052: an IPv4 address in the last 32 bits
 _NOT_PUBLIC: tuple[Network, ...] = tuple(
@@ -31,13 +29,6 @@ _NOT_PUBLIC: tuple[Network, ...] = tuple(
     )
 )
 """What ipaddress calls global in some version of Python, or what only looks public."""
-_LEAST_CONNECT = 0.5  # seconds that each of several addresses gets at least
-
-
-def resolve(host: str, port: int) -> list[tuple[int, tuple[Any, ...]]]:
-    """What the system's resolver says."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [(family, place) for family, _, _, _, place in found]
 
 
 def is_public(address: Address) -> bool:
@@ -66,7 +57,7 @@ class AddressRules:
         resolve: Resolve = resolve,
     ) -> None:
         """`allowed`: host names, addresses, networks. `origin`: Label Studio's host and port, always allowed."""
-        self._resolve = resolve
+        self._resolver = Resolver(resolve)
         self._origin = origin
         self._networks: list[Network] = []
         self._names: set[str] = set()
@@ -76,32 +67,15 @@ class AddressRules:
             except ValueError:
                 self._names.add(_name(entry))
 
-    def connect(
-        self, host: str, port: int, timeout: float, make_socket: Callable[[int], socket.socket]
-    ) -> socket.socket:
-        """A connected TCP socket, made by `make_socket(family)`. `timeout` in seconds bounds all attempts together.
+    def connect(self, host: str, port: int, until: float, make_socket: MakeSocket) -> socket.socket:
+        """A connected TCP socket, made by `make_socket(family)`. `until` (time.monotonic()) bounds it all.
 
         Raises ImageError("refused") if the host has no allowed address, and OSError if none of them can be reached.
         """
-        until = time.monotonic() + timeout
-        places = self._judged(host, port)
-        for number, (family, place) in enumerate(places):
-            sock = make_socket(family)
-            left = max(until - time.monotonic(), 0.001)
-            sock.settimeout(min(left, max(left / (len(places) - number), _LEAST_CONNECT)))
-            try:
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                sock.connect(place)
-            except OSError:
-                sock.close()
-                if number == len(places) - 1:
-                    raise
-            else:
-                return sock
-        raise OSError(f"{host} has no address")
+        return connect_to(host, self._judged(host, port, until), until, make_socket)
 
-    def _judged(self, host: str, port: int) -> list[tuple[int, tuple[Any, ...]]]:
-        places = list(self._resolve(host, port))
+    def _judged(self, host: str, port: int, until: float) -> list[Place]:
+        places = self._resolver.places(host, port, until)
         if (_name(host), port) == self._origin or _name(host) in self._names:
             return places
         allowed = [(family, place) for family, place in places if self._allows(str(place[0]))]

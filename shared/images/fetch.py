@@ -11,15 +11,17 @@ from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import HTTPError, LocationParseError, NewConnectionError, ProtocolError, SSLError, TimeoutError
 from urllib3.util import Timeout, parse_url
 
+from shared.connections import pool
 from shared.errors import ImageError, LabelStudioError, Unauthorized
-from shared.images.addresses import AddressRules, Resolve, resolve
-from shared.images.connections import pool
+from shared.images.addresses import AddressRules
 from shared.images.sources import Inline, Remote, SharedFile, locate, read_shared, serves_file
 from shared.labelstudio.api import LabelStudio
+from shared.resolver import Resolve, resolve
 from shared.settings import Settings, variable
 
 _LONGEST_WAY = 5  # redirects
 _CHUNK = 1 << 18  # bytes
+_DIGITS = 18  # of a length that anything can have; Python reads no number of more than 4300
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _HEADERS = {"User-Agent": "labelloop", "Accept": "*/*", "Accept-Encoding": "identity"}
 
@@ -43,7 +45,7 @@ class ImageFetcher:
         self._root = settings.image_root
         origin = label_studio.origin if label_studio else None
         rules = AddressRules(settings.allowed_private_hosts, origin=origin, resolve=resolve)
-        self._http = pool(rules, settings.fetch_concurrency)
+        self._http = pool(rules.connect, settings.fetch_concurrency)
 
     def fetch(self, value: object, *, task_id: int | None, deadline: float) -> bytes:
         """The bytes of the image that `value` (what `task.data` holds) names.
@@ -91,9 +93,12 @@ class ImageFetcher:
         if not trusted or self._label_studio is None:
             return self._get(url, {}, until)
         try:
-            first = self._label_studio.authorization()
+            first = self._label_studio.authorization(until=until)
             response = self._get(url, {"Authorization": first}, until)
-            if response.status == 401 and (second := self._label_studio.authorization(refused=first)) != first:
+            if response.status != 401:
+                return response
+            second = self._label_studio.authorization(refused=first, until=until)
+            if second != first:
                 response.close()
                 response = self._get(url, {"Authorization": second}, until)
         except Unauthorized as error:
@@ -123,7 +128,7 @@ class ImageFetcher:
                 if not once_more:
                     raise ImageError("unreachable", f"{host} breaks the connection off") from error
             except NewConnectionError as error:  # also a name without address; before TimeoutError, whose kind it is
-                raise ImageError("unreachable", f"{host} is not reachable") from error
+                raise ImageError("unreachable", f"{host} is not reachable{_why(error)}") from error
             except TimeoutError as error:
                 raise _late(host) from error
             except SSLError as error:
@@ -134,7 +139,7 @@ class ImageFetcher:
 
     def _body(self, response: BaseHTTPResponse, host: str) -> bytes:
         announced = response.headers.get("Content-Length", "")
-        if announced.isdecimal() and int(announced) > self._max_bytes:
+        if announced.isdecimal() and (len(announced) > _DIGITS or int(announced) > self._max_bytes):
             raise self._too_large(host)
         parts, size = [], 0
         try:
@@ -186,6 +191,12 @@ class ImageFetcher:
 
     def _too_large(self, host: str) -> ImageError:
         return ImageError("too_large", f"{host} sends more than {self._max_bytes} bytes ({self._limit})")
+
+
+def _why(error: NewConnectionError) -> str:
+    """What the system says: refused, no route, an address family that this machine does not have …"""
+    cause = error.__cause__
+    return f" ({cause.strerror})" if isinstance(cause, OSError) and cause.strerror else ""
 
 
 def _late(host: str) -> ImageError:

@@ -1,10 +1,11 @@
 """A light client of Label Studio's API: tokens of both kinds, errors that say what to set, no redirect followed.
 
-On urllib3 and not on requests: requests takes proxies and the credentials of ~/.netrc from the environment, and its
-sessions are not made for many threads.
+On urllib3 and not on requests: requests takes proxies and the credentials of ~/.netrc from the environment, its
+sessions are not made for many threads, and no deadline bounds a whole answer.
 """
 
 import json
+import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,9 +18,11 @@ import urllib3
 from urllib3.exceptions import HTTPError, LocationParseError, NewConnectionError, ProtocolError, SSLError, TimeoutError
 from urllib3.util import Timeout, Url, parse_url
 
+from shared.connections import MakeSocket, connect_to, pool
 from shared.errors import BadRequest, LabelStudioError, ProjectGone, Unauthorized
 from shared.labelstudio.requests import ProjectCounters
 from shared.labelstudio.tokens import Authorization
+from shared.resolver import Resolve, Resolver, resolve
 
 _LONGEST_QUOTE = 300  # characters of Label Studio's own words in an error
 _ITS_WORDS = {"status_code", "version", "detail"}
@@ -39,13 +42,17 @@ class ProjectState:
 class LabelStudio:
     """One Label Studio, one token. Safe to share between threads."""
 
-    def __init__(self, url: str, api_key: str, *, timeout: float = 10.0) -> None:
-        """`url` may have a path prefix. `timeout` in seconds bounds each call. Touches no network."""
+    def __init__(self, url: str, api_key: str, *, timeout: float = 10.0, resolve: Resolve = resolve) -> None:
+        """`url` may have a path prefix. `timeout` in seconds bounds each call, also its name and token; no network yet.
+
+        `resolve` finds the addresses of the host (tests give their own).
+        """
         self.url = url.rstrip("/")
         self._timeout = timeout
         self._place = parse_url(self.url)
         self._authorization = Authorization(api_key, self._exchange)
-        self._http = urllib3.PoolManager(maxsize=8, headers={"User-Agent": "labelloop"})
+        self._resolver = Resolver(resolve)
+        self._http = pool(self._connect, maxsize=8)
 
     def get_json(self, path: str, params: Mapping[str, str] | None = None) -> Any:
         """The JSON at `path` ("/api/projects/1").
@@ -132,23 +139,28 @@ class LabelStudio:
         _, host, port = _origin(self._place)
         return host, port
 
-    def authorization(self, *, refused: str | None = None) -> str:
+    def authorization(self, *, refused: str | None = None, until: float | None = None) -> str:
         """Value of the Authorization header. `refused`: a value that was answered by 401.
 
-        Raises Unauthorized, LabelStudioError. Whoever sends it must send it to URLs that this Label Studio owns only.
+        `until` is a time.monotonic() value; None: as long as a call may take. Raises Unauthorized, LabelStudioError.
+        Whoever sends it must send it to URLs that this Label Studio owns only.
         """
-        return self._authorization.header(refused=refused)
+        return self._authorization.header(refused=refused, until=until or time.monotonic() + self._timeout)
 
     def close(self) -> None:
         """Close idle connections."""
         self._http.clear()
 
+    def _connect(self, host: str, port: int, until: float, make_socket: MakeSocket) -> socket.socket:
+        return connect_to(host, self._resolver.places(host, port, until), until, make_socket)
+
     def _send(self, method: str, path: str, body: Any, params: Mapping[str, str] | None) -> urllib3.BaseHTTPResponse:
-        authorization = self.authorization()
-        response = self._request(method, path, body, params, {"Authorization": authorization})
+        until = time.monotonic() + self._timeout
+        authorization = self.authorization(until=until)
+        response = self._request(method, path, until, body, params, {"Authorization": authorization})
         if response.status == 401 and self._authorization.refreshable:
-            renewed = self.authorization(refused=authorization)
-            response = self._request(method, path, body, params, {"Authorization": renewed})
+            renewed = self.authorization(refused=authorization, until=until)
+            response = self._request(method, path, until, body, params, {"Authorization": renewed})
         self._raise_for_status(response, method, path, params)
         return response
 
@@ -156,6 +168,7 @@ class LabelStudio:
         self,
         method: str,
         path: str,
+        until: float,
         body: Any = None,
         params: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
@@ -165,7 +178,6 @@ class LabelStudio:
         data = None
         if body is not None:
             data, sent["Content-Type"] = json.dumps(body).encode(), "application/json"
-        until = time.monotonic() + self._timeout
         again = method == "GET"
         while True:
             timeout = Timeout(total=max(until - time.monotonic(), 0.001))
@@ -227,7 +239,7 @@ class LabelStudio:
 
     def _exchange(self, refresh_token: str) -> str:
         path = "/api/token/refresh/"
-        response = self._request("POST", path, {"refresh": refresh_token})
+        response = self._request("POST", path, time.monotonic() + self._timeout, {"refresh": refresh_token})
         self._raise_for_status(response, "POST", path, None)
         answer = _json(response, f"POST {path}", self.url)
         access = answer.get("access") if isinstance(answer, dict) else None

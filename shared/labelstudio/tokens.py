@@ -6,40 +6,91 @@ it as a credential and gives, at `/api/token/refresh/`, an access token that liv
 
 import base64
 import json
+import math
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
 from typing import Any
+
+from shared.errors import LabelStudioError
 
 _USUAL_LIFETIME = 300.0  # seconds, if an access token does not say
 _MARGIN = 30.0  # seconds before the end at which an access token is not used any more
+_FAILED = 5.0  # seconds for which a failure is answered again: Label Studio is not asked once more for every image
+
+
+@dataclass(eq=False, slots=True)
+class _Refresh:
+    """One exchange, under way or over."""
+
+    access: "Future[str]" = field(default_factory=Future)
+    good_until: float = math.inf  # of time.monotonic(): clocks of two machines differ, durations do not
+
+    def over(self, refused: str | None) -> bool:
+        """Whether another one is due."""
+        if not self.access.done():
+            return False
+        if time.monotonic() >= self.good_until:
+            return True
+        return self.access.exception() is None and refused == _bearer(self.access.result())
 
 
 class Authorization:
-    """Thread-safe: however many threads ask at once, one of them refreshes."""
+    """Thread-safe: however many threads ask at once, one exchange is made, and each waits for it as long as it may."""
 
-    def __init__(self, api_key: str, exchange: Callable[[str], str]) -> None:
-        """`exchange` turns a refresh token into an access token; its errors come out of `header`."""
+    def __init__(self, api_key: str, exchange: Callable[[str], str], *, failed_for: float = _FAILED) -> None:
+        """`exchange` turns a refresh token into an access token, in bounded time; its errors come out of `header`.
+
+        A failure is answered again for `failed_for` seconds.
+        """
         self._api_key = api_key
         self._exchange = exchange
+        self._failed_for = failed_for
         self._lock = threading.Lock()
+        self._refresh: _Refresh | None = None
         self._access: str | None = None
-        self._usable_until = 0.0  # of time.monotonic(): clocks of two machines differ, durations do not
         self.refreshable = bool(_claims(api_key))
 
-    def header(self, *, refused: str | None = None) -> str:
-        """The header's value. `refused`: a value that Label Studio answered 401 to; another one is got, if there is."""
+    def header(self, *, refused: str | None = None, until: float = math.inf) -> str:
+        """The header's value. `refused`: a value that Label Studio answered 401 to; another one is got, if there is.
+
+        Raises LabelStudioError if there is none by `until`, a time.monotonic() value, and what the exchange raised.
+        """
         if not self.refreshable:
             return f"Token {self._api_key}"
         with self._lock:
-            current = f"Bearer {self._access}"
-            if self._access is None or time.monotonic() >= self._usable_until or refused == current:
-                asked = time.monotonic()
-                access = self._exchange(self._api_key)
-                lifetime = _lifetime(access)
-                self._usable_until = asked + lifetime - min(_MARGIN, lifetime / 2)
-                self._access = access
-            return f"Bearer {self._access}"
+            refresh = self._refresh
+            if refresh is None or refresh.over(refused):
+                refresh = self._start()
+        left = max(until - time.monotonic(), 0.0)
+        try:
+            return _bearer(refresh.access.result(timeout=min(left, threading.TIMEOUT_MAX)))
+        except TimeoutError as error:
+            raise LabelStudioError("Label Studio did not give an access token in time") from error
+
+    def _start(self) -> _Refresh:
+        refresh = _Refresh()
+        try:
+            threading.Thread(target=self._run, args=(refresh,), name="token", daemon=True).start()
+        except RuntimeError as error:  # this machine has no thread to give
+            raise LabelStudioError(f"no access token can be asked for: {error}") from error
+        self._refresh = refresh
+        return refresh
+
+    def _run(self, refresh: _Refresh) -> None:
+        asked = time.monotonic()
+        try:
+            access = self._exchange(self._api_key)
+        except Exception as error:  # noqa: BLE001 - raised where `header` was called
+            refresh.good_until = time.monotonic() + self._failed_for
+            refresh.access.set_exception(error)
+            return
+        lifetime = _lifetime(access)
+        refresh.good_until = asked + lifetime - min(_MARGIN, lifetime / 2)
+        self._access = access
+        refresh.access.set_result(access)
 
     def redact(self, text: str) -> str:
         """`text` without any token."""
@@ -47,6 +98,10 @@ class Authorization:
             if secret:
                 text = text.replace(secret, "***")
         return text
+
+
+def _bearer(access: str) -> str:
+    return f"Bearer {access}"
 
 
 def _claims(token: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import ipaddress
 import socket
+import time
 from typing import Any
 
 import pytest
@@ -82,7 +83,7 @@ class Sockets:
 
 def connected(rules: AddressRules, host: str, port: int = 80) -> list[tuple[Any, ...]]:
     sockets = Sockets()
-    rules.connect(host, port, 5.0, sockets)
+    rules.connect(host, port, time.monotonic() + 5.0, sockets)
     return sockets.connected
 
 
@@ -141,5 +142,5 @@ def test_the_next_address_is_tried_when_one_does_not_answer() -> None:
 
     places = [(socket.AF_INET, (address, 80)) for address in ("8.8.8.8", "10.0.0.1", "9.9.9.9")]
     sockets = FirstFails()
-    AddressRules(resolve=lambda host, port: places).connect("host", 80, 5.0, sockets)
+    AddressRules(resolve=lambda host, port: places).connect("host", 80, time.monotonic() + 5.0, sockets)
     assert [place[0] for place in sockets.connected] == ["8.8.8.8", "9.9.9.9"]

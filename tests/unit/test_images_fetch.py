@@ -4,6 +4,7 @@ import base64
 import gzip
 import json
 import shutil
+import socket
 import subprocess
 import threading
 import time
@@ -253,6 +254,16 @@ class TestBounds:
         with web_server(announce) as server:
             assert refusal(fetcher(image_max_bytes=1000), server.named("photos.example")).reason == "too_large"
 
+    def test_a_length_of_any_number_of_digits_is_understood(self) -> None:
+        def announce(handler: Handler) -> None:
+            handler.send_response(200)
+            handler.send_header("Content-Length", "9" * 5000)
+            handler.end_headers()
+            handler.close_connection = True
+
+        with web_server(announce) as server:
+            assert refusal(fetcher(), server.named("photos.example")).reason == "too_large"
+
     def test_a_video_may_be_larger_and_take_longer(self) -> None:
         settings = Settings.model_validate(
             {
@@ -339,6 +350,23 @@ class TestBounds:
         with web_server(lambda handler: handler.web.closing.wait(5) and None) as server:
             assert refusal(fetcher(fetch_timeout=0.2), server.named("photos.example")).reason == "timeout"
 
+    def test_a_name_that_nobody_answers_for_is_cut_at_the_deadline(self) -> None:
+        answer = threading.Event()
+
+        def hang(host: str, port: int) -> list[tuple[int, tuple[Any, ...]]]:
+            assert answer.wait(30)
+            return []
+
+        assert refusal(fetcher(resolve=hang), "http://photos.example/a", seconds=0.1).reason == "timeout"
+        answer.set()
+
+    def test_a_token_that_does_not_come_is_cut_at_the_deadline(self) -> None:
+        claims = base64.urlsafe_b64encode(b'{"token_type":"refresh"}').decode().rstrip("=")
+        token = f"e30.{claims}.sig"
+        with web_server(lambda handler: handler.web.closing.wait(5) and None) as server:
+            images = fetcher(LabelStudio(server.url, token))
+            assert "token in time" in str(refusal(images, "/data/upload/1/a.png", seconds=0.1))
+
     def test_past_deadline_asks_nobody(self, photos: WebServer) -> None:
         assert refusal(fetcher(), photos.named("photos.example"), seconds=-1).reason == "timeout"
         assert photos.seen == []
@@ -387,7 +415,19 @@ class TestAnswers:
 
     @pytest.mark.parametrize("url", ["http://no-such-host.invalid/a", "http:///a", "http://[::1/a", "https://a b/"])
     def test_senseless_addresses(self, url: str) -> None:
-        assert refusal(ImageFetcher(Settings(), None), url).reason in ("unreachable", "refused", "unsupported")
+        def nowhere(host: str, port: int) -> list[tuple[int, tuple[Any, ...]]]:
+            raise socket.gaierror(socket.EAI_NONAME, "no such name")
+
+        images = ImageFetcher(Settings(), None, resolve=nowhere)
+        assert refusal(images, url).reason in ("unreachable", "refused", "unsupported")
+
+    def test_an_address_family_that_this_machine_has_not_is_passed_over_or_named(self, photos: WebServer) -> None:
+        def both(host: str, port: int) -> list[tuple[int, tuple[Any, ...]]]:
+            return [(9999, ("127.0.0.1", port)), *to_loopback(host, port)]
+
+        assert fetch(fetcher(resolve=both), photos.named("photos.example")) == PHOTO
+        error = refusal(fetcher(resolve=lambda *where: both(*where)[:1]), photos.named("photos.example"))
+        assert (error.reason, "amily" in str(error)) == ("unreachable", True)
 
     def test_connection_is_kept_and_replaced_when_the_server_closed_it(self) -> None:
         served = 0

@@ -3,6 +3,7 @@
 import base64
 import json
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -162,6 +163,27 @@ def test_nobody_listens_and_nobody_answers() -> None:
         LabelStudio(server.url, LEGACY).project(3)
 
 
+def test_a_name_that_nobody_answers_for_and_an_answer_without_end_hold_nobody() -> None:
+    answered = threading.Event()
+
+    def hang(host: str, port: int) -> list[Any]:
+        assert answered.wait(30)
+        return []
+
+    def drip(handler: Handler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", "1000000")
+        handler.end_headers()
+        while not handler.web.closing.wait(0.01):
+            handler.wfile.write(b" ")
+
+    with pytest.raises(LabelStudioError, match=r"within 0\.2 s"):
+        LabelStudio("http://studio.example", LEGACY, timeout=0.2, resolve=hang).project(3)
+    answered.set()
+    with web_server(drip) as server, pytest.raises(LabelStudioError, match=r"within 0\.2 s"):
+        LabelStudio(server.url, LEGACY, timeout=0.2).project(3)
+
+
 def test_deleting_answers_nothing() -> None:
     with web_server(lambda handler: handler.reply(204)) as server:
         assert LabelStudio(server.url, LEGACY).request_json("DELETE", "/api/ml/1") is None
@@ -262,6 +284,45 @@ class TestPersonalAccessToken:
         refused = authorization.header()
         assert len({authorization.header(refused=refused) for _ in range(3)} - {refused}) == 1
         assert len(exchanged) == 2
+
+    def test_whoever_waits_for_an_exchange_leaves_in_time_and_it_goes_on(self) -> None:
+        leave, exchanged = threading.Event(), []
+
+        def exchange(token: str) -> str:
+            exchanged.append(token)
+            assert leave.wait(30)
+            return jwt(exp=300, iat=0)
+
+        authorization = Authorization(self.PAT, exchange)
+        for _ in range(8):
+            with pytest.raises(LabelStudioError, match="in time"):
+                authorization.header(until=time.monotonic() + 0.01)
+        leave.set()
+        assert authorization.header().startswith("Bearer ")
+        assert len(exchanged) == 1
+
+    def test_a_call_ends_in_time_though_the_token_does_not_come(self) -> None:
+        def silent(handler: Handler) -> None:
+            handler.web.closing.wait(5)
+
+        with web_server(silent) as server:
+            client = LabelStudio(server.url, self.PAT, timeout=0.2)
+            with pytest.raises(LabelStudioError, match=r"access token in time|within"):
+                client.project(3)
+
+    @pytest.mark.parametrize(("failed_for", "exchanges"), [(60, 1), (0, 4)])
+    def test_a_failure_is_remembered_for_a_while(self, failed_for: float, exchanges: int) -> None:
+        exchanged = []
+
+        def exchange(token: str) -> str:
+            exchanged.append(token)
+            raise LabelStudioError("gone")
+
+        authorization = Authorization(self.PAT, exchange, failed_for=failed_for)
+        for _ in range(4):
+            with pytest.raises(LabelStudioError, match="gone"):
+                authorization.header()
+        assert len(exchanged) == exchanges
 
     @pytest.mark.parametrize(
         ("lifetime", "exchanges"), [(300, 1), (0.0001, 3), (None, 1)], ids=["usual", "very short", "unknown"]

@@ -87,8 +87,8 @@ def test_a_read_that_takes_long_is_not_waited_for_where_a_value_is_known() -> No
         pass
 
 
-def test_a_first_read_is_waited_for_however_long_it_takes() -> None:
-    leave, known = threading.Event(), LastKnown[int](0, patience=0.01)
+def test_a_first_read_is_waited_for() -> None:
+    leave, known = threading.Event(), LastKnown[int](0, patience=0.01, first_patience=60)
 
     def slow() -> int:
         assert leave.wait(10)
@@ -102,6 +102,24 @@ def test_a_first_read_is_waited_for_however_long_it_takes() -> None:
     leave.set()
     asking.join(10)
     assert found == [7]
+
+
+def test_a_first_read_that_hangs_holds_nobody_and_is_known_once_it_is_there() -> None:
+    leave, known = threading.Event(), LastKnown[int](60, first_patience=0.05)
+    reads: list[int] = []
+
+    def hang() -> int:
+        reads.append(1)
+        assert leave.wait(10)
+        return 7
+
+    for _ in range(3):
+        with pytest.raises(StoreError, match="takes too long"):
+            known.get("a", hang)
+    leave.set()
+    while known.last("a") is None:
+        pass
+    assert (known.get("a", hang), reads) == (7, [1])
 
 
 @pytest.mark.parametrize("change", ["put", "expire"])
