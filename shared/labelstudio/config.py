@@ -51,6 +51,8 @@ _SHAPES = {
 """Tag that draws, and finds its labels in a `<Labels>` of the same image or video → row of CONTROL_TASKS."""
 _OBJECTS: dict[str, Media] = {"Image": "image", "Video": "video"}
 _VIDEO_CONTROLS = {"VideoRectangle", "TimelineLabels"}
+REGION_SELECTED = "region-selected"
+"""`visibleWhen` of a tag that is on the page while a region is selected."""
 _REPEATED = "{{idx}}"  # in the names and values of what a <Repeater> makes many of
 _LONGEST_NAME = 200  # bytes; it becomes part of file names, which hold 255
 _LONGEST_VALUE = 1000  # characters

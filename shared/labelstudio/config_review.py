@@ -1,7 +1,7 @@
 """What of a labeling config labelloop does not understand, in sentences for the log and for `labelloop doctor`."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from functools import lru_cache
 from itertools import chain, islice
@@ -9,13 +9,15 @@ from xml.etree.ElementTree import Element
 
 from shared.labelstudio.attributes import ATTRIBUTES, OLDER
 from shared.labelstudio.class_labels import rivals
-from shared.labelstudio.config import Control, label_tags, parse_label_config, parse_xml, read_tags
+from shared.labelstudio.config import REGION_SELECTED, Control, label_tags, parse_label_config, parse_xml, read_tags
 
 _MOST = 50  # sentences
 _SHOWN = 60  # characters of a value that somebody wrote
 _RIVALS = 3  # groups of labels
 _OF_MODELS = ("model_", "botsort_", "bytetrack_")  # attributes that Label Studio's YOLO example reads
 _NO_CONTROLS = {"Filter"}  # tags with a toName that store nothing
+_CONDITIONS = (REGION_SELECTED, "no-region-selected", "choice-selected", "choice-unselected")  # of visibleWhen
+_DETAILS = ("whenTagName", "whenLabelValue", "whenChoiceValue")  # of those
 
 
 @lru_cache(maxsize=256)
@@ -28,10 +30,17 @@ def not_understood(xml: str) -> tuple[str, ...]:
 
 def _sentences(root: Element, controls: tuple[Control, ...]) -> Iterator[str]:
     read = dict(read_tags(root))
+    around = {inner: tag for tag in root.iter() for inner in tag}
     for tag in root.iter():
         found = read.get(tag)
         if isinstance(found, Control):
-            for what in chain(_attributes(tag, found), _labels(tag, found), _points(found, controls)):
+            for what in chain(
+                _attributes(tag, found),
+                _labels(tag, found),
+                _points(found, controls),
+                _shown(tag, found, around),
+                _asked_of(found, controls),
+            ):
                 yield f"{_named(tag)} {what}"
         elif found:
             yield f"{_named(tag)} is not served: it {found}"
@@ -104,6 +113,33 @@ def _points(control: Control, controls: tuple[Control, ...]) -> Iterator[str]:
             f"and {_short(control.boxes_name)} both predict the boxes of {_short(control.boxes_name)}: give that one "
             'model_skip="true", or say model_add_bboxes="false"'
         )
+
+
+def _shown(tag: Element, control: Control, around: Mapping[Element, Element]) -> Iterator[str]:
+    """Where Label Studio shows a control under a condition that labelloop does not look at."""
+    holder: Element | None = tag
+    while holder is not None:
+        condition = holder.get("visibleWhen")
+        details = [name for name in _DETAILS if holder.get(name)]
+        of_region = control.per_region and condition == REGION_SELECTED
+        if (of_region and (holder is tag or not details)) or (condition is None and "whenChoiceValue" not in details):
+            pass  # looked at, as `region_boxes` does; or no condition
+        elif condition is None or condition in _CONDITIONS:
+            where = "" if holder is tag else f" of the <{holder.tag}> around it"
+            what = "whenChoiceValue" if condition is None else f"visibleWhen={_short(condition)}"
+            yield f"is predicted whether it is shown or not: {what}{where} is not looked at"
+        holder = around.get(holder)
+
+
+def _asked_of(control: Control, controls: tuple[Control, ...]) -> Iterator[str]:
+    """Of which regions a Choices with perRegion is asked."""
+    wanted = control.attributes.get("whenTagName") if control.per_region else None
+    if not wanted:
+        return
+    if control.attributes.get("visibleWhen") != REGION_SELECTED:
+        yield f'says whenTagName, which Label Studio reads with visibleWhen="{REGION_SELECTED}" only'
+    elif not any(wanted in (other.name, other.labels_name) for other in controls if other.to_name == control.to_name):
+        yield f"is asked of regions of {_short(wanted)} only (whenTagName): no control of that name is served"
 
 
 def _named(tag: Element) -> str:

@@ -217,6 +217,29 @@ class TestRegionBoxes:
         control = control_of(PER_REGION.replace("<Choices", f'<Choices whenLabelValue="{when}"'))
         assert bool(region_boxes([CAR], control, 200, 100)) == asked
 
+    @pytest.mark.parametrize(
+        ("attributes", "asked"),
+        [
+            ('visibleWhen="region-selected" whenTagName="box"', True),
+            ('visibleWhen="region-selected" whenTagName="kinds"', False),
+            ('visibleWhen="region-selected" whenTagName="box" whenLabelValue="car"', True),
+            ('visibleWhen="region-selected" whenTagName="box" whenLabelValue="bus"', False),
+            ('whenTagName="kinds"', True),  # Label Studio reads it with visibleWhen only
+        ],
+    )
+    def test_only_of_the_tag_that_the_config_names(self, attributes: str, asked: bool) -> None:
+        control = control_of(PER_REGION.replace("<Choices", f"<Choices {attributes}"))
+        assert bool(region_boxes([CAR], control, 200, 100)) == asked
+
+    def test_of_a_shape_with_labels_the_tag_of_the_labels_counts(self) -> None:
+        bare = CAR | {"value": {"x": 10, "y": 20, "width": 30, "height": 40}}
+        named = bare | {"from_name": "kinds", "value": bare["value"] | {"labels": ["car"]}}
+        for tag, asked in (("kinds", True), ("box", False)):
+            when = f'<Choices visibleWhen="region-selected" whenTagName="{tag}"'
+            assert (
+                bool(region_boxes([bare, named], control_of(PER_REGION.replace("<Choices", when)), 200, 100)) == asked
+            )
+
     def test_the_label_may_be_in_another_item_of_the_region(self) -> None:
         control = control_of(PER_REGION.replace("<Choices", '<Choices whenLabelValue="car"'))
         bare = CAR | {"value": {"x": 10, "y": 20, "width": 30, "height": 40}}

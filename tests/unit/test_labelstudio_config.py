@@ -333,6 +333,13 @@ def test_everything_of_the_yolo_example_is_understood() -> None:
     assert not_understood(CONFIG) == ()
 
 
+@pytest.mark.parametrize("when", ["", 'visibleWhen="never"', 'visibleWhen="region-selected" whenTagName="b"'])
+def test_conditions_that_are_looked_at_are_understood(when: str) -> None:
+    choices = f'<Choices name="c" toName="it" perRegion="true" {when}><Choice value="x"/></Choices>'
+    boxes = f'<RectangleLabels name="b" toName="it">{LABELS}</RectangleLabels>'
+    assert not_understood(on_image(f'{boxes}<View visibleWhen="region-selected">{choices}</View>')) == ()
+
+
 @pytest.mark.parametrize(
     ("tags", "sentence"),
     [
@@ -461,6 +468,30 @@ def test_everything_of_the_yolo_example_is_understood() -> None:
             '<KeyPointLabels name="k" toName="it" model_add_bboxes="false"><Label value="a" model_index="1"/>'
             '<Label value="b"/></KeyPointLabels>',
             "<KeyPointLabels> 'k' has labels without model_index ('b'): base weights give them no points",
+        ),
+        (
+            '<RectangleLabels name="b" toName="it">@</RectangleLabels><Choices name="c" toName="it" perRegion="true" '
+            'whenTagName="b"><Choice value="x"/></Choices>',
+            "<Choices> 'c' says whenTagName, which Label Studio reads with visibleWhen=\"region-selected\" only",
+        ),
+        (
+            '<RectangleLabels name="b" toName="it">@</RectangleLabels><Choices name="c" toName="it" perRegion="true" '
+            'visibleWhen="region-selected" whenTagName="other"><Choice value="x"/></Choices>',
+            "<Choices> 'c' is asked of regions of 'other' only (whenTagName): no control of that name is served",
+        ),
+        (
+            '<Choices name="c" toName="it" visibleWhen="choice-selected" whenTagName="d"><Choice value="x"/></Choices>',
+            "<Choices> 'c' is predicted whether it is shown or not: visibleWhen='choice-selected' is not looked at",
+        ),
+        (
+            '<Choices name="c" toName="it" whenChoiceValue="y"><Choice value="x"/></Choices>',
+            "<Choices> 'c' is predicted whether it is shown or not: whenChoiceValue is not looked at",
+        ),
+        (
+            '<RectangleLabels name="b" toName="it">@</RectangleLabels><View visibleWhen="region-selected" '
+            'whenTagName="b"><Choices name="c" toName="it" perRegion="true"><Choice value="x"/></Choices></View>',
+            "<Choices> 'c' is predicted whether it is shown or not: visibleWhen='region-selected' of the <View> around "
+            "it is not looked at",
         ),
     ],
 )

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from shared.geometry import Detections, Floats
-from shared.labelstudio.config import Control
+from shared.labelstudio.config import REGION_SELECTED, Control
 from shared.labelstudio.regions.extents import upright_box
 from shared.labelstudio.regions.labelled import given_labels, region_id
 from shared.labelstudio.regions.reading import Reading, named, whole
@@ -75,16 +75,22 @@ def read_choices(result: Sequence[Mapping[str, Any]], control: Control, width: i
 def region_boxes(result: Sequence[Mapping[str, Any]], control: Control, width: int, height: int) -> dict[str, Floats]:
     """Of each region that a Choices with perRegion is asked for, by id: its (4,) upright box in pixels.
 
-    Regions without area in the image are left out, and those without the label that `whenLabelValue` names.
+    Regions without area in the image are left out, and those without the label that `whenLabelValue` names, or (with
+    visibleWhen="region-selected") labelled by another tag than `whenTagName` names.
+    Source: editor/src/mixins/PerRegion.js and Visibility.js of Label Studio 1.23.2.
     """
     wanted = control.attributes.get("whenLabelValue")
+    tag = control.attributes.get("whenTagName") if control.attributes.get("visibleWhen") == REGION_SELECTED else None
     labels: dict[str, set[str]] = {}
+    tags: dict[str, object] = {}  # of a region, the first that gave it labels
     for region, value in _values(result):
         given = [one for key, one in value.items() if key.endswith("labels") and isinstance(one, list)]
         labels.setdefault(region_id(region), set()).update(str(label) for one in given for label in one)
+        if any(given):
+            tags.setdefault(region_id(region), region.get("from_name"))
     found = {}
     for name, value in _shapes(result, control.to_name).items():
-        asked = not wanted or labels[name] & {wanted, *wanted.split(",")}
+        asked = (not wanted or labels[name] & {wanted, *wanted.split(",")}) and (not tag or tags.get(name) == tag)
         box = upright_box(value, width, height) if asked else None
         if box is not None:
             found[name] = box
