@@ -6,9 +6,11 @@ import ipaddress
 import json
 import logging
 import math
+import re
 import socket
+import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -19,8 +21,8 @@ from flask import Request, Response
 from werkzeug.exceptions import BadRequest as HTTPBadRequest
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from shared.errors import BadRequest, BodyTooLarge, LabelConfigError, LabelloopError
-from shared.settings import Settings
+from shared.errors import BadRequest, BodyTooLarge, LabelConfigError, LabelloopError, SettingsError
+from shared.settings import Settings, is_address
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +31,9 @@ LOCAL = ("127.0.0.1", "localhost", "::1")
 """Hosts of which a proxy of the environment knows nothing, and must not see the credentials."""
 ASLEEP = (429, 502, 503, 504)
 """What the front of a function that scales to zero answers while no instance is there to answer."""
+SERVER_THREADS = 64
+"""Requests that a function answers at once, unless THREADS says otherwise."""
+_PORT = re.compile(r":[0-9]*$")
 _FORWARDED_HEADER = "X-Labelloop-Forwarded"
 _SECONDS_HEADER = "X-Labelloop-Seconds"
 _LARGEST_BODY = 100_000_000
@@ -49,17 +54,29 @@ class Route:
     access: Access
     handler: Handler
     streams: int | None = None  # bytes of the largest body that the handler reads by itself, by `chunks_of`
+    waits: bool = False  # for others (images, a model, another function): all of these share half of the threads
 
 
 class Function:
     """The WSGI-facing half of a function: finds the route, checks access, turns errors into JSON answers."""
 
-    def __init__(self, routes: list[Route], settings: Settings, *, observe: Callable[[str, int, float], None]) -> None:
-        """`observe(path, status, seconds)` is told about every answer; `path` is a route's or "other"."""
+    def __init__(
+        self,
+        routes: list[Route],
+        settings: Settings,
+        *,
+        observe: Callable[[str, int, float], None],
+        threads: int = SERVER_THREADS,
+    ) -> None:
+        """`observe(path, status, seconds)` is told about every answer; `path` is a route's or "other".
+
+        `threads`: requests that the server answers at once (see `server_threads`).
+        """
         self._routes: dict[tuple[str, str], Route] = {(route.method, route.path): route for route in routes}
         self._paths = {route.path for route in routes}
         self._settings = settings
         self._observe = observe
+        self._waiting = threading.BoundedSemaphore(max(threads // 2, 1))
 
     def __call__(self, request: Request) -> Response:
         """Answer one request. Never raises."""
@@ -91,26 +108,39 @@ class Function:
 
     def _routed(self, request: Request, path: str) -> Response:
         route = self._routes.get((request.method, path))
-        if not self._allowed(request, route.access if route else "basic"):
-            challenge = {"WWW-Authenticate": 'Basic realm="labelloop"'}
-            return answer({"error": "credentials are missing or wrong"}, 401, challenge)
+        refusal = self._refusal(request, route.access if route else "basic")
+        if refusal is not None:
+            return refusal
         if route is None:
             known = path in self._paths
             problem = f"no route {request.method} {path}"[:200]
             return answer({"error": problem}, 405 if known else 404)
-        if route.method == "POST":
-            request.max_content_length = route.streams or _LARGEST_BODY
-            if route.streams is None:
-                _read(request)
-        return route.handler(request)
+        if not route.waits:
+            return _handle(route, request)
+        if not self._waiting.acquire(blocking=False):
+            logger.warning("half of the threads wait already", extra={"event": "request_busy", "path": path})
+            problem = "as many requests as may wait do already: more instances, or a larger THREADS, would take more"
+            return answer({"error": problem}, 503, {"Retry-After": "1"})
+        try:
+            return _handle(route, request)
+        finally:
+            self._waiting.release()
 
-    def _allowed(self, request: Request, access: Access) -> bool:
+    def _refusal(self, request: Request, access: Access) -> Response | None:
         settings = self._settings
         if access == "open" or settings.auth == "off":
-            return True
+            return None
+        secrets = (settings.basic_auth_password, settings.webhook_secret)
+        if secrets == (None, None) and settings.loopback and _came_by_loopback(request):
+            return _refuse_other_sites(request)
+        if self._has_credentials(request, access):
+            return None
+        challenge = {"WWW-Authenticate": 'Basic realm="labelloop"'}
+        return answer({"error": "credentials are missing or wrong"}, 401, challenge)
+
+    def _has_credentials(self, request: Request, access: Access) -> bool:
+        settings = self._settings
         password, secret = settings.basic_auth_password, settings.webhook_secret
-        if password is None and secret is None:
-            return settings.loopback and _came_by_loopback(request)
         if password is not None:
             pair = f"{settings.basic_auth_user}:{password.get_secret_value()}"
             scheme, _, given = request.headers.get("Authorization", "").partition(" ")
@@ -123,6 +153,17 @@ class Function:
             and secret is not None
             and _same(request.headers.get(SECRET_HEADER, ""), secret.get_secret_value())
         )
+
+
+def server_threads(environ: MutableMapping[str, str]) -> int:
+    """How many threads functions-framework will give its server: it reads THREADS after it has loaded a function.
+
+    Raises SettingsError.
+    """
+    given = environ.setdefault("THREADS", str(SERVER_THREADS))
+    if not given.isdecimal() or not 1 <= len(given) <= 4 or int(given) < 1:
+        raise SettingsError(f"THREADS={given[:20]} must be a number of threads, from 1 to 9999")
+    return int(given)
 
 
 def answer(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -138,6 +179,14 @@ def chunks_of(request: Request) -> Iterator[bytes]:
             size += len(chunk)
             yield chunk
     _check_size(request, size)
+
+
+def _handle(route: Route, request: Request) -> Response:
+    if route.method == "POST":
+        request.max_content_length = route.streams or _LARGEST_BODY
+        if route.streams is None:
+            _read(request)
+    return route.handler(request)
 
 
 def _read(request: Request) -> None:
@@ -260,6 +309,20 @@ def _came_by_loopback(request: Request) -> bool:
     if connection is None or connection.family not in (socket.AF_INET, socket.AF_INET6):
         return True
     return ipaddress.ip_address(connection.getsockname()[0].partition("%")[0]).is_loopback
+
+
+def _refuse_other_sites(request: Request) -> Response | None:
+    """A browser on this machine sends what any page tells it to, also to a name that its site lets mean 127.0.0.1."""
+    host, origin = request.headers.get("Host", ""), request.headers.get("Origin")
+    name = _PORT.sub("", host).strip("[]").lower()
+    if name == "localhost" or (is_address(name) and ipaddress.ip_address(name).is_loopback):
+        if origin in (None, f"http://{host}", f"https://{host}"):
+            return None
+        said = f"Origin: {origin}"
+    else:
+        said = f"Host: {host}"
+    problem = f"{said[:100]} is another site, and without credentials this machine alone is answered: "
+    return answer({"error": problem + "set LABELLOOP_BASIC_AUTH_PASSWORD and LABELLOOP_WEBHOOK_SECRET"}, 403)
 
 
 def _same(given: str, expected: str) -> bool:

@@ -407,7 +407,7 @@ class Settings(BaseModel):
     @property
     def loopback(self) -> bool:
         """Whether the function listens on this machine's loopback address only."""
-        return self.host == "localhost" or (_is_address(self.host) and ipaddress.ip_address(self.host).is_loopback)
+        return self.host == "localhost" or (is_address(self.host) and ipaddress.ip_address(self.host).is_loopback)
 
     def to_environ(self) -> dict[str, str]:
         """The variables that make these settings again (secrets included): for child processes."""
@@ -429,7 +429,8 @@ def variable(field: str) -> str:
     return str(alias.choices[0])
 
 
-def _is_address(host: str) -> bool:
+def is_address(host: str) -> bool:
+    """Whether a host is an IP address, not a name."""
     try:
         ipaddress.ip_address(host)
     except ValueError:

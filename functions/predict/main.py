@@ -15,7 +15,7 @@ from functions.predict.metrics import Metrics
 from shared.backend import Backend
 from shared.cores import usable_cores
 from shared.errors import SettingsError
-from shared.http import Function, Route, chunks_of, forward, seconds_left
+from shared.http import Function, Route, chunks_of, forward, seconds_left, server_threads
 from shared.images.fetch import ImageFetcher
 from shared.labelstudio.api import LabelStudio
 from shared.labelstudio.predict_body import LARGEST
@@ -29,25 +29,24 @@ Predict = Callable[[PredictRequest, float], Iterable[Any]]
 """Request and deadline (time.monotonic()) to one item a task, as they get ready."""
 
 _FORWARD_TIMEOUT = 10.0  # seconds for the other function; Label Studio waits less
-_SERVER_THREADS = "64"
-"""Requests at once, unless THREADS says otherwise: while some wait for the model, health must find a thread."""
 
 
 def _build(settings: Settings, environ: MutableMapping[str, str]) -> Function:
     settings.require_access_rules()
     configure_logs(settings.log_level)
-    environ.setdefault("THREADS", _SERVER_THREADS)  # functions-framework reads it after it has loaded this module
+    threads = server_threads(environ)
     store = open_store(settings.store, s3_endpoint=settings.s3_endpoint)
     metrics = Metrics()
     if settings.dummy:
         from functions.predict.dummy import predict_dummy
 
-        return _function(settings, Backend(settings, store), metrics, lambda call, _deadline: predict_dummy(call))
-    return _build_serving(settings, store, metrics, environ)
+        backend = Backend(settings, store)
+        return _function(settings, backend, metrics, threads, lambda call, _deadline: predict_dummy(call))
+    return _build_serving(settings, store, metrics, environ, threads)
 
 
 def _build_serving(
-    settings: Settings, store: ObjectStore, metrics: Metrics, environ: MutableMapping[str, str]
+    settings: Settings, store: ObjectStore, metrics: Metrics, environ: MutableMapping[str, str], threads: int
 ) -> Function:
     from functions.predict.live_model import LiveModels
     from functions.predict.one_task import TaskRunner
@@ -92,7 +91,7 @@ def _build_serving(
     )
     runner = TaskRunner(pictures, videos, metrics)
     predictor = Predictor(models, runner, metrics, backend.look, threads=settings.fetch_concurrency)
-    return _function(settings, backend, metrics, predictor.each)
+    return _function(settings, backend, metrics, threads, predictor.each)
 
 
 def _decode(data: bytes, max_pixels: int) -> Any:
@@ -101,7 +100,7 @@ def _decode(data: bytes, max_pixels: int) -> Any:
     return decode(data, max_pixels)
 
 
-def _function(settings: Settings, backend: Backend, metrics: Metrics, predict: Predict) -> Function:
+def _function(settings: Settings, backend: Backend, metrics: Metrics, threads: int, predict: Predict) -> Function:
     def predict_tasks(request: flask.Request) -> flask.Response:
         deadline = time.monotonic() + seconds_left(request, settings.predict_deadline)
         call = PredictRequest.receive(chunks_of(request))
@@ -116,15 +115,16 @@ def _function(settings: Settings, backend: Backend, metrics: Metrics, predict: P
     return Function(
         [
             *backend.routes(),
-            Route("POST", "/predict", "basic", predict_tasks, streams=LARGEST),
+            Route("POST", "/predict", "basic", predict_tasks, streams=LARGEST, waits=True),
             Route("GET", "/metrics", "basic or secret", metrics.answer),
-            Route("POST", "/", "basic or secret", hand_over),
-            Route("POST", "/webhook", "basic or secret", hand_over),
-            Route("POST", "/train", "basic", hand_over),
-            Route("POST", "/job_status", "basic", hand_over),
+            Route("POST", "/", "basic or secret", hand_over, waits=True),
+            Route("POST", "/webhook", "basic or secret", hand_over, waits=True),
+            Route("POST", "/train", "basic", hand_over, waits=True),
+            Route("POST", "/job_status", "basic", hand_over, waits=True),
         ],
         settings,
         observe=metrics.observe,
+        threads=threads,
     )
 
 

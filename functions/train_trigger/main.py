@@ -15,15 +15,12 @@ from functions.train_trigger.trigger import Trigger
 from functions.train_trigger.warm_up import WarmUp
 from shared.backend import Backend
 from shared.errors import SettingsError
-from shared.http import Function, Route
+from shared.http import Function, Route, server_threads
 from shared.labelstudio.api import LabelStudio
 from shared.labelstudio.predict_body import LARGEST
 from shared.logs import configure_logs
 from shared.objectstore import open_store
 from shared.settings import Settings
-
-_SERVER_THREADS = "64"
-"""Requests at once, unless THREADS says otherwise: half of them may wait for predict, the others go on answering."""
 
 
 def _build(settings: Settings, environ: MutableMapping[str, str]) -> Function:
@@ -32,20 +29,20 @@ def _build(settings: Settings, environ: MutableMapping[str, str]) -> Function:
     assert settings.label_studio_url is not None
     assert settings.label_studio_api_key is not None
     configure_logs(settings.log_level)
-    environ.setdefault("THREADS", _SERVER_THREADS)  # functions-framework reads it after it has loaded this module
+    threads = server_threads(environ)
     store = open_store(settings.store, s3_endpoint=settings.s3_endpoint)
     label_studio = LabelStudio(settings.label_studio_url, settings.label_studio_api_key.get_secret_value())
     metrics = Metrics()
     trigger = Trigger(store, label_studio, open_launcher(settings, environ), settings, metrics)
     warm_up = WarmUp(settings, store, metrics)
     routes = Routes(store, trigger, warm_up, metrics, ProcessThreads(), debounce=settings.debounce)
-    predictions = Predictions(settings, metrics, at_once=max(int(environ["THREADS"]) // 2, 1))
+    predictions = Predictions(settings, metrics)
     backend = Backend(settings, store, on_setup=lambda uid, _controls: warm_up.ask(uid))
 
     return Function(
         [
             *backend.routes(),
-            Route("POST", "/predict", "basic", predictions.predict, streams=LARGEST),
+            Route("POST", "/predict", "basic", predictions.predict, streams=LARGEST, waits=True),
             Route("POST", "/", "basic or secret", routes.webhook),
             Route("POST", "/webhook", "basic or secret", routes.webhook),
             Route("POST", "/train", "basic", routes.train),
@@ -55,6 +52,7 @@ def _build(settings: Settings, environ: MutableMapping[str, str]) -> Function:
         ],
         settings,
         observe=metrics.answered,
+        threads=threads,
     )
 
 

@@ -31,12 +31,11 @@ class _Asleep(Exception):
 
 
 class Predictions:
-    """Thread-safe. Holds at most `at_once` requests and `most_bytes` of their bodies."""
+    """Thread-safe. Holds at most `most_bytes` of the bodies of requests that wait; how many may is their route's."""
 
-    def __init__(self, settings: Settings, metrics: Metrics, *, at_once: int, most_bytes: int = 300_000_000) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics, *, most_bytes: int = 300_000_000) -> None:
         self._settings = settings
         self._metrics = metrics
-        self._places = threading.BoundedSemaphore(at_once)
         self._lock = threading.Lock()
         self._bytes, self._most_bytes = 0, most_bytes
 
@@ -45,15 +44,6 @@ class Predictions:
         refusal = refuse_forwarding(request, self._settings.predict_url, "PREDICT_URL")
         if refusal is not None:
             return refusal
-        if not self._places.acquire(blocking=False):
-            tasks = len(PredictBody(chunks_of(request)))
-            return self._empty(tasks, "busy", "as many requests as may wait for predict do already")
-        try:
-            return self._within_memory(request)
-        finally:
-            self._places.release()
-
-    def _within_memory(self, request: Request) -> Response:
         received = PredictBody(chunks_of(request))
         tasks, body = len(received), received.whole()
         del received

@@ -4,23 +4,40 @@ import contextlib
 import json
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 import requests
 
-from tests.predict_parts import label_config, predict_function
+from tests.predict_parts import UID, label_config, predict_function
+from tests.trigger_process import eventually
+from tests.web_server import WebServer, web_server
 
+PASSWORD = "password"
 _BLOCK = bytes(1 << 16)
 _BODY = 50_000_000
 _MOST_MEMORY = 10_000  # kB that all these requests together may add
 
 
 @pytest.fixture(scope="module")
-def function(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    credentials = {"LABELLOOP_BASIC_AUTH_PASSWORD": "password", "LABELLOOP_WEBHOOK_SECRET": "secret"}
-    with predict_function(tmp_path_factory.mktemp("predict"), LABELLOOP_DUMMY="true", **credentials) as url:
+def other() -> Iterator[WebServer]:
+    """What the function hands events to: it never answers."""
+    with web_server(lambda handler: handler.web.closing.wait(60) and None) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def function(tmp_path_factory: pytest.TempPathFactory, other: WebServer) -> Iterator[str]:
+    variables = {
+        "LABELLOOP_DUMMY": "true",
+        "LABELLOOP_BASIC_AUTH_PASSWORD": PASSWORD,
+        "LABELLOOP_WEBHOOK_SECRET": "secret",
+        "TRAIN_TRIGGER_URL": other.url,
+        "THREADS": "4",
+    }
+    with predict_function(tmp_path_factory.mktemp("predict"), **variables) as url:
         yield url
 
 
@@ -74,3 +91,20 @@ def test_a_hundred_tasks_with_old_masks_are_answered_in_little_memory(function: 
     assert (response.status_code, len(response.json()["results"])) == (200, 100)
     assert 100 * len(task) > 130_000_000
     assert peak_memory(function) < before + 30_000
+
+
+def test_health_and_setups_are_answered_while_as_many_requests_wait_as_may(function: str, other: WebServer) -> None:
+    def post(path: str, body: object) -> int:
+        return requests.post(function + path, json=body, auth=("labelloop", PASSWORD), timeout=60).status_code
+
+    setup = {"project": UID, "schema": label_config()}
+    predict = {"project": UID, "label_config": label_config(), "tasks": [{"id": 1, "data": {"image": "x"}}]}
+    assert post("/predict", predict) == 200
+    with ThreadPoolExecutor(2) as pool:
+        waiting = [pool.submit(post, "/webhook", {"action": "X"}) for _ in range(2)]
+        eventually(lambda: len(other.seen) == 2, "both are handed over")
+        assert post("/predict", predict) == post("/webhook", {"action": "X"}) == 503
+        assert requests.get(f"{function}/health", timeout=60).status_code == post("/setup", setup) == 200
+        other.closing.set()
+        assert [one.result() for one in waiting] == [503, 503]  # the other one hangs up
+    assert post("/predict", predict) == 200

@@ -4,6 +4,8 @@ import base64
 import io
 import json
 import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +13,18 @@ import functions_framework
 import pytest
 from flask import Flask, Request, Response
 
-from shared.errors import BadRequest, BodyTooLarge, LabelConfigError, StoreError
-from shared.http import SECRET_HEADER, Access, Function, Route, answer, chunks_of, forward, seconds_left
+from shared.errors import BadRequest, BodyTooLarge, LabelConfigError, SettingsError, StoreError
+from shared.http import (
+    SECRET_HEADER,
+    Access,
+    Function,
+    Route,
+    answer,
+    chunks_of,
+    forward,
+    seconds_left,
+    server_threads,
+)
 from shared.settings import Settings
 from tests.web_server import Handler, web_server
 
@@ -127,6 +139,37 @@ def test_without_credentials_a_connection_must_end_at_loopback_whatever_host_say
 ) -> None:
     assert ask(LOOPBACK, connection=connection)[0] == status
     assert ask(LOOPBACK, "open", connection=connection)[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Host": "localhost"}, 200),
+        ({"Host": "LOCALHOST:9090"}, 200),
+        ({"Host": "127.0.0.1:9090"}, 200),
+        ({"Host": "127.8.8.8"}, 200),
+        ({"Host": "[::1]:9090"}, 200),
+        ({"Host": "evil.example:9090"}, 403),
+        ({"Host": "localhost.evil.example"}, 403),
+        ({"Host": "127.0.0.1.evil.example"}, 403),
+        ({"Host": "192.0.2.7:9090"}, 403),
+        ({"Host": ""}, 403),
+        ({"Host": "\xff[:"}, 403),
+        ({"Host": "127.0.0.1:9090", "Origin": "http://127.0.0.1:9090"}, 200),
+        ({"Host": "127.0.0.1:9090", "Origin": "http://127.0.0.1:8080"}, 403),
+        ({"Host": "127.0.0.1:9090", "Origin": "https://evil.example"}, 403),
+        ({"Host": "127.0.0.1:9090", "Origin": "null"}, 403),
+        ({"Host": "127.0.0.1:9090", "Origin": "http://[\xff"}, 403),
+    ],
+    ids=str,
+)
+def test_without_credentials_no_page_of_another_site_is_answered(headers: dict[str, str], status: int) -> None:
+    for method in ("GET", "POST"):
+        found = ask(LOOPBACK, headers=headers, method=method)
+        assert found[0] == (405 if (method, status) == ("POST", 200) else status)
+        assert ("LABELLOOP_BASIC_AUTH_PASSWORD" in str(found[1])) == (status == 403)
+    assert ask(LOOPBACK, "open", headers=headers)[0] == 200  # health
+    assert ask(OUTSIDE, headers=headers | RIGHT)[0] == 200  # where there are credentials, they decide
 
 
 def test_refusals_say_how_to_ask_and_nothing_of_the_password() -> None:
@@ -284,6 +327,58 @@ def test_every_refusal_streams(raises: Exception, status: int) -> None:
 
 def test_an_answer_that_streams_goes_on_to_stream() -> None:
     assert send(io.BytesIO(b"12345"), 5, path="/streams") == 200
+
+
+class Waiting:
+    """A function of some threads with one route that waits until `release` is set."""
+
+    def __init__(self, threads: int) -> None:
+        self.entered, self.release = threading.Semaphore(0), threading.Event()
+        routes = [
+            Route("POST", "/wait", "basic", self._wait, waits=True),
+            Route("POST", "/fail", "basic", self._fail, waits=True),
+            Route("GET", "/health", "open", lambda _: answer({"status": "UP"})),
+        ]
+        self._function = Function(routes, Settings.from_environ(OUTSIDE), observe=lambda *_: None, threads=threads)
+
+    def ask(self, path: str, body: io.BytesIO | None = None) -> int:
+        method, environ = ("GET", {}) if path == "/health" else ("POST", {})
+        if body is not None:
+            environ = {"wsgi.input": body, "CONTENT_LENGTH": "5"}
+        with Flask("test").test_request_context(path, method=method, headers=RIGHT, environ_overrides=environ) as made:
+            return self._function(made.request).status_code
+
+    def _wait(self, _: Request) -> Response:
+        self.entered.release()
+        assert self.release.wait(60)
+        return answer({})
+
+    def _fail(self, _: Request) -> Response:
+        raise RuntimeError
+
+
+def test_what_waits_gets_half_of_the_threads_and_health_the_others() -> None:
+    function = Waiting(threads=4)
+    with ThreadPoolExecutor(2) as pool:
+        waiting = [pool.submit(function.ask, "/wait") for _ in range(2)]
+        for _ in waiting:
+            assert function.entered.acquire(timeout=60)
+        assert function.ask("/wait", Unread()) == 503  # unread: a body that never ends would hold a thread, too
+        assert function.ask("/fail") == 503
+        assert function.ask("/health") == 200
+        function.release.set()
+        assert [one.result() for one in waiting] == [200, 200]
+    assert [function.ask("/fail") for _ in range(3)] == [500] * 3  # whatever happens, places are given back
+    assert [function.ask("/wait") for _ in range(3)] == [200] * 3
+
+
+def test_the_number_of_threads_is_a_number() -> None:
+    environ: dict[str, str] = {}
+    assert (server_threads(environ), environ) == (64, {"THREADS": "64"})  # functions-framework reads it afterwards
+    assert server_threads({"THREADS": "8"}) == 8
+    for given in ("many", "0", "-1", "1.5", "", "9" * 5000):
+        with pytest.raises(SettingsError, match="THREADS"):
+            server_threads({"THREADS": given})
 
 
 def hand_over(url: str | None, path: str = "/webhook?a=1&a=2", **headers: str) -> tuple[int, bytes]:

@@ -26,11 +26,11 @@ CREDENTIALS = "Basic bGFiZWxsb29wOng="
 class Asker:
     """The handler as Label Studio meets it."""
 
-    def __init__(self, url: str | None, *, deadline: float, at_once: int = 4, most_bytes: int = 1000) -> None:
+    def __init__(self, url: str | None, *, deadline: float, most_bytes: int = 1000) -> None:
         values = {"PREDICT_URL": url, "LABELLOOP_PREDICT_DEADLINE": deadline}
         self.metrics = Metrics()
         settings = Settings.model_validate(values)
-        self._predictions = Predictions(settings, self.metrics, at_once=at_once, most_bytes=most_bytes)
+        self._predictions = Predictions(settings, self.metrics, most_bytes=most_bytes)
 
     def ask(self, body: bytes = BODY) -> tuple[int, object]:
         headers = {"Authorization": CREDENTIALS, "Cookie": "sessionid=1", "X-Other": "1"}
@@ -133,10 +133,7 @@ def test_nothing_but_the_credentials_of_labelloop_goes_along() -> None:
     assert not {"cookie", "x-other", SECRET_HEADER.lower()} & set(names)
 
 
-@pytest.mark.parametrize(
-    ("at_once", "most_bytes"), [(2, 1000), (4, 2 * len(BODY))], ids=["too many requests", "too many bytes"]
-)
-def test_more_than_may_wait_are_answered_empty_at_once(at_once: int, most_bytes: int) -> None:
+def test_more_bytes_than_may_wait_are_answered_empty_at_once() -> None:
     release = threading.Event()
 
     def reply(handler: Handler) -> None:
@@ -144,7 +141,7 @@ def test_more_than_may_wait_are_answered_empty_at_once(at_once: int, most_bytes:
         handler.reply(200, json.dumps(AWAKE).encode())
 
     with web_server(reply) as predict, ThreadPoolExecutor(2) as label_studio:
-        asker = Asker(predict.url, deadline=60, at_once=at_once, most_bytes=most_bytes)
+        asker = Asker(predict.url, deadline=60, most_bytes=2 * len(BODY))
         waiting = [label_studio.submit(asker.ask) for _ in range(2)]
         eventually(lambda: len(predict.seen) == 2, "both are handed over")
         assert asker.ask() == EMPTY
