@@ -1,17 +1,20 @@
 """Whether a project needs a training, and what an active run needs. Pure: values in, decision out."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from functions.train_trigger.launchers import JobStatus
 from shared.claims import Claim, JobsRecord
-from shared.runs import Totals
+from shared.runs import Baseline, Totals
 
 JobState = JobStatus | Literal["unknown"]
 """What a launcher says about a job; `unknown`: it could not be asked, or cannot tell."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 5, 600  # seconds
+_SKEW = timedelta(minutes=5)
+"""What clocks of one server's machines may differ by. A moment further ahead was written while a clock was wrong: it
+says nothing about how long ago that is."""
 _FIRST_COOL_DOWN, _LONGEST_COOL_DOWN = timedelta(minutes=10), timedelta(days=1)
 _MOST_STALLED = 4
 """A run is given up when machines ended so many times its attempts, one after the other, before an epoch was done."""
@@ -101,7 +104,8 @@ def decide_before_asking(record: JobsRecord, policy: Policy, now: datetime, *, f
         reason = f"run {last.run_id} failed, {max(last.failures, 1)} in a row: its changes are due after {pause}"
     else:
         pause, reason = policy.cool_down, f"run {last.run_id} ended ({last.outcome}) a short while ago"
-    return Wait(last.ended_at + pause, reason) if now < last.ended_at + pause else None
+    known = last.ended_at <= now + _SKEW
+    return Wait(last.ended_at + pause, reason) if known and now < last.ended_at + pause else None
 
 
 def decide(
@@ -134,6 +138,15 @@ def decide(
     return Launch(f"{changes} changes since the last run")
 
 
+def changed_since(baseline: Baseline, now: datetime) -> datetime:
+    """From when on a task's update is a change that the last run did not see. Both are Label Studio's clock.
+
+    A baseline of a moment that is still to come was read while that clock was wrong: then all tasks count, and the run
+    that they start finds by their digest what changed.
+    """
+    return baseline.read_at if baseline.read_at <= now + _SKEW else datetime.fromtimestamp(0, UTC)
+
+
 def decide_claim(
     claim: Claim,
     job: JobState | None,
@@ -149,7 +162,7 @@ def decide_claim(
     launch that was refused is tried again without a pause. `kept_an_epoch`: this attempt left a checkpoint of its own;
     then one that was killed without a word does not count against the run, as one that was told to stop does not.
     """
-    expired = now >= claim.expires_at
+    expired = has_expired(claim, policy, now)
     if claim.state == "launching" and claim.refused:
         return _decide_refused(claim, now, expired=expired, forced=forced)
     requeued = expired and job == "queued" and claim.state == "running"
@@ -178,8 +191,14 @@ def decide_claim(
         return Requeue(error, preempted=preempted)
     lifetime = policy.running_lifetime if claim.state == "running" else policy.launching_lifetime
     last_sign = claim.expires_at if expired else claim.expires_at - lifetime
-    again = last_sign + pause_after(max(failures + stalled, 1))
+    again = last_sign + pause_after(max(failures + stalled, 1)) if last_sign <= now + _SKEW else now
     return Relaunch(error, preempted=preempted) if now >= again else Wait(again, error)
+
+
+def has_expired(claim: Claim, policy: Policy, now: datetime) -> bool:
+    """Whether the time of a claim is over, or cannot be told: it is longer than anybody claims."""
+    longest = max(policy.running_lifetime, policy.launching_lifetime)
+    return now >= claim.expires_at or claim.expires_at > now + longest + _SKEW
 
 
 def ended(claim: Claim, job: JobState | None) -> bool:

@@ -17,10 +17,12 @@ from functions.train_trigger.decide import (
     Relaunch,
     Requeue,
     Wait,
+    changed_since,
     decide,
     decide_before_asking,
     decide_claim,
     ended,
+    has_expired,
     killed,
 )
 from functions.train_trigger.launchers import Launcher
@@ -111,7 +113,7 @@ class Trigger:
             return _outcome(early)
         try:
             state = self._project_state(jobs.uid)
-            since = None if forced or record.baseline is None else record.baseline.read_at
+            since = None if forced or record.baseline is None else changed_since(record.baseline, state.read_at)
             changed = self._label_studio.changed_tasks(project_id(jobs.uid), since) if since else 0
         except ProjectGone as error:
             return self._close(jobs, error)
@@ -154,7 +156,7 @@ class Trigger:
     ) -> Outcome:
         """Look after the active run: extend its claim, start its next attempt, or end it."""
         now = self._store.now()
-        expired = now >= claim.expires_at
+        expired = has_expired(claim, policy, now)
         job = self._job_state(claim.job) if claim.job and (sweeping or expired) else None
         silent = killed(claim) and (expired or ended(claim, job))
         kept_an_epoch = silent and jobs.kept_an_epoch(claim.run_id, claim.attempt)

@@ -15,6 +15,7 @@ from functions.train_trigger.decide import (
     Relaunch,
     Requeue,
     Wait,
+    changed_since,
     decide,
     decide_claim,
     pause_after,
@@ -130,6 +131,14 @@ NEW, TRAINED = JobsRecord(), JobsRecord(baseline=baseline(50), last_run=LONG_AGO
             JobsRecord(baseline=baseline(50), last_run=last_run("nothing_to_learn", ago(minutes=6))),
             totals(60), 0, False, Launch, id="there was nothing to learn, now there may be",
         ),
+        pytest.param(
+            JobsRecord(baseline=baseline(50), last_run=last_run("promoted", NOW + timedelta(hours=1))),
+            totals(60), 0, False, Launch, id="ended in an hour: the store's clock was wrong, no pause is known",
+        ),
+        pytest.param(
+            JobsRecord(baseline=baseline(50), last_run=last_run("promoted", NOW + timedelta(seconds=30))),
+            totals(60), 0, False, Wait, id="ended half a minute ahead: clocks of a store's servers differ",
+        ),
         pytest.param(JobsRecord(closed=True), totals(50), 0, True, Nothing, id="closed, even if a person asks"),
         pytest.param(JobsRecord(training=claim()), totals(50), 0, True, Nothing, id="active, even if a person asks"),
     ],
@@ -146,9 +155,19 @@ def test_the_wait_ends_with_the_cool_down() -> None:
     assert decision.until == NOW + timedelta(minutes=4)
 
 
+def test_what_changed_while_label_studio_s_clock_was_wrong_is_not_missed() -> None:
+    def read(at: datetime) -> datetime:
+        return changed_since(Baseline(totals=totals(50), read_at=at), NOW)
+
+    assert read(ago(hours=1)) == ago(hours=1)
+    assert read(NOW + timedelta(seconds=1)) == NOW + timedelta(seconds=1)
+    assert read(NOW + timedelta(hours=1)) < ago(days=365)
+
+
 EXPIRED = {"expires_at": ago(minutes=1)}
 SOON = {"expires_at": NOW + timedelta(minutes=1)}
 BARELY = {"expires_at": ago(seconds=1)}
+AHEAD = {"expires_at": NOW + timedelta(minutes=69)}
 
 
 @pytest.mark.parametrize(
@@ -174,6 +193,11 @@ BARELY = {"expires_at": ago(seconds=1)}
         pytest.param(claim(**EXPIRED), "unknown", Wait, id="expired, launcher cannot be asked: leave it some time"),
         pytest.param(
             claim(expires_at=ago(minutes=11)), "unknown", Relaunch, id="expired long ago, launcher cannot be asked"
+        ),
+        pytest.param(claim(**AHEAD), "gone", Relaunch, id="gone, renewed while the store's clock was an hour ahead"),
+        pytest.param(claim(**AHEAD), "running", Extend, id="lives, renewed while the clock was ahead"),
+        pytest.param(
+            claim(state="launching", job=None, **AHEAD), None, Relaunch, id="claimed while the clock was ahead"
         ),
         pytest.param(claim(error="SIGTERM", **BARELY), "failed", Wait, id="interrupted a second ago: back off"),
         pytest.param(claim(error="SIGTERM", **EXPIRED), "failed", Relaunch, id="interrupted a minute ago"),
