@@ -5,7 +5,7 @@ ARGS ?=
 # What the demo shows: detect, obb, polygon, brush, ellipse, keypoint, choices, video, timeline.
 CONTROL ?= detect
 
-.PHONY: install demo test fuzz test-kubernetes test-images test-ceph locks bench lint format docs screenshot browser terraform-schemas clean
+.PHONY: install demo test fuzz faults test-kubernetes test-images test-ceph locks bench lint format docs screenshot browser terraform-schemas clean
 
 install: $(VENV)/.installed
 
@@ -29,9 +29,16 @@ test: install browser
 
 # The property tests with new random cases for so many minutes (make test always tries the same ones). It prints the seed of
 # each round, and what hypothesis needs to see a failure again: make that an @example. ARGS="-k rotated" for some of them.
-MINUTES ?= 10
+fuzz: MINUTES ?= 10
 fuzz: install
 	$(VENV)/bin/python -m tests.fuzz $(MINUTES) $(ARGS)
+
+# Faults at random moments, from a list, on the real programs, Label Studio and an S3 server: docs/reliability.md.
+# SEED chooses them again; ARGS="--report FILE" keeps the table.
+faults: MINUTES ?= 30
+faults: SEED ?= 0
+faults: install
+	$(VENV)/bin/python -m tests.faults $(MINUTES) --seed $(SEED) $(ARGS)
 
 # A real API server and Job controller, built of Debian's source package the first time (10 minutes, below ~/.cache).
 test-kubernetes: install

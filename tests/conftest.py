@@ -23,6 +23,7 @@ _TOGETHER = {
         "test_controls",
         "test_demo",
         "test_emulation",
+        "test_faults.",
         "test_loop_browser",
         "test_train_",
         "test_kubernetes_loop",
