@@ -13,7 +13,7 @@ First = TypeVar("First")
 Second = TypeVar("Second")
 
 _AT_ONCE = 24
-"""Below the connections that the stores' clients keep (32)."""
+"""Of the connections that a store's client keeps (64) one caller takes no more than that."""
 
 
 def side_by_side(ask: Callable[[Item], Got], items: Iterable[Item], *, at_once: int = _AT_ONCE) -> list[Got]:

@@ -14,7 +14,7 @@ def answer_text(items: Iterable[Any]) -> Iterator[bytes]:
     waiting, length = ['{"results": ['], 0
     separator = ""
     for item in items:
-        for text in encoded(item):
+        for text in encoded(item) if item else ("[]",):
             waiting += (separator, text)
             separator = ""
             length += len(text)

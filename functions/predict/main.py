@@ -102,8 +102,8 @@ def _decode(data: bytes, max_pixels: int) -> Any:
 
 def _function(settings: Settings, backend: Backend, metrics: Metrics, threads: int, predict: Predict) -> Function:
     def predict_tasks(request: flask.Request) -> flask.Response:
-        deadline = time.monotonic() + seconds_left(request, settings.predict_deadline)
         call = PredictRequest.receive(chunks_of(request))
+        deadline = time.monotonic() + seconds_left(request, settings.predict_deadline)  # who sends begins to wait now
         pieces = list(answer_text(predict(call, deadline)))
         response = flask.Response(iter(pieces), mimetype="application/json")
         response.content_length = sum(map(len, pieces))

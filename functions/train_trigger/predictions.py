@@ -91,4 +91,4 @@ class Predictions:
     def _empty(self, tasks: int, reason: str, message: str) -> Response:
         self._metrics.failures.labels(reason).inc(tasks)
         logger.warning(message, extra={"event": "predict_answered_empty", "reason": reason, "tasks": tasks})
-        return answer({"results": [[] for _ in range(tasks)]})
+        return answer({"results": [[]] * tasks})

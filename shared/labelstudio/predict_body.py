@@ -35,7 +35,7 @@ class PredictBody:
         Raises BadRequest, BodyTooLarge and what `chunks` raise.
         """
         self.rest = b""
-        self._text = bytearray()
+        self._text = bytearray()  # the tasks, with commas between them
         self._ends = array("Q")  # of each task, in the text
         self._most = most
         self._read(_Reader(chunks))
@@ -46,12 +46,11 @@ class PredictBody:
 
     def task(self, index: int) -> bytes:
         """The JSON of one task; something else than an object is as it was sent."""
-        return bytes(self._text[self._ends[index - 1] if index else 0 : self._ends[index]])
+        return bytes(self._text[self._ends[index - 1] + 1 if index else 0 : self._ends[index]])
 
     def whole(self) -> bytes:
         """The body without what came along."""
-        tasks = b",".join(self.task(index) for index in range(len(self)))
-        return self.rest.replace(_NO_TASKS, b'"tasks":[' + tasks + b"]", 1) if tasks else self.rest
+        return self.rest.replace(_NO_TASKS, b'"tasks":[' + self._text + b"]", 1)
 
     def _read(self, reader: "_Reader") -> None:
         if reader.peek() != b"{":
@@ -71,6 +70,8 @@ class PredictBody:
     def _read_tasks(self, reader: "_Reader") -> None:
         self._text, self._ends = bytearray(), array("Q")
         for _ in _elements(reader):
+            if self._ends:
+                self._text += b","
             if reader.peek() == b"{":
                 first = True
                 for key in _members(reader):

@@ -24,7 +24,7 @@ _TIMEOUT = (3, 10)  # seconds to connect, and without a byte of the answer
 _FILE_TIMEOUT = (3, 60)
 _IN_ONE = 8 << 20  # bytes; the library sends a larger file in parts
 _PART = 16 << 20  # bytes; held in memory, and sent again when an upload is interrupted
-_CONNECTIONS = 32
+_CONNECTIONS = 64
 _CONTENT_TYPE = "application/octet-stream"
 
 

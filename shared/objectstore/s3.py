@@ -134,7 +134,7 @@ class S3Store(BucketStore):
                 config=Config(
                     connect_timeout=3,
                     read_timeout=read_timeout,
-                    max_pool_connections=32,
+                    max_pool_connections=64,
                     retries={"mode": "standard", "total_max_attempts": 3},
                     # Newer checksums by default are refused by some compatible servers.
                     request_checksum_calculation="when_required",

@@ -1,0 +1,146 @@
+"""How long Label Studio and people wait where the store is some way off: `python -m bench.store --json FILE`.
+
+Label Studio waits 3 s for a setup and for the versions. Each request to the store takes as long as is asked for.
+"""
+
+import argparse
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from flask import Flask
+
+from bench.predict_parts import write_json
+from infra.cli.status import read_status
+from shared.backend import Backend
+from shared.http import Function
+from shared.objectstore import ObjectStore, Stored, Token, open_store
+from shared.projects import write_project
+from shared.registry import WEIGHTS, FileEntry, Gate, Manifest, Registry
+from shared.settings import Settings
+
+UID = "1.1767225600"
+_GATE = Gate(metric="mAP50-95", challenger=0.5, champion=None, champion_version=None, passed=True, reason="first")
+
+
+class FarStore:
+    """The store inside, some way off. Counts the requests."""
+
+    def __init__(self, inside: ObjectStore, latency: float) -> None:
+        """`latency` of each request in seconds."""
+        self._inside = inside
+        self._latency = latency
+        self._lock = threading.Lock()
+        self.trips = 0
+
+    def get(self, key: str, if_changed_from: Token | None = None) -> Stored | None:
+        """See ObjectStore.get."""
+        self._travel()
+        return self._inside.get(key, if_changed_from)
+
+    def list(self, prefix: str) -> Iterator[str]:
+        """See ObjectStore.list: a trip for each thousand keys."""
+        keys = list(self._inside.list(prefix))
+        for _ in range(0, max(len(keys), 1), 1000):
+            self._travel()
+        return iter(keys)
+
+    def folders(self, folder: str) -> Iterator[str]:
+        """See ObjectStore.folders."""
+        self._travel()
+        return self._inside.folders(folder)
+
+    def _travel(self) -> None:
+        with self._lock:
+            self.trips += 1
+        time.sleep(self._latency)
+
+    def __getattr__(self, name: str) -> Any:
+        self._travel()
+        return getattr(self._inside, name)
+
+
+def main() -> None:
+    """Measure, print, and write what was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--latency", type=float, default=0.04, help="seconds of each request to the store")
+    parser.add_argument("--json", type=Path, help="file for the figures")
+    options = parser.parse_args()
+    report: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        for controls, versions in ((1, 30), (4, 3), (20, 3), (1, 60), (1, 1000)):
+            folder = Path(scratch) / f"{controls}-{versions}"
+            report[f"{controls} controls, {versions} versions each"] = _measure(
+                folder.as_uri(), controls, versions, options.latency
+            )
+    for section, figures in report.items():
+        print(section)
+        for name, value in figures.items():
+            print(f"  {name:<40} {value:8.2f}")
+    if options.json:
+        write_json(options.json, report)
+
+
+def _measure(url: str, controls: int, versions: int, latency: float) -> dict[str, float]:
+    inside = open_store(url)
+    config = _fill(inside, controls, versions)
+    figures: dict[str, float] = {}
+    far = FarStore(inside, latency)
+    settings = Settings.model_validate({"HOST": "127.0.0.1", "LABELLOOP_POINTER_MAX_AGE": 0})
+    function = Function(Backend(settings, far).routes(), settings, observe=lambda *_: None)  # type: ignore[arg-type]
+
+    def ask(method: str, path: str, body: dict[str, Any] | None = None) -> None:
+        with Flask("bench").test_request_context(path, method=method, json=body) as context:
+            status = function(context.request).status_code
+        if status != 200:
+            raise SystemExit(f"{path} answered {status}")
+
+    def timed(name: str, do: Callable[[], object]) -> None:
+        before, started = far.trips, time.perf_counter()
+        do()
+        figures[f"{name}, s"] = time.perf_counter() - started
+        figures[f"{name}, requests to the store"] = far.trips - before
+
+    setup = {"project": UID, "schema": config}
+    timed("first /setup", lambda: ask("POST", "/setup", setup))
+    timed("next /setup", lambda: ask("POST", "/setup", setup))
+    timed("/versions", lambda: ask("GET", "/versions"))
+    timed("labelloop status", lambda: read_status(far, UID))  # type: ignore[arg-type]
+    return figures
+
+
+def _fill(store: ObjectStore, controls: int, versions: int) -> str:
+    """A project whose controls have so many versions; answers its labeling config."""
+    registry = Registry(store, UID)
+    names = [f"c{number}" for number in range(controls)]
+    tags = "".join(
+        f'<RectangleLabels name="{name}" toName="i"><Label value="Tree"/></RectangleLabels>' for name in names
+    )
+    config = f'<View><Image name="i" value="$image"/>{tags}</View>'
+    write_project(store, UID, label_config=config)
+    for name in names:
+        for number in range(1, versions + 1):
+            manifest = Manifest(
+                version=number,
+                control=name,
+                yolo_task="detect",
+                labels=("Tree",),
+                files=(FileEntry(name=WEIGHTS, sha256="0" * 64, size=1),),
+                metrics={"mAP50-95": 0.5},
+                gate=_GATE,
+                lineage={},
+                run_id=f"run-{number}",
+                fence=1000 * number,
+                created_at=datetime.now(UTC),
+            )
+            store.put(f"projects/{UID}/models/{name}/versions/{number:06d}.json", manifest.to_json())
+        registry.promote(name, versions, fence=1000 * versions, run_id=f"run-{versions}", expected=None)
+    return config
+
+
+if __name__ == "__main__":
+    main()
