@@ -63,15 +63,8 @@ class Project:
 
     def model_version(self) -> str:
         """What the backend answered to Label Studio last."""
-        return str(self._backend()["model_version"])
-
-    def set_extra_params(self, params: dict[str, Any]) -> None:
-        """Of the backend; Label Studio tells it at once."""
-        self.call("PATCH", f"/api/ml/{self._backend()['id']}", {"extra_params": params})
-
-    def _backend(self) -> dict[str, Any]:
-        backends: list[dict[str, Any]] = self.call("GET", f"/api/ml?project={self.id}")
-        return backends[0]
+        (backend,) = self.call("GET", f"/api/ml?project={self.id}")
+        return str(backend["model_version"])
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         """Raises LabelStudioError."""

@@ -18,6 +18,7 @@ from infra.local.samples import base_weights, tiles
 from shared.jobs import Jobs
 from shared.labelstudio.api import LabelStudio
 from shared.objectstore import ObjectStore, open_store
+from shared.projects import write_project
 from shared.registry import Registry
 from shared.settings import Settings
 from tests.faults.behaviours import pictures
@@ -82,8 +83,8 @@ class World:
         self._post(f"{self.settings.train_trigger_url}/train", {"project": self.project.uid})
 
     def train_briefly(self) -> None:
-        """One epoch from now on, as a project says it in its backend's extra params."""
-        self.project.set_extra_params({"epochs": 1})
+        """One epoch from now on: what /setup keeps when a project says so in its backend's extra params."""
+        write_project(self.real_store, self.project.uid, label_config=LABEL_CONFIG, overrides={"epochs": 1})
 
     def healthy(self, name: str) -> bool:
         """Whether a function answers."""
