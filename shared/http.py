@@ -10,7 +10,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -21,7 +21,8 @@ from flask import Request, Response
 from werkzeug.exceptions import BadRequest as HTTPBadRequest
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from shared.errors import BadRequest, BodyTooLarge, LabelConfigError, LabelloopError, SettingsError
+from shared.errors import BadRequest, BodyTooLarge, LabelConfigError, LabelloopError
+from shared.server import THREADS
 from shared.settings import Settings, is_address
 
 logger = logging.getLogger(__name__)
@@ -31,8 +32,6 @@ LOCAL = ("127.0.0.1", "localhost", "::1")
 """Hosts of which a proxy of the environment knows nothing, and must not see the credentials."""
 ASLEEP = (429, 502, 503, 504)
 """What the front of a function that scales to zero answers while no instance is there to answer."""
-SERVER_THREADS = 64
-"""Requests that a function answers at once, unless THREADS says otherwise."""
 _PORT = re.compile(r":[0-9]*$")
 _FORWARDED_HEADER = "X-Labelloop-Forwarded"
 _SECONDS_HEADER = "X-Labelloop-Seconds"
@@ -66,11 +65,11 @@ class Function:
         settings: Settings,
         *,
         observe: Callable[[str, int, float], None],
-        threads: int = SERVER_THREADS,
+        threads: int = THREADS,
     ) -> None:
         """`observe(path, status, seconds)` is told about every answer; `path` is a route's or "other".
 
-        `threads`: requests that the server answers at once (see `server_threads`).
+        `threads`: requests that the server answers at once (see shared.server).
         """
         self._routes: dict[tuple[str, str], Route] = {(route.method, route.path): route for route in routes}
         self._paths = {route.path for route in routes}
@@ -153,17 +152,6 @@ class Function:
             and secret is not None
             and _same(request.headers.get(SECRET_HEADER, ""), secret.get_secret_value())
         )
-
-
-def server_threads(environ: MutableMapping[str, str]) -> int:
-    """How many threads functions-framework will give its server: it reads THREADS after it has loaded a function.
-
-    Raises SettingsError.
-    """
-    given = environ.setdefault("THREADS", str(SERVER_THREADS))
-    if not given.isdecimal() or not 1 <= len(given) <= 4 or int(given) < 1:
-        raise SettingsError(f"THREADS={given[:20]} must be a number of threads, from 1 to 9999")
-    return int(given)
 
 
 def answer(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

@@ -15,7 +15,7 @@ from functions.predict.metrics import Metrics
 from shared.backend import Backend
 from shared.cores import usable_cores
 from shared.errors import SettingsError
-from shared.http import Function, Route, chunks_of, forward, seconds_left, server_threads
+from shared.http import Function, Route, chunks_of, forward, seconds_left
 from shared.images.fetch import ImageFetcher
 from shared.labelstudio.api import LabelStudio
 from shared.labelstudio.predict_body import LARGEST
@@ -23,6 +23,7 @@ from shared.labelstudio.requests import PredictRequest
 from shared.logs import configure_logs
 from shared.objectstore import ObjectStore, open_store
 from shared.registry import DEFAULT_SHOWN, Registry
+from shared.server import set_up_server
 from shared.settings import Settings
 
 Predict = Callable[[PredictRequest, float], Iterable[Any]]
@@ -34,7 +35,7 @@ _FORWARD_TIMEOUT = 10.0  # seconds for the other function; Label Studio waits le
 def _build(settings: Settings, environ: MutableMapping[str, str]) -> Function:
     settings.require_access_rules()
     configure_logs(settings.log_level)
-    threads = server_threads(environ)
+    threads = set_up_server(environ)
     store = open_store(settings.store, s3_endpoint=settings.s3_endpoint)
     metrics = Metrics()
     if settings.dummy:

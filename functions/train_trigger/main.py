@@ -15,11 +15,12 @@ from functions.train_trigger.trigger import Trigger
 from functions.train_trigger.warm_up import WarmUp
 from shared.backend import Backend
 from shared.errors import SettingsError
-from shared.http import Function, Route, server_threads
+from shared.http import Function, Route
 from shared.labelstudio.api import LabelStudio
 from shared.labelstudio.predict_body import LARGEST
 from shared.logs import configure_logs
 from shared.objectstore import open_store
+from shared.server import set_up_server
 from shared.settings import Settings
 
 
@@ -29,7 +30,7 @@ def _build(settings: Settings, environ: MutableMapping[str, str]) -> Function:
     assert settings.label_studio_url is not None
     assert settings.label_studio_api_key is not None
     configure_logs(settings.log_level)
-    threads = server_threads(environ)
+    threads = set_up_server(environ)
     store = open_store(settings.store, s3_endpoint=settings.s3_endpoint)
     label_studio = LabelStudio(settings.label_studio_url, settings.label_studio_api_key.get_secret_value())
     metrics = Metrics()

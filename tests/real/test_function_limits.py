@@ -74,6 +74,13 @@ def test_no_stranger_makes_the_function_keep_a_body(function: str) -> None:
     assert peak_memory(function) < before + _MOST_MEMORY
 
 
+def test_no_stranger_makes_the_function_keep_a_line_without_end(function: str) -> None:
+    before = peak_memory(function)
+    assert ask(function, b"GET /", _BODY).split()[1] == b"414"
+    assert ask(function, b"GET / HTTP/1.1\r\nA: ", _BODY).split()[1] == b"431"
+    assert peak_memory(function) < before + _MOST_MEMORY
+
+
 def test_a_hundred_tasks_with_old_masks_are_answered_in_little_memory(function: str) -> None:
     """What "Retrieve predictions" sends where tasks have brush masks of two versions: more than 100 MB."""
     masks = json.dumps([{"result": [{"value": {"rle": [200] * 270_000}}]}]).encode()

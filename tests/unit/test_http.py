@@ -23,8 +23,8 @@ from shared.http import (
     chunks_of,
     forward,
     seconds_left,
-    server_threads,
 )
+from shared.server import set_up_server
 from shared.settings import Settings
 from tests.web_server import Handler, web_server
 
@@ -374,11 +374,11 @@ def test_what_waits_gets_half_of_the_threads_and_health_the_others() -> None:
 
 def test_the_number_of_threads_is_a_number() -> None:
     environ: dict[str, str] = {}
-    assert (server_threads(environ), environ) == (64, {"THREADS": "64"})  # functions-framework reads it afterwards
-    assert server_threads({"THREADS": "8"}) == 8
+    assert (set_up_server(environ), environ) == (64, {"THREADS": "64"})  # functions-framework reads it afterwards
+    assert set_up_server({"THREADS": "8"}) == 8
     for given in ("many", "0", "-1", "1.5", "", "9" * 5000):
         with pytest.raises(SettingsError, match="THREADS"):
-            server_threads({"THREADS": given})
+            set_up_server({"THREADS": given})
 
 
 def hand_over(url: str | None, path: str = "/webhook?a=1&a=2", **headers: str) -> tuple[int, bytes]:
