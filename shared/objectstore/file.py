@@ -25,6 +25,7 @@ from shared.objectstore.temporary import temporary_file
 
 _OWN = ".labelloop"
 _ABANDONED = 24 * 3600.0  # seconds after which nobody writes a temporary file any more
+_TRIES = 100  # of a rename, each lost to somebody who removed the folder in between
 _ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
 
@@ -91,6 +92,7 @@ class FileStore:
         with _translated(self._path(key)) as path, suppress(*_ABSENT), self._lock(key):
             path.unlink()
             _sync_folder(path.parent)
+            _remove_empty(path.parent, self._root)
 
     def list(self, prefix: str) -> Iterator[str]:
         """See ObjectStore.list."""
@@ -139,9 +141,7 @@ class FileStore:
                 with self._lock(key):
                     if check:
                         check(key, path)
-                    _make_folder(path.parent)
-                    os.replace(file.name, path)
-                    _sync_folder(path.parent)
+                    _put_in_place(Path(file.name), path)
 
     @contextmanager
     def _lock(self, key: str) -> Iterator[None]:
@@ -188,6 +188,31 @@ def _remove_abandoned(folder: Path) -> None:
             with suppress(FileNotFoundError):
                 if entry.stat().st_mtime < time.time() - _ABANDONED:
                     os.unlink(entry.path)
+
+
+def _put_in_place(file: Path, path: Path) -> None:
+    """Rename a file. Whoever deletes the last key beside it takes the folder away: then once more."""
+    for left in reversed(range(_TRIES)):
+        try:
+            _make_folder(path.parent)
+            os.replace(file, path)
+        except FileNotFoundError:
+            if not left:
+                raise
+            continue
+        with suppress(FileNotFoundError):  # deleted again already, with its folder
+            _sync_folder(path.parent)
+        return
+
+
+def _remove_empty(folder: Path, root: Path) -> None:
+    """The folder and those above it, as far as nothing is in them: a folder is no key, and must not name a project."""
+    while folder != root:
+        try:
+            folder.rmdir()
+        except OSError:  # something is in it
+            return
+        folder = folder.parent
 
 
 def _make_folder(folder: Path) -> None:

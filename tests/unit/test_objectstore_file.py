@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -125,3 +126,27 @@ def test_writers_hold_few_lock_files(file_store: ObjectStore, tmp_path: Path) ->
     for number in range(600):
         file_store.put(str(number), b"")
     assert len(list((tmp_path / "store" / ".labelloop" / "locks").iterdir())) <= 256
+
+
+def test_a_folder_goes_with_its_last_object(file_store: ObjectStore, tmp_path: Path) -> None:
+    """Or a project that was removed would be known for ever."""
+    for key in ("projects/1.2/jobs.json", "projects/1.2/models/a/pointer.json", "projects/3.4/jobs.json"):
+        file_store.put(key, b"")
+    file_store.delete("projects/1.2/models/a/pointer.json")
+    assert list(file_store.folders("projects/1.2")) == []
+    file_store.delete("projects/1.2/jobs.json")
+    assert list(file_store.folders("projects")) == ["3.4"]
+    file_store.delete("projects/3.4/jobs.json")
+    assert sorted(path.name for path in (tmp_path / "store").iterdir()) == [".labelloop"]
+
+
+def test_a_writer_wins_over_whoever_empties_its_folder(file_store: ObjectStore) -> None:
+    def write_and_delete(name: str) -> None:
+        for _ in range(60):
+            file_store.put(f"a/b/{name}", b"x")
+            file_store.delete(f"a/b/{name}")
+        file_store.put(f"a/b/{name}", b"x")
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(write_and_delete, "abcd"))
+    assert list(file_store.list("a/")) == [f"a/b/{name}" for name in "abcd"]
