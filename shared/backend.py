@@ -77,7 +77,7 @@ class Pointers:
     def _read(self, uid: str, control: str) -> Manifest | None:
         pointer, manifest = Registry(self._store, uid, self._read_manifest).look(control)
         if pointer is None and self._known.last((uid, control)) is not None:
-            raise StoreError(f"the pointer of {control!r} is gone: nobody removes pointers, so the store is not whole")
+            raise StoreError(f"the pointer of {control!r} is gone: the project was forgotten, or the store broke")
         return manifest
 
 

@@ -97,6 +97,7 @@ class Pointer(Record):
     run_id: str
     reason: str  # "promote", "rollback"
     moved_at: datetime
+    withdrawn: tuple[int, ...] = ()  # versions whose files are being removed: no pointer may name them any more
 
 
 class Rejection(Record):
@@ -165,7 +166,7 @@ class Registry:
 
     def manifest(self, control: str, version: int) -> Manifest:
         """Raises NotFound."""
-        return self._read_manifest(self._manifest_key(control, version))
+        return self._read_manifest(self.record_key(control, "versions", version))
 
     def numbers(self, control: str) -> list[int]:
         """Of all versions of a control, ascending, from the names of their manifests alone."""
@@ -183,7 +184,7 @@ class Registry:
         """Record that a version failed verification. A second record of it changes nothing."""
         rejection = Rejection(version=version, error=error, rejected_at=self._store.now())
         try:
-            self._store.create(f"{self._control(control)}/rejected/{version:06d}.json", rejection.to_json())
+            self._store.create(self.record_key(control, "rejected", version), rejection.to_json())
         except AlreadyExists:
             return
 
@@ -199,7 +200,8 @@ class Registry:
         rejected = self.rejected(control)
         if pointer.version not in rejected:
             return Serving(pointer, self._named(control, pointer))
-        behind = [number for number in self.numbers(control) if number < pointer.version and number not in rejected]
+        gone = rejected.union(pointer.withdrawn)
+        behind = [number for number in self.numbers(control) if number < pointer.version and number not in gone]
         for end in range(len(behind), 0, -_NEWEST):
             newest = self._manifests(control, behind[max(end - _NEWEST, 0) : end])
             if good := next((manifest for manifest in reversed(newest) if manifest.gate.passed), None):
@@ -215,7 +217,7 @@ class Registry:
         """Store one immutable file under its digest; the same bytes are stored once."""
         entry = FileEntry(name=name, sha256=sha256_of(path), size=path.stat().st_size)
         try:
-            self._store.upload(self._file_key(control, entry), path)
+            self._store.upload(self.file_key(control, entry), path)
         except AlreadyExists:
             return entry
         return entry
@@ -228,7 +230,7 @@ class Registry:
         try:
             with tempfile.TemporaryDirectory(dir=path.parent, prefix=".unverified-") as folder:
                 unverified = Path(folder) / "file"
-                self._store.download(self._file_key(control, entry), unverified)
+                self._store.download(self.file_key(control, entry), unverified)
                 found = sha256_of(unverified)
                 if found != entry.sha256:
                     raise ModelError(
@@ -243,8 +245,11 @@ class Registry:
 
         It is among the newest: only attempts that had lost their claim can have published after it.
         """
-        newest = (self.manifest(control, number) for number in reversed(self.numbers(control)[-_NEWEST:]))
-        return next((manifest for manifest in newest if manifest.run_id == run_id), None)
+        for number in reversed(self.numbers(control)[-_NEWEST:]):
+            manifest = self._manifest_if_there(control, number)
+            if manifest is not None and manifest.run_id == run_id:
+                return manifest
+        return None
 
     def publish(self, control: str, build: Callable[[int], Manifest]) -> Manifest:
         """Write the manifest that `build(number)` makes under the next free number.
@@ -258,7 +263,7 @@ class Registry:
         while True:
             manifest = build(number)
             try:
-                self._store.create(self._manifest_key(control, number), manifest.to_json())
+                self._store.create(self.record_key(control, "versions", number), manifest.to_json())
             except AlreadyExists:
                 found = self.manifest(control, number)
                 if found.run_id == manifest.run_id:
@@ -280,11 +285,12 @@ class Registry:
         """Move the pointer to a version, if it still names `expected` (None: no pointer yet).
 
         A rollback is the same with `reason="rollback"` and a fence of its own (`Jobs.next_fence`). Raises NotFound if
-        there is no such version, ClaimLost if the pointer was moved under a newer fence (by another attempt, or by a
-        rollback that this run must not undo), PreconditionFailed if it names another version: decide again.
+        there is no such version or it was withdrawn, ClaimLost if the pointer was moved under a newer fence (by another
+        attempt, or by a rollback that this run must not undo), PreconditionFailed if it names another version: decide
+        again.
         """
-        self.manifest(control, version)
         current, token = self._read_pointer(control)
+        self._stored_manifest(control, version)  # read after the pointer: what goes is withdrawn there first
         done = current and (current.run_id, current.version, current.reason) == (run_id, version, reason)
         if current and done and (reason == "promote" or current.fence == fence):
             return Promotion(current, moved=False)
@@ -296,9 +302,49 @@ class Registry:
             raise PreconditionFailed(
                 f"the pointer of {control!r} names v{current.version if current else 0}, v{expected or 0} was expected"
             )
+        withdrawn = current.withdrawn if current else ()
+        if version in withdrawn:
+            raise NotFound(f"v{version} of {control!r} is being removed (LABELLOOP_KEEP_VERSIONS)")
         pointer = Pointer(
-            serial=new_serial(), version=version, fence=fence, run_id=run_id, reason=reason, moved_at=self._store.now()
+            serial=new_serial(),
+            version=version,
+            fence=fence,
+            run_id=run_id,
+            reason=reason,
+            moved_at=self._store.now(),
+            withdrawn=withdrawn,
         )
+        self._write_pointer(control, pointer, token)
+        return Promotion(pointer, moved=True)
+
+    def withdraw(self, control: str, versions: Iterable[int], *, seen: Pointer) -> None:
+        """Before they are removed: from now on no pointer may name these versions, and no others are withdrawn.
+
+        Every move of the pointer that is under way fails, and reads again. Raises PreconditionFailed if the pointer is
+        not the one that was `seen`: decide again what may go.
+        """
+        withdrawn = tuple(sorted(versions))
+        current, token = self._read_pointer(control)
+        if current is None or current.serial != seen.serial or current.version in withdrawn:
+            raise PreconditionFailed(f"somebody moved the pointer of {control!r} meanwhile")
+        if current.withdrawn != withdrawn:
+            changed = current.model_copy(update={"serial": new_serial(), "withdrawn": withdrawn})
+            self._write_pointer(control, changed, token)
+
+    def stored_files(self, control: str) -> list[str]:
+        """Keys of all files of a control, also of those that no version names (yet)."""
+        return list(self._store.list(f"{self._control(control)}/files/"))
+
+    def record_key(self, control: str, folder: Literal["versions", "rejected"], version: int) -> str:
+        """Key of a manifest, or of the record that a version failed verification."""
+        return f"{self._control(control)}/{folder}/{version:06d}.json"
+
+    def file_key(self, control: str, entry: FileEntry) -> str:
+        """Key of an immutable file."""
+        return f"{self._control(control)}/files/{entry.sha256}/{entry.name}"
+
+    def _write_pointer(self, control: str, pointer: Pointer, token: Token | None) -> None:
+        """Raises PreconditionFailed."""
         key = f"{self._control(control)}/pointer.json"
         try:
             if token is None:
@@ -309,23 +355,35 @@ class Registry:
             found = self.pointer(control)
             if found is None or found.serial != pointer.serial:
                 raise PreconditionFailed(f"somebody else moved the pointer of {control!r} meanwhile") from refusal
-        return Promotion(pointer, moved=True)
 
     def _named(self, control: str, pointer: Pointer) -> Manifest:
         """The manifest that a pointer names. Where a project was forgotten and begins again, numbers mean others."""
         manifest = self.manifest(control, pointer.version)
         if pointer.reason == "promote" and manifest.run_id != pointer.run_id:
-            return load(Manifest, self._store, self._manifest_key(control, pointer.version))[0]
+            return self._stored_manifest(control, pointer.version)
         return manifest
 
+    def _stored_manifest(self, control: str, version: int) -> Manifest:
+        """As it is now, not as it is remembered. Raises NotFound."""
+        return load(Manifest, self._store, self.record_key(control, "versions", version))[0]
+
     def _manifests(self, control: str, numbers: Iterable[int]) -> list[Manifest]:
-        return side_by_side(lambda number: self.manifest(control, number), numbers)
+        """Without those that were removed since they were listed."""
+        found = side_by_side(lambda number: self._manifest_if_there(control, number), numbers)
+        return [manifest for manifest in found if manifest is not None]
 
     def _read_pointer(self, control: str) -> tuple[Pointer | None, Token | None]:
         try:
             return load(Pointer, self._store, f"{self._control(control)}/pointer.json")
         except NotFound:
             return None, None
+
+    def _manifest_if_there(self, control: str, version: int) -> Manifest | None:
+        """None: it was removed since it was listed."""
+        try:
+            return self.manifest(control, version)
+        except NotFound:
+            return None
 
     def _numbers(self, control: str, folder: Literal["versions", "rejected"]) -> list[int]:
         """Ascending. What else lies there is not ours."""
@@ -335,16 +393,10 @@ class Registry:
     def _control(self, control: str) -> str:
         return f"{self._root}/{encode_control(control)}"
 
-    def _manifest_key(self, control: str, version: int) -> str:
-        return f"{self._control(control)}/versions/{version:06d}.json"
 
-    def _file_key(self, control: str, entry: FileEntry) -> str:
-        return f"{self._control(control)}/files/{entry.sha256}/{entry.name}"
-
-
-def projects(store: ObjectStore) -> Iterator[str]:
-    """The uid of every project that the store knows."""
-    yield from (unquote(name) for name in store.folders("projects"))
+def projects(store: ObjectStore, *, folder: Literal["projects", "runs"] = "projects") -> Iterator[str]:
+    """The uid of every project that the store knows, or has anything of in another folder."""
+    yield from (unquote(name) for name in store.folders(folder))
 
 
 def projects_of(store: ObjectStore, number: int) -> list[str]:

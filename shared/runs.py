@@ -1,4 +1,4 @@
-"""What is written about one run under `runs/<run_id>/`, and the one line that tells a job which run it is."""
+"""What is written about one run under `runs/<uid>/<run_id>/`, and the one line that tells a job which run it is."""
 
 from datetime import datetime
 from typing import Any, Literal
@@ -46,7 +46,7 @@ class Baseline(Record):
 
 
 class RunRequest(Record):
-    """`runs/<run_id>/request.json`: everything a run needs. TRAIN_REQUEST holds only where to find it."""
+    """`runs/<uid>/<run_id>/request.json`: everything a run needs. TRAIN_REQUEST holds only where to find it."""
 
     run_id: str
     project_uid: str
@@ -75,7 +75,7 @@ class TrainRequest(Record):
 
 
 class Progress(Record):
-    """`runs/<run_id>/progress.json`: for people and for resuming; nothing is decided by it."""
+    """`runs/<uid>/<run_id>/progress.json`: for people and for resuming; nothing is decided by it."""
 
     phase: str  # a RunPhase, or one that a newer version has
     attempt: int
@@ -99,6 +99,10 @@ class RunFiles:
     def __init__(self, store: ObjectStore, uid: str) -> None:
         self._store = store
         self._root = f"projects/{quote(uid, safe='')}"
+        self.runs = f"runs/{quote(uid, safe='')}"
+        """Folder of their keys. All projects' are below one prefix, so that a store's lifecycle rules reach them."""
+        self.images = f"images/{quote(uid, safe='')}"
+        """Folder of the images that jobs keep in the store, if they do."""
         self.uid = uid
 
     def write_request(self, request: RunRequest) -> None:
@@ -130,7 +134,7 @@ class RunFiles:
 
     def run_key(self, run_id: str, name: str) -> str:
         """Key of a run's file."""
-        return f"{self._root}/runs/{run_id}/{name}"
+        return f"{self.runs}/{run_id}/{name}"
 
 
 def checkpoint_index(attempt: int) -> str:

@@ -83,6 +83,20 @@ class Settings(BaseModel):
         None,
         "Address of an S3-compatible server for s3://. Empty: AWS. Credentials come from AWS_ACCESS_KEY_ID, profile or role.",
     )
+    keep_runs: int = _setting(
+        "LABELLOOP_KEEP_RUNS",
+        5,
+        "Newest runs of a project whose frozen annotations and versions are kept, whatever became of them. What older runs left is removed after each run.",
+        "runs",
+        ge=1,
+    )
+    keep_versions: int = _setting(
+        "LABELLOOP_KEEP_VERSIONS",
+        5,
+        "Good versions of a control before the one that is served that are kept for a rollback; after a rollback as many of the newer ones.",
+        "versions",
+        ge=1,
+    )
     # Access to the functions
     host: str = _setting(
         "HOST",
@@ -167,7 +181,7 @@ class Settings(BaseModel):
     cache_dir: str = _setting(
         "LABELLOOP_CACHE_DIR",
         "/tmp/labelloop-cache",
-        "Folder for downloaded weights, by digest. On a machine that others use too: one of your own.",
+        "Folder for downloaded weights, by digest, and for the images that jobs fetched. On a machine that others use too: one of your own.",
     )
     cache_bytes: int = _setting(
         "LABELLOOP_CACHE_BYTES", 4_000_000_000, "Least recently used weights are removed above this.", "bytes", ge=0
@@ -207,6 +221,18 @@ class Settings(BaseModel):
         "LABELLOOP_IMAGE_ROOT",
         None,
         "Folder shared with Label Studio (its LOCAL_FILES_DOCUMENT_ROOT): /data/local-files/?d=… is read from it instead of over HTTP.",
+    )
+    image_cache_bytes: int = _setting(
+        "LABELLOOP_IMAGE_CACHE_BYTES",
+        10_000_000_000,
+        "Fetched images and videos that the jobs of one machine keep below LABELLOOP_CACHE_DIR for later runs, at most half of what is free there; 0: none.",
+        "bytes",
+        ge=0,
+    )
+    image_cache_in_store: bool = _setting(
+        "LABELLOOP_IMAGE_CACHE_IN_STORE",
+        False,
+        "Jobs keep fetched images in the store, too: where machines are new for each run and the store is nearer than Label Studio.",
     )
     # When to train
     launcher: str = _setting(

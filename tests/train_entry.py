@@ -17,8 +17,8 @@ from typing import Any
 
 from jobs.train.__main__ import execute
 from jobs.train.annotations import ExportedTask
+from jobs.train.fetching import fetching
 from jobs.train.run import Parts, run
-from shared.images.fetch import ImageFetcher
 from shared.jobs import Jobs
 from shared.labelstudio.api import LabelStudio
 from shared.logs import configure_logs
@@ -106,17 +106,20 @@ def main(kind: str, kill_at: str, moment: str) -> int:
 
 def _toy(settings: Settings, request: TrainRequest, store: ObjectStore) -> int:
     label_studio = LabelStudio(settings.label_studio_url or "", "0" * 40)
+    jobs = Jobs(store, request.project_uid)
+    fetched = fetching(settings, label_studio, store, jobs)
     parts = Parts(
         store=store,
-        jobs=Jobs(store, request.project_uid),
+        jobs=jobs,
         registry=Registry(store, request.project_uid),
         projects=label_studio,
         exporter=PlainExporter(label_studio),
-        images=ImageFetcher(settings, label_studio),
-        videos=ImageFetcher(settings, label_studio, limit="video_max_bytes"),
+        images=fetched.images,
+        videos=fetched.videos,
         trainer=ToyTrainer(epoch_seconds=0.2),
         settings=settings,
         folder=Path(settings.work_dir) / request.run_id,
+        adopt=fetched.adopt,
     )
     return run(parts, request.run_id, nonce=secrets.token_hex(16))
 

@@ -150,6 +150,7 @@ def settings_for(url: str, folder: Path, **fields: Any) -> Settings:
         "LABEL_STUDIO_API_KEY": "0" * 40,
         "LABELLOOP_STORE": (folder / "store").as_uri(),
         "LABELLOOP_WORK_DIR": str(folder / "work"),
+        "LABELLOOP_CACHE_DIR": str(folder / "cache"),
         "LABELLOOP_FETCH_CONCURRENCY": "4",
     }
     return Settings.from_environ(environ | {name: str(value) for name, value in fields.items()})

@@ -20,6 +20,7 @@ from infra.cli.connect import connect as connect_project
 from infra.cli.doctor import examine
 from infra.cli.environment import Invocation
 from infra.cli.findings import Finding, as_json, problems, show
+from infra.cli.keeping import forget_project, known_uids, prune_projects, removals_as_json, render_removals
 from infra.cli.projects import find_control, find_project
 from infra.cli.status import read_statuses, render_status
 from infra.cli.train import start_training
@@ -219,6 +220,43 @@ def train(context: typer.Context, project: ProjectOption = None, json_: JsonOpti
     body = start_training(settings, find_project(_store(settings), project))
     run_id = str(body.get("job", "")).rpartition("/")[2]
     _show(body, f"run {run_id} {body.get('status')}: {body.get('reason')}", json_)
+
+
+@app.command()
+def prune(
+    context: typer.Context,
+    project: ProjectOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would go, and remove nothing.")] = False,
+    json_: JsonOption = False,
+) -> None:
+    """Remove what no pointer, rollback, newest run or active run needs: of all projects, or of one.
+
+    Each run does it for its project when it ends. LABELLOOP_KEEP_RUNS and LABELLOOP_KEEP_VERSIONS say how much stays.
+    """
+    settings = context.obj.settings()
+    store = _store(settings)
+    uids = [find_project(store, project)] if project else known_uids(store)
+    removals = prune_projects(store, uids, settings, dry_run=dry_run)
+    _show(removals_as_json(removals, dry_run=dry_run), render_removals(removals, dry_run=dry_run), json_)
+
+
+@app.command()
+def forget(
+    context: typer.Context,
+    project: Annotated[str, typer.Option("--project", "-p", metavar="N", help="Id or uid of the project.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    json_: JsonOption = False,
+) -> None:
+    """Remove a project from the store for ever: its versions, runs, config and claims. Label Studio keeps its own.
+
+    First take the connection away in Label Studio (Settings → Model): the next setup makes a project known again.
+    """
+    store = _store(context.obj.settings())
+    uid = find_project(store, project)
+    if not yes:
+        typer.confirm(f"Remove all versions and runs of project {uid} from {store.url} for ever?", abort=True, err=True)
+    count = forget_project(store, uid)
+    _show({"project": uid, "removed": count}, f"project {uid} is forgotten: {count} objects were removed", json_)
 
 
 @app.command()

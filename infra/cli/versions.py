@@ -70,13 +70,10 @@ def move_pointer(store: ObjectStore, uid: str, control: str, version: int) -> tu
     or failed verification.
     """
     registry = Registry(store, uid)
-    try:
-        registry.manifest(control, version)
-    except NotFound as error:
-        known = ", ".join(f"v{number}" for number in registry.numbers(control))
-        raise NotKnown(
-            f"{control!r} of project {uid} has no version v{version}; there are {known or 'none'}"
-        ) from error
+    numbers = registry.numbers(control)
+    if version not in numbers:
+        known = ", ".join(f"v{number}" for number in numbers)
+        raise NotKnown(f"{control!r} of project {uid} has no version v{version}; there are {known or 'none'}")
     if version in registry.rejected(control):
         raise NotKnown(f"v{version} of {control!r} failed verification in predict and cannot be served")
     before = registry.pointer(control)
@@ -92,6 +89,8 @@ def move_pointer(store: ObjectStore, uid: str, control: str, version: int) -> tu
             expected=before.version if before else None,
             reason="rollback",
         )
+    except NotFound as error:
+        raise NotKnown(str(error)) from error
     except PreconditionFailed as error:
         raise LabelloopError(
             f"{error}: somebody moved it just now; look at `labelloop status` and try again"

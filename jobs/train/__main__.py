@@ -8,9 +8,9 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
-from urllib.parse import quote
 
 from jobs.train.machine import checked_work_dir, surround_ultralytics
+from jobs.train.scratch import held, remove, remove_abandoned, scratch_of
 from shared.errors import LabelloopError
 from shared.logs import configure_logs
 from shared.objectstore import ObjectStore, open_store
@@ -28,6 +28,8 @@ def main(environ: Mapping[str, str]) -> int:
         settings.require("train_request", "label_studio_url", "label_studio_api_key")
         request = TrainRequest.parse(settings.train_request or "")
         configure_logs(settings.log_level)
+        folder = scratch_of(Path(settings.work_dir), request.project_uid, request.run_id)
+        remove_abandoned(Path(settings.work_dir), but=folder)  # first: killed runs may have filled the disk
         checked_work_dir(Path(settings.work_dir))
         store = open_store(request.store, s3_endpoint=settings.s3_endpoint)
         ensure_checked(store)
@@ -38,13 +40,22 @@ def main(environ: Mapping[str, str]) -> int:
 
 
 def execute(settings: Settings, request: TrainRequest, store: ObjectStore) -> int:
-    """Build the parts around a store, and run."""
-    folder = Path(settings.work_dir) / quote(request.project_uid, safe="") / request.run_id
+    """Run, and leave scratch on this machine only if another attempt may come here: it finds what is fetched."""
+    folder = scratch_of(Path(settings.work_dir), request.project_uid, request.run_id)
+    with held(folder):
+        code, goes_on = _run(settings, request, store, folder)
+    if not goes_on:
+        remove(folder)
+    return code
+
+
+def _run(settings: Settings, request: TrainRequest, store: ObjectStore, folder: Path) -> tuple[int, bool]:
+    """Build the parts around a store, and run: the exit code, and whether the run goes on elsewhere."""
     os.environ.update(surround_ultralytics(folder / "ultralytics", settings.threads))  # before anything imports torch
     from jobs.train.export import SdkExporter
+    from jobs.train.fetching import fetching
     from jobs.train.run import FAILED, INTERRUPTED, Parts, Stopped, run
     from jobs.train.yolo_trainer import YoloTrainer
-    from shared.images.fetch import ImageFetcher
     from shared.jobs import Jobs
     from shared.labelstudio.api import LabelStudio
     from shared.registry import Registry
@@ -58,14 +69,16 @@ def execute(settings: Settings, request: TrainRequest, store: ObjectStore) -> in
     assert settings.label_studio_api_key
     api_key = settings.label_studio_api_key.get_secret_value()
     label_studio = LabelStudio(settings.label_studio_url, api_key)
+    jobs = Jobs(store, request.project_uid)
+    fetched = fetching(settings, label_studio, store, jobs)
     parts = Parts(
         store=store,
-        jobs=Jobs(store, request.project_uid),
+        jobs=jobs,
         registry=Registry(store, request.project_uid),
         projects=label_studio,
         exporter=SdkExporter(settings.label_studio_url, api_key),
-        images=ImageFetcher(settings, label_studio),
-        videos=ImageFetcher(settings, label_studio, limit="video_max_bytes"),
+        images=fetched.images,
+        videos=fetched.videos,
         trainer=YoloTrainer(
             folder / "model",
             surroundings=folder / "ultralytics",
@@ -75,14 +88,17 @@ def execute(settings: Settings, request: TrainRequest, store: ObjectStore) -> in
         ),
         settings=settings,
         folder=folder,
+        adopt=fetched.adopt,
+        image_key=fetched.image_key,
     )
     try:
-        return run(parts, request.run_id, nonce=secrets.token_hex(16))
+        code = run(parts, request.run_id, nonce=secrets.token_hex(16))
     except Stopped:  # before the claim was taken, or after it was given back
-        return INTERRUPTED
+        code = INTERRUPTED
     except LabelloopError as error:  # before it was taken: nobody else tells
         logger.error(str(error), extra={"event": "attempt_failed", "error": type(error).__name__})
-        return FAILED
+        return FAILED, True
+    return code, code == INTERRUPTED
 
 
 if __name__ == "__main__":

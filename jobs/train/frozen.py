@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from jobs.train.addresses import reference
 from jobs.train.annotations import (
     AnnotationDigest,
     ExportedTask,
@@ -110,10 +111,11 @@ def freeze(
     val_fraction: float,
     border: float | None = None,
     check: Callable[[], None],
+    adopt: Callable[[str], str] = reference,
 ) -> Frozen:
     """Write all tasks to `path`. `check` is called once a task; what it raises ends the export.
 
-    `border`: of the project's val set so far; None before its first run.
+    `border`: of the project's val set so far; None before its first run. `adopt`: what stands for an address there.
     """
     kept_of = _Keeper(controls)
     digest, kept, left_out = AnnotationDigest(), 0, 0
@@ -137,7 +139,7 @@ def freeze(
                 id=task.id,
                 annotation=int(annotation["id"]),
                 updated_at=updated_at if isinstance(updated_at, str) else None,
-                data=_data_of(task, controls),
+                data=_data_of(task, controls, adopt),
                 regions=[one for region in regions_of(annotation) if (one := kept_of.region(region)) is not None],
             )
             for each in places:
@@ -205,12 +207,12 @@ def _written(task: FrozenTask) -> str:
     return line
 
 
-def _data_of(task: ExportedTask, controls: Iterable[Control]) -> dict[str, Any]:
+def _data_of(task: ExportedTask, controls: Iterable[Control], adopt: Callable[[str], str]) -> dict[str, Any]:
     """What the controls need of a task's data. Where it lacks something, that is left out: `file_of` says so."""
     data: dict[str, Any] = {}
     for control in controls:
         with suppress(ImageError):
-            data[control.value] = file_of(control.value, task.data, task.id)
+            data[control.value] = adopt(file_of(control.value, task.data, task.id))
         with suppress(LookupError):
             found = value_of(control.frame_rate, task.data)
             if isinstance(found, str | int | float) and has_variable(control.frame_rate):

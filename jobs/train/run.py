@@ -1,14 +1,14 @@
 """The use case: take the claim, freeze the data, let every control learn, release. Killed anywhere, it goes on."""
 
 import logging
-import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from jobs.train import frozen as freezer
+from jobs.train.addresses import reference
 from jobs.train.annotations import ExportedTask, NothingToLearn
 from jobs.train.attempt import LEAST_TO_TRAIN, Attempt
 from jobs.train.control import Verdict
@@ -29,9 +29,11 @@ from shared.errors import (
     StoreError,
 )
 from shared.jobs import Jobs
+from shared.keeping import Keep
 from shared.labelstudio.api import ProjectState
 from shared.labelstudio.config import CONTROL_TASKS, Control, parse_label_config
 from shared.objectstore import ObjectStore
+from shared.pruning import prune
 from shared.registry import Registry
 from shared.runs import Baseline, RunRequest
 from shared.settings import Settings
@@ -72,7 +74,11 @@ class Parts:
     videos: Fetcher
     trainer: Trainer
     settings: Settings
-    folder: Path  # scratch of this run, named by it, beside those of the project's other runs
+    folder: Path  # scratch of this run
+    adopt: Callable[[str], str] = reference  # what stands for an image's address in frozen annotations
+    image_key: Callable[[str], str] | None = (
+        None  # under which the store keeps the image of an address; None: it does not
+    )
 
 
 def run(parts: Parts, run_id: str, *, nonce: str) -> int:
@@ -126,6 +132,7 @@ class _Work:
         self._progress = progress
         self._abort = abort
         self._baseline: Baseline | None = None  # until the export has read what Label Studio holds
+        self._frozen: Frozen | None = None
 
     def do(self, heartbeat: Heartbeat) -> tuple[Outcome, str]:
         parts, claim = self._parts, self._claim
@@ -138,7 +145,7 @@ class _Work:
         frozen = self._freeze(request, settings, heartbeat)
         if frozen is None:
             return "unchanged", "no annotation changed since the last run"
-        self._baseline = frozen.header.baseline
+        self._baseline, self._frozen = frozen.header.baseline, frozen
         if not frozen.header.tasks:
             raise NothingToLearn("the project has no annotated task (skipped ones do not count)")
         heartbeat.patiently(parts.jobs.lower_val_border, frozen.header.border)  # before anything learns
@@ -207,18 +214,21 @@ class _Work:
         return INTERRUPTED
 
     def sweep(self) -> None:
-        """Remove what only unfinished runs need, checkpoints and scratch; also those of older runs that were killed."""
-        runs = self._parts.jobs.run_key("", "").rstrip("/") + "/"
+        """Remove from the store what neither this run nor any other needs any more."""
         try:
-            for key in list(self._parts.store.list(runs)):
-                run_id, _, name = key.removeprefix(runs).partition("/")
-                if run_id <= self._claim.run_id and name.startswith("checkpoints/"):
-                    self._parts.store.delete(key)
+            prune(self._parts.store, self._parts.jobs.uid, Keep.of(self._parts.settings), self._images_in_use())
         except StoreError as error:
-            logger.warning(f"checkpoints were not swept: {error}", extra={"event": "sweep_failed"})
-        for folder in self._parts.folder.parent.glob("*"):
-            if folder.name <= self._claim.run_id:
-                shutil.rmtree(folder, ignore_errors=True)
+            logger.warning(f"the store was not pruned: {error}", extra={"event": "prune_failed"})
+
+    def _images_in_use(self) -> frozenset[str] | None:
+        """Keys of the images in the store that the annotated tasks name; None if this run did not read them."""
+        folder, key_of = self._parts.jobs.images, self._parts.image_key
+        if key_of is None:
+            return frozenset()
+        if self._frozen is None:
+            return None
+        addresses = (one for task in self._frozen.tasks() for one in task.data.values() if isinstance(one, str))
+        return frozenset(f"{folder}/{key_of(address)}" for address in addresses)
 
     def _freeze(self, request: RunRequest, settings: TrainingSettings, heartbeat: Heartbeat) -> Frozen | None:
         """The run's data, frozen by an earlier attempt or now; None if nothing changed since the last run."""
@@ -243,6 +253,7 @@ class _Work:
             val_fraction=settings.val_fraction,
             border=record.val_border,
             check=heartbeat.check,
+            adopt=parts.adopt,
         )
         self._baseline = frozen.header.baseline
         last = record.baseline

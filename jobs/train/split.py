@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from jobs.train.addresses import digest_of
 from shared.labelstudio.config import Control
 
 Split = Literal["train", "val"]
@@ -23,7 +24,9 @@ _RARE_SHARE = 0.5  # at most, to have a second class in the val set of a classif
 
 
 def place_of(value: object) -> float:
-    """0–1, evenly spread: the same for the same value."""
+    """0–1, evenly spread: the same for the same value, also where its digest stands for it."""
+    if (digest := digest_of(value)) is not None:
+        return int.from_bytes(digest[:8]) / 2**64
     text = value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
     return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:8]) / 2**64
 

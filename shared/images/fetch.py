@@ -4,7 +4,8 @@ import math
 import re
 import time
 import zlib
-from typing import Literal
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 from urllib.parse import urljoin
 
 from urllib3 import BaseHTTPResponse
@@ -14,7 +15,7 @@ from urllib3.util import Timeout, parse_url
 from shared.connections import pool
 from shared.errors import ImageError, LabelStudioError, Unauthorized
 from shared.images.addresses import AddressRules
-from shared.images.sources import Inline, Remote, SharedFile, locate, read_shared, serves_file
+from shared.images.sources import Inline, Remote, SharedFile, is_upload, locate, read_shared, serves_file
 from shared.labelstudio.api import LabelStudio
 from shared.resolver import Resolve, resolve
 from shared.settings import Settings, variable
@@ -24,6 +25,31 @@ _CHUNK = 1 << 18  # bytes
 _DIGITS = 18  # of a length that anything can have; Python reads no number of more than 4300
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _HEADERS = {"User-Agent": "labelloop", "Accept": "*/*", "Accept-Encoding": "identity"}
+
+
+_LONGEST_MARK = 1000  # characters of a version that are worth to be kept and sent
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """Which state of a file was fetched, by its server's marks (RFC 9110, 8.8)."""
+
+    etag: str = ""
+    modified: str = ""
+    fixed: bool = False  # nobody changes it: each upload to Label Studio has a name of its own
+
+    def headers(self) -> dict[str, str]:
+        """What asks for the file only if it is another one by now."""
+        if self.etag:
+            return {"If-None-Match": self.etag}
+        return {"If-Modified-Since": self.modified} if self.modified else {}
+
+
+class Fetched(NamedTuple):
+    """What came."""
+
+    data: bytes | None  # None: the file still is the known version
+    version: Version | None  # None: its server does not tell one state from another
 
 
 class ImageFetcher:
@@ -53,6 +79,12 @@ class ImageFetcher:
         `deadline` is a value of time.monotonic(); LABELLOOP_FETCH_TIMEOUT may end it sooner, but not a video. Raises
         ImageError.
         """
+        data = self.fetch_newer(value, task_id=task_id, deadline=deadline, known=None).data
+        assert data is not None  # nothing is known
+        return data
+
+    def fetch_newer(self, value: object, *, task_id: int | None, deadline: float, known: Version | None) -> Fetched:
+        """As `fetch`; no bytes if they still are those of the `known` version."""
         source = locate(
             value,
             task_id=task_id,
@@ -62,24 +94,27 @@ class ImageFetcher:
             limit=self._limit,
         )
         if isinstance(source, Inline):
-            return source.data
+            return Fetched(source.data, None)
         if isinstance(source, SharedFile):
             assert self._root is not None
-            return read_shared(self._root, source.path, self._max_bytes, self._limit)
-        return self._download(source, min(deadline, time.monotonic() + self._timeout))
+            return Fetched(read_shared(self._root, source.path, self._max_bytes, self._limit), None)
+        return self._download(source, min(deadline, time.monotonic() + self._timeout), known)
 
     def close(self) -> None:
         """Close idle connections."""
         self._http.clear()
 
-    def _download(self, source: Remote, until: float) -> bytes:
+    def _download(self, source: Remote, until: float, known: Version | None) -> Fetched:
         url, trusted = source.url, source.trusted
+        asked = known.headers() if known else {}
         for _ in range(_LONGEST_WAY + 1):
-            response = self._ask(url, trusted, until)
+            response = self._ask(url, trusted, until, asked)
             try:
+                if asked and response.status == 304:
+                    return Fetched(None, known)
                 if response.status not in _REDIRECTS:
                     self._raise_for_status(response.status, url, trusted, sent_there=source.trusted)
-                    return self._body(response, _host(url))
+                    return Fetched(self._body(response, _host(url)), self._version(source, response))
                 if response.headers.get("Content-Length") == "0":
                     response.read()  # nothing, but then the connection can be kept
                 url = _joined(url, response.headers.get("Location", ""))
@@ -88,19 +123,24 @@ class ImageFetcher:
                 response.close()  # a connection whose answer was read to its end is back in the pool by now
         raise ImageError("refused", f"{_host(source.url)} redirects more than {_LONGEST_WAY} times")
 
-    def _ask(self, url: str, trusted: bool, until: float) -> BaseHTTPResponse:
+    def _version(self, source: Remote, response: BaseHTTPResponse) -> Version | None:
+        fixed = source.trusted and is_upload(self._label_studio, source.url)
+        version = Version(_mark(response, "ETag"), _mark(response, "Last-Modified"), fixed)
+        return version if version != Version() else None
+
+    def _ask(self, url: str, trusted: bool, until: float, headers: dict[str, str]) -> BaseHTTPResponse:
         """The answer to one GET, its body unread."""
         if not trusted or self._label_studio is None:
-            return self._get(url, {}, until)
+            return self._get(url, headers, until)
         try:
             first = self._label_studio.authorization(until=until)
-            response = self._get(url, {"Authorization": first}, until)
+            response = self._get(url, headers | {"Authorization": first}, until)
             if response.status != 401:
                 return response
             second = self._label_studio.authorization(refused=first, until=until)
             if second != first:
                 response.close()
-                response = self._get(url, {"Authorization": second}, until)
+                response = self._get(url, headers | {"Authorization": second}, until)
         except Unauthorized as error:
             raise ImageError("unauthorized", str(error)) from error
         except LabelStudioError as error:
@@ -197,6 +237,11 @@ def _why(error: NewConnectionError) -> str:
     """What the system says: refused, no route, an address family that this machine does not have …"""
     cause = error.__cause__
     return f" ({cause.strerror})" if isinstance(cause, OSError) and cause.strerror else ""
+
+
+def _mark(response: BaseHTTPResponse, name: str) -> str:
+    mark = response.headers.get(name, "")
+    return mark if len(mark) <= _LONGEST_MARK and mark.isascii() else ""
 
 
 def _late(host: str) -> ImageError:

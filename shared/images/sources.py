@@ -15,6 +15,7 @@ from shared.labelstudio.api import LabelStudio
 STORAGE_SCHEMES = ("s3", "gs", "azure-blob")
 _FILE_ROUTE = re.compile(r"/(data/upload/|data/local-files/|storage-data/uploaded/|(tasks|projects)/\d+/resolve/)")
 """The routes that serve files, and the only ones that get the token: a task must not make us call the API with it."""
+_UPLOADS = ("/data/upload/", "/storage-data/uploaded/")
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]{0,30}):", re.IGNORECASE)
 _DATA_URI = re.compile(r"data:image/[\w.+-]+(;[\w.+-]+=[\w.+-]+)*;base64,", re.IGNORECASE)
 
@@ -74,6 +75,12 @@ def serves_file(label_studio: LabelStudio | None, url: str) -> bool:
     if path is None or _FILE_ROUTE.match(path) is None:
         return False
     return ".." not in unquote(path).replace("\\", "/").split("/")
+
+
+def is_upload(label_studio: LabelStudio | None, url: str) -> bool:
+    """Whether a URL is a file that somebody uploaded to Label Studio: never another one under the same name."""
+    path = label_studio.path_below(url) if label_studio else None
+    return path is not None and path.startswith(_UPLOADS)
 
 
 def read_shared(root: str, path: str, max_bytes: int, limit: str) -> bytes:

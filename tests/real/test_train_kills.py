@@ -110,6 +110,8 @@ def next_attempt(store: ObjectStore) -> Claim | None:
 def assert_good(store: ObjectStore, tmp_path: Path, *, runs: int, learnt: bool = True) -> None:
     """One version a run, the newest is served, its files are what its manifest says, and nothing unfinished is left.
 
+    All are promoted, so the five before the newest are kept.
+
     `learnt`: False for real trainings of a few seconds, which learn so little that the gate may hold the version back.
     """
     record, registry = Jobs(store, UID).read(), Registry(store, UID)
@@ -118,8 +120,8 @@ def assert_good(store: ObjectStore, tmp_path: Path, *, runs: int, learnt: bool =
     promoted = record.last_run.outcome == "promoted"
     assert promoted or (record.last_run.outcome == "rejected" and not learnt), record.last_run.message
     versions = registry.versions("label")
-    assert [manifest.version for manifest in versions] == list(range(1, runs + 1))
-    assert len({manifest.run_id for manifest in versions}) == runs
+    assert [manifest.version for manifest in versions] == list(range(max(1, runs - 5), runs + 1))
+    assert len({manifest.run_id for manifest in versions}) == len(versions)
     pointer = registry.pointer("label")
     assert (pointer is not None) == promoted
     assert pointer is None or (pointer.version, pointer.run_id) == (runs, record.last_run.run_id)
@@ -144,7 +146,7 @@ def test_kill_at_any_write(tmp_path: Path, launch: Callable[..., Launched]) -> N
         healed = launch(again, "toy", "0", "after")
         assert healed.end() == 0, healed.log.read_text()
         assert_good(store, tmp_path, runs=runs)
-    assert not [key for key in store.list(f"projects/{UID}/runs/") if "/checkpoints/" in key]
+    assert not [key for key in store.list(f"runs/{UID}/") if "/checkpoints/" in key]
 
 
 def test_kill_real_training(tmp_path: Path, launch: Callable[..., Launched]) -> None:

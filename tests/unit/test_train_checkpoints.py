@@ -37,7 +37,7 @@ def test_newest_the_one_before_and_the_best_are_kept(store: ObjectStore, tmp_pat
     kept = checkpoints(store)
     for number in range(1, 8):
         keep(kept, tmp_path, number, best=number == 3)
-    folder = f"projects/{UID}/runs/run/checkpoints/a%2Fb"
+    folder = f"runs/{UID}/run/checkpoints/a%2Fb"
     assert list(store.list(folder)) == [f"{folder}/{name}" for name in ("0001.json", "1-3.pt", "1-6.pt", "1-7.pt")]
     resumed = checkpoints(store, attempt=2).resume(tmp_path / "resume")
     assert resumed is not None
@@ -71,7 +71,7 @@ def test_a_later_attempt_goes_on_from_the_attempt_before(file_store: ObjectStore
 
 def test_an_index_that_is_broken_costs_only_its_attempt(file_store: ObjectStore, tmp_path: Path) -> None:
     keep(checkpoints(file_store, 1), tmp_path, 4)
-    file_store.put(f"projects/{UID}/runs/run/checkpoints/a%2Fb/0002.json", b"{")
+    file_store.put(f"runs/{UID}/run/checkpoints/a%2Fb/0002.json", b"{")
     resumed = checkpoints(file_store, 3).resume(tmp_path / "resume")
     assert resumed is not None
     assert resumed.epoch == 4
@@ -113,7 +113,7 @@ def test_courier_carries_the_newest_and_the_best(file_store: ObjectStore, spool:
         add(spool, number, best=number == 2)
     courier.flush()
     assert told == [(5, True)]
-    assert [key.rsplit("/", 1)[1] for key in file_store.list("projects/")] == ["0001.json", "1-2.pt", "1-5.pt"]
+    assert [key.rsplit("/", 1)[1] for key in file_store.list("runs/")] == ["0001.json", "1-2.pt", "1-5.pt"]
     assert not list(spool.epochs())
 
 

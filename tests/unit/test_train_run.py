@@ -81,6 +81,7 @@ class World:
         self.trainer = ToyTrainer()
         self.jobs = Jobs(store, UID)
         self.registry = Registry(store, UID)
+        self.settings: dict[str, object] = {}
         self._folder = folder
 
     def run(self, claim: Claim, store: ObjectStore | None = None) -> int:
@@ -93,7 +94,7 @@ class World:
             images=self.studio,
             videos=self.studio,
             trainer=self.trainer,
-            settings=settings_for("http://label-studio.test", self._folder),
+            settings=settings_for("http://label-studio.test", self._folder, **self.settings),
             folder=self._folder / "work" / claim.run_id,
         )
         return run(parts, claim.run_id, nonce=secrets.token_hex(4))
@@ -143,8 +144,7 @@ def test_a_first_version(world: World, tmp_path: Path) -> None:
     assert "not compared" in (tmp_path / "report.html").read_text()
     progress = world.progress()
     assert (progress.phase, progress.epoch, progress.epochs) == ("finished", 4, 4)
-    assert list((tmp_path / "work").iterdir()) == []
-    assert not [key for key in world.store.list("projects/") if "/checkpoints/" in key]
+    assert not [key for key in world.store.list("") if "/checkpoints/" in key]
 
 
 def test_a_better_and_a_worse_challenger(world: World) -> None:
@@ -289,12 +289,18 @@ def test_a_failed_run_uses_up_nothing(world: World, when: str) -> None:
     assert baseline != before
 
 
-def test_scratch_that_killed_jobs_left_behind_goes_with_the_next_run(world: World, tmp_path: Path) -> None:
-    left, newer = tmp_path / "work" / "20200101-000000-0000abcd", tmp_path / "work" / "99990101-000000-0000abcd"
-    for folder in (left, newer):
-        (folder / "pictures").mkdir(parents=True)
-    assert world.new_run() == DONE
-    assert list((tmp_path / "work").iterdir()) == [newer]
+def test_what_older_runs_left_in_the_store_goes_after_each_run(world: World) -> None:
+    """Also after one that fails, or finds nothing changed; all of the newest two stay."""
+    world.settings = {"LABELLOOP_KEEP_RUNS": 2, "LABELLOOP_KEEP_VERSIONS": 1}
+    for kind in ("trains", "trains", "trains", "finds nothing changed", "fails"):
+        world.studio.config = "<View/>" if kind == "fails" else CONFIG
+        world.new_run(forced=kind != "finds nothing changed")
+        assert len({key.split("/")[2] for key in world.store.list("runs/")}) <= 2
+    assert world.outcome == "failed"
+    assert not [key for key in world.store.list("runs/") if "/checkpoints/" in key]
+    assert [one.version for one in world.registry.versions("label")] == [2, 3]
+    files = list(world.store.list(f"projects/{UID}/models/label/files/"))
+    assert len(files) == 1 + 2, "toys have the same weights, and each version a report"
 
 
 def test_another_installation_with_the_same_project_id(world: World) -> None:

@@ -1,0 +1,93 @@
+"""`labelloop prune` and `labelloop forget`: what the store need not keep, and a project that nobody wants."""
+
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from shared.claims import JobsRecord
+from shared.errors import LabelloopError
+from shared.jobs import Jobs
+from shared.keeping import Keep, Removal
+from shared.objectstore import ObjectStore
+from shared.pruning import keys_of, planned, prune
+from shared.registry import projects
+from shared.settings import Settings
+
+_LAST = ("/project.json", "/jobs.json")
+"""As long as they are there the project is known: whatever else is left can be forgotten by the next try."""
+
+
+def known_uids(store: ObjectStore) -> list[str]:
+    """Of every project that the store holds anything of: also what a job wrote after its project was forgotten."""
+    return sorted({*projects(store), *projects(store, folder="runs")})
+
+
+def prune_projects(
+    store: ObjectStore, uids: list[str], settings: Settings, *, dry_run: bool
+) -> dict[str, list[Removal]]:
+    """uid → what was removed, or would be. Raises StoreError.
+
+    Which images a project still names only its runs know; where they keep none, all go.
+    """
+    images = None if settings.image_cache_in_store else frozenset[str]()
+    return {uid: (planned if dry_run else prune)(store, uid, Keep.of(settings), images) for uid in uids}
+
+
+def removals_as_json(removals: dict[str, list[Removal]], *, dry_run: bool) -> dict[str, Any]:
+    """For scripts."""
+    return {
+        "dry_run": dry_run,
+        "projects": {
+            uid: [{"what": one.what, "why": one.why, "keys": list(one.keys)} for one in found]
+            for uid, found in removals.items()
+        },
+    }
+
+
+def render_removals(removals: dict[str, list[Removal]], *, dry_run: bool) -> RenderableType:
+    """For a terminal."""
+    parts: list[RenderableType] = []
+    for uid, found in removals.items():
+        if not found:
+            continue
+        table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", title=f"project {uid}", title_justify="left")
+        for heading in ("would go" if dry_run else "removed", "objects", "why"):
+            table.add_column(heading)
+        for one in found:
+            table.add_row(escape(one.what), str(len(one.keys)), escape(one.why))
+        parts.append(table)
+    return Group(*parts) if parts else Text("Nothing to remove.")
+
+
+def forget_project(store: ObjectStore, uid: str) -> int:
+    """Remove everything of a project; answers how many objects. Killed at any moment, the next try ends it.
+
+    Its pointers go first, so that none names what is not there. Raises LabelloopError while a run is active.
+    """
+    jobs = Jobs(store, uid)
+
+    def close(record: JobsRecord) -> JobsRecord:
+        claim = record.training
+        if claim is not None and claim.expires_at > store.now():
+            raise LabelloopError(
+                f"run {claim.run_id} of project {uid} is active: wait until it has ended (`labelloop status`), or stop "
+                "it where it runs and try again after LABELLOOP_CLAIM_LIFETIME"
+            )
+        return record.model_copy(update={"closed": True, "training": None, "prelabel": None})
+
+    jobs.update(close)  # no sweep starts anything for it meanwhile
+    keys = keys_of(store, uid)
+    last = [key for key in keys if key.endswith(_LAST) and key.count("/") == 2]
+    rest = sorted((key for key in keys if key not in last), key=lambda key: not key.endswith("/pointer.json"))
+    for key in rest:
+        store.delete(key)
+    if jobs.read().training is not None:
+        raise LabelloopError(
+            f"a run of project {uid} began meanwhile: take the connection away in Label Studio (Settings → Model) first"
+        )
+    for key in sorted(last, reverse=True):  # jobs.json after project.json
+        store.delete(key)
+    return len(keys)

@@ -1,0 +1,41 @@
+"""What a job fetches images and videos with, by its settings: where they really are, behind what earlier runs kept."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from jobs.train.image_cache import CachedImages, Folder, InStore, Place
+from jobs.train.inline import Adopter, InlineImages
+from shared.images.fetch import ImageFetcher
+from shared.jobs import Jobs
+from shared.labelstudio.api import LabelStudio
+from shared.objectstore import ObjectStore
+from shared.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Fetching:
+    """The parts."""
+
+    images: CachedImages
+    videos: CachedImages
+    adopt: Callable[[str], str]  # what stands for an address in frozen annotations
+    image_key: Callable[[str], str] | None  # of the image at an address in the store; None: it keeps none
+
+
+def fetching(settings: Settings, label_studio: LabelStudio, store: ObjectStore, jobs: Jobs) -> Fetching:
+    """For one project: nobody gets an image of another one by naming its address."""
+    scope = f"{label_studio.url}\n{jobs.uid}"
+    here: list[Place] = []
+    if settings.image_cache_bytes:
+        here.append(Folder(Path(settings.cache_dir) / "images", settings.image_cache_bytes))
+    places = [*here, InStore(store, jobs.images)] if settings.image_cache_in_store else here
+    source = InlineImages(ImageFetcher(settings, label_studio), label_studio)
+    videos = InlineImages(ImageFetcher(settings, label_studio, limit="video_max_bytes"), label_studio)
+    images = CachedImages(source, places, scope=scope)
+    return Fetching(
+        images,
+        CachedImages(videos, here, scope=f"{scope}\nvideo"),
+        Adopter(source, images),
+        images.key if settings.image_cache_in_store else None,
+    )
