@@ -3,6 +3,7 @@
 import io
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -94,10 +95,18 @@ def test_uploaded_and_local_images(studio: Studio, api: LabelStudio) -> None:
 def test_expired_access_token_is_renewed(studio: Studio) -> None:
     api = LabelStudio(studio.server.url, studio.personal_access_token)
     good = api.authorization()
-    api._authorization._access = spoilt = good.removeprefix("Bearer ")[:-8] + "spoilt00"
+    spoilt = good.removeprefix("Bearer ")[:-8] + "spoilt00"
+
+    def spoil() -> None:
+        refresh = api._authorization._refresh
+        assert refresh is not None
+        refresh.access = Future()
+        refresh.access.set_result(spoilt)
+
+    spoil()
     assert fetch(Settings(), api, studio.tasks["upload"])
     assert api.authorization() not in (good, f"Bearer {spoilt}")
-    api._authorization._access = spoilt
+    spoil()
     assert api.project(studio.project_id).counters.task_number == 2
 
 
