@@ -18,6 +18,7 @@ from pydantic import (
 
 from shared.errors import BadRequest
 from shared.labelstudio.deep_json import readable_json
+from shared.labelstudio.json_reader import only_members
 from shared.labelstudio.predict_body import PredictBody
 
 Count = Annotated[int, BeforeValidator(lambda value: 0 if value is None else value)]
@@ -174,6 +175,11 @@ class Event(Received):
 
     action: str
     project: ProjectCounters | None = None
+
+    @classmethod
+    def parse(cls, body: bytes) -> Self:
+        """Payloads hold whole tasks and masks, of which nothing is needed. Raises BadRequest."""
+        return super().parse(only_members(body, (b'"action"', b'"project"')))
 
 
 class JobStatusRequest(Received):

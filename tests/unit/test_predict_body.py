@@ -10,8 +10,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from shared.errors import BadRequest, BodyTooLarge
+from shared.labelstudio.json_reader import only_members
 from shared.labelstudio.predict_body import PredictBody
-from shared.labelstudio.requests import PredictRequest
+from shared.labelstudio.requests import Event, PredictRequest
 
 WORDS = st.sampled_from(["id", "data", "tasks", "predictions", "annotations", 'a"]}', "\\", "ü🌲", "[{", ""])
 VALUES = st.recursive(
@@ -109,3 +110,20 @@ def test_more_than_may_be_kept_is_refused_with_what_to_do() -> None:
         with pytest.raises(BodyTooLarge, match="select fewer tasks at a time"):
             PredictBody(cut(text.encode(), 100), most=2000)
     assert len(PredictBody([json.dumps({"tasks": [{"predictions": image}]}).encode()], most=2000)) == 1
+
+
+@settings(max_examples=40)
+@given(value=st.dictionaries(WORDS | st.sampled_from(["action", "project"]), VALUES, max_size=6) | VALUES)
+def test_only_the_wanted_members_of_an_object_are_kept(value: Any) -> None:
+    kept = json.loads(only_members(json.dumps(value).encode(), (b'"action"', b'"project"')))
+    wanted = ("action", "project")
+    assert kept == ({key: value[key] for key in value if key in wanted} if isinstance(value, dict) else value)
+
+
+def test_of_an_event_nothing_but_action_and_project_is_read() -> None:
+    payload = b'"annotation":{"result":[{"value":{"rle":[1e999999,01,nobody reads this]}}]}'
+    event = Event.parse(b'{"action":"ANNOTATION_CREATED",%s,"project":{"id":7}}' % payload)
+    assert (event.action, event.project and event.project.id) == ("ANNOTATION_CREATED", 7)
+    for broken in (b'{"action":"X",' + payload, b'{"action":"X"} {}', b'{"action" "X"}', b"", b"[]"):
+        with pytest.raises(BadRequest):
+            Event.parse(broken)
