@@ -13,7 +13,7 @@ import requests
 
 from tests.predict_parts import UID, label_config, predict_function
 from tests.trigger_process import eventually
-from tests.web_server import WebServer, web_server
+from tests.web_server import Handler, WebServer, web_server
 
 PASSWORD = "password"
 _BLOCK = bytes(1 << 16)
@@ -24,7 +24,12 @@ _MOST_MEMORY = 10_000  # kB that all these requests together may add
 @pytest.fixture(scope="module")
 def other() -> Iterator[WebServer]:
     """What the function hands events to: it never answers."""
-    with web_server(lambda handler: handler.web.closing.wait(60) and None) as server:
+
+    def hang(handler: Handler) -> None:
+        handler.web.closing.wait(60)
+        handler.close_connection = True
+
+    with web_server(hang) as server:
         yield server
 
 
