@@ -10,7 +10,7 @@ from pathlib import Path
 
 from jobs.train import frozen
 from jobs.train.dataset import build
-from jobs.train.export import SdkExporter
+from jobs.train.export import LabelStudioExporter
 from jobs.train.images import Pictures
 from shared.images.fetch import ImageFetcher
 from shared.labelstudio.api import LabelStudio
@@ -30,7 +30,7 @@ def main(url: str, folder: str) -> None:
     project = label_studio.project(1)
     controls = parse_label_config(project.counters.label_config)
     exported = frozen.freeze(
-        SdkExporter(url, key).tasks(1),
+        LabelStudioExporter(url, key).tasks(1),
         project.counters,
         project.read_at,
         controls,

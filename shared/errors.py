@@ -54,7 +54,14 @@ class UnsafeStore(StoreRefusal):
 
 
 class LabelStudioError(LabelloopError):
-    """Label Studio is not reachable, failed, or answered something that is not its API."""
+    """Label Studio is not reachable, failed, or answered something that is not its API.
+
+    `status` of its answer; None if none came, or nothing that Label Studio says.
+    """
+
+    def __init__(self, message: str, *, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class Unauthorized(LabelStudioError):

@@ -1,10 +1,9 @@
 """The training job as a process of its own, for tests that kill it: the real wiring around a store that can kill.
 
 `python tests/train_entry.py real|toy KILL_AT before|after`: KILL_AT is the number of the write to the store that the
-process does not survive (0: none), or a part of its key. "toy" trains nothing and starts fast: no SDK, no torch.
+process does not survive (0: none), or a part of its key. "toy" trains nothing and starts fast: no torch.
 """
 
-import json
 import os
 import secrets
 import signal
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.train.__main__ import execute
-from jobs.train.annotations import ExportedTask
+from jobs.train.export import LabelStudioExporter
 from jobs.train.fetching import fetching
 from jobs.train.run import Parts, run
 from shared.jobs import Jobs
@@ -82,19 +81,6 @@ class KillingStore:
         return done
 
 
-class PlainExporter:
-    """One page, without the SDK, whose import takes seconds."""
-
-    def __init__(self, label_studio: LabelStudio) -> None:
-        self._label_studio = label_studio
-
-    def tasks(self, project_id: int) -> Iterator[ExportedTask]:
-        items = [{"filter": "filter:tasks:id", "operator": "greater", "type": "Number", "value": 0}]
-        query = {"query": json.dumps({"filters": {"items": items}}), "page_size": "100"}
-        for task in self._label_studio.get_json("/api/tasks", query)["tasks"]:
-            yield ExportedTask(task["id"], task["data"], tuple(task["annotations"]))
-
-
 def main(kind: str, kill_at: str, moment: str) -> int:
     """Run the job."""
     settings = Settings.from_environ(os.environ)
@@ -112,8 +98,7 @@ def _toy(settings: Settings, request: TrainRequest, store: ObjectStore) -> int:
         store=store,
         jobs=jobs,
         registry=Registry(store, request.project_uid),
-        projects=label_studio,
-        exporter=PlainExporter(label_studio),
+        exporter=LabelStudioExporter(settings.label_studio_url or "", "0" * 40),
         images=fetched.images,
         videos=fetched.videos,
         trainer=ToyTrainer(epoch_seconds=0.2),

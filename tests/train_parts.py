@@ -3,6 +3,7 @@
 import io
 import json
 import random
+import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -89,6 +90,8 @@ class PagedProject:
     config: str = CONFIG
     failures: list[int] = field(default_factory=list)  # statuses to answer first
     broken: set[int] = field(default_factory=set)  # tasks that Label Studio cannot show: it answers 500
+    annotations_of: dict[int, int] = field(default_factory=dict)  # task → status instead of its annotations
+    most: int = 10**6  # tasks a page; for more no answer comes
 
     def task(self, number: int) -> dict[str, Any]:
         """Task `number`, from 1."""
@@ -113,17 +116,33 @@ class PagedProject:
             }
             handler.reply(200, json.dumps(project).encode(), Content_Type="application/json")
         elif place.path.rstrip("/") == "/api/tasks":
-            tasks = self._page(parse_qs(place.query))
-            if tasks is None or self.broken & {task["id"] for task in tasks}:
-                status, words = (404, LABEL_STUDIO_404) if tasks is None else (500, b"{}")
-                handler.reply(status, words, Content_Type="application/json")
-                return
-            page = json.dumps({"tasks": tasks, "total": self.count}).replace(f'"{DEEP}"', "[" * 5000 + "]" * 5000)
-            handler.reply(200, page.encode(), Content_Type="application/json")
+            self._reply_page(handler, parse_qs(place.query))
+        elif match := re.fullmatch(r"/api/tasks/(\d+)/annotations/", place.path):
+            self._reply_annotations(handler, int(match[1]))
         elif (name := place.path.removeprefix("/data/upload/1/")) in self.images:
             handler.reply(200, self.images[name], Content_Type="image/jpeg")
         else:
             handler.reply(404)
+
+    def _reply_page(self, handler: Handler, query: dict[str, list[str]]) -> None:
+        tasks = self._page(query)
+        if tasks is not None and len(tasks) > self.most:
+            handler.web.closing.wait(30)
+        if tasks is None or self.broken & {task["id"] for task in tasks}:
+            status, words = (404, LABEL_STUDIO_404) if tasks is None else (500, b"{}")
+            handler.reply(status, words, Content_Type="application/json")
+        else:
+            bare = [{name: value for name, value in task.items() if name != "annotations"} for task in tasks]
+            handler.reply(200, _deep({"tasks": bare, "total": self.count}), Content_Type="application/json")
+
+    def _reply_annotations(self, handler: Handler, number: int) -> None:
+        """As Label Studio: without the cancelled ones."""
+        if status := self.annotations_of.get(number):
+            handler.reply(status, LABEL_STUDIO_404 if status == 404 else b"{}", Content_Type="application/json")
+            return
+        found = self.task(number)["annotations"]
+        kept = [one for one in found if not (isinstance(one, dict) and one.get("was_cancelled"))]
+        handler.reply(200, _deep(kept), Content_Type="application/json")
 
     def _page(self, query: dict[str, list[str]]) -> list[dict[str, Any]] | None:
         """None: as Label Studio, which answers 404 for a page behind the last one."""
@@ -134,6 +153,10 @@ class PagedProject:
         if page > 1 and after >= self.count:
             return None
         return [self.task(number) for number in range(after + 1, min(after + size, self.count) + 1)]
+
+
+def _deep(values: Any) -> bytes:
+    return json.dumps(values).replace(f'"{DEEP}"', "[" * 5000 + "]" * 5000).encode()
 
 
 @contextmanager

@@ -52,7 +52,7 @@ def execute(settings: Settings, request: TrainRequest, store: ObjectStore) -> in
 def _run(settings: Settings, request: TrainRequest, store: ObjectStore, folder: Path) -> tuple[int, bool]:
     """Build the parts around a store, and run: the exit code, and whether the run goes on elsewhere."""
     os.environ.update(surround_ultralytics(folder / "ultralytics", settings.threads))  # before anything imports torch
-    from jobs.train.export import SdkExporter
+    from jobs.train.export import LabelStudioExporter
     from jobs.train.fetching import fetching
     from jobs.train.run import FAILED, INTERRUPTED, Parts, Stopped, run
     from jobs.train.yolo_trainer import YoloTrainer
@@ -75,8 +75,7 @@ def _run(settings: Settings, request: TrainRequest, store: ObjectStore, folder: 
         store=store,
         jobs=jobs,
         registry=Registry(store, request.project_uid),
-        projects=label_studio,
-        exporter=SdkExporter(settings.label_studio_url, api_key),
+        exporter=LabelStudioExporter(settings.label_studio_url, api_key),
         images=fetched.images,
         videos=fetched.videos,
         trainer=YoloTrainer(

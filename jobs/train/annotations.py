@@ -61,7 +61,7 @@ class AnnotationDigest:
         self._hash = hashlib.sha256()
 
     def add(self, annotations: Iterable[Annotation]) -> None:
-        """The annotations of the next task, cancelled ones included."""
+        """The annotations of the next task."""
         for number, annotation in sorted(
             ((_id_of(annotation) or 0, annotation) for annotation in annotations if isinstance(annotation, Mapping)),
             key=lambda one: one[0],

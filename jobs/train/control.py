@@ -24,7 +24,7 @@ from shared.registry import WEIGHTS, Gate, Manifest, sha256_of
 
 logger = logging.getLogger(__name__)
 
-_PACKAGES = ("labelloop", "label-studio-sdk", "torch", "ultralytics")
+_PACKAGES = ("labelloop", "torch", "ultralytics")
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,15 +47,11 @@ class Stopped(BaseException):
     """The machine wants this process to end (SIGTERM): no `except Exception` on the way may swallow it."""
 
 
-class Projects(Protocol):
-    """What answers a project's counters, config and Label Studio's clock."""
+class Exporter(Protocol):
+    """What reads a project, patiently."""
 
     def project(self, project_id: int) -> ProjectState:
-        """Raises ProjectGone, Unauthorized, LabelStudioError."""
-
-
-class Exporter(Protocol):
-    """What reads the annotated tasks."""
+        """Counters, config and Label Studio's clock. Raises ProjectGone, Unauthorized, LabelStudioError."""
 
     def tasks(self, project_id: int) -> Iterator[ExportedTask]:
         """In the order of their ids. Raises ProjectGone, Unauthorized, LabelStudioError."""
@@ -68,7 +64,6 @@ class Parts:
     store: ObjectStore
     jobs: Jobs
     registry: Registry
-    projects: Projects
     exporter: Exporter
     images: Fetcher
     videos: Fetcher
@@ -237,7 +232,7 @@ class _Work:
         if frozen := heartbeat.patiently(freezer.fetch, parts.store, key, path):
             return frozen
         self._progress.phase("export")
-        project = parts.projects.project(request.project_id)
+        project = parts.exporter.project(request.project_id)
         if project.counters.uid != parts.jobs.uid:
             raise SettingsError(
                 f"LABEL_STUDIO_URL answers project {project.counters.uid}, the run is for {parts.jobs.uid}: set the "

@@ -216,21 +216,24 @@ class LabelStudio:
         said = self._quote(body)
         asked = f"{method} {self.url}{path}"
         if status == 401 or (status == 403 and method == "GET"):
-            raise Unauthorized(f"{asked} answers {status}{said}: check LABEL_STUDIO_API_KEY and what its user may see")
+            raise Unauthorized(
+                f"{asked} answers {status}{said}: check LABEL_STUDIO_API_KEY and what its user may see", status=status
+            )
         if status == 404 and not body.keys() >= _ITS_WORDS:
             raise LabelStudioError(
                 f"{asked} answers 404{said}, and not as Label Studio does: something before it answers in its place, "
                 "or LABEL_STUDIO_URL is not its address, with its path prefix if it has one"
             )
         if status == 404 and (path.startswith("/api/projects/") or "project" in (params or {})):
-            raise ProjectGone(f"{asked} answers 404{said}")
+            raise ProjectGone(f"{asked} answers 404{said}", status=status)
         if 300 <= status < 400:
             place = parse_url(response.headers.get("Location", ""))
             raise LabelStudioError(
                 f"{asked} answers a redirect to {place.scheme or 'the same scheme'}://{place.host or 'the same host'}: "
-                "set LABEL_STUDIO_URL to the address that answers itself"
+                "set LABEL_STUDIO_URL to the address that answers itself",
+                status=status,
             )
-        raise LabelStudioError(f"{asked} answers {status}{said}")
+        raise LabelStudioError(f"{asked} answers {status}{said}", status=status)
 
     def _quote(self, body: Mapping[str, Any]) -> str:
         """Label Studio's own words about an error, without tokens and tracebacks; empty if it did not send any."""

@@ -1,16 +1,18 @@
 """The export against a real Label Studio: both kinds of tokens, filters, order, what counts as a change."""
 
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
+import requests
 
 from infra.local.label_studio import LabelStudioServer, label_studio
 from jobs.train.annotations import AnnotationDigest, ExportedTask, choose_annotation
-from jobs.train.export import SdkExporter
+from jobs.train.export import LabelStudioExporter
 from shared.errors import ProjectGone, Unauthorized
 from tests.train_parts import CONFIG, rectangle
+from tests.web_server import Handler, web_server
 
 
 class Project:
@@ -40,14 +42,29 @@ class Project:
         return int(self.call("POST", f"/api/tasks/{task}/annotations/", {"result": result} | more)["id"])
 
 
+@contextmanager
+def recorded(url: str) -> Iterator[tuple[str, list[str]]]:
+    """The address of something before Label Studio, and the bodies that pass through it."""
+    passed: list[str] = []
+
+    def hand_on(handler: Handler) -> None:
+        authorization = {"Authorization": handler.headers["Authorization"]}
+        answer = requests.get(url + handler.path, headers=authorization, timeout=60)
+        passed.append(answer.text)
+        handler.reply(answer.status_code, answer.content, Content_Type="application/json")
+
+    with web_server(hand_on) as web:
+        yield web.url, passed
+
+
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     with label_studio(tmp_path_factory.mktemp("label-studio")) as server:
         yield Project(server)
 
 
-def exported(project: Project, token: str) -> list[ExportedTask]:
-    with closing(SdkExporter(project.server.url, token, page_size=2)) as exporter:
+def exported(project: Project, token: str, url: str | None = None) -> list[ExportedTask]:
+    with closing(LabelStudioExporter(url or project.server.url, token, page_size=2)) as exporter:
         return list(exporter.tasks(project.id))
 
 
@@ -72,7 +89,29 @@ def test_export_and_what_counts_as_a_change(project: Project) -> None:
     assert digest(exported(project, project.server.token)) != before
 
 
-@pytest.mark.filterwarnings("ignore:The `parse_obj` method is deprecated:DeprecationWarning")  # the SDK's
+def test_neither_drafts_nor_predictions_are_fetched(project: Project) -> None:
+    """Nor what was skipped beside an annotation: who skips a task that another has done changes nothing."""
+    before = exported(project, project.server.token)
+    first = project.tasks[0]
+    box = {"original_width": 100, "original_height": 100, "id": "drawnlater"} | rectangle(x=2)
+    for version in ("label:v1", "label:v2"):
+        predicted = {"task": first, "result": [box], "model_version": version, "score": 0.5}
+        project.call("POST", "/api/predictions/", predicted)
+    project.call("POST", f"/api/tasks/{first}/drafts", {"result": [box], "lead_time": 1})
+    project.annotate(first, [box], was_cancelled=True)
+    with recorded(project.server.url) as (url, passed):
+        after = exported(project, project.server.token, url)
+    assert digest(after) == digest(before)
+    assert [(task.id, task.data, len(task.annotations)) for task in after] == [
+        (task.id, task.data, len(task.annotations)) for task in before
+    ]
+    assert len(passed) == 3 + len(before)
+    assert not [body for body in passed if "label:v" in body or "drawnlater" in body]
+    everything = str(project.call("GET", f"/api/tasks?project={project.id}&fields=all"))
+    assert "label:v2" in everything
+    assert everything.count("drawnlater") >= 4, "two predictions, a draft and a skipped annotation are there"
+
+
 def test_personal_access_token(project: Project) -> None:
     assert len(exported(project, project.server.personal_access_token())) == 3
 

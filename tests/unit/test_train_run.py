@@ -89,7 +89,6 @@ class World:
             store=store or self.store,
             jobs=self.jobs,
             registry=self.registry,
-            projects=self.studio,
             exporter=self.studio,
             images=self.studio,
             videos=self.studio,
