@@ -64,6 +64,7 @@ class Handler(BaseHTTPRequestHandler):
     """What an answer gets: the request, and ways to reply."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # head and body are two writes: each answer would take 40 ms
     web: WebServer
     respond: Answer
 

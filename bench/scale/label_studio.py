@@ -135,7 +135,7 @@ class Caller:
         return self._server.projects[project_id].changed_since((since - EPOCH).total_seconds())
 
     def export(self, project_id: int) -> None:
-        """A job reads the annotated tasks, page by page. Not simulated: the small request for each task's annotations."""
+        """A job reads the annotated tasks, page by page; the small request for each task's annotations is left out."""
         pages = self._server.projects[project_id].count // _PAGE + 1
         for _ in itertools.repeat(None, min(pages, _EXPORT_PAGES)):
             self._server.answer("export")
