@@ -28,8 +28,10 @@ class Claim(Record):
     nonce: str | None = None  # of the process that runs it
     job: str | None = None  # the launcher's reference
     logs: str | None = None  # where the job's log is: a URL, a command or a path
-    refused: int = Field(default=0, ge=0)  # launches of this attempt that the launcher refused, one after the other
+    refused: int = Field(default=0, ge=0)  # launches of this attempt that came to nothing, one after the other
     error: str | None = None  # why the last attempt ended, or its launch was refused
+    waits: str | None = None  # why the job is queued, in the words of its target
+    stuck_since: datetime | None = None  # when it was first seen to wait for a correction, not for capacity
 
     def has_run(self, now: datetime) -> timedelta:
         """How long the run's jobs have run, this attempt's until `now`, or until its claim expired."""

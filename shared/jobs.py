@@ -20,6 +20,7 @@ from shared.records import load, new_serial
 from shared.runs import Baseline, RunFiles
 
 _FENCE_STEP = 1000
+_NO_WAITING: dict[str, object] = {"waits": None, "stuck_since": None}
 
 
 class Jobs(RunFiles):
@@ -115,6 +116,7 @@ class Jobs(RunFiles):
                 job=claim.job if requeued else None,
                 logs=claim.logs if requeued else None,
                 refused=0,
+                **_NO_WAITING,
                 expires_at=self._in(lifetime),
                 started_at=self._in(0),
                 error=error,
@@ -134,6 +136,16 @@ class Jobs(RunFiles):
             return record.model_copy(update={"training": refused})
 
         self.update(expire)
+
+    def withdraw(self, claim: Claim, error: str) -> None:
+        """The job ended, or was stopped, before it began: as if its launch had been refused. Raises ClaimLost."""
+
+        def take(record: JobsRecord) -> JobsRecord:
+            _unchanged(record, claim)
+            again: dict[str, object] = {"state": "launching", "job": None, "logs": None, **_NO_WAITING}
+            return _with_claim(record, claim, expires_at=self._in(0), refused=claim.refused + 1, error=error, **again)
+
+        self.update(take)
 
     def launch_again(self, claim: Claim, *, lifetime: float) -> Claim:
         """Take over an attempt whose launch was refused: the same one, so that its name at the target stays.
@@ -155,7 +167,8 @@ class Jobs(RunFiles):
             if current is None or (current.run_id, current.attempt) != (claim.run_id, claim.attempt):
                 return None
             state = "queued" if current.state == "launching" else current.state
-            return _with_claim(record, current, state=state, job=job, logs=logs, **_accepted(current))
+            error = None if current.refused else current.error
+            return _with_claim(record, current, state=state, job=job, logs=logs, error=error)
 
         self.update(note)
 
@@ -174,7 +187,12 @@ class Jobs(RunFiles):
                     return None
                 raise ClaimLost(f"another process runs {run_id}, or its last one was interrupted")
             times = {"started_at": self._in(0), "expires_at": self._in(lifetime)}
-            return _with_claim(record, current, state="running", nonce=nonce, **times, **_accepted(current))
+            begun: dict[str, object] = {
+                "refused": 0,
+                "error": None if current.refused else current.error,
+                **_NO_WAITING,
+            }
+            return _with_claim(record, current, state="running", nonce=nonce, **times, **begun)
 
         return _claim_of(self.update(take))
 
@@ -193,16 +211,24 @@ class Jobs(RunFiles):
 
         return _claim_of(self.update(extend))
 
-    def extend_queued(self, claim: Claim, *, lifetime: float, waiting: bool) -> None:
+    def extend_queued(
+        self, claim: Claim, *, lifetime: float, waiting: bool, why: str = "", stuck: bool = False
+    ) -> None:
         """The launcher knows the job: keep its claim alive, unless the claim changed meanwhile.
 
-        `waiting`: the job has not started yet, so its time does not run.
+        `waiting`: the job has not started yet, so its time does not run; `why`, and whether it is `stuck`: it waits for
+        a correction.
         """
 
         def extend(record: JobsRecord) -> JobsRecord | None:
-            started_at = self._in(0) if waiting else claim.started_at
-            extended = {"expires_at": self._in(lifetime), "started_at": started_at}
-            return _with_claim(record, claim, **extended) if record.training == claim else None
+            if record.training != claim:
+                return None
+            now = self._in(0)
+            extended: dict[str, object] = {"expires_at": self._in(lifetime), **_NO_WAITING}
+            if waiting:
+                since = claim.stuck_since or now if stuck else None
+                extended |= {"started_at": now, "waits": why or None, "stuck_since": since}
+            return _with_claim(record, claim, **extended)
 
         self.update(extend)
 
@@ -310,11 +336,6 @@ def _with_claim(record: JobsRecord, claim: Claim, **changes: object) -> JobsReco
 def _unchanged(record: JobsRecord, claim: Claim) -> None:
     if record.training != claim:
         raise ClaimLost(f"run {claim.run_id} was taken over by somebody else, or lives again")
-
-
-def _accepted(claim: Claim) -> dict[str, object]:
-    """What changes when a launch succeeds after refusals."""
-    return {"refused": 0, "error": None} if claim.refused else {}
 
 
 def _claim_of(record: JobsRecord) -> Claim:

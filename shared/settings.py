@@ -240,6 +240,14 @@ class Settings(BaseModel):
         "local:",
         f"Where training jobs run: {', '.join(LAUNCHERS.values())}. local: is a process on this machine; docs/deploy has a page for each other one. kubernetes and cloud-run need the extra of that name: pip install 'labelloop[kubernetes]'. ray takes ?gpus=N, what a job reserves (1).",
     )
+    local_jobs: int = _setting(
+        "LABELLOOP_LOCAL_JOBS",
+        0,
+        "Trainings that local: runs at once on this machine, the others wait in line; 0: one for each GPU, or one. They share the GPUs evenly: 1 gives all of them to each training.",
+        "trainings",
+        ge=0,
+        le=1024,
+    )
     min_annotations: int = _setting(
         "LABELLOOP_MIN_ANNOTATIONS", 20, "Annotated tasks before the first training.", "tasks", ge=1
     )

@@ -16,7 +16,7 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import run_v2
 from moto.server import ThreadedMotoServer
 
-from functions.train_trigger.launchers import JobStatus, Launcher
+from functions.train_trigger.launchers import JobState, Launcher
 from functions.train_trigger.launchers.aws_batch import AwsBatchLauncher
 from functions.train_trigger.launchers.cloud_run import Clients, CloudRunLauncher
 from functions.train_trigger.launchers.local import LocalLauncher
@@ -60,7 +60,7 @@ class Target(ABC):
         """Let a running job exit with a code."""
 
     @property
-    def ends_as(self) -> dict[int, tuple[JobStatus, ...]]:
+    def ends_as(self) -> dict[int, tuple[JobState, ...]]:
         """Exit code → what the launcher may say then."""
         return {0: ("finished",), 1: ("failed",)}
 
@@ -95,10 +95,11 @@ class LocalTarget(_Processes):
     def launcher(self) -> LocalLauncher:
         """Its jobs inherit a secret."""
         environ = {**os.environ, "TOLD": str(self._folder), "LABEL_STUDIO_API_KEY": SECRET}
-        return LocalLauncher(self._folder / "logs", environ, command=(sys.executable, str(self._script)))
+        command = (sys.executable, str(self._script))
+        return LocalLauncher(self._folder / "logs", environ, command=command, turns=("", ""))
 
     @property
-    def ends_as(self) -> dict[int, tuple[JobStatus, ...]]:
+    def ends_as(self) -> dict[int, tuple[JobState, ...]]:
         """Of processes that another instance started nobody knows how they ended."""
         return {0: ("finished", "gone"), 1: ("failed", "gone")}
 
@@ -171,7 +172,7 @@ class BatchTarget(Target):
         """It has ended already."""
 
     @property
-    def ends_as(self) -> dict[int, tuple[JobStatus, ...]]:
+    def ends_as(self) -> dict[int, tuple[JobState, ...]]:
         """moto knows success only; RUNNING and FAILED are in test_launcher_aws_batch.py."""
         return {0: ("finished",), 1: ("finished",)}
 

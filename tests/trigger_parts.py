@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from functions.train_trigger.launchers import JobStatus
+from functions.train_trigger.launchers import JobState, JobStatus
 from functions.train_trigger.metrics import Metrics
 from functions.train_trigger.trigger import Outcome, Trigger
 from shared.claims import Claim, JobsRecord
@@ -64,7 +64,9 @@ class FakeLauncher:
     def __init__(self) -> None:
         self.launched: list[tuple[str, int]] = []
         self.stopped: list[str] = []
-        self.state: JobStatus = "running"
+        self.state: JobState = "running"
+        self.why, self.stuck = "", False
+        self.tidied = 0
         self.error: LaunchError | None = None
 
     def launch(self, request: TrainRequest, *, attempt: int) -> str:
@@ -74,7 +76,10 @@ class FakeLauncher:
         return f"fake:{len(self.launched)}"
 
     def status(self, job: str) -> JobStatus:
-        return self.state
+        return JobStatus(self.state, self.why, self.stuck)
+
+    def tidy(self) -> None:
+        self.tidied += 1
 
     def stop(self, job: str) -> None:
         self.stopped.append(job)

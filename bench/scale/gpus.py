@@ -16,7 +16,7 @@ from bench.scale.checks import Checks
 from bench.scale.clock import Clock, Core
 from bench.scale.label_studio import Caller, LabelStudio
 from bench.scale.plan import Plan
-from functions.train_trigger.launchers import JobStatus
+from functions.train_trigger.launchers import JobState
 from shared.claims import Claim
 from shared.errors import ClaimLost, LabelloopError, LabelStudioError, PreconditionFailed, StoreError
 from shared.jobs import Jobs
@@ -38,8 +38,8 @@ class Job:
     number: int
     request: TrainRequest
     attempt: int
-    state: JobStatus = "queued"
-    said: JobStatus | None = None  # what the launcher believes instead
+    state: JobState = "queued"
+    said: JobState | None = None  # what the launcher believes instead
 
 
 @dataclass(slots=True)

@@ -38,7 +38,10 @@ class Launcher:
         self._ask(_STATUS_MEDIAN)
         self._gpus.counts["launcher asked for a state"] += 1
         found = self._job(job)
-        return found.said or found.state
+        return JobStatus(found.said or found.state)
+
+    def tidy(self) -> None:
+        """Nothing is left of ended jobs."""
 
     def stop(self, job: str) -> None:
         """A queued job leaves the queue."""

@@ -2,20 +2,17 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Literal
 
 from functions.train_trigger.launchers import JobStatus
 from shared.claims import Claim, JobsRecord
 from shared.runs import Baseline, Totals
-
-JobState = JobStatus | Literal["unknown"]
-"""What a launcher says about a job; `unknown`: it could not be asked, or cannot tell."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 5, 600  # seconds
 _SKEW = timedelta(minutes=5)
 """What clocks of one server's machines may differ by. A moment further ahead was written while a clock was wrong: it
 says nothing about how long ago that is."""
 _FIRST_COOL_DOWN, _LONGEST_COOL_DOWN = timedelta(minutes=10), timedelta(days=1)
+_LONGEST_STUCK = timedelta(minutes=10)  # that a job may wait for a correction before it is launched anew
 _MOST_STALLED = 4
 """A run is given up when machines ended so many times its attempts, one after the other, before an epoch was done."""
 
@@ -57,7 +54,7 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class Extend:
-    """The launcher knows the job, only its claim grew old."""
+    """The launcher knows the job, only its claim grew old, or says something new of why it waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +74,15 @@ class Requeue:
 
 
 @dataclass(frozen=True, slots=True)
+class Withdraw:
+    """The job never began and will not: stop what is left of it, and count its launch as refused."""
+
+    error: str  # why
+
+
+@dataclass(frozen=True, slots=True)
 class LaunchAgain:
-    """Try the launch of this attempt again, which the launcher refused."""
+    """Try the launch of this attempt again, which came to nothing."""
 
     error: str  # what it said
 
@@ -149,13 +153,13 @@ def changed_since(baseline: Baseline, now: datetime) -> datetime:
 
 def decide_claim(
     claim: Claim,
-    job: JobState | None,
+    job: JobStatus | None,
     policy: Policy,
     now: datetime,
     *,
     forced: bool = False,
     kept_an_epoch: bool = False,
-) -> Nothing | Wait | Extend | Relaunch | Requeue | LaunchAgain | GiveUp:
+) -> Nothing | Wait | Extend | Relaunch | Requeue | Withdraw | LaunchAgain | GiveUp:
     """What an active run needs.
 
     `job` is the launcher's answer; None: it was not asked, or the claim names no job. `forced`: a person asked, so a
@@ -165,18 +169,22 @@ def decide_claim(
     expired = has_expired(claim, policy, now)
     if claim.state == "launching" and claim.refused:
         return _decide_refused(claim, now, expired=expired, forced=forced)
-    requeued = expired and job == "queued" and claim.state == "running"
-    if job in ("queued", "running") and not requeued:
-        if not expired:
+    state = job.state if job else None
+    if job and claim.state != "running" and (error := _never_began(claim, job, now)):
+        return Withdraw(error)
+    requeued = expired and state == "queued" and claim.state == "running"
+    if job and state in ("queued", "running") and not requeued:
+        if not expired and not _waits_otherwise(claim, job):
             return Nothing(f"run {claim.run_id} is active")
-        if job == "running" and now >= claim.started_at + policy.longest_run + policy.running_lifetime:
+        if state == "running" and now >= claim.started_at + policy.longest_run + policy.running_lifetime:
             return GiveUp(f"the run stopped renewing its claim and is still there after {policy.longest_run}")
         return Extend()
     if not (expired or ended(claim, job)):
         return Nothing(f"run {claim.run_id} is active")
-    if job == "unknown" and now < claim.expires_at + policy.running_lifetime:
+    if state == "unknown" and now < claim.expires_at + policy.running_lifetime:
         return Wait(claim.expires_at + policy.running_lifetime, "the launcher cannot say what became of the job")
-    error = claim.error or f"attempt {claim.attempt} ended without a word ({job or 'claim expired'})"
+    word = (job.why or job.state) if job else "claim expired"
+    error = claim.error or f"attempt {claim.attempt} ended without a word ({word})"
     preempted = kept_an_epoch and killed(claim)
     failures = claim.attempt - claim.preempted - preempted
     if failures >= policy.attempts:
@@ -201,15 +209,31 @@ def has_expired(claim: Claim, policy: Policy, now: datetime) -> bool:
     return now >= claim.expires_at or claim.expires_at > now + longest + _SKEW
 
 
-def ended(claim: Claim, job: JobState | None) -> bool:
+def ended(claim: Claim, job: JobStatus | None) -> bool:
     """Whether the launcher's answer says that the attempt is over, also while its claim has not expired."""
     # A second copy of a launch finishes at once, while the first runs and renews.
-    return job in ("failed", "gone") or (job == "finished" and claim.state != "running")
+    state = job.state if job else None
+    return state in ("failed", "refused", "gone") or (state == "finished" and claim.state != "running")
 
 
 def killed(claim: Claim) -> bool:
     """Whether an attempt that is over gave no notice of its end: SIGKILL, or its machine was taken away."""
     return claim.state == "running" and claim.nonce is not None
+
+
+def _never_began(claim: Claim, job: JobStatus, now: datetime) -> str:
+    """Why the attempt has to be launched anew; empty: it has not."""
+    if job.state == "refused":
+        return job.why or "the job ended before it began"
+    if job.state == "queued" and job.stuck and claim.stuck_since and now >= claim.stuck_since + _LONGEST_STUCK:
+        return job.why or "the job cannot start"
+    return ""
+
+
+def _waits_otherwise(claim: Claim, job: JobStatus) -> bool:
+    """Whether what the launcher says of a job that waits is not yet in its claim."""
+    waits, stuck = (job.why or None, job.stuck) if job.state == "queued" else (None, False)
+    return claim.state != "running" and (waits, stuck) != (claim.waits, claim.stuck_since is not None)
 
 
 def _decide_refused(claim: Claim, now: datetime, *, expired: bool, forced: bool) -> Nothing | Wait | LaunchAgain:

@@ -120,6 +120,7 @@ class Routes:
         return Outcome("nothing", f"looked at {summary['projects']} projects: {summary['outcomes']}")
 
     def _sweep(self) -> dict[str, Any]:
+        self._trigger.tidy()
         return sweep(self._store, self._trigger.reconcile, self._threads, seconds=_SWEEP_SECONDS)
 
     def _left_to_the_sweep(self, uid: str) -> None:

@@ -9,7 +9,6 @@ from typing import Literal, Protocol
 from functions.train_trigger.decide import (
     Extend,
     GiveUp,
-    JobState,
     Launch,
     LaunchAgain,
     Nothing,
@@ -17,6 +16,7 @@ from functions.train_trigger.decide import (
     Relaunch,
     Requeue,
     Wait,
+    Withdraw,
     changed_since,
     decide,
     decide_before_asking,
@@ -25,7 +25,7 @@ from functions.train_trigger.decide import (
     has_expired,
     killed,
 )
-from functions.train_trigger.launchers import Launcher
+from functions.train_trigger.launchers import JobStatus, Launcher
 from functions.train_trigger.metrics import Metrics
 from shared.claims import Claim, JobsRecord
 from shared.errors import ClaimLost, LabelConfigError, LabelloopError, LaunchError, ProjectGone
@@ -100,6 +100,13 @@ class Trigger:
         self._metrics.reconciles.labels(outcome.status).inc()
         return outcome
 
+    def tidy(self) -> None:
+        """What the launcher does once a sweep. What it cannot do is logged: the next sweep tries again."""
+        try:
+            self._launcher.tidy()
+        except LaunchError as error:
+            logger.warning(str(error), extra={"event": "tidy_refused"})
+
     def _reconcile(self, jobs: Jobs, *, forced: bool, sweeping: bool) -> Outcome:
         record, now = jobs.read(), self._store.now()
         settings = with_overrides(self._settings, read_project(self._store, jobs.uid))
@@ -157,7 +164,7 @@ class Trigger:
         """Look after the active run: extend its claim, start its next attempt, or end it."""
         now = self._store.now()
         expired = has_expired(claim, policy, now)
-        job = self._job_state(claim.job) if claim.job and (sweeping or expired) else None
+        job = self._job_status(claim.job) if claim.job and (sweeping or expired) else None
         silent = killed(claim) and (expired or ended(claim, job))
         kept_an_epoch = silent and jobs.kept_an_epoch(claim.run_id, claim.attempt)
         decision = decide_claim(claim, job, policy, now, forced=forced, kept_an_epoch=kept_an_epoch)
@@ -171,6 +178,8 @@ class Trigger:
                     claim, lifetime=lifetime, error=decision.error, preempted=decision.preempted, requeued=True
                 )
                 return Outcome("active", decision.error, claim.run_id)
+            if isinstance(decision, Withdraw):
+                return self._withdraw(jobs, claim, decision.error)
             if isinstance(decision, LaunchAgain):
                 return self._launch(jobs, jobs.launch_again(claim, lifetime=lifetime), settings, decision.error)
             if isinstance(decision, GiveUp):
@@ -180,8 +189,11 @@ class Trigger:
         if isinstance(decision, Extend):
             if claim.state == "running":
                 lifetime = policy.running_lifetime.total_seconds()
-            jobs.extend_queued(claim, lifetime=lifetime, waiting=job == "queued")
-            return Outcome("active", f"the launcher says that the job of run {claim.run_id} is {job}", claim.run_id)
+            assert job is not None
+            waiting = job.state == "queued"
+            jobs.extend_queued(claim, lifetime=lifetime, waiting=waiting, why=job.why, stuck=job.stuck)
+            said = f"the launcher says that the job of run {claim.run_id} is {job.state}"
+            return Outcome("active", f"{said}: {job.why}" if job.why else said, claim.run_id)
         return Outcome("active" if isinstance(decision, Nothing) else "waiting", decision.reason, claim.run_id)
 
     def _launch(self, jobs: Jobs, claim: Claim, settings: Settings, reason: str) -> Outcome:
@@ -215,13 +227,26 @@ class Trigger:
         logger.info("a training job was launched", extra={"event": "run_launched", "job": job, "logs": logs, **named})
         return Outcome(status, reason, claim.run_id)
 
-    def _give_up(self, jobs: Jobs, claim: Claim, error: str) -> Outcome:
-        """End the run as failed: what it was started for is due again, after a pause that grows."""
+    def _withdraw(self, jobs: Jobs, claim: Claim, error: str) -> Outcome:
+        """End a job that never began. Its attempt is launched again, as after a refusal."""
+        self._stop(jobs, claim)
+        jobs.withdraw(claim, error)
+        self._tell(jobs, claim, "launching", error)
+        self._metrics.launches.labels("refused").inc()
+        named = {"project": jobs.uid, "run": claim.run_id, "job": claim.job}
+        logger.error(error, extra={"event": "launch_withdrawn", **named})
+        return Outcome("refused", error, claim.run_id)
+
+    def _stop(self, jobs: Jobs, claim: Claim) -> None:
         if claim.job is not None:
             try:
                 self._launcher.stop(claim.job)
             except LaunchError as refusal:
                 logger.warning(str(refusal), extra={"event": "stop_refused", "project": jobs.uid, "job": claim.job})
+
+    def _give_up(self, jobs: Jobs, claim: Claim, error: str) -> Outcome:
+        """End the run as failed: what it was started for is due again, after a pause that grows."""
+        self._stop(jobs, claim)
         jobs.release(claim, outcome="failed", message=error)
         self._tell(jobs, claim, "failed", error)
         self._metrics.runs_failed.inc()
@@ -252,12 +277,12 @@ class Trigger:
         logger.warning(str(error), extra={"event": "project_closed", "project": jobs.uid})
         return Outcome("closed", str(error))
 
-    def _job_state(self, job: str) -> JobState:
+    def _job_status(self, job: str) -> JobStatus:
         try:
             return self._launcher.status(job)
         except LaunchError as error:
             logger.warning(str(error), extra={"event": "job_state_unknown", "job": job})
-            return "unknown"
+            return JobStatus("unknown")
 
     def _tell(self, jobs: Jobs, claim: Claim, phase: RunPhase, error: str) -> None:
         """Show an error in progress.json; what an attempt wrote for its successor stays."""

@@ -189,7 +189,10 @@ def _run_lines(project: ProjectStatus) -> list[str]:
         lines = [f"Run {claim.run_id}: {_state(claim, project.read_at)}, attempt {claim.attempt}{_progress(project)}"]
         if claim.logs:
             lines.append(f"  [dim]log:[/] {escape(claim.logs)}")
-        if claim.refused:
+        if claim.waits:
+            since = f"needs a correction for {age(project.read_at - claim.stuck_since)}" if claim.stuck_since else ""
+            lines.append(f"  [yellow]{since or 'waits'}:[/] {escape(claim.waits)}")
+        if claim.refused and claim.state == "launching":
             lines.append(f"  [yellow]the launcher said:[/] {escape(claim.error or '')}")
         elif claim.error:
             lines.append(f"  [yellow]the attempt before ended:[/] {escape(claim.error)}")

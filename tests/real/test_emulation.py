@@ -103,7 +103,9 @@ def test_running_jobs_are_told_to_stop_and_waited_for(tmp_path: Path) -> None:
         "def stop(*_): time.sleep(0.5); pathlib.Path(sys.argv[1]).write_text('checkpoint'); sys.exit(143)\n"
         "signal.signal(signal.SIGTERM, stop); pathlib.Path(sys.argv[2]).touch(); time.sleep(60)\n"
     )
-    launcher = LocalLauncher(tmp_path / "jobs", os.environ, (sys.executable, "-c", program, str(kept), str(ready)))
+    launcher = LocalLauncher(
+        tmp_path / "work" / "logs", os.environ, (sys.executable, "-c", program, str(kept), str(ready))
+    )
     with emulation(settings, tmp_path / "logs", environ=os.environ):
         uid = "1.1700000000"
         jobs = Jobs(open_store(settings.store), uid)
@@ -115,4 +117,4 @@ def test_running_jobs_are_told_to_stop_and_waited_for(tmp_path: Path) -> None:
         elsewhere.record_job(theirs, "local:another-machine:1:1")
         _eventually(ready.exists)
     assert kept.read_text() == "checkpoint"
-    assert launcher.status(job) == "failed"  # it ended, not with 0
+    assert launcher.status(job).state == "failed"  # it ended, not with 0

@@ -75,11 +75,11 @@ def test_a_job_is_queued_then_runs_then_ends(
     cluster: Cluster, launcher: KubernetesLauncher, code: int, how: str
 ) -> None:
     job = launcher.launch(REQUEST, attempt=1)
-    assert launcher.status(job) == "queued"
+    assert launcher.status(job).state == "queued"
     pod = cluster.runs(job)
-    assert launcher.status(job) == "running"
+    assert launcher.status(job).state == "running"
     cluster.ends(pod, code)
-    eventually(lambda: launcher.status(job) == how, how)
+    eventually(lambda: launcher.status(job).state == how, how)
     assert len(cluster.core.list_namespaced_pod(cluster.namespace).items) == 1, "the target does not retry by itself"
     assert launcher.launch(REQUEST, attempt=1) == job, "a launch that comes late starts nothing"
 
@@ -92,7 +92,7 @@ def test_why_a_pod_gets_no_machine_is_said_once(
     unschedulable = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
     cluster.report(cluster.pod(job), "Pending", conditions=[unschedulable])
     with caplog.at_level(logging.WARNING):
-        assert [launcher.status(job) for _ in range(3)] == ["queued"] * 3
+        assert [launcher.status(job).state for _ in range(3)] == ["queued"] * 3
     assert [record.message for record in caplog.records] == [f"{job} waits: {message}"]
 
 
@@ -103,7 +103,7 @@ def test_an_image_that_cannot_be_pulled_is_said(
     waiting = {"reason": "ImagePullBackOff", "message": 'Back-off pulling image "labelloop-train:1"'}
     container = {"name": "train", "image": "x", "imageID": "", "ready": False, "restartCount": 0}
     cluster.report(cluster.pod(job), "Pending", containerStatuses=[{**container, "state": {"waiting": waiting}}])
-    assert launcher.status(job) == "queued"
+    assert launcher.status(job).state == "queued"
     assert "ImagePullBackOff: Back-off pulling image" in caplog.text
 
 
@@ -117,7 +117,7 @@ def test_a_pod_that_a_quota_refuses_is_queued_and_said(
     job = launcher.launch(REQUEST, attempt=1)
 
     def said() -> bool:
-        assert launcher.status(job) == "queued"
+        assert launcher.status(job).state == "queued"
         return "exceeded quota: quota" in caplog.text
 
     eventually(said, "the Job controller's event reaches the log")
@@ -136,10 +136,12 @@ def test_stopping_gives_the_pod_its_grace_and_takes_the_job_away(
         return found.metadata.deletion_timestamp is not None and found.metadata.deletion_grace_period_seconds == 120
 
     eventually(told_to_end, "the pod is deleted with its own grace period, in which it gets SIGTERM")
-    assert launcher.status(job) == "running", "it saves its checkpoint"
-    assert cluster.launcher(hours_later=1).status(job) == "gone", "a machine that went away never says that it ended"
+    assert launcher.status(job).state == "running", "it saves its checkpoint"
+    assert cluster.launcher(hours_later=1).status(job).state == "gone", (
+        "a machine that went away never says that it ended"
+    )
     cluster.kubelet_is_done_with(pod)
-    eventually(lambda: launcher.status(job) == "gone", "the Job goes after its pod")
+    eventually(lambda: launcher.status(job).state == "gone", "the Job goes after its pod")
     launcher.stop(job)
     assert cluster.core.list_namespaced_pod(cluster.namespace).items == []
 
@@ -148,7 +150,7 @@ def test_a_job_that_waits_is_stopped_at_once(cluster: Cluster, launcher: Kuberne
     job = launcher.launch(REQUEST, attempt=1)
     cluster.pod(job)
     launcher.stop(job)
-    eventually(lambda: launcher.status(job) == "gone", "nothing is left")
+    eventually(lambda: launcher.status(job).state == "gone", "nothing is left")
 
 
 def test_check_says_what_would_run(launcher: KubernetesLauncher, cluster: Cluster) -> None:

@@ -77,7 +77,7 @@ class Loop(World):
 
     def wait_until_it_is(self, state: str) -> None:
         """The launcher sees what the test did."""
-        eventually(lambda: self.launcher.status(str(self.claim.job)) == state, state)
+        eventually(lambda: self.launcher.status(str(self.claim.job)).state == state, state)
 
 
 @pytest.fixture
@@ -125,7 +125,7 @@ def test_the_real_job_killed_on_one_machine_ends_on_the_next(loop: Loop) -> None
     loop.reconcile()
     first = loop.machine()
     first.wait_for("epoch")
-    assert loop.launcher.status(str(loop.claim.job)) == "running"
+    assert loop.launcher.status(str(loop.claim.job)).state == "running"
     first.process.kill()
     assert first.report_end() == -signal.SIGKILL
     loop.wait_until_it_is("failed")
@@ -136,7 +136,7 @@ def test_the_real_job_killed_on_one_machine_ends_on_the_next(loop: Loop) -> None
     reference = str(loop.claim.job)
     assert second.report_end() == 0, second.log[-3000:]
     assert '"event": "resumed"' in second.log
-    eventually(lambda: loop.launcher.status(reference) == "finished", "Complete")
+    eventually(lambda: loop.launcher.status(reference).state == "finished", "Complete")
     _assert_published(loop)
 
 

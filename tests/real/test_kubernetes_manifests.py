@@ -87,15 +87,15 @@ def test_the_launcher_does_all_it_does_as_train_trigger(applied: Cluster) -> Non
     job = launcher.launch(REQUEST, attempt=1)
     assert launcher.launch(REQUEST, attempt=1) == job
     pod = applied.pod(job)
-    assert launcher.status(job) == "queued"
+    assert launcher.status(job).state == "queued"
     assert pod.spec.service_account_name == "train"
     assert pod.metadata.labels["app.kubernetes.io/component"] == "train", "network policies select by it"
     assert pod.spec.containers[0].resources.limits["nvidia.com/gpu"] == "1"
     assert applied.job(job).metadata.labels["kueue.x-k8s.io/queue-name"] == "labelloop"
     applied.report(pod, "Running")
-    assert launcher.status(job) == "running"
+    assert launcher.status(job).state == "running"
     launcher.stop(job)
-    eventually(lambda: launcher.status(job) == "gone", "the Job goes")
+    eventually(lambda: launcher.status(job).state == "gone", "the Job goes")
 
 
 @pytest.mark.skipif(shutil.which("unshare") is None, reason="no unshare on this machine")
@@ -127,7 +127,7 @@ def test_why_there_is_no_pod_is_read_as_train_trigger(applied: Cluster, caplog: 
     job = launcher.launch(REQUEST, attempt=2)
 
     def said() -> bool:
-        return launcher.status(job) == "queued" and "exceeded quota" in caplog.text
+        return launcher.status(job).state == "queued" and "exceeded quota" in caplog.text
 
     eventually(said, "the quota")
     launcher.stop(job)

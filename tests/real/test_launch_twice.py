@@ -27,16 +27,17 @@ def test_of_two_launches_of_one_attempt_one_runs_and_the_other_ends_at_once(tmp_
         claim = begin_run(store)
         request = TrainRequest(store=settings.store, project_uid=UID, run_id=claim.run_id)
         environ = os.environ | settings.to_environ() | {"PYTHONPATH": str(REPOSITORY)}
-        first, second = (LocalLauncher(tmp_path / name, environ) for name in ("first", "second"))
+        first, second = (LocalLauncher(tmp_path / name, environ, turns=("", "")) for name in ("first", "second"))
         jobs = {first: first.launch(request, attempt=1), second: second.launch(request, attempt=1)}
         try:
             ended = eventually(
-                lambda: [launcher for launcher, job in jobs.items() if launcher.status(job) == "finished"], "one ends"
+                lambda: [launcher for launcher, job in jobs.items() if launcher.status(job).state == "finished"],
+                "one ends",
             )
             assert asked.wait(120)
             assert len(ended) == 1
             (works,) = set(jobs) - set(ended)
-            assert works.status(jobs[works]) == "running"
+            assert works.status(jobs[works]).state == "running"
             held = Jobs(store, UID).read().training
             assert held is not None
             assert (held.state, held.attempt) == ("running", 1)
@@ -44,5 +45,5 @@ def test_of_two_launches_of_one_attempt_one_runs_and_the_other_ends_at_once(tmp_
         finally:
             answers.set()
             for launcher, job in jobs.items():
-                eventually(lambda launcher=launcher, job=job: launcher.status(job) != "running", "its end")
+                eventually(lambda launcher=launcher, job=job: launcher.status(job).state != "running", "its end")
         assert Jobs(store, UID).read().closed, "the one that worked heard that the project is gone"

@@ -28,7 +28,7 @@ def test_a_job_that_needs_a_gpu_waits_where_there_is_none_and_doctor_says_so(
     with pytest.raises(LaunchError, match=r"no node with 1 GPU \(the best has 0\).*\?gpus=0"):
         launcher.check()
     job = launcher.launch(request("waits"), attempt=1)
-    assert launcher.status(job) == "queued"
+    assert launcher.status(job).state == "queued"
     launcher.stop(job)
 
 
@@ -38,7 +38,10 @@ def test_the_job_is_the_training_job_and_its_failure_is_told(
     environ = {"RAY_AUTH_TOKEN": cluster.token}
     launcher = open_launcher(LauncherUrl.parse(f"ray://{cluster.address}?gpus=0"), Settings(), environ)
     job = launcher.launch(request("has-no-label-studio"), attempt=1)
-    assert eventually(lambda: (now := launcher.status(job)) not in ("queued", "running") and now, "its end") == "failed"
+    assert (
+        eventually(lambda: (now := launcher.status(job).state) not in ("queued", "running") and now, "its end")
+        == "failed"
+    )
     log = cluster.get("/api/jobs/has-no-label-studio-1/logs")["logs"]
     assert "labelloop training job: LABEL_STUDIO_API_KEY is set, LABEL_STUDIO_URL is not" in log, log
     told = [record for record in caplog.records if getattr(record, "event", None) == "job_failed"]

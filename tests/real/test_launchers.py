@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from functions.train_trigger.launchers import JobStatus
+from functions.train_trigger.launchers import JobState
 from shared.errors import LaunchError
 from shared.runs import TrainRequest
 from tests.cloud_run_server import cloud_run
@@ -23,7 +23,7 @@ from tests.launcher_targets import (
 from tests.ray_cluster import SECRET
 from tests.trigger_process import eventually
 
-LIVE: tuple[JobStatus, ...] = ("queued", "running")
+LIVE: tuple[JobState, ...] = ("queued", "running")
 FOREIGN = (
     "", "local:", "local:here:1:1:a.log", "local:here", "aws-batch:eu-central-1:", "aws-batch:us-east-1:0",
     "kubernetes:elsewhere/", "cloud-run:projects/other/locations/r/jobs/j/executions/e", "ray:elsewhere:8265/r-1",
@@ -95,15 +95,16 @@ def test_a_job_is_queued_then_runs_then_ends_for_every_instance_of_the_function(
     launcher, other = target.launcher(), target.launcher()
     job = launcher.launch(request_, attempt=1)
     expected = target.ends_as[code]
-    seen = {launcher.status(job)}
+    seen = {launcher.status(job).state}
     target.begin(job)
     if not seen & set(expected):
-        seen.add(eventually(lambda: (found := other.status(job)) != "queued" and found, "it runs"))
+        seen.add(eventually(lambda: (found := other.status(job).state) != "queued" and found, "it runs"))
     assert seen <= {*LIVE, *expected}
     target.end(job, code)
     for looking in (launcher, other):
         assert (
-            eventually(lambda looking=looking: (now := looking.status(job)) not in LIVE and now, "its end") in expected
+            eventually(lambda looking=looking: (now := looking.status(job).state) not in LIVE and now, "its end")
+            in expected
         )
 
 
@@ -112,14 +113,14 @@ def test_a_job_is_stopped_and_stopping_what_has_ended_is_no_error(target: Target
         launcher = target.launcher()
         eventually(lambda: target.told(), "its begin")
         launcher.stop(job)
-        eventually(lambda: launcher.status(job) not in LIVE, "its end")
+        eventually(lambda: launcher.status(job).state not in LIVE, "its end")
         launcher.stop(job)
         target.launcher().stop(job)
 
 
 def test_a_job_that_nobody_knows_is_gone(target: Target, request_: TrainRequest) -> None:
     with launched(target, request_) as job:
-        assert target.launcher().status(target.unknown(job)) == "gone"
+        assert target.launcher().status(target.unknown(job)).state == "gone"
 
 
 def test_a_reference_of_another_place_is_told_apart(target: Target) -> None:

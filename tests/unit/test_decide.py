@@ -15,11 +15,13 @@ from functions.train_trigger.decide import (
     Relaunch,
     Requeue,
     Wait,
+    Withdraw,
     changed_since,
     decide,
     decide_claim,
     pause_after,
 )
+from functions.train_trigger.launchers import JobStatus
 from shared.claims import Claim, JobsRecord, LastRun
 from shared.runs import Baseline, Totals
 
@@ -230,7 +232,7 @@ AHEAD = {"expires_at": NOW + timedelta(minutes=69)}
     ],
 )  # fmt: skip
 def test_what_an_active_run_needs(active: Claim, job: Any, expected: type) -> None:
-    decision = decide_claim(active, job, POLICY, NOW)
+    decision = decide_claim(active, job and JobStatus(job), POLICY, NOW)
     assert isinstance(decision, expected), decision
 
 
@@ -259,6 +261,47 @@ def test_what_a_refused_launch_needs(active: Claim, forced: bool, expected: type
     assert isinstance(decision, expected), decision
 
 
+QUEUED = {"state": "queued", "started_at": ago(minutes=1), "waits": "no GPU", **SOON}
+STUCK = {**QUEUED, "waits": "no image"}
+
+
+@pytest.mark.parametrize(
+    ("active", "job", "expected"),
+    [
+        pytest.param(claim(**QUEUED), JobStatus("queued", "no GPU"), Nothing, id="what is known already"),
+        pytest.param(claim(**QUEUED), JobStatus("queued", "no node"), Extend, id="it waits for something else now"),
+        pytest.param(claim(**QUEUED), JobStatus("running"), Extend, id="it waits no more"),
+        pytest.param(claim(**QUEUED), JobStatus("queued", "no GPU", stuck=True), Extend, id="it needs a correction"),
+        pytest.param(claim(**QUEUED), JobStatus("unknown"), Nothing, id="nobody can say"),
+        pytest.param(
+            claim(**{**QUEUED, **EXPIRED}), JobStatus("queued", "no GPU"), Extend, id="it waits for hours: capacity"
+        ),
+        pytest.param(
+            claim(**STUCK, stuck_since=ago(minutes=9)), JobStatus("queued", "no image", stuck=True), Nothing,
+            id="nine minutes: a registry may be restarted",
+        ),
+        pytest.param(
+            claim(**STUCK, stuck_since=ago(minutes=10)), JobStatus("queued", "no image", stuck=True), Withdraw,
+            id="ten minutes",
+        ),
+        pytest.param(
+            claim(**STUCK, stuck_since=ago(minutes=30)), JobStatus("queued", "no GPU"), Extend,
+            id="it was corrected meanwhile",
+        ),
+        pytest.param(
+            claim(state="running", stuck_since=ago(minutes=30)), JobStatus("queued", "no image", stuck=True), Nothing,
+            id="one that runs is not withdrawn",
+        ),
+        pytest.param(claim(**QUEUED, attempt=3), JobStatus("refused", "no image"), Withdraw, id="it never began"),
+        pytest.param(claim(**EXPIRED), JobStatus("refused", "no image"), Relaunch, id="it did begin, says its claim"),
+    ],
+)  # fmt: skip
+def test_waiting_for_capacity_is_no_waiting_for_a_correction(active: Claim, job: JobStatus, expected: type) -> None:
+    decision = decide_claim(active, job, POLICY, NOW)
+    assert isinstance(decision, expected), decision
+    assert not isinstance(decision, Withdraw) or decision.error == "no image"
+
+
 HELD = {"nonce": "n", "attempt": 3}
 
 
@@ -281,7 +324,7 @@ HELD = {"nonce": "n", "attempt": 3}
 def test_an_attempt_that_was_killed_counts_only_if_it_got_no_further(
     active: Claim, job: Any, kept_an_epoch: bool, expected: type
 ) -> None:
-    decision = decide_claim(active, job, POLICY, NOW, kept_an_epoch=kept_an_epoch)
+    decision = decide_claim(active, job and JobStatus(job), POLICY, NOW, kept_an_epoch=kept_an_epoch)
     assert isinstance(decision, expected), decision
     assert not isinstance(decision, Relaunch) or decision.preempted
     assert not isinstance(decision, Requeue) or decision.preempted == kept_an_epoch
@@ -290,6 +333,12 @@ def test_an_attempt_that_was_killed_counts_only_if_it_got_no_further(
 def test_the_error_of_the_last_attempt_is_kept() -> None:
     decision = decide_claim(claim(error="the GPU fell off", **EXPIRED), None, POLICY, NOW)
     assert decision == Relaunch("the GPU fell off")
+
+
+def test_what_the_target_says_of_a_failed_job_is_the_error() -> None:
+    job = JobStatus("failed", "Host EC2 (instance i-0) terminated.")
+    decision = decide_claim(claim(**EXPIRED), job, POLICY, NOW)
+    assert decision == Relaunch("attempt 1 ended without a word (Host EC2 (instance i-0) terminated.)")
 
 
 def test_pauses_grow_and_are_bounded() -> None:

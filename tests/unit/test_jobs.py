@@ -252,7 +252,7 @@ def test_a_refused_launch_gives_way_at_once_and_the_same_attempt_is_tried_again(
     jobs.record_job(again, "fake:1", logs="there")
     queued = jobs.read().training
     assert queued is not None
-    assert (queued.state, queued.refused, queued.error, queued.logs) == ("queued", 0, None, "there")
+    assert (queued.state, queued.refused, queued.error, queued.logs) == ("queued", 1, None, "there")
 
 
 def test_a_refusal_of_a_launch_that_somebody_else_tries_again_is_not_noted(jobs: Jobs, clock: Clocked) -> None:

@@ -1,6 +1,7 @@
 """What AWS Batch answers, as its own model has it (botocore's Stubber) and as moto's server does."""
 
 import logging
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 from botocore.config import Config
 from botocore.stub import Stubber
 
-from functions.train_trigger.launchers import JobStatus
+from functions.train_trigger.launchers import JobState, JobStatus
 from functions.train_trigger.launchers.aws_batch import AwsBatchLauncher, open_launcher
 from shared.errors import LaunchError, SettingsError
 from shared.launcher_url import LauncherUrl
@@ -41,7 +42,7 @@ def aws() -> Iterator[str]:
 
 
 def told(status: str, **more: Any) -> dict[str, Any]:
-    job = {"jobId": "0f0f-1", "jobName": "labelloop-r-1", "jobQueue": "gpu", "startedAt": 0, "jobDefinition": "train:1"}
+    job = {"jobId": "0f0f-1", "jobName": "labelloop-r-1", "jobQueue": "gpu", "startedAt": 1, "jobDefinition": "train:1"}
     return {"jobs": [job | {"status": status} | more]}
 
 
@@ -52,9 +53,9 @@ def told(status: str, **more: Any) -> dict[str, Any]:
         ("RUNNING", "running"), ("SUCCEEDED", "finished"), ("FAILED", "failed"),
     ],
 )  # fmt: skip
-def test_every_status_of_batch_has_one_of_ours(client: Any, stubber: Stubber, theirs: str, ours: JobStatus) -> None:
+def test_every_status_of_batch_has_one_of_ours(client: Any, stubber: Stubber, theirs: str, ours: JobState) -> None:
     stubber.add_response("describe_jobs", told(theirs), {"jobs": ["0f0f-1"]})
-    assert AwsBatchLauncher(client, "gpu", "train").status(JOB) == ours
+    assert AwsBatchLauncher(client, "gpu", "train").status(JOB).state == ours
 
 
 def test_every_status_is_known(client: Any) -> None:
@@ -67,9 +68,9 @@ def test_a_running_job_is_terminated(client: Any, stubber: Stubber) -> None:
     stubber.add_response("describe_jobs", told("RUNNING"))
     stubber.add_response("terminate_job", {}, {"jobId": "0f0f-1", "reason": "stopped by labelloop"})
     stubber.add_response("describe_jobs", told("FAILED", statusReason="stopped by labelloop"))
-    assert launcher.status(JOB) == "running"
+    assert launcher.status(JOB).state == "running"
     launcher.stop(JOB)
-    assert launcher.status(JOB) == "failed"
+    assert launcher.status(JOB).state == "failed"
 
 
 def test_why_a_machine_was_taken_or_cannot_be_had_is_logged_once(
@@ -84,11 +85,55 @@ def test_why_a_machine_was_taken_or_cannot_be_had_is_logged_once(
     assert lines == [(logging.WARNING, "job_queued", waits), (logging.WARNING, "job_failed", SPOT_LOSS)]
 
 
+MISCONFIGURED = ("COMPUTE_ENVIRONMENT_MAX_RESOURCE", "JOB_RESOURCE_REQUIREMENT", "SERVICE_ROLE_PERMISSIONS")
+NO_IMAGE = "CannotPullContainerError: pull access denied for labelloop-train"
+
+
+@pytest.mark.parametrize(
+    ("job", "expected"),
+    [
+        pytest.param(told("RUNNABLE"), JobStatus("queued"), id="nothing is said yet"),
+        pytest.param(
+            told("RUNNABLE", statusReason="CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY - …"),
+            JobStatus("queued", "CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY - …"), id="spot machines are used up",
+        ),
+        *(
+            pytest.param(
+                told("RUNNABLE", statusReason=f"MISCONFIGURATION:{code} - …"),
+                JobStatus("queued", f"MISCONFIGURATION:{code} - …", stuck=True), id=code,
+            )
+            for code in MISCONFIGURED
+        ),
+        pytest.param(
+            told("FAILED", startedAt=0, container={"reason": NO_IMAGE}), JobStatus("refused", NO_IMAGE),
+            id="its image cannot be pulled",
+        ),
+        pytest.param(
+            told("FAILED", startedAt=0, statusReason="Canceled by JobStateTimeLimit action"),
+            JobStatus("refused", "Canceled by JobStateTimeLimit action"), id="the queue cancelled it",
+        ),
+        pytest.param(told("FAILED", statusReason=SPOT_LOSS), JobStatus("failed", SPOT_LOSS), id="it ran"),
+    ],
+)  # fmt: skip
+def test_waiting_for_capacity_is_told_from_waiting_for_a_correction(
+    client: Any, stubber: Stubber, job: dict[str, Any], expected: JobStatus
+) -> None:
+    stubber.add_response("describe_jobs", job)
+    assert AwsBatchLauncher(client, "gpu", "train").status(JOB) == expected
+
+
+def test_the_reasons_are_those_that_aws_documents(client: Any) -> None:
+    shape = client.meta.service_model.operation_model("DescribeJobs").output_shape
+    documented = shape.members["jobs"].member.members["statusReason"].documentation
+    assert set(re.findall(r"MISCONFIGURATION:(\w+)", documented)) == set(MISCONFIGURED)
+
+
 def test_a_launch_looks_for_its_name_then_submits_once_without_retries(client: Any, stubber: Stubber) -> None:
     name = f"labelloop-{REQUEST.run_id}-2"
-    other = {"jobId": "other", "jobName": name.upper()}  # Batch compares names without regard to case
+    other = {"jobId": "other", "jobName": name.upper(), "status": "RUNNING"}  # Batch compares without regard to case
+    withdrawn = {"jobId": "old", "jobName": name, "status": "FAILED"}  # stopped because it could not start
     named = {"jobQueue": "gpu", "filters": [{"name": "JOB_NAME", "values": [name]}]}
-    stubber.add_response("list_jobs", {"jobSummaryList": [other]}, named)
+    stubber.add_response("list_jobs", {"jobSummaryList": [other, withdrawn]}, named)
     stubber.add_response(
         "submit_job",
         {"jobName": name, "jobId": "0f0f-1"},

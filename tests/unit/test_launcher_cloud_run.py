@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 from google.cloud import run_v2
 
+from functions.train_trigger.launchers import JobStatus
 from functions.train_trigger.launchers.cloud_run import open_launcher
 from shared.errors import LaunchError, SettingsError
 from shared.launcher_url import LauncherUrl
@@ -56,12 +57,12 @@ def test_an_execution_waits_until_its_task_runs_and_says_why(
     service.executions[job.removeprefix("cloud-run:")].conditions.append(
         run_v2.Condition(type_="ResourcesAvailable", state="CONDITION_PENDING", message="no GPU is free in this zone")
     )
-    assert [launcher.status(job), launcher.status(job)] == ["queued", "queued"]
+    assert [launcher.status(job).state, launcher.status(job).state] == ["queued", "queued"]
     assert [(record.levelno, record.getMessage()) for record in caplog.records] == [
         (logging.WARNING, "no GPU is free in this zone")
     ]
     target.begin(job)
-    assert launcher.status(job) == "running"
+    assert launcher.status(job).state == "running"
 
 
 @pytest.mark.parametrize(
@@ -74,7 +75,7 @@ def test_an_execution_waits_until_its_task_runs_and_says_why(
         ({"succeeded_count": 1}, True, "finished"),
         ({"failed_count": 1}, True, "failed"),
         ({"cancelled_count": 1}, True, "failed"),
-        ({}, True, "failed"),  # no task of it ever ran
+        ({}, True, "refused"),  # no task of it ever ran
     ],
 )
 def test_how_an_execution_stands(service: CloudRun, counts: dict[str, int], ended: bool, status: str) -> None:
@@ -85,7 +86,35 @@ def test_how_an_execution_stands(service: CloudRun, counts: dict[str, int], ende
         setattr(service.executions[name], count, value)
     if ended:
         service.end(name, **counts)
-    assert launcher.status(job) == status
+    assert launcher.status(job).state == status
+
+
+@pytest.mark.parametrize("reason", run_v2.Condition.CommonReason)
+def test_what_has_to_be_corrected_is_told_from_what_passes(
+    service: CloudRun, reason: run_v2.Condition.CommonReason
+) -> None:
+    launcher = CloudRunTarget(service).launcher()
+    job = launcher.launch(REQUEST, attempt=1)
+    condition = run_v2.Condition(type_="Completed", state="CONDITION_RECONCILING", message="as it says", reason=reason)
+    service.executions[job.removeprefix("cloud-run:")].conditions.append(condition)
+    passing = (
+        "COMMON_REASON_UNDEFINED", "UNKNOWN", "PROGRESS_DEADLINE_EXCEEDED", "WAITING_FOR_OPERATION", "IMMEDIATE_RETRY",
+        "POSTPONED_RETRY", "INTERNAL",
+    )  # fmt: skip
+    assert launcher.status(job) == JobStatus("queued", "as it says", stuck=reason.name not in passing)
+
+
+def test_an_execution_that_was_refused_or_stopped_is_launched_anew(service: CloudRun) -> None:
+    launcher = CloudRunTarget(service).launcher()
+    first = launcher.launch(REQUEST, attempt=1)
+    condition = run_v2.Condition(type_="Completed", state="CONDITION_FAILED", message="image not found")
+    service.executions[first.removeprefix("cloud-run:")].conditions.append(condition)
+    service.end(first.removeprefix("cloud-run:"))
+    assert launcher.status(first) == JobStatus("refused", "image not found")
+    second = launcher.launch(REQUEST, attempt=1)
+    assert second != first
+    launcher.stop(second)
+    assert launcher.launch(REQUEST, attempt=1) not in (first, second)
 
 
 def test_the_newest_executions_are_looked_through(service: CloudRun) -> None:

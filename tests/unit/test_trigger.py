@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from functions.train_trigger.launchers import JobStatus
+from functions.train_trigger.launchers import JobState
 from functions.train_trigger.sweep import sweep
 from functions.train_trigger.threads import ProcessThreads
 from functions.train_trigger.trigger import Outcome, Trigger
@@ -122,7 +122,7 @@ def test_the_fence_is_greater_than_every_pointer_s(world: World) -> None:
 
 
 @pytest.mark.parametrize("state", ["failed", "gone"])
-def test_the_sweep_relaunches_a_killed_job_at_once(world: World, state: JobStatus) -> None:
+def test_the_sweep_relaunches_a_killed_job_at_once(world: World, state: JobState) -> None:
     first = world.reconcile()
     fence = world.job_runs().fence
     world.expire(ago=-590)  # renewed ten seconds ago
@@ -144,7 +144,7 @@ def test_an_interrupted_job_is_relaunched_after_its_pause(world: World) -> None:
 
 
 @pytest.mark.parametrize("state", ["queued", "running"])
-def test_a_claim_that_expired_while_the_launcher_knows_the_job_is_extended(world: World, state: JobStatus) -> None:
+def test_a_claim_that_expired_while_the_launcher_knows_the_job_is_extended(world: World, state: JobState) -> None:
     world.reconcile()
     world.launcher.state = state
     world.expire()
@@ -242,7 +242,66 @@ def test_a_refused_launch_is_shown_and_tried_again(world: World) -> None:
     world.expire(ago=6)
     assert world.reconcile(sweeping=True).status == "launched"
     assert world.launcher.launched == [(outcome.run_id, 1)], "the same attempt, so that the target knows it by its name"
-    assert (world.claim.state, world.claim.refused, world.claim.error) == ("queued", 0, None)
+    assert (world.claim.state, world.claim.refused, world.claim.error) == ("queued", 1, None)
+
+
+def test_a_job_that_waits_for_a_correction_is_launched_anew_and_the_reason_stands_in_its_claim(world: World) -> None:
+    clock = Clocked(world.store, world.store.now())
+    trigger = world.another_trigger(clock)
+    run_id = trigger.reconcile(UID).run_id
+    launcher = world.launcher
+    launcher.state, launcher.why, launcher.stuck = "queued", "ImagePullBackOff: no such image", True
+    statuses = []
+    for _ in range(14):
+        clock.time += timedelta(minutes=1)
+        statuses.append(trigger.reconcile(UID, sweeping=True).status)
+        if launcher.stopped:
+            break
+        assert (world.claim.state, world.claim.waits) == ("queued", launcher.why)
+        assert world.claim.stuck_since is not None
+    assert statuses == ["active"] * 10 + ["refused"], "ten minutes after it was first seen"
+    assert launcher.stopped == ["fake:1"]
+    assert (world.claim.state, world.claim.error, world.claim.attempt) == ("launching", launcher.why, 1)
+    assert (world.claim.job, world.claim.waits, world.claim.stuck_since) == (None, None, None)
+    launcher.why, launcher.stuck = "", False
+    clock.time += timedelta(seconds=6)
+    assert trigger.reconcile(UID, sweeping=True).status == "launched"
+    assert launcher.launched == [(run_id, 1), (run_id, 1)], "no attempt of the run is used up"
+
+
+def test_a_job_that_waits_for_capacity_waits_for_ever_and_says_for_what(world: World) -> None:
+    clock = Clocked(world.store, world.store.now())
+    trigger = world.another_trigger(clock)
+    trigger.reconcile(UID)
+    world.launcher.state, world.launcher.why = "queued", "3 Insufficient nvidia.com/gpu"
+    for _ in range(30):
+        clock.time += timedelta(hours=1)
+        assert trigger.reconcile(UID, sweeping=True).status == "active"
+        assert (world.claim.waits, world.claim.stuck_since) == ("3 Insufficient nvidia.com/gpu", None)
+    claim = Jobs(clock, UID).start(world.claim.run_id, nonce="n", lifetime=600)
+    assert (claim.waits, claim.attempt, world.launcher.stopped) == (None, 1, [])
+
+
+def test_a_job_that_its_target_refused_before_it_began_uses_up_no_attempt_and_pauses_grow(world: World) -> None:
+    clock = Clocked(world.store, world.store.now())
+    trigger = world.another_trigger(clock)
+    trigger.reconcile(UID)
+    world.launcher.state, world.launcher.why = "refused", "CannotPullContainerError: not found"
+    launches = []
+    for second in range(0, 1800, 10):
+        clock.time += timedelta(seconds=10)
+        if trigger.reconcile(UID, sweeping=True).status == "launched":
+            launches.append(second)
+    assert (world.claim.attempt, world.claim.error) == (1, world.launcher.why)
+    assert 4 <= len(launches) <= 8, launches
+    assert clock.time - world.claim.expires_at < timedelta(minutes=10)
+
+
+def test_a_sweep_lets_the_launcher_tidy_up_and_goes_on_if_it_cannot(world: World) -> None:
+    world.trigger.tidy()
+    assert world.launcher.tidied == 1
+    world.launcher.tidy = lambda: (_ for _ in ()).throw(LaunchError("no network"))  # type: ignore[method-assign]
+    world.trigger.tidy()
 
 
 def test_a_person_who_presses_start_training_does_not_wait_for_the_next_try(world: World) -> None:
@@ -292,9 +351,7 @@ def test_two_triggers_try_a_refused_launch_again_once(world: World) -> None:
 
 
 @pytest.mark.parametrize("state", ["failed", "gone"])
-def test_a_machine_taken_without_notice_is_no_failure_while_the_run_gets_further(
-    world: World, state: JobStatus
-) -> None:
+def test_a_machine_taken_without_notice_is_no_failure_while_the_run_gets_further(world: World, state: JobState) -> None:
     world.reconcile()
     for _ in range(3 * world.settings.attempts):
         world.keeps_an_epoch(world.job_runs())

@@ -2,6 +2,7 @@
 
 import importlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from shared.errors import SettingsError
@@ -9,24 +10,39 @@ from shared.launcher_url import LauncherUrl
 from shared.runs import TrainRequest
 from shared.settings import Settings
 
-JobStatus = Literal["queued", "running", "finished", "failed", "gone"]
+JobState = Literal["queued", "running", "finished", "failed", "refused", "gone", "unknown"]
+"""`refused`: it ended before it began, so its launch came to nothing; `gone`: there is none, and nobody knows how it
+ended; `unknown`: the target could not be asked, which no launcher says itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobStatus:
+    """How a job stands, as its target says."""
+
+    state: JobState
+    why: str = ""  # it waits, failed or was refused: the target's own words
+    stuck: bool = False  # it waits for a correction (an image, a right, a smaller request), not for capacity
 
 
 class Launcher(Protocol):
     """Starts batch jobs somewhere. A launch may happen twice; the job's claim makes the second copy end at once.
 
     The target holds image, resources, settings and secrets. A launch passes TRAIN_REQUEST and a name made of run id
-    and attempt. Targets must not retry by themselves: the next attempt is launched by us, from the checkpoint.
+    and attempt; after a job that was stopped or refused before it began, the same name is launched anew. Targets must
+    not retry by themselves: the next attempt is launched by us, from the checkpoint.
     """
 
     def launch(self, request: TrainRequest, *, attempt: int) -> str:
         """Start one attempt of a run and answer a reference to its job. Raises LaunchError."""
 
     def status(self, job: str) -> JobStatus:
-        """How the job stands; `gone`: there is none, and nobody knows how it ended. Raises LaunchError: cannot tell."""
+        """How the job stands. Raises LaunchError: cannot tell."""
 
     def stop(self, job: str) -> None:
         """Ask the job to end; one that has ended already is no error. Raises LaunchError."""
+
+    def tidy(self) -> None:
+        """End what ended jobs still hold of their target; once a sweep. Raises LaunchError."""
 
     def logs(self, job: str) -> str:
         """Where the job's log is: a URL, a command or a path, without a secret. Asks nobody. Raises LaunchError."""

@@ -8,7 +8,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from functions.train_trigger.launchers import JobStatus
+from functions.train_trigger.launchers import JobState, JobStatus
 from shared.errors import LaunchError, SettingsError
 from shared.launcher_url import LauncherUrl
 from shared.runs import TrainRequest
@@ -17,7 +17,7 @@ from shared.settings import Settings
 logger = logging.getLogger(__name__)
 
 _QUICK = Config(connect_timeout=3, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3})
-_STATUS: dict[str, JobStatus] = {
+_STATES: dict[str, JobState] = {
     "SUBMITTED": "queued",
     "PENDING": "queued",
     "RUNNABLE": "queued",
@@ -26,6 +26,7 @@ _STATUS: dict[str, JobStatus] = {
     "SUCCEEDED": "finished",
     "FAILED": "failed",
 }
+_MISCONFIGURED = "MISCONFIGURATION:"  # begins the reason of a job that no waiting helps; CAPACITY: is the other kind
 _NOT_ALLOWED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "NotAuthorized")
 _BUSY = ("ThrottlingException", "Throttling", "TooManyRequestsException", "RequestLimitExceeded")
 _NO_CREDENTIALS = (
@@ -69,7 +70,7 @@ class AwsBatchLauncher:
         name = f"labelloop-{request.run_id}-{attempt}"
         named = [{"name": "JOB_NAME", "values": [name]}]
         found = self._ask("ListJobs", self._client.list_jobs, jobQueue=self._queue, filters=named)["jobSummaryList"]
-        same = [job["jobId"] for job in found if job["jobName"] == name]
+        same = [job["jobId"] for job in found if job["jobName"] == name and job["status"] != "FAILED"]
         if same:
             return f"aws-batch:{self._region}:{same[0]}"
         told = [{"name": "TRAIN_REQUEST", "value": request.model_dump_json()}]
@@ -85,16 +86,28 @@ class AwsBatchLauncher:
         return f"aws-batch:{self._region}:{job['jobId']}"
 
     def status(self, job: str) -> JobStatus:
-        """`gone` a week after the end, when Batch forgets a job. Raises LaunchError."""
+        """`refused` if it failed before it ran: no image, no instance type that holds it. Raises LaunchError.
+
+        `gone` a week after the end, when Batch forgets a job.
+        """
         found = self._ask("DescribeJobs", self._client.describe_jobs, jobs=[self._id_of(job)])["jobs"]
         if not found:
-            return "gone"
-        status = _STATUS.get(found[0]["status"])
-        if status is None:
-            raise LaunchError(f"AWS Batch says {found[0]['status']!r} of {job}, which labelloop does not know")
-        if status != "finished":
-            self._say(job, status, found[0])
-        return status
+            return JobStatus("gone")
+        told = found[0]
+        state = _STATES.get(told["status"])
+        if state is None:
+            raise LaunchError(f"AWS Batch says {told['status']!r} of {job}, which labelloop does not know")
+        if state == "failed" and not told.get("startedAt"):
+            state = "refused"
+        if state == "finished":
+            return JobStatus(state)
+        reasons = (told.get("statusReason"), told.get("container", {}).get("reason"))
+        why = "; ".join(reason for reason in reasons if reason)
+        self._say(job, state, why, told["jobName"])
+        return JobStatus(state, why, stuck=state == "queued" and why.startswith(_MISCONFIGURED))
+
+    def tidy(self) -> None:
+        """A job that ended holds nothing."""
 
     def stop(self, job: str) -> None:
         """SIGTERM, and SIGKILL 30 s later; a job that waits is cancelled. Raises LaunchError."""
@@ -129,13 +142,11 @@ class AwsBatchLauncher:
             raise LaunchError(f"{job!r} is no job of AWS Batch in {self._region}")
         return job_id
 
-    def _say(self, job: str, status: JobStatus, found: dict[str, Any]) -> None:
+    def _say(self, job: str, state: JobState, why: str, name: str) -> None:
         """Log why a job waits or failed ("Host EC2 (instance i-…) terminated." is spot loss), once a reason."""
-        reasons = (found.get("statusReason"), found.get("container", {}).get("reason"))
-        reason = "; ".join(reason for reason in reasons if reason)
-        if reason and (job, reason) not in self._said:
-            self._said.add((job, reason))
-            logger.warning(reason, extra={"event": f"job_{status}", "job": job, "job_name": found["jobName"]})
+        if why and (job, why) not in self._said:
+            self._said.add((job, why))
+            logger.warning(why, extra={"event": f"job_{state}", "job": job, "job_name": name})
 
     def _ask(self, operation: str, call: Callable[..., Any], **arguments: Any) -> Any:
         try:

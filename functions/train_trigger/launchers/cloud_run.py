@@ -17,7 +17,7 @@ from google.api_core.exceptions import (
 from google.auth.exceptions import GoogleAuthError
 from google.cloud import run_v2
 
-from functions.train_trigger.launchers import JobStatus
+from functions.train_trigger.launchers import JobState, JobStatus
 from shared.errors import LaunchError, SettingsError
 from shared.launcher_url import LauncherUrl
 from shared.runs import TrainRequest
@@ -28,6 +28,14 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 _SECONDS = 15.0  # for one question
 _RECENT = 50  # executions that are looked through for one with the same name
+_REASONS = run_v2.Condition.CommonReason
+_TO_CORRECT = (
+    _REASONS.CONTAINER_MISSING, _REASONS.CONTAINER_PERMISSION_DENIED, _REASONS.CONTAINER_IMAGE_UNAUTHORIZED,
+    _REASONS.CONTAINER_IMAGE_AUTHORIZATION_CHECK_FAILED, _REASONS.ENCRYPTION_KEY_PERMISSION_DENIED,
+    _REASONS.ENCRYPTION_KEY_CHECK_FAILED, _REASONS.SECRETS_ACCESS_CHECK_FAILED, _REASONS.VPC_NETWORK_NOT_FOUND,
+    _REASONS.REVISION_FAILED,
+)  # fmt: skip
+"""Reasons of an execution that waits which no waiting helps; the others of the enumeration pass."""
 _NAME = "LAUNCH_NAME"  # variable of the execution: run id and attempt
 _RIGHTS = (
     "run.jobs.get, run.jobs.runWithOverrides, run.executions.get, run.executions.list and run.executions.cancel "
@@ -73,14 +81,15 @@ class CloudRunLauncher:
         recent = run_v2.ListExecutionsRequest(parent=self._job, page_size=_RECENT)
         page = self._ask("list the executions of", self._clients.executions.list_executions, request=recent)
         for execution in next(iter(page.pages)).executions:
-            if any(env.name == _NAME and env.value == name for one in execution.template.containers for env in one.env):
+            told = (env for one in execution.template.containers for env in one.env)
+            if any(env.name == _NAME and env.value == name for env in told) and not _came_to_nothing(execution):
                 return f"cloud-run:{execution.name}"
-        told = {"TRAIN_REQUEST": request.model_dump_json(), _NAME: name}
+        variables = {"TRAIN_REQUEST": request.model_dump_json(), _NAME: name}
         overrides = run_v2.RunJobRequest.Overrides(
             task_count=1,
             container_overrides=[
                 run_v2.RunJobRequest.Overrides.ContainerOverride(
-                    env=[run_v2.EnvVar(name=key, value=value) for key, value in told.items()]
+                    env=[run_v2.EnvVar(name=key, value=value) for key, value in variables.items()]
                 )
             ],
         )
@@ -94,12 +103,22 @@ class CloudRunLauncher:
             execution = self._ask("ask for", self._clients.executions.get_execution, name=self._name_of(job))
         except LaunchError as error:
             if isinstance(error.__cause__, NotFound):
-                return "gone"
+                return JobStatus("gone")
             raise
-        status = _status(execution)
-        if status in ("queued", "failed"):
-            self._say(job, status, execution)
-        return status
+        state = _state(execution)
+        if state in ("running", "finished"):
+            return JobStatus(state)
+        against = [one for one in execution.conditions if one.state != run_v2.Condition.State.CONDITION_SUCCEEDED]
+        messages = [condition.message for condition in against if condition.message]
+        for message in messages:
+            if (job, message) not in self._said:
+                logger.warning(message, extra={"event": f"job_{state}", "job": job})
+            self._said.add((job, message))
+        stuck = state == "queued" and any(condition.reason in _TO_CORRECT for condition in against)
+        return JobStatus(state, "; ".join(messages), stuck)
+
+    def tidy(self) -> None:
+        """An execution that ended holds nothing."""
 
     def stop(self, job: str) -> None:
         """Cancel the execution: SIGTERM, and SIGKILL 10 s later. Raises LaunchError."""
@@ -108,7 +127,7 @@ class CloudRunLauncher:
         except LaunchError as error:
             if isinstance(error.__cause__, NotFound):
                 return
-            if isinstance(error.__cause__, BadRequest) and self.status(job) in ("finished", "failed", "gone"):
+            if isinstance(error.__cause__, BadRequest) and self.status(job).state not in ("queued", "running"):
                 return  # an execution that has ended cannot be cancelled
             raise
 
@@ -136,14 +155,6 @@ class CloudRunLauncher:
             raise LaunchError(f"{job!r} is no execution of {self._job}")
         return name
 
-    def _say(self, job: str, status: JobStatus, execution: run_v2.Execution) -> None:
-        for condition in execution.conditions:
-            said = (job, condition.message)
-            if condition.message and condition.state != run_v2.Condition.State.CONDITION_SUCCEEDED:
-                if said not in self._said:
-                    logger.warning(condition.message, extra={"event": f"job_{status}", "job": job})
-                self._said.add(said)
-
     def _ask(self, doing: str, call: Callable[..., T], **arguments: Any) -> T:
         what = f"Cloud Run refused to {doing} {self._job}"
         try:
@@ -170,11 +181,16 @@ class CloudRunLauncher:
             ) from error
 
 
-def _status(execution: run_v2.Execution) -> JobStatus:
+def _state(execution: run_v2.Execution) -> JobState:
     if execution.failed_count or execution.cancelled_count:
         return "failed"
     if execution.succeeded_count:
         return "finished"
-    if execution.completion_time:  # without any task: it could not be started, or was cancelled before
-        return "failed"
+    if execution.completion_time:  # without any task: it could not be started
+        return "refused"
     return "running" if execution.running_count else "queued"
+
+
+def _came_to_nothing(execution: run_v2.Execution) -> bool:
+    """Whether it ended, and its name may be launched again: refused, or stopped before it began."""
+    return _state(execution) in ("failed", "refused")

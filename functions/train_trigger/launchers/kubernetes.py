@@ -7,14 +7,13 @@ from typing import Any
 
 from functions.train_trigger.launchers import JobStatus
 from functions.train_trigger.launchers.kubernetes_api import KubernetesApi, KubernetesRefusal
-from functions.train_trigger.launchers.kubernetes_objects import (
-    container_of,
-    ended,
-    job_from,
-    request_of,
-    state_of,
-    why_no_pod,
-    why_pending,
+from functions.train_trigger.launchers.kubernetes_objects import container_of, ended, job_from, request_of
+from functions.train_trigger.launchers.kubernetes_pods import (
+    only_others_run,
+    status_of,
+    why_failed,
+    with_events,
+    without_pod,
 )
 from shared.errors import LaunchError
 from shared.launcher_url import LauncherUrl
@@ -65,7 +64,10 @@ class KubernetesLauncher:
         except KubernetesRefusal as error:
             if error.status != 409:
                 raise
-            if request_of(self._api.get(f"{_jobs(self._namespace)}/{name}", what)) != request_of(job):
+            found = self._api.get(f"{_jobs(self._namespace)}/{name}", what)
+            if "deletionTimestamp" in found["metadata"]:
+                raise LaunchError(f"{what} of an earlier launch is still being deleted; it is tried again") from error
+            if request_of(found) != request_of(job):
                 raise LaunchError(f"{what} is there already, for another request: delete it") from error
         return f"kubernetes:{self._namespace}/{name}"
 
@@ -76,19 +78,37 @@ class KubernetesLauncher:
             found = self._api.get(f"{_jobs(namespace)}/{name}", f"Job {namespace}/{name}")
         except KubernetesRefusal as error:
             if error.status == 404:
-                return "gone"
+                return JobStatus("gone")
             raise
-        if (how := ended(found)) is not None:
-            return how
-        if found["spec"].get("suspend"):
-            return "queued"
+        how = ended(found)
+        if how == "finished":
+            return JobStatus(how)
+        if how is None and found["spec"].get("suspend"):
+            return JobStatus("queued", "the Job is suspended: it waits for quota in its queue")
         pods = self._list(namespace, "pods", name, labelSelector=f"job-name={name}")
-        state = state_of(pods, self._now())
+        if how == "failed":
+            return JobStatus(how, why_failed(pods))
+        status = status_of(pods, self._now())
         if "deletionTimestamp" in found["metadata"]:  # somebody stopped it: it starts no pod any more
-            return "running" if pods and state != "failed" else "gone"
-        if state == "queued":
-            self._say_why(job, why_pending(pods) if pods else self._why_no_pod(namespace, name))
-        return state
+            return JobStatus("running") if pods and status.state in ("running", "queued") else JobStatus("gone")
+        if status.state == "queued":
+            status = self._waiting(namespace, name, status, pods)
+            self._say_why(job, status.why)
+        return status
+
+    def tidy(self) -> None:
+        """Delete the Jobs whose training ended while another container, such as a mesh's proxy, keeps the machine.
+
+        Their logs go with them. A Job that ended as a whole stays for a day, with its log. Raises LaunchError.
+        """
+        for pod in self._list(self._namespace, "pods", "of every run", labelSelector="labelloop/run"):
+            if only_others_run(pod):
+                name = pod["metadata"]["labels"]["job-name"]
+                logger.warning(
+                    f"the training of Job {self._namespace}/{name} ended, other containers of its pod run on: deleted",
+                    extra={"event": "job_tidied", "job": name},
+                )
+                self.stop(f"kubernetes:{self._namespace}/{name}")
 
     def stop(self, job: str) -> None:
         """Delete the Job: its pod gets SIGTERM and its whole grace period, and the Job goes after it.
@@ -145,10 +165,16 @@ class KubernetesLauncher:
         )
         return bool(review["status"]["allowed"])
 
-    def _why_no_pod(self, namespace: str, name: str) -> str:
-        """What the Job's controller says, for example about a quota."""
-        selector = f"involvedObject.kind=Job,involvedObject.name={name},type=Warning"
-        return why_no_pod(self._list(namespace, "events", name, fieldSelector=selector), name)
+    def _waiting(self, namespace: str, name: str, status: JobStatus, pods: list[dict[str, Any]]) -> JobStatus:
+        """What events add to it: of the Job's controller if there is no pod, else of the pod."""
+        if not pods:
+            return without_pod(self._events(namespace, name, "Job", name, ",type=Warning"), name)
+        pod = pods[-1]
+        return with_events(status, pod, self._events(namespace, name, "Pod", pod["metadata"]["name"]), self._now())
+
+    def _events(self, namespace: str, job: str, kind: str, name: str, more: str = "") -> list[dict[str, Any]]:
+        selector = f"involvedObject.kind={kind},involvedObject.name={name}{more}"
+        return self._list(namespace, "events", job, fieldSelector=selector)
 
     def _say_why(self, job: str, why: str) -> None:
         """Once a reason, not at every sweep."""

@@ -1,8 +1,6 @@
-"""What the launcher writes into Kubernetes' objects and reads out of them. Pure: dictionaries in, values out."""
+"""The Jobs that the launcher writes. Pure: dictionaries in, values out."""
 
-import re
-from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from shared.errors import LaunchError
@@ -12,7 +10,6 @@ Object = Mapping[str, Any]
 
 CONTAINER = "train"
 _KEPT_FOR = 86_400  # seconds that an ended Job keeps its log
-_DEAD_AFTER = timedelta(seconds=60)
 _OF_OTHER_TOOLS = ("kubectl.kubernetes.io/", "argocd.argoproj.io/")  # they follow what they applied themselves
 
 
@@ -82,42 +79,5 @@ def ended(job: Object) -> Literal["finished", "failed"] | None:
     return "finished" if "Complete" in states else "failed" if "Failed" in states else None
 
 
-def state_of(pods: Iterable[Object], now: datetime) -> Literal["queued", "running", "failed"]:
-    """How the pods of a Job stand that has not ended; none yet: queued.
-
-    A pod that is long behind its grace period is on a machine that is gone: it never ends by itself.
-    """
-    phases = [None if _is_dead(pod, now) else pod["status"]["phase"] for pod in pods]
-    if "Running" in phases:
-        return "running"
-    if "Pending" in phases or not phases:
-        return "queued"
-    return "failed" if None in phases else "running"  # it ended: the Job is about to say how
-
-
-def why_pending(pods: Iterable[Object]) -> str:
-    """What the scheduler, or the machine that cannot start a container, says; empty: nothing yet."""
-    for status in (pod["status"] for pod in pods):
-        for condition in status.get("conditions") or ():
-            if condition["type"] == "PodScheduled" and condition["status"] == "False":
-                return str(condition.get("message") or condition.get("reason") or "")
-        for container in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())):
-            waiting = container["state"].get("waiting") or {}
-            if waiting.get("message"):  # ImagePullBackOff and its like; a container that is about to start has none
-                return f"{waiting.get('reason')}: {waiting['message']}"
-    return ""
-
-
-def why_no_pod(events: Iterable[Object], job: str) -> str:
-    """The newest of what the Job's controller says; each of its tries gave the pod another name, which is left out."""
-    newest = max(events, key=lambda event: str(event.get("lastTimestamp") or ""), default=None)
-    return re.sub(rf"\b{re.escape(job)}-\w{{5}}\b", job, newest["message"]) if newest else ""
-
-
 def _copied(values: Mapping[str, str] | None) -> dict[str, str]:
     return {key: value for key, value in (values or {}).items() if not key.startswith(_OF_OTHER_TOOLS)}
-
-
-def _is_dead(pod: Object, now: datetime) -> bool:
-    deleted = pod["metadata"].get("deletionTimestamp")  # when its grace period ends
-    return deleted is not None and now > datetime.fromisoformat(deleted) + _DEAD_AFTER

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import requests
 
-from functions.train_trigger.launchers import JobStatus
+from functions.train_trigger.launchers import JobState, JobStatus
 from shared.errors import LaunchError, SettingsError
 from shared.launcher_url import LauncherUrl
 from shared.runs import TrainRequest
@@ -19,13 +19,19 @@ from shared.settings import Settings
 logger = logging.getLogger(__name__)
 
 _SECONDS = 30.0  # a cluster that has just started takes ten for its first job
-_STATUS: dict[str, JobStatus] = {
+_STATES: dict[str, JobState] = {
     "PENDING": "queued",
     "RUNNING": "running",
     "SUCCEEDED": "finished",
     "FAILED": "failed",
     "STOPPED": "failed",
 }
+
+_NEVER_BEGAN = (
+    "RUNTIME_ENV_SETUP_FAILURE", "JOB_SUPERVISOR_ACTOR_START_TIMEOUT", "JOB_SUPERVISOR_ACTOR_START_FAILURE",
+    "JOB_SUPERVISOR_ACTOR_UNSCHEDULABLE", "JOB_ENTRYPOINT_COMMAND_START_ERROR",
+)  # fmt: skip
+"""What `error_type` says of a job whose command never ran."""
 
 
 def open_launcher(url: LauncherUrl, settings: Settings, environ: Mapping[str, str]) -> "RayLauncher":  # noqa: ARG001
@@ -59,24 +65,43 @@ class RayLauncher:
             "runtime_env": {"env_vars": {"TRAIN_REQUEST": request.model_dump_json()}},
         }
         answer = self._call("POST", "/api/jobs/", job)
-        if not answer.ok and not self._call("GET", f"/api/jobs/{submission}").ok:
+        if answer.ok:
+            return f"ray:{self._address}/{submission}"
+        known = self._call("GET", f"/api/jobs/{submission}")
+        if not known.ok:
             raise self._refusal(f"to submit {submission}", answer)
+        if self._json(known, f"to tell of {submission}")["status"] in ("STOPPED", "FAILED"):  # it came to nothing
+            self._json(self._call("DELETE", f"/api/jobs/{submission}"), f"to forget {submission}")
+            self._json(self._call("POST", "/api/jobs/", job), f"to submit {submission}")
         return f"ray:{self._address}/{submission}"
 
     def status(self, job: str) -> JobStatus:
-        """`gone` after the cluster was started anew. Raises LaunchError."""
+        """`gone` after the cluster was started anew; `refused` if its command never ran. Raises LaunchError.
+
+        A job that waits is stuck where no node has as many GPUs as it reserves, taken or free.
+        """
         answer = self._call("GET", f"/api/jobs/{self._id_of(job)}")
         if answer.status_code == requests.codes.not_found:
-            return "gone"
+            return JobStatus("gone")
         found = self._json(answer, f"to tell of {job}")
-        status = _STATUS.get(found["status"])
-        if status is None:
+        state = _STATES.get(found["status"])
+        if state is None:
             raise LaunchError(f"Ray says {found['status']!r} of {job}, which labelloop does not know")
-        if status == "failed":
-            message = found.get("message") or "the job failed"
-            said = message.partition("\n")[0]  # below it: 20,000 characters of its log
-            logger.warning(said, extra={"event": "job_failed", "job": job})
-        return status
+        if state == "failed" and found.get("error_type") in _NEVER_BEGAN:
+            state = "refused"
+        why = (found.get("message") or "").partition("\n")[0]  # below it: 20,000 characters of its log
+        if state in ("failed", "refused"):
+            logger.warning(why or "the job failed", extra={"event": f"job_{state}", "job": job})
+            return JobStatus(state, why)
+        if state != "queued":
+            return JobStatus(state)
+        most = self._most_gpus()
+        if most < self._gpus:
+            why = f"no node has the {self._gpus} GPU that a job reserves (the best has {most:g}). {why}"
+        return JobStatus(state, why, stuck=most < self._gpus)
+
+    def tidy(self) -> None:
+        """A job that ended holds nothing."""
 
     def stop(self, job: str) -> None:
         """SIGTERM, and SIGKILL after RAY_JOB_STOP_WAIT_TIME_S (3) seconds of the cluster. Raises LaunchError."""
@@ -91,8 +116,7 @@ class RayLauncher:
     def check(self) -> str:
         """Whether the cluster answers and has a machine with the GPUs that a job reserves. Raises LaunchError."""
         version = self._json(self._call("GET", "/api/version"), "to tell its version")["ray_version"]
-        nodes = self._json(self._call("GET", "/api/v0/nodes?detail=1"), "to list its nodes")["data"]["result"]["result"]
-        most = max((node["resources_total"].get("GPU", 0) for node in nodes if node["state"] == "ALIVE"), default=0)
+        most = self._most_gpus()
         where = f"Ray {version} at {self._address}"
         if most < self._gpus:
             raise LaunchError(
@@ -101,13 +125,19 @@ class RayLauncher:
             )
         return f"{where} takes jobs; each reserves {self._gpus} GPU, the best node has {most:g}"
 
+    def _most_gpus(self) -> float:
+        """Of one node, taken or free."""
+        nodes = self._json(self._call("GET", "/api/v0/nodes?detail=1"), "to list its nodes")["data"]["result"]["result"]
+        alive = (node["resources_total"].get("GPU", 0) for node in nodes if node["state"] == "ALIVE")
+        return float(max(alive, default=0))
+
     def _id_of(self, job: str) -> str:
         place, _, submission = job.rpartition("/")
         if place != f"ray:{self._address}" or not submission:
             raise LaunchError(f"{job!r} is no job of the Ray cluster at {self._address}")
         return submission
 
-    def _call(self, method: Literal["GET", "POST"], path: str, body: Any = None) -> requests.Response:
+    def _call(self, method: Literal["GET", "POST", "DELETE"], path: str, body: Any = None) -> requests.Response:
         try:
             return requests.request(
                 method,
