@@ -3,6 +3,8 @@
 import secrets
 import sys
 import threading
+import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,8 +23,21 @@ OnLine = Callable[[str, dict[str, Any]], None]
 """Told about every log line: name of its file (`predict`, `train_trigger`, `<run id>-<attempt>`), and its fields."""
 
 _START_SECONDS = 60.0
-_RESTARTS = 5  # of one function, before the emulation gives up
+_RESTARTS = 5  # of one function within ten minutes, before the emulation gives up
+_RESTARTS_WITHIN = 600.0  # seconds
 _WATCH_INTERVAL = 0.25  # seconds
+
+
+class Restarts:
+    """When one function was started again."""
+
+    def __init__(self) -> None:
+        self._moments: list[float] = []
+
+    def add(self, now: float) -> int:
+        """How many there were within the last ten minutes, this one included; `now` in seconds."""
+        self._moments = [*(moment for moment in self._moments if now - moment < _RESTARTS_WITHIN), now]
+        return len(self._moments)
 
 
 class Emulation:
@@ -37,7 +52,7 @@ class Emulation:
         self._say = say
         self._children: dict[str, Child] = {}
         self._ports: dict[str, int] = {}
-        self._restarts: dict[str, int] = {}
+        self._restarts: defaultdict[str, Restarts] = defaultdict(Restarts)
         self._failure: str | None = None
         self._ended = threading.Event()
         self._threads = [
@@ -101,18 +116,22 @@ class Emulation:
         )
 
     def _watch(self) -> None:
-        """Pass log lines on; start again what died."""
-        while not self._ended.wait(_WATCH_INTERVAL):
-            for path, line in self._lines.new_lines():
-                self._on_line(path.stem, line)
-            for name, child in self._children.items():
-                if child.exit_code is not None and not self._failure:
-                    self._restart(name, child)
+        """Pass log lines on; start again what died. It never ends without a word: `check` raises what ended it."""
+        try:
+            while not self._ended.wait(_WATCH_INTERVAL):
+                for path, line in self._lines.new_lines():
+                    self._on_line(path.stem, line)
+                for name, child in self._children.items():
+                    if child.exit_code is not None and not self._failure:
+                        self._restart(name, child)
+        except (OSError, ValueError) as error:  # a terminal that is gone or knows no such sign, a disk that is full
+            self._failure = f"nobody looks after the functions any more: {type(error).__name__}: {error}"
 
     def _restart(self, name: str, child: Child) -> None:
-        count = self._restarts[name] = self._restarts.get(name, 0) + 1
+        count = self._restarts[name].add(time.monotonic())
         if count > _RESTARTS:
-            self._failure = f"{name} ended {count} times; the end of its log ({child.log}):\n{child.last_lines()}"
+            often = f"{name} ended {count} times within {_RESTARTS_WITHIN / 60:.0f} minutes"
+            self._failure = f"{often}; the end of its log ({child.log}):\n{child.last_lines()}"
             self._say(self._failure)
             return
         self._say(f"{name} ended with exit code {child.exit_code}; starting it again ({count} of {_RESTARTS})")

@@ -65,7 +65,10 @@ class Child:
 
     def last_lines(self, count: int = 15) -> str:
         """The end of its output, for an error message."""
-        lines = self.log.read_text(errors="replace").splitlines()
+        try:
+            lines = self.log.read_text(errors="replace").splitlines()
+        except OSError as error:  # somebody removed it
+            return f"it cannot be read: {error}"
         return "\n".join(lines[-count:])
 
     def wait_until_healthy(self, url: str, seconds: float, say: Say) -> None:
