@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from flask import Request, Response
 
@@ -42,6 +42,13 @@ def base_version(base_weights: str) -> str:
     return f"base-{Path(base_weights).stem}"
 
 
+class _Held(NamedTuple):
+    """What is served although the pointer names a newer version."""
+
+    wanted: int
+    manifest: Manifest | None
+
+
 class Pointers:
     """Which version each control of each project serves now. Thread-safe."""
 
@@ -49,12 +56,18 @@ class Pointers:
         self._store = store
         self._known: LastKnown[Manifest | None] = LastKnown(max_age)
         self._read_manifest = read_manifests_once(store)
+        self._held: dict[tuple[str, str], _Held] = {}
 
     def serving_all(self, uid: str, controls: Sequence[Control]) -> list[Manifest | None]:
         """What `serving` answers for each, asked side by side."""
         return side_by_side(partial(self.serving, uid), controls)
 
     def serving(self, uid: str, control: Control) -> Manifest | None:
+        """The version that is served: the newest, or what predict holds instead of it. Else as `newest`."""
+        newest, held = self.newest(uid, control), self._held.get((uid, control.name))
+        return newest if held is None or newest is None or held.wanted != newest.version else held.manifest
+
+    def newest(self, uid: str, control: Control) -> Manifest | None:
         """The version to serve, None before the first. Raises StoreError if it was never read and cannot be.
 
         A version for another YOLO task (the config was changed) does not count: until there is one for the control's
@@ -66,9 +79,17 @@ class Pointers:
             return None
         return manifest
 
-    def hold(self, uid: str, control: str, manifest: Manifest | None) -> None:
-        """Answer this version until the next read: it is what predict serves while a newer one cannot be had."""
-        self._known.put((uid, control), manifest)
+    def hold(self, uid: str, control: str, wanted: Manifest, instead: Manifest | None) -> bool:
+        """Another version (None: the base weights) is served until the wanted one can be. False: as before."""
+        held = _Held(wanted.version, instead)
+        if self._held.get((uid, control)) == held:
+            return False
+        self._held[uid, control] = held
+        return True
+
+    def release(self, uid: str, control: str) -> None:
+        """The newest version is served."""
+        self._held.pop((uid, control), None)
 
     def expire(self, uid: str, control: str) -> None:
         """Read the pointer at the next question."""

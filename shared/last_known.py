@@ -78,7 +78,12 @@ class LastKnown(Generic[Value]):
                     raise StoreError(f"{key}: the store takes too long; what it answers is known to the next who asks")
                 self._log_late(key, under_way)
                 return known.value  # type: ignore[return-value]
-            under_way.done.result()
+            try:
+                under_way.done.result()
+            except StoreError:
+                if known is None:
+                    raise
+                return known.value  # type: ignore[return-value]
 
     def last(self, key: object) -> Value | None:
         """What was read last, however old; None if nothing was."""
@@ -100,8 +105,17 @@ class LastKnown(Generic[Value]):
                 self._readings[key] = known._replace(at=float("-inf"))
 
     def _start(self, key: object, read: Callable[[], Value]) -> _Read:
-        under_way = self._reads[key] = _Read()
-        threading.Thread(target=self._run, args=(key, read, under_way), name="store", daemon=True).start()
+        under_way = _Read()
+        try:
+            threading.Thread(target=self._run, args=(key, read, under_way), name="store", daemon=True).start()
+        except RuntimeError as error:  # this machine has no thread to give: the next question tries again
+            logger.error(
+                "nothing can be read from the store now",
+                extra={"event": "store_unreachable", "key": str(key), "error": str(error)},
+            )
+            under_way.done.set_exception(StoreError(f"{key}: {error}"))
+        else:
+            self._reads[key] = under_way
         return under_way
 
     def _left_for(self, under_way: _Read, *, first: bool) -> float:

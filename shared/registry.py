@@ -23,6 +23,7 @@ from shared.records import Record, load, new_serial
 from shared.side_by_side import side_by_side
 
 WEIGHTS = "weights.pt"
+_DOWNLOADS = 2  # before bytes that are wrong count as those of the file: a transfer may damage them once
 _NUMBERED = re.compile(r"(\d{6,})\.json")
 _NEWEST = 8
 """Manifests among which one of the newest is looked for."""
@@ -101,7 +102,7 @@ class Pointer(Record):
 
 
 class Rejection(Record):
-    """A version that failed verification where it should have been served."""
+    """A version whose file is bad, for whoever reads it: what a machine lacks for a while is no reason."""
 
     version: int
     error: str
@@ -177,11 +178,11 @@ class Registry:
         return self._manifests(control, self.numbers(control))
 
     def rejected(self, control: str) -> set[int]:
-        """Numbers of the versions that failed verification."""
+        """Numbers of the versions whose file is bad."""
         return set(self._numbers(control, "rejected"))
 
     def reject(self, control: str, version: int, error: str) -> None:
-        """Record that a version failed verification. A second record of it changes nothing."""
+        """Record that a version's file is bad. A second record of it changes nothing."""
         rejection = Rejection(version=version, error=error, rejected_at=self._store.now())
         try:
             self._store.create(self.record_key(control, "rejected", version), rejection.to_json())
@@ -200,13 +201,20 @@ class Registry:
         rejected = self.rejected(control)
         if pointer.version not in rejected:
             return Serving(pointer, self._named(control, pointer))
-        gone = rejected.union(pointer.withdrawn)
-        behind = [number for number in self.numbers(control) if number < pointer.version and number not in gone]
+        return Serving(pointer, self._behind(control, pointer.version, rejected.union(pointer.withdrawn)))
+
+    def behind(self, control: str, version: int) -> Manifest | None:
+        """The newest good version behind another one; None if there is none."""
+        pointer = self.pointer(control)
+        return self._behind(control, version, self.rejected(control).union(pointer.withdrawn if pointer else ()))
+
+    def _behind(self, control: str, version: int, gone: set[int]) -> Manifest | None:
+        behind = [number for number in self.numbers(control) if number < version and number not in gone]
         for end in range(len(behind), 0, -_NEWEST):
             newest = self._manifests(control, behind[max(end - _NEWEST, 0) : end])
             if good := next((manifest for manifest in reversed(newest) if manifest.gate.passed), None):
-                return Serving(pointer, good)
-        return Serving(pointer, None)
+                return good
+        return None
 
     def fence(self) -> int:
         """The greatest fence in any pointer of the project; 0 before the first."""
@@ -225,18 +233,18 @@ class Registry:
     def download_file(self, control: str, entry: FileEntry, path: Path) -> None:
         """Fetch one file; only verified bytes ever stand at `path`. Raises NotFound, StoreError (also for this disk).
 
-        Raises ModelError if the bytes are not the ones that the manifest names: then nobody can use the version.
+        Raises ModelError if the bytes are twice not the ones that the manifest names: then nobody can use the version.
         """
         try:
             with tempfile.TemporaryDirectory(dir=path.parent, prefix=".unverified-") as folder:
-                unverified = Path(folder) / "file"
-                self._store.download(self.file_key(control, entry), unverified)
-                found = sha256_of(unverified)
-                if found != entry.sha256:
-                    raise ModelError(
-                        f"{entry.name} of {control!r} has SHA-256 {found}, its manifest says {entry.sha256}"
-                    )
-                unverified.replace(path)
+                unverified, found = Path(folder) / "file", ""
+                for _ in range(_DOWNLOADS):
+                    self._store.download(self.file_key(control, entry), unverified)
+                    found = sha256_of(unverified)
+                    if found == entry.sha256:
+                        unverified.replace(path)
+                        return
+                raise ModelError(f"{entry.name} of {control!r} has SHA-256 {found}, its manifest says {entry.sha256}")
         except OSError as error:
             raise StoreError(f"{entry.name} of {control!r} cannot be kept at {path}: {error.strerror}") from error
 

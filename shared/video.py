@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import ImageError
+from shared.imports import whole_or_not
 
 if TYPE_CHECKING:
     import cv2  # importing it takes a quarter of a second: when the first video comes
@@ -120,7 +121,8 @@ def open_video(source: bytes | Path, *, max_pixels: int, max_frames: int = MOST_
 
     Raises ImageError: unsupported (no known container), broken (also: only sound), too_large (pixels of a frame).
     """
-    import cv2
+    with whole_or_not("cv2"):
+        import cv2
 
     with contextlib.ExitStack() as stack:
         if isinstance(source, bytes):

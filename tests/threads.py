@@ -1,9 +1,23 @@
-"""Threads whose clock is the test's."""
+"""Threads whose clock is the test's, and threads that cannot be had."""
 
 import heapq
 import itertools
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
+
+_NO_ROOM = 1 << 46  # bytes of a stack
+
+
+@contextmanager
+def no_thread_can_be_started() -> Iterator[None]:
+    """The real failure, RuntimeError("can't start new thread"): no machine has memory for such a stack."""
+    size = threading.stack_size(_NO_ROOM)
+    try:
+        yield
+    finally:
+        threading.stack_size(size)
 
 
 class ClockedThreads:

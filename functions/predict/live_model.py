@@ -1,21 +1,21 @@
-"""Which models are in memory, and which one a control is served with: hot swap, single-flight loading, LRU.
+"""Which version a control is served with.
 
-A version that cannot be verified or loaded is rejected in the registry, and the newest good one behind it is served.
-While the store is gone, the version that was served last goes on. A control without a version is served with base
+A version whose file is bad is rejected in the registry, for all processes, and the newest good one behind it is served.
+One that is not here yet, or cannot be for now (store, disk, memory, threads), is asked for again, and until it is here
+this process goes on with what it served last, which /setup names too. A control without a version is served with base
 weights for its YOLO task; with none, it waits for its first version.
 """
 
 import logging
 import threading
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from functions.predict.metrics import Metrics
-from functions.predict.ports import DeadlineExceeded, Loader, Model, NothingToServe, NotNow, Served
+from functions.predict.loaded_models import LoadedModels
+from functions.predict.ports import DeadlineExceeded, Loader, NothingToServe, NotNow, Served
 from functions.predict.weights import WeightsCache
 from shared.backend import Pointers, base_version
 from shared.base_weights import base_weights_for
@@ -28,13 +28,8 @@ logger = logging.getLogger(__name__)
 _AFTER_THE_ANSWER = 0.05
 """Seconds after which a setup is answered, so that importing torch does not delay it."""
 _PREPARE_SECONDS = 600.0
-_RETRY_AFTER = 10.0
-"""Seconds for which a failure to load is answered again without another try."""
-
-
-class _Loading(NamedTuple):
-    model: "Future[Model]"
-    started: float  # seconds, monotonic
+_PATIENCE = 10.0
+"""Seconds that a new version may take to load before what was served goes on: seldom more than one are needed."""
 
 
 class _Last(NamedTuple):
@@ -58,18 +53,24 @@ class LiveModels:
         *,
         base_weights: str,
         keep: int,
+        clock: Callable[[], float] = time.monotonic,
+        patience: float = _PATIENCE,
     ) -> None:
-        """`base_weights`: LABELLOOP_BASE_WEIGHTS. `keep` models stay in memory; more may be while they are in use."""
+        """`base_weights`: LABELLOOP_BASE_WEIGHTS. `keep` models stay in memory; more may be while they are in use.
+
+        `clock`: seconds, by which pauses between two tries are measured.
+        """
         self._pointers = pointers
         self._registry = registry
         self._weights = weights
         self._loader = loader
         self._metrics = metrics
         self._base_weights = base_weights
-        self._keep = keep
+        self._patience = patience
+        self._models = LoadedModels(keep, metrics, clock)
         self._lock = threading.Lock()
-        self._models: OrderedDict[Hashable, _Loading] = OrderedDict()
         self._served: dict[tuple[str, str], _Last] = {}
+        self._preparing: set[str] = set()
 
     def serving(self, uid: str, control: Control, deadline: float) -> Served:
         """The model that a control is served with now; loads it if need be. `deadline` is a time.monotonic() value.
@@ -79,37 +80,59 @@ class LiveModels:
         """
         rejected: set[int] = set()
         while True:
-            manifest = self._pointers.serving(uid, control)
-            if manifest is None:
-                return self._serve(uid, control, None, deadline)
+            wanted = self._pointers.newest(uid, control)
             try:
-                return self._serve(uid, control, manifest, deadline)
+                served = self._serve(uid, control, wanted, deadline)
             except ModelError as error:
-                if manifest.version in rejected:
+                if wanted is None or wanted.version in rejected:
                     raise
-                rejected.add(manifest.version)
+                rejected.add(wanted.version)
                 try:
-                    self._reject(uid, control, manifest, error)
+                    self._reject(uid, control, wanted, error)
                 except StoreError as refused:
-                    return self._go_on(uid, control, manifest, refused, deadline)
+                    return self._go_on(uid, control, wanted, refused, deadline)
             except (NotNow, StoreError) as error:
-                return self._go_on(uid, control, manifest, error, deadline)
+                if wanted is None:
+                    raise
+                return self._go_on(uid, control, wanted, error, deadline)
+            else:
+                self._pointers.release(uid, control.name)
+                return served
 
     def prepare(self, uid: str, controls: Sequence[Control]) -> None:
-        """Load soon, on a thread of its own, what these controls will be served with. Returns at once."""
+        """Load soon, on a thread of its own, what these controls will be served with. Returns at once.
+
+        One at a time for a project: while a load hangs, Label Studio goes on asking.
+        """
+        with self._lock:
+            if uid in self._preparing:
+                return
+            self._preparing.add(uid)
         timer = threading.Timer(_AFTER_THE_ANSWER, self._prepare, (uid, controls))
         timer.name, timer.daemon = "prepare", True
-        timer.start()
+        try:
+            timer.start()
+        except RuntimeError as error:  # the next setup, or prediction, tries again
+            with self._lock:
+                self._preparing.remove(uid)
+            logger.warning(f"no model is prepared: {error}", extra={"event": "not_prepared", "project": uid})
 
     def _prepare(self, uid: str, controls: Sequence[Control]) -> None:
-        for control in controls:
-            try:
-                self.serving(uid, control, time.monotonic() + _PREPARE_SECONDS)
-            except LabelloopError as error:
-                logger.error(
-                    f"no model can be prepared: {error}",
-                    extra={"event": "not_prepared", "project": uid, "control": control.name},
-                )
+        try:
+            for control in controls:
+                self._prepare_one(uid, control)
+        finally:
+            with self._lock:
+                self._preparing.remove(uid)
+
+    def _prepare_one(self, uid: str, control: Control) -> None:
+        try:
+            self.serving(uid, control, time.monotonic() + _PREPARE_SECONDS)
+        except LabelloopError as error:
+            logger.error(
+                f"no model can be prepared: {error}",
+                extra={"event": "not_prepared", "project": uid, "control": control.name},
+            )
 
     def _serve(self, uid: str, control: Control, manifest: Manifest | None, deadline: float) -> Served:
         served = self._base(control, deadline) if manifest is None else self._trained(uid, control, manifest, deadline)
@@ -120,7 +143,7 @@ class LiveModels:
         weights = base_weights_for(control, self._base_weights)
         version = base_version(weights)
         try:
-            model = self._model(("base", weights), lambda: self._loader.load_base(weights), deadline)
+            model = self._models.get(("base", weights), lambda: self._loader.load_base(weights), deadline)
         except (DeadlineExceeded, NotNow):
             raise
         except LabelloopError as error:  # a download that failed, too: other controls have more to say than proposals
@@ -135,10 +158,11 @@ class LiveModels:
         return Served(model=model, version=version, trained=False)
 
     def _trained(self, uid: str, control: Control, manifest: Manifest, deadline: float) -> Served:
-        model = self._model(
+        model = self._models.get(
             manifest.file(WEIGHTS).sha256,
             lambda: self._loader.load(self._weights.path(self._registry(uid), control.name, manifest)),
             deadline,
+            patience=self._patience if self._last(uid, control, manifest) else None,
         )
         if model.yolo_task != manifest.yolo_task:
             raise ModelError(
@@ -147,23 +171,31 @@ class LiveModels:
             )
         return Served(model=model, version=f"v{manifest.version}", trained=True, shown=manifest.shown)
 
-    def _go_on(self, uid: str, control: Control, wanted: Manifest, error: LabelloopError, deadline: float) -> Served:
-        """Serve what was served last, and let /setup say so too."""
+    def _last(self, uid: str, control: Control, wanted: Manifest) -> _Last | None:
+        """What the control was served with last, if it is something else and still for its YOLO task."""
         with self._lock:
             last = self._served.get((uid, control.name))
-        if last is None or last.manifest == wanted or last.yolo_task != control.yolo_task:
+        return None if last is None or last.manifest == wanted or last.yolo_task != control.yolo_task else last
+
+    def _go_on(self, uid: str, control: Control, wanted: Manifest, error: LabelloopError, deadline: float) -> Served:
+        """Serve what was served last, or in a new process the newest good version behind; /setup says so too."""
+        last = self._last(uid, control, wanted)
+        instead = last.manifest if last else self._registry(uid).behind(control.name, wanted.version)
+        if last is None and (instead is None or instead.yolo_task != control.yolo_task):
             raise error
-        logger.error(
-            "a new version cannot be had now: going on with the last one",
-            extra={
-                "event": "version_postponed",
-                "control": control.name,
-                "version": wanted.version,
-                "error": str(error),
-            },
-        )
-        self._pointers.hold(uid, control.name, last.manifest)
-        return self._serve(uid, control, last.manifest, deadline)
+        if self._pointers.hold(uid, control.name, wanted, instead):
+            logger.error(
+                "a new version cannot be had now: going on with another one",
+                extra={
+                    "event": "version_postponed",
+                    "project": uid,
+                    "control": control.name,
+                    "version": wanted.version,
+                    "instead": instead.version if instead else None,
+                    "error": str(error),
+                },
+            )
+        return self._serve(uid, control, instead, deadline)
 
     def _reject(self, uid: str, control: Control, manifest: Manifest, error: ModelError) -> None:
         logger.error(
@@ -200,31 +232,3 @@ class LiveModels:
                 "after": version,
             },
         )
-
-    def _model(self, key: Hashable, build: Callable[[], Model], deadline: float) -> Model:
-        with self._lock:
-            loading = self._models.get(key)
-            if loading is None or (_failed(loading) and time.monotonic() - loading.started > _RETRY_AFTER):
-                loading = self._models[key] = _Loading(Future(), time.monotonic())
-                threading.Thread(target=_fulfil, args=(loading.model, build), name="load", daemon=True).start()
-            self._models.move_to_end(key)
-            while len(self._models) > self._keep:
-                self._models.popitem(last=False)  # requests under way keep their own reference
-        try:
-            return loading.model.result(timeout=max(deadline - time.monotonic(), 0.0))
-        except TimeoutError as error:
-            raise DeadlineExceeded("the model was not loaded in time") from error
-
-
-def _failed(loading: _Loading) -> bool:
-    return loading.model.done() and loading.model.exception() is not None
-
-
-def _fulfil(future: "Future[Model]", build: Callable[[], Model]) -> None:
-    try:
-        future.set_result(build())
-    except LabelloopError as error:
-        future.set_exception(error)
-    except Exception as error:
-        logger.exception("a model could not be loaded", extra={"event": "load_crashed"})
-        future.set_exception(LabelloopError(f"the model could not be loaded: {type(error).__name__}"))

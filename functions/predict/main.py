@@ -17,6 +17,7 @@ from shared.cores import usable_cores
 from shared.errors import SettingsError
 from shared.http import Function, Route, chunks_of, forward, seconds_left
 from shared.images.fetch import ImageFetcher
+from shared.imports import whole_or_not
 from shared.labelstudio.api import LabelStudio
 from shared.labelstudio.predict_body import LARGEST
 from shared.labelstudio.requests import PredictRequest
@@ -96,7 +97,8 @@ def _build_serving(
 
 
 def _decode(data: bytes, max_pixels: int) -> Any:
-    from shared.images.decode import decode  # OpenCV takes a quarter of a second: not before the first image
+    with whole_or_not("cv2"):
+        from shared.images.decode import decode  # OpenCV takes a quarter of a second: not before the first image
 
     return decode(data, max_pixels)
 

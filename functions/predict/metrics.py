@@ -47,7 +47,12 @@ class Metrics:
             "labelloop_model_swaps", "Times that a control went on with another version.", registry=self.registry
         )
         self._rejected = Counter(
-            "labelloop_versions_rejected", "Versions that could not be verified or loaded.", registry=self.registry
+            "labelloop_versions_rejected", "Versions whose file is bad.", registry=self.registry
+        )
+        self._failed_loads = Counter(
+            "labelloop_failed_loads",
+            "Loads of a model that failed; what may heal is tried again after a growing pause.",
+            registry=self.registry,
         )
         self._requests = Counter(
             "labelloop_http_requests", "Answers, by route and status.", ["route", "status"], registry=self.registry
@@ -89,8 +94,12 @@ class Metrics:
         self._serving.labels(project, control, after).set(1)
 
     def version_rejected(self) -> None:
-        """A version could not be verified or loaded."""
+        """A version's file is bad."""
         self._rejected.inc()
+
+    def load_failed(self) -> None:
+        """A model could not be loaded."""
+        self._failed_loads.inc()
 
     def observe(self, route: str, status: int, seconds: float) -> None:
         """One HTTP answer."""

@@ -1,15 +1,18 @@
 """The one thread that runs models: a queue for all requests, and batches of images that are alike.
 
-What is left to do after a batch, and needs no model, is done on other threads.
+What is left to do after a batch, and needs no model, is done on other threads. Nothing that goes wrong ends the thread.
 """
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
+from weakref import WeakKeyDictionary
 
 from functions.predict.ports import Image
 from shared.errors import ModelError
@@ -20,6 +23,9 @@ logger = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
 Rest = Callable[[], Detections]
 """What is left to do for one image."""
+
+_SMALLER_FOR = 300.0
+"""Seconds for which batches stay small after memory ran out; then as many images as before are tried again."""
 
 
 class Runnable(Protocol):
@@ -44,19 +50,36 @@ class Job:
     outlined_from: float = 0.0
 
 
+class _Smaller(NamedTuple):
+    """A model that runs fewer images at once than it should."""
+
+    full: int
+    until: float  # on the thread's clock
+
+
 class ModelThread:
     """Runs jobs in the order in which they came; a batch takes along what is alike."""
 
     def __init__(
-        self, prepare: Callable[[], None], out_of_memory: tuple[type[Exception], ...], *, helpers: int = 1
+        self,
+        prepare: Callable[[], None],
+        out_of_memory: Callable[[Exception], bool],
+        *,
+        helpers: int = 1,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`prepare` runs first on the thread. `out_of_memory`: what a model raises then. `helpers`: other threads."""
-        self._prepare = prepare
+        """`prepare` runs first on the thread. `out_of_memory`: whether a model's error is that. `helpers`: other threads.
+
+        Raises RuntimeError if there is no thread to give.
+        """
         self._out_of_memory = out_of_memory
+        self._clock = clock
+        self._smaller: WeakKeyDictionary[Runnable, _Smaller] = WeakKeyDictionary()
         self._waiting: deque[Job | Callable[[], None]] = deque()
         self._arrived = threading.Condition()
         self._helpers = ThreadPoolExecutor(helpers, thread_name_prefix="helper")
         threading.Thread(target=self._run_forever, name="model", daemon=True).start()
+        self.call(prepare)
 
     def submit(self, job: Job) -> None:
         """Run a job in its turn."""
@@ -81,17 +104,23 @@ class ModelThread:
             self._arrived.notify()
 
     def _run_forever(self) -> None:
-        self._prepare()
         while True:
             with self._arrived:
                 while not self._waiting:
                     self._arrived.wait()
                 first = self._waiting.popleft()
-                jobs = [first, *self._alike(first)] if isinstance(first, Job) else []
-            if isinstance(first, Job):
-                self._run([job for job in jobs if job.done.set_running_or_notify_cancel()])
-            else:
+            if not isinstance(first, Job):
                 first()
+                continue
+            jobs = [first]
+            try:
+                self._grow(first.model)
+                with self._arrived:
+                    jobs += self._alike(first)
+                jobs = [job for job in jobs if job.done.set_running_or_notify_cancel()]
+                self._run(jobs)
+            except Exception as error:  # noqa: BLE001 - logged, and raised where the results are awaited
+                _crashed(jobs, error)
 
     def _alike(self, first: Job) -> list[Job]:
         """Take from the queue what can share a batch with `first`."""
@@ -105,38 +134,62 @@ class ModelThread:
         return alike
 
     def _run(self, jobs: list[Job]) -> None:
-        """Fulfil every job. Out of memory halves the model's batch; a single image that does not fit fails."""
+        """Fulfil every job. Out of memory makes the model's batch smaller; a single image that does not fit fails."""
         while jobs:
             now = jobs[: jobs[0].model.batch]
             try:
                 found = now[0].model.run(now)
-            except self._out_of_memory as error:
-                if len(now) > 1:
-                    now[0].model.batch = len(now) // 2
-                    logger.warning(
-                        "out of memory: smaller batches", extra={"event": "batch_halved", "batch": len(now) // 2}
-                    )
-                    continue
-                now[0].done.set_exception(ModelError(f"there is no memory for one image: {error}"))
             except Exception as error:  # noqa: BLE001 - logged, and raised where the results are awaited
-                _crashed(now, error)
+                if not self._out_of_memory(error):
+                    _crashed(now, error)
+                elif len(now) > 1:
+                    self._shrink(now[0].model, len(now) // 2)
+                    continue
+                else:
+                    now[0].done.set_exception(ModelError(f"there is no memory for one image: {error}"))
             else:
                 for job, one in zip(now, found, strict=True):
                     if isinstance(one, Detections):
                         job.done.set_result(one)
                     else:
-                        self._helpers.submit(_complete, job, one)
+                        self._hand_over(job, one)
             jobs = jobs[len(now) :]
+
+    def _shrink(self, model: Runnable, batch: int) -> None:
+        before = self._smaller.get(model)
+        self._smaller[model] = _Smaller(before.full if before else model.batch, self._clock() + _SMALLER_FOR)
+        model.batch = batch
+        logger.warning("out of memory: smaller batches", extra={"event": "batch_halved", "batch": batch})
+
+    def _grow(self, model: Runnable) -> None:
+        """As many images at once as before memory ran out, once that was a while ago."""
+        smaller = self._smaller.get(model)
+        if smaller is not None and self._clock() >= smaller.until:
+            del self._smaller[model]
+            model.batch = smaller.full
+
+    def _hand_over(self, job: Job, rest: Rest) -> None:
+        try:
+            self._helpers.submit(_complete, job, rest)
+        except RuntimeError:  # no thread can be started: here then, and who comes later finds it done
+            _complete(job, rest)
 
 
 def _complete(job: Job, rest: Rest) -> None:
+    if job.done.done():
+        return
     try:
-        job.done.set_result(rest())
+        found = rest()
     except Exception as error:  # noqa: BLE001 - logged, and raised where the result is awaited
         _crashed([job], error)
+    else:
+        with suppress(InvalidStateError):
+            job.done.set_result(found)
 
 
 def _crashed(jobs: Sequence[Job], error: Exception) -> None:
+    """Answer those that have no answer yet."""
     logger.error("the model failed", exc_info=error, extra={"event": "model_crashed"})
     for job in jobs:
-        job.done.set_exception(ModelError(f"the model failed: {type(error).__name__}: {error}"))
+        with suppress(InvalidStateError):
+            job.done.set_exception(ModelError(f"the model failed: {type(error).__name__}: {error}"))

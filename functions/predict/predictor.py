@@ -10,7 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -44,6 +44,10 @@ class _Failure:
 
     reason: str  # one word from a small fixed set
     message: str
+
+
+Started = Future[Callable[[], Answer]]
+"""A task whose images are fetched, and for which the models are asked."""
 
 
 class Predictor:
@@ -151,14 +155,37 @@ class Predictor:
         if len(tasks) == 1:
             yield self._finish(lambda: self._runner.start(tasks[0], request))
             return
-        workers = ThreadPoolExecutor(min(len(tasks), self._threads) or 1, thread_name_prefix="fetch")
+        started: deque[Started] = deque(Future() for _ in tasks)
+        waiting = deque(zip(tasks, started, strict=True))
         try:
-            started = deque(workers.submit(self._runner.start, task, request) for task in tasks)
+            self._begin(waiting, request)
             while started:
                 one = started.popleft()  # nobody holds what is answered
                 yield self._finish(lambda one=one: result_of(one, request.deadline))  # type: ignore[misc]
         finally:
-            workers.shutdown(wait=False, cancel_futures=True)
+            waiting.clear()
+
+    def _begin(self, waiting: "deque[tuple[Task, Started]]", request: Request) -> None:
+        """Start tasks on threads of the request. They are as many as can be had: if there is none, on this one."""
+
+        def work() -> None:
+            while waiting:
+                try:
+                    task, started = waiting.popleft()
+                except IndexError:  # another thread took the last one
+                    return
+                _fulfil(started, lambda: self._runner.start(task, request))  # noqa: B023 - called at once
+
+        for number in range(min(len(waiting), self._threads)):
+            try:
+                threading.Thread(target=work, name=f"fetch-{number}", daemon=True).start()
+            except RuntimeError as error:
+                logger.warning(
+                    f"{number} threads fetch images, not {self._threads}: {error}", extra={"event": "few_threads"}
+                )
+                if number == 0:
+                    work()
+                return
 
     def _finish(self, start: Callable[[], Callable[[], Answer]]) -> Answer | _Failure:
         try:
@@ -178,6 +205,15 @@ def _counted(task: Task, answer: Answer | _Failure, tally: Tally) -> Prediction:
     for error in answer.left_out:
         tally.note("are answered without some controls", error.reason, str(error), [task.id])
     return answer.prediction
+
+
+def _fulfil(started: Started, start: Callable[[], Callable[[], Answer]]) -> None:
+    if not started.set_running_or_notify_cancel():
+        return
+    try:
+        started.set_result(start())
+    except Exception as error:  # noqa: BLE001 - raised where the result is awaited
+        started.set_exception(error)
 
 
 def _has_regions(part: Part, parts: Sequence[Part]) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from functions.predict.ports import NotNow
-from shared.errors import ModelError, NotFound
+from shared.errors import NotFound
 from shared.registry import WEIGHTS, FileEntry, Manifest, Registry, sha256_of
 
 logger = logging.getLogger(__name__)
@@ -29,8 +29,8 @@ class WeightsCache:
     def path(self, registry: Registry, control: str, manifest: Manifest) -> Path:
         """A verified local file of a version's weights.
 
-        Raises ModelError if the version's bytes are missing in the store or are not those that its manifest names,
-        StoreError or NotNow if they cannot be fetched or kept now.
+        Raises ModelError if the version's bytes are not those that its manifest names, StoreError or NotNow if they
+        cannot be fetched or kept now: also where they are missing, as a copy of the store may be on its way.
         """
         entry = manifest.file(WEIGHTS)
         cached = self._folder / f"{entry.sha256}.pt"
@@ -40,7 +40,7 @@ class WeightsCache:
             os.utime(cached)
             self._evict(keep=cached)
         except NotFound as error:
-            raise ModelError(f"the weights of {control!r} v{manifest.version} are not in the store") from error
+            raise NotNow(f"the weights of {control!r} v{manifest.version} are not in the store") from error
         except OSError as error:
             raise NotNow(
                 f"LABELLOOP_CACHE_DIR={str(self._folder.parent)!r} cannot be used: {error.strerror}"

@@ -4,6 +4,7 @@ import ctypes
 import importlib.util
 import logging
 import os
+import signal
 import sys
 import threading
 import time
@@ -16,7 +17,8 @@ from functions.predict.yolo_model import YoloModel
 from functions.predict.yolo_outputs import READERS
 from shared.base_weights import base_weights_file
 from shared.cores import usable_cores
-from shared.errors import ModelError, SettingsError
+from shared.errors import LabelloopError, ModelError, SettingsError
+from shared.imports import whole_or_not
 
 if TYPE_CHECKING:
     import torch
@@ -57,14 +59,13 @@ class YoloLoader:
 
     def _start(self) -> "tuple[torch.device, ModelThread]":
         if self._started is None:
-            _link_torch()
+            _import_torch()
             import torch
-            import ultralytics  # noqa: F401 - its part of the wait belongs here
 
             device = _choose_device(self._device_setting)
             # On the thread itself, as torch keeps the number per thread. Ultralytics would set one fewer than cores.
             thread = ModelThread(
-                lambda: torch.set_num_threads(self._threads), _out_of_memory(), helpers=max(usable_cores() // 2, 1)
+                lambda: torch.set_num_threads(self._threads), _out_of_memory, helpers=max(usable_cores() // 2, 1)
             )
             self._started = device, thread
             logger.info(
@@ -74,21 +75,19 @@ class YoloLoader:
         return self._started
 
     def _load(self, path: Path, image_size: int | None) -> YoloModel:
-        device, thread = self._start()
         started = time.perf_counter()
         try:
+            device, thread = self._start()
             model = self._build(path, device, thread, image_size)
             thread.call(model.first_run)
-        except ModelError:
+        except LabelloopError:
             raise
         except FileNotFoundError as error:
             raise NotNow(f"{path.name} left the cache while it was loaded") from error
-        except _out_of_memory() as error:
-            raise NotNow(f"there is no memory for {path.name}") from error
-        except _machine_failed() as error:
-            raise NotNow(f"{path.name} cannot be loaded on this machine: {type(error).__name__}: {error}") from error
         except Exception as error:
-            raise ModelError(f"{path.name} cannot be loaded: {type(error).__name__}: {error}") from error
+            # The bytes are those that were trained, gated and published: memory, threads, a disk, a GPU that fails every
+            # call after one went wrong, packages of another version. torch's own errors have no classes to tell by.
+            raise NotNow(f"{path.name} cannot be loaded on this machine: {type(error).__name__}: {error}") from error
         logger.info(
             "a model is loaded",
             extra={
@@ -107,7 +106,10 @@ class YoloLoader:
 
         if not path.is_file():  # ultralytics would look for it elsewhere
             raise FileNotFoundError(path)
-        yolo = YOLO(path)
+        try:
+            yolo = YOLO(path)
+        except TypeError as error:  # ultralytics' word for a file that is damaged, or no checkpoint of its own
+            raise ModelError(f"{path.name} cannot be loaded: {error}") from error
         if yolo.task not in READERS:
             raise ModelError(f"{path.name} is a {yolo.task} model: labelloop serves {', '.join(READERS)}")
         classify = yolo.task == "classify"
@@ -153,6 +155,28 @@ def library_environ(cache_dir: Path) -> dict[str, str]:
     }
 
 
+def _import_torch() -> None:
+    """Import torch and ultralytics: for the first time, or again where memory was too short for that.
+
+    Once torch's core is there, and the rest could not follow, no second import can mend it: then this process ends, and
+    whatever runs it starts the next one.
+    """
+    try:
+        with whole_or_not("torch", keep="torch._C"):
+            _link_torch()
+            import torch  # noqa: F401
+        with whole_or_not("ultralytics", "cv2"):
+            import ultralytics  # noqa: F401 - its part of the wait belongs here
+    except Exception:
+        if "torch._C" in sys.modules and "torch" not in sys.modules:
+            logger.critical(
+                "torch was imported by half, which cannot be mended: this process ends, for another one to start",
+                extra={"event": "torch_by_half"},
+            )
+            os.kill(os.getpid(), signal.SIGTERM)
+        raise
+
+
 def _link_torch() -> None:
     """Load torch's libraries before they are imported.
 
@@ -181,14 +205,10 @@ def _choose_device(setting: str) -> "torch.device":
     return device
 
 
-def _machine_failed() -> tuple[type[Exception], ...]:
-    """What says nothing about the weights: a disk, or a GPU that fails every call after one went wrong."""
-    import torch
+def _out_of_memory(error: Exception) -> bool:
+    """Whether fewer images may be the remedy. Only CUDA's memory has an error of its own.
 
-    return (OSError, getattr(torch, "AcceleratorError", OSError))  # since torch 2.8
-
-
-def _out_of_memory() -> tuple[type[Exception], ...]:
-    import torch
-
-    return (torch.OutOfMemoryError, MemoryError)
+    Where the processor's is short, torch, oneDNN ("could not create a primitive"), cuDNN and cuBLAS raise a plain
+    RuntimeError.
+    """
+    return isinstance(error, RuntimeError | MemoryError)

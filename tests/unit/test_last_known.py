@@ -6,6 +6,7 @@ import pytest
 
 from shared.errors import StoreError
 from shared.last_known import LastKnown
+from tests.threads import no_thread_can_be_started
 
 
 class Reader:
@@ -150,3 +151,13 @@ def test_beyond_its_bound_the_value_that_was_read_longest_ago_is_forgotten() -> 
     known.put("a", 77)
     known.get("c", read)
     assert [known.last(key) for key in ("a", "b", "c")] == [77, None, 3]
+
+
+def test_without_a_thread_to_give_no_read_hangs() -> None:
+    read, known = Reader(), LastKnown[int](0)
+    with no_thread_can_be_started(), pytest.raises(StoreError, match="can't start new thread"):
+        known.get("a", read)
+    assert known.get("a", read) == 1
+    with no_thread_can_be_started():
+        assert known.get("a", read) == 1
+    assert known.get("a", read) == 2

@@ -13,6 +13,7 @@ from functions.predict.model_thread import Job, ModelThread
 from shared.errors import ModelError
 from shared.geometry import Detections
 from tests.predict_parts import boxes
+from tests.threads import no_thread_can_be_started
 
 
 class Model:
@@ -39,9 +40,13 @@ class Model:
         return [boxes((0, 0, value, value, 0.5, 0)) for value in values]
 
 
+def out_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError)
+
+
 @pytest.fixture
 def thread() -> ModelThread:
-    return ModelThread(lambda: None, (MemoryError,))
+    return ModelThread(lambda: None, out_of_memory)
 
 
 def submit(thread: ModelThread, model: Model, value: int, size: int = 32) -> "Future[Detections]":
@@ -146,3 +151,58 @@ def test_what_needs_no_model_is_done_beside_it(thread: ModelThread) -> None:
     with pytest.raises(ModelError, match="a bad rest"):
         bad.result(10)
     assert all(name.startswith("helper") for name in threads)
+
+
+def test_what_was_halved_is_tried_whole_again_later() -> None:
+    now = 0.0
+    thread, model = ModelThread(lambda: None, out_of_memory, clock=lambda: now), Model(batch=4, fits=2)
+    submit(thread, model, 0)
+    assert model.asked.wait(10)
+    futures = [submit(thread, model, value) for value in range(1, 5)]
+    model.gate.set()
+    assert answers(futures) == [1, 2, 3, 4]
+    now = 299.0
+    assert answers([submit(thread, model, 5)]) == [5]
+    assert model.batch == 2
+    now = 300.0
+    assert answers([submit(thread, model, 6)]) == [6]
+    assert model.batch == 4
+
+
+class Leaves(Model):
+    """Leaves a rest for each image."""
+
+    def run(self, jobs: Sequence[Job]) -> list[Any]:
+        return [partial(self.rest, found) for found in super().run(jobs)]
+
+    def rest(self, found: Detections) -> Detections:
+        self.threads.add(threading.current_thread().name)
+        return found
+
+
+def test_without_a_thread_to_give_the_rest_is_done_on_the_model_thread(thread: ModelThread) -> None:
+    model = Leaves(batch=1)
+    model.gate.set()
+    with no_thread_can_be_started():
+        assert answers([submit(thread, model, 2), submit(thread, model, 3)]) == [2, 3]
+    assert model.threads == {"model"}
+    assert answers([submit(thread, model, 4)]) == [4]
+    thread.call(lambda: None)
+    assert any(name.startswith("helper") for name in model.threads)
+
+
+def test_nothing_that_a_model_does_ends_the_thread(thread: ModelThread) -> None:
+    class Odd(Model):
+        def run(self, jobs: Sequence[Job]) -> list[Detections]:
+            return []  # one answer too few
+
+    odd, model = Odd(batch=1), Model(batch=1)
+    model.gate.set()
+    with pytest.raises(ModelError):
+        submit(thread, odd, 1).result(10)
+    assert answers([submit(thread, model, 2)]) == [2]
+
+
+def test_without_a_thread_to_give_there_is_no_model_thread() -> None:
+    with no_thread_can_be_started(), pytest.raises(RuntimeError, match="can't start new thread"):
+        ModelThread(lambda: None, out_of_memory)

@@ -27,6 +27,7 @@ from shared.labelstudio.requests import InteractiveParams, PredictRequest, Task
 from shared.registry import Shown
 from shared.settings import Settings
 from tests.predict_parts import FAR, UID, FakeModel, boxes, jpeg, label_config
+from tests.threads import no_thread_can_be_started
 
 
 @dataclass
@@ -231,6 +232,16 @@ def test_images_are_fetched_concurrently_and_bounded() -> None:
     ours, _ = predictor(images, concurrency=4)
     assert all(ours.predict(call(*["a"] * 8), FAR))
     assert images.most == 4
+
+
+def test_without_a_thread_to_give_a_batch_is_predicted_on_the_thread_of_the_request() -> None:
+    images = FakeImages({"a": jpeg(), "b": ImageError("timeout", "slow")})
+    ours, metrics = predictor(images, concurrency=4)
+    with no_thread_can_be_started():
+        answers = ours.predict(call("a", "b", "a"), FAR)
+    assert [bool(answer) for answer in answers] == [True, False, True]
+    assert failures(metrics) == {"timeout": 1}
+    assert images.most == 1
 
 
 def test_few_images_are_decoded_at_once() -> None:
