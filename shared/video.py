@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 MOST_FRAMES = 200_000
 """More than two hours at 25 frames a second."""
 _AHEAD = 8  # decoded frames that wait for whoever takes them
-_AHEAD_BYTES = 100_000_000  # or fewer, if they are large
+AHEAD_BYTES = 100_000_000  # or fewer, if they are large
 _FPS = 24.0  # of a file that does not say
 
 
@@ -64,16 +64,16 @@ class Video:
         self._grabbed = 0
         self._second = -math.inf
 
-    def frames(self, every: int = 1) -> Generator[Frame, None, None]:
-        """Every frame, or every so many beginning with the first.
+    def frames(self) -> Generator[Frame, None, None]:
+        """Every frame.
 
         Raises ImageError: broken (not one frame can be decoded), too_large (number), unsupported (size changes).
         """
-        ahead = max(min(_AHEAD, _AHEAD_BYTES // (self.width * self.height * 3 or 1)), 2)
-        waiting: deque[Future[Frame | None]] = deque(self._thread.submit(self._read, every) for _ in range(ahead))
+        ahead = max(min(_AHEAD, AHEAD_BYTES // (self.width * self.height * 3 or 1)), 2)
+        waiting: deque[Future[Frame | None]] = deque(self._thread.submit(self._read) for _ in range(ahead))
         try:
             while (frame := waiting.popleft().result()) is not None:
-                waiting.append(self._thread.submit(self._read, every))
+                waiting.append(self._thread.submit(self._read))
                 yield frame
         finally:
             self.close()
@@ -87,11 +87,10 @@ class Video:
         """Seconds from the first frame to the end of the last one that was decoded."""
         return max(self._second, 0.0) + 1.0 / self.fps
 
-    def _read(self, every: int) -> Frame | None:
-        """The next frame that is wanted; None at the end, where a file that is cut off ends too."""
-        while self._grab():
-            if (self._grabbed - 1) % every == 0:
-                return self._decoded()
+    def _read(self) -> Frame | None:
+        """The next frame; None at the end, where a file that is cut off ends too."""
+        if self._grab():
+            return self._decoded()
         if not self._grabbed:
             raise ImageError("broken", "not one frame of the video can be decoded")
         return None

@@ -1,6 +1,7 @@
 """Video files for tests, written by OpenCV."""
 
-from collections.abc import Iterable
+import struct
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import cv2
@@ -20,4 +21,24 @@ def write_video(path: Path, frames: Iterable[NDArray[np.uint8]], *, fps: float =
         writer.write(frame)
     assert writer is not None
     writer.release()
+    return path
+
+
+def with_variable_rate(path: Path, seconds: Sequence[float]) -> Path:
+    """An MP4 file of OpenCV's, changed so that each frame stays on the screen for so many seconds (ISO 14496-12)."""
+    data = path.read_bytes()
+    (timescale,) = struct.unpack_from(">I", data, data.index(b"mdhd") + 16)
+    stays = [round(one * timescale) for one in seconds]
+    rows = b"".join(struct.pack(">II", 1, stay) for stay in stays)
+    times = data.index(b"stts") - 4
+    box = struct.pack(">I4sII", 16 + len(rows), b"stts", 0, len(stays)) + rows
+    longer = len(box) - struct.unpack_from(">I", data, times)[0]
+    changed = bytearray(data[:times] + box + data[times + len(box) - longer :])  # pictures stand in front of it
+    for name in (b"moov", b"trak", b"mdia", b"minf", b"stbl"):
+        place = changed.index(name) - 4
+        struct.pack_into(">I", changed, place, struct.unpack_from(">I", changed, place)[0] + longer)
+    struct.pack_into(">I", changed, changed.index(b"mdhd") + 20, sum(stays))
+    place = changed.index(b"edts")
+    changed[place : place + 4] = b"free"  # an edit list would cut the film to its old length
+    path.write_bytes(changed)
     return path

@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from functions.predict.metrics import Metrics
 from functions.predict.loaded_models import LoadedModels
+from functions.predict.metrics import Metrics
 from functions.predict.ports import DeadlineExceeded, Loader, NothingToServe, NotNow, Served
 from functions.predict.weights import WeightsCache
 from shared.backend import Pointers, base_version

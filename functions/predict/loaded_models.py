@@ -55,7 +55,7 @@ class LoadedModels:
         with self._lock:
             load = self._loads.get(key)
             if load is None or (load.error is not None and self._clock() >= load.again_at):
-                load = self._loads[key] = self._start(key, build, load.failures + 1 if load else 0)
+                load = self._loads[key] = self._start(build, load.failures + 1 if load else 0)
             self._loads.move_to_end(key)
             self._forget_some()
         until = deadline
@@ -70,7 +70,7 @@ class LoadedModels:
         assert load.model is not None
         return load.model
 
-    def _start(self, key: Hashable, build: Build, failures: int) -> _Load:
+    def _start(self, build: Build, failures: int) -> _Load:
         load = _Load(failures)
         try:
             threading.Thread(target=self._run, args=(load, build), name="load", daemon=True).start()

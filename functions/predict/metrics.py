@@ -46,9 +46,7 @@ class Metrics:
         self._swaps = Counter(
             "labelloop_model_swaps", "Times that a control went on with another version.", registry=self.registry
         )
-        self._rejected = Counter(
-            "labelloop_versions_rejected", "Versions whose file is bad.", registry=self.registry
-        )
+        self._rejected = Counter("labelloop_versions_rejected", "Versions whose file is bad.", registry=self.registry)
         self._failed_loads = Counter(
             "labelloop_failed_loads",
             "Loads of a model that failed; what may heal is tried again after a growing pause.",

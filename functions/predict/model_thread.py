@@ -68,9 +68,8 @@ class ModelThread:
         helpers: int = 1,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`prepare` runs first on the thread. `out_of_memory`: whether a model's error is that. `helpers`: other threads.
-
-        Raises RuntimeError if there is no thread to give.
+        """`prepare` runs first on the thread. `out_of_memory`: whether a model's error may be that. `helpers`: other
+        threads. Raises RuntimeError if there is no thread to give.
         """
         self._out_of_memory = out_of_memory
         self._clock = clock

@@ -145,13 +145,12 @@ def choose(plan: Plan, detections: Detections) -> Detections:
     for class_, label in enumerate(plan.labels):
         if label is not None:
             by_label[:, names.index(label)] += detections.class_scores[:, class_]
+    np.minimum(by_label, 1.0, out=by_label)  # rounded, a sum may be more
     best = by_label.argmax(axis=1)
     shown = np.where(by_label >= plan.threshold, by_label, 0.0)
     if plan.control.attributes.get("choice") != "multiple":
         shown[np.arange(len(names)) != best[:, None]] = 0.0
-    return replace(
-        detections, scores=np.minimum(by_label.max(axis=1), 1.0), classes=best, names=names, class_scores=shown
-    )
+    return replace(detections, scores=by_label.max(axis=1), classes=best, names=names, class_scores=shown)
 
 
 def sureness(chosen: Detections) -> list[float]:

@@ -1,5 +1,6 @@
 """What a control finds in a video: frames are decoded ahead and wait for the model a few at a time, in order."""
 
+import math
 import threading
 import time
 from collections import deque
@@ -14,7 +15,7 @@ from functions.predict.video_spans import find_spans
 from functions.predict.video_tracks import find_tracks
 from shared.geometry import Detections
 from shared.labelstudio.frames import frame_rate
-from shared.video import Frame, Video, open_video
+from shared.video import AHEAD_BYTES, Frame, Video, open_video
 
 _AT_ONCE = 2
 """Videos of a process that are under way: one is fetched while the model watches another. More would take memory, and
@@ -42,8 +43,8 @@ class VideoPredictor:
         rate = frame_rate(plan.control.frame_rate, data)
         with self._turn(deadline), self._open(value, task_id, deadline) as video:
 
-            def watch(confidence: float, *, every: int = 1) -> Iterator[tuple[Frame, Detections]]:
-                return _watch(video, model, confidence, plan.iou, every, deadline)
+            def watch(confidence: float, *, looks: float = math.inf) -> Iterator[tuple[Frame, Detections]]:
+                return _watch(video, model, confidence, plan.iou, looks, deadline)
 
             if plan.control.tag == "TimelineLabels":
                 return find_spans(plan, video, watch, rate)
@@ -67,21 +68,32 @@ class VideoPredictor:
 
 
 def _watch(
-    video: Video, model: Model, confidence: float, iou: float, every: int, deadline: float
+    video: Video, model: Model, confidence: float, iou: float, looks: float, deadline: float
 ) -> Iterator[tuple[Frame, Detections]]:
-    """Every so many frames, and what the model finds in each, in order."""
+    """The frames that so many looks a second meet (inf: all), and what the model finds in each, in order."""
     waiting: deque[tuple[Frame, Future[Detections]]] = deque()
     try:
-        with closing(video.frames(every)) as frames:
-            for frame in frames:
+        with closing(video.frames()) as frames:
+            for frame in _looked_at(frames, looks):
                 waiting.append((frame, model.submit(frame.image, confidence, iou=iou)))
-                if len(waiting) > 2 * model.batch:
+                if len(waiting) > min(2 * model.batch, AHEAD_BYTES // frame.image.nbytes):
                     yield _next(waiting, deadline)
         while waiting:
             yield _next(waiting, deadline)
     finally:
         for _, future in waiting:
             future.cancel()
+
+
+def _looked_at(frames: Iterator[Frame], looks: float) -> Iterator[Frame]:
+    """Each frame that one of so many looks a second meets, once, however long it stays; always the last one."""
+    shown = next(frames, None)
+    for following in frames:
+        if shown is not None and (math.isinf(looks) or math.ceil(shown.second * looks) / looks < following.second):
+            yield shown
+        shown = following
+    if shown is not None:
+        yield shown
 
 
 def _next(waiting: "deque[tuple[Frame, Future[Detections]]]", deadline: float) -> tuple[Frame, Detections]:

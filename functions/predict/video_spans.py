@@ -13,7 +13,8 @@ from shared.labelstudio.regions.timeline import Span, write_spans
 from shared.video import Frame, Video
 
 _LOOKS = 10.0
-"""Frames a second that are classified: nobody marks tenths of a second, and so long videos are done in time."""
+"""Looks a second: nobody marks tenths of a second, and so long videos are done in time. A frame that stays for many of
+them is classified once."""
 _SMOOTHED = 5
 """Looks over which the probabilities are averaged: half a second."""
 _LEAST = 3
@@ -22,29 +23,30 @@ _NOTHING = -1
 
 
 class Watch(Protocol):
-    """Every so many frames of the video, and what the model finds in each."""
+    """The frames that so many looks a second meet, each once, and what the model finds in each."""
 
-    def __call__(self, confidence: float, *, every: int = 1) -> Iterator[tuple[Frame, Detections]]: ...
+    def __call__(self, confidence: float, *, looks: float) -> Iterator[tuple[Frame, Detections]]: ...
 
 
 def find_spans(plan: Plan, video: Video, watch: Watch, rate: float) -> Found:
     """One region a span of the label that is likelier than all others, and than nothing. `rate`: Label Studio's."""
     names = tuple(dict.fromkeys(label for label in plan.labels if label is not None))
-    begins, looks = [], []
-    for frame, found in watch(0.0, every=max(round(video.fps / _LOOKS), 1)):
+    begins, scores = [], []
+    for frame, found in watch(0.0, looks=_LOOKS):
         begins.append(frame.second)
-        looks.append(found.class_scores[0] if found.class_scores is not None else [])
-    likely = smoothed(by_label(np.array(looks, dtype=np.float64), plan, names))
-    labels = steady(np.where(likely.max(axis=1) >= plan.threshold, leading(likely), _NOTHING))
+        scores.append(found.class_scores[0] if found.class_scores is not None else [])
     frames = np.arange(1, frame_count(video.duration, rate) + 1)
-    middles = (np.array(begins[1:]) + np.array(begins[:-1])) / 2
-    look = np.searchsorted(middles, seconds_of(frames, rate), side="right")  # the one that is nearest in time
+    looks = np.arange(frame_count(video.duration, _LOOKS)) / _LOOKS  # seconds
+    shown = np.maximum(np.searchsorted(begins, looks, side="right") - 1, 0)
+    likely = smoothed(by_label(np.array(scores, dtype=np.float64), plan, names)[shown])
+    labels = steady(np.where(likely.max(axis=1) >= plan.threshold, leading(likely), _NOTHING))
+    look = np.minimum(np.round(seconds_of(frames, rate) * _LOOKS).astype(np.int64), len(looks) - 1)
     spans = [
         Span(
             start=int(frames[place[0]]),
             end=int(frames[place[-1]]),
             label=names[label],
-            score=float(min(likely[look[place], label].mean(), 1.0)),
+            score=float(likely[look[place], label].mean()),
         )
         for label, place in _runs(labels[look])
         if label != _NOTHING
@@ -64,7 +66,7 @@ def by_label(looks: Floats, plan: Plan, names: tuple[str, ...]) -> Floats:
             table[:, names.index(label)] += looks[:, class_]
         else:
             table[:, -1] = np.maximum(table[:, -1], looks[:, class_])
-    return table
+    return np.minimum(table, 1.0)  # rounded, a sum may be more
 
 
 def smoothed(table: Floats) -> Floats:

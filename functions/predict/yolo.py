@@ -59,20 +59,29 @@ class YoloLoader:
 
     def _start(self) -> "tuple[torch.device, ModelThread]":
         if self._started is None:
-            _import_torch()
-            import torch
-
-            device = _choose_device(self._device_setting)
-            # On the thread itself, as torch keeps the number per thread. Ultralytics would set one fewer than cores.
-            thread = ModelThread(
-                lambda: torch.set_num_threads(self._threads), _out_of_memory, helpers=max(usable_cores() // 2, 1)
-            )
-            self._started = device, thread
+            try:
+                self._started = self._first_start()
+            except LabelloopError:
+                raise
+            except Exception as error:  # memory, threads: an installation that lacks torch does not get this far
+                raise NotNow(f"torch cannot be started now: {type(error).__name__}: {error}") from error
+            device, _ = self._started
             logger.info(
                 "torch is ready",
                 extra={"event": "runtime_ready", "device": str(device), "threads": self._threads},
             )
         return self._started
+
+    def _first_start(self) -> "tuple[torch.device, ModelThread]":
+        _import_torch()
+        import torch
+
+        device = _choose_device(self._device_setting)
+        # On the thread itself, as torch keeps the number per thread. Ultralytics would set one fewer than cores.
+        thread = ModelThread(
+            lambda: torch.set_num_threads(self._threads), _out_of_memory, helpers=max(usable_cores() // 2, 1)
+        )
+        return device, thread
 
     def _load(self, path: Path, image_size: int | None) -> YoloModel:
         started = time.perf_counter()
@@ -85,8 +94,8 @@ class YoloLoader:
         except FileNotFoundError as error:
             raise NotNow(f"{path.name} left the cache while it was loaded") from error
         except Exception as error:
-            # The bytes are those that were trained, gated and published: memory, threads, a disk, a GPU that fails every
-            # call after one went wrong, packages of another version. torch's own errors have no classes to tell by.
+            # The bytes are those that were trained, gated and published. So it is memory, threads, a disk, a GPU that
+            # fails every call after one went wrong, or packages of another version: torch's errors do not tell which.
             raise NotNow(f"{path.name} cannot be loaded on this machine: {type(error).__name__}: {error}") from error
         logger.info(
             "a model is loaded",

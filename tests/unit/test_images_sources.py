@@ -2,12 +2,13 @@
 
 import base64
 import os
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
 from shared.errors import ImageError
-from shared.images.sources import Inline, Remote, SharedFile, locate, read_shared
+from shared.images.sources import _UNESCAPED_AT_ONCE, Inline, Remote, SharedFile, locate, read_shared
 from shared.labelstudio.api import LabelStudio
 
 STUDIO = LabelStudio("http://studio:8080/ls", "0" * 40)
@@ -159,3 +160,24 @@ class TestSharedFolder:
         with pytest.raises(ImageError, match=LIMIT) as caught:
             read_shared(str(root), "in/a.png", 5, LIMIT)
         assert caught.value.reason == "too_large"
+
+
+@pytest.mark.parametrize("shift", [-3, -2, -1, 0, 1])
+def test_escapes_are_read_where_parts_of_a_long_value_meet(shift: int) -> None:
+    data = bytes(range(256)) * 600
+    written = base64.b64encode(data).decode()
+    place = _UNESCAPED_AT_ONCE + shift
+    text = f"data:image/png;base64,{written[:place]}%{ord(written[place]):02x}{written[place + 1 :]}"
+    found = locate(text, task_id=1, label_studio=None, shared=False, max_bytes=len(data), limit=LIMIT)
+    assert found == Inline(data)
+
+
+def test_escapes_take_little_memory() -> None:
+    written = base64.b64encode(bytes(60_000)).decode()
+    text = "data:image/png;base64," + "".join(f"%{ord(one):02x}" for one in written)
+    tracemalloc.start()
+    try:
+        locate(text, task_id=1, label_studio=None, shared=False, max_bytes=60_000, limit=LIMIT)
+        assert tracemalloc.get_traced_memory()[1] < 6 * len(text)
+    finally:
+        tracemalloc.stop()

@@ -302,3 +302,11 @@ def test_proposals_without_a_label_are_what_label_studio_accepts(tag: str, besid
     prediction = to_prediction([plan(found.names, trained=False, config=config)], [outlined], "label:base-x")
     assert [region["from_name"] for region in prediction["result"]] == ["label"]
     assert LabelInterface(config).validate_prediction(prediction, return_errors=True) == []
+
+
+def test_scores_of_classes_that_mean_one_label_are_at_most_1() -> None:
+    """Probabilities in half the precision, which were rounded up."""
+    ours = plan(("cat", "dog", "puppy"), trained=False, config=choices())
+    prediction = to_prediction([ours], [classified(0.0, 0.7, 0.3000001)], "what:base")
+    assert [region["score"] for region in prediction["result"]] == [1.0]
+    assert prediction["score"] == 1.0

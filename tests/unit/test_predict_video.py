@@ -19,7 +19,7 @@ from ultralytics.utils import ASSETS, ROOT, YAML
 from functions.predict.plan import Found, Plan, plan_control
 from functions.predict.ports import DeadlineExceeded, Image
 from functions.predict.video import VideoPredictor
-from functions.predict.video_spans import smoothed, steady
+from functions.predict.video_spans import by_label, smoothed, steady
 from functions.predict.yolo import YoloLoader
 from infra.local.samples import base_weights
 from shared.errors import ImageError, ModelError
@@ -28,7 +28,7 @@ from shared.labelstudio.config import parse_label_config
 from shared.labelstudio.regions.tracks import Drawn, read_tracks
 from shared.settings import Settings
 from tests.predict_parts import FAR
-from tests.videos import write_video
+from tests.videos import with_variable_rate, write_video
 
 SIZE = (160, 120)
 GROUND = cv2.resize(np.random.default_rng(0).integers(60, 120, (15, 20, 1), dtype=np.uint8), SIZE)
@@ -232,6 +232,14 @@ class TestTracks:
             predict(flown, config(), model, deadline=time.monotonic() + 0.05)
         assert len(model.asked) == 7
 
+    def test_large_frames_wait_for_the_model_by_their_bytes(self, tmp_path: Path) -> None:
+        """In 4K a frame takes 25 MB."""
+        large = write_video(tmp_path / "large.avi", [np.zeros((2160, 3840, 3), np.uint8)] * 7, codec="MJPG")
+        model = ColorModel(stuck=True, batch=32)
+        with pytest.raises(DeadlineExceeded):
+            predict(large, config(), model, deadline=time.monotonic() + 0.05)
+        assert len(model.asked) == 5
+
     def test_two_videos_at_once(self, flown: Path) -> None:
         """The third and fourth one wait, and their files are not even fetched."""
         model = ColorModel(stuck=True)
@@ -331,7 +339,23 @@ class TestSpans:
     def test_not_every_frame_is_looked_at(self, blinking: Path) -> None:
         model = self.model()
         predict(blinking, TIMELINE, model)
-        assert len(model.asked) == 50
+        assert 40 <= len(model.asked) <= 43  # ten a second, of 100 frames in four seconds
+
+    def test_spans_of_a_variable_frame_rate_are_looked_up_by_time(self, tmp_path: Path) -> None:
+        """A screen recording: a burst of frames, then one that stands for seconds. On average 7 frames a second."""
+        levels = [120] * 20 + [200] * 2 + [120] * 20 + [20] * 2 + [120] * 20
+        seconds = [0.01] * 19 + [0.2, 3.0, 3.0] + [0.01] * 19 + [0.2, 1.5, 0.5] + [0.01] * 20
+        frames = (np.full((48, 64, 3), level, np.uint8) for level in levels)
+        path = with_variable_rate(write_video(tmp_path / "screen.mp4", frames, codec="mp4v"), seconds)
+        model = self.model()
+        found = predict(path, TIMELINE, model)
+        spans = [(one["value"]["ranges"][0], one["value"]["timelinelabels"]) for one in found.regions]
+        (first, bright), (second, dark) = spans
+        assert (bright, dark) == (["Bright"], ["Dark"])
+        for span, begin, end in ((first, 0.39, 6.39), (second, 6.78, 8.78)):
+            assert span["start"] == pytest.approx(begin * 25 + 1, abs=4)
+            assert span["end"] == pytest.approx(end * 25, abs=4)
+        assert len(model.asked) < 20  # what stands is looked at once
 
     def test_a_model_that_knows_no_label_is_not_asked(self, blinking: Path) -> None:
         model = ColorModel(names=("tench", "goldfish", "shark"), yolo_task="classify")
@@ -342,6 +366,13 @@ class TestSpans:
         path = write_video(tmp_path / "one.webm", [np.full((48, 64, 3), 200, np.uint8)])
         (only,) = predict(path, TIMELINE, self.model()).regions
         assert only["value"] == {"ranges": [{"start": 1, "end": 1}], "timelinelabels": ["Bright"]}
+
+
+def test_scores_of_classes_that_mean_one_label_are_at_most_1() -> None:
+    model = ColorModel(names=("Dark", "also dark", "Bright"), yolo_task="classify")
+    both = replace(plan(TIMELINE, model), labels=("Dark", "Dark", "Bright"))
+    table = by_label(np.array([[0.7, 0.3000001, 0.0]]), both, ("Dark", "Bright"))
+    assert table.tolist() == [[1.0, 0.0, 0.0]]
 
 
 @pytest.mark.parametrize(

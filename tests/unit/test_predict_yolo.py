@@ -75,6 +75,42 @@ def test_a_batch_finds_what_its_images_have_one_by_one(
         np.testing.assert_allclose(one.xyxy, other.result(60).xyxy, atol=0.1)
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory",
+        "could not create a primitive",
+        "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+    ],
+)
+def test_whatever_torch_says_when_memory_is_short_makes_batches_smaller(
+    weights: Path, tmp_path: Path, error: str
+) -> None:
+    model = loader(tmp_path, image_size=64).load_base(str(weights))
+    whole = model._backend
+
+    class Short:
+        def __getattr__(self, name: str) -> object:
+            return getattr(whole, name)
+
+        def __call__(self, batch: torch.Tensor) -> Any:
+            if len(batch) > 1:
+                raise RuntimeError(error)
+            return whole(batch)
+
+    model._backend = Short()
+    entered, leave = threading.Event(), threading.Event()
+    waits = threading.Thread(target=lambda: model._thread.call(lambda: (entered.set(), leave.wait(10))))
+    waits.start()
+    assert entered.wait(10)
+    asked = [model.submit(np.zeros((64, 64, 3), np.uint8), 0.5) for _ in range(4)]
+    leave.set()
+    assert [len(one.result(60)) for one in asked] == [0, 0, 0, 0]
+    assert model.batch == 1
+    waits.join(10)
+
+
 def test_the_model_thread_uses_the_threads_that_were_set(weights: Path, tmp_path: Path) -> None:
     ours = loader(tmp_path, threads=2)
     ours.load_base(str(weights))

@@ -53,12 +53,6 @@ def test_bytes_are_read_like_a_file_and_leave_none_behind(
     assert not list(tmp_path.iterdir())
 
 
-def test_every_so_many(clip: Path) -> None:
-    with open_video(clip, max_pixels=PIXELS) as video:
-        assert [frame.index for frame in video.frames(every=7)] == [0, 7, 14, 21, 28]
-        assert video.duration == pytest.approx(1.2)
-
-
 def test_frames_that_nobody_takes_are_not_all_decoded(clip: Path) -> None:
     before = threading.active_count()
     with open_video(clip, max_pixels=PIXELS) as video:
