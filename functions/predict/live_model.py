@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 _AFTER_THE_ANSWER = 0.05
 """Seconds after which a setup is answered, so that importing torch does not delay it."""
 _PREPARE_SECONDS = 600.0
-_PATIENCE = 10.0
+_PATIENCE = 20.0
 """Seconds that a new version may take to load before what was served goes on: seldom more than one are needed."""
 
 
