@@ -25,7 +25,7 @@ demo: install
 
 # In two processes; tests/conftest.py says what stays together.
 test: install browser
-	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
+	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder $(ARGS)
 
 # The property tests with new random cases for so many minutes (make test always tries the same ones). It prints the seed of
 # each round, and what hypothesis needs to see a failure again: make that an @example. ARGS="-k rotated" for some of them.
