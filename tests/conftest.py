@@ -27,13 +27,12 @@ _TOGETHER = {
         "test_emulation",
         "test_faults.",
         "test_loop_browser",
-        "test_train_",
         "test_kubernetes_loop",
     ),
     "downloads": ("test_terraform", "test_aws", "test_kubernetes", "test_compose"),
 }
-"""Files that one process of `make test` runs one after the other: two trainings at once take longer than twice one, and
-two processes must not make the same tool in .cache. Every other file is on its own."""
+"""Files that one process of `make test` runs one after the other: two whole loops at once take longer than twice one, and
+two processes must not make the same tool in .cache. Every other file is on its own, dealt out whole."""
 
 _S3_SERVERS = {"seaweedfs": seaweedfs, "ceph": ceph}
 
