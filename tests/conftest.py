@@ -31,8 +31,8 @@ _TOGETHER = {
     ),
     "downloads": ("test_terraform", "test_aws", "test_kubernetes", "test_compose"),
 }
-"""Files that one process of `make test` runs one after the other: two whole loops at once take longer than twice one, and
-two processes must not make the same tool in .cache. Every other file is on its own, dealt out whole."""
+"""Files that one process of `make test` runs one after the other: two whole loops at once take longer than twice one,
+and two processes must not make the same tool in .cache. Every other file is on its own, dealt out whole."""
 
 _S3_SERVERS = {"seaweedfs": seaweedfs, "ceph": ceph}
 
