@@ -1,4 +1,4 @@
-"""What tests/faults does to processes, and how it counts; the whole of it runs in tests/real/test_faults.py."""
+"""What tests/faults does to processes, and how it counts; `make faults` runs the whole of it."""
 
 import os
 import random
