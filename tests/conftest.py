@@ -23,7 +23,7 @@ settings.load_profile("labelloop")
 _TOGETHER = {
     "training": (
         "test_controls",
-        "test_demo",
+        "test_demo.",
         "test_emulation",
         "test_loop_browser",
         "test_kubernetes_loop",
