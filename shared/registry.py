@@ -45,7 +45,7 @@ class Gate(Record):
     metric: str  # "mAP50-95", "balanced accuracy", "IDF1"
     challenger: float | None  # None: it could not be measured
     champion: float | None  # None: there is none, or it could not be measured
-    champion_version: int | None  # None: there is none, or it is the base weights
+    champion_version: int | None  # that was served then, compared or not; None: base weights
     against: str | None = None  # "v3", "base-yolo11n"; None: there was nothing to compare with
     worse: float | None = None  # 0–1: how probable it is that the challenger is the worse one
     tasks: int = 0  # of the val set

@@ -27,10 +27,11 @@ from jobs.train.training import Fitted, Measured, Start, Trainer, TrainingSettin
 from jobs.train.video_scores import TrackingCounts
 from jobs.train.yolo_trainer import YoloTrainer
 from shared.claims import Claim
+from shared.errors import ModelError
 from shared.jobs import Jobs
 from shared.labelstudio.config import Control
 from shared.objectstore import ObjectStore
-from shared.registry import Registry
+from shared.registry import Registry, sha256_of
 from shared.runs import RunRequest
 from shared.settings import Settings
 from tests.web_server import LABEL_STUDIO_404, Handler, WebServer, web_server
@@ -202,10 +203,16 @@ class ToyTrainer:
         self.started: list[int] = []  # the first epoch of each training
         self.stop_at: list[float] = []  # time.time() after which each training must not go on
         self.on_epoch: list[Any] = []  # called after each epoch
+        self.damaged: set[str] = set()  # digests of files that are no models
 
     def base(self, name: str, yolo_task: str) -> Start:
         """A file that is always there."""
         return Start(Path(__file__), name, "0" * 64, own=self.base_score is not None)
+
+    def check(self, weights: Path, yolo_task: str) -> None:
+        """By its digest."""
+        if sha256_of(weights) in self.damaged:
+            raise ModelError(f"{weights.name} holds no model")
 
     def fit(self, data: Path, start: Path, settings: TrainingSettings, spool: Spool, resumed: Resumed | None) -> Fitted:
         """One file an epoch."""

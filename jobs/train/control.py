@@ -36,11 +36,13 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class _Served:
-    """The champion with its verified weights."""
+class Champion:
+    """What a new version has to beat, as it could be had."""
 
-    manifest: Manifest
-    weights: Path
+    served: int | None  # the version that predict serves; None: base weights
+    manifest: Manifest | None  # that one, or the newest good one behind it; None: there is none
+    weights: Path | None  # its verified file
+    missing: str  # which version is not compared, and why; empty: none
 
 
 def learn(attempt: Attempt, control: Control, *, controls_left: int) -> Verdict | None:
@@ -95,10 +97,14 @@ class _Steps:
 
     def start(self) -> Start:
         """Where the training begins: the champion, else the base weights."""
-        attempt, control = self._attempt, self._control
-        if champion := self._champion():
+        champion = self._champion()
+        if champion.manifest and champion.weights:
             return Start(champion.weights, f"v{champion.manifest.version}", sha256_of(champion.weights))
-        return attempt.trainer.base(base_weights_for(control, attempt.settings.base_weights), control.yolo_task)
+        return self._base()
+
+    def _base(self) -> Start:
+        name = base_weights_for(self._control, self._attempt.settings.base_weights)
+        return self._attempt.trainer.base(name, self._control.yolo_task)
 
     def train_and_publish(self, dataset: Dataset, start: Start, controls_left: int) -> Manifest:
         attempt, control = self._attempt, self._control
@@ -208,25 +214,33 @@ class _Steps:
             videos=self._val_videos,
             max_pixels=attempt.pictures.max_pixels,
         )
-        return judge.judge(weights, *self._rival())
+        champion = self._champion()
+        rival, why_none = self._rival(champion)
+        return judge.judge(weights, rival, why_none, served=champion.served)
 
-    def _rival(self) -> tuple[Rival | None, str]:
-        """What is served now: a version, or base weights of the control's own yolo task; else why there is nothing."""
-        control = self._control
-        if served := self._champion():
-            manifest = served.manifest
-            unsure = "border" not in manifest.lineage
-            caveat = (
-                f"v{manifest.version} was trained before the val set was fixed and may have seen it" if unsure else ""
+    def _rival(self, champion: Champion) -> tuple[Rival | None, str]:
+        """The champion, or base weights of the control's own yolo task; else why there is nothing."""
+        control, missing = self._control, champion.missing
+        if champion.manifest and champion.weights:
+            manifest = champion.manifest
+            unsure = (
+                ""
+                if "border" in manifest.lineage
+                else (f"v{manifest.version} was trained before the val set was fixed and may have seen it")
             )
             rival = Rival(
-                f"v{manifest.version}", manifest.version, served.weights, manifest.labels, manifest.shown, caveat
+                f"v{manifest.version}",
+                manifest.version,
+                champion.weights,
+                manifest.labels,
+                manifest.shown,
+                "; ".join(filter(None, (missing, unsure))),
             )
             return rival, ""
-        start = self.start()
+        start = self._base()
         if not start.own:
-            return None, f"there are no base weights for {control.yolo_task}"
-        return Rival(f"base-{Path(start.name).stem}", None, start.weights, (), {}), ""
+            return None, "; ".join(filter(None, (missing, f"there are no base weights for {control.yolo_task}")))
+        return Rival(f"base-{Path(start.name).stem}", None, start.weights, (), {}, missing), ""
 
     def _val_videos(self) -> Iterator[tuple[FrozenTask, Path]]:
         attempt, control = self._attempt, self._control
@@ -249,25 +263,39 @@ class _Steps:
         attempt.heartbeat.patiently(attempt.registry.download_file, control.name, manifest.file(WEIGHTS), weights)
         return self._judge(dataset, weights).gate
 
-    def _champion(self) -> _Served | None:
-        """The version that is served, downloaded and verified. One that fails is recorded: next the one behind it."""
+    def _champion(self) -> Champion:
+        """The version that is served, downloaded and verified, or the newest good one behind it.
+
+        Only a property of its file (its digest, that it is no model) is recorded for everybody. One that the store
+        lacks is not: a copy of the store may be on its way.
+        """
         attempt, control, patiently = self._attempt, self._control, self._attempt.heartbeat.patiently
-        while manifest := self._serving():
+        served, missing = None, list[int]()
+        manifest = self._serving()
+        while manifest:
             path = attempt.folder_of(control, "champion") / f"v{manifest.version}.pt"
             try:
                 patiently(attempt.registry.download_file, control.name, manifest.file(WEIGHTS), path)
-            except (ModelError, NotFound) as error:
+                attempt.trainer.check(path, control.yolo_task)
+            except ModelError as error:
                 logger.error(str(error), extra={"event": "version_rejected", "version": manifest.version})
                 patiently(attempt.registry.reject, control.name, manifest.version, str(error))
-                continue
-            return _Served(manifest, path)
-        return None
+            except NotFound as error:
+                logger.error(str(error), extra={"event": "version_missing", "version": manifest.version})
+                served = served or manifest.version
+                missing.append(manifest.version)
+            else:
+                return Champion(served or manifest.version, manifest, path, _said(missing))
+            manifest = self._comparable(patiently(attempt.registry.behind, control.name, manifest.version))
+        return Champion(served, None, None, _said(missing, " and there is no good version behind it"))
 
     def _serving(self) -> Manifest | None:
-        """The version that is served, if it can be compared: a control may have been of another yolo task before."""
-        attempt, control = self._attempt, self._control
-        manifest = attempt.heartbeat.patiently(attempt.registry.serving, control.name)
-        return manifest if manifest and manifest.yolo_task == control.yolo_task else None
+        """The version that is served, if it can be compared."""
+        return self._comparable(self._attempt.heartbeat.patiently(self._attempt.registry.serving, self._control.name))
+
+    def _comparable(self, manifest: Manifest | None) -> Manifest | None:
+        """A control may have been of another yolo task before."""
+        return manifest if manifest and manifest.yolo_task == self._control.yolo_task else None
 
     def _lineage(self, dataset: Dataset, fitted: Fitted, start: Start) -> dict[str, object]:
         attempt, counts = self._attempt, dataset.counts
@@ -294,3 +322,10 @@ class _Steps:
             "ultralytics": dict(fitted.told),
             "packages": {name: package_version(name) for name in _PACKAGES},
         }
+
+
+def _said(missing: list[int], more: str = "") -> str:
+    if not missing:
+        return ""
+    which = " and ".join(f"v{version}" for version in missing)
+    return f"v{missing[0]} is served, but the store lacks {WEIGHTS} of {which}{more}"

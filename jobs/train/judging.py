@@ -50,9 +50,12 @@ class Judge:
     videos: Callable[[], Iterator[tuple[FrozenTask, Path]]]  # of the val set
     max_pixels: int  # of a frame
 
-    def judge(self, weights: Path, champion: Rival | None, why_no_champion: str) -> Judged:
-        """Compare new weights with what is served, on the labels that both know. Raises ModelError."""
-        points, served = self.control.point_names, champion.version if champion else None
+    def judge(self, weights: Path, champion: Rival | None, why_no_champion: str, *, served: int | None) -> Judged:
+        """Compare new weights with a champion, on the labels that both know. Raises ModelError.
+
+        `served`: the version that predict serves, which may be another one, or none that could be compared.
+        """
+        points = self.control.point_names
         if champion and any(point in champion.points for point in points):
             points = tuple(point for point in points if point in champion.points)
         ours = self._measure(weights, points, trained=True)
@@ -61,7 +64,8 @@ class Judge:
         metrics = metrics_of(ours.evidence, self.control, shown)
         both = [class_ for class_ in ours.known if theirs and class_ in theirs.known]
         if champion and not both:
-            why_no_champion, champion = f"{champion.name} knows none of the labels", None
+            why_no_champion = "; ".join(filter(None, (champion.caveat, f"{champion.name} knows none of the labels")))
+            champion = None
         followed = self._followed(weights, trained=True)
         metrics |= metrics_of(followed, self.control, {}) if followed else {}
         evidence: Evidence = followed or (ours.evidence.of(both) if both else ours.evidence)

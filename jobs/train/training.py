@@ -94,6 +94,10 @@ class Trainer(Protocol):
     def base(self, name: str, yolo_task: YoloTask) -> Start:
         """The base weights, for that task. Raises ModelError."""
 
+    def check(self, weights: Path, yolo_task: YoloTask) -> None:
+        """Raises ModelError if the file is no model for that task, whatever machine reads it; SettingsError if this
+        machine's packages cannot."""
+
     def fit(self, data: Path, start: Path, settings: TrainingSettings, spool: Spool, resumed: Resumed | None) -> Fitted:
         """Fine-tune `start` on `data`, or go on from `resumed`. Raises TrainingAborted, ModelError."""
 

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from jobs.train.yolo_arguments import measured, mirroring_of, schedule
 from jobs.train.yolo_scan import scan_notes
 from shared.base_weights import base_weights_file
 from shared.cores import usable_cores
-from shared.errors import ModelError
+from shared.errors import ModelError, SettingsError
 from shared.labelstudio.config import Control, YoloTask
 from shared.registry import sha256_of
 
@@ -71,6 +72,22 @@ class YoloTrainer:
         self._folder.mkdir(parents=True, exist_ok=True)
         weights, said = transferred(model, yolo_task, path, self._folder)
         return Start(weights, said, sha256_of(path), own=False)
+
+    def check(self, weights: Path, yolo_task: YoloTask) -> None:
+        """Raises ModelError as predict does, SettingsError if the packages of this machine cannot read the file."""
+        from ultralytics.models import YOLO
+
+        try:
+            found = YOLO(str(weights)).task
+        except TypeError as error:  # ultralytics' word for a file that is damaged, or no checkpoint of its own
+            raise ModelError(f"{weights.name} cannot be loaded: {error}") from error
+        except (KeyError, AttributeError, ModuleNotFoundError) as error:
+            raise SettingsError(
+                f"{weights.name} cannot be loaded by ultralytics {package_version('ultralytics')} of this machine "
+                f"({type(error).__name__}: {error}): install the version that made it, or a newer one"
+            ) from error
+        if found != yolo_task:
+            raise ModelError(f"{weights.name} is for {found}, its manifest says {yolo_task}")
 
     def fit(self, data: Path, start: Path, settings: TrainingSettings, spool: Spool, resumed: Resumed | None) -> Fitted:
         """Train until the last epoch, `patience`, or the spool says that time is up; the best epoch's weights.

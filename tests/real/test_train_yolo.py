@@ -172,6 +172,17 @@ def test_bad_base_weights(trainer: YoloTrainer, tmp_path: Path) -> None:
             trainer.base(str(outlines.weights), yolo_task)
 
 
+def test_a_version_that_nobody_can_load(trainer: YoloTrainer, tmp_path: Path) -> None:
+    trainer.check(samples.base_weights(), "detect")
+    with pytest.raises(ModelError, match="is for detect, its manifest says segment"):
+        trainer.check(samples.base_weights(), "segment")
+    whole = samples.base_weights().read_bytes()
+    for number, data in enumerate((b"", b"no model", whole[: len(whole) // 2])):
+        (tmp_path / f"{number}.pt").write_bytes(data)
+        with pytest.raises(ModelError, match="cannot be loaded"):
+            trainer.check(tmp_path / f"{number}.pt", "detect")
+
+
 def test_base_weights_of_an_architecture_that_has_no_such_task(trainer: YoloTrainer, tmp_path: Path) -> None:
     from ultralytics.models import YOLO
 

@@ -640,6 +640,52 @@ def test_a_champion_that_is_broken_is_passed_over(world: World) -> None:
     assert world.served() == 3
 
 
+def test_a_champion_whose_file_is_missing_is_not_rejected_and_the_one_behind_is_the_rival(world: World) -> None:
+    """A copy of the store may be on its way: the file comes back."""
+    world.new_run()
+    world.trainer.score = 0.9
+    world.new_run()
+    take_away(world, 2)
+    world.trainer.score = 0.2
+    assert world.new_run() == DONE
+    assert (world.outcome, world.served(), world.registry.rejected("label")) == ("rejected", 2, set())
+    world.trainer.score = 0.6
+    assert world.new_run() == DONE
+    assert (world.outcome, world.served(), world.registry.rejected("label")) == ("promoted", 4, set())
+    gate = world.registry.manifest("label", 4).gate
+    assert (gate.against, gate.champion, gate.champion_version) == ("v1", 0.5, 2)
+    assert "v2 is served, but the store lacks weights.pt of v2" in world.message
+
+
+@pytest.mark.parametrize(("base", "against"), [(None, None), (0.3, "base-yolo11n")])
+def test_where_no_champion_can_be_had_the_verdict_says_so(
+    world: World, base: float | None, against: str | None
+) -> None:
+    world.new_run()
+    take_away(world, 1)
+    world.trainer.base_score = base
+    assert world.new_run() == DONE
+    gate = world.registry.manifest("label", 2).gate
+    assert (world.served(), gate.against, world.registry.rejected("label")) == (2, against, set())
+    assert "v1 is served, but the store lacks weights.pt of v1 and there is no good version behind it" in world.message
+
+
+def test_a_champion_that_is_no_model_is_rejected_and_passed_over(world: World) -> None:
+    world.new_run()
+    world.trainer.score = 0.6
+    world.new_run()
+    world.trainer.damaged = {world.registry.manifest("label", 2).file(WEIGHTS).sha256}
+    world.trainer.score = 0.55
+    assert world.new_run() == DONE, world.message
+    assert world.registry.rejected("label") == {2}
+    assert world.registry.manifest("label", 3).gate.against == "v1"
+
+
+def take_away(world: World, version: int) -> None:
+    entry = world.registry.manifest("label", version).file(WEIGHTS)
+    world.store.delete(f"projects/{UID}/models/label/files/{entry.sha256}/{WEIGHTS}")
+
+
 def test_a_control_that_nobody_uses_needs_no_images(world: World) -> None:
     world.studio.config = CONFIG.replace(
         "<View>",
