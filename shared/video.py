@@ -28,6 +28,7 @@ MOST_FRAMES = 200_000
 _AHEAD = 8  # decoded frames that wait for whoever takes them
 AHEAD_BYTES = 100_000_000  # or fewer, if they are large
 _FPS = 24.0  # of a file that does not say
+_SOUND = 0.5  # seconds that sound may go on behind the last frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +59,9 @@ class Video:
                 f"the frames have {self.width} × {self.height} pixels, more than {max_pixels} "
                 "(LABELLOOP_IMAGE_MAX_PIXELS)",
             )
-        count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        self.announced: float | None = count / self.fps if 0 < count < 1e9 else None  # seconds, as the header says
+        self._count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
+        # Seconds, as the header says: OpenCV's rate is the mean of all frames.
+        self.announced: float | None = self._count / self.fps if 0 < self._count < 1e9 else None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="decode")
         self._grabbed = 0
         self._second = -math.inf
@@ -84,8 +86,13 @@ class Video:
 
     @property
     def duration(self) -> float:
-        """Seconds from the first frame to the end of the last one that was decoded."""
-        return max(self._second, 0.0) + 1.0 / self.fps
+        """Seconds, once all frames were decoded: what the header says, as Label Studio has it; the last may stand long.
+
+        Of a file that is cut off, or says nothing, to the end of the last frame, if it is as long as the mean one.
+        """
+        decoded = max(self._second, 0.0) + 1.0 / self.fps
+        whole = self.announced and (self._grabbed >= self._count or decoded + _SOUND >= self.announced)
+        return self.announced if self.announced and whole else decoded
 
     def _read(self) -> Frame | None:
         """The next frame; None at the end, where a file that is cut off ends too."""
@@ -140,18 +147,15 @@ def open_video(source: bytes | Path, *, max_pixels: int, max_frames: int = MOST_
         yield video
 
 
-def frames_at(frames: Iterable[Frame], seconds: Iterable[float], *, lasting: float) -> Iterator[Frame]:
-    """For each of ascending moments the frame that is on the screen then.
-
-    It ends where the frames do: the last one stays for `lasting` seconds.
-    """
+def frames_at(frames: Iterable[Frame], seconds: Iterable[float]) -> Iterator[Frame]:
+    """For each of ascending moments the frame that is on the screen then; the last one stays."""
     following = iter(frames)
     shown = next(following, None)
     after = next(following, None)
     for second in seconds:
         while after is not None and after.second <= second:
             shown, after = after, next(following, None)
-        if shown is None or (after is None and second >= shown.second + lasting):
+        if shown is None:
             return
         yield shown
 

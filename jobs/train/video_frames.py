@@ -28,7 +28,6 @@ outweigh all others."""
 _BACKGROUND = 0.1
 """Frames without a box, as a part of those with one: the same scene, empty."""
 _QUALITY = 95  # of JPEG
-_LAST = 0.5  # seconds that the last frame may stand still, where sound goes on
 
 
 def video_samples(
@@ -133,5 +132,10 @@ def spread(frames: NDArray[np.int64], most: int) -> NDArray[np.int64]:
 
 
 def _decoded(video: Video, frames: list[int], rate: float) -> Iterator[Frame]:
+    """What is on the screen at Label Studio's frames. It ends where a file does that is cut off."""
+    moments = seconds_of(frames, rate).tolist()
     with closing(video.frames()) as every:
-        yield from frames_at(every, seconds_of(frames, rate).tolist(), lasting=_LAST)
+        for second, frame in zip(moments, frames_at(every, moments), strict=True):
+            if second >= video.duration:
+                return
+            yield frame

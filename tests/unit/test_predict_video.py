@@ -311,6 +311,14 @@ def test_tracks_are_those_of_model_track(tmp_path: Path, tracker: str) -> None:
         np.testing.assert_allclose(np.stack([x, y, x + width, y + height], 1), wanted, atol=4.1)
 
 
+def test_a_thing_stays_as_long_as_the_last_frame_stands(tmp_path: Path) -> None:
+    frames = [scene((GREEN, (40 + 2 * number, 50))) for number in range(11)]
+    path = with_variable_rate(write_video(tmp_path / "screen.mp4", frames, codec="mp4v"), [0.1] * 10 + [3.0])
+    (region,) = predict(path, config(), ColorModel()).regions
+    assert (region["value"]["framesCount"], region["value"]["duration"]) == (100, pytest.approx(4.0))
+    assert visible(region, config())[-1] == 100
+
+
 @pytest.fixture(scope="module")
 def blinking(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Bright, then dim for a second (nothing), then dark; one flash in the dark."""
@@ -356,6 +364,14 @@ class TestSpans:
             assert span["start"] == pytest.approx(begin * 25 + 1, abs=4)
             assert span["end"] == pytest.approx(end * 25, abs=4)
         assert len(model.asked) < 20  # what stands is looked at once
+
+    def test_a_span_lasts_as_long_as_the_last_frame_stands(self, tmp_path: Path) -> None:
+        """As Label Studio shows it, and as a training learns from it."""
+        frames = (np.full((48, 64, 3), level, np.uint8) for level in [20] * 40 + [200])
+        path = with_variable_rate(write_video(tmp_path / "screen.mp4", frames, codec="mp4v"), [0.05] * 40 + [3.0])
+        dark, bright = (one["value"]["ranges"][0] for one in predict(path, TIMELINE, self.model()).regions)
+        assert (dark["start"], bright["end"]) == (1, 125)
+        assert dark["end"] == bright["start"] - 1 == pytest.approx(50, abs=3)
 
     def test_a_model_that_knows_no_label_is_not_asked(self, blinking: Path) -> None:
         model = ColorModel(names=("tench", "goldfish", "shark"), yolo_task="classify")

@@ -19,7 +19,7 @@ from jobs.train.yolo_labels import label_lines
 from shared.errors import ImageError
 from shared.geometry import Detections
 from shared.labelstudio.config import Control, parse_label_config
-from tests.videos import write_video
+from tests.videos import with_variable_rate, write_video
 
 VIDEO = '<Video name="video" value="$video" frameRate="{rate}"/>'
 TRACKS = """<VideoRectangle name="box" toName="video"/>
@@ -174,6 +174,38 @@ def test_moments_of_a_film(tmp_path: Path) -> None:
     (tmp_path / "film.webm").write_bytes(film.data)
     samples = sampled(annotated(film, phases), phases, tmp_path / "film.webm", tmp_path)
     assert [int(one.found.classes[0]) for one in samples] == [int(expert.classes[0]) for expert in film.expert]
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A screen recording of ten seconds: a frame of 4 s, ten in 1 s, and a last one that stands for 5 s. Bars as above."""
+    frames = [np.zeros((48, 128, 3), np.uint8) for _ in range(12)]
+    for number, image in enumerate(frames):
+        image[:, : 10 * number] = 255
+    path = write_video(tmp_path_factory.mktemp("video") / "screen.mp4", frames, codec="mp4v")
+    return with_variable_rate(path, [4.0] + [0.1] * 10 + [5.0])
+
+
+def test_boxes_of_a_variable_frame_rate_lie_where_they_were_drawn(recording: Path, tmp_path: Path) -> None:
+    """Label Studio counts 20 a second, 200 in all."""
+    samples = sampled([box((71, 0.0, True), (170, 0.0, False))], control(TRACKS, "20"), recording, tmp_path)
+    found = of(samples)
+    filled = [number for number, one in found.items() if len(one)]
+    assert (len(filled), filled[0], filled[-1], max(found)) == (MOST, 71, 170, 200)
+    begins = np.array([0.0, *(4.0 + 0.1 * np.arange(11))])
+    on_screen = np.searchsorted(begins, (np.array(list(found)) - 1) / 20 + 0.002, side="right") - 1
+    shown = np.array([index_of(sample.image) for sample in samples]) / 10
+    np.testing.assert_allclose(shown, on_screen, atol=0.3)
+
+
+def test_spans_of_a_variable_frame_rate_are_learnt_to_their_end(recording: Path, tmp_path: Path) -> None:
+    regions = [span(1, 80, "Mail"), span(150, 200, "Cargo")]
+    classes = {
+        number: int(one.classes[0])
+        for number, one in of(sampled(regions, control(PHASES, "20"), recording, tmp_path)).items()
+    }
+    of_class = [[number for number, one in classes.items() if one == class_] for class_ in range(3)]
+    assert [(one[0], one[-1]) for one in of_class] == [(150, 200), (1, 80), (81, 149)]
 
 
 @pytest.mark.parametrize("data", [b"", b"<html>", b"\x1a\x45\xdf\xa3 and so on"])

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from shared.errors import ImageError
 from shared.video import Frame, frames_at, open_video
-from tests.videos import write_video
+from tests.videos import with_variable_rate, write_video
 
 PIXELS = 10**7
 
@@ -142,15 +142,33 @@ def test_too_many_frames(clip: Path) -> None:
     assert len(seen) == 20
 
 
+@pytest.mark.parametrize("seconds", [[1.0, 0.01, 3.0], [3.0, 0.01, 0.01], [0.04, 0.04, 0.04]])
+def test_a_variable_frame_rate_lasts_as_long_as_its_header_says(tmp_path: Path, seconds: list[float]) -> None:
+    frames = [np.zeros((48, 64, 3), np.uint8)] * 3
+    path = with_variable_rate(write_video(tmp_path / "clip.mp4", frames, codec="mp4v"), seconds)
+    with open_video(path, max_pixels=PIXELS) as video:
+        begins = [frame.second for frame in video.frames()]
+        assert video.duration == pytest.approx(sum(seconds))
+    assert begins == pytest.approx([0.0, seconds[0], seconds[0] + seconds[1]])
+
+
+def test_what_is_cut_off_lasts_as_long_as_its_frames(clip: Path) -> None:
+    data = clip.read_bytes()
+    with open_video(data[: len(data) // 2], max_pixels=PIXELS) as video:
+        frames = list(video.frames())
+        assert len(frames) < 17
+        assert video.duration == pytest.approx(len(frames) / 25)
+
+
 def frame(index: int, second: float) -> Frame:
     return Frame(index, second, np.zeros((1, 1, 3), np.uint8))
 
 
 def test_what_is_on_the_screen() -> None:
     video = [frame(0, 0.0), frame(1, 0.04), frame(2, 0.08), frame(3, 1.0)]
-    shown = frames_at(video, [0.0, 0.01, 0.05, 0.05, 0.99, 1.0, 1.4, 1.6, 7.0], lasting=0.5)
-    assert [one.index for one in shown] == [0, 0, 1, 1, 2, 3, 3]
-    assert list(frames_at([], [0.0], lasting=1.0)) == []
+    shown = frames_at(video, [0.0, 0.01, 0.05, 0.05, 0.99, 1.0, 1.4, 7.0])
+    assert [one.index for one in shown] == [0, 0, 1, 1, 2, 3, 3, 3]
+    assert list(frames_at([], [0.0])) == []
 
 
 @given(
@@ -158,7 +176,7 @@ def test_what_is_on_the_screen() -> None:
 )
 def test_on_the_screen_is_the_last_frame_that_began(gaps: list[float], moments: list[float]) -> None:
     begins = np.cumsum([0.0, *gaps])
-    shown = frames_at([frame(index, second) for index, second in enumerate(begins.tolist())], moments, lasting=99)
+    shown = frames_at([frame(index, second) for index, second in enumerate(begins.tolist())], moments)
     assert [one.index for one in shown] == (np.searchsorted(begins, moments, side="right") - 1).tolist()
 
 
