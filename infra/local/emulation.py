@@ -135,6 +135,7 @@ class Emulation:
             self._say(self._failure)
             return
         self._say(f"{name} ended with exit code {child.exit_code}; starting it again ({count} of {_RESTARTS})")
+        child.stop()  # of what it left behind: a worker holds the port
         if not self._ended.wait(min(2.0 ** (count - 1), 10.0)):
             self._children[name] = self._child(name)
 

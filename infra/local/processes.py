@@ -96,13 +96,15 @@ class Child:
         )
 
     def stop(self, grace: float = 10.0) -> None:
-        """SIGTERM to the whole process group, SIGKILL after `grace` seconds. Ended already: nothing happens."""
+        """SIGTERM to the whole process group, SIGKILL when the process has ended or after `grace` seconds.
+
+        A worker whose master was killed would otherwise hold the port until its last request is answered.
+        """
         self._signal(signal.SIGTERM)
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(grace)
-        except subprocess.TimeoutExpired:
-            self._signal(signal.SIGKILL)
-            self._process.wait()
+        self._signal(signal.SIGKILL)
+        self._process.wait()
 
     def _signal(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError):

@@ -1,10 +1,12 @@
 """`make faults MINUTES=30`: faults at random moments until the time is over, then a table; 1 if a promise broke."""
 
 import random
+import shutil
 import signal
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +17,7 @@ from tests.faults.play import Play
 from tests.faults.report import Report
 from tests.faults.world import World, world
 
-_FAULTS = 10  # in a cycle, which is one training as a rule
+_FAULTS = 25  # in a cycle
 _ANNOTATED = 9  # tasks, before the first
 
 
@@ -23,9 +25,10 @@ def main(
     minutes: Annotated[float, typer.Argument(help="No cycle begins later.")],
     *,
     seed: Annotated[int, typer.Option(help="Of the choice of faults; the moments are those of the machine.")] = 0,
-    report: Annotated[Path | None, typer.Option(help="Write the table here, as markdown.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Write the table here, as markdown, after each cycle.")] = None,
+    keep: Annotated[Path | None, typer.Option(help="Keep the logs of all programs in this new folder.")] = None,
 ) -> None:
-    """Break things, and look whether what is promised holds."""
+    """Break things until the time is over or a promise broke."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C does
     seed = seed or random.SystemRandom().randrange(1, 1 << 32)
     print(f"seed {seed}", flush=True)
@@ -35,10 +38,16 @@ def main(
             with world(Path(folder), _say) as running:
                 begin = time.monotonic()
                 try:
-                    _play(running, counted, begin + minutes * 60)
+                    for _ in _cycles(running, counted, begin + minutes * 60):
+                        counted.seconds = time.monotonic() - begin
+                        _count(running, counted)
+                        if report is not None:
+                            report.write_text(counted.markdown())
                 finally:
                     counted.seconds = time.monotonic() - begin
                     _count(running, counted)
+                    if keep is not None:
+                        _keep(running, keep)
             left = running.supervisor.processes()
             counted.broken += [f"left at the end: {process}" for process in left]
         except KeyboardInterrupt:
@@ -49,7 +58,7 @@ def main(
     sys.exit(bool(counted.broken))
 
 
-def _play(running: World, counted: Report, until: float) -> None:
+def _cycles(running: World, counted: Report, until: float) -> Iterator[None]:
     counted.left_out += [
         f"{fault.name}, which needs root: a disk of its own is mounted for it"
         for fault in FAULTS
@@ -58,9 +67,15 @@ def _play(running: World, counted: Report, until: float) -> None:
     play = Play(running, random.Random(counted.seed), _say, counted)
     _say("the first training, undisturbed")
     play.begin(_ANNOTATED)
-    while time.monotonic() < until:
+    while time.monotonic() < until and not counted.broken:
         _say(f"cycle {counted.cycles + 1} ({counted.struck} faults so far, {len(counted.broken)} promises broken)")
         play.cycle(_FAULTS)
+        yield
+
+
+def _keep(running: World, folder: Path) -> None:
+    shutil.copytree(running.supervisor.folder, folder)
+    shutil.copytree(Path(running.settings.work_dir, "logs"), folder / "jobs")
 
 
 def _count(running: World, counted: Report) -> None:

@@ -15,9 +15,12 @@ from tests.faults.promises import PROMISES, Check
 from tests.faults.report import Report
 from tests.faults.world import FUNCTIONS, World
 
-_PAUSE = (0.2, 2.5)  # seconds between two faults
+_PAUSE = (0.1, 1.2)  # seconds between the beginnings of two faults
+_TO_HIT = 60.0  # seconds until there must be something that a wanted fault can hit
+_AGAIN = 10  # faults, after which an annotator works again
 _SETTLE = 600.0  # seconds until all that was healed must be as it should
 _POLL = 0.5
+_LOOK = 0.05
 _SILENCE = 30.0  # seconds between two words about what is waited for
 _SAID = 5  # of what is wrong
 _LINES = 12  # of each log, with a broken promise
@@ -33,52 +36,75 @@ class Play:
     say: Callable[[str], None]
     report: Report
     _probes: list["_Probe"] = field(default_factory=list)
+    _lasting: dict[str, tuple[float, Heal]] = field(default_factory=dict)  # place: when it ends, and how
     _pressed: set[str] = field(default_factory=set)  # failed runs after which a person asked for another
 
     def begin(self, annotated: int) -> None:
         """The first training, of so many tasks and many epochs: no later one has to learn everything in one."""
         self.world.project.change(self.rng, annotated)
+        until = time.monotonic() + _TO_HIT
         while not ((claim := self.world.jobs.read().training) and claim.job):
+            if time.monotonic() > until:
+                raise TimeoutError(f"no training began within {_TO_HIT:.0f} s\n{self._logs()}")
             _pass(_POLL)
         self.world.train_briefly()
         self.look([])
 
     def cycle(self, faults: Sequence[Fault] | int, *, changes: int | None = None) -> list[str]:
-        """Play so many random faults, or these; what is broken afterwards."""
+        """Play so many random faults, or these; what is broken afterwards. They overlap, each on a place of its own."""
         self.world.project.change(self.rng, changes or self.rng.randint(*_CHANGES))
         struck: list[str] = []
-        heal: Heal = _nothing
         try:
             for wanted in [None] * faults if isinstance(faults, int) else faults:
-                _pass(self.rng.uniform(*_PAUSE))
+                self._go_on(self.rng.uniform(*_PAUSE))
+                if struck and not len(struck) % _AGAIN:
+                    self.world.project.change(self.rng, 1)
                 fault, heal = self._strike(wanted)
                 seconds = self.rng.uniform(*fault.seconds)
+                self._lasting[fault.hits] = (time.monotonic() + seconds, heal)
                 struck.append(fault.name)
                 self.say(f"  {fault.name}" + (f", {seconds:.1f} s" if seconds else ""))
                 self._probes.append(probe := _Probe(self.world, fault, self._two_tasks()))
                 probe.start()
-                _pass(seconds)
-                heal()
+            while self._lasting:
+                self._go_on(_POLL)
         finally:
-            heal()
-            for proxy in self.world.proxies:
-                proxy.heal()
+            for _, heal in self._lasting.values():
+                heal()
+            self._lasting.clear()
             self.report.cycles += 1
         return self.look(struck)
 
+    def _go_on(self, seconds: float) -> None:
+        """Let so much time pass, and end what is over meanwhile."""
+        until = time.monotonic() + seconds
+        while (now := time.monotonic()) < until:
+            for place in [place for place, (end, _) in self._lasting.items() if end <= now]:
+                _, heal = self._lasting.pop(place)
+                heal()
+            _pass(min(until - now, _LOOK))
+
     def _strike(self, wanted: Fault | None) -> tuple[Fault, Heal]:
-        kinds = available(self.world)
+        """A fault that is wanted waits for something to hit. Raises TimeoutError."""
+        until = time.monotonic() + _TO_HIT
         while True:
-            fault = wanted or self.rng.choices(kinds, [kind.weight for kind in kinds])[0]
+            kinds = [kind for kind in available(self.world) if kind.hits not in self._lasting]
+            fault = wanted or self.rng.choices(kinds, [self._weight(kind) for kind in kinds])[0]
             training = bool(self.world.job_processes())
-            heal = fault.strike(self.world, self.rng)
+            heal = None if fault.hits in self._lasting else fault.strike(self.world, self.rng)
             if heal is not None:
                 counts = self.report.of(fault.name)
                 counts.struck += 1
                 counts.in_training += training
                 return fault, heal
+            if wanted and time.monotonic() > until:
+                raise TimeoutError(f"nothing that {fault.name!r} can hit within {_TO_HIT:.0f} s\n{self._logs()}")
             if wanted:
-                _pass(_POLL)  # until there is something to hit
+                self._go_on(_POLL)
+
+    def _weight(self, kind: Fault) -> float:
+        """Kinds that have not struck often are chosen rather."""
+        return kind.weight / (1 + self.report.of(kind.name).struck) ** 2
 
     def _two_tasks(self) -> list[int]:
         return self.rng.sample(sorted(self.world.project.tasks), 2)
@@ -165,10 +191,11 @@ class _Probe(threading.Thread):
     def run(self) -> None:
         """Ask, and judge the answer."""
         begin = self._log.stat().st_size
+        asked = time.monotonic()
         try:
             answer = self._world.ask_predict(self._tasks)
         except requests.RequestException as error:
-            if "predict" in self._world.killed:
+            if self._world.may_be_down("predict", asked):
                 self.down = len(self._tasks)
             else:
                 self._break(f"nobody killed it, and there was no answer: {type(error).__name__} {error}")
@@ -176,7 +203,7 @@ class _Probe(threading.Thread):
         if answer.status_code != 200:
             self._break(f"{answer.status_code} {answer.text[:200]}")
             return
-        self._world.killed.discard("predict")
+        self._world.answered("predict", asked)
         results = answer.json()["results"]
         self.empty = sum(not result for result in results)
         self.answered = len(results) - self.empty
@@ -198,7 +225,3 @@ def _last_lines(log: Path) -> str:
 def _pass(seconds: float) -> None:
     """The moments of faults are random, and so is the time that they last."""
     time.sleep(seconds)
-
-
-def _nothing() -> None:
-    """No fault has struck yet."""

@@ -42,7 +42,7 @@ class Supervisor:
         """Logs go to `folder`; `environ` is what programs get, with a mark."""
         self.mark = secrets.token_hex(8)
         self.environ = {**environ, MARK: self.mark}
-        self._folder = folder
+        self.folder = folder
         self._commands: dict[str, tuple[Sequence[str], Mapping[str, str]]] = {}
         self._children: dict[str, Child] = {}
         self._lock = threading.Lock()
@@ -65,7 +65,7 @@ class Supervisor:
 
     def log(self, name: str) -> Path:
         """What it writes."""
-        return self._folder / f"{name}.log"
+        return self.folder / f"{name}.log"
 
     def groups(self) -> set[int]:
         """Of all programs."""
@@ -98,6 +98,7 @@ class Supervisor:
             with self._lock:
                 for name, child in list(self._children.items()):
                     if child.exit_code is not None:
+                        child.stop()  # what it left behind would hold its port
                         self.restarts += 1
                         self._start(name)
 

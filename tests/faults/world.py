@@ -33,6 +33,7 @@ TASKS = 12
 FUNCTIONS = ("predict", "train_trigger")
 _START_SECONDS = 180.0
 _CONNECT_TRIES = 5
+_REST = 2.0  # seconds that a part of a killed program may still answer
 _DEADLINE = 20.0  # seconds for a prediction
 
 
@@ -52,7 +53,8 @@ class World:
     real_store: ObjectStore
     jobs: Jobs
     registry: Registry
-    killed: set[str] = field(default_factory=set)  # programs that were, and have not answered since
+    kills: dict[str, float] = field(default_factory=dict)  # program: when it was killed or starved last
+    answers: dict[str, float] = field(default_factory=dict)  # program: when it was asked, of the last answer
 
     @property
     def proxies(self) -> tuple[Proxy, ...]:
@@ -67,6 +69,15 @@ class World:
         """Of one program."""
         group = self.supervisor.child(name).pid
         return [process for process in self.supervisor.processes() if process.group == group]
+
+    def may_be_down(self, name: str, asked: float) -> bool:
+        """Whether a request may have met a program that was killed: since then, or before and it has not come back."""
+        return self.kills.get(name, 0.0) > min(asked, self.answers.get(name, 0.0))
+
+    def answered(self, name: str, asked: float) -> None:
+        """It came back, if it was asked so long after a kill that this is not the rest of what was killed."""
+        if asked > self.kills.get(name, 0.0) + _REST:
+            self.answers[name] = max(asked, self.answers.get(name, 0.0))
 
     def ask_predict(self, tasks: list[int]) -> requests.Response:
         """As Label Studio does. Raises requests.RequestException."""
@@ -184,7 +195,7 @@ _QUICK = {
     "LABELLOOP_DEBOUNCE": "0.2",
     "LABELLOOP_CLAIM_LIFETIME": "30",
     "LABELLOOP_SWEEP_INTERVAL": "1",
-    "LABELLOOP_EPOCHS": "12",  # of the first training alone
+    "LABELLOOP_EPOCHS": "4",  # of the first training alone
     "LABELLOOP_IMAGE_SIZE": "128",
     "LABELLOOP_BATCH": "8",
     "LABELLOOP_WORKERS": "0",

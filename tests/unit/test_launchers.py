@@ -157,6 +157,23 @@ def test_a_turn_ends_with_its_job_however_that_ends_and_each_has_gpus_of_its_own
             launcher.stop(job)
 
 
+def test_trainings_that_ended_are_forgotten_whoever_started_them_and_those_that_run_are_not(tmp_path: Path) -> None:
+    line = Line(tmp_path, "", "")
+    jobs = [line.launcher().launch(request(f"run-{number}"), attempt=1) for number in range(2)]
+    asks = line.launcher()
+    try:
+        eventually(lambda: len(line.begun) == 2)
+        line.end("run-0")
+        eventually(lambda: asks.status(jobs[0]).state == "gone")
+        asks.tidy()
+        (left,) = (tmp_path / "line").glob("*.job")
+        assert left.read_text().startswith(jobs[1])
+        assert asks.jobs_of(REQUEST.store) == [jobs[1]]
+    finally:
+        for job in jobs:
+            asks.stop(job)
+
+
 def test_an_attempt_whose_process_was_killed_in_the_line_is_launched_anew_at_its_end(tmp_path: Path) -> None:
     line = Line(tmp_path, "")
     launcher = line.launcher()

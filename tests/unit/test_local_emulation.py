@@ -1,15 +1,17 @@
 """The emulation without its functions: restarts that are counted, jobs that are ended, other systems."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from functions.train_trigger.launchers.local import LocalLauncher
 from infra.local.emulation import Restarts
-from infra.local.processes import Child
+from infra.local.processes import Child, StartError, choose_port
 from infra.local.running_jobs import stop_jobs_of
 from shared.jobs import Jobs
 from shared.objectstore import open_store
@@ -21,6 +23,20 @@ JOB = """
 import pathlib, signal, sys
 def stop(*_): pathlib.Path(sys.argv[1], "kept").touch(); sys.exit(143)
 signal.signal(signal.SIGTERM, stop); pathlib.Path(sys.argv[1], "ready").touch(); signal.pause()
+"""
+
+# Listens, and leaves that to a worker which ends at nothing but SIGKILL, as one does whose requests last.
+MASTER = """
+import os, pathlib, signal, socket, sys
+server = socket.create_server(("127.0.0.1", 0))
+worker = os.fork()
+if not worker:
+    signal.alarm(60)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    ready = pathlib.Path(sys.argv[1])
+    ready.with_suffix(".new").write_text(f"{server.getsockname()[1]} {os.getpid()}")
+    ready.with_suffix(".new").rename(ready)
+while True: signal.pause()
 """
 
 
@@ -39,6 +55,20 @@ def test_what_a_program_said_last_may_have_been_removed(tmp_path: Path) -> None:
         assert "cannot be read" in child.last_lines()
     finally:
         child.stop()
+
+
+def test_a_worker_whose_master_was_killed_ends_with_it_and_its_port_is_free(tmp_path: Path) -> None:
+    ready = tmp_path / "ready"
+    child = Child("predict", [sys.executable, "-S", "-c", MASTER, str(ready)], tmp_path / "a.log", environ=os.environ)
+    eventually(ready.exists, "its worker")
+    port, worker = map(int, ready.read_text().split())
+    os.kill(child.pid, signal.SIGKILL)
+    eventually(lambda: child.exit_code is not None, "the end of the master")
+    with pytest.raises(StartError, match="is taken"):
+        choose_port(port)
+    child.stop()
+    eventually(lambda: not psutil.pid_exists(worker), "the end of the worker")
+    assert choose_port(port) == port
 
 
 @pytest.mark.parametrize("spoil", ["nothing", "one record", "the store"])

@@ -80,7 +80,7 @@ class LocalLauncher:
         self._check_command()
         try:
             log.parent.mkdir(parents=True, exist_ok=True)
-            self._forget_ended(log.name)
+            self._forget_places(log.name)
             ticket, lock = self._ticket(log.name)
             with lock, log.open("ab") as output:
                 waiting = (sys.executable, "-I", local_line.__file__, ticket, str(lock.fileno()), ";".join(self._turns))
@@ -129,7 +129,13 @@ class LocalLauncher:
         return found
 
     def tidy(self) -> None:
-        """A process that ended holds nothing."""
+        """Forget trainings that ended. Raises LaunchError."""
+        jobs = set(self._line.glob(f"*{JOB}"))  # before the turns are read: a job's turn is there before its file
+        try:
+            for job in jobs.difference(self._running()):
+                job.unlink(missing_ok=True)
+        except OSError as error:
+            raise LaunchError(f"trainings that ended are still in the line at {self._line}: {error}") from error
 
     def stop(self, job: str) -> None:
         """SIGTERM to the job's process group. Raises LaunchError."""
@@ -190,14 +196,11 @@ class LocalLauncher:
         names = (turn.read_text() for turn in sorted(self._line.glob(f"{TURN}*")) if is_locked(turn))
         return [self._line / name for name in names if name]
 
-    def _forget_ended(self, log: str) -> None:
-        """What ended processes left behind: trainings, and of this attempt, which begins anew, a place in the line."""
+    def _forget_places(self, log: str) -> None:
+        """Those that ended processes of this attempt, which begins anew, left in the line."""
         for ticket in self._line.glob(f"*-{glob.escape(log)}{TICKET}"):
             if not is_locked(ticket):
                 ticket.unlink(missing_ok=True)
-        jobs = set(self._line.glob(f"*{JOB}"))  # before the turns are read: a job's turn is there before its file
-        for job in jobs.difference(self._running()):
-            job.unlink(missing_ok=True)
 
     def _process_of(self, job: str) -> tuple[int, str]:
         scheme, host, pid, start = (*job.split(":"), "", "", "", "")[:4]
