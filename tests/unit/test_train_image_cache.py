@@ -3,6 +3,8 @@
 import base64
 import json
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -173,6 +175,80 @@ def test_two_processes_share_a_folder_that_is_too_small(tmp_path: Path) -> None:
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(use, range(4)))
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 4 * 3000
+
+
+JOB = """
+import sys
+from jobs.train.fetching import fetching
+from shared.jobs import Jobs
+from shared.labelstudio.api import LabelStudio
+from shared.objectstore import open_store
+from shared.settings import Settings
+
+url, folder, uid, value, count = sys.argv[1:]
+settings = Settings.from_environ({"LABEL_STUDIO_URL": url, "LABELLOOP_CACHE_DIR": f"{folder}/cache"})
+store = open_store(f"file://{folder}/store")
+images = fetching(settings, LabelStudio(url, "0" * 40), store, Jobs(store, uid)).images
+print("ready", flush=True)
+sys.stdin.readline()
+for number in range(int(count)):
+    data = images.fetch(f"{value}?task={number}", task_id=number, deadline=float("inf"))
+    print(len(data), data == bytes(len(data)), flush=True)
+"""
+"""A job's process: it fetches so many uploads once somebody says so, and says what came."""
+
+UPLOADED = bytes(300_000)
+
+
+def begun_job(web: WebServer, folder: Path, count: int) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-c", JOB, web.url, str(folder), UID, UPLOAD, str(count)]
+    job = subprocess.Popen(command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert job.stdout is not None
+    assert job.stdout.readline() == "ready\n"
+    return job
+
+
+def test_processes_share_the_folder_and_one_that_is_killed_harms_no_other(
+    site: Site, web: WebServer, tmp_path: Path, start: Start
+) -> None:
+    """Each asks for what the other has not kept yet: each once, and none for who comes later."""
+    site.data = UPLOADED
+    jobs = [begun_job(web, tmp_path, 10) for _ in range(2)]
+    for job in jobs:
+        print(file=job.stdin, flush=True)
+    killed, other = jobs
+    assert killed.stdout is not None
+    killed.stdout.readline()
+    killed.kill()  # in the middle of an image, or of keeping it
+    said, _ = other.communicate(timeout=60)
+    killed.communicate()
+    assert said == f"{len(UPLOADED)} True\n" * 10
+    assert len(web.seen) <= 2 * 10
+    web.seen.clear()
+    assert {get(start(), f"{UPLOAD}?task={number}") for number in range(10)} == {UPLOADED}
+    assert web.seen == [], "what was kept is whole"
+
+
+def test_a_process_that_is_killed_while_it_keeps_an_image_leaves_no_half_of_it(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from jobs.train.image_cache import Folder, Kept\n"
+        "from shared.images.fetch import Version\n"
+        "folder, kept = Folder(Path(sys.argv[1]), 10**9), Kept(Version(fixed=True), bytes(10_000_000))\n"
+        "while True: folder.put('key', kept)"
+    )
+    place = tmp_path / "images"
+    for _ in range(2):
+        keeper = subprocess.Popen([sys.executable, "-c", code, str(place)])
+        while not any(path.name.startswith(".") for path in (place.iterdir() if place.exists() else ())):
+            assert keeper.poll() is None
+        keeper.kill()
+        keeper.wait()
+        found = Folder(place, 10**9).get("key")
+        assert found is None or found.data == bytes(10_000_000)
+        for path in place.glob(".*"):
+            os.utime(path, (0, 0))
+    Folder(place, 10**9).put("other", Kept(Version(fixed=True), b"x"))
+    assert not list(place.glob(".*")), "what nobody writes any more goes"
 
 
 def test_another_machine_finds_them_in_the_store(start: Start, web: WebServer, tmp_path: Path) -> None:

@@ -178,7 +178,7 @@ def test_moments_of_a_film(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A screen recording of ten seconds: a frame of 4 s, ten in 1 s, and a last one that stands for 5 s. Bars as above."""
+    """A screen recording: a frame of 4 s, ten in one second, and a last one that stands for 5 s. Bars as above."""
     frames = [np.zeros((48, 128, 3), np.uint8) for _ in range(12)]
     for number, image in enumerate(frames):
         image[:, : 10 * number] = 255
