@@ -24,6 +24,7 @@ from shared.objectstore import ObjectStore
 from shared.registry import WEIGHTS, Gate, Manifest, Registry, Shown
 
 UID = "1.1795332051"  # of the recorded requests
+_MAIN = REPOSITORY / "functions" / "predict" / "main.py"
 FAR = time.monotonic() + 10**6
 """A deadline that never comes."""
 
@@ -142,10 +143,10 @@ def publish(
 
 
 @contextmanager
-def predict_function(folder: Path, **variables: str) -> Iterator[str]:
+def predict_function(folder: Path, source: Path = _MAIN, **variables: str) -> Iterator[str]:
     """The function under functions-framework, in a process of its own, with its log in `folder`; yields its address."""
     port = choose_port()
-    child = predict_process(folder, port, **variables)
+    child = predict_process(folder, port, source, **variables)
     url = f"http://{LOOPBACK}:{port}"
     try:
         child.wait_until_healthy(f"{url}/health", 60.0, print)
@@ -154,7 +155,7 @@ def predict_function(folder: Path, **variables: str) -> Iterator[str]:
         child.stop()
 
 
-def predict_process(folder: Path, port: int, **variables: str) -> Child:
+def predict_process(folder: Path, port: int, source: Path = _MAIN, **variables: str) -> Child:
     """The function on its way up."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("LABEL", "THREADS"))} | {
         "HOST": LOOPBACK,
@@ -164,5 +165,5 @@ def predict_process(folder: Path, port: int, **variables: str) -> Child:
         **variables,
     }
     command = [sys.executable, "-m", "functions_framework", "--target", "predict", "--host", LOOPBACK]
-    command += ["--source", str(REPOSITORY / "functions" / "predict" / "main.py"), "--port", str(port)]
+    command += ["--source", str(source), "--port", str(port)]
     return Child("predict", command, folder / "predict.log", environ=environ)

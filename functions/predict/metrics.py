@@ -9,6 +9,8 @@ from flask import Request, Response
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from functions.predict.process_end import processes_ended
+
 Phase = Literal["fetch", "decode", "model", "convert", "request"]
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 90.0)
 
@@ -52,6 +54,11 @@ class Metrics:
             "Loads of a model that failed; what may heal is tried again after a growing pause.",
             registry=self.registry,
         )
+        Gauge(
+            "labelloop_processes_ended",
+            "Processes that ended for another one to go on, since their GPU, or torch, can no more be used.",
+            registry=self.registry,
+        ).set_function(processes_ended)
         self._requests = Counter(
             "labelloop_http_requests", "Answers, by route and status.", ["route", "status"], registry=self.registry
         )

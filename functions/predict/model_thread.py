@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeVar
 from weakref import WeakKeyDictionary
 
-from functions.predict.ports import Image
+from functions.predict.ports import Image, NotNow
 from shared.errors import ModelError
 from shared.geometry import Detections
 
@@ -191,4 +191,6 @@ def _crashed(jobs: Sequence[Job], error: Exception) -> None:
     logger.error("the model failed", exc_info=error, extra={"event": "model_crashed"})
     for job in jobs:
         with suppress(InvalidStateError):
-            job.done.set_exception(ModelError(f"the model failed: {type(error).__name__}: {error}"))
+            job.done.set_exception(
+                error if isinstance(error, NotNow) else ModelError(f"the model failed: {type(error).__name__}: {error}")
+            )

@@ -27,6 +27,10 @@ class NotNow(LabelloopError):
     """A version cannot be fetched or loaded at the moment (store, disk, memory). It may be good."""
 
 
+class DeviceLost(NotNow):
+    """The device fails every call of this process, which ends; the next one can be asked again."""
+
+
 class NothingToServe(ModelError):
     """A control has no version yet, and no base weights of its YOLO task: other controls do not wait for it."""
 

@@ -18,7 +18,7 @@ from typing import Any
 from functions.predict.metrics import Metrics
 from functions.predict.one_task import Answer, Part, Request, TaskRunner, result_of
 from functions.predict.plan import Plan, plan_control
-from functions.predict.ports import DeadlineExceeded, Models, NothingToServe
+from functions.predict.ports import DeadlineExceeded, DeviceLost, Models, NothingToServe
 from functions.predict.tally import Tally
 from shared.backend import stamp
 from shared.errors import ImageError, LabelloopError
@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 _SAID = 10  # classes that several labels claim
 _NAMED = 20  # of the tasks that fail together
+_LOST = "device_lost"
 _TASKS_AT_ONCE = 1000
 """More of a request are not even read before these are answered."""
 
@@ -161,7 +162,11 @@ class Predictor:
             self._begin(waiting, request)
             while started:
                 one = started.popleft()  # nobody holds what is answered
-                yield self._finish(lambda one=one: result_of(one, request.deadline))  # type: ignore[misc]
+                answer = self._finish(lambda one=one: result_of(one, request.deadline))  # type: ignore[misc]
+                yield answer
+                if isinstance(answer, _Failure) and answer.reason == _LOST:  # no image is waited for: the process ends
+                    yield from (answer for _ in started)
+                    return
         finally:
             waiting.clear()
 
@@ -262,4 +267,6 @@ def _say_unserved(uid: str, control: str, failure: _Failure) -> None:
 def _failure(error: LabelloopError) -> _Failure:
     if isinstance(error, ImageError):
         return _Failure(error.reason, str(error))
+    if isinstance(error, DeviceLost):
+        return _Failure(_LOST, str(error))
     return _Failure("deadline" if isinstance(error, DeadlineExceeded) else "model", str(error))

@@ -4,7 +4,6 @@ import ctypes
 import importlib.util
 import logging
 import os
-import signal
 import sys
 import threading
 import time
@@ -13,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from functions.predict.model_thread import ModelThread
 from functions.predict.ports import NotNow
+from functions.predict.process_end import end_process
+from functions.predict.yolo_device import refuse_lost
 from functions.predict.yolo_model import YoloModel
 from functions.predict.yolo_outputs import READERS
 from shared.base_weights import base_weights_file
@@ -94,8 +95,10 @@ class YoloLoader:
         except FileNotFoundError as error:
             raise NotNow(f"{path.name} left the cache while it was loaded") from error
         except Exception as error:
-            # The bytes are those that were trained, gated and published. So it is memory, threads, a disk, a GPU that
-            # fails every call after one went wrong, or packages of another version: torch's errors do not tell which.
+            if self._started is not None:
+                refuse_lost(self._started[0], error)
+            # The bytes are those that were trained, gated and published. So it is memory, threads, a disk or packages
+            # of another version: torch's errors do not tell which.
             raise NotNow(f"{path.name} cannot be loaded on this machine: {type(error).__name__}: {error}") from error
         logger.info(
             "a model is loaded",
@@ -178,11 +181,7 @@ def _import_torch() -> None:
             import ultralytics  # noqa: F401 - its part of the wait belongs here
     except Exception:
         if "torch._C" in sys.modules and "torch" not in sys.modules:
-            logger.critical(
-                "torch was imported by half, which cannot be mended: this process ends, for another one to start",
-                extra={"event": "torch_by_half"},
-            )
-            os.kill(os.getpid(), signal.SIGTERM)
+            end_process("torch_by_half", "torch was imported by half, which cannot be mended")
         raise
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from functions.predict.model_thread import Job, ModelThread, Rest
 from functions.predict.ports import Image
+from functions.predict.yolo_device import refuse_lost
 from functions.predict.yolo_outputs import READERS, Head
 from shared.geometry import Detections
 from shared.images.fit import shrunk, squared
@@ -79,13 +80,17 @@ class YoloModel:
         return job.done
 
     def run(self, jobs: Sequence[Job]) -> list[Detections | Rest]:
-        """Run one batch of resized images of one shape. On the model thread only."""
+        """Run one batch of resized images of one shape. On the model thread only. Raises DeviceLost."""
         import torch
 
-        with torch.inference_mode():
-            output = self._forward([job.image for job in jobs])
-            read = READERS[self.yolo_task]
-            return [read(output, number, job, self._head) for number, job in enumerate(jobs)]
+        try:
+            with torch.inference_mode():
+                output = self._forward([job.image for job in jobs])
+                read = READERS[self.yolo_task]
+                return [read(output, number, job, self._head) for number, job in enumerate(jobs)]
+        except Exception as error:
+            refuse_lost(self._device, error)
+            raise
 
     def first_run(self) -> None:
         """Run a blank image, so that the first task does not pay for it, and find how many images fit in a batch."""

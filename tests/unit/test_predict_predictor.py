@@ -17,7 +17,7 @@ from functions.predict.metrics import Metrics
 from functions.predict.one_task import TaskRunner
 from functions.predict.pictures import Pictures
 from functions.predict.plan import Found, Plan
-from functions.predict.ports import DeadlineExceeded, Model, NothingToServe, Served
+from functions.predict.ports import DeadlineExceeded, DeviceLost, Model, NothingToServe, Served
 from functions.predict.predictor import Predictor
 from shared.errors import ImageError, LabelConfigError, LabelloopError, ModelError
 from shared.geometry import Detections
@@ -586,3 +586,30 @@ def test_a_broken_config_is_the_callers_error() -> None:
     ours, _ = predictor(FakeImages({}))
     with pytest.raises(LabelConfigError):
         ours.predict(call("a", config="<View>"), FAR)
+
+
+def test_once_the_device_is_lost_no_image_is_waited_for() -> None:
+    """The process ends as soon as its requests are answered; until then nobody else is."""
+
+    class Lost(FakeModel):
+        def submit(self, *_: object, **__: object) -> "Future[Detections]":
+            future: Future[Detections] = Future()
+            future.set_exception(DeviceLost("cuda:0 failed"))
+            return future
+
+    class HangingImages(FakeImages):
+        def fetch(self, value: object, *, task_id: int | None, deadline: float) -> bytes:
+            return super().fetch(value, task_id=task_id, deadline=deadline) if value == "here" else hang()
+
+    hanging = threading.Event()
+
+    def hang() -> bytes:
+        hanging.wait()
+        return jpeg()
+
+    ours, metrics = predictor(HangingImages({"here": jpeg()}), label=Lost())
+    try:
+        assert ours.predict(call("here", *["far"] * 9), FAR) == [[]] * 10
+    finally:
+        hanging.set()
+    assert failures(metrics) == {"device_lost": 10}
