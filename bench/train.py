@@ -18,7 +18,7 @@ from typing import Any
 
 from infra.local import samples
 from jobs.train.checkpoints import Checkpoints
-from jobs.train.courier import Courier
+from jobs.train.courier import CheckpointUploader
 from jobs.train.heartbeat import Heartbeat
 from jobs.train.machine import step_images, surround_ultralytics
 from jobs.train.progress import ProgressWriter
@@ -124,7 +124,7 @@ def _ours(data: Path, folder: Path) -> tuple[float, float]:
     checkpoints = Checkpoints(store, jobs, claim.run_id, "label", 1)
     used: list[float] = []
 
-    class MeasuredCourier(Courier):
+    class MeasuredUploader(CheckpointUploader):
         def flush(self) -> None:
             started = time.thread_time()
             super().flush()
@@ -133,7 +133,7 @@ def _ours(data: Path, folder: Path) -> tuple[float, float]:
     started = time.perf_counter()
     with (
         Heartbeat(jobs, claim, lifetime=6, longest_run=3600, on_lost=lambda: None),
-        MeasuredCourier(spool, checkpoints, progress.epoch),
+        MeasuredUploader(spool, checkpoints, progress.epoch),
     ):
         trainer.fit(data, samples.base_weights(), settings, spool, None)
     return time.perf_counter() - started, sum(used)

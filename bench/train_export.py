@@ -11,7 +11,7 @@ from pathlib import Path
 from jobs.train import frozen
 from jobs.train.dataset import build
 from jobs.train.export import LabelStudioExporter
-from jobs.train.images import Pictures
+from jobs.train.images import ImageFiles
 from shared.images.fetch import ImageFetcher
 from shared.labelstudio.api import LabelStudio
 from shared.labelstudio.config import parse_label_config
@@ -39,8 +39,8 @@ def main(url: str, folder: str) -> None:
         check=lambda: None,
     )
     exported_at = time.perf_counter()
-    pictures = Pictures(ImageFetcher(settings, label_studio), place / "pictures", max_pixels=10**6)
-    dataset = build(exported.tasks(), controls[0], pictures, place / "dataset", concurrency=8, check=lambda: None)
+    images = ImageFiles(ImageFetcher(settings, label_studio), place / "pictures", max_pixels=10**6)
+    dataset = build(exported.tasks(), controls[0], images, place / "dataset", concurrency=8, check=lambda: None)
     assert dataset is not None
     print(
         json.dumps(

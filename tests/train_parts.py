@@ -23,7 +23,7 @@ from jobs.train.evidence import Classified, Found, Outcome
 from jobs.train.judging import metrics_of
 from jobs.train.machine import surround_ultralytics
 from jobs.train.spool import Epoch, Spool, TrainingAborted
-from jobs.train.training import Fitted, Measured, Start, Trainer, TrainingSettings
+from jobs.train.training import InitialWeights, Measured, Trained, Trainer, TrainingSettings
 from jobs.train.video_scores import TrackingCounts
 from jobs.train.yolo_trainer import YoloTrainer
 from shared.claims import Claim
@@ -205,16 +205,18 @@ class ToyTrainer:
         self.on_epoch: list[Any] = []  # called after each epoch
         self.damaged: set[str] = set()  # digests of files that are no models
 
-    def base(self, name: str, yolo_task: str) -> Start:
+    def base(self, name: str, yolo_task: str) -> InitialWeights:
         """A file that is always there."""
-        return Start(Path(__file__), name, "0" * 64, own=self.base_score is not None)
+        return InitialWeights(Path(__file__), name, "0" * 64, own=self.base_score is not None)
 
     def check(self, weights: Path, yolo_task: str) -> None:
         """By its digest."""
         if sha256_of(weights) in self.damaged:
             raise ModelError(f"{weights.name} holds no model")
 
-    def fit(self, data: Path, start: Path, settings: TrainingSettings, spool: Spool, resumed: Resumed | None) -> Fitted:
+    def fit(
+        self, data: Path, start: Path, settings: TrainingSettings, spool: Spool, resumed: Resumed | None
+    ) -> Trained:
         """One file an epoch."""
         first = resumed.epoch + 1 if resumed else 1
         self.started.append(first)
@@ -231,7 +233,7 @@ class ToyTrainer:
             spool.add(Epoch(number, settings.epochs, {"mAP50": number / 100}, best, time.time()), checkpoint)
             for tell in self.on_epoch:
                 tell(number)
-        return Fitted(weights, settings.epochs, batch=8)
+        return Trained(weights, settings.epochs, batch=8)
 
     def evaluate(
         self,

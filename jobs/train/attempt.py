@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jobs.train.checkpoints import Checkpoints
-from jobs.train.frozen import Frozen
+from jobs.train.frozen import Snapshot
 from jobs.train.heartbeat import Heartbeat
-from jobs.train.images import Pictures
+from jobs.train.images import ImageFiles
 from jobs.train.progress import ProgressWriter
 from jobs.train.spool import Spool
 from jobs.train.training import Trainer, TrainingSettings
@@ -33,11 +33,11 @@ class Attempt:
     jobs: Jobs
     registry: Registry
     trainer: Trainer
-    pictures: Pictures
+    images: ImageFiles
     heartbeat: Heartbeat
     progress: ProgressWriter
     claim: Claim
-    frozen: Frozen
+    snapshot: Snapshot
     settings: TrainingSettings
     folder: Path  # scratch of this run
     abort: Path  # when this file appears, training ends

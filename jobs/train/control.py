@@ -10,12 +10,12 @@ from typing import Literal
 
 from jobs.train import dataset as datasets
 from jobs.train.attempt import Attempt
-from jobs.train.courier import Courier
+from jobs.train.courier import CheckpointUploader
 from jobs.train.dataset import Dataset
-from jobs.train.frozen import FrozenTask
+from jobs.train.frozen import SnapshotTask
 from jobs.train.judging import Judge, Judged, Rival
 from jobs.train.report import Report
-from jobs.train.training import Fitted, Start
+from jobs.train.training import InitialWeights, Trained
 from shared.base_weights import base_weights_for
 from shared.errors import ClaimLost, ImageError, ModelError, NotFound, PreconditionFailed
 from shared.labelstudio.config import Control
@@ -71,7 +71,7 @@ def learn(attempt: Attempt, control: Control, *, controls_left: int) -> Verdict 
 
 
 def _is_used(attempt: Attempt, control: Control) -> bool:
-    return any(is_used(task.regions, control) for task in attempt.frozen.tasks())
+    return any(is_used(task.regions, control) for task in attempt.snapshot.tasks())
 
 
 class _Steps:
@@ -85,9 +85,9 @@ class _Steps:
         if self._dataset is None:
             attempt.progress.phase("dataset", control=control.name)
             self._dataset = datasets.build(
-                attempt.frozen.tasks_for(control),
+                attempt.snapshot.tasks_for(control),
                 control,
-                attempt.pictures,
+                attempt.images,
                 attempt.folder_of(control, "dataset"),
                 concurrency=attempt.fetch_concurrency,
                 check=attempt.check_of(control),
@@ -95,18 +95,18 @@ class _Steps:
             )
         return self._dataset
 
-    def start(self) -> Start:
+    def start(self) -> InitialWeights:
         """Where the training begins: the champion, else the base weights."""
         champion = self._champion()
         if champion.manifest and champion.weights:
-            return Start(champion.weights, f"v{champion.manifest.version}", sha256_of(champion.weights))
+            return InitialWeights(champion.weights, f"v{champion.manifest.version}", sha256_of(champion.weights))
         return self._base()
 
-    def _base(self) -> Start:
+    def _base(self) -> InitialWeights:
         name = base_weights_for(self._control, self._attempt.settings.base_weights)
         return self._attempt.trainer.base(name, self._control.yolo_task)
 
-    def train_and_publish(self, dataset: Dataset, start: Start, controls_left: int) -> Manifest:
+    def train_and_publish(self, dataset: Dataset, start: InitialWeights, controls_left: int) -> Manifest:
         attempt, control = self._attempt, self._control
         fitted = self._fit(dataset, start, controls_left)
         attempt.progress.phase("gate", control=control.name)
@@ -125,7 +125,7 @@ class _Steps:
             metrics=metrics,
             champion=judged.champion,
             dataset=dataset,
-            skipped=attempt.frozen.header.left_out,
+            skipped=attempt.snapshot.header.left_out,
             shown=judged.shown,
             notes=judged.notes + fitted.notes,
         )
@@ -193,7 +193,7 @@ class _Steps:
         )
         return Verdict("promoted", f"v{manifest.version} of {control.name!r}: {gate.reason}")
 
-    def _fit(self, dataset: Dataset, start: Start, controls_left: int) -> Fitted:
+    def _fit(self, dataset: Dataset, start: InitialWeights, controls_left: int) -> Trained:
         attempt, control = self._attempt, self._control
         checkpoints = attempt.checkpoints_of(control)
         resumed = attempt.heartbeat.patiently(checkpoints.resume, attempt.folder_of(control, "resume"))
@@ -201,7 +201,7 @@ class _Steps:
         attempt.progress.begin_training(control.name, attempt.settings.epochs, dataset.counts)
         if resumed:
             logger.info(f"going on after epoch {resumed.epoch}", extra={"event": "resumed", "epoch": resumed.epoch})
-        with Courier(spool, checkpoints, attempt.progress.epoch):
+        with CheckpointUploader(spool, checkpoints, attempt.progress.epoch):
             return attempt.trainer.fit(dataset.data, start.weights, attempt.settings, spool, resumed)
 
     def _judge(self, dataset: Dataset, weights: Path) -> Judged:
@@ -212,7 +212,7 @@ class _Steps:
             settings=attempt.settings,
             dataset=dataset,
             videos=self._val_videos,
-            max_pixels=attempt.pictures.max_pixels,
+            max_pixels=attempt.images.max_pixels,
         )
         champion = self._champion()
         rival, why_none = self._rival(champion)
@@ -242,13 +242,13 @@ class _Steps:
             return None, "; ".join(filter(None, (missing, f"there are no base weights for {control.yolo_task}")))
         return Rival(f"base-{Path(start.name).stem}", None, start.weights, (), {}, missing), ""
 
-    def _val_videos(self) -> Iterator[tuple[FrozenTask, Path]]:
+    def _val_videos(self) -> Iterator[tuple[SnapshotTask, Path]]:
         attempt, control = self._attempt, self._control
-        for task in attempt.frozen.tasks_for(control):
+        for task in attempt.snapshot.tasks_for(control):
             if task.split == "val":
                 attempt.heartbeat.check()
                 try:
-                    video = attempt.pictures.file(task.id, control.value, task.file_of(control))
+                    video = attempt.images.file(task.id, control.value, task.file_of(control))
                 except ImageError:
                     logger.info(f"task {task.id} is left out again", extra={"event": "task_left_out", "task": task.id})
                 else:
@@ -297,17 +297,17 @@ class _Steps:
         """A control may have been of another yolo task before."""
         return manifest if manifest and manifest.yolo_task == self._control.yolo_task else None
 
-    def _lineage(self, dataset: Dataset, fitted: Fitted, start: Start) -> dict[str, object]:
+    def _lineage(self, dataset: Dataset, fitted: Trained, start: InitialWeights) -> dict[str, object]:
         attempt, counts = self._attempt, dataset.counts
         return {
-            "border": attempt.frozen.header.border,
-            "annotations_digest": attempt.frozen.header.baseline.digest,
-            "dataset_sha256": attempt.frozen.sha256,
+            "border": attempt.snapshot.header.border,
+            "annotations_digest": attempt.snapshot.header.baseline.digest,
+            "dataset_sha256": attempt.snapshot.sha256,
             "tasks": {
                 "train": counts.train,
                 "val": counts.val,
                 "background": counts.background,
-                "skipped": attempt.frozen.header.left_out,
+                "skipped": attempt.snapshot.header.left_out,
                 "left_out": dict(counts.left_out),
             },
             "remarks": counts.remarks,

@@ -16,7 +16,7 @@ _EVERY = 0.5  # seconds
 _AFTER_FAILURE = 15.0
 
 
-class Courier:
+class CheckpointUploader:
     """Newest wins: an epoch that a newer one overtook is not uploaded, unless it is the best so far."""
 
     def __init__(

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from jobs.train.annotations import NothingToLearn, foreign_labels
-from jobs.train.frozen import FrozenTask
-from jobs.train.images import Pictures
+from jobs.train.frozen import SnapshotTask
+from jobs.train.images import ImageFiles
 from jobs.train.outage import ImagesOutage, Missing
-from jobs.train.samples import Sample, samples_of
+from jobs.train.samples import Sample, image_samples
+from jobs.train.video_frames import video_samples
 from jobs.train.yolo_files import YoloFiles, chosen_classes, classes_of, files_for
 from shared.errors import ImageError
 from shared.labelstudio.config import Control
@@ -71,9 +72,9 @@ class Dataset:
 
 
 def build(
-    tasks: Iterable[FrozenTask],
+    tasks: Iterable[SnapshotTask],
     control: Control,
-    pictures: Pictures,
+    images: ImageFiles,
     folder: Path,
     *,
     concurrency: int,
@@ -95,9 +96,9 @@ def build(
     shutil.rmtree(folder, ignore_errors=True)  # of an attempt that was killed on this machine
     made = folder / "made"
     made.mkdir(parents=True)
-    files = files_for(control, classes, folder, pictures.image_size)
+    files = files_for(control, classes, folder, images.image_size)
     counts, missing = Counts(), Missing()
-    for task, samples in _with_samples(tasks, control, pictures, made, concurrency):
+    for task, samples in _with_samples(tasks, control, images, made, concurrency):
         check()
         counts.tasks += 1
         missing.add(task.id, task.split, samples if isinstance(samples, ImageError) else None)
@@ -135,14 +136,14 @@ def check_both_sides(control: Control, counts: Counts) -> None:
 
 
 def _with_samples(
-    tasks: Iterable[FrozenTask], control: Control, pictures: Pictures, folder: Path, concurrency: int
-) -> Iterator[tuple[FrozenTask, list[Sample] | ImageError]]:
+    tasks: Iterable[SnapshotTask], control: Control, images: ImageFiles, folder: Path, concurrency: int
+) -> Iterator[tuple[SnapshotTask, list[Sample] | ImageError]]:
     """In the order of the tasks, at most `concurrency` of them under way."""
-    waiting: deque[tuple[FrozenTask, Future[list[Sample]]]] = deque()
+    waiting: deque[tuple[SnapshotTask, Future[list[Sample]]]] = deque()
     with ThreadPoolExecutor(concurrency, thread_name_prefix="images") as pool:
         try:
             for task in tasks:
-                waiting.append((task, pool.submit(_samples, task, control, pictures, folder)))
+                waiting.append((task, pool.submit(_samples, task, control, images, folder)))
                 if len(waiting) >= concurrency:
                     yield _landed(*waiting.popleft())
             while waiting:
@@ -151,13 +152,16 @@ def _with_samples(
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _samples(task: FrozenTask, control: Control, pictures: Pictures, folder: Path) -> list[Sample]:
+def _samples(task: SnapshotTask, control: Control, images: ImageFiles, folder: Path) -> list[Sample]:
     if task.unusable:
         raise ImageError("unusable", task.unusable)
-    return samples_of(task, control, pictures, folder)
+    if control.media == "image":
+        return image_samples(task, control, images, folder)
+    video = images.file(task.id, control.value, task.file_of(control))
+    return video_samples(task, control, video, folder, max_pixels=images.max_pixels, image_size=images.image_size)
 
 
-def _landed(task: FrozenTask, samples: Future[list[Sample]]) -> tuple[FrozenTask, list[Sample] | ImageError]:
+def _landed(task: SnapshotTask, samples: Future[list[Sample]]) -> tuple[SnapshotTask, list[Sample] | ImageError]:
     try:
         return task, samples.result()
     except ImageError as error:
@@ -169,7 +173,7 @@ def _landed(task: FrozenTask, samples: Future[list[Sample]]) -> tuple[FrozenTask
         return task, ImageError("crashed", f"it broke its reader ({type(error).__name__}: {error})")
 
 
-def _add(task: FrozenTask, samples: list[Sample], files: YoloFiles, counts: Counts) -> None:
+def _add(task: SnapshotTask, samples: list[Sample], files: YoloFiles, counts: Counts) -> None:
     written = [things for sample in samples if (things := files.add(task.split, sample)) is not None]
     counts.converted.update(tool for sample in samples for tool in sample.converted)
     counts.background += sum(not things for things in written) + len(samples) - len(written) + (not samples)
@@ -186,7 +190,7 @@ def _add(task: FrozenTask, samples: list[Sample], files: YoloFiles, counts: Coun
         counts.train_things += sum(written)
 
 
-def _leave_out(task: FrozenTask, error: ImageError, counts: Counts) -> None:
+def _leave_out(task: SnapshotTask, error: ImageError, counts: Counts) -> None:
     counts.left_out[error.reason] += 1
     if len(counts.named) < _NAMED:
         counts.named.append((task.id, str(error)))

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from jobs.train.image_cache import CachedImages, Folder, InStore, Place
+from jobs.train.image_cache import Folder, ImageCache, InStore, Place
 from jobs.train.inline import Adopter, InlineImages
 from shared.images.fetch import ImageFetcher
 from shared.jobs import Jobs
@@ -17,8 +17,8 @@ from shared.settings import Settings
 class Fetching:
     """The parts."""
 
-    images: CachedImages
-    videos: CachedImages
+    images: ImageCache
+    videos: ImageCache
     adopt: Callable[[str], str]  # what stands for an address in frozen annotations
     image_key: Callable[[str], str] | None  # of the image at an address in the store; None: it keeps none
 
@@ -32,10 +32,10 @@ def fetching(settings: Settings, label_studio: LabelStudio, store: ObjectStore, 
     places = [*here, InStore(store, jobs.images)] if settings.image_cache_in_store else here
     source = InlineImages(ImageFetcher(settings, label_studio), label_studio)
     videos = InlineImages(ImageFetcher(settings, label_studio, limit="video_max_bytes"), label_studio)
-    images = CachedImages(source, places, scope=scope)
+    images = ImageCache(source, places, scope=scope)
     return Fetching(
         images,
-        CachedImages(videos, here, scope=f"{scope}\nvideo"),
+        ImageCache(videos, here, scope=f"{scope}\nvideo"),
         Adopter(source, images),
         images.key if settings.image_cache_in_store else None,
     )

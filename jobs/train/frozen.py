@@ -47,19 +47,19 @@ class Header(Record):
     border: float  # of the val set, see jobs.train.split
 
 
-class FrozenTask(Record):
+class SnapshotTask(Record):
     """One line: a task, the annotation that counts, and what the served controls need of both."""
 
     id: int
     annotation: int
     updated_at: str | None
-    split: Split = "train"  # for one control: `Frozen.tasks_for`
+    split: Split = "train"  # for one control: `Snapshot.tasks_for`
     data: dict[str, Any]  # value or frameRate of a tag, as written → what it means for this task
     regions: list[dict[str, Any]]  # shapes, labels and choices of one region are items of their own
     unusable: str | None = None  # why nothing else of it is here
 
     @classmethod
-    def without_anything(cls, task_id: int, why: str) -> "FrozenTask":
+    def without_anything(cls, task_id: int, why: str) -> "SnapshotTask":
         """A task that only can be named."""
         return cls(id=task_id, annotation=0, updated_at=None, data={}, regions=[], unusable=why)
 
@@ -76,7 +76,7 @@ class FrozenTask(Record):
 
 
 @dataclass(frozen=True, slots=True)
-class Frozen:
+class Snapshot:
     """A frozen dataset on the local disk."""
 
     path: Path
@@ -87,14 +87,14 @@ class Frozen:
         """Of the file's bytes."""
         return sha256_of(self.path)
 
-    def tasks(self) -> Iterator[FrozenTask]:
+    def tasks(self) -> Iterator[SnapshotTask]:
         """In the order of their ids, one in memory at a time."""
         with self.path.open(encoding="utf-8") as lines:
             next(lines)
             for line in lines:
-                yield FrozenTask.model_validate_json(line)
+                yield SnapshotTask.model_validate_json(line)
 
-    def tasks_for(self, control: Control) -> Iterator[FrozenTask]:
+    def tasks_for(self, control: Control) -> Iterator[SnapshotTask]:
         """The same, each on the side on which this control's picture of it is."""
         for task in self.tasks():
             split = split_of(task.data.get(control.value), self.header.border)
@@ -112,7 +112,7 @@ def freeze(
     border: float | None = None,
     check: Callable[[], None],
     adopt: Callable[[str], str] = reference,
-) -> Frozen:
+) -> Snapshot:
     """Write all tasks to `path`. `check` is called once a task; what it raises ends the export.
 
     `border`: of the project's val set so far; None before its first run. `adopt`: what stands for an address there.
@@ -127,7 +127,7 @@ def freeze(
             digest.add(task.annotations)
             if why := _why_unusable(task):
                 kept += 1
-                lines.write(FrozenTask.without_anything(task.id, why).model_dump_json() + "\n")
+                lines.write(SnapshotTask.without_anything(task.id, why).model_dump_json() + "\n")
                 continue
             annotation = choose_annotation(countable(task.annotations))
             if annotation is None:
@@ -135,7 +135,7 @@ def freeze(
                 continue
             kept += 1
             updated_at = annotation.get("updated_at")
-            line = FrozenTask(
+            line = SnapshotTask(
                 id=task.id,
                 annotation=int(annotation["id"]),
                 updated_at=updated_at if isinstance(updated_at, str) else None,
@@ -158,7 +158,7 @@ def freeze(
         whole.write(header.model_dump_json() + "\n")
         whole.writelines(lines)
     body.unlink()
-    return Frozen(path, header)
+    return Snapshot(path, header)
 
 
 class _Keeper:
@@ -196,14 +196,14 @@ def _why_unusable(task: ExportedTask) -> str:
     return ""
 
 
-def _written(task: FrozenTask) -> str:
+def _written(task: SnapshotTask) -> str:
     """One line that can be read again, whatever is nested in the task; one bad task must not end every attempt."""
     try:
         line = task.model_dump_json()
-        FrozenTask.model_validate_json(line)  # which nests less deep than what it reads was written
+        SnapshotTask.model_validate_json(line)  # which nests less deep than what it reads was written
     except (ValueError, RecursionError) as error:
         why = "its values are nested too deep, or hold text that is no Unicode"
-        return FrozenTask.without_anything(task.id, f"{why} ({type(error).__name__})").model_dump_json()
+        return SnapshotTask.without_anything(task.id, f"{why} ({type(error).__name__})").model_dump_json()
     return line
 
 
@@ -220,7 +220,7 @@ def _data_of(task: ExportedTask, controls: Iterable[Control], adopt: Callable[[s
     return data
 
 
-def publish(frozen: Frozen, store: ObjectStore, key: str) -> Frozen:
+def publish(frozen: Snapshot, store: ObjectStore, key: str) -> Snapshot:
     """Store it, unless another attempt did: then that one counts."""
     try:
         store.upload(key, frozen.path)
@@ -231,11 +231,11 @@ def publish(frozen: Frozen, store: ObjectStore, key: str) -> Frozen:
     return frozen
 
 
-def fetch(store: ObjectStore, key: str, path: Path) -> Frozen | None:
+def fetch(store: ObjectStore, key: str, path: Path) -> Snapshot | None:
     """What an earlier attempt froze; None if none did."""
     try:
         store.download(key, path)
     except NotFound:
         return None
     with path.open(encoding="utf-8") as lines:
-        return Frozen(path, Header.model_validate(json.loads(next(lines))))
+        return Snapshot(path, Header.model_validate(json.loads(next(lines))))

@@ -53,7 +53,7 @@ class Source(Protocol):
         """Raises ImageError."""
 
 
-class CachedImages:
+class ImageCache:
     """A fetcher. Thread-safe."""
 
     def __init__(self, source: Source, places: Sequence[Place], *, scope: str) -> None:

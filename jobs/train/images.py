@@ -43,7 +43,7 @@ class Picture:
     height: int
 
 
-class Pictures:
+class ImageFiles:
     """The folder they are kept in; thread-safe, since each task has a file of its own."""
 
     def __init__(

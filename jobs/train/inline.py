@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 from jobs.train.addresses import digest_of, reference
-from jobs.train.image_cache import CachedImages, Kept, Source
+from jobs.train.image_cache import ImageCache, Kept, Source
 from shared.errors import ImageError, LabelStudioError, Unauthorized
 from shared.images.fetch import Fetched, Version
 
@@ -51,7 +51,7 @@ class InlineImages:
 class Adopter:
     """Keeps pictures while they are exported, so that nobody has to ask for their tasks again."""
 
-    def __init__(self, source: Source, images: CachedImages) -> None:
+    def __init__(self, source: Source, images: ImageCache) -> None:
         self._source = source
         self._images = images
 

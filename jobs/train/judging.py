@@ -8,7 +8,7 @@ from pathlib import Path
 from jobs.train import shown_choice
 from jobs.train.dataset import Dataset
 from jobs.train.evidence import Classified, Evidence, Followed, Found, ones
-from jobs.train.frozen import FrozenTask
+from jobs.train.frozen import SnapshotTask
 from jobs.train.gate import Scored, judge
 from jobs.train.training import Measured, Trainer, TrainingSettings
 from jobs.train.video_scores import TrackingCounts
@@ -47,7 +47,7 @@ class Judge:
     control: Control
     settings: TrainingSettings
     dataset: Dataset
-    videos: Callable[[], Iterator[tuple[FrozenTask, Path]]]  # of the val set
+    videos: Callable[[], Iterator[tuple[SnapshotTask, Path]]]  # of the val set
     max_pixels: int  # of a frame
 
     def judge(self, weights: Path, champion: Rival | None, why_no_champion: str, *, served: int | None) -> Judged:

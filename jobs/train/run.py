@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from jobs.train import frozen as freezer
+from jobs.train import frozen as snapshots
 from jobs.train.addresses import reference
 from jobs.train.annotations import ExportedTask, NothingToLearn
 from jobs.train.attempt import LEAST_TO_TRAIN, Attempt
 from jobs.train.control import Verdict
 from jobs.train.controls import HOPELESS, learn_all
-from jobs.train.frozen import Frozen
+from jobs.train.frozen import Snapshot
 from jobs.train.heartbeat import Heartbeat
-from jobs.train.images import Fetcher, Pictures
+from jobs.train.images import Fetcher, ImageFiles
 from jobs.train.progress import ProgressWriter
 from jobs.train.training import Trainer, TrainingSettings
 from shared.claims import Claim, Outcome
@@ -127,7 +127,7 @@ class _Work:
         self._progress = progress
         self._abort = abort
         self._baseline: Baseline | None = None  # until the export has read what Label Studio holds
-        self._frozen: Frozen | None = None
+        self._snapshot: Snapshot | None = None
 
     def do(self, heartbeat: Heartbeat) -> tuple[Outcome, str]:
         parts, claim = self._parts, self._claim
@@ -137,20 +137,20 @@ class _Work:
             raise SettingsError(f"run {claim.run_id} has no request: {error}") from error
         settings = TrainingSettings.of(request.settings, parts.settings)
         heartbeat.allow(settings.longest_run)
-        frozen = self._freeze(request, settings, heartbeat)
-        if frozen is None:
+        snapshot = self._freeze(request, settings, heartbeat)
+        if snapshot is None:
             return "unchanged", "no annotation changed since the last run"
-        self._baseline, self._frozen = frozen.header.baseline, frozen
-        if not frozen.header.tasks:
+        self._baseline, self._snapshot = snapshot.header.baseline, snapshot
+        if not snapshot.header.tasks:
             raise NothingToLearn("the project has no annotated task (skipped ones do not count)")
-        heartbeat.patiently(parts.jobs.lower_val_border, frozen.header.border)  # before anything learns
-        controls = _controls(frozen.header.label_config)
+        heartbeat.patiently(parts.jobs.lower_val_border, snapshot.header.border)  # before anything learns
+        controls = _controls(snapshot.header.label_config)
         attempt = Attempt(
             store=parts.store,
             jobs=parts.jobs,
             registry=parts.registry,
             trainer=parts.trainer,
-            pictures=Pictures(
+            images=ImageFiles(
                 parts.images,
                 parts.folder / "pictures",
                 max_pixels=parts.settings.image_max_pixels,
@@ -160,7 +160,7 @@ class _Work:
             heartbeat=heartbeat,
             progress=self._progress,
             claim=claim,
-            frozen=frozen,
+            snapshot=snapshot,
             settings=settings,
             folder=parts.folder,
             abort=self._abort,
@@ -220,17 +220,17 @@ class _Work:
         folder, key_of = self._parts.jobs.images, self._parts.image_key
         if key_of is None:
             return frozenset()
-        if self._frozen is None:
+        if self._snapshot is None:
             return None
-        addresses = (one for task in self._frozen.tasks() for one in task.data.values() if isinstance(one, str))
+        addresses = (one for task in self._snapshot.tasks() for one in task.data.values() if isinstance(one, str))
         return frozenset(f"{folder}/{key_of(address)}" for address in addresses)
 
-    def _freeze(self, request: RunRequest, settings: TrainingSettings, heartbeat: Heartbeat) -> Frozen | None:
+    def _freeze(self, request: RunRequest, settings: TrainingSettings, heartbeat: Heartbeat) -> Snapshot | None:
         """The run's data, frozen by an earlier attempt or now; None if nothing changed since the last run."""
         parts = self._parts
         key, path = parts.jobs.run_key(request.run_id, "dataset.json"), parts.folder / "dataset.json"
-        if frozen := heartbeat.patiently(freezer.fetch, parts.store, key, path):
-            return frozen
+        if snapshot := heartbeat.patiently(snapshots.fetch, parts.store, key, path):
+            return snapshot
         self._progress.phase("export")
         project = parts.exporter.project(request.project_id)
         if project.counters.uid != parts.jobs.uid:
@@ -239,7 +239,7 @@ class _Work:
                 "address of the Label Studio that this project belongs to"
             )
         record = heartbeat.patiently(parts.jobs.read)
-        frozen = freezer.freeze(
+        snapshot = snapshots.freeze(
             parts.exporter.tasks(request.project_id),
             project.counters,
             project.read_at,
@@ -250,11 +250,11 @@ class _Work:
             check=heartbeat.check,
             adopt=parts.adopt,
         )
-        self._baseline = frozen.header.baseline
+        self._baseline = snapshot.header.baseline
         last = record.baseline
-        if last and last.digest == frozen.header.baseline.digest and not self._claim.forced:
+        if last and last.digest == snapshot.header.baseline.digest and not self._claim.forced:
             return None
-        return heartbeat.patiently(freezer.publish, frozen, parts.store, key)
+        return heartbeat.patiently(snapshots.publish, snapshot, parts.store, key)
 
 
 def _controls(label_config: str) -> tuple[Control, ...]:
@@ -279,7 +279,7 @@ def _summary(verdicts: list[Verdict], failures: list[LabelloopError]) -> tuple[O
     return "rejected", message
 
 
-def _countdown(store: ObjectStore, claim: Claim, longest_run: float):  # type: ignore[no-untyped-def]
+def _countdown(store: ObjectStore, claim: Claim, longest_run: float) -> Callable[[], float]:
     """Seconds until all attempts have taken `longest_run`; the start is a moment of the store's clock."""
     end = time.monotonic() + longest_run - claim.spent - (store.now() - claim.started_at).total_seconds()
     return lambda: max(0.0, end - time.monotonic())

@@ -1,4 +1,4 @@
-"""What a task teaches a control: its image as it is, a crop a region, or frames of its video."""
+"""What a task with an image teaches a control: the image as it is, or a crop a region."""
 
 import logging
 from dataclasses import dataclass, replace
@@ -8,8 +8,8 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image
 
-from jobs.train.frozen import FrozenTask
-from jobs.train.images import Picture, Pictures
+from jobs.train.frozen import SnapshotTask
+from jobs.train.images import ImageFiles, Picture
 from shared.errors import ImageError
 from shared.geometry import Detections
 from shared.images.crop import crop
@@ -32,21 +32,13 @@ class Sample:
     converted: tuple[str, ...] = ()  # the tool of each thing that was drawn with another one than the control's
 
 
-def samples_of(task: FrozenTask, control: Control, pictures: Pictures, folder: Path) -> list[Sample]:
-    """The samples of one task; what has to be made (crops, frames) is written to `folder`. Raises ImageError.
+def image_samples(task: SnapshotTask, control: Control, images: ImageFiles, folder: Path) -> list[Sample]:
+    """The samples of one task; crops are written to `folder`. Raises ImageError.
 
     Thread-safe: files are named by the task.
     """
-    address = task.file_of(control)
-    if control.media == "video":
-        from jobs.train.video_frames import video_samples
-
-        video = pictures.file(task.id, control.value, address)
-        return video_samples(
-            task, control, video, folder, max_pixels=pictures.max_pixels, image_size=pictures.image_size
-        )
     # A part of a large picture may need all of its pixels.
-    picture = pictures.get(task.id, control.value, address, whole=control.per_region)
+    picture = images.get(task.id, control.value, task.file_of(control), whole=control.per_region)
     reading = CONTROLS[control.tag].read(task.regions, control, picture.width, picture.height)
     if control.per_region:
         return _crops(task, control, picture, reading, folder)
@@ -69,7 +61,7 @@ def usable(reading: Reading[Found], control: Control) -> Found:
 
 
 def _crops(
-    task: FrozenTask, control: Control, picture: Picture, reading: Reading[Detections], folder: Path
+    task: SnapshotTask, control: Control, picture: Picture, reading: Reading[Detections], folder: Path
 ) -> list[Sample]:
     """One a region.
 

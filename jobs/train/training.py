@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from jobs.train.checkpoints import Resumed
 from jobs.train.evidence import Evidence, Found
-from jobs.train.frozen import FrozenTask
+from jobs.train.frozen import SnapshotTask
 from jobs.train.spool import Spool
 from jobs.train.video_scores import TrackingCounts
 from shared.errors import SettingsError
@@ -53,7 +53,7 @@ class TrainingSettings(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
+class InitialWeights:
     """Where a training begins."""
 
     weights: Path  # of the YOLO task that is trained
@@ -63,7 +63,7 @@ class Start:
 
 
 @dataclass(frozen=True, slots=True)
-class Fitted:
+class Trained:
     """A finished training."""
 
     weights: Path  # of the best epoch, without training state
@@ -91,14 +91,16 @@ class Measured:
 class Trainer(Protocol):
     """What fine-tunes and validates models."""
 
-    def base(self, name: str, yolo_task: YoloTask) -> Start:
+    def base(self, name: str, yolo_task: YoloTask) -> InitialWeights:
         """The base weights, for that task. Raises ModelError."""
 
     def check(self, weights: Path, yolo_task: YoloTask) -> None:
         """Raises ModelError if the file is no model for that task, whatever machine reads it; SettingsError if this
         machine's packages cannot."""
 
-    def fit(self, data: Path, start: Path, settings: TrainingSettings, spool: Spool, resumed: Resumed | None) -> Fitted:
+    def fit(
+        self, data: Path, start: Path, settings: TrainingSettings, spool: Spool, resumed: Resumed | None
+    ) -> Trained:
         """Fine-tune `start` on `data`, or go on from `resumed`. Raises TrainingAborted, ModelError."""
 
     def evaluate(
@@ -119,7 +121,7 @@ class Trainer(Protocol):
     def track(
         self,
         weights: Path,
-        videos: Iterable[tuple[FrozenTask, Path]],
+        videos: Iterable[tuple[SnapshotTask, Path]],
         control: Control,
         settings: TrainingSettings,
         *,

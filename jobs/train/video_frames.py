@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs.train.frozen import FrozenTask
+from jobs.train.frozen import SnapshotTask
 from jobs.train.samples import Sample, usable
 from shared.errors import ImageError
 from shared.geometry import Detections
@@ -31,7 +31,7 @@ _QUALITY = 95  # of JPEG
 
 
 def video_samples(
-    task: FrozenTask, control: Control, video: Path, folder: Path, *, max_pixels: int, image_size: int
+    task: SnapshotTask, control: Control, video: Path, folder: Path, *, max_pixels: int, image_size: int
 ) -> list[Sample]:
     """The frames of one task's video, written to `folder` as `<task>-<frame>.jpg`, large ones smaller (`shrunk`).
 
@@ -61,7 +61,7 @@ def video_samples(
 
 
 def _scenes(
-    task: FrozenTask, control: Control, frames: NDArray[np.int64], video: Video
+    task: SnapshotTask, control: Control, frames: NDArray[np.int64], video: Video
 ) -> list[tuple[int, Detections]]:
     """Frame numbers and the boxes in them, ascending: most with a box, a few without."""
     drawn = tracks_of(task, control, frames, video)
@@ -76,7 +76,7 @@ def _scenes(
     ]
 
 
-def tracks_of(task: FrozenTask, control: Control, frames: NDArray[np.int64], video: Video) -> list[Drawn]:
+def tracks_of(task: SnapshotTask, control: Control, frames: NDArray[np.int64], video: Video) -> list[Drawn]:
     """What was drawn in a video of these frames. Raises ImageError if not all of it can be used."""
     drawn = usable(read_tracks(task.regions, control), control)
     for one in drawn:
@@ -87,7 +87,7 @@ def tracks_of(task: FrozenTask, control: Control, frames: NDArray[np.int64], vid
 
 
 def _moments(
-    task: FrozenTask, control: Control, frames: NDArray[np.int64], video: Video
+    task: SnapshotTask, control: Control, frames: NDArray[np.int64], video: Video
 ) -> list[tuple[int, Detections]]:
     """Frame numbers and what they mean, ascending. Outside all spans is a class of its own, the last one, named "".
 

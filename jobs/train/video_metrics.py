@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from jobs.train.frozen import FrozenTask
+from jobs.train.frozen import SnapshotTask
 from jobs.train.samples import usable
 from jobs.train.video_scores import TrackingCounts
 from shared.errors import ImageError
@@ -31,7 +31,7 @@ _MOST_VIDEOS = 10
 
 def track_metrics(
     weights: Path,
-    videos: Iterable[tuple[FrozenTask, Path]],
+    videos: Iterable[tuple[SnapshotTask, Path]],
     control: Control,
     *,
     trained: bool,
@@ -100,7 +100,7 @@ def _follow(
 
 
 def _frames(
-    task: FrozenTask, video: Video, followed: Iterable[tuple[float, Detections]], control: Control
+    task: SnapshotTask, video: Video, followed: Iterable[tuple[float, Detections]], control: Control
 ) -> Iterator[tuple[Detections, Detections]]:
     """For each of Label Studio's frames what the expert drew, and what was followed in the picture on the screen."""
     drawn = usable(read_tracks(task.regions, control), control)

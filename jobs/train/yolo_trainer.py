@@ -14,7 +14,7 @@ from typing import Any
 
 from jobs.train.checkpoints import Resumed
 from jobs.train.class_rows import with_classes_of
-from jobs.train.frozen import FrozenTask
+from jobs.train.frozen import SnapshotTask
 from jobs.train.machine import (
     batch_size,
     dataloader_workers,
@@ -25,7 +25,7 @@ from jobs.train.machine import (
 )
 from jobs.train.sides import Mirroring
 from jobs.train.spool import Spool, TrainingAborted
-from jobs.train.training import Fitted, Measured, Start, TrainingSettings
+from jobs.train.training import InitialWeights, Measured, Trained, TrainingSettings
 from jobs.train.transfer import transferred
 from jobs.train.video_scores import TrackingCounts
 from jobs.train.yolo_arguments import measured, mirroring_of, schedule
@@ -60,7 +60,7 @@ class YoloTrainer:
         self._device = device
         self._workers = workers
 
-    def base(self, name: str, yolo_task: YoloTask) -> Start:
+    def base(self, name: str, yolo_task: YoloTask) -> InitialWeights:
         """The base weights. A bare name is one that ultralytics knows and downloads. Raises ModelError.
 
         Weights for detect serve every task: its architecture takes over the tensors that fit.
@@ -68,10 +68,10 @@ class YoloTrainer:
         path = base_weights_file(name, self._weights_folder)
         model = _model(path)
         if model.task == yolo_task:
-            return Start(path, path.name, sha256_of(path))
+            return InitialWeights(path, path.name, sha256_of(path))
         self._folder.mkdir(parents=True, exist_ok=True)
         weights, said = transferred(model, yolo_task, path, self._folder)
-        return Start(weights, said, sha256_of(path), own=False)
+        return InitialWeights(weights, said, sha256_of(path), own=False)
 
     def check(self, weights: Path, yolo_task: YoloTask) -> None:
         """Raises ModelError as predict does, SettingsError if the packages of this machine cannot read the file."""
@@ -89,14 +89,16 @@ class YoloTrainer:
         if found != yolo_task:
             raise ModelError(f"{weights.name} is for {found}, its manifest says {yolo_task}")
 
-    def fit(self, data: Path, start: Path, settings: TrainingSettings, spool: Spool, resumed: Resumed | None) -> Fitted:
+    def fit(
+        self, data: Path, start: Path, settings: TrainingSettings, spool: Spool, resumed: Resumed | None
+    ) -> Trained:
         """Train until the last epoch, `patience`, or the spool says that time is up; the best epoch's weights.
 
         Raises TrainingAborted, ModelError if even a batch of one image needs too much memory.
         """
         device = devices(self._device)
         if resumed and (resumed.finished or time.time() >= spool.stop_at):
-            return Fitted(self._published(resumed.best or resumed.last, data), resumed.epoch, batch=None)
+            return Trained(self._published(resumed.best or resumed.last, data), resumed.epoch, batch=None)
         self._surround(start)
         shutil.rmtree(self._save_dir, ignore_errors=True)  # of an attempt that was killed on this machine
         batch: int | None = None if resumed else batch_size(settings.batch, device)
@@ -122,7 +124,7 @@ class YoloTrainer:
             for note in scanned:
                 logger.warning(note, extra={"event": "dataset_note"})
             published = self._published(best, data)
-            return Fitted(published, finished_epochs(trainer), trainer.batch_size, told, notes + scanned)
+            return Trained(published, finished_epochs(trainer), trainer.batch_size, told, notes + scanned)
 
     def evaluate(
         self,
@@ -171,7 +173,7 @@ class YoloTrainer:
     def track(
         self,
         weights: Path,
-        videos: Iterable[tuple[FrozenTask, Path]],
+        videos: Iterable[tuple[SnapshotTask, Path]],
         control: Control,
         settings: TrainingSettings,
         *,

@@ -13,8 +13,8 @@ from infra.local.drawn import ENDS, KINDS, calls, pictures, portraits, videos
 from infra.local.samples import Sample, base_weights
 from jobs.train.checkpoints import Resumed
 from jobs.train.dataset import Dataset, build
-from jobs.train.frozen import FrozenTask
-from jobs.train.images import Pictures
+from jobs.train.frozen import SnapshotTask
+from jobs.train.images import ImageFiles
 from jobs.train.spool import Spool
 from jobs.train.training import TrainingSettings
 from jobs.train.yolo_trainer import YoloTrainer
@@ -75,9 +75,9 @@ class Files:
         return self._drawn[task_id].data
 
 
-def tasks_of(drawn: Sequence[Sample], control: Control, val: int) -> list[FrozenTask]:
+def tasks_of(drawn: Sequence[Sample], control: Control, val: int) -> list[SnapshotTask]:
     return [
-        FrozenTask(
+        SnapshotTask(
             id=number,
             annotation=number,
             updated_at=None,
@@ -90,7 +90,7 @@ def tasks_of(drawn: Sequence[Sample], control: Control, val: int) -> list[Frozen
 
 
 def dataset_of(drawn: Sequence[Sample], control: Control, val: int, folder: Path) -> Dataset:
-    files = Pictures(Files(drawn), folder / "pictures", max_pixels=10**6)
+    files = ImageFiles(Files(drawn), folder / "pictures", max_pixels=10**6)
     tasks = tasks_of(drawn, control, val)
     dataset = build(tasks, control, files, folder / "dataset", concurrency=1, check=lambda: None)
     assert dataset is not None
@@ -165,7 +165,7 @@ def test_things_in_videos_are_learnt_and_followed(trainer: YoloTrainer, spool: S
     assert (dataset.counts.train, dataset.counts.train_images, dataset.counts.val_things) == (2, 24, 24)
     few = SETTINGS.model_copy(update={"epochs": 2})
     fitted = trainer.fit(dataset.data, trainer.base(str(base_weights()), "detect").weights, few, spool, None)
-    files = Pictures(Files(drawn), tmp_path / "pictures", max_pixels=10**6)
+    files = ImageFiles(Files(drawn), tmp_path / "pictures", max_pixels=10**6)
     film = tasks_of(drawn, control, 1)[0], files.file(0, "file", "drawn")
     assert "mAP50-95" in measured(trainer, fitted.weights, dataset.data, control, few)
     followed = trainer.track(fitted.weights, [film], control, few, trained=True, max_pixels=10**6)
@@ -179,7 +179,7 @@ def test_moments_of_videos_are_classes_and_so_is_the_time_outside_of_them(
     drawn = calls(3, SIDE, SIDE, frames=12)
     tasks = tasks_of(drawn, control, 1)
     tasks[2] = tasks[2].model_copy(update={"regions": []})
-    files = Pictures(Files(drawn), tmp_path / "pictures", max_pixels=10**6)
+    files = ImageFiles(Files(drawn), tmp_path / "pictures", max_pixels=10**6)
     dataset = build(tasks, control, files, tmp_path / "dataset", concurrency=1, check=lambda: None)
     assert dataset is not None
     assert (dataset.labels, dataset.counts.train_things, dataset.counts.val_things) == (KINDS, 24, 12)

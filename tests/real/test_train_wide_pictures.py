@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from functions.predict.yolo import YoloLoader
 from infra.local.samples import base_weights
 from jobs.train.dataset import build
-from jobs.train.frozen import FrozenTask
-from jobs.train.images import Pictures
+from jobs.train.frozen import SnapshotTask
+from jobs.train.images import ImageFiles
 from jobs.train.spool import Spool
 from jobs.train.training import TrainingSettings
 from jobs.train.yolo_trainer import YoloTrainer
@@ -56,11 +56,11 @@ class Boards:
         return cv2.imencode(".jpg", board(task_id), [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
 
 
-def task(number: int) -> FrozenTask:
+def task(number: int) -> SnapshotTask:
     chosen: dict[str, Any] = {
         "id": "c", "from_name": "kind", "to_name": "i", "type": "choices", "value": {"choices": [KINDS[number % 2]]}
     }  # fmt: skip
-    return FrozenTask(
+    return SnapshotTask(
         id=number,
         annotation=number,
         updated_at=None,
@@ -78,9 +78,9 @@ def trainer(tmp_path: Path) -> Iterator[YoloTrainer]:
 
 def test_a_scratch_near_an_end_is_seen(trainer: YoloTrainer, tmp_path: Path) -> None:
     [control] = parse_label_config(CONFIG)
-    pictures = Pictures(Boards(), tmp_path / "pictures", max_pixels=10**6, image_size=IMAGE_SIZE)
+    images = ImageFiles(Boards(), tmp_path / "pictures", max_pixels=10**6, image_size=IMAGE_SIZE)
     tasks = [task(number) for number in range(VAL + TRAIN)]
-    dataset = build(tasks, control, pictures, tmp_path / "dataset", concurrency=1, check=lambda: None)
+    dataset = build(tasks, control, images, tmp_path / "dataset", concurrency=1, check=lambda: None)
     assert dataset is not None
     settings = TrainingSettings(
         epochs=8, image_size=IMAGE_SIZE, batch=8, freeze=0, patience=30, val_fraction=0.2, seed=0, base_weights="x",

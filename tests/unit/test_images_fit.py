@@ -12,7 +12,7 @@ from ultralytics.utils import ASSETS
 
 from functions.predict.yolo import YoloLoader
 from infra.local.samples import base_weights, tiles
-from jobs.train.images import Pictures, upright, write_square
+from jobs.train.images import ImageFiles, upright, write_square
 from shared.images.decode import decode
 from shared.images.fit import shrunk, squared
 from tests.image_bytes import encoded
@@ -90,8 +90,8 @@ def test_a_large_picture_is_kept_small_and_says_its_own_size(format_: str, tmp_p
     pixels = photograph("bus.jpg", 4)
     data = encoded(Image.fromarray(pixels[:, :, ::-1]), format_)
     answers = Answers(data)
-    pictures = Pictures(answers, tmp_path, max_pixels=10**8, image_size=320)
-    first, again = (pictures.get(7, "image", "a") for _ in range(2))
+    images = ImageFiles(answers, tmp_path, max_pixels=10**8, image_size=320)
+    first, again = (images.get(7, "image", "a") for _ in range(2))
     assert first == again
     assert answers.asked == 1
     assert (first.width, first.height) == pixels.shape[1::-1]
@@ -101,13 +101,13 @@ def test_a_large_picture_is_kept_small_and_says_its_own_size(format_: str, tmp_p
     assert first.path.stat().st_size < len(data) / 5
     assert np.abs(file.astype(int) - shrunk(decode(data, 10**8), 320)).mean() < 2
 
-    whole = pictures.get(7, "image", "a", whole=True)
+    whole = images.get(7, "image", "a", whole=True)
     assert (whole.width, whole.height) == pixels.shape[1::-1]
     assert whole.path.read_bytes() == data
-    assert pictures.get(7, "image", "a") == first
+    assert images.get(7, "image", "a") == first
     assert answers.asked == 2
     first.path.unlink()
-    assert pictures.get(7, "image", "a") == first, "made of the whole one"
+    assert images.get(7, "image", "a") == first, "made of the whole one"
     assert answers.asked == 2
 
 
@@ -115,8 +115,8 @@ def test_a_picture_that_is_turned_says_its_size_upright(tmp_path: Path) -> None:
     turned = Image.Exif()
     turned[0x0112] = 6
     data = encoded(Image.new("RGB", (2000, 1000)), "JPEG", exif=turned)
-    pictures = Pictures(Answers(data), tmp_path, max_pixels=10**8, image_size=320)
-    picture = pictures.get(7, "image", "a")
+    images = ImageFiles(Answers(data), tmp_path, max_pixels=10**8, image_size=320)
+    picture = images.get(7, "image", "a")
     assert (picture.width, picture.height) == (1000, 2000)
     with Image.open(picture.path) as image:
         assert image.size == (320, 640)
@@ -146,7 +146,7 @@ def test_predict_sees_a_large_picture_as_training_does(tmp_path: Path) -> None:
 
 def test_classifiers_learn_from_the_very_pixels_that_predict_shows_them(tmp_path: Path) -> None:
     data = encoded(Image.fromarray(photograph("zidane.jpg", 1)[:, :, ::-1]), "JPEG", quality=90)
-    picture = Pictures(Answers(data), tmp_path, max_pixels=10**8, image_size=640).get(7, "image", "a")
+    picture = ImageFiles(Answers(data), tmp_path, max_pixels=10**8, image_size=640).get(7, "image", "a")
     write_square(picture.path, tmp_path / "square.png", 224)
     written = cv2.imread(str(tmp_path / "square.png"))
     assert written is not None

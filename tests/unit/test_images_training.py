@@ -10,7 +10,7 @@ from PIL import Image
 from ultralytics.data.utils import check_image
 from ultralytics.utils.patches import imread
 
-from jobs.train.images import Pictures, upright
+from jobs.train.images import ImageFiles, upright
 from shared.errors import ImageError
 from shared.images.decode import decode
 from shared.images.fit import LEAST_SIDE
@@ -87,20 +87,20 @@ class Videos:
 
 
 def test_a_video_is_kept_byte_for_byte_and_fetched_once(tmp_path: Path) -> None:
-    images, videos = Videos(b""), Videos(os.urandom(100))
-    pictures = Pictures(images, tmp_path, max_pixels=ENOUGH, videos=videos)
-    paths = {pictures.file(7, "video", "/data/upload/1/a.mp4") for _ in range(2)}
+    answers, videos = Videos(b""), Videos(os.urandom(100))
+    images = ImageFiles(answers, tmp_path, max_pixels=ENOUGH, videos=videos)
+    paths = {images.file(7, "video", "/data/upload/1/a.mp4") for _ in range(2)}
     assert [path.read_bytes() for path in paths] == [videos.data]
-    assert (len(images.given), len(videos.given)) == (0, 1)
+    assert (len(answers.given), len(videos.given)) == (0, 1)
     assert videos.given[0] > 600, "a video takes longer than an image"
 
 
 def test_a_picture_is_kept_upright_and_fetched_once(tmp_path: Path) -> None:
-    images = Videos(encoded(PICTURE, "JPEG", exif=exif(6)))
-    pictures = Pictures(images, tmp_path, max_pixels=ENOUGH)
-    first, second = (pictures.get(7, "image", "/data/upload/1/a.jpg") for _ in range(2))
+    answers = Videos(encoded(PICTURE, "JPEG", exif=exif(6)))
+    images = ImageFiles(answers, tmp_path, max_pixels=ENOUGH)
+    first, second = (images.get(7, "image", "/data/upload/1/a.jpg") for _ in range(2))
     assert first == second
     assert (first.width, first.height) == (48, 80)
     with Image.open(first.path) as image:
         assert image.size == (48, 80)
-    assert len(images.given) == 1
+    assert len(answers.given) == 1

@@ -13,7 +13,7 @@ import pytest
 from functions.train_trigger.decide import decide_before_asking
 from functions.train_trigger.trigger import _policy
 from jobs.train.checkpoints import Index
-from jobs.train.frozen import FrozenTask, Header, fetch
+from jobs.train.frozen import Header, SnapshotTask, fetch
 from shared.claims import JobsRecord
 from shared.errors import StoreRefusal
 from shared.jobs import Jobs
@@ -37,8 +37,8 @@ def written() -> Iterator[Any]:
     """Name, kind and bytes of every record there is."""
     for path in sorted(PLACE.glob("*.json")):
         yield pytest.param(KINDS[path.name.split(".")[0]], path.read_bytes(), id=path.stem)
-    for number, line in enumerate((PLACE / "FrozenTask.jsonl").read_bytes().splitlines()):
-        yield pytest.param(FrozenTask if number else Header, line, id=f"line {number} of dataset.json")
+    for number, line in enumerate((PLACE / "SnapshotTask.jsonl").read_bytes().splitlines()):
+        yield pytest.param(SnapshotTask if number else Header, line, id=f"line {number} of dataset.json")
 
 
 def parts(record: Record) -> Iterator[Record]:
@@ -98,7 +98,7 @@ def test_fields_of_a_newer_version_are_ignored_and_kept(kind: type[Record], data
 
 
 def test_the_dataset_of_an_older_attempt_is_gone_on_with(file_store: ObjectStore, tmp_path: Path) -> None:
-    file_store.upload("dataset.json", PLACE / "FrozenTask.jsonl")
+    file_store.upload("dataset.json", PLACE / "SnapshotTask.jsonl")
     frozen = fetch(file_store, "dataset.json", tmp_path / "dataset.json")
     assert frozen is not None
     assert [(task.id, bool(task.unusable)) for task in frozen.tasks()] == [(1, False), (4, False), (5, True)]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from jobs.train.checkpoints import Checkpoint, Checkpoints
-from jobs.train.courier import Courier
+from jobs.train.courier import CheckpointUploader
 from jobs.train.spool import Epoch, Spool
 from shared.errors import StoreError
 from shared.jobs import Jobs
@@ -106,7 +106,7 @@ def add(spool: Spool, number: int, *, best: bool = False) -> None:
 
 def test_courier_carries_the_newest_and_the_best(file_store: ObjectStore, spool: Spool, tmp_path: Path) -> None:
     told: list[tuple[int, bool]] = []
-    courier = Courier(
+    courier = CheckpointUploader(
         spool, checkpoints(file_store), lambda epoch, stored: told.append((epoch.number, stored is not None))
     )
     for number in range(1, 6):
@@ -122,7 +122,9 @@ def test_courier_keeps_what_the_store_refuses_and_tells_once(
 ) -> None:
     deaf = Deaf(file_store)
     told: list[tuple[int, bool]] = []
-    courier = Courier(spool, checkpoints(deaf), lambda epoch, stored: told.append((epoch.number, stored is not None)))  # type: ignore[arg-type]
+    courier = CheckpointUploader(
+        spool, checkpoints(deaf), lambda epoch, stored: told.append((epoch.number, stored is not None))
+    )  # type: ignore[arg-type]
     deaf.deaf = True
     for number in range(1, 4):
         add(spool, number)

@@ -13,8 +13,8 @@ from PIL import Image
 
 from jobs.train.annotations import NothingToLearn
 from jobs.train.dataset import Dataset, build, check_both_sides
-from jobs.train.frozen import FrozenTask
-from jobs.train.images import Pictures, upright
+from jobs.train.frozen import SnapshotTask
+from jobs.train.images import ImageFiles, upright
 from jobs.train.outage import Breaker, ImagesMissing, ImagesOutage
 from shared.errors import ImageError
 from shared.labelstudio.config import Control, parse_label_config
@@ -36,9 +36,9 @@ class Fetcher:
         raise ImageError(str(value), f"it is {value}")
 
 
-def task(number: int, *regions: dict[str, Any], split: str = "train", value: Any = None) -> FrozenTask:
+def task(number: int, *regions: dict[str, Any], split: str = "train", value: Any = None) -> SnapshotTask:
     data = {"$image": jpeg() if value is None else value}
-    return FrozenTask(
+    return SnapshotTask(
         id=number,
         annotation=number,
         updated_at=None,
@@ -49,10 +49,10 @@ def task(number: int, *regions: dict[str, Any], split: str = "train", value: Any
 
 
 def built(
-    tasks: Iterable[FrozenTask], folder: Path, fetcher: Fetcher | None = None, control: Control = CONTROL
+    tasks: Iterable[SnapshotTask], folder: Path, fetcher: Fetcher | None = None, control: Control = CONTROL
 ) -> Dataset | None:
-    pictures = Pictures(fetcher or Fetcher(), folder / "pictures", max_pixels=10**7)
-    return build(tasks, control, pictures, folder / "dataset", concurrency=3, check=lambda: None)
+    images = ImageFiles(fetcher or Fetcher(), folder / "pictures", max_pixels=10**7)
+    return build(tasks, control, images, folder / "dataset", concurrency=3, check=lambda: None)
 
 
 def rows(folder: Path, split: str, number: int) -> list[list[float]]:
@@ -133,7 +133,7 @@ def test_images_that_come_slower_and_slower_are_given_up_after_a_time(tmp_path: 
 def test_no_image_at_all_for_a_reason_that_may_heal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: str
 ) -> None:
-    monkeypatch.setattr(Pictures._fetch.retry, "sleep", lambda _: None)  # type: ignore[attr-defined]
+    monkeypatch.setattr(ImageFiles._fetch.retry, "sleep", lambda _: None)  # type: ignore[attr-defined]
     fetcher = Fetcher()
     with pytest.raises(ImagesOutage, match="1 of 1 images were not to be had"):
         built([task(1, rectangle(), value=reason)], tmp_path, fetcher)

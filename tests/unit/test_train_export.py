@@ -160,7 +160,7 @@ def test_label_studio_is_not_there() -> None:
         exported(url)
 
 
-def freeze(project: PagedProject, path: Path, config: str = CONFIG) -> frozen.Frozen:
+def freeze(project: PagedProject, path: Path, config: str = CONFIG) -> frozen.Snapshot:
     with served(project) as web:
         return frozen.freeze(
             exported(web.url),

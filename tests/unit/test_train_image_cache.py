@@ -15,7 +15,7 @@ import pytest
 
 from jobs.train.annotations import ExportedTask
 from jobs.train.fetching import Fetching, fetching
-from jobs.train.frozen import Frozen, fetch, freeze, publish
+from jobs.train.frozen import Snapshot, fetch, freeze, publish
 from jobs.train.image_cache import Folder, Kept
 from jobs.train.split import place_of
 from shared.errors import ImageError, StoreError
@@ -285,7 +285,7 @@ def test_images_that_no_task_names_leave_the_store(start: Start, file_store: Obj
     assert sorted(file_store.list("images/")) == sorted(keys[:2])
 
 
-def frozen_inline(file_store: ObjectStore, tmp_path: Path, job: Fetching, run_id: str) -> Frozen:
+def frozen_inline(file_store: ObjectStore, tmp_path: Path, job: Fetching, run_id: str) -> Snapshot:
     tasks = [ExportedTask(1, {"image": INLINE}, (annotation(1, [rectangle()]),))]
     counters = ProjectCounters(id=1, created_at=CREATED, label_config=CONFIG)
     frozen = freeze(

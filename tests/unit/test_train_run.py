@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from jobs.train.annotations import ExportedTask
-from jobs.train.images import Pictures
+from jobs.train.images import ImageFiles
 from jobs.train.run import DONE, FAILED, INTERRUPTED, Parts, Stopped, run
 from jobs.train.split import split_of
 from jobs.train.training import Measured
@@ -779,7 +779,7 @@ def test_a_worse_version_of_one_control_does_not_undo_the_other(two: World) -> N
 @pytest.fixture
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Between the tries of one image."""
-    monkeypatch.setattr(Pictures._fetch.retry, "sleep", lambda _: None)  # type: ignore[attr-defined]
+    monkeypatch.setattr(ImageFiles._fetch.retry, "sleep", lambda _: None)  # type: ignore[attr-defined]
 
 
 def one_of_each_side(world: World) -> tuple[int, list[int]]:

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from jobs.train.dataset import build
-from jobs.train.frozen import FrozenTask
-from jobs.train.images import Pictures
-from jobs.train.samples import samples_of
+from jobs.train.frozen import SnapshotTask
+from jobs.train.images import ImageFiles
+from jobs.train.samples import image_samples
 from shared.errors import ImageError
 from shared.geometry import xywhr_to_corners
 from shared.labelstudio.config import Control, parse_label_config
@@ -87,16 +87,16 @@ class _Fetcher:
         return jpeg(WIDTH, HEIGHT)
 
 
-def task(number: int, regions: list[dict[str, Any]]) -> FrozenTask:
+def task(number: int, regions: list[dict[str, Any]]) -> SnapshotTask:
     kept = json.loads(json.dumps(regions))  # what an import may hold, NaN too
     data = {"$image": "a"}
-    return FrozenTask(id=number, annotation=number, updated_at=None, split="train", data=data, regions=kept)
+    return SnapshotTask(id=number, annotation=number, updated_at=None, split="train", data=data, regions=kept)
 
 
 def learnt(folder: Path, control: Control, regions: list[dict[str, Any]]) -> list[tuple[str, list[int]]]:
     """Labels and boxes, in whole pixels. Raises ImageError if the picture is left out."""
-    pictures = Pictures(_Fetcher(), folder / "pictures", max_pixels=10**7)
-    samples = samples_of(task(1, regions), control, pictures, folder)
+    images = ImageFiles(_Fetcher(), folder / "pictures", max_pixels=10**7)
+    samples = image_samples(task(1, regions), control, images, folder)
     return [
         (sample.found.names[class_], box)
         for sample in samples
@@ -232,10 +232,10 @@ def test_sides_of_less_than_nothing(tmp_path: Path, tags: str, rotation: float, 
     sides = np.diag([across * 30, down * 20]) / 100 * size  # pixels
     corners = np.array([50, 50]) / 100 * size + np.array([[0, 0], sides[0], sides[0] + sides[1], sides[1]]) @ towards
     value = {"x": 50, "y": 50, "width": across * 30, "height": down * 20, "rotation": rotation}
-    (sample,) = samples_of(
+    (sample,) = image_samples(
         task(1, one(name, "rectanglelabels", value)),
         control_of(tags, name),
-        Pictures(_Fetcher(), tmp_path / "pictures", max_pixels=10**7),
+        ImageFiles(_Fetcher(), tmp_path / "pictures", max_pixels=10**7),
         tmp_path,
     )
     assert sample.found.rotated is not None
@@ -326,8 +326,8 @@ def point(x: float, y: float, label: str = "nose", **more: Any) -> list[dict[str
 
 def poses(folder: Path, regions: list[dict[str, Any]], tags: str = POSE) -> list[tuple[str, list[int], list[str]]]:
     """Of each thing its class, its box, and the points that are set."""
-    pictures = Pictures(_Fetcher(), folder / "pictures", max_pixels=10**7)
-    (sample,) = samples_of(task(1, regions), control_of(tags, "kp"), pictures, folder)
+    images = ImageFiles(_Fetcher(), folder / "pictures", max_pixels=10**7)
+    (sample,) = image_samples(task(1, regions), control_of(tags, "kp"), images, folder)
     found = sample.found
     assert found.keypoints is not None
     return [
@@ -386,10 +386,10 @@ def test_without_boxes_points_are_shared_out_as_before(tmp_path: Path) -> None:
 
 
 def test_what_is_left_out_is_counted_and_named(tmp_path: Path) -> None:
-    pictures = Pictures(_Fetcher(), tmp_path / "pictures", max_pixels=10**7)
+    images = ImageFiles(_Fetcher(), tmp_path / "pictures", max_pixels=10**7)
     tasks = [task(1, beside("rectangle")), task(2, beside("vector")), task(3, []), task(4, beside("keypoint"))]
     control = control_of(SHARED, "rectangle")
-    dataset = build(tasks, control, pictures, tmp_path / "data", concurrency=2, check=lambda: None)
+    dataset = build(tasks, control, images, tmp_path / "data", concurrency=2, check=lambda: None)
     assert dataset is not None
     counts = dataset.counts
     assert (counts.train, counts.background, counts.left_out) == (2, 1, {"unusable": 2})

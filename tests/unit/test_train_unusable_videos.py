@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jobs.train.frozen import FrozenTask
+from jobs.train.frozen import SnapshotTask
 from jobs.train.samples import Sample
 from jobs.train.video_frames import video_samples
 from shared.errors import ImageError
@@ -31,7 +31,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def learnt(regions: list[dict[str, Any]], control: Control, film: Path, folder: Path) -> list[Sample]:
     kept = json.loads(json.dumps(regions))
-    task = FrozenTask(id=7, annotation=1, updated_at=None, split="train", data={}, regions=kept)
+    task = SnapshotTask(id=7, annotation=1, updated_at=None, split="train", data={}, regions=kept)
     return video_samples(task, control, film, folder, max_pixels=10**6, image_size=64)
 
 

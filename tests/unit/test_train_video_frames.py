@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from infra.local.demo_regions import annotated
 from infra.local.drawn import FRAME_RATE, calls, videos
-from jobs.train.frozen import FrozenTask
+from jobs.train.frozen import SnapshotTask
 from jobs.train.samples import Sample
 from jobs.train.video_frames import MOST, spread, video_samples
 from jobs.train.yolo_labels import label_lines
@@ -31,8 +31,8 @@ def control(tags: str, rate: str = "10") -> Control:
     return parse_label_config(f"<View>{VIDEO.format(rate=rate)}{tags}</View>")[0]
 
 
-def task(regions: list[dict[str, Any]], data: dict[str, Any] | None = None) -> FrozenTask:
-    return FrozenTask(id=7, annotation=1, updated_at=None, split="train", data=data or {}, regions=regions)
+def task(regions: list[dict[str, Any]], data: dict[str, Any] | None = None) -> SnapshotTask:
+    return SnapshotTask(id=7, annotation=1, updated_at=None, split="train", data=data or {}, regions=regions)
 
 
 def sampled(

@@ -13,7 +13,7 @@ from functions.predict.plan import plan_control
 from functions.predict.video import VideoPredictor
 from functions.predict.yolo import YoloLoader
 from infra.local.samples import base_weights
-from jobs.train.frozen import FrozenTask
+from jobs.train.frozen import SnapshotTask
 from jobs.train.video_metrics import track_metrics
 from shared.labelstudio.config import Control, parse_label_config
 from shared.settings import Settings
@@ -50,7 +50,7 @@ def test_weights_agree_with_themselves(film: Path, control: Control, tmp_path: P
     plan = plan_control(control, model.names, trained=False, settings=Settings())
     said = VideoPredictor(Files(), max_pixels=10**7).regions(plan, model, "", task_id=1, deadline=FAR, data={})
     assert len(said.regions) > 3
-    task = FrozenTask(id=1, annotation=1, updated_at=None, split="val", data={}, regions=said.regions)
+    task = SnapshotTask(id=1, annotation=1, updated_at=None, split="val", data={}, regions=said.regions)
     same = track_metrics(
         base_weights(), [(task, film)], control, trained=False, image_size=320, device="cpu", max_pixels=10**6
     )["1"].scores()
@@ -75,7 +75,7 @@ def test_a_video_that_cannot_be_decoded_is_left_out(
     control: Control, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "page").write_text("<html>")
-    task = FrozenTask(id=7, annotation=1, updated_at=None, split="val", data={}, regions=[])
+    task = SnapshotTask(id=7, annotation=1, updated_at=None, split="val", data={}, regions=[])
     assert (
         track_metrics(
             base_weights(),
