@@ -25,6 +25,7 @@ _TOGETHER = {
         "test_controls",
         "test_demo.",
         "test_emulation",
+        "test_faults.",
         "test_loop_browser",
         "test_kubernetes_loop",
     ),

@@ -18,7 +18,7 @@ from tests.faults.world import FUNCTIONS, World
 _PAUSE = (0.1, 1.2)  # seconds between the beginnings of two faults
 _TO_HIT = 60.0  # seconds until there must be something that a wanted fault can hit
 _AGAIN = 10  # faults, after which an annotator works again
-_SETTLE = 600.0  # seconds until all that was healed must be as it should
+_SETTLE = 600.0  # seconds, after which all that was healed must be as it should
 _POLL = 0.5
 _LOOK = 0.05
 _SILENCE = 30.0  # seconds between two words about what is waited for
@@ -35,6 +35,7 @@ class Play:
     rng: random.Random
     say: Callable[[str], None]
     report: Report
+    settle: float = _SETTLE
     _probes: list["_Probe"] = field(default_factory=list)
     _lasting: dict[str, tuple[float, Heal]] = field(default_factory=dict)  # place: when it ends, and how
     _pressed: set[str] = field(default_factory=set)  # failed runs after which a person asked for another
@@ -112,8 +113,9 @@ class Play:
     def look(self, struck: list[str]) -> list[str]:
         """Wait until every promise holds; what does not."""
         broken = self._join_probes()
+        until = time.monotonic() + self.settle
         for name, check in PROMISES.items():
-            found = self._eventually(name, check)
+            found = self._eventually(name, check, until)
             broken += [f"{name}: {one}" for one in found]
         for sentence in broken:
             self.say(f"BROKEN {sentence}\n  after: {', '.join(struck)}\n{self._logs()}")
@@ -122,10 +124,9 @@ class Play:
             self.report.of(name).broken += bool(broken)
         return broken
 
-    def _eventually(self, name: str, check: Check) -> list[str]:
+    def _eventually(self, name: str, check: Check, until: float) -> list[str]:
         """What is still wrong when the time is over."""
         begin = said = time.monotonic()
-        until = begin + _SETTLE
         while True:
             try:
                 found = check(self.world)
