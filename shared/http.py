@@ -38,6 +38,7 @@ _SECONDS_HEADER = "X-Labelloop-Seconds"
 _LARGEST_BODY = 100_000_000
 """Bytes of one request: tasks may hold whole images. functions-framework knows no limit."""
 _CHUNK = 1 << 20  # bytes
+_NO_THREAD = "can't start new thread"  # a RuntimeError of Python's: no memory for another one's stack
 _STRANGERS_BODY = 4_000
 """Bytes that whoever has not shown credentials can make anybody read, whatever goes wrong."""
 Access = Literal["open", "basic", "basic or secret"]
@@ -99,7 +100,10 @@ class Function:
         except LabelloopError as error:
             logger.error(str(error), extra={"event": "request_failed", "path": path, "error": type(error).__name__})
             return answer({"error": str(error)}, 503)
-        except Exception:
+        except Exception as error:
+            if isinstance(error, MemoryError) or str(error) == _NO_THREAD:
+                logger.exception("memory is short", extra={"event": "out_of_memory", "path": path})
+                return answer({"error": "this function has not enough memory for the request now: ask again"}, 503)
             logger.exception(
                 "a request failed in a way nobody foresaw", extra={"event": "request_crashed", "path": path}
             )

@@ -201,6 +201,9 @@ class _Probe(threading.Thread):
             else:
                 self._break(f"nobody killed it, and there was no answer: {type(error).__name__} {error}")
             return
+        if answer.status_code == 503 and self._logged(begin, "out_of_memory"):
+            self.empty = len(self._tasks)  # no memory to read who asks for what
+            return
         if answer.status_code != 200:
             self._break(f"{answer.status_code} {answer.text[:200]}")
             return
@@ -210,10 +213,13 @@ class _Probe(threading.Thread):
         self.answered = len(results) - self.empty
         if len(results) != len(self._tasks):
             self._break(f"{len(results)} answers for {len(self._tasks)} tasks")
+        if self.empty and not self._logged(begin, "not_predicted"):
+            self._break("answered [] without a reason in the log")
+
+    def _logged(self, begin: int, event: str) -> bool:
         with self._log.open("rb") as log:
             log.seek(begin)
-            if self.empty and b'"event": "not_predicted"' not in log.read():
-                self._break("answered [] without a reason in the log")
+            return f'"event": "{event}"'.encode() in log.read()
 
     def _break(self, sentence: str) -> None:
         self.broken.append(f"a prediction during {self.fault.name!r}: {sentence}")

@@ -205,6 +205,15 @@ def test_errors_become_json(raises: Exception, status: int) -> None:
     assert ("x" in body["error"].split()) == (status != 500)  # what nobody foresaw may hold anything
 
 
+@pytest.mark.parametrize("raises", [MemoryError(), RuntimeError("can't start new thread")], ids=str)
+def test_a_request_for_which_memory_is_short_is_one_for_later(
+    raises: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    code, body, _ = ask(LOOPBACK, raises=raises)
+    assert (code, body["error"].endswith("ask again")) == (503, True)
+    assert [record.event for record in caplog.records] == ["out_of_memory"]  # type: ignore[attr-defined]
+
+
 class Unread(io.BytesIO):
     """A body that nobody may read."""
 
