@@ -47,13 +47,15 @@ class Routes:
         threads: Threads,
         *,
         debounce: float,
+        patience: float = _PATIENCE,
     ) -> None:
-        """`debounce` in seconds."""
+        """`debounce` in seconds, and `patience`: how long an event's answer may wait for what becomes of it."""
         self._store = store
         self._trigger = trigger
         self._warm_up = warm_up
         self._metrics = metrics
         self._threads = threads
+        self._patience = patience
         self._debounce = Debounce(
             self._look_at, threads, interval=debounce, at_once=_THREADS, on_full=self._left_to_the_sweep
         )
@@ -101,7 +103,7 @@ class Routes:
         if len(started) != 1 or not self._waiting.acquire(blocking=False):
             return answer({"status": "noted"}, 202)
         try:
-            outcome = started[0].result(timeout=_PATIENCE)
+            outcome = started[0].result(timeout=self._patience)
         except StillRunning:
             return answer({"status": "under way"}, 202)
         finally:

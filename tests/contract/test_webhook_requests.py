@@ -45,9 +45,9 @@ UID = f"{EXAMPLE['id']}.{int(CREATED.timestamp())}"
 
 
 class Trial:
-    """train_trigger with its routes, without a server."""
+    """train_trigger with its routes, without a server. It waits for what becomes of an event, unless `patience` ends."""
 
-    def __init__(self, folder: Path, predict_url: str | None = None) -> None:
+    def __init__(self, folder: Path, predict_url: str | None = None, *, patience: float = 60.0) -> None:
         self.store = FileStore(f"file://{folder}")
         self.label_studio, self.launcher, self.metrics = FakeLabelStudio(), FakeLauncher(), Metrics()
         self.label_studio.created_at = CREATED
@@ -62,7 +62,7 @@ class Trial:
         )
         trigger = Trigger(self.store, self.label_studio, self.launcher, settings, self.metrics)
         warm_up = WarmUp(settings, self.store, self.metrics)
-        routes = Routes(self.store, trigger, warm_up, self.metrics, ProcessThreads(), debounce=60)
+        routes = Routes(self.store, trigger, warm_up, self.metrics, ProcessThreads(), debounce=60, patience=patience)
         self.function = Function(
             [
                 *Backend(settings, self.store).routes(),
@@ -102,7 +102,10 @@ def test_every_recorded_event_is_a_hint_to_look_at_its_project(trial: Trial, nam
     assert len(trial.launcher.launched) == 1
 
 
-def test_an_event_is_answered_while_label_studio_hangs_and_its_project_is_looked_at_afterwards(trial: Trial) -> None:
+def test_an_event_is_answered_while_label_studio_hangs_and_its_project_is_looked_at_afterwards(
+    tmp_path: Path,
+) -> None:
+    trial = Trial(tmp_path, patience=0.1)
     trial.label_studio.reachable.clear()
     assert trial.event("webhook_annotation_created").json == {"status": "under way"}
     assert trial.event("webhook_annotation_created").json == {"status": "noted"}

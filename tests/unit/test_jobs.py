@@ -113,11 +113,11 @@ def test_no_attempt_of_a_run_rises_above_a_rollback(jobs: Jobs) -> None:
     assert jobs.read().fence == rollback
 
 
-def test_concurrent_fences_are_all_different(store: ObjectStore) -> None:
+def test_concurrent_fences_are_all_different(file_store: ObjectStore) -> None:
     with ThreadPoolExecutor(6) as threads:
-        fences = list(threads.map(lambda _: Jobs(store, UID).next_fence(0), range(12)))
+        fences = list(threads.map(lambda _: Jobs(file_store, UID).next_fence(0), range(12)))
     assert len(set(fences)) == 12
-    assert Jobs(store, UID).read().fence == max(fences)
+    assert Jobs(file_store, UID).read().fence == max(fences)
 
 
 def test_a_second_copy_of_a_launch_ends(jobs: Jobs) -> None:

@@ -43,8 +43,8 @@ def served(registry: Registry, control: str = "label") -> int | None:
 
 
 @pytest.fixture
-def registry(store: ObjectStore) -> Registry:
-    return Registry(store, UID)
+def registry(file_store: ObjectStore) -> Registry:
+    return Registry(file_store, UID)
 
 
 @pytest.fixture
@@ -206,7 +206,8 @@ def test_after_a_rollback_nothing_newer_is_served(five: Registry) -> None:
     assert served(five) == 1
 
 
-def test_files_are_stored_once_and_verified(registry: Registry, store: ObjectStore, tmp_path: Path) -> None:
+def test_files_are_stored_once_and_verified(store: ObjectStore, tmp_path: Path) -> None:
+    registry = Registry(store, UID)
     weights = tmp_path / WEIGHTS
     weights.write_bytes(b"weights")
     entry = registry.upload_file("label", WEIGHTS, weights)
@@ -217,12 +218,12 @@ def test_files_are_stored_once_and_verified(registry: Registry, store: ObjectSto
 
 
 def test_bytes_that_are_not_the_manifests_never_stand_at_the_path(
-    registry: Registry, store: ObjectStore, tmp_path: Path
+    registry: Registry, file_store: ObjectStore, tmp_path: Path
 ) -> None:
     (tmp_path / WEIGHTS).write_bytes(b"weights")
     entry = registry.upload_file("label", WEIGHTS, tmp_path / WEIGHTS)
-    [key] = store.list("projects/")
-    store.put(key, b"poison")
+    [key] = file_store.list("projects/")
+    file_store.put(key, b"poison")
     cache = tmp_path / "cache"
     cache.mkdir()
     with pytest.raises(ModelError, match=entry.sha256):
@@ -235,7 +236,7 @@ def test_bytes_that_are_not_the_manifests_never_stand_at_the_path(
 @pytest.mark.parametrize(
     "control", ["../../x", "..", ".", "a/b", "/", "Bäume 🌲", "%2E%2E", "a\\b", "label:1", "pointer.json"]
 )
-def test_any_control_name_stays_in_its_own_place(registry: Registry, store: ObjectStore, control: str) -> None:
+def test_any_control_name_stays_in_its_own_place(registry: Registry, file_store: ObjectStore, control: str) -> None:
     publish(registry, "run", control)
     registry.promote(control, 1, fence=1000, run_id="run", expected=None)
     publish(registry, "run", "label")
@@ -245,25 +246,25 @@ def test_any_control_name_stays_in_its_own_place(registry: Registry, store: Obje
     assert found is not None
     assert found.control == control
     assert registry.pointer("label") is None
-    assert all(key.startswith(f"projects/{UID}/models/") and key.count("/") <= 5 for key in store.list(""))
+    assert all(key.startswith(f"projects/{UID}/models/") and key.count("/") <= 5 for key in file_store.list(""))
     assert "." not in encode_control(control)
 
 
-def test_an_odd_uid_cannot_leave_the_store(store: ObjectStore) -> None:
+def test_an_odd_uid_cannot_leave_the_store(file_store: ObjectStore) -> None:
     with pytest.raises(StoreError):
-        Registry(store, "..").pointer("label")
-    assert Registry(store, "../..").pointer("label") is None
+        Registry(file_store, "..").pointer("label")
+    assert Registry(file_store, "../..").pointer("label") is None
 
 
-def test_files_of_others_among_the_versions_are_left_alone(five: Registry, store: ObjectStore) -> None:
+def test_files_of_others_among_the_versions_are_left_alone(five: Registry, file_store: ObjectStore) -> None:
     for name in (".DS_Store", "000006.json~", "notes.txt", "6.json"):
-        store.put(f"projects/{UID}/models/label/versions/{name}", b"?")
+        file_store.put(f"projects/{UID}/models/label/versions/{name}", b"?")
     assert [one.version for one in five.versions("label")] == [1, 2, 3, 4, 5]
     assert publish(five, "run-6") == 6
 
 
-def test_a_record_of_a_newer_labelloop_is_said(five: Registry, store: ObjectStore) -> None:
-    store.put(f"projects/{UID}/models/label/pointer.json", b'{"version": 5, "secret": "hunter2"}')
+def test_a_record_of_a_newer_labelloop_is_said(five: Registry, file_store: ObjectStore) -> None:
+    file_store.put(f"projects/{UID}/models/label/pointer.json", b'{"version": 5, "secret": "hunter2"}')
     with pytest.raises(StoreRefusal, match=r"pointer\.json .* no Pointer") as failure:
         five.serving("label")
     assert "hunter2" not in str(failure.value)
