@@ -56,8 +56,7 @@ test-ceph: install
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(CEPH); \
 	else echo "Ceph is not installed, and only root can: apt-get install --no-install-recommends $(CEPH)"; exit 1; fi
-	$(VENV)/bin/python -m pytest tests/unit/test_objectstore.py tests/unit/test_objectstore_selftest.py \
-		tests/unit/test_registry.py tests/unit/test_jobs.py tests/unit/test_train_checkpoints.py \
+	$(VENV)/bin/python -m pytest tests/unit/test_objectstore.py tests/unit/test_every_store.py \
 		tests/real/test_s3.py tests/real/test_buckets.py -k s3 --s3-server ceph $(ARGS)
 
 # Writes infra/docker/locks; what is pinned stays where it still fits. ARGS=--upgrade takes the newest.

@@ -45,7 +45,7 @@ UID = f"{EXAMPLE['id']}.{int(CREATED.timestamp())}"
 
 
 class Trial:
-    """train_trigger with its routes, without a server. It waits for what becomes of an event, unless `patience` ends."""
+    """train_trigger with its routes, without a server. `patience`: seconds until an event is answered anyway."""
 
     def __init__(self, folder: Path, predict_url: str | None = None, *, patience: float = 60.0) -> None:
         self.store = FileStore(f"file://{folder}")

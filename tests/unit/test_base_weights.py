@@ -76,33 +76,6 @@ def test_what_a_control_asks_for(setting: str, yolo_task: str, model_path: str, 
     assert bool(problem) == bool(model_path_problem(asked, setting))
 
 
-def test_official_names_are_those_of_ultralytics() -> None:
-    """All that it has for these tasks; what else it has is for others."""
-    ours = {
-        name
-        for name in GITHUB_ASSETS_NAMES
-        if name.endswith(".pt") and not model_path_problem(control(named_task(name), name), "/x.pt")
-    }
-    others = (
-        "oiv7",
-        "sem",
-        "depth",
-        "objv1",
-        "distill",
-        "world",
-        "yoloe",
-        "nas",
-        "sam",
-        "SAM",
-        "rtdetr",
-        "clip",
-        "gray",
-    )
-    assert {name for name in GITHUB_ASSETS_NAMES if name.endswith(".pt")} - ours == {
-        name for name in GITHUB_ASSETS_NAMES if name.endswith(".pt") and any(word in name for word in (*others, "p6"))
-    }
-
-
 @pytest.mark.parametrize("name", ["yolo11z.pt", "yolo12n-seg.pt", "yolov9m-seg.pt", "yolov8nn.pt", "xyolov8n.pt"])
 def test_names_that_ultralytics_does_not_have(name: str) -> None:
     assert name not in GITHUB_ASSETS_NAMES

@@ -7,8 +7,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ultralytics.utils.instance import Instances
-from ultralytics.utils.ops import xywhr2xyxyxyxy
 
 from shared.geometry import (
     clip_rotated,
@@ -115,30 +113,6 @@ def test_envelope_of_a_turned_box(case: tuple[Any, int, int], degrees: float) ->
     expected = [left + xs[0], top + ys[0], left + xs[1], top + ys[1]]
     found = envelope(rotated_corners(xyxy, np.array([degrees])))[0]
     assert np.abs(found - expected).max() <= 1e-9 * max(width, height, 1)
-
-
-def test_corners_of_rotated_boxes_equal_those_of_ultralytics() -> None:
-    rotated = np.array([[100, 50, 40, 20, 0.3], [10, 20, 5, 60, 2.5], [0, 0, 1, 1, -7]])
-    theirs = xywhr2xyxyxyxy(rotated)  # they begin at the lower right and run anticlockwise
-    assert xywhr_to_corners(rotated) == pytest.approx(theirs[:, [2, 1, 0, 3]])
-
-
-@given(st.tuples(st.floats(-20, 220), st.floats(-20, 120)), st.floats(2, 300), st.floats(2, 300), st.floats(-360, 360))
-def test_a_rotated_box_is_clipped_as_ultralytics_does(
-    centre: tuple[float, float], width: float, height: float, degrees: float
-) -> None:
-    box = row(*centre, width, height, math.radians(degrees))
-    corners = xywhr_to_corners(box)
-    clipped = clip_rotated(box, 200, 100)
-    theirs = Instances(np.zeros((1, 4), np.float32), corners.astype(np.float32), bbox_format="xyxy", normalized=False)
-    theirs.clip(200, 100, preserve_obb=True)
-    if clipped[0, 2:4].min() > 0.1:  # they compute with half as many digits
-        (ours,) = xywhr_to_corners(clipped)
-        assert max(np.hypot(*(ours - corner).T).min() for corner in theirs.segments[0]) < 0.05
-    else:
-        around = envelope(theirs.segments.astype(np.float64))[0]
-        seen = clip_xyxy(around[None], 200, 100)[0]
-        assert min(seen[2] - seen[0], seen[3] - seen[1]) < 15  # a corner of it at most
 
 
 def test_rotated_boxes_outside_and_none() -> None:

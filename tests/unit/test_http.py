@@ -7,7 +7,6 @@ import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 import functions_framework
 import pytest
@@ -21,12 +20,10 @@ from shared.http import (
     Route,
     answer,
     chunks_of,
-    forward,
     seconds_left,
 )
 from shared.server import set_up_server
 from shared.settings import Settings
-from tests.web_server import Handler, web_server
 
 OUTSIDE = {"HOST": "0.0.0.0", "LABELLOOP_BASIC_AUTH_PASSWORD": "pass word", "LABELLOOP_WEBHOOK_SECRET": "secret"}
 LOOPBACK = {"HOST": "127.0.0.1"}
@@ -388,54 +385,6 @@ def test_the_number_of_threads_is_a_number() -> None:
     for given in ("many", "0", "-1", "1.5", "", "9" * 5000):
         with pytest.raises(SettingsError, match="THREADS"):
             set_up_server({"THREADS": given})
-
-
-def hand_over(url: str | None, path: str = "/webhook?a=1&a=2", **headers: str) -> tuple[int, bytes]:
-    with Flask("test").test_request_context(path, method="POST", data=b'{"action": "X"}', headers=headers) as context:
-        response = forward(context.request, url, "TRAIN_TRIGGER_URL", 5.0)
-    return response.status_code, response.get_data()
-
-
-def test_forward_hands_over_body_query_and_credentials_and_answers_what_is_answered() -> None:
-    with web_server(lambda handler: handler.reply(202, b'{"job": "j"}', Content_Type="application/json")) as other:
-        assert hand_over(other.url, **RIGHT) == (202, b'{"job": "j"}')
-    (seen,) = other.seen
-    assert (seen.method, seen.path, seen.body) == ("POST", "/webhook?a=1&a=2", b'{"action": "X"}')
-    assert seen.authorization == RIGHT["Authorization"]
-
-
-def test_forward_sends_what_came_whatever_the_environment_knows(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    (tmp_path / "netrc").write_text("default login other password wrong\n")
-    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    for proxy, host in (("", "127.0.0.2"), ("http://127.0.0.1:9", "127.0.0.1")):
-        monkeypatch.setenv("http_proxy", proxy)
-        with web_server(lambda handler: handler.reply(200, b"{}"), host=host) as other:
-            assert hand_over(other.url, **RIGHT)[0] == 200
-        assert [seen.authorization for seen in other.seen] == [RIGHT["Authorization"]]
-
-
-def test_forward_follows_no_redirect() -> None:
-    with web_server(lambda handler: handler.reply(302, Location="http://evil.example/")) as other:
-        assert hand_over(other.url, **RIGHT)[0] == 302
-
-
-def test_forward_without_an_address_or_to_nobody_names_the_setting() -> None:
-    for url in (None, "http://127.0.0.1:9"):
-        status, body = hand_over(url)
-        assert status == 503
-        assert b"TRAIN_TRIGGER_URL" in body
-
-
-def test_two_functions_that_name_each_other_do_not_pass_a_request_for_ever() -> None:
-    def back(handler: Handler) -> None:
-        headers = {name: value for name, value in handler.headers.items() if name.startswith("X-")}
-        status, body = hand_over("http://127.0.0.1:9", **headers)
-        handler.reply(status, body)
-
-    with web_server(back) as other:
-        assert hand_over(other.url)[0] == 508
 
 
 @pytest.mark.parametrize(

@@ -72,17 +72,6 @@ def test_a_second_claim_answers_the_first(jobs: Jobs) -> None:
     assert (again, ours) == (claim, False)
 
 
-def test_of_concurrent_claims_one_wins(store: ObjectStore) -> None:
-    def compete(_: int) -> tuple[str, bool]:
-        claim, ours = Jobs(store, UID).claim(lifetime=600, forced=False, registry_fence=0, may_claim=lambda _: True)
-        return claim.run_id, ours
-
-    with ThreadPoolExecutor(8) as threads:
-        answers = list(threads.map(compete, range(8)))
-    assert len({run_id for run_id, _ in answers}) == 1
-    assert sum(ours for _, ours in answers) == 1
-
-
 def test_a_claim_is_decided_on_what_is_stored(clock: Clocked, jobs: Jobs) -> None:
     """Between the decision and the claim another run began and ended."""
 

@@ -1,7 +1,6 @@
 """Versions are numbered once, and the pointer moves only forward in fences, whoever else writes."""
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -63,15 +62,6 @@ def test_an_empty_project_serves_nothing(registry: Registry) -> None:
     assert registry.versions("label") == []
     assert registry.published_by("label", "run") is None
     assert registry.fence() == 0
-
-
-def test_concurrent_publishes_take_one_number_each(store: ObjectStore) -> None:
-    runs = [f"run-{number}" for number in range(8)]
-    with ThreadPoolExecutor(8) as threads:
-        numbers = list(threads.map(lambda run_id: publish(Registry(store, UID), run_id), runs))
-    assert sorted(numbers) == list(range(1, 9))
-    found = Registry(store, UID).versions("label")
-    assert [(one.version, one.run_id) for one in found] == sorted(zip(numbers, runs, strict=True))
 
 
 def test_a_run_publishes_once(registry: Registry) -> None:
@@ -175,23 +165,6 @@ def test_a_promotion_that_came_second_decides_again(file_store: ObjectStore, exp
     assert slow.promote("label", 3, fence=3000, run_id="run-3", expected=2).moved
 
 
-def test_of_concurrent_promotions_one_wins(store: ObjectStore) -> None:
-    for number in range(1, 9):
-        publish(Registry(store, UID), f"run-{number}")
-
-    def promote(number: int) -> bool:
-        try:
-            return (
-                Registry(store, UID).promote("label", number, fence=1000, run_id=f"run-{number}", expected=None).moved
-            )
-        except PreconditionFailed:
-            return False
-
-    with ThreadPoolExecutor(8) as threads:
-        winners = [number for number, won in zip(range(1, 9), threads.map(promote, range(1, 9)), strict=True) if won]
-    assert winners == [served(Registry(store, UID))]
-
-
 def test_a_rejected_version_gives_way_to_the_newest_good_one_behind_it(five: Registry) -> None:
     for rejected, expected in [(5, 4), (4, 2), (2, 1), (1, None)]:
         five.reject("label", rejected, "digest differs")
@@ -204,17 +177,6 @@ def test_after_a_rollback_nothing_newer_is_served(five: Registry) -> None:
     five.promote("label", 2, fence=6000, run_id="rollback", expected=5, reason="rollback")
     five.reject("label", 2, "digest differs")
     assert served(five) == 1
-
-
-def test_files_are_stored_once_and_verified(store: ObjectStore, tmp_path: Path) -> None:
-    registry = Registry(store, UID)
-    weights = tmp_path / WEIGHTS
-    weights.write_bytes(b"weights")
-    entry = registry.upload_file("label", WEIGHTS, weights)
-    assert registry.upload_file("label", WEIGHTS, weights) == entry
-    assert len(list(store.list("projects/"))) == 1
-    registry.download_file("label", entry, tmp_path / "copy")
-    assert (tmp_path / "copy").read_bytes() == b"weights"
 
 
 def test_bytes_that_are_not_the_manifests_never_stand_at_the_path(

@@ -33,13 +33,13 @@ def test_nothing_to_resume(file_store: ObjectStore, tmp_path: Path) -> None:
     assert checkpoints(file_store).resume(tmp_path / "resume") is None
 
 
-def test_newest_the_one_before_and_the_best_are_kept(store: ObjectStore, tmp_path: Path) -> None:
-    kept = checkpoints(store)
+def test_newest_the_one_before_and_the_best_are_kept(file_store: ObjectStore, tmp_path: Path) -> None:
+    kept = checkpoints(file_store)
     for number in range(1, 8):
         keep(kept, tmp_path, number, best=number == 3)
     folder = f"runs/{UID}/run/checkpoints/a%2Fb"
-    assert list(store.list(folder)) == [f"{folder}/{name}" for name in ("0001.json", "1-3.pt", "1-6.pt", "1-7.pt")]
-    resumed = checkpoints(store, attempt=2).resume(tmp_path / "resume")
+    assert list(file_store.list(folder)) == [f"{folder}/{name}" for name in ("0001.json", "1-3.pt", "1-6.pt", "1-7.pt")]
+    resumed = checkpoints(file_store, attempt=2).resume(tmp_path / "resume")
     assert resumed is not None
     assert (resumed.epoch, resumed.epochs, resumed.finished) == (7, 10, False)
     assert resumed.last.read_text() == "epoch 7"

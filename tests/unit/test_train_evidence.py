@@ -1,8 +1,6 @@
 """Scores of what was found, against ultralytics' own, and of samples of the tasks."""
 
-import warnings
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -31,38 +29,6 @@ def drawn(random: np.random.Generator, task: str) -> Outcome:
 def outcomes() -> list[Outcome]:
     random = np.random.default_rng(7)
     return [drawn(random, str(number // 2)) for number in range(60)]  # two pictures a task
-
-
-def ultralytics_validator() -> Any:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch's own
-        from ultralytics.models.yolo.detect import DetectionValidator
-    return DetectionValidator
-
-
-def test_things_are_matched_as_ultralytics_does(outcomes: list[Outcome], tmp_path: Any) -> None:
-    torch = pytest.importorskip("torch")
-    validator = ultralytics_validator()(save_dir=tmp_path)
-    for outcome in outcomes:
-        theirs = validator.match_predictions(
-            torch.tensor(outcome.found), torch.tensor(outcome.truth), torch.tensor(outcome.overlap)
-        )
-        assert outcome.right().tolist() == theirs.tolist()
-
-
-def test_the_area_is_the_one_that_ultralytics_reads_at_101_points(outcomes: list[Outcome]) -> None:
-    from ultralytics.utils.metrics import ap_per_class
-
-    found = Found(outcomes, range(CLASSES))
-    theirs = ap_per_class(
-        np.concatenate([outcome.right() for outcome in outcomes]),
-        np.concatenate([outcome.scores for outcome in outcomes]),
-        np.concatenate([outcome.found for outcome in outcomes]),
-        np.concatenate([outcome.truth for outcome in outcomes]),
-    )[5]
-    assert found.average_precision(ones(found))[0] == pytest.approx(theirs, abs=0.02)
-    assert found.score(ones(found))[0] == pytest.approx(theirs.mean(), abs=0.01)
-    assert len(found.tasks) == 30
 
 
 def test_a_task_that_counts_twice_is_as_if_it_were_there_twice(outcomes: list[Outcome]) -> None:

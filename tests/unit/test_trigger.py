@@ -9,17 +9,16 @@ import pytest
 from functions.train_trigger.launchers import JobState
 from functions.train_trigger.sweep import sweep
 from functions.train_trigger.threads import ProcessThreads
-from functions.train_trigger.trigger import Outcome, Trigger
+from functions.train_trigger.trigger import Outcome
 from shared.errors import ClaimLost, LabelStudioError, LaunchError, ProjectGone, StoreError
 from shared.jobs import Jobs
-from shared.labelstudio.api import LabelStudio, ProjectState
+from shared.labelstudio.api import ProjectState
 from shared.objectstore.file import FileStore
 from shared.projects import write_project
 from shared.registry import Gate, Manifest, Registry
 from shared.runs import TrainRequest
 from tests.stores import Clocked
 from tests.trigger_parts import CREATED, UID, World
-from tests.web_server import web_server
 
 
 @pytest.fixture
@@ -447,19 +446,6 @@ def test_the_sweep_opens_a_project_again_that_is_back(world: World, away: Any) -
     summary = sweep(world.store, world.trigger.reconcile, ProcessThreads(), seconds=60)
     assert summary["outcomes"] == {"launched": 1}
     assert not world.jobs.read().closed
-
-
-def test_a_404_of_something_before_label_studio_closes_no_project(world: World) -> None:
-    """Seen with a proxy that was restarted: one sweep closed every project, and only an event of each opened it."""
-    uids = [UID, "7.1767225600", "9.1767225600"]
-    for uid in uids:
-        write_project(world.store, uid, label_config="<View/>")
-    with web_server(lambda handler: handler.reply(404, b"<h1>404 Not Found</h1>")) as proxy:
-        trigger = Trigger(world.store, LabelStudio(proxy.url, "0" * 40), world.launcher, world.settings, world.metrics)
-        summary = sweep(world.store, trigger.reconcile, ProcessThreads(), seconds=60)
-    assert summary["outcomes"] == {"failed": 3}
-    assert "before it answers in its place" in summary["details"][UID]["reason"]
-    assert not any(Jobs(world.store, uid).read().closed for uid in uids)
 
 
 def test_an_event_of_a_closed_project_opens_it_again_if_it_is_there(world: World) -> None:
