@@ -13,15 +13,20 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
-import requests
+import urllib3
 from flask import Request, Response
+from urllib3.exceptions import HTTPError
+from urllib3.util import Timeout
 from werkzeug.exceptions import BadRequest as HTTPBadRequest
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
+from shared.connections import MakeSocket, connect_to, pool
 from shared.errors import BadRequest, BodyTooLarge, LabelConfigError, LabelloopError
+from shared.resolver import Resolver
 from shared.server import THREADS
 from shared.settings import Settings, is_address
 
@@ -236,7 +241,7 @@ def forward(request: Request, url: str | None, variable: str, timeout: float) ->
     assert url is not None
     try:
         return pass_on(request, url, timeout)
-    except requests.RequestException as error:
+    except HTTPError as error:
         logger.error(
             "the other function is not reachable",
             extra={"event": "forward_failed", "path": request.path, "error": type(error).__name__},
@@ -257,30 +262,38 @@ def refuse_forwarding(request: Request, url: str | None, variable: str) -> Respo
 def pass_on(
     request: Request, url: str, timeout: float, *, seconds: float | None = None, body: bytes | None = None
 ) -> Response:
-    """What the other function answers to this request, once asked. Raises requests.RequestException.
+    """What the other function answers to this request, once asked. Raises urllib3's HTTPError.
 
-    `timeout` in seconds; `seconds` tells the other function how many it has (see `seconds_left`); `body` in place of
-    the request's.
+    `timeout` in seconds, from the look-up of its name to the last byte; `seconds` tells the other function how many it
+    has (see `seconds_left`); `body` in place of the request's.
     """
     target = url + request.path + (f"?{urlencode(list(request.args.items(multi=True)))}" if request.args else "")
     kept = ("Authorization", "Content-Type", SECRET_HEADER)
     headers = {name: request.headers[name] for name in kept if name in request.headers} | {_FORWARDED_HEADER: "1"}
     if seconds is not None:
         headers[_SECONDS_HEADER] = f"{seconds:.3f}"
-    with requests.Session() as session:
-        session.trust_env = urlsplit(url).hostname not in LOCAL
-        reply = session.request(
-            request.method,
-            target,
-            data=request.get_data() if body is None else body,
-            headers=headers,
-            auth=lambda prepared: prepared,  # as they came: not those of ~/.netrc
-            timeout=(min(timeout, 5), timeout),
-            allow_redirects=False,
-        )
-    return Response(
-        reply.content, reply.status_code, mimetype=reply.headers.get("Content-Type", "application/json").split(";")[0]
+    reply = _peers().request(
+        request.method,
+        target,
+        body=request.get_data() if body is None else body,
+        headers=headers | {"Connection": "close"},  # one that is kept would break off when the other one goes to sleep
+        timeout=Timeout(connect=min(timeout, 5.0), total=timeout),
+        redirect=False,
+        retries=False,
     )
+    return Response(
+        reply.data, reply.status, mimetype=reply.headers.get("Content-Type", "application/json").split(";")[0]
+    )
+
+
+@cache
+def _peers() -> urllib3.PoolManager:
+    resolver = Resolver()
+
+    def connect(host: str, port: int, until: float, make_socket: MakeSocket) -> socket.socket:
+        return connect_to(host, resolver.places(host, port, until), until, make_socket)
+
+    return pool(connect, maxsize=1)
 
 
 def seconds_left(request: Request, at_most: float) -> float:

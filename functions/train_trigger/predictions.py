@@ -9,9 +9,9 @@ import threading
 import time
 from http import HTTPStatus
 
-import requests
 from flask import Request, Response
 from tenacity import Retrying, retry_if_exception_type, stop_before_delay, wait_random_exponential
+from urllib3.exceptions import HTTPError
 
 from functions.train_trigger.metrics import Metrics
 from shared.http import ASLEEP, answer, chunks_of, pass_on, refuse_forwarding
@@ -82,7 +82,7 @@ class Predictions:
         assert self._settings.predict_url is not None
         try:
             response = pass_on(request, self._settings.predict_url, left + _ANSWER_MARGIN, seconds=left, body=body)
-        except requests.RequestException as error:
+        except HTTPError as error:
             raise _Asleep(type(error).__name__) from error
         if response.status_code in ASLEEP:
             raise _Asleep(f"status {response.status_code}")

@@ -1,5 +1,8 @@
 """A request handed on to the other function."""
 
+import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,9 +14,11 @@ from tests.web_server import Handler, web_server
 RIGHT = {"Authorization": "Basic bGFiZWxsb29wOnBhc3Mgd29yZA=="}
 
 
-def hand_over(url: str | None, path: str = "/webhook?a=1&a=2", **headers: str) -> tuple[int, bytes]:
+def hand_over(
+    url: str | None, path: str = "/webhook?a=1&a=2", *, timeout: float = 5.0, **headers: str
+) -> tuple[int, bytes]:
     with Flask("test").test_request_context(path, method="POST", data=b'{"action": "X"}', headers=headers) as context:
-        response = forward(context.request, url, "TRAIN_TRIGGER_URL", 5.0)
+        response = forward(context.request, url, "TRAIN_TRIGGER_URL", timeout)
     return response.status_code, response.get_data()
 
 
@@ -47,6 +52,45 @@ def test_forward_without_an_address_or_to_nobody_names_the_setting() -> None:
         status, body = hand_over(url)
         assert status == 503
         assert b"TRAIN_TRIGGER_URL" in body
+
+
+def test_forward_ends_in_time_whatever_the_other_one_sends() -> None:
+    """Seen with one byte at a time: a time-out that starts anew with each held a thread for as long as they came."""
+    over = threading.Event()
+
+    def drip(handler: Handler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", "100000")
+        handler.end_headers()
+        while not over.wait(0.02):
+            handler.wfile.write(b" ")
+
+    with web_server(drip) as other, ThreadPoolExecutor(1) as asker:
+        asked = asker.submit(hand_over, other.url, timeout=0.3)
+        try:
+            status, body = asked.result(10)
+        finally:
+            over.set()
+    assert status == 503
+    assert b"TRAIN_TRIGGER_URL is not reachable" in body
+
+
+def test_forward_does_not_wait_for_a_resolver_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    over = threading.Event()
+
+    def hang(*_: object, **__: object) -> None:
+        over.wait()
+        raise socket.gaierror(socket.EAI_AGAIN, "no answer")
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    with ThreadPoolExecutor(1) as asker:
+        asked = asker.submit(hand_over, "http://predict.example", timeout=0.3)
+        try:
+            status, body = asked.result(10)
+        finally:
+            over.set()
+    assert status == 503
+    assert b"TRAIN_TRIGGER_URL is not reachable" in body
 
 
 def test_two_functions_that_name_each_other_do_not_pass_a_request_for_ever() -> None:
