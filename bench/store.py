@@ -16,6 +16,7 @@ from flask import Flask
 
 from bench.predict_parts import write_json
 from infra.cli.status import read_status
+from shared import keys
 from shared.backend import Backend
 from shared.http import Function
 from shared.objectstore import ObjectStore, Stored, Token, open_store
@@ -137,7 +138,7 @@ def _fill(store: ObjectStore, controls: int, versions: int) -> str:
                 fence=1000 * number,
                 created_at=datetime.now(UTC),
             )
-            store.put(f"projects/{UID}/models/{name}/versions/{number:06d}.json", manifest.to_json())
+            store.put(keys.manifest(UID, name, number), manifest.to_json())
         registry.promote(name, versions, fence=1000 * versions, run_id=f"run-{versions}", expected=None)
     return config
 

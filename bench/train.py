@@ -25,6 +25,7 @@ from jobs.train.progress import ProgressWriter
 from jobs.train.spool import Spool
 from jobs.train.training import TrainingSettings
 from jobs.train.yolo_trainer import YoloTrainer
+from shared import claims
 from shared.geometry import xyxy_to_xywhn
 from shared.jobs import Jobs
 from shared.objectstore import open_store
@@ -112,7 +113,7 @@ def _ours(data: Path, folder: Path) -> tuple[float, float]:
     """Seconds of the training, and processor seconds of the threads beside it."""
     store = open_store((folder / "store").as_uri())
     jobs = Jobs(store, _UID)
-    claim = jobs.start(begin_run(store).run_id, nonce="bench", lifetime=600)
+    claim = jobs.update(claims.start, begin_run(store).run_id, nonce="bench", lifetime=600).held
     settings = TrainingSettings.model_validate(
         {**_SETTINGS, "val_fraction": 0.2, "base_weights": "x", "longest_run": 3600}
     )

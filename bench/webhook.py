@@ -137,7 +137,7 @@ def _trigger(scratch: Path) -> Iterator[int]:
     last_run = LastRun(run_id="run-1", outcome="promoted", ended_at=CREATED)
     record = JobsRecord(baseline=Baseline(totals=totals, read_at=CREATED), last_run=last_run)
     for number in PROJECTS:
-        Jobs(store, f"{number}.{int(CREATED.timestamp())}").update(lambda _: record)
+        Jobs(store, f"{number}.{int(CREATED.timestamp())}").update(lambda _, __: record)
     environ = {
         "LABEL_STUDIO_URL": f"http://{LOOPBACK}:{server.server_port}",
         "LABEL_STUDIO_API_KEY": "a" * 40,

@@ -21,8 +21,8 @@ from shared.labelstudio.config_review import not_understood
 from shared.labelstudio.requests import SetupRequest, ValidateRequest, project_id
 from shared.last_known import LastKnown
 from shared.objectstore import ObjectStore
-from shared.projects import Project, parse_overrides, read_project, with_overrides, write_project
-from shared.registry import Manifest, Registry, projects, read_manifests_once
+from shared.projects import Project, parse_overrides, projects, read_project, with_overrides, write_project
+from shared.registry import Manifest, Registry, read_manifests_once
 from shared.settings import Settings
 from shared.side_by_side import both, side_by_side
 

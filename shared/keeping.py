@@ -7,11 +7,10 @@ is not over. `plan` is pure; `shared.pruning` reads what is held and removes wha
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from shared import keys
 from shared.claims import JobsRecord
 from shared.registry import Manifest, Pointer
 from shared.settings import Settings
-
-_CHECKPOINTS = "checkpoints/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +53,7 @@ class Held:
 
     record: JobsRecord
     runs: Mapping[str, tuple[str, ...]]  # run id → keys
-    folder: str  # of the runs' keys
+    uid: str
     controls: tuple[HeldControl, ...]
     images: tuple[str, ...] = ()  # keys of those that jobs keep
     older: tuple[str, ...] = ()  # keys of runs as an older labelloop wrote them: nobody reads them any more
@@ -94,12 +93,12 @@ def plan(held: Held, keep: Keep, images: frozenset[str] | None = None) -> list[R
 
 
 def _runs(held: Held, kept: set[str], active: set[str], keep: Keep) -> Iterator[Removal]:
-    for run_id, keys in sorted(held.runs.items()):
+    for run_id, stored in sorted(held.runs.items()):
         if run_id not in kept:
-            yield Removal(f"run {run_id}", f"not one of the newest {keep.runs}", keys)
+            yield Removal(f"run {run_id}", f"not one of the newest {keep.runs}", stored)
         elif run_id not in active:
-            start = f"{held.folder}/{run_id}/{_CHECKPOINTS}"
-            if checkpoints := tuple(key for key in keys if key.startswith(start)):
+            start = f"{keys.checkpoints(held.uid, run_id)}/"
+            if checkpoints := tuple(key for key in stored if key.startswith(start)):
                 yield Removal(f"checkpoints of run {run_id}", "the run has ended", checkpoints)
 
 
@@ -111,17 +110,17 @@ def _versions(control: HeldControl, kept_runs: set[str], keep: Keep) -> Iterator
         manifest = one.manifest
         if manifest.version in numbers:
             continue
-        keys = [key for key in one.files if key in control.files and key not in needed]
+        gone = [key for key in one.files if key in control.files and key not in needed]
         if control.pointer is not None:
-            keys += [one.rejection] if one.rejection else []
-            keys.append(one.key)
-        if keys:
+            gone += [one.rejection] if one.rejection else []
+            gone.append(one.key)
+        if gone:
             why = (
                 "it failed verification" if one.rejection
                 else f"more than {keep.versions} good ones are newer" if manifest.gate.passed
                 else f"the gate held it back, and its run is not one of the newest {keep.runs}"
             )  # fmt: skip
-            yield Removal(f"v{manifest.version} of {control.name!r}", why, tuple(keys), control.name, manifest.version)
+            yield Removal(f"v{manifest.version} of {control.name!r}", why, tuple(gone), control.name, manifest.version)
 
 
 def _kept_numbers(control: HeldControl, kept_runs: set[str], keep: Keep) -> set[int]:

@@ -3,17 +3,16 @@
 import json
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from typing import Any
-from urllib.parse import quote
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
-from shared.errors import AlreadyExists, NotFound, PreconditionFailed
-from shared.objectstore import ObjectStore, Token
-from shared.records import Record, load
+from shared import keys
+from shared.evolve import evolve
+from shared.objectstore import ObjectStore
+from shared.records import Record, find, update
 from shared.settings import Settings, variable
 
 logger = logging.getLogger(__name__)
@@ -49,9 +48,19 @@ class Project(Record):
     overrides: dict[str, Any] = Field(default_factory=dict)
 
 
+def projects(store: ObjectStore, *, folder: Literal["projects", "runs"] = "projects") -> Iterator[str]:
+    """The uid of every project that the store knows, or has anything of in another folder."""
+    yield from (keys.decode(name) for name in store.folders(folder))
+
+
+def projects_of(store: ObjectStore, number: int) -> list[str]:
+    """The uids with one id, ascending: those of several installations. Reads their keys alone."""
+    return sorted({keys.decode(key.split("/")[1]) for key in store.list(f"{keys.PROJECTS}/{number}.")})
+
+
 def read_project(store: ObjectStore, uid: str) -> Project | None:
     """None if nobody has set the project up yet."""
-    return _read(store, uid)[0]
+    return find(Project, store, keys.project(uid))[0]
 
 
 def write_project(
@@ -63,27 +72,19 @@ def write_project(
     overrides: Mapping[str, Any] | None = None,
 ) -> Project:
     """Store what changed, by compare-and-swap. None keeps what is stored. Raises StoreError."""
-    for attempt in Retrying(
-        retry=retry_if_exception_type((AlreadyExists, PreconditionFailed)),
-        wait=wait_random_exponential(0.02, max=0.5),
-        stop=stop_after_delay(_PATIENCE),
-        reraise=True,
-    ):
-        with attempt:
-            known, token = _read(store, uid)
-            before = known or Project(label_config=label_config)
-            changed = {
-                "label_config": label_config,
-                "title": before.title if title is None else title,
-                "overrides": before.overrides if overrides is None else dict(overrides),
-            }
-            project = before.model_copy(update=changed)
-            if project == known:
-                break
-            if token is None:
-                store.create(_key(uid), project.to_json())
-            else:
-                store.replace(_key(uid), project.to_json(), token)
+
+    def change(known: Project | None) -> Project | None:
+        before = known or Project(label_config=label_config)
+        project = evolve(
+            before,
+            label_config=label_config,
+            title=before.title if title is None else title,
+            overrides=before.overrides if overrides is None else dict(overrides),
+        )
+        return None if project == known else project
+
+    project = update(Project, store, keys.project(uid), change, patience=_PATIENCE)
+    assert project is not None  # nothing there is never what is wanted
     return project
 
 
@@ -127,14 +128,7 @@ def with_overrides(settings: Settings, project: Project | None) -> Settings:
         if (key in AT_MOST and (asked or math.inf) > (limit or math.inf)) or (key in AT_LEAST and asked < limit):
             overrides[key] = limit
             _limited(key, asked, limit)
-    return settings.model_copy(update=overrides)
-
-
-def _read(store: ObjectStore, uid: str) -> tuple[Project | None, Token | None]:
-    try:
-        return load(Project, store, _key(uid))
-    except NotFound:
-        return None, None
+    return evolve(settings, **overrides)
 
 
 @lru_cache(maxsize=256)
@@ -149,7 +143,3 @@ def _limited(key: str, asked: float, limit: float) -> None:
 
 def _ignored(key: object, why: str) -> None:
     logger.warning(f"extra param {str(key)[:50]!r} is ignored: {why}", extra={"event": "override_ignored"})
-
-
-def _key(uid: str) -> str:
-    return f"projects/{quote(uid, safe='')}/project.json"

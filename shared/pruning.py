@@ -6,8 +6,8 @@ reads again, so no pointer ever names what is being removed.
 
 import logging
 from collections import defaultdict
-from urllib.parse import quote
 
+from shared import keys
 from shared.errors import PreconditionFailed
 from shared.jobs import Jobs
 from shared.keeping import Held, HeldControl, HeldVersion, Keep, Removal, plan
@@ -26,34 +26,35 @@ def read_held(store: ObjectStore, uid: str) -> Held:
     """
     jobs, registry = Jobs(store, uid), Registry(store, uid)
     runs: dict[str, list[str]] = defaultdict(list)
-    for key in store.list(f"{jobs.runs}/"):
-        runs[key.removeprefix(f"{jobs.runs}/").partition("/")[0]].append(key)
-    older = tuple(store.list(f"projects/{quote(uid, safe='')}/runs/"))
+    folder = keys.runs(uid)
+    for key in store.list(f"{folder}/"):
+        runs[key.removeprefix(f"{folder}/").partition("/")[0]].append(key)
+    older = tuple(store.list(f"{keys.older_runs(uid)}/"))
     files = {control: frozenset(registry.stored_files(control)) for control in registry.controls()}
     record = jobs.read()
     return Held(
         record=record,
         runs={run_id: tuple(keys) for run_id, keys in runs.items()},
-        folder=jobs.runs,
-        controls=tuple(_read_control(registry, control, stored) for control, stored in files.items()),
-        images=tuple(store.list(f"{jobs.images}/")),
+        uid=uid,
+        controls=tuple(_read_control(registry, uid, control, stored) for control, stored in files.items()),
+        images=tuple(store.list(f"{keys.images(uid)}/")),
         older=older,
     )
 
 
-def _read_control(registry: Registry, control: str, files: frozenset[str]) -> HeldControl:
+def _read_control(registry: Registry, uid: str, control: str, files: frozenset[str]) -> HeldControl:
     manifests = registry.versions(control)
     numbers = {manifest.version for manifest in manifests}
-    rejected = {number: registry.record_key(control, "rejected", number) for number in registry.rejected(control)}
+    rejected = {number: keys.rejection(uid, control, number) for number in registry.rejected(control)}
     return HeldControl(
         name=control,
         pointer=registry.pointer(control),
         versions=tuple(
             HeldVersion(
                 manifest,
-                tuple(registry.file_key(control, entry) for entry in manifest.files),
+                tuple(keys.file(uid, control, entry.sha256, entry.name) for entry in manifest.files),
                 rejected.get(manifest.version),
-                registry.record_key(control, "versions", manifest.version),
+                keys.manifest(uid, control, manifest.version),
             )
             for manifest in manifests
         ),
@@ -64,8 +65,7 @@ def _read_control(registry: Registry, control: str, files: frozenset[str]) -> He
 
 def keys_of(store: ObjectStore, uid: str) -> list[str]:
     """Every key of a project."""
-    name = quote(uid, safe="")
-    return [key for folder in ("projects", "runs", "images") for key in store.list(f"{folder}/{name}/")]
+    return [key for folder in keys.folders_of(uid) for key in store.list(f"{folder}/")]
 
 
 def planned(store: ObjectStore, uid: str, keep: Keep, images: frozenset[str] | None = None) -> list[Removal]:

@@ -5,26 +5,26 @@ by `promote` only, also for a rollback, through one compare-and-swap.
 """
 
 import hashlib
-import re
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
-from urllib.parse import quote, unquote
 
 from pydantic import Field
 
+from shared import keys
 from shared.errors import AlreadyExists, ClaimLost, ModelError, NotFound, PreconditionFailed, StoreError
+from shared.evolve import evolve
 from shared.labelstudio.config import YoloTask
 from shared.objectstore import ObjectStore, Token
-from shared.records import Record, load, new_serial
+from shared.records import Record, find, load, new_serial, write
 from shared.side_by_side import side_by_side
 
 WEIGHTS = "weights.pt"
 _DOWNLOADS = 2  # before bytes that are wrong count as those of the file: a transfer may damage them once
-_NUMBERED = re.compile(r"(\d{6,})\.json")
 _NEWEST = 8
 """Manifests among which one of the newest is looked for."""
 _KEPT = 4096
@@ -122,11 +122,6 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def encode_control(name: str) -> str:
-    """A control's name as one part of a key. Label Studio accepts names like `../../x`."""
-    return quote(name, safe="").replace(".", "%2E")
-
-
 class Serving(NamedTuple):
     """What a control's pointer says, and what is to be served then."""
 
@@ -154,24 +149,24 @@ class Registry:
     def __init__(self, store: ObjectStore, uid: str, read_manifest: ReadManifest | None = None) -> None:
         """`read_manifest`: what several registries of the store share (see `read_manifests_once`)."""
         self._store = store
-        self._root = f"projects/{quote(uid, safe='')}/models"
+        self._uid = uid
         self._read_manifest = read_manifest or read_manifests_once(store)
 
     def controls(self) -> list[str]:
         """Names of the controls that have at least one object in the store."""
-        return sorted(unquote(name) for name in self._store.folders(self._root))
+        return sorted(keys.decode(name) for name in self._store.folders(keys.models(self._uid)))
 
     def pointer(self, control: str) -> Pointer | None:
         """What the pointer says now; None before the first version."""
-        return self._read_pointer(control)[0]
+        return find(Pointer, self._store, keys.pointer(self._uid, control))[0]
 
     def manifest(self, control: str, version: int) -> Manifest:
         """Raises NotFound."""
-        return self._read_manifest(self.record_key(control, "versions", version))
+        return self._read_manifest(keys.manifest(self._uid, control, version))
 
     def numbers(self, control: str) -> list[int]:
         """Of all versions of a control, ascending, from the names of their manifests alone."""
-        return self._numbers(control, "versions")
+        return keys.numbers(self._store.list(f"{keys.versions(self._uid, control)}/"))
 
     def versions(self, control: str) -> list[Manifest]:
         """All manifests of a control, oldest first."""
@@ -179,15 +174,13 @@ class Registry:
 
     def rejected(self, control: str) -> set[int]:
         """Numbers of the versions whose file is bad."""
-        return set(self._numbers(control, "rejected"))
+        return set(keys.numbers(self._store.list(f"{keys.rejections(self._uid, control)}/")))
 
     def reject(self, control: str, version: int, error: str) -> None:
         """Record that a version's file is bad. A second record of it changes nothing."""
         rejection = Rejection(version=version, error=error, rejected_at=self._store.now())
-        try:
-            self._store.create(self.record_key(control, "rejected", version), rejection.to_json())
-        except AlreadyExists:
-            return
+        with suppress(AlreadyExists):
+            self._store.create(keys.rejection(self._uid, control, version), rejection.to_json())
 
     def serving(self, control: str) -> Manifest | None:
         """The version to serve: the pointer's, or the newest good one behind it; None if there is none."""
@@ -224,10 +217,8 @@ class Registry:
     def upload_file(self, control: str, name: str, path: Path) -> FileEntry:
         """Store one immutable file under its digest; the same bytes are stored once."""
         entry = FileEntry(name=name, sha256=sha256_of(path), size=path.stat().st_size)
-        try:
-            self._store.upload(self.file_key(control, entry), path)
-        except AlreadyExists:
-            return entry
+        with suppress(AlreadyExists):
+            self._store.upload(self._file(control, entry), path)
         return entry
 
     def download_file(self, control: str, entry: FileEntry, path: Path) -> None:
@@ -239,7 +230,7 @@ class Registry:
             with tempfile.TemporaryDirectory(dir=path.parent, prefix=".unverified-") as folder:
                 unverified, found = Path(folder) / "file", ""
                 for _ in range(_DOWNLOADS):
-                    self._store.download(self.file_key(control, entry), unverified)
+                    self._store.download(self._file(control, entry), unverified)
                     found = sha256_of(unverified)
                     if found == entry.sha256:
                         unverified.replace(path)
@@ -271,7 +262,7 @@ class Registry:
         while True:
             manifest = build(number)
             try:
-                self._store.create(self.record_key(control, "versions", number), manifest.to_json())
+                self._store.create(keys.manifest(self._uid, control, number), manifest.to_json())
             except AlreadyExists:
                 found = self.manifest(control, number)
                 if found.run_id == manifest.run_id:
@@ -297,7 +288,7 @@ class Registry:
         attempt, or by a rollback that this run must not undo), PreconditionFailed if it names another version: decide
         again.
         """
-        current, token = self._read_pointer(control)
+        current, token = find(Pointer, self._store, keys.pointer(self._uid, control))
         self._stored_manifest(control, version)  # read after the pointer: what goes is withdrawn there first
         done = current and (current.run_id, current.version, current.reason) == (run_id, version, reason)
         if current and done and (reason == "promote" or current.fence == fence):
@@ -332,36 +323,26 @@ class Registry:
         not the one that was `seen`: decide again what may go.
         """
         withdrawn = tuple(sorted(versions))
-        current, token = self._read_pointer(control)
+        current, token = find(Pointer, self._store, keys.pointer(self._uid, control))
         if current is None or current.serial != seen.serial or current.version in withdrawn:
             raise PreconditionFailed(f"somebody moved the pointer of {control!r} meanwhile")
         if current.withdrawn != withdrawn:
-            changed = current.model_copy(update={"serial": new_serial(), "withdrawn": withdrawn})
+            changed = evolve(current, serial=new_serial(), withdrawn=withdrawn)
             self._write_pointer(control, changed, token)
 
     def stored_files(self, control: str) -> list[str]:
         """Keys of all files of a control, also of those that no version names (yet)."""
-        return list(self._store.list(f"{self._control(control)}/files/"))
+        return list(self._store.list(f"{keys.files(self._uid, control)}/"))
 
-    def record_key(self, control: str, folder: Literal["versions", "rejected"], version: int) -> str:
-        """Key of a manifest, or of the record that a version failed verification."""
-        return f"{self._control(control)}/{folder}/{version:06d}.json"
-
-    def file_key(self, control: str, entry: FileEntry) -> str:
-        """Key of an immutable file."""
-        return f"{self._control(control)}/files/{entry.sha256}/{entry.name}"
+    def _file(self, control: str, entry: FileEntry) -> str:
+        return keys.file(self._uid, control, entry.sha256, entry.name)
 
     def _write_pointer(self, control: str, pointer: Pointer, token: Token | None) -> None:
         """Raises PreconditionFailed."""
-        key = f"{self._control(control)}/pointer.json"
         try:
-            if token is None:
-                self._store.create(key, pointer.to_json())
-            else:
-                self._store.replace(key, pointer.to_json(), token)
-        except (AlreadyExists, PreconditionFailed) as refusal:
-            found = self.pointer(control)
-            if found is None or found.serial != pointer.serial:
+            write(self._store, keys.pointer(self._uid, control), pointer, token)
+        except PreconditionFailed as refusal:
+            if self.pointer(control) != pointer:  # else it is our own write, whose answer was lost
                 raise PreconditionFailed(f"somebody else moved the pointer of {control!r} meanwhile") from refusal
 
     def _named(self, control: str, pointer: Pointer) -> Manifest:
@@ -373,18 +354,12 @@ class Registry:
 
     def _stored_manifest(self, control: str, version: int) -> Manifest:
         """As it is now, not as it is remembered. Raises NotFound."""
-        return load(Manifest, self._store, self.record_key(control, "versions", version))[0]
+        return load(Manifest, self._store, keys.manifest(self._uid, control, version))[0]
 
     def _manifests(self, control: str, numbers: Iterable[int]) -> list[Manifest]:
         """Without those that were removed since they were listed."""
         found = side_by_side(lambda number: self._manifest_if_there(control, number), numbers)
         return [manifest for manifest in found if manifest is not None]
-
-    def _read_pointer(self, control: str) -> tuple[Pointer | None, Token | None]:
-        try:
-            return load(Pointer, self._store, f"{self._control(control)}/pointer.json")
-        except NotFound:
-            return None, None
 
     def _manifest_if_there(self, control: str, version: int) -> Manifest | None:
         """None: it was removed since it was listed."""
@@ -392,22 +367,3 @@ class Registry:
             return self.manifest(control, version)
         except NotFound:
             return None
-
-    def _numbers(self, control: str, folder: Literal["versions", "rejected"]) -> list[int]:
-        """Ascending. What else lies there is not ours."""
-        names = (key.rsplit("/", 1)[1] for key in self._store.list(f"{self._control(control)}/{folder}/"))
-        return sorted(int(match[1]) for name in names if (match := _NUMBERED.fullmatch(name)))
-
-    def _control(self, control: str) -> str:
-        return f"{self._root}/{encode_control(control)}"
-
-
-def projects(store: ObjectStore, *, folder: Literal["projects", "runs"] = "projects") -> Iterator[str]:
-    """The uid of every project that the store knows, or has anything of in another folder."""
-    yield from (unquote(name) for name in store.folders(folder))
-
-
-def projects_of(store: ObjectStore, number: int) -> list[str]:
-    """The uids with one id, ascending: those of several installations. Reads their keys alone."""
-    keys = store.list(f"projects/{number}.")
-    return sorted({unquote(key.split("/")[1]) for key in keys})

@@ -1,14 +1,15 @@
 """What is written about one run under `runs/<uid>/<run_id>/`, and the one line that tells a job which run it is."""
 
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, Literal
-from urllib.parse import quote
 
 from pydantic import Field, ValidationError
 
-from shared.errors import AlreadyExists, BadRequest, NotFound
+from shared import keys
+from shared.errors import AlreadyExists, BadRequest
 from shared.objectstore import ObjectStore
-from shared.records import Record, load
+from shared.records import Record, find, load
 
 RunPhase = Literal[
     "launching",
@@ -98,45 +99,29 @@ class RunFiles:
 
     def __init__(self, store: ObjectStore, uid: str) -> None:
         self._store = store
-        self._root = f"projects/{quote(uid, safe='')}"
-        self.runs = f"runs/{quote(uid, safe='')}"
-        """Folder of their keys. All projects' are below one prefix, so that a store's lifecycle rules reach them."""
-        self.images = f"images/{quote(uid, safe='')}"
-        """Folder of the images that jobs keep in the store, if they do."""
-        self.uid = uid
+        self._uid = uid
 
     def write_request(self, request: RunRequest) -> None:
         """Once a run; a second attempt keeps the first request."""
-        try:
-            self._store.create(self.run_key(request.run_id, "request.json"), request.to_json())
-        except AlreadyExists:
-            return
+        with suppress(AlreadyExists):
+            self._store.create(self._key(request.run_id, "request.json"), request.to_json())
 
     def request(self, run_id: str) -> RunRequest:
         """Raises NotFound."""
-        return load(RunRequest, self._store, self.run_key(run_id, "request.json"))[0]
+        return load(RunRequest, self._store, self._key(run_id, "request.json"))[0]
 
     def write_progress(self, run_id: str, progress: Progress) -> None:
         """Informative: the last write wins."""
-        self._store.put(self.run_key(run_id, "progress.json"), progress.to_json())
+        self._store.put(self._key(run_id, "progress.json"), progress.to_json())
 
     def progress(self, run_id: str) -> Progress | None:
         """None before the first write."""
-        try:
-            return load(Progress, self._store, self.run_key(run_id, "progress.json"))[0]
-        except NotFound:
-            return None
+        return find(Progress, self._store, self._key(run_id, "progress.json"))[0]
 
     def kept_an_epoch(self, run_id: str, attempt: int) -> bool:
-        """Whether that attempt got further: its own checkpoint is in the store."""
-        name = f"/{checkpoint_index(attempt)}"
-        return any(key.endswith(name) for key in self._store.list(self.run_key(run_id, "checkpoints/")))
+        """Whether an attempt left a checkpoint of its own in the store."""
+        name = f"/{keys.checkpoint_index(attempt)}"
+        return any(key.endswith(name) for key in self._store.list(f"{keys.checkpoints(self._uid, run_id)}/"))
 
-    def run_key(self, run_id: str, name: str) -> str:
-        """Key of a run's file."""
-        return f"{self.runs}/{run_id}/{name}"
-
-
-def checkpoint_index(attempt: int) -> str:
-    """Name of the file, one a control, in which an attempt names its checkpoints; written after the first one."""
-    return f"{attempt:04d}.json"
+    def _key(self, run_id: str, name: str) -> str:
+        return keys.run(self._uid, run_id, name)

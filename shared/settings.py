@@ -59,7 +59,7 @@ Names = Annotated[tuple[str, ...], BeforeValidator(_comma_separated)]
 class Settings(BaseModel):
     """All settings, frozen. Fields hold values in the unit that their variable is given in."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, populate_by_name=True)
 
     # Label Studio
     label_studio_url: WebAddress | None = _setting(

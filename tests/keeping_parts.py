@@ -6,12 +6,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
+from shared import claims, keys
 from shared.claims import Claim
 from shared.errors import AlreadyExists, NotFound, PreconditionFailed
 from shared.jobs import Jobs
 from shared.objectstore import Stored, Token
 from shared.registry import WEIGHTS, FileEntry, Gate, Manifest, Registry
-from shared.runs import Progress, RunRequest, checkpoint_index
+from shared.runs import Progress, RunRequest
 from tests.stores import Clocked
 
 UID = "7.1700000000"
@@ -104,25 +105,24 @@ class History:
                     self.registry.promote(
                         control, manifest.version, fence=fence, run_id=claim.run_id, expected=expected
                     )
-        self.jobs.release(claim, outcome="promoted")
-        self.jobs.write_progress(claim.run_id, Progress(phase="finished", attempt=1, updated_at=BEGIN))
+        self.jobs.update(claims.release, claim, outcome="promoted")
+        self.jobs.runs.write_progress(claim.run_id, Progress(phase="finished", attempt=1, updated_at=BEGIN))
 
     def begin(self) -> Claim:
         self.store.time += timedelta(minutes=1)
-        claim, ours = self.jobs.claim(lifetime=600, forced=True, registry_fence=0, may_claim=lambda _: True)
-        assert ours
-        self.jobs.write_request(
+        claim = self.jobs.update(claims.take, claims.new_run_id(self.store.now()), lifetime=600, forced=True).held
+        self.jobs.runs.write_request(
             RunRequest(run_id=claim.run_id, project_uid=UID, project_id=7, reason="test", created_at=BEGIN)
         )
-        claim = self.jobs.start(claim.run_id, nonce=claim.run_id, lifetime=600)
-        self.store.create(self.jobs.run_key(claim.run_id, "dataset.json"), b"{}")
-        for name in ("1-1.pt", checkpoint_index(1)):
-            self.store.put(self.jobs.run_key(claim.run_id, f"checkpoints/a/{name}"), b"")
+        claim = self.jobs.update(claims.start, claim.run_id, nonce=claim.run_id, lifetime=600).held
+        self.store.create(keys.run(UID, claim.run_id, "dataset.json"), b"{}")
+        for name in ("1-1.pt", keys.checkpoint_index(1)):
+            self.store.put(f"{keys.checkpoints(UID, claim.run_id, 'a')}/{name}", b"")
         return claim
 
     def upload(self, control: str) -> FileEntry:
         entry = FileEntry(name=WEIGHTS, sha256=f"{next(self.files):064x}", size=1)
-        self.store.create(self.registry.file_key(control, entry), b"x")
+        self.store.create(keys.file(UID, control, entry.sha256, entry.name), b"x")
         return entry
 
     def publish(self, control: str, claim: Claim, *, passed: bool = True) -> Manifest:

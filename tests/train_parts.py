@@ -26,6 +26,7 @@ from jobs.train.spool import Epoch, Spool, TrainingAborted
 from jobs.train.training import InitialWeights, Measured, Trained, Trainer, TrainingSettings
 from jobs.train.video_scores import TrackingCounts
 from jobs.train.yolo_trainer import YoloTrainer
+from shared import claims
 from shared.claims import Claim
 from shared.errors import ModelError
 from shared.jobs import Jobs
@@ -184,12 +185,13 @@ def begin_run(store: ObjectStore, *, forced: bool = True, **settings: Any) -> Cl
     """What train_trigger does before it launches the job."""
     jobs = Jobs(store, UID)
     fence = Registry(store, UID).fence()
-    claim, ours = jobs.claim(lifetime=600, forced=forced, registry_fence=fence, may_claim=lambda _: True)
-    assert ours
+    claim = jobs.update(
+        claims.take, claims.new_run_id(store.now()), lifetime=600, forced=forced, registry_fence=fence
+    ).held
     request = RunRequest(
         run_id=claim.run_id, project_uid=UID, project_id=1, reason="test", created_at=store.now(), settings=settings
     )
-    jobs.write_request(request)
+    jobs.runs.write_request(request)
     return claim
 
 

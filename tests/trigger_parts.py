@@ -8,14 +8,16 @@ from typing import Any
 from functions.train_trigger.launchers import JobState, JobStatus
 from functions.train_trigger.metrics import Metrics
 from functions.train_trigger.trigger import Outcome, Trigger
+from shared import claims, keys
 from shared.claims import Claim, JobsRecord
 from shared.errors import LabelStudioError, LaunchError
+from shared.evolve import evolve
 from shared.jobs import Jobs
 from shared.labelstudio.api import ProjectState
 from shared.labelstudio.requests import ProjectCounters
 from shared.objectstore import ObjectStore
 from shared.objectstore.file import FileStore
-from shared.runs import Baseline, Totals, TrainRequest, checkpoint_index
+from shared.runs import Baseline, Totals, TrainRequest
 from shared.settings import Settings
 
 CREATED = datetime(2026, 1, 1, tzinfo=UTC)
@@ -97,7 +99,7 @@ class World:
     def __init__(self, folder: Path, **settings: Any) -> None:
         self.store = FileStore(f"file://{folder}")
         self.label_studio, self.launcher, self.metrics = FakeLabelStudio(), FakeLauncher(), Metrics()
-        self.settings = Settings().model_copy(update={"store": self.store.url, "attempts": 3, **settings})
+        self.settings = evolve(Settings(), store=self.store.url, attempts=3, **settings)
         self.trigger = self.another_trigger()
         self.jobs = Jobs(self.store, UID)
 
@@ -114,9 +116,9 @@ class World:
         return self.trigger.reconcile(UID, **how)
 
     def change_claim(self, **values: Any) -> None:
-        def change(record: JobsRecord) -> JobsRecord:
+        def change(record: JobsRecord, _now: datetime) -> JobsRecord:
             assert record.training is not None
-            return record.model_copy(update={"training": record.training.model_copy(update=values)})
+            return evolve(record, training=evolve(record.training, **values))
 
         self.jobs.update(change)
 
@@ -125,11 +127,11 @@ class World:
 
     def job_runs(self, nonce: str = "n") -> Claim:
         """What the job does first."""
-        return self.jobs.start(self.claim.run_id, nonce=nonce, lifetime=600)
+        return self.jobs.update(claims.start, self.claim.run_id, nonce=nonce, lifetime=600).held
 
     def keeps_an_epoch(self, claim: Claim) -> None:
         """What the job does after an epoch."""
-        key = self.jobs.run_key(claim.run_id, f"checkpoints/label/{checkpoint_index(claim.attempt)}")
+        key = f"{keys.checkpoints(UID, claim.run_id, 'label')}/{keys.checkpoint_index(claim.attempt)}"
         self.store.put(key, b"{}")
 
     def job_ends(self, claim: Claim, outcome: Any = "promoted") -> None:
@@ -138,4 +140,6 @@ class World:
             total_annotations_number=self.label_studio.annotations,
             num_tasks_with_annotations=self.label_studio.annotations,
         )
-        self.jobs.release(claim, outcome=outcome, baseline=Baseline(totals=totals, read_at=datetime.now(UTC)))
+        self.jobs.update(
+            claims.release, claim, outcome=outcome, baseline=Baseline(totals=totals, read_at=datetime.now(UTC))
+        )

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.scale.plan import Plan
+from bench.scale.report import figures
 from bench.scale.simulation import Simulation
 
 SERIES: tuple[dict[str, Any], ...] = (
@@ -44,7 +45,8 @@ def main() -> int:
     for number, one in enumerate(plans):
         if series:
             print(f"\n-- {SERIES[number]}", flush=True)
-        report = Simulation(one).run(_say)
+        simulation = Simulation(one)
+        report = figures(simulation, simulation.run(_say))
         _show(report)
         reports.append(report)
         if path:

@@ -17,11 +17,12 @@ from bench.scale.clock import Clock, Core
 from bench.scale.label_studio import Caller, LabelStudio
 from bench.scale.plan import Plan
 from functions.train_trigger.launchers import JobState
+from shared import claims, keys
 from shared.claims import Claim
 from shared.errors import ClaimLost, LabelloopError, LabelStudioError, PreconditionFailed, StoreError
 from shared.jobs import Jobs
 from shared.registry import Gate, Manifest, Registry
-from shared.runs import Baseline, Progress, RunPhase, Totals, TrainRequest, checkpoint_index
+from shared.runs import Baseline, Progress, RunPhase, Totals, TrainRequest
 
 CONTROL = "label"
 LIFETIME, LONGEST_RUN = 600.0, 6 * 3600.0
@@ -138,7 +139,7 @@ class _Attempt:
     def run(self) -> Literal["finished", "failed"]:
         gpus, run_id = self._gpus, self._job.request.run_id
         try:
-            claim = self._patiently(self._jobs.start, run_id, nonce=self._nonce, lifetime=LIFETIME)
+            claim = self._patiently(self._jobs.update, claims.start, run_id, nonce=self._nonce, lifetime=LIFETIME).held
         except ClaimLost:
             gpus.counts["second copies that ended at once"] += 1
             return "finished"
@@ -225,33 +226,34 @@ class _Attempt:
                 continue
             break
         outcome: Literal["promoted", "rejected"] = "promoted" if manifest.gate.passed else "rejected"
-        self._patiently(self._jobs.release, claim, outcome=outcome, baseline=work.baseline)
+        self._patiently(self._jobs.update, claims.release, claim, outcome=outcome, baseline=work.baseline)
         self._gpus.label_studio.trained(self._project, work.changes)
         self._gpus.counts[f"runs {outcome}"] += 1
         self._tell(claim, "finished")
 
     def _beat(self, claim: Claim) -> None:
         try:
-            self._jobs.renew(claim, lifetime=LIFETIME, longest_run=LONGEST_RUN)
+            self._jobs.update(claims.renew, claim, lifetime=LIFETIME, longest_run=LONGEST_RUN)
         except StoreError:
             self._gpus.counts["heartbeats failed"] += 1
 
     def _confirm(self, claim: Claim) -> None:
-        self._patiently(self._jobs.renew, claim, lifetime=LIFETIME, longest_run=LONGEST_RUN)
+        self._patiently(self._jobs.update, claims.renew, claim, lifetime=LIFETIME, longest_run=LONGEST_RUN)
 
     def _checkpoint(self, claim: Claim) -> None:
-        key = self._jobs.run_key(claim.run_id, f"checkpoints/{CONTROL}/{checkpoint_index(claim.attempt)}")
+        folder = keys.checkpoints(self._jobs.uid, claim.run_id, CONTROL)
+        key = f"{folder}/{keys.checkpoint_index(claim.attempt)}"
         self._patiently(self._store.put, key, b"{}")
         self._tell(claim, "train")
 
     def _tell(self, claim: Claim, phase: RunPhase) -> None:
         progress = Progress(phase=phase, attempt=claim.attempt, updated_at=self._store.now())
-        self._patiently(self._jobs.write_progress, claim.run_id, progress)
+        self._patiently(self._jobs.runs.write_progress, claim.run_id, progress)
 
     def _interrupt(self, claim: Claim, error: str, *, preempted: bool) -> None:
         try:
-            got_further = self._jobs.kept_an_epoch(claim.run_id, claim.attempt)
-            self._jobs.interrupt(claim, error, preempted=preempted, got_further=got_further)
+            got_further = self._jobs.runs.kept_an_epoch(claim.run_id, claim.attempt)
+            self._jobs.update(claims.interrupt, claim, error, preempted=preempted, got_further=got_further)
         except LabelloopError:
             self._gpus.counts["interrupts that could not be said"] += 1
 

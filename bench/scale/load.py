@@ -10,6 +10,7 @@ from itertools import accumulate
 from typing import Any
 
 from flask import Request, Response
+from pydantic import SecretStr
 
 from bench.scale.bucket import Bucket, SimulatedStore
 from bench.scale.clock import Clock, Core, Gate, VirtualThreads
@@ -21,6 +22,7 @@ from functions.train_trigger.metrics import Metrics
 from functions.train_trigger.routes import Routes
 from functions.train_trigger.trigger import Trigger
 from functions.train_trigger.warm_up import WarmUp
+from shared.evolve import evolve
 from shared.http import SECRET_HEADER, Function, Route
 from shared.settings import Settings
 
@@ -39,17 +41,15 @@ class Instance:
         self._clock = clock
         self._gate = Gate(clock, plan.threads)
         store = SimulatedStore(bucket, self.core)
-        settings = Settings().model_copy(
-            update={
-                "store": "s3://labelloop",
-                "min_annotations": plan.min_annotations,
-                "min_changes": plan.min_changes,
-                "cool_down": plan.cool_down,
-                "attempts": plan.attempts,
-            }
+        settings = evolve(
+            Settings(),
+            store="s3://labelloop",
+            min_annotations=plan.min_annotations,
+            min_changes=plan.min_changes,
+            cool_down=plan.cool_down,
+            attempts=plan.attempts,
+            webhook_secret=SecretStr(_SECRET),
         )
-        settings = settings.model_copy(update=Settings.model_validate({"LABELLOOP_WEBHOOK_SECRET": _SECRET}).model_dump(
-            include={"webhook_secret"}))  # fmt: skip
         trigger = Trigger(store, Caller(label_studio, self.core), Launcher(gpus, self.core), settings, self.metrics)
         warm_up = WarmUp(settings, store, self.metrics)
         self.routes = Routes(store, trigger, warm_up, self.metrics, VirtualThreads(clock), debounce=plan.debounce)

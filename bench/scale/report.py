@@ -1,12 +1,9 @@
 """The figures of one simulation, by section. All but "this machine" are the same for the same plan."""
 
-from __future__ import annotations
-
 from array import array
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from bench.scale.simulation import Simulation
+from bench.scale.simulation import Simulation
 
 GET_PRICE, PUT_PRICE = 0.0004 / 1000, 0.005 / 1000  # USD; S3 Standard, us-east-1: GET and HEAD; PUT and LIST
 _DAY = 86_400

@@ -6,7 +6,6 @@ import random
 import time
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
 
 import tenacity
 
@@ -17,10 +16,10 @@ from bench.scale.gpus import CONTROL, Gpus, manifest_of
 from bench.scale.label_studio import LabelStudio, uid_of
 from bench.scale.load import Load
 from bench.scale.plan import Plan
-from bench.scale.report import figures
+from shared import keys
 from shared.claims import JobsRecord, LastRun
 from shared.projects import Project
-from shared.registry import Pointer, encode_control
+from shared.registry import Pointer
 from shared.runs import Baseline, Totals
 
 _STEP = 30.0  # seconds between two words about the progress
@@ -44,8 +43,8 @@ class Simulation:
         self.bucket.written = self.checks.written
         self.load = Load(self.clock, plan, self.bucket, self.label_studio, self.gpus)
 
-    def run(self, say: Callable[[str], None]) -> dict[str, Any]:
-        """Play it; the figures."""
+    def run(self, say: Callable[[str], None]) -> float:
+        """Play it; the seconds of CPU that it took."""
         plan, clock, began = self.plan, self.clock, time.process_time()
         gc.freeze()  # a collection would go through millions of objects that stay
         self.load.begin()
@@ -59,7 +58,7 @@ class Simulation:
         if plan.drain:
             self.checks.at_the_end()
         say("")
-        return figures(self, time.process_time() - began)
+        return time.process_time() - began
 
     def _quiet(self) -> bool:
         due = any(project.due_at is not None for project in self.label_studio.projects.values())
@@ -77,8 +76,8 @@ class Simulation:
         self.bucket.write(SELF_TEST, b"{}")
         config = Project(label_config="<View/>").to_json()
         for number, project in self.label_studio.projects.items():
-            root = f"projects/{uid_of(number)}"
-            self.bucket.write(f"{root}/project.json", config)
+            uid = uid_of(number)
+            self.bucket.write(keys.project(uid), config)
             if project.trained_changes is None:
                 continue
             count = project.count - len(project.changes)
@@ -89,7 +88,6 @@ class Simulation:
             record = JobsRecord(fence=1000, baseline=baseline, last_run=last_run)
             pointer = Pointer(serial="0", version=1, fence=1000, run_id="run-0", reason="promote", moved_at=before)
             manifest = manifest_of(1, run_id="run-0", fence=1000, created_at=before, passed=True)
-            self.bucket.write(f"{root}/jobs.json", record.to_json())
-            models = f"{root}/models/{encode_control(CONTROL)}"
-            self.bucket.write(f"{models}/pointer.json", pointer.to_json())
-            self.bucket.write(f"{models}/versions/000001.json", manifest.to_json())
+            self.bucket.write(keys.jobs(uid), record.to_json())
+            self.bucket.write(keys.pointer(uid, CONTROL), pointer.to_json())
+            self.bucket.write(keys.manifest(uid, CONTROL, 1), manifest.to_json())

@@ -20,7 +20,7 @@ from shared.http import answer
 from shared.jobs import Jobs
 from shared.labelstudio.requests import Event, JobStatusRequest, ProjectCounters, TrainCall, project_id
 from shared.objectstore import ObjectStore
-from shared.registry import projects_of
+from shared.projects import projects_of
 from shared.runs import ENDED
 
 logger = logging.getLogger(__name__)
@@ -159,7 +159,7 @@ class Routes:
             return "started" if record.training.state == "running" else "queued"
         if record.last_run is not None and record.last_run.run_id == run_id:
             return "failed" if record.last_run.outcome == "failed" else "finished"
-        progress = jobs.progress(run_id)
+        progress = jobs.runs.progress(run_id)
         if progress is None:
             return None
         return "finished" if progress.phase in ENDED and progress.phase != "failed" else "failed"

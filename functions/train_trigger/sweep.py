@@ -10,7 +10,7 @@ from functions.train_trigger.trigger import Outcome
 from shared.errors import StoreError
 from shared.jobs import Jobs
 from shared.objectstore import ObjectStore
-from shared.registry import projects
+from shared.projects import projects
 
 logger = logging.getLogger(__name__)
 

@@ -27,8 +27,10 @@ from functions.train_trigger.decide import (
 )
 from functions.train_trigger.launchers import JobStatus, Launcher
 from functions.train_trigger.metrics import Metrics
+from shared import claims
 from shared.claims import Claim, JobsRecord
 from shared.errors import ClaimLost, LabelConfigError, LabelloopError, LaunchError, ProjectGone
+from shared.evolve import evolve
 from shared.jobs import Jobs
 from shared.labelstudio.api import ProjectState
 from shared.labelstudio.config import parse_label_config
@@ -144,17 +146,19 @@ class Trigger:
         forced: bool,
     ) -> Outcome:
         self._check_store()
-        decided_on = (record.baseline, record.last_run)
+        run_id = claims.new_run_id(self._store.now())
         try:
-            claim, ours = jobs.claim(
+            claim = jobs.update(
+                claims.take,
+                run_id,
                 lifetime=policy.launching_lifetime.total_seconds(),
                 forced=forced,
                 registry_fence=Registry(self._store, jobs.uid).fence(),
-                may_claim=lambda found: forced or (found.baseline, found.last_run) == decided_on,
-            )
+                decided_on=None if forced else record,
+            ).held
         except ClaimLost as error:
             return Outcome("nothing", str(error))
-        if not ours:
+        if claim.run_id != run_id:
             return Outcome("active", f"run {claim.run_id} is active", claim.run_id)
         return self._launch(jobs, claim, settings, decision.reason)
 
@@ -166,22 +170,31 @@ class Trigger:
         expired = has_expired(claim, policy, now)
         job = self._job_status(claim.job) if claim.job and (sweeping or expired) else None
         silent = killed(claim) and (expired or ended(claim, job))
-        kept_an_epoch = silent and jobs.kept_an_epoch(claim.run_id, claim.attempt)
+        kept_an_epoch = silent and jobs.runs.kept_an_epoch(claim.run_id, claim.attempt)
         decision = decide_claim(claim, job, policy, now, forced=forced, kept_an_epoch=kept_an_epoch)
         lifetime = policy.launching_lifetime.total_seconds()
         try:
             if isinstance(decision, Relaunch):
-                again = jobs.next_attempt(claim, lifetime=lifetime, error=decision.error, preempted=decision.preempted)
+                again = jobs.update(
+                    claims.next_attempt, claim, lifetime=lifetime, error=decision.error, preempted=decision.preempted
+                ).held
                 return self._launch(jobs, again, settings, decision.error)
             if isinstance(decision, Requeue):
-                jobs.next_attempt(
-                    claim, lifetime=lifetime, error=decision.error, preempted=decision.preempted, requeued=True
+                jobs.update(
+                    claims.next_attempt,
+                    claim,
+                    lifetime=lifetime,
+                    error=decision.error,
+                    preempted=decision.preempted,
+                    requeued=True,
                 )
                 return Outcome("active", decision.error, claim.run_id)
             if isinstance(decision, Withdraw):
                 return self._withdraw(jobs, claim, decision.error)
             if isinstance(decision, LaunchAgain):
-                return self._launch(jobs, jobs.launch_again(claim, lifetime=lifetime), settings, decision.error)
+                return self._launch(
+                    jobs, jobs.update(claims.retry_launch, claim, lifetime=lifetime).held, settings, decision.error
+                )
             if isinstance(decision, GiveUp):
                 return self._give_up(jobs, claim, decision.error)
         except ClaimLost as error:
@@ -191,14 +204,14 @@ class Trigger:
                 lifetime = policy.running_lifetime.total_seconds()
             assert job is not None
             waiting = job.state == "queued"
-            jobs.extend_queued(claim, lifetime=lifetime, waiting=waiting, why=job.why, stuck=job.stuck)
+            jobs.update(claims.extend, claim, lifetime=lifetime, waiting=waiting, why=job.why, stuck=job.stuck)
             said = f"the launcher says that the job of run {claim.run_id} is {job.state}"
             return Outcome("active", f"{said}: {job.why}" if job.why else said, claim.run_id)
         return Outcome("active" if isinstance(decision, Nothing) else "waiting", decision.reason, claim.run_id)
 
     def _launch(self, jobs: Jobs, claim: Claim, settings: Settings, reason: str) -> Outcome:
         named = {"project": jobs.uid, "run": claim.run_id, "attempt": claim.attempt, "reason": reason}
-        jobs.write_request(
+        jobs.runs.write_request(
             RunRequest(
                 run_id=claim.run_id,
                 project_uid=jobs.uid,
@@ -215,13 +228,13 @@ class Trigger:
             self._metrics.launches.labels("refused").inc()
             logger.error(str(error), extra={"event": "launch_refused", **named})
             try:
-                jobs.refuse(claim, str(error))
+                jobs.update(claims.refuse, claim, str(error))
             except ClaimLost:
                 return Outcome("active", f"{error}; the job started nevertheless", claim.run_id)
             self._tell(jobs, claim, "launching", str(error))
             return Outcome("refused", str(error), claim.run_id)
         logs = self._launcher.logs(job)
-        jobs.record_job(claim, job, logs=logs)
+        jobs.update(claims.record_job, claim, job, logs=logs)
         status: Status = "launched" if claim.attempt == 1 else "relaunched"
         self._metrics.launches.labels(status).inc()
         logger.info("a training job was launched", extra={"event": "run_launched", "job": job, "logs": logs, **named})
@@ -230,7 +243,7 @@ class Trigger:
     def _withdraw(self, jobs: Jobs, claim: Claim, error: str) -> Outcome:
         """End a job that never began. Its attempt is launched again, as after a refusal."""
         self._stop(jobs, claim)
-        jobs.withdraw(claim, error)
+        jobs.update(claims.withdraw, claim, error)
         self._tell(jobs, claim, "launching", error)
         self._metrics.launches.labels("refused").inc()
         named = {"project": jobs.uid, "run": claim.run_id, "job": claim.job}
@@ -247,7 +260,7 @@ class Trigger:
     def _give_up(self, jobs: Jobs, claim: Claim, error: str) -> Outcome:
         """End the run as failed: what it was started for is due again, after a pause that grows."""
         self._stop(jobs, claim)
-        jobs.release(claim, outcome="failed", message=error)
+        jobs.update(claims.release, claim, outcome="failed", message=error)
         self._tell(jobs, claim, "failed", error)
         self._metrics.runs_failed.inc()
         logger.error(error, extra={"event": "run_given_up", "project": jobs.uid, "run": claim.run_id})
@@ -269,11 +282,11 @@ class Trigger:
             self._project_state(jobs.uid)
         except ProjectGone:
             return jobs.read()
-        return jobs.update(lambda record: record.model_copy(update={"closed": False}))
+        return jobs.update(claims.reopen)
 
     def _close(self, jobs: Jobs, error: ProjectGone) -> Outcome:
         if read_project(self._store, jobs.uid) or jobs.read().fence:  # else an event made it up: nothing to close
-            jobs.close()
+            jobs.update(claims.close)
         logger.warning(str(error), extra={"event": "project_closed", "project": jobs.uid})
         return Outcome("closed", str(error))
 
@@ -287,9 +300,9 @@ class Trigger:
     def _tell(self, jobs: Jobs, claim: Claim, phase: RunPhase, error: str) -> None:
         """Show an error in progress.json; what an attempt wrote for its successor stays."""
         now = self._store.now()
-        before = jobs.progress(claim.run_id) or Progress(phase=phase, attempt=claim.attempt, updated_at=now)
-        news = {"phase": phase, "attempt": claim.attempt, "updated_at": now, "error": error}
-        jobs.write_progress(claim.run_id, before.model_copy(update=news))
+        before = jobs.runs.progress(claim.run_id) or Progress(phase=phase, attempt=claim.attempt, updated_at=now)
+        news = evolve(before, phase=phase, attempt=claim.attempt, updated_at=now, error=error)
+        jobs.runs.write_progress(claim.run_id, news)
 
     def _check_store(self) -> None:
         """Before this process's first claim: a store that ignores conditions must not be used. Raises UnsafeStore."""

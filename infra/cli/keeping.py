@@ -1,5 +1,6 @@
 """`labelloop prune` and `labelloop forget`: what the store need not keep, and a project that nobody wants."""
 
+from datetime import datetime
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -9,11 +10,12 @@ from rich.text import Text
 
 from shared.claims import JobsRecord
 from shared.errors import LabelloopError
+from shared.evolve import evolve
 from shared.jobs import Jobs
 from shared.keeping import Keep, Removal
 from shared.objectstore import ObjectStore
+from shared.projects import projects
 from shared.pruning import keys_of, planned, prune
-from shared.registry import projects
 from shared.settings import Settings
 
 _LAST = ("/project.json", "/jobs.json")
@@ -69,14 +71,14 @@ def forget_project(store: ObjectStore, uid: str) -> int:
     """
     jobs = Jobs(store, uid)
 
-    def close(record: JobsRecord) -> JobsRecord:
+    def close(record: JobsRecord, now: datetime) -> JobsRecord:
         claim = record.training
-        if claim is not None and claim.expires_at > store.now():
+        if claim is not None and claim.expires_at > now:
             raise LabelloopError(
                 f"run {claim.run_id} of project {uid} is active: wait until it has ended (`labelloop status`), or stop "
                 "it where it runs and try again after LABELLOOP_CLAIM_LIFETIME"
             )
-        return record.model_copy(update={"closed": True, "training": None, "prelabel": None})
+        return evolve(record, closed=True, training=None, prelabel=None)
 
     jobs.update(close)  # no sweep starts anything for it meanwhile
     keys = keys_of(store, uid)

@@ -110,7 +110,7 @@ def read_status(store: ObjectStore, uid: str, *, at_once: int = _AT_ONCE) -> Pro
             side_by_side(lambda name: _read_control(registry, name, tasks.get(name)), names, at_once=at_once)
         ),
         jobs=record,
-        progress=jobs.progress(run_id) if run_id else None,
+        progress=jobs.runs.progress(run_id) if run_id else None,
         read_at=store.now(),
     )
 

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from infra.cli.projects import NotKnown
 from infra.cli.status import measured_on, metrics_cells, shown_metrics
+from shared import claims
 from shared.errors import LabelloopError, NotFound, PreconditionFailed
 from shared.jobs import Jobs
 from shared.objectstore import ObjectStore
@@ -79,7 +80,7 @@ def move_pointer(store: ObjectStore, uid: str, control: str, version: int) -> tu
     before = registry.pointer(control)
     if before is not None and before.version == version:
         return version, Promotion(before, moved=False)
-    fence = Jobs(store, uid).next_fence(registry.fence())
+    fence = Jobs(store, uid).update(claims.next_fence, registry.fence()).fence
     try:
         promotion = registry.promote(
             control,

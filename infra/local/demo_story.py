@@ -141,7 +141,7 @@ class Story:
             while time.monotonic() < deadline:
                 self._functions.check()
                 record = self._jobs.read()
-                _show(bar, self._jobs.progress(run_id))
+                _show(bar, self._jobs.runs.progress(run_id))
                 if record.training is None and record.last_run is not None:
                     break
                 time.sleep(_POLL)

@@ -17,6 +17,7 @@ from infra.local.log_lines import LogFollower
 from infra.local.processes import LOOPBACK, Child, Say, StartError, choose_port
 from infra.local.running_jobs import stop_jobs_of
 from infra.local.sweeper import sweep_until
+from shared.evolve import evolve
 from shared.settings import PREFIX, Settings, variable
 
 OnLine = Callable[[str, dict[str, Any]], None]
@@ -176,9 +177,7 @@ def _complete(settings: Settings, ports: Mapping[str, int]) -> Settings:
         "predict_url": f"http://{LOOPBACK}:{ports['predict']}",
         "train_trigger_url": f"http://{LOOPBACK}:{ports['train_trigger']}",
     }
-    return settings.model_copy(
-        update={name: value for name, value in defaults.items() if getattr(settings, name) is None}
-    )
+    return evolve(settings, **{name: value for name, value in defaults.items() if getattr(settings, name) is None})
 
 
 def _environ_of_functions(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:

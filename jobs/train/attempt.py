@@ -12,12 +12,13 @@ from jobs.train.images import ImageFiles
 from jobs.train.progress import ProgressWriter
 from jobs.train.spool import Spool
 from jobs.train.training import Trainer, TrainingSettings
+from shared import keys
 from shared.claims import Claim
 from shared.errors import SettingsError
 from shared.jobs import Jobs
 from shared.labelstudio.config import Control
 from shared.objectstore import ObjectStore
-from shared.registry import Registry, encode_control
+from shared.registry import Registry
 
 _TRAINING_SHARE = 0.9  # of the longest run
 LEAST_TO_TRAIN = 0.1
@@ -73,7 +74,7 @@ class Attempt:
 
     def folder_of(self, control: Control, name: str) -> Path:
         """A folder for one control's files of one kind."""
-        path = self.folder / encode_control(control.name) / name
+        path = self.folder / keys.encode(control.name) / name
         path.mkdir(parents=True, exist_ok=True)
         return path
 

@@ -12,12 +12,13 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from jobs.train.spool import Epoch
+from shared import keys
 from shared.errors import AlreadyExists, NotFound
+from shared.evolve import evolve
 from shared.jobs import Jobs
 from shared.objectstore import ObjectStore
 from shared.records import Record
-from shared.registry import encode_control, sha256_of
-from shared.runs import checkpoint_index
+from shared.registry import sha256_of
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ class Checkpoints:
 
     def __init__(self, store: ObjectStore, jobs: Jobs, run_id: str, control: str, attempt: int) -> None:
         self._store = store
-        self._folder = jobs.run_key(run_id, f"checkpoints/{encode_control(control)}")
+        self._folder = keys.checkpoints(jobs.uid, run_id, control)
         self._attempt = attempt
         self._index: Index | None = None
 
@@ -68,11 +69,11 @@ class Checkpoints:
         stored = self._upload(epoch, path)
         old = self._index
         if old and old.newest.epoch > stored.epoch:  # the best one, carried after a newer one
-            index = old.model_copy(update={"best": stored})
+            index = evolve(old, best=stored)
         else:
             best = stored if epoch.best else (old.best if old else None)
             index = Index(newest=stored, previous=old.newest if old else None, best=best)
-        self._store.put(f"{self._folder}/{checkpoint_index(self._attempt)}", index.to_json())
+        self._store.put(f"{self._folder}/{keys.checkpoint_index(self._attempt)}", index.to_json())
         self._index = index
         for gone in _keys(old) - _keys(index):
             if gone.startswith(f"{self._folder}/{self._attempt}-"):
@@ -91,9 +92,7 @@ class Checkpoints:
             index = next(index for index in indexes if checkpoint in _held(index))
             best = folder / "resume-best.pt"
             have_best = index.best is not None and self._download(index.best, best)
-            self._index = index.model_copy(
-                update={"newest": checkpoint, "previous": None, "best": index.best if have_best else None}
-            )
+            self._index = evolve(index, newest=checkpoint, previous=None, best=index.best if have_best else None)
             return Resumed(last, best if have_best else None, checkpoint.epoch, checkpoint.epochs)
         return None
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from jobs.train.image_cache import Folder, ImageCache, InStore, Place
 from jobs.train.inline import Adopter, InlineImages
+from shared import keys
 from shared.images.fetch import ImageFetcher
 from shared.jobs import Jobs
 from shared.labelstudio.api import LabelStudio
@@ -29,7 +30,7 @@ def fetching(settings: Settings, label_studio: LabelStudio, store: ObjectStore, 
     here: list[Place] = []
     if settings.image_cache_bytes:
         here.append(Folder(Path(settings.cache_dir) / "images", settings.image_cache_bytes))
-    places = [*here, InStore(store, jobs.images)] if settings.image_cache_in_store else here
+    places = [*here, InStore(store, keys.images(jobs.uid))] if settings.image_cache_in_store else here
     source = InlineImages(ImageFetcher(settings, label_studio), label_studio)
     videos = InlineImages(ImageFetcher(settings, label_studio, limit="video_max_bytes"), label_studio)
     images = ImageCache(source, places, scope=scope)

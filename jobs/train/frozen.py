@@ -21,6 +21,7 @@ from jobs.train.annotations import (
 )
 from jobs.train.split import Places, Split, lower_border, split_of
 from shared.errors import AlreadyExists, ImageError, NotFound
+from shared.evolve import evolve
 from shared.labelstudio.config import Control
 from shared.labelstudio.frames import readable_rate
 from shared.labelstudio.regions.reading import drawn_labels
@@ -98,7 +99,7 @@ class Snapshot:
         """The same, each on the side on which this control's picture of it is."""
         for task in self.tasks():
             split = split_of(task.data.get(control.value), self.header.border)
-            yield task.model_copy(update={"split": split})
+            yield evolve(task, split=split)
 
 
 def freeze(

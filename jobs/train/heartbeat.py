@@ -17,6 +17,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
+from shared import claims
 from shared.claims import Claim
 from shared.errors import AlreadyExists, ClaimLost, NotFound, PreconditionFailed, StoreError, StoreRefusal
 from shared.jobs import Jobs
@@ -118,7 +119,7 @@ class Heartbeat:
         self._on_lost()
 
     def _renew(self) -> None:
-        self._jobs.renew(self._claim, lifetime=self._lifetime, longest_run=self._longest_run)
+        self._jobs.update(claims.renew, self._claim, lifetime=self._lifetime, longest_run=self._longest_run)
 
 
 def _is_outage(error: BaseException) -> bool:

@@ -12,6 +12,7 @@ from jobs.train.frozen import SnapshotTask
 from jobs.train.gate import Scored, judge
 from jobs.train.training import Measured, Trainer, TrainingSettings
 from jobs.train.video_scores import TrackingCounts
+from shared.evolve import evolve
 from shared.labelstudio.config import Control
 from shared.registry import DEFAULT_SHOWN, Gate, Shown
 
@@ -85,7 +86,7 @@ class Judge:
             saved=metrics.get("saved"),
         )
         reason = f"{gate.reason}; {champion.caveat}" if champion and champion.caveat else gate.reason
-        gate = gate.model_copy(update={"reason": reason, "champion_version": served})  # also one that was no rival
+        gate = evolve(gate, reason=reason, champion_version=served)  # also one that was no rival
         notes = (self._cut(ours),) if ours.cut else ()
         return Judged(gate, metrics, their_metrics, self._by_label(shown), notes)
 

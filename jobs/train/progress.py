@@ -10,6 +10,7 @@ from jobs.train.checkpoints import Checkpoint
 from jobs.train.dataset import Counts
 from jobs.train.spool import Epoch
 from shared.errors import StoreError
+from shared.evolve import evolve
 from shared.jobs import Jobs
 from shared.runs import Progress, RunPhase
 
@@ -65,8 +66,8 @@ class ProgressWriter:
 
     def _write(self, **changes: Any) -> None:
         with self._lock:
-            self._progress = self._progress.model_copy(update={**changes, "updated_at": datetime.now(UTC)})
+            self._progress = evolve(self._progress, **changes, updated_at=datetime.now(UTC))
             try:
-                self._jobs.write_progress(self._run_id, self._progress)
+                self._jobs.runs.write_progress(self._run_id, self._progress)
             except StoreError as error:
                 logger.warning(f"progress was not written: {error}", extra={"event": "progress_failed"})

@@ -18,7 +18,8 @@ from jobs.train.heartbeat import Heartbeat
 from jobs.train.images import Fetcher, ImageFiles
 from jobs.train.progress import ProgressWriter
 from jobs.train.training import Trainer, TrainingSettings
-from shared.claims import Claim, Outcome
+from shared import claims, keys
+from shared.claims import Claim, RunOutcome
 from shared.errors import (
     ClaimLost,
     LabelConfigError,
@@ -80,7 +81,7 @@ def run(parts: Parts, run_id: str, *, nonce: str) -> int:
     """Execute one attempt; the exit code. `nonce` is new for every process."""
     lifetime = parts.settings.claim_lifetime
     try:
-        claim = parts.jobs.start(run_id, nonce=nonce, lifetime=lifetime)
+        claim = parts.jobs.update(claims.start, run_id, nonce=nonce, lifetime=lifetime).held
     except ClaimLost as error:
         logger.info(f"nothing to do: {error}", extra={"event": "nothing_to_do", "run_id": run_id})
         return DONE
@@ -129,10 +130,10 @@ class _Work:
         self._baseline: Baseline | None = None  # until the export has read what Label Studio holds
         self._snapshot: Snapshot | None = None
 
-    def do(self, heartbeat: Heartbeat) -> tuple[Outcome, str]:
+    def do(self, heartbeat: Heartbeat) -> tuple[RunOutcome, str]:
         parts, claim = self._parts, self._claim
         try:
-            request = heartbeat.patiently(parts.jobs.request, claim.run_id)
+            request = heartbeat.patiently(parts.jobs.runs.request, claim.run_id)
         except NotFound as error:
             raise SettingsError(f"run {claim.run_id} has no request: {error}") from error
         settings = TrainingSettings.of(request.settings, parts.settings)
@@ -143,7 +144,8 @@ class _Work:
         self._baseline, self._snapshot = snapshot.header.baseline, snapshot
         if not snapshot.header.tasks:
             raise NothingToLearn("the project has no annotated task (skipped ones do not count)")
-        heartbeat.patiently(parts.jobs.lower_val_border, snapshot.header.border)  # before anything learns
+        # before anything learns
+        heartbeat.patiently(parts.jobs.update, claims.lower_val_border, snapshot.header.border)
         controls = _controls(snapshot.header.label_config)
         attempt = Attempt(
             store=parts.store,
@@ -171,9 +173,14 @@ class _Work:
         )
         return _summary(*learn_all(attempt, controls))
 
-    def release(self, heartbeat: Heartbeat, outcome: Outcome, message: str) -> None:
+    def release(self, heartbeat: Heartbeat, outcome: RunOutcome, message: str) -> None:
         heartbeat.patiently(
-            self._parts.jobs.release, self._claim, outcome=outcome, baseline=self._baseline, message=message
+            self._parts.jobs.update,
+            claims.release,
+            self._claim,
+            outcome=outcome,
+            baseline=self._baseline,
+            message=message,
         )
         self._progress.phase("unchanged" if outcome == "unchanged" else "finished", message=message)
 
@@ -182,8 +189,10 @@ class _Work:
         logger.error(str(error), extra={"event": "run_failed", "error": type(error).__name__})
         try:
             if isinstance(error, ProjectGone):
-                heartbeat.patiently(self._parts.jobs.close)
-            heartbeat.patiently(self._parts.jobs.release, self._claim, outcome="failed", message=str(error))
+                heartbeat.patiently(self._parts.jobs.update, claims.close)
+            heartbeat.patiently(
+                self._parts.jobs.update, claims.release, self._claim, outcome="failed", message=str(error)
+            )
         except ClaimLost as lost:
             return _lost(lost)
         except StoreError as refusal:
@@ -196,8 +205,8 @@ class _Work:
     def interrupt(self, sentence: str, *, preempted: bool = False) -> int:
         """Let the claim expire at once, so that the next sweep starts the next attempt."""
         try:
-            self._parts.jobs.interrupt(
-                self._claim, sentence, preempted=preempted, got_further=self._progress.got_further
+            self._parts.jobs.update(
+                claims.interrupt, self._claim, sentence, preempted=preempted, got_further=self._progress.got_further
             )
         except ClaimLost as error:
             return _lost(error)
@@ -217,7 +226,7 @@ class _Work:
 
     def _images_in_use(self) -> frozenset[str] | None:
         """Keys of the images in the store that the annotated tasks name; None if this run did not read them."""
-        folder, key_of = self._parts.jobs.images, self._parts.image_key
+        folder, key_of = keys.images(self._parts.jobs.uid), self._parts.image_key
         if key_of is None:
             return frozenset()
         if self._snapshot is None:
@@ -228,7 +237,7 @@ class _Work:
     def _freeze(self, request: RunRequest, settings: TrainingSettings, heartbeat: Heartbeat) -> Snapshot | None:
         """The run's data, frozen by an earlier attempt or now; None if nothing changed since the last run."""
         parts = self._parts
-        key, path = parts.jobs.run_key(request.run_id, "dataset.json"), parts.folder / "dataset.json"
+        key, path = keys.run(parts.jobs.uid, request.run_id, "dataset.json"), parts.folder / "dataset.json"
         if snapshot := heartbeat.patiently(snapshots.fetch, parts.store, key, path):
             return snapshot
         self._progress.phase("export")
@@ -268,7 +277,7 @@ def _controls(label_config: str) -> tuple[Control, ...]:
     return controls
 
 
-def _summary(verdicts: list[Verdict], failures: list[LabelloopError]) -> tuple[Outcome, str]:
+def _summary(verdicts: list[Verdict], failures: list[LabelloopError]) -> tuple[RunOutcome, str]:
     """The run's outcome. Raises a failure if no control was promoted: one that is more than NothingToLearn, if any."""
     message = "; ".join([verdict.message for verdict in verdicts] + [str(error) for error in failures])
     if any(verdict.outcome == "promoted" for verdict in verdicts):

@@ -17,8 +17,10 @@ from functions.train_trigger.routes import Routes
 from functions.train_trigger.threads import ProcessThreads
 from functions.train_trigger.trigger import Trigger
 from functions.train_trigger.warm_up import WarmUp
+from shared import claims
 from shared.backend import Backend
 from shared.errors import LaunchError, ProjectGone
+from shared.evolve import evolve
 from shared.http import SECRET_HEADER, Function, Route
 from shared.jobs import Jobs
 from shared.labelstudio.requests import Event
@@ -52,13 +54,12 @@ class Trial:
         self.label_studio, self.launcher, self.metrics = FakeLabelStudio(), FakeLauncher(), Metrics()
         self.label_studio.created_at = CREATED
         self.label_studio.annotations = 20
-        settings = Settings().model_copy(
-            update={
-                "store": self.store.url,
-                "basic_auth_password": SecretStr(PASSWORD),
-                "webhook_secret": SecretStr(SECRET),
-                "predict_url": predict_url,
-            }
+        settings = evolve(
+            Settings(),
+            store=self.store.url,
+            basic_auth_password=SecretStr(PASSWORD),
+            webhook_secret=SecretStr(SECRET),
+            predict_url=predict_url,
         )
         trigger = Trigger(self.store, self.label_studio, self.launcher, settings, self.metrics)
         warm_up = WarmUp(settings, self.store, self.metrics)
@@ -168,9 +169,9 @@ def test_the_state_of_a_job(trial: Trial) -> None:
         return answered.status_code, answered.json.get("job_status")
 
     assert state(job) == (200, "queued")
-    claim = jobs.start(job.split("/")[1], nonce="n", lifetime=60)
+    claim = jobs.update(claims.start, job.split("/")[1], nonce="n", lifetime=60).held
     assert state(job) == (200, "started")
-    jobs.release(claim, outcome="promoted", baseline=None)
+    jobs.update(claims.release, claim, outcome="promoted", baseline=None)
     assert state(job) == (200, "finished")
     for unknown in (f"{UID}/run-2", f"9.9/{claim.run_id}", f"{UID}/../../x", UID):
         assert state(unknown) == (410, None)
@@ -183,7 +184,12 @@ def test_a_failed_run_and_an_older_one(trial: Trial) -> None:
     def run(outcome: Any) -> tuple[str, str]:
         job = trial.send("POST", "/train", {"project": UID}).json["job"]
         run_id = job.split("/")[1]
-        jobs.release(jobs.start(run_id, nonce="n", lifetime=60), outcome=outcome, baseline=None)
+        jobs.update(
+            claims.release,
+            jobs.update(claims.start, run_id, nonce="n", lifetime=60).held,
+            outcome=outcome,
+            baseline=None,
+        )
         return job, run_id
 
     first, first_id = run("failed")
@@ -191,7 +197,7 @@ def test_a_failed_run_and_an_older_one(trial: Trial) -> None:
     second, _ = run("promoted")
     assert trial.send("POST", "/job_status", {"job": second}).json == {"job_status": "finished"}
     assert trial.send("POST", "/job_status", {"job": first}).status_code == 410  # its files are gone
-    jobs.write_progress(first_id, Progress(phase="failed", attempt=1, updated_at=CREATED))
+    jobs.runs.write_progress(first_id, Progress(phase="failed", attempt=1, updated_at=CREATED))
     assert trial.send("POST", "/job_status", {"job": first}).json == {"job_status": "failed"}
 
 

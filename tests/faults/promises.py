@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from functions.train_trigger.launchers.local_line import TURN
+from shared import keys
 from shared.errors import LabelloopError
 from tests.faults.world import World
 
@@ -76,10 +77,10 @@ def no_file_left(world: World) -> list[str]:
     left = [path for path in left if not path.name.startswith(TURN)]  # locks, as many as may train at once
     left += [path for path in cache.rglob("*") if ".part" in path.name or path.name.startswith(".unverified")]
     left += world.disk.folder.joinpath("tmp").iterdir()
-    runs = world.jobs.run_key("", "").rstrip("/") + "/"
-    keys = [key for key in world.real_store.list(runs) if "/checkpoints/" in key]
+    runs = keys.runs(world.jobs.uid) + "/"
+    held = [key for key in world.real_store.list(runs) if "/checkpoints/" in key]
     uploads = world.s3.client().list_multipart_uploads(Bucket=world.s3.bucket).get("Uploads", ())
-    return [f"left: {one}" for one in (*left, *keys, *(upload["Key"] for upload in uploads))]
+    return [f"left: {one}" for one in (*left, *held, *(upload["Key"] for upload in uploads))]
 
 
 def all_predicted(world: World) -> list[str]:

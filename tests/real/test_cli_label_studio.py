@@ -16,6 +16,7 @@ from infra.cli.findings import Finding, problems
 from infra.cli.wiring import ACTIONS
 from infra.local.emulation import emulation
 from infra.local.label_studio import LabelStudioServer, label_studio
+from shared.evolve import evolve
 from shared.labelstudio.api import LabelStudio
 from shared.objectstore import ObjectStore, open_store
 from shared.settings import Settings
@@ -395,7 +396,7 @@ def test_labels_without_a_class_are_named(
 
     weights = tmp_path / "base.pt"
     YOLO("yolov8n.yaml").save(weights)  # classes 0 … 79, named by number
-    settings = settings.model_copy(update={"base_weights": str(weights)})
+    settings = evolve(settings, base_weights=str(weights))
 
     (finding,) = (found for found in examine(client, settings, store, str(project)) if found.check == "labels")
 

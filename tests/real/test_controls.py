@@ -21,6 +21,7 @@ from infra.local.demo_story import Story
 from infra.local.emulation import Emulation, emulation
 from infra.local.label_studio import LabelStudioServer, label_studio
 from infra.local.samples import CACHE, base_weights
+from shared.evolve import evolve
 from shared.objectstore import open_store
 from shared.projects import write_project
 from tests.browser import CHROMIUM, browser, keep, open_task
@@ -73,14 +74,20 @@ def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loop]:
     folder = tmp_path_factory.mktemp("controls")
     with ExitStack() as running:
         server = running.enter_context(label_studio(folder / "label-studio", say=lambda _: None))
-        settings = demo_settings(
-            server,
-            folder,
-            base_weights(),
-            epochs=max(row.epochs for row in ROWS.values()),  # each project takes fewer
-            image_size=128,
-            min_annotations=1000,
-        ).model_copy(update={"confidence": 0.15, "batch": 4, "val_fraction": 0.2, "threads": 1})
+        settings = evolve(
+            demo_settings(
+                server,
+                folder,
+                base_weights(),
+                epochs=max(row.epochs for row in ROWS.values()),  # each project takes fewer
+                image_size=128,
+                min_annotations=1000,
+            ),
+            confidence=0.15,
+            batch=4,
+            val_fraction=0.2,
+            threads=1,
+        )
         functions = emulation(settings, folder / "logs", environ=os.environ, say=lambda _: None)
         yield Loop(server, running.enter_context(functions))
 

@@ -14,6 +14,8 @@ import requests
 from functions.train_trigger.launchers.local import LocalLauncher
 from infra.local.emulation import emulation
 from infra.local.processes import StartError
+from shared import claims
+from shared.evolve import evolve
 from shared.http import SECRET_HEADER
 from shared.jobs import Jobs
 from shared.objectstore import open_store
@@ -81,7 +83,7 @@ def test_a_function_that_dies_is_started_again(tmp_path: Path) -> None:
 
 
 def test_a_function_that_cannot_start_says_why(tmp_path: Path) -> None:
-    settings = _settings(tmp_path).model_copy(update={"store": "ftp://bucket"})
+    settings = evolve(_settings(tmp_path), store="ftp://bucket")
     with (
         pytest.raises(StartError, match=r"ended with exit code(.|\n)*LABELLOOP_STORE"),
         emulation(settings, tmp_path / "logs", environ=os.environ),
@@ -109,12 +111,12 @@ def test_running_jobs_are_told_to_stop_and_waited_for(tmp_path: Path) -> None:
     with emulation(settings, tmp_path / "logs", environ=os.environ):
         uid = "1.1700000000"
         jobs = Jobs(open_store(settings.store), uid)
-        claim, _ = jobs.claim(lifetime=600, forced=True, registry_fence=0, may_claim=lambda _: True)
+        claim = jobs.update(claims.take, "run", lifetime=600, forced=True).held
         request = TrainRequest(store=settings.store, project_uid=uid, run_id=claim.run_id)
-        jobs.record_job(claim, job := launcher.launch(request, attempt=1))
+        jobs.update(claims.record_job, claim, job := launcher.launch(request, attempt=1))
         elsewhere = Jobs(open_store(settings.store), "0.1700000000")  # a machine that shares the store
-        theirs, _ = elsewhere.claim(lifetime=600, forced=True, registry_fence=0, may_claim=lambda _: True)
-        elsewhere.record_job(theirs, "local:another-machine:1:1")
+        theirs = elsewhere.update(claims.take, "run", lifetime=600, forced=True).held
+        elsewhere.update(claims.record_job, theirs, "local:another-machine:1:1")
         _eventually(ready.exists)
     assert kept.read_text() == "checkpoint"
     assert launcher.status(job).state == "failed"  # it ended, not with 0

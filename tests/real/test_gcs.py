@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from google.auth.exceptions import RefreshError, TransportError
 
+from shared import claims
 from shared.errors import AlreadyExists, NotFound, PreconditionFailed, StoreError, StoreRefusal
 from shared.jobs import Jobs
 from shared.objectstore import ObjectStore, open_store
@@ -96,7 +97,7 @@ def test_claims_converge_where_an_object_takes_few_writes(store: ObjectStore, pr
     def grow(_: int) -> None:
         jobs = Jobs(open_store(url), "1.1700000000")
         for _ in range(times):
-            jobs.next_fence(0)
+            jobs.update(claims.next_fence, 0)
 
     with ThreadPoolExecutor(writers) as threads:
         list(threads.map(grow, range(writers)))

@@ -10,6 +10,7 @@ import pytest
 from functions.train_trigger.launchers import open_launcher
 from functions.train_trigger.launchers.kubernetes import KubernetesLauncher
 from shared.errors import LaunchError
+from shared.evolve import evolve
 from shared.runs import TrainRequest
 from shared.settings import Settings
 from tests.kubernetes_parts import TEMPLATE, Cluster
@@ -67,7 +68,7 @@ def test_a_launch_repeated_by_many_at_once_makes_one_job(cluster: Cluster) -> No
 def test_a_job_of_that_name_with_another_request_is_refused(launcher: KubernetesLauncher) -> None:
     launcher.launch(REQUEST, attempt=1)
     with pytest.raises(LaunchError, match="is there already, for another request: delete it"):
-        launcher.launch(REQUEST.model_copy(update={"store": "s3://another/store"}), attempt=1)
+        launcher.launch(evolve(REQUEST, store="s3://another/store"), attempt=1)
 
 
 @pytest.mark.parametrize(("code", "how"), [(0, "finished"), (1, "failed"), (143, "failed")])
@@ -171,7 +172,7 @@ def _no_template(cluster: Cluster) -> KubernetesLauncher:
 
 
 def _no_namespace(cluster: Cluster) -> KubernetesLauncher:
-    settings = Settings().model_copy(update={"launcher": f"kubernetes://nowhere/{TEMPLATE}"})
+    settings = evolve(Settings(), launcher=f"kubernetes://nowhere/{TEMPLATE}")
     launcher = open_launcher(settings, {"KUBECONFIG": str(cluster.server.kubeconfig)})
     assert isinstance(launcher, KubernetesLauncher)
     return launcher
@@ -218,7 +219,7 @@ def test_a_refusal_is_a_sentence_with_what_to_do(
 
 def test_what_the_api_server_finds_invalid_is_said(launcher: KubernetesLauncher) -> None:
     with pytest.raises(LaunchError, match=r"Invalid value.*\(422\); correct the PodTemplate"):
-        launcher.launch(REQUEST.model_copy(update={"project_uid": "not a label"}), attempt=1)
+        launcher.launch(evolve(REQUEST, project_uid="not a label"), attempt=1)
 
 
 def test_no_answer_is_said(cluster: Cluster) -> None:
@@ -226,9 +227,7 @@ def test_no_answer_is_said(cluster: Cluster) -> None:
     config["clusters"][0]["cluster"]["server"] = "https://127.0.0.1:1"
     elsewhere = cluster.server.folder / "kubeconfig-elsewhere"
     elsewhere.write_text(json.dumps(config))
-    launcher = open_launcher(
-        Settings().model_copy(update={"launcher": "kubernetes://a/b"}), {"KUBECONFIG": str(elsewhere)}
-    )
+    launcher = open_launcher(evolve(Settings(), launcher="kubernetes://a/b"), {"KUBECONFIG": str(elsewhere)})
     for act in (launcher.check, lambda: launcher.launch(REQUEST, attempt=1), lambda: launcher.status("kubernetes:a/b")):
         with pytest.raises(LaunchError, match=r"cannot ask the Kubernetes API server at https://127\.0\.0\.1:1"):
             act()

@@ -14,6 +14,7 @@ import pytest
 from kubernetes.client import V1Pod
 
 from infra.local import samples
+from shared import claims
 from shared.registry import Registry
 from tests.kubernetes_parts import Cluster
 from tests.kubernetes_server import KubernetesServer
@@ -163,7 +164,7 @@ def test_a_pod_that_comes_back_before_a_sweep_does_nothing_and_the_run_goes_on(l
     loop.reconcile()
     reference = str(loop.claim.job)
     first = loop.cluster.pod(reference)
-    loop.jobs.interrupt(loop.job_runs(), "SIGTERM")
+    loop.jobs.update(claims.interrupt, loop.job_runs(), "SIGTERM")
     loop.cluster.kubelet_is_done_with(first)
     second = loop.machine()
     assert second.report_end() == 0, second.log[-3000:]

@@ -33,8 +33,9 @@ LABEL_STUDIO = ["../label-studio", "label-studio-route", "name: label-studio", "
 IN_A_POD = f"""
 import os
 from functions.train_trigger.launchers import open_launcher
+from shared.evolve import evolve
 from shared.settings import Settings
-settings = Settings().model_copy(update={{"launcher": "kubernetes://{NAMESPACE}/{TEMPLATE}"}})
+settings = evolve(Settings(), launcher="kubernetes://{NAMESPACE}/{TEMPLATE}")
 print(open_launcher(settings, os.environ).check())
 """
 

@@ -8,6 +8,7 @@ import pytest
 from functions.train_trigger.launchers.ray import RayLauncher, open_launcher
 from infra.local.processes import choose_port
 from shared.errors import LaunchError, SettingsError
+from shared.evolve import evolve
 from shared.launcher_url import LauncherUrl
 from shared.runs import TrainRequest
 from shared.settings import Settings
@@ -18,7 +19,7 @@ from tests.web_server import Handler, web_server
 
 
 def request(run_id: str) -> TrainRequest:
-    return REQUEST.model_copy(update={"run_id": run_id})
+    return evolve(REQUEST, run_id=run_id)
 
 
 def test_a_job_that_needs_a_gpu_waits_where_there_is_none_and_doctor_says_so(

@@ -8,6 +8,7 @@ import pytest
 
 from functions.train_trigger.launchers import JobState
 from shared.errors import LaunchError
+from shared.evolve import evolve
 from shared.runs import TrainRequest
 from tests.cloud_run_server import cloud_run
 from tests.kubernetes_target import KubernetesTarget
@@ -55,7 +56,7 @@ def target(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Target]:
 def request_(request: pytest.FixtureRequest) -> TrainRequest:
     """Of a run that no other test has: Ray never forgets an id."""
     number = abs(hash(request.node.name)) % 10**8
-    return REQUEST.model_copy(update={"run_id": f"20260501-120000-{number:08d}"})
+    return evolve(REQUEST, run_id=f"20260501-120000-{number:08d}")
 
 
 @contextmanager

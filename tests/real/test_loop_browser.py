@@ -17,6 +17,7 @@ from infra.local.demo_project import DemoProject
 from infra.local.emulation import emulation
 from infra.local.label_studio import LabelStudioServer, label_studio
 from infra.local.samples import CACHE, base_weights
+from shared.evolve import evolve
 from shared.jobs import Jobs
 from shared.labelstudio.api import LabelStudio
 from shared.objectstore import open_store
@@ -45,7 +46,7 @@ def test_start_training_is_pressed_and_the_new_models_boxes_are_shown(
             min_annotations=1000,
         )
         if not picture:
-            settings = settings.model_copy(update={"confidence": 0.03})
+            settings = evolve(settings, confidence=0.03)
         with emulation(settings, tmp_path / "logs", environ=os.environ) as functions:
             project = DemoProject(server, demo)
             tasks = project.import_samples(samples)
@@ -113,7 +114,7 @@ def _job_status(settings: Settings, job: str) -> str:
 def _await_end(jobs: Jobs) -> None:
     deadline = time.monotonic() + _TRAIN_SECONDS
     while (record := jobs.read()).training is not None:
-        assert time.monotonic() < deadline, jobs.progress(record.training.run_id)
+        assert time.monotonic() < deadline, jobs.runs.progress(record.training.run_id)
         time.sleep(0.5)
     assert record.last_run is not None
     assert record.last_run.outcome == "promoted", record.last_run

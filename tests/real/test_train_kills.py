@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from infra.local import samples
+from shared import claims
 from shared.claims import Claim
 from shared.jobs import Jobs
 from shared.objectstore import ObjectStore, open_store
@@ -104,7 +105,7 @@ def next_attempt(store: ObjectStore) -> Claim | None:
     """What the trigger's sweep does with a claim whose job is gone; None if the run had ended."""
     jobs = Jobs(store, UID)
     claim = jobs.read().training
-    return jobs.next_attempt(claim, lifetime=600, error="the job was killed") if claim else None
+    return jobs.update(claims.next_attempt, claim, lifetime=600, error="the job was killed").held if claim else None
 
 
 def assert_good(store: ObjectStore, tmp_path: Path, *, runs: int, learnt: bool = True) -> None:

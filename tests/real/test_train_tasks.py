@@ -18,6 +18,7 @@ from jobs.train.images import ImageFiles
 from jobs.train.spool import Spool
 from jobs.train.training import TrainingSettings
 from jobs.train.yolo_trainer import YoloTrainer
+from shared.evolve import evolve
 from shared.labelstudio.config import Control, YoloTask, parse_label_config
 from shared.registry import sha256_of
 from tests.train_parts import measured, yolo_trainer
@@ -117,7 +118,7 @@ def test_each_task_is_trained_measured_and_resumed(
     dataset = dataset_of(drawn, case.control, VAL, tmp_path)
     start = trainer.base(str(base_weights()), case.yolo_task)
     assert (start.name, start.sha256) == (case.base, sha256_of(base_weights()))
-    settings = SETTINGS.model_copy(update={"freeze": 0}) if classifies else SETTINGS
+    settings = evolve(SETTINGS, freeze=0) if classifies else SETTINGS
     fitted = trainer.fit(dataset.data, start.weights, settings, spool, None)
     epochs = list(spool.epochs())
     assert [epoch.number for epoch in epochs] == list(range(1, 9))
@@ -143,7 +144,7 @@ def test_each_task_is_trained_measured_and_resumed(
 
     # The next version begins with this one. A classifier has fewer layers than SETTINGS freeze.
     third = replace(spool, folder=tmp_path / "spool-3")
-    next_one = trainer.fit(dataset.data, again.weights, SETTINGS.model_copy(update={"epochs": 1}), third, None)
+    next_one = trainer.fit(dataset.data, again.weights, evolve(SETTINGS, epochs=1), third, None)
     assert names_and_task(next_one.weights) == (dict(enumerate(case.control.class_names)), case.yolo_task)
 
 
@@ -163,7 +164,7 @@ def test_things_in_videos_are_learnt_and_followed(trainer: YoloTrainer, spool: S
     drawn = videos(3, SIDE, SIDE, frames=12)
     dataset = dataset_of(drawn, control, 1, tmp_path)
     assert (dataset.counts.train, dataset.counts.train_images, dataset.counts.val_things) == (2, 24, 24)
-    few = SETTINGS.model_copy(update={"epochs": 2})
+    few = evolve(SETTINGS, epochs=2)
     fitted = trainer.fit(dataset.data, trainer.base(str(base_weights()), "detect").weights, few, spool, None)
     files = ImageFiles(Files(drawn), tmp_path / "pictures", max_pixels=10**6)
     film = tasks_of(drawn, control, 1)[0], files.file(0, "file", "drawn")
@@ -178,13 +179,13 @@ def test_moments_of_videos_are_classes_and_so_is_the_time_outside_of_them(
     control = control_of("TimelineLabels")
     drawn = calls(3, SIDE, SIDE, frames=12)
     tasks = tasks_of(drawn, control, 1)
-    tasks[2] = tasks[2].model_copy(update={"regions": []})
+    tasks[2] = evolve(tasks[2], regions=[])
     files = ImageFiles(Files(drawn), tmp_path / "pictures", max_pixels=10**6)
     dataset = build(tasks, control, files, tmp_path / "dataset", concurrency=1, check=lambda: None)
     assert dataset is not None
     assert (dataset.labels, dataset.counts.train_things, dataset.counts.val_things) == (KINDS, 24, 12)
     start = trainer.base(str(base_weights()), "classify").weights
-    fitted = trainer.fit(dataset.data, start, SETTINGS.model_copy(update={"epochs": 1}), spool, None)
+    fitted = trainer.fit(dataset.data, start, evolve(SETTINGS, epochs=1), spool, None)
     assert names_and_task(fitted.weights) == ({0: "Cargo", 1: "Mail", 2: ""}, "classify")
     said = measured(trainer, fitted.weights, dataset.data, control, SETTINGS)
     assert set(said) == {"balanced accuracy", "top1"}

@@ -10,6 +10,7 @@ import pytest
 from flask import Flask
 
 from shared.backend import Backend, Pointers, base_version, stamp
+from shared.evolve import evolve
 from shared.http import Function
 from shared.labelstudio.config import Control, parse_label_config
 from shared.objectstore import ObjectStore
@@ -263,9 +264,10 @@ def test_a_project_may_lower_the_operator_s_limits_and_never_raise_them(
 ) -> None:
     (name,) = asked
     project = Project(label_config="<View/>", overrides=asked)
-    given = settings().model_copy(update=operator)
+    given = evolve(settings(), **operator)
     assert getattr(with_overrides(given, project), name) == got
-    assert with_overrides(given, project) == given.model_copy(update={name: got}), "nothing else changed"
+    expected: dict[str, Any] = {name: got}
+    assert with_overrides(given, project) == evolve(given, **expected), "nothing else changed"
     limited = got != asked[name]
     assert sum(variable(name) in line for line in caplog.messages) == limited, "said once"
 

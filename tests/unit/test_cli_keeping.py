@@ -11,11 +11,12 @@ from typer.testing import CliRunner
 from infra.cli.environment import Invocation
 from infra.cli.keeping import forget_project
 from infra.cli.main import app
+from shared import claims
 from shared.errors import LabelloopError, StoreError
 from shared.jobs import Jobs
 from shared.objectstore import ObjectStore
-from shared.projects import write_project
-from shared.registry import Registry, projects
+from shared.projects import projects, write_project
+from shared.registry import Registry
 from shared.runs import Progress
 from tests.keeping_parts import BEGIN, UID, History, Killed, Memory
 from tests.stores import Clocked
@@ -65,7 +66,7 @@ def test_a_project_is_forgotten_when_somebody_said_so(
     assert list(projects(file_store)) == [OTHER]
     assert [key for key in file_store.list("") if UID in key] == []
     late = Progress(phase="failed", attempt=1, updated_at=BEGIN)
-    history.jobs.write_progress("20260101-000000-0000abcd", late)  # by a job that lived on
+    history.jobs.runs.write_progress("20260101-000000-0000abcd", late)  # by a job that lived on
     labelloop("prune")
     assert [key for key in file_store.list("") if UID in key] == []
 
@@ -76,11 +77,11 @@ def test_a_project_with_an_active_run_is_not_forgotten(history: History, file_st
     with pytest.raises(LabelloopError, match=f"run {claim.run_id} of project {UID} is active"):
         forget_project(history.store, UID)
     assert list(file_store.list("")) == before
-    history.jobs.interrupt(claim, "its machine is gone")
+    history.jobs.update(claims.interrupt, claim, "its machine is gone")
     forget_project(history.store, UID)
     assert UID not in projects(file_store)
     with pytest.raises(LabelloopError, match="has ended or was replaced"):
-        history.jobs.start(claim.run_id, nonce="a late copy", lifetime=600)
+        history.jobs.update(claims.start, claim.run_id, nonce="a late copy", lifetime=600)
 
 
 def test_a_forget_that_is_killed_anywhere_is_ended_by_the_next_one() -> None:

@@ -12,6 +12,7 @@ from infra.cli.status import read_status, render_status
 from jobs.train.dataset import Counts
 from jobs.train.progress import ProgressWriter
 from jobs.train.spool import Epoch
+from shared import claims
 from shared.errors import LaunchError
 from shared.projects import write_project
 from tests.trigger_parts import UID, World
@@ -57,10 +58,10 @@ def test_a_refused_launch(world: World) -> None:
 
 def test_failed_runs_in_a_row_and_what_the_last_one_said(world: World) -> None:
     world.reconcile()
-    world.jobs.release(world.job_runs(), outcome="failed", message="20 of 39 images are gone")
+    world.jobs.update(claims.release, world.job_runs(), outcome="failed", message="20 of 39 images are gone")
     assert "failed 0 s ago, 20 of 39 images are gone" in shown(world)
     world.reconcile(forced=True)
-    world.jobs.release(world.job_runs(), outcome="failed", message="20 of 39 images are gone")
+    world.jobs.update(claims.release, world.job_runs(), outcome="failed", message="20 of 39 images are gone")
     assert "failed 0 s ago, 2 failed in a row, 20 of 39 images are gone" in shown(world)
 
 
@@ -84,7 +85,7 @@ def test_what_metrics_are_measured_on_is_said_while_the_training_runs(world: Wor
 
 def test_an_interrupted_attempt(world: World) -> None:
     world.reconcile()
-    world.jobs.interrupt(world.job_runs(), "SIGTERM")
+    world.jobs.update(claims.interrupt, world.job_runs(), "SIGTERM")
     text = shown(world)
     assert "interrupted; the next sweep starts the next attempt" in text
     assert "the attempt before ended: SIGTERM" in text

@@ -14,6 +14,7 @@ from infra.cli.main import app
 from infra.cli.projects import NotKnown
 from infra.cli.status import age
 from infra.cli.versions import move_pointer
+from shared import claims
 from shared.errors import ClaimLost, LaunchError
 from shared.jobs import Jobs
 from shared.labelstudio.config import YoloTask
@@ -137,13 +138,13 @@ def test_status_says_that_a_version_failed_verification(labelloop: Labelloop, fi
 def test_status_shows_the_running_job(labelloop: Labelloop, file_store: ObjectStore) -> None:
     write_project(file_store, UID, label_config=CONFIG)
     jobs = Jobs(file_store, UID)
-    claim, _ = jobs.claim(lifetime=600, forced=True, registry_fence=0, may_claim=lambda _: True)
-    jobs.start(claim.run_id, nonce="nonce-of-the-process", lifetime=600)
+    claim = jobs.update(claims.take, "run", lifetime=600, forced=True).held
+    jobs.update(claims.start, claim.run_id, nonce="nonce-of-the-process", lifetime=600)
     progress = Progress(
         phase="train", attempt=1, updated_at=file_store.now(), control="label", epoch=12, epochs=50, eta_seconds=400.0,
         metrics={"mAP50": 0.41},
     )  # fmt: skip
-    jobs.write_progress(claim.run_id, progress)
+    jobs.runs.write_progress(claim.run_id, progress)
 
     run = body(labelloop("status", "-p", "1", "--json"))["projects"][0]["run"]
 
@@ -158,8 +159,8 @@ def test_status_shows_the_running_job(labelloop: Labelloop, file_store: ObjectSt
 
 def test_status_shows_how_the_last_run_ended(labelloop: Labelloop, file_store: ObjectStore) -> None:
     jobs = Jobs(file_store, UID)
-    claim, _ = jobs.claim(lifetime=600, forced=True, registry_fence=0, may_claim=lambda _: True)
-    jobs.release(claim, outcome="failed", baseline=None, message="no image could be fetched")
+    claim = jobs.update(claims.take, "run", lifetime=600, forced=True).held
+    jobs.update(claims.release, claim, outcome="failed", baseline=None, message="no image could be fetched")
 
     shown = " ".join(labelloop("status").output.split())
 
@@ -238,8 +239,10 @@ def test_a_run_that_was_active_cannot_undo_a_rollback(file_store: ObjectStore) -
     publish(file_store, "label", 1)
     publish(file_store, "label", 2)
     registry = Registry(file_store, UID)
-    claim, _ = Jobs(file_store, UID).claim(
-        lifetime=600, forced=True, registry_fence=registry.fence(), may_claim=lambda _: True
+    claim = (
+        Jobs(file_store, UID)
+        .update(claims.take, "run", lifetime=600, forced=True, registry_fence=registry.fence())
+        .held
     )
     publish(file_store, "label", 3, serve=False)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shared import claims
 from shared.claims import Claim
 from shared.errors import ClaimLost
 from shared.jobs import Jobs
@@ -51,13 +52,15 @@ class Project:
         """Claims, or takes over what expired; mostly the job starts then."""
         claim = self.jobs.read().training
         if claim is None:
-            claim, ours = self.jobs.claim(
-                lifetime=LIFETIME, forced=False, registry_fence=self.registry.fence(), may_claim=lambda _: True
-            )
-            assert ours
+            claim = self.jobs.update(
+                claims.take,
+                claims.new_run_id(self.clock.now()),
+                lifetime=LIFETIME,
+                registry_fence=self.registry.fence(),
+            ).held
             assert claim.fence > max(self.fences + self.pointer_fences)
         elif claim.expires_at <= self.clock.time:
-            again = self.jobs.next_attempt(claim, lifetime=LIFETIME, error="expired")
+            again = self.jobs.update(claims.next_attempt, claim, lifetime=LIFETIME, error="expired").held
             assert again.fence > claim.fence
         if choice:
             self.job_starts(0)
@@ -67,7 +70,7 @@ class Project:
         if seen is None:
             return
         try:
-            self.jobs.next_attempt(seen, lifetime=LIFETIME, error="expired")
+            self.jobs.update(claims.next_attempt, seen, lifetime=LIFETIME, error="expired")
         except ClaimLost:
             assert seen != self.seen
         else:
@@ -78,7 +81,7 @@ class Project:
         if claim is None:
             return
         try:
-            started = self.jobs.start(claim.run_id, nonce=secrets.token_hex(4), lifetime=LIFETIME)
+            started = self.jobs.update(claims.start, claim.run_id, nonce=secrets.token_hex(4), lifetime=LIFETIME).held
         except ClaimLost:
             assert claim.state == "running"
         else:
@@ -92,7 +95,7 @@ class Project:
     def job_is_interrupted(self, choice: int) -> None:
         for process in self._process(choice):
             with suppress(ClaimLost):
-                self.jobs.interrupt(process, "SIGTERM")
+                self.jobs.update(claims.interrupt, process, "SIGTERM")
             self.lost.add(process.nonce)
 
     def job_promotes(self, choice: int) -> None:
@@ -109,11 +112,14 @@ class Project:
     def job_releases(self, choice: int) -> None:
         for process in self._process(choice):
             with suppress(ClaimLost):
-                self.jobs.release(process, outcome="promoted", baseline=None)
+                self.jobs.update(claims.release, process, outcome="promoted", baseline=None)
                 self.lost.add(process.nonce)
 
     def person_rolls_back(self, _: int) -> None:
-        fence, pointer = self.jobs.next_fence(self.registry.fence()), self.registry.pointer("label")
+        fence, pointer = (
+            self.jobs.update(claims.next_fence, self.registry.fence()).fence,
+            self.registry.pointer("label"),
+        )
         assert pointer is not None
         self.registry.promote(
             "label", 1, fence=fence, run_id=f"rollback-{fence}", expected=pointer.version, reason="rollback"
@@ -137,7 +143,7 @@ class Project:
 
     def _holds(self, process: Claim) -> None:
         try:
-            self.jobs.renew(process, lifetime=LIFETIME, longest_run=LONGEST_RUN)
+            self.jobs.update(claims.renew, process, lifetime=LIFETIME, longest_run=LONGEST_RUN)
         except ClaimLost:
             self.lost.add(process.nonce)
             return

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from infra.cli.projects import NotKnown
 from infra.cli.status import read_status
 from infra.cli.versions import move_pointer
+from shared import keys
 from shared.errors import LabelloopError, NotFound, PreconditionFailed, StoreError
 from shared.jobs import Jobs
 from shared.keeping import Keep
@@ -32,7 +33,7 @@ def whole(store: Any, control: str, version: int) -> bool:
         manifest = registry.manifest(control, version)
     except NotFound:
         return False
-    return all(registry.file_key(control, entry) in set(store.list("")) for entry in manifest.files)
+    return all(keys.file(UID, control, entry.sha256, entry.name) in set(store.list("")) for entry in manifest.files)
 
 
 def needed(store: Any, keep: Keep) -> tuple[set[tuple[str, int]], set[str]]:
@@ -90,7 +91,8 @@ def histories(draw: st.DrawFn) -> tuple[dict[str, bytes], set[str]]:
         claim = history.begin()
         if draw(st.booleans()):
             history.publish("a", claim)
-        uploaded = {history.registry.file_key("b", history.upload("b"))}
+        entry = history.upload("b")
+        uploaded = {keys.file(UID, "b", entry.sha256, entry.name)}
     return store.objects, uploaded
 
 
@@ -235,7 +237,7 @@ def test_what_cannot_be_read_is_not_pruned(file_store: ObjectStore) -> None:
     history = History(Clocked(file_store, BEGIN))
     for _ in range(5):
         history.run({"a": "promoted"})
-    key = history.registry.record_key("a", "versions", 3)
+    key = keys.manifest(UID, "a", 3)
     file_store.put(key, json.dumps({"version": "of a much newer labelloop"}).encode())
     before = list(file_store.list(""))
     with pytest.raises(StoreError, match=key):

@@ -16,6 +16,7 @@ from functions.train_trigger.launchers.kubernetes_api import KubernetesRefusal
 from functions.train_trigger.launchers.kubernetes_objects import job_from, request_of
 from functions.train_trigger.launchers.kubernetes_pods import status_of, without_pod
 from shared.errors import LaunchError, SettingsError
+from shared.evolve import evolve
 from shared.runs import TrainRequest
 from shared.settings import Settings
 
@@ -351,7 +352,7 @@ def test_only_the_training_container_is_told_and_the_template_stays_as_it_is() -
 
 
 def test_the_longest_run_id_makes_a_name_that_a_label_can_hold() -> None:
-    longest = REQUEST.model_copy(update={"run_id": "r" * 50})
+    longest = evolve(REQUEST, run_id="r" * 50)
     assert len(job_from(template(), longest, 99)["metadata"]["name"]) <= 63
 
 
@@ -371,7 +372,7 @@ def test_a_job_that_nobody_may_read_cannot_be_told() -> None:
 def test_without_a_cluster_the_start_stops_with_one_sentence(tmp_path: Path, config: str) -> None:
     kubeconfig = tmp_path / "kubeconfig"
     kubeconfig.write_text(config)
-    settings = Settings().model_copy(update={"launcher": "kubernetes://ml/trainer"})
+    settings = evolve(Settings(), launcher="kubernetes://ml/trainer")
     for environ in ({"KUBECONFIG": str(kubeconfig)}, {"KUBECONFIG": str(tmp_path / "nowhere")}):
         with pytest.raises(SettingsError, match=r"finds no cluster .* set KUBECONFIG"):
             open_launcher(settings, environ)

@@ -13,6 +13,7 @@ import pytest
 from functions.train_trigger.launchers import JobStatus
 from functions.train_trigger.launchers.local import LocalLauncher, gpus_of, turns_of
 from shared.errors import LaunchError
+from shared.evolve import evolve
 from shared.runs import TrainRequest
 
 REQUEST = TrainRequest(store="file:///nowhere", project_uid="1.1700000000", run_id="run-1")
@@ -81,7 +82,7 @@ def test_how_a_job_ended(make: Callable[[str], LocalLauncher], code: str, status
 
 
 def request(run_id: str) -> TrainRequest:
-    return REQUEST.model_copy(update={"run_id": run_id})
+    return evolve(REQUEST, run_id=run_id)
 
 
 # Writes its run into the list, and ends when its file is there.
@@ -198,7 +199,7 @@ def test_an_attempt_whose_process_was_killed_in_the_line_is_launched_anew_at_its
 
 def test_the_jobs_of_a_store_are_known_without_it(tmp_path: Path) -> None:
     line = Line(tmp_path, "")
-    launcher, elsewhere = line.launcher(), REQUEST.model_copy(update={"run_id": "x", "store": "s3://another"})
+    launcher, elsewhere = line.launcher(), evolve(REQUEST, run_id="x", store="s3://another")
     jobs = [launcher.launch(one, attempt=1) for one in (request("run-0"), request("run-1"), elsewhere)]
     try:
         eventually(lambda: launcher.status(jobs[0]).state == "running")

@@ -13,6 +13,7 @@ from functions.train_trigger.launchers.local import LocalLauncher
 from infra.local.emulation import Restarts
 from infra.local.processes import Child, StartError, choose_port
 from infra.local.running_jobs import stop_jobs_of
+from shared import claims
 from shared.jobs import Jobs
 from shared.objectstore import open_store
 from shared.runs import TrainRequest
@@ -84,12 +85,12 @@ def test_the_jobs_of_a_store_are_ended_whatever_became_of_its_records(tmp_path: 
     command = (sys.executable, "-S", "-c", JOB, str(tmp_path))
     launcher = LocalLauncher(tmp_path / "work" / "logs", os.environ, command)
     jobs = Jobs(open_store(settings.store), "1.1700000000")
-    claim, _ = jobs.claim(lifetime=600, forced=True, registry_fence=0, may_claim=lambda _: True)
+    claim = jobs.update(claims.take, "run", lifetime=600, forced=True).held
     running, waiting, other = (
         launcher.launch(TrainRequest(store=where, project_uid=jobs.uid, run_id=run), attempt=1)
         for where, run in ((settings.store, claim.run_id), (settings.store, "waits"), ("s3://of-others", "other"))
     )
-    jobs.record_job(claim, running)
+    jobs.update(claims.record_job, claim, running)
     said: list[str] = []
     try:
         eventually((tmp_path / "ready").exists, "the first job")

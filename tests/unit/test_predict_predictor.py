@@ -20,6 +20,7 @@ from functions.predict.plan import Found, Plan
 from functions.predict.ports import DeadlineExceeded, DeviceLost, Model, NothingToServe, Served
 from functions.predict.predictor import Predictor
 from shared.errors import ImageError, LabelConfigError, LabelloopError, ModelError
+from shared.evolve import evolve
 from shared.geometry import Detections
 from shared.images.decode import decode as decode_image
 from shared.labelstudio.config import Control
@@ -144,7 +145,7 @@ def test_of_many_tasks_some_are_read_at_a_time_and_after_the_deadline_none() -> 
             return found
 
     tasks = Once(request.tasks * 3)
-    late = request.model_copy(update={"tasks": tasks})
+    late = evolve(request, tasks=tasks)
     deadline = time.monotonic() - 1
     assert ours.predict(late, deadline) == [[]] * 3003
     assert tasks.read < 1500
@@ -174,8 +175,8 @@ def test_a_task_that_fails_is_answered_empty_and_counted_beside_good_ones() -> N
     }
     ours, metrics = predictor(FakeImages(files))
     request = call("good", "cut", "text", "gone", "bug", None, {"x": 1}, 3, "good")
-    bare_task = request.tasks[0].model_copy(update={"data": {"text": "no image"}})
-    answers = ours.predict(request.model_copy(update={"tasks": [*request.tasks, bare_task]}), FAR)
+    bare_task = evolve(request.tasks[0], data={"text": "no image"})
+    answers = ours.predict(evolve(request, tasks=[*request.tasks, bare_task]), FAR)
     assert [bool(answer) for answer in answers] == [True, *[False] * 7, True, False]
     assert failures(metrics) == {"broken": 1, "unsupported": 1, "not_found": 1, "no_data": 4, "crashed": 1}
 
@@ -473,7 +474,7 @@ def test_ids_of_regions_are_of_one_answer_alone() -> None:
 def test_smart_tools_are_answered_by_nothing_at_once(caplog: pytest.LogCaptureFixture) -> None:
     images, model = FakeImages({"a": jpeg()}), FakeModel()
     ours, metrics = predictor(images, label=model)
-    smart = call("a").model_copy(update={"params": InteractiveParams(context={"result": [{"type": "keypointlabels"}]})})
+    smart = evolve(call("a"), params=InteractiveParams(context={"result": [{"type": "keypointlabels"}]}))
     assert [ours.predict(smart, FAR) for _ in range(3)] == [[[]]] * 3
     assert (images.fetched, model.asked) == ([], [])
     assert failures(metrics) == {"interactive": 3}

@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from functions.train_trigger.decide import decide_before_asking
 from functions.train_trigger.trigger import _policy
 from jobs.train.checkpoints import Index
 from jobs.train.frozen import Header, SnapshotTask, fetch
+from shared import claims, keys
 from shared.claims import JobsRecord
 from shared.errors import StoreRefusal
+from shared.evolve import evolve
 from shared.jobs import Jobs
 from shared.objectstore import ObjectStore
 from shared.projects import Project, read_project, write_project
@@ -125,27 +128,26 @@ def test_a_run_passes_through_older_and_newer_programs(file_store: ObjectStore) 
         for name in records:
             assert found[name]["of_a_newer_version"] == ADDED["of_a_newer_version"], name
 
-    claim, ours = jobs.claim(lifetime=60, forced=True, registry_fence=0, may_claim=lambda _: True)
-    assert ours
+    claim = jobs.update(claims.take, "run", lifetime=60, forced=True).held
     kept("baseline", "last_run")
     found = stored(file_store, key)
     found["training"] |= ADDED  # a newer program had its hands on it meanwhile
     file_store.put(key, json.dumps(found).encode())
     claim = jobs.read().training or claim
-    jobs.refuse(claim, "no")
-    claim = jobs.launch_again(jobs.read().training or claim, lifetime=60)
-    jobs.record_job(claim, "job")
-    claim = jobs.start(claim.run_id, nonce="n", lifetime=60)
-    claim = jobs.renew(claim, lifetime=60, longest_run=600)
-    jobs.lower_val_border(0.1)
-    jobs.interrupt(claim, "stopped")
-    claim = jobs.next_attempt(jobs.read().training or claim, lifetime=60, error="stopped")
+    jobs.update(claims.refuse, claim, "no")
+    claim = jobs.update(claims.retry_launch, jobs.read().training or claim, lifetime=60).held
+    jobs.update(claims.record_job, claim, "job")
+    claim = jobs.update(claims.start, claim.run_id, nonce="n", lifetime=60).held
+    claim = jobs.update(claims.renew, claim, lifetime=60, longest_run=600).held
+    jobs.update(claims.lower_val_border, 0.1)
+    jobs.update(claims.interrupt, claim, "stopped")
+    claim = jobs.update(claims.next_attempt, jobs.read().training or claim, lifetime=60, error="stopped").held
     kept("training", "baseline", "last_run")
-    claim = jobs.start(claim.run_id, nonce="m", lifetime=60)
-    jobs.release(claim, outcome="promoted", baseline=Baseline(totals=Totals(), read_at=file_store.now()))
+    claim = jobs.update(claims.start, claim.run_id, nonce="m", lifetime=60).held
+    jobs.update(claims.release, claim, outcome="promoted", baseline=Baseline(totals=Totals(), read_at=file_store.now()))
     kept()
     assert stored(file_store, key)["last_run"].keys() == json.loads(jobs.read().last_run.to_json()).keys()  # type: ignore[union-attr]
-    jobs.close()
+    jobs.update(claims.close)
     kept()
 
 
@@ -161,6 +163,17 @@ def test_a_setup_by_an_older_function_keeps_what_a_newer_one_knows_of_the_projec
     assert (read_project(file_store, UID) or Project(label_config="")).title == "Rocks"
 
 
+def test_a_record_is_changed_by_what_it_can_hold_alone() -> None:
+    claim = JobsRecord.model_validate_json((PLACE / "JobsRecord.queued.json").read_bytes()).held
+    wrong: dict[str, Any] = {"attempt": 0}
+    with pytest.raises(ValidationError, match="attempt"):
+        evolve(claim, **wrong)
+    misspelt: dict[str, Any] = {"atempt": 2}
+    with pytest.raises(TypeError, match="Claim has no field atempt"):
+        evolve(claim, **misspelt)
+    assert evolve(claim, attempt=2).attempt == 2
+
+
 def test_words_of_a_newer_version_are_read_where_they_only_tell(file_store: ObjectStore) -> None:
     jobs, registry = Jobs(file_store, UID), Registry(file_store, UID)
     told = json.loads((PLACE / "JobsRecord.promoted.json").read_bytes())
@@ -169,8 +182,8 @@ def test_words_of_a_newer_version_are_read_where_they_only_tell(file_store: Obje
     policy = _policy(Settings())
     assert decide_before_asking(jobs.read(), policy, file_store.now(), forced=True) is None
     told = json.loads((PLACE / "Progress.finished.json").read_bytes()) | {"phase": "distill"}
-    file_store.put(jobs.run_key("run", "progress.json"), json.dumps(told).encode())
-    progress = jobs.progress("run")
+    file_store.put(keys.run(UID, "run", "progress.json"), json.dumps(told).encode())
+    progress = jobs.runs.progress("run")
     assert progress is not None
     assert progress.phase == "distill"
     told = json.loads((PLACE / "Pointer.promote.json").read_bytes()) | {"reason": "experiment"}

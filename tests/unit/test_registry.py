@@ -6,14 +6,17 @@ from pathlib import Path
 
 import pytest
 
+from shared import keys
 from shared.errors import ClaimLost, ModelError, NotFound, PreconditionFailed, StoreError, StoreRefusal
+from shared.evolve import evolve
 from shared.objectstore import ObjectStore
-from shared.registry import WEIGHTS, FileEntry, Gate, Manifest, Registry, encode_control, projects, projects_of
+from shared.projects import projects, projects_of
+from shared.registry import WEIGHTS, FileEntry, Gate, Manifest, Registry
 from tests.stores import BeforeWrite, LosesAnswers, Unreachable
 
 UID = "7.1700000000"
 PASSED = Gate(metric="mAP50-95", challenger=0.5, champion=None, champion_version=None, passed=True, reason="first")
-LOST = PASSED.model_copy(update={"passed": False, "reason": "the champion is better"})
+LOST = evolve(PASSED, passed=False, reason="the champion is better")
 
 
 def manifest(number: int, run_id: str = "run", control: str = "label", gate: Gate = PASSED) -> Manifest:
@@ -209,7 +212,7 @@ def test_any_control_name_stays_in_its_own_place(registry: Registry, file_store:
     assert found.control == control
     assert registry.pointer("label") is None
     assert all(key.startswith(f"projects/{UID}/models/") and key.count("/") <= 5 for key in file_store.list(""))
-    assert "." not in encode_control(control)
+    assert "." not in keys.encode(control)
 
 
 def test_an_odd_uid_cannot_leave_the_store(file_store: ObjectStore) -> None:

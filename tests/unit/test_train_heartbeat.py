@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from jobs.train.heartbeat import Heartbeat
+from shared import claims
 from shared.claims import Claim
 from shared.errors import ClaimLost, NotFound, StoreError, StoreRefusal
+from shared.evolve import evolve
 from shared.jobs import Jobs
 from shared.objectstore import ObjectStore, Stored, Token
 from tests.train_parts import UID, begin_run
@@ -38,7 +40,7 @@ class Flaky:
 
 def running(store: ObjectStore) -> tuple[Jobs, Claim]:
     jobs = Jobs(store, UID)
-    return jobs, jobs.start(begin_run(store).run_id, nonce="ours", lifetime=600)
+    return jobs, jobs.update(claims.start, begin_run(store).run_id, nonce="ours", lifetime=600).held
 
 
 def heartbeat(jobs: Jobs, claim: Claim, *, on_lost: threading.Event | None = None, lifetime: float = 0.06) -> Heartbeat:
@@ -63,7 +65,7 @@ def test_it_renews_and_survives_an_outage(file_store: ObjectStore) -> None:
 
 def test_a_claim_that_was_taken_over_is_noticed(file_store: ObjectStore) -> None:
     jobs, claim = running(file_store)
-    jobs.next_attempt(claim, lifetime=600, error="it was silent")
+    jobs.update(claims.next_attempt, claim, lifetime=600, error="it was silent")
     lost = threading.Event()
     with heartbeat(jobs, claim, on_lost=lost) as beating:
         assert lost.wait(30)
@@ -89,8 +91,8 @@ def test_confirm_waits_out_an_outage(file_store: ObjectStore) -> None:
 def test_a_run_that_may_take_longer_keeps_its_claim_longer(file_store: ObjectStore) -> None:
     """A claim cannot be renewed long after the longest run is over: here the run began 3,000 s ago."""
     jobs, claim = running(file_store)
-    old = claim.model_copy(update={"started_at": claim.started_at - timedelta(seconds=3000)})
-    jobs.update(lambda record: record.model_copy(update={"training": old}))
+    old = evolve(claim, started_at=claim.started_at - timedelta(seconds=3000))
+    jobs.update(lambda record, now: evolve(record, training=old))
     beating = Heartbeat(jobs, old, lifetime=600, longest_run=1000, on_lost=lambda: None)
     with pytest.raises(ClaimLost, match="longest run"):
         beating.confirm()

@@ -18,6 +18,7 @@ from jobs.train.fetching import Fetching, fetching
 from jobs.train.frozen import Snapshot, fetch, freeze, publish
 from jobs.train.image_cache import Folder, Kept
 from jobs.train.split import place_of
+from shared import keys
 from shared.errors import ImageError, StoreError
 from shared.images.fetch import Version
 from shared.jobs import Jobs
@@ -276,13 +277,13 @@ def test_images_that_no_task_names_leave_the_store(start: Start, file_store: Obj
     values = [f"{UPLOAD}?task={number}" for number in range(3)]
     for value in values:
         get(job, value)
-    folder = Jobs(file_store, UID).images
+    folder = keys.images(UID)
     assert job.image_key is not None
-    keys = [f"{folder}/{job.image_key(value)}" for value in values]
+    kept = [f"{folder}/{job.image_key(value)}" for value in values]
     keep = Keep(runs=1, versions=1)
     assert prune(file_store, UID, keep) == [], "nobody said which are in use"
-    prune(file_store, UID, keep, frozenset(keys[:2]))
-    assert sorted(file_store.list("images/")) == sorted(keys[:2])
+    prune(file_store, UID, keep, frozenset(kept[:2]))
+    assert sorted(file_store.list("images/")) == sorted(kept[:2])
 
 
 def frozen_inline(file_store: ObjectStore, tmp_path: Path, job: Fetching, run_id: str) -> Snapshot:
@@ -292,7 +293,7 @@ def frozen_inline(file_store: ObjectStore, tmp_path: Path, job: Fetching, run_id
         tasks, counters, CREATED, parse_label_config(CONFIG), tmp_path / f"{run_id}.json",
         val_fraction=0.2, check=lambda: None, adopt=job.adopt,
     )  # fmt: skip
-    return publish(frozen, file_store, Jobs(file_store, UID).run_key(run_id, "dataset.json"))
+    return publish(frozen, file_store, keys.run(UID, run_id, "dataset.json"))
 
 
 def test_pictures_in_the_tasks_are_not_copied_into_each_run(
@@ -301,7 +302,7 @@ def test_pictures_in_the_tasks_are_not_copied_into_each_run(
     for run_id in ("one", "two"):
         job = start()
         frozen_inline(file_store, tmp_path, job, run_id)
-        stored = fetch(file_store, Jobs(file_store, UID).run_key(run_id, "dataset.json"), tmp_path / "again.json")
+        stored = fetch(file_store, keys.run(UID, run_id, "dataset.json"), tmp_path / "again.json")
         assert stored is not None
         assert stored.path.stat().st_size < 2000 < len(INLINE)
         (task,) = stored.tasks()

@@ -16,6 +16,7 @@ from jobs.train.images import ImageFiles
 from jobs.train.run import DONE, FAILED, INTERRUPTED, Parts, Stopped, run
 from jobs.train.split import split_of
 from jobs.train.training import Measured
+from shared import claims, keys
 from shared.claims import Claim
 from shared.errors import ImageError, LabelStudioError, ModelError, ProjectGone
 from shared.jobs import Jobs
@@ -84,7 +85,7 @@ class World:
         self.settings: dict[str, object] = {}
         self._folder = folder
 
-    def run(self, claim: Claim, store: ObjectStore | None = None) -> int:
+    def run(self, claim: Claim, store: ObjectStore | None = None, nonce: str = "") -> int:
         parts = Parts(
             store=store or self.store,
             jobs=self.jobs,
@@ -96,7 +97,7 @@ class World:
             settings=settings_for("http://label-studio.test", self._folder, **self.settings),
             folder=self._folder / "work" / claim.run_id,
         )
-        return run(parts, claim.run_id, nonce=secrets.token_hex(4))
+        return run(parts, claim.run_id, nonce=nonce or secrets.token_hex(4))
 
     def new_run(self, **settings: Any) -> int:
         self.claim = begin_run(self.store, **{"epochs": 4, "val_fraction": 0.4, **settings})
@@ -105,7 +106,7 @@ class World:
     def next_attempt(self) -> int:
         claim = self.jobs.read().training
         assert claim
-        return self.run(self.jobs.next_attempt(claim, lifetime=600, error="test"))
+        return self.run(self.jobs.update(claims.next_attempt, claim, lifetime=600, error="test").held)
 
     @property
     def outcome(self) -> str | None:
@@ -122,7 +123,7 @@ class World:
         return pointer.version if pointer else None
 
     def progress(self) -> Any:
-        return self.jobs.progress(self.claim.run_id)
+        return self.jobs.runs.progress(self.claim.run_id)
 
 
 @pytest.fixture
@@ -172,7 +173,7 @@ def test_nothing_changed(world: World) -> None:
 
 def test_a_second_copy_does_nothing(world: World) -> None:
     claim = begin_run(world.store)
-    world.jobs.start(claim.run_id, nonce="the first copy", lifetime=600)
+    world.jobs.update(claims.start, claim.run_id, nonce="the first copy", lifetime=600)
     assert world.run(claim) == DONE
     assert world.studio.exports == 0
     assert world.outcome is None
@@ -350,10 +351,9 @@ def test_an_end_that_the_store_refuses_to_note_is_an_end(
     world = World(store, tmp_path)  # type: ignore[arg-type]
     world.studio.error = error
     claim = begin_run(file_store, epochs=4, val_fraction=0.4)
-    claim = world.jobs.start(claim.run_id, nonce="n", lifetime=600)
-    world.jobs.start = lambda *_, **__: claim  # type: ignore[method-assign]
+    claim = world.jobs.update(claims.start, claim.run_id, nonce="n", lifetime=600).held
     store.times = 10**6
-    assert world.run(claim) == code
+    assert world.run(claim, nonce="n") == code
 
 
 def stop_at(epoch: int, error: BaseException) -> Callable[[int], None]:
@@ -423,7 +423,7 @@ def test_a_claim_that_is_lost_ends_the_training(world: World) -> None:
     def lose(number: int) -> None:
         claim = world.jobs.read().training
         if number == 2 and claim:
-            world.jobs.next_attempt(claim, lifetime=600, error="it was silent")
+            world.jobs.update(claims.next_attempt, claim, lifetime=600, error="it was silent")
 
     world.trainer.on_epoch = [lose]
     assert world.new_run() == DONE
@@ -554,7 +554,7 @@ def test_a_rollback_is_not_undone(world: World, tmp_path: Path) -> None:
     world.new_run()
 
     def roll_back() -> None:
-        fence = world.jobs.next_fence(world.registry.fence())
+        fence = world.jobs.update(claims.next_fence, world.registry.fence()).fence
         world.registry.promote("label", 1, fence=fence, run_id="a-person", expected=2, reason="rollback")
 
     claim = begin_run(world.store, epochs=4, val_fraction=0.4)
@@ -786,7 +786,7 @@ def one_of_each_side(world: World) -> tuple[int, list[int]]:
     """A val task, and the train tasks, after a first run."""
     assert world.new_run() == DONE
     world.studio.fetched = []
-    path = world.jobs.run_key(world.claim.run_id, "dataset.json")
+    path = keys.run(UID, world.claim.run_id, "dataset.json")
     stored = world.store.get(path)
     assert stored is not None
     header, *tasks = (json.loads(line) for line in stored.data.splitlines())

@@ -15,6 +15,7 @@ from functions.predict.yolo import YoloLoader
 from infra.local.samples import base_weights
 from jobs.train.frozen import SnapshotTask
 from jobs.train.video_metrics import track_metrics
+from shared.evolve import evolve
 from shared.labelstudio.config import Control, parse_label_config
 from shared.settings import Settings
 from tests.predict_parts import FAR
@@ -56,7 +57,7 @@ def test_weights_agree_with_themselves(film: Path, control: Control, tmp_path: P
     )["1"].scores()
     assert same["IDF1"] > 0.95
     assert same["MOTA"] > 0.9
-    half = task.model_copy(update={"regions": said.regions[::2]})
+    half = evolve(task, regions=said.regions[::2])
     assert (
         track_metrics(
             base_weights(), [(half, film)], control, trained=False, image_size=320, device="cpu", max_pixels=10**6

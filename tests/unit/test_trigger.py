@@ -10,6 +10,7 @@ from functions.train_trigger.launchers import JobState
 from functions.train_trigger.sweep import sweep
 from functions.train_trigger.threads import ProcessThreads
 from functions.train_trigger.trigger import Outcome
+from shared import claims
 from shared.errors import ClaimLost, LabelStudioError, LaunchError, ProjectGone, StoreError
 from shared.jobs import Jobs
 from shared.labelstudio.api import ProjectState
@@ -33,7 +34,7 @@ def test_the_first_training_is_claimed_requested_launched_and_recorded(world: Wo
     assert outcome.status == "launched"
     assert world.launcher.launched == [(outcome.run_id, 1)]
     assert (world.claim.state, world.claim.job) == ("queued", "fake:1")
-    request = world.jobs.request(str(outcome.run_id))
+    request = world.jobs.runs.request(str(outcome.run_id))
     assert (request.project_uid, request.project_id, request.reason) == (UID, 1, outcome.reason)
     assert request.settings["epochs"] == world.settings.epochs
 
@@ -101,7 +102,7 @@ def test_the_project_s_own_overrides_decide_and_reach_the_job(world: World) -> N
     world.label_studio.annotations = 5
     outcome = world.reconcile()
     assert outcome.status == "launched"
-    assert world.jobs.request(str(outcome.run_id)).settings["epochs"] == 7
+    assert world.jobs.runs.request(str(outcome.run_id)).settings["epochs"] == 7
 
 
 def test_the_fence_is_greater_than_every_pointer_s(world: World) -> None:
@@ -134,7 +135,7 @@ def test_the_sweep_relaunches_a_killed_job_at_once(world: World, state: JobState
 
 def test_an_interrupted_job_is_relaunched_after_its_pause(world: World) -> None:
     world.reconcile()
-    world.jobs.interrupt(world.job_runs(), "SIGTERM")
+    world.jobs.update(claims.interrupt, world.job_runs(), "SIGTERM")
     world.launcher.state = "failed"
     assert world.reconcile(sweeping=True).status == "waiting"
     world.expire(ago=6)
@@ -153,11 +154,11 @@ def test_a_claim_that_expired_while_the_launcher_knows_the_job_is_extended(world
 
 
 def test_a_trigger_that_died_before_the_launch_is_made_up_for(world: World) -> None:
-    world.jobs.claim(lifetime=0, forced=False, registry_fence=0, may_claim=lambda _: True)
+    world.jobs.update(claims.take, "run", lifetime=0)
     world.expire()
     outcome = world.reconcile(sweeping=True)
     assert outcome.status == "relaunched"
-    assert world.jobs.request(str(outcome.run_id)).project_uid == UID
+    assert world.jobs.runs.request(str(outcome.run_id)).project_uid == UID
 
 
 def test_a_hanging_job_is_stopped_and_given_up(world: World) -> None:
@@ -190,7 +191,7 @@ def test_attempts_are_limited_and_a_failed_run_uses_up_nothing(world: World) -> 
     assert record.training is None
     assert record.last_run is not None
     assert (record.last_run.outcome, record.last_run.failures, record.baseline) == ("failed", 1, None)
-    progress = world.jobs.progress(record.last_run.run_id)
+    progress = world.jobs.runs.progress(record.last_run.run_id)
     assert progress is not None
     assert progress.phase == "failed"
     assert world.reconcile(sweeping=True).status == "waiting"  # no spinning
@@ -206,12 +207,16 @@ def test_failed_runs_come_again_with_growing_pauses_and_never_more_than_daily(wo
         while trigger.reconcile(UID).status == "waiting":
             clock.time += timedelta(minutes=5)
         pauses.append(clock.time - failed_at)
-        claim = jobs.start(world.claim.run_id, nonce=str(number), lifetime=600)
-        jobs.release(claim, outcome="failed", message="the weights cannot be had")
+        claim = jobs.update(claims.start, world.claim.run_id, nonce=str(number), lifetime=600).held
+        jobs.update(claims.release, claim, outcome="failed", message="the weights cannot be had")
         failed_at = clock.time
     assert [pause.total_seconds() / 60 for pause in pauses] == [0, 10, 40, 160, 640, 24 * 60, 24 * 60]
     assert trigger.reconcile(UID, forced=True).status == "launched", "a person does not wait"
-    jobs.release(jobs.start(world.claim.run_id, nonce="last", lifetime=600), outcome="nothing_to_learn")
+    jobs.update(
+        claims.release,
+        jobs.update(claims.start, world.claim.run_id, nonce="last", lifetime=600).held,
+        outcome="nothing_to_learn",
+    )
     assert jobs.read().last_run.failures == 0  # type: ignore[union-attr]
 
 
@@ -233,7 +238,7 @@ def test_a_refused_launch_is_shown_and_tried_again(world: World) -> None:
     outcome = world.reconcile()
     assert (outcome.status, outcome.reason) == ("refused", "no such queue: gpu")
     assert world.claim.error == "no such queue: gpu"
-    progress = world.jobs.progress(world.claim.run_id)
+    progress = world.jobs.runs.progress(world.claim.run_id)
     assert progress is not None
     assert progress.error == "no such queue: gpu"
     assert world.reconcile(sweeping=True).status == "waiting"
@@ -277,7 +282,7 @@ def test_a_job_that_waits_for_capacity_waits_for_ever_and_says_for_what(world: W
         clock.time += timedelta(hours=1)
         assert trigger.reconcile(UID, sweeping=True).status == "active"
         assert (world.claim.waits, world.claim.stuck_since) == ("3 Insufficient nvidia.com/gpu", None)
-    claim = Jobs(clock, UID).start(world.claim.run_id, nonce="n", lifetime=600)
+    claim = Jobs(clock, UID).update(claims.start, world.claim.run_id, nonce="n", lifetime=600).held
     assert (claim.waits, claim.attempt, world.launcher.stopped) == (None, 1, [])
 
 
@@ -335,7 +340,7 @@ def test_refusals_use_up_no_attempt_and_lose_no_checkpoint(world: World) -> None
     world.expire(ago=3600)
     assert world.reconcile(sweeping=True).status == "relaunched"
     assert world.launcher.launched == [(first.run_id, 1), (first.run_id, 2)]
-    assert world.jobs.kept_an_epoch(claim.run_id, 1)
+    assert world.jobs.runs.kept_an_epoch(claim.run_id, 1)
 
 
 def test_two_triggers_try_a_refused_launch_again_once(world: World) -> None:
@@ -346,7 +351,7 @@ def test_two_triggers_try_a_refused_launch_again_once(world: World) -> None:
     decided_on = world.claim
     assert world.another_trigger().reconcile(UID).status == "launched"
     with pytest.raises(ClaimLost):
-        world.jobs.launch_again(decided_on, lifetime=120)
+        world.jobs.update(claims.retry_launch, decided_on, lifetime=120)
 
 
 @pytest.mark.parametrize("state", ["failed", "gone"])
@@ -368,7 +373,7 @@ def test_a_job_that_its_target_put_back_into_the_queue_is_the_next_attempt(world
     world.reconcile()
     first = world.job_runs()
     world.keeps_an_epoch(first)
-    world.jobs.interrupt(first, "the machine asked the job to stop (SIGTERM)", preempted=True)
+    world.jobs.update(claims.interrupt, first, "the machine asked the job to stop (SIGTERM)", preempted=True)
     world.launcher.state = "queued"
     assert world.reconcile(sweeping=True).status == "active"
     assert world.launcher.launched == [(first.run_id, 1)], "its job waits already"
@@ -449,7 +454,7 @@ def test_the_sweep_opens_a_project_again_that_is_back(world: World, away: Any) -
 
 
 def test_an_event_of_a_closed_project_opens_it_again_if_it_is_there(world: World) -> None:
-    world.jobs.close()
+    world.jobs.update(claims.close)
     assert world.reconcile().status == "launched"
     assert not world.jobs.read().closed
 

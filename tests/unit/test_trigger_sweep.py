@@ -6,6 +6,7 @@ from typing import Any
 
 from functions.train_trigger.sweep import sweep
 from functions.train_trigger.trigger import Outcome
+from shared import claims
 from shared.jobs import Jobs
 from shared.objectstore import Stored, Token
 from shared.objectstore.file import FileStore
@@ -55,7 +56,7 @@ class Trial:
 def test_projects_with_a_run_come_before_those_about_which_label_studio_must_be_asked(tmp_path: Path) -> None:
     trial = Trial(tmp_path, 60)
     for number in (7, 33):
-        trial.jobs(number).claim(lifetime=60, forced=False, registry_fence=0, may_claim=lambda _: True)
+        trial.jobs(number).update(claims.take, "run", lifetime=60)
     trial.sweep(1000)
     assert set(trial.asked[:2]) == {"0007.1", "0033.1"}
     assert len(trial.asked) == 60
@@ -65,7 +66,7 @@ def test_closed_projects_are_asked_about_a_few_at_a_time_and_before_those_withou
     trial = Trial(tmp_path, 40)
     closed = {f"{number:04d}.1" for number in range(20)}
     for number in range(20):
-        trial.jobs(number).close()
+        trial.jobs(number).update(claims.close)
     asked: set[str] = set()
     for _ in range(40):
         trial.store.minute += 1

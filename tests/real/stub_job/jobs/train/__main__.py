@@ -4,6 +4,7 @@ import os
 import time
 from pathlib import Path
 
+from shared import claims
 from shared.jobs import Jobs
 from shared.labelstudio.api import LabelStudio
 from shared.labelstudio.requests import project_id
@@ -15,10 +16,10 @@ request = TrainRequest.parse(os.environ["TRAIN_REQUEST"])
 (folder / f"{request.run_id}.{os.getpid()}.started").touch()
 
 jobs = Jobs(open_store(request.store), request.project_uid)
-claim = jobs.start(request.run_id, nonce=str(os.getpid()), lifetime=600)
+claim = jobs.update(claims.start, request.run_id, nonce=str(os.getpid()), lifetime=600).held
 label_studio = LabelStudio(os.environ["LABEL_STUDIO_URL"], os.environ["LABEL_STUDIO_API_KEY"])
 state = label_studio.project(project_id(request.project_uid))
 totals = Totals.model_validate(state.counters.model_dump(include=set(Totals.model_fields)))
 while not (folder / "finish").exists():
     time.sleep(0.02)
-jobs.release(claim, outcome="promoted", baseline=Baseline(totals=totals, read_at=state.read_at))
+jobs.update(claims.release, claim, outcome="promoted", baseline=Baseline(totals=totals, read_at=state.read_at))
