@@ -152,3 +152,9 @@ def test_the_area_is_the_one_that_ultralytics_reads_at_101_points(outcomes: list
     assert found.average_precision(ones(found))[0] == pytest.approx(theirs, abs=0.02)
     assert found.score(ones(found))[0] == pytest.approx(theirs.mean(), abs=0.01)
     assert len(found.tasks) == 30
+
+
+@pytest.mark.parametrize("name", ["yolo11z.pt", "yolo12n-seg.pt", "yolov9m-seg.pt", "yolov8nn.pt", "xyolov8n.pt"])
+def test_names_that_ultralytics_does_not_have(name: str) -> None:
+    assert name not in GITHUB_ASSETS_NAMES
+    assert model_path_problem(control(named_task(name), name), "/x.pt")

@@ -1,9 +1,8 @@
 """Which weights a control starts from: the setting, the control's YOLO task, its model_path."""
 
 import pytest
-from ultralytics.utils.downloads import GITHUB_ASSETS_NAMES
 
-from shared.base_weights import base_weights_for, model_path_problem, named_task
+from shared.base_weights import base_weights_for, model_path_problem
 from shared.labelstudio.config import Control, parse_label_config
 
 TAGS = {
@@ -74,9 +73,3 @@ def test_what_a_control_asks_for(setting: str, yolo_task: str, model_path: str, 
     assert base_weights_for(asked, setting) == weights
     assert problem in model_path_problem(asked, setting)
     assert bool(problem) == bool(model_path_problem(asked, setting))
-
-
-@pytest.mark.parametrize("name", ["yolo11z.pt", "yolo12n-seg.pt", "yolov9m-seg.pt", "yolov8nn.pt", "xyolov8n.pt"])
-def test_names_that_ultralytics_does_not_have(name: str) -> None:
-    assert name not in GITHUB_ASSETS_NAMES
-    assert model_path_problem(control(named_task(name), name), "/x.pt")
