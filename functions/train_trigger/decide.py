@@ -240,7 +240,7 @@ def _decide_refused(claim: Claim, now: datetime, *, expired: bool, forced: bool)
     if not expired:
         return Nothing(f"run {claim.run_id} is being launched")
     error = claim.error or "the launcher refused"
-    again = claim.expires_at + pause_after(claim.refused)
+    again = claim.expires_at + pause_after(claim.refused) if claim.expires_at <= now else now  # that clock was wrong
     return LaunchAgain(error) if forced or now >= again else Wait(again, error)
 
 

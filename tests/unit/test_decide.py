@@ -253,6 +253,10 @@ REFUSED = {"state": "launching", "job": None, "error": "quota"}
             claim(**REFUSED, refused=9, attempt=3, expires_at=ago(minutes=11)), False, LaunchAgain,
             id="the last attempt: a refusal is no failure",
         ),
+        pytest.param(
+            claim(**REFUSED, refused=1, expires_at=NOW + timedelta(hours=1)), False, LaunchAgain,
+            id="refused while the store's clock was an hour ahead",
+        ),
         pytest.param(claim(error="x", attempt=3, **BARELY), True, GiveUp, id="failed, not refused: no more tries"),
     ],
 )  # fmt: skip
