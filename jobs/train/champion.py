@@ -1,0 +1,95 @@
+"""What a new version of a control has to beat: the version that is served, a good one behind it, or base weights."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from jobs.train.attempt import Attempt
+from jobs.train.judging import Rival
+from jobs.train.training import InitialWeights
+from shared.base_weights import base_weights_for
+from shared.errors import ModelError, NotFound
+from shared.labelstudio.config import Control
+from shared.registry import WEIGHTS, Manifest, sha256_of
+
+logger = logging.getLogger(__name__)
+
+_MAY_HAVE_SEEN_IT = "was trained before the val set was fixed and may have seen it"
+
+
+@dataclass(frozen=True, slots=True)
+class Champion:
+    """What a new version has to beat, as it could be had."""
+
+    served: int | None  # the version that predict serves; None: base weights
+    manifest: Manifest | None  # that one, or the newest good one behind it; None: there is none
+    weights: Path | None  # its verified file
+    missing: str  # which version is not compared, and why; empty: none
+
+
+def find_champion(attempt: Attempt, control: Control) -> Champion:
+    """The version that is served, downloaded and verified, or the newest good one behind it.
+
+    Only a property of its file (its digest, that it is no model) is recorded for everybody. One that the store lacks is
+    not: a copy of the store may be on its way.
+    """
+    patiently = attempt.heartbeat.patiently
+    served, missing = None, list[int]()
+    manifest = serving(attempt, control)
+    while manifest:
+        path = attempt.folder_of(control, "champion") / f"v{manifest.version}.pt"
+        try:
+            patiently(attempt.registry.download_file, control.name, manifest.file(WEIGHTS), path)
+            attempt.trainer.check(path, control.yolo_task)
+        except ModelError as error:
+            logger.error(str(error), extra={"event": "version_rejected", "version": manifest.version})
+            patiently(attempt.registry.reject, control.name, manifest.version, str(error))
+        except NotFound as error:
+            logger.error(str(error), extra={"event": "version_missing", "version": manifest.version})
+            served = served or manifest.version
+            missing.append(manifest.version)
+        else:
+            return Champion(served or manifest.version, manifest, path, _said(missing))
+        manifest = _comparable(patiently(attempt.registry.behind, control.name, manifest.version), control)
+    return Champion(served, None, None, _said(missing, " and there is no good version behind it"))
+
+
+def serving(attempt: Attempt, control: Control) -> Manifest | None:
+    """The version that is served, if it can be compared."""
+    return _comparable(attempt.heartbeat.patiently(attempt.registry.serving, control.name), control)
+
+
+def initial_weights(attempt: Attempt, control: Control) -> InitialWeights:
+    """Where the training begins: the champion, else the base weights. Raises ModelError."""
+    champion = find_champion(attempt, control)
+    if champion.manifest and champion.weights:
+        return InitialWeights(champion.weights, f"v{champion.manifest.version}", sha256_of(champion.weights))
+    return _base(attempt, control)
+
+
+def rival_of(attempt: Attempt, control: Control, champion: Champion) -> tuple[Rival | None, str]:
+    """The champion, or base weights of the control's own yolo task; else why there is nothing. Raises ModelError."""
+    missing, manifest = champion.missing, champion.manifest
+    if manifest and champion.weights:
+        name = f"v{manifest.version}"
+        unsure = "" if "border" in manifest.lineage else f"{name} {_MAY_HAVE_SEEN_IT}"
+        caveat = "; ".join(filter(None, (missing, unsure)))
+        return Rival(name, manifest.version, champion.weights, manifest.labels, manifest.shown, caveat), ""
+    base = _base(attempt, control)
+    if not base.own:
+        return None, "; ".join(filter(None, (missing, f"there are no base weights for {control.yolo_task}")))
+    return Rival(f"base-{Path(base.name).stem}", None, base.weights, (), {}, missing), ""
+
+
+def _base(attempt: Attempt, control: Control) -> InitialWeights:
+    return attempt.trainer.base(base_weights_for(control, attempt.settings.base_weights), control.yolo_task)
+
+
+def _comparable(manifest: Manifest | None, control: Control) -> Manifest | None:
+    """A control may have been of another yolo task before."""
+    return manifest if manifest and manifest.yolo_task == control.yolo_task else None
+
+
+def _said(missing: list[int], more: str = "") -> str:
+    which = " and ".join(f"v{version}" for version in missing)
+    return f"v{missing[0]} is served, but the store lacks {WEIGHTS} of {which}{more}" if missing else ""
