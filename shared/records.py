@@ -5,7 +5,14 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+from tenacity import (
+    Retrying,
+    retry_if_exception_type,
+    stop_after_attempt,
+    stop_after_delay,
+    stop_all,
+    wait_random_exponential,
+)
 
 from shared.errors import AlreadyExists, NotFound, PreconditionFailed, StoreRefusal
 from shared.objectstore import ObjectStore, Token
@@ -77,7 +84,7 @@ def update(
     """Read, `change`, write if unchanged; again if somebody else wrote. Answers the record that is stored.
 
     `change` may be called several times; None leaves the record as it is. Raises PreconditionFailed after `patience`
-    seconds of losing to others.
+    seconds of losing to others, and not before the second try.
     """
     written: list[AnyRecord] = []
 
@@ -95,7 +102,7 @@ def update(
     return Retrying(
         retry=retry_if_exception_type(PreconditionFailed),
         wait=wait_random_exponential(0.02, max=1),
-        stop=stop_after_delay(patience),
+        stop=stop_all(stop_after_delay(patience), stop_after_attempt(2)),  # one write may have waited out an outage
         reraise=True,
     )(once)
 

@@ -44,23 +44,24 @@ UNREACHABLE = StoreError("the network broke")
 
 
 class BeforeWrite(Around):
-    """Calls `then` once, just before the next conditional write: somebody else is faster."""
+    """Calls `then` once, just before the next conditional write of a key that ends so: somebody else is faster."""
 
-    def __init__(self, inside: ObjectStore, then: Callable[[], object]) -> None:
+    def __init__(self, inside: ObjectStore, then: Callable[[], object], ending: str = "") -> None:
         super().__init__(inside)
         self._then: Callable[[], object] | None = then
+        self._ending = ending
 
-    def _now(self) -> None:
-        then, self._then = self._then, None
-        if then:
+    def _now(self, key: str) -> None:
+        if self._then and key.endswith(self._ending):
+            then, self._then = self._then, None
             then()
 
     def create(self, key: str, data: bytes) -> Token:
-        self._now()
+        self._now(key)
         return self.inside.create(key, data)
 
     def replace(self, key: str, data: bytes, token: Token) -> Token:
-        self._now()
+        self._now(key)
         return self.inside.replace(key, data, token)
 
 

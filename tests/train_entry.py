@@ -18,11 +18,9 @@ from jobs.train.__main__ import execute
 from jobs.train.export import LabelStudioExporter
 from jobs.train.fetching import fetching
 from jobs.train.run import Parts, run
-from shared.jobs import Jobs
 from shared.labelstudio.api import LabelStudio
 from shared.logs import configure_logs
 from shared.objectstore import ObjectStore, Stored, Token, open_store
-from shared.registry import Registry
 from shared.runs import TrainRequest
 from shared.settings import Settings
 from tests.train_parts import ToyTrainer
@@ -92,12 +90,10 @@ def main(kind: str, kill_at: str, moment: str) -> int:
 
 def _toy(settings: Settings, request: TrainRequest, store: ObjectStore) -> int:
     label_studio = LabelStudio(settings.label_studio_url or "", "0" * 40)
-    jobs = Jobs(store, request.project_uid)
-    fetched = fetching(settings, label_studio, store, jobs)
+    fetched = fetching(settings, label_studio, store, request.project_uid)
     parts = Parts(
         store=store,
-        jobs=jobs,
-        registry=Registry(store, request.project_uid),
+        project_uid=request.project_uid,
         exporter=LabelStudioExporter(settings.label_studio_url or "", "0" * 40),
         images=fetched.images,
         videos=fetched.videos,

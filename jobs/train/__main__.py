@@ -56,9 +56,7 @@ def _run(settings: Settings, request: TrainRequest, store: ObjectStore, folder: 
     from jobs.train.fetching import fetching
     from jobs.train.run import FAILED, INTERRUPTED, Parts, Stopped, run
     from jobs.train.yolo_trainer import YoloTrainer
-    from shared.jobs import Jobs
     from shared.labelstudio.api import LabelStudio
-    from shared.registry import Registry
 
     def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001  (the shape of a signal handler)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once: what follows must not be interrupted
@@ -69,12 +67,10 @@ def _run(settings: Settings, request: TrainRequest, store: ObjectStore, folder: 
     assert settings.label_studio_api_key
     api_key = settings.label_studio_api_key.get_secret_value()
     label_studio = LabelStudio(settings.label_studio_url, api_key)
-    jobs = Jobs(store, request.project_uid)
-    fetched = fetching(settings, label_studio, store, jobs)
+    fetched = fetching(settings, label_studio, store, request.project_uid)
     parts = Parts(
         store=store,
-        jobs=jobs,
-        registry=Registry(store, request.project_uid),
+        project_uid=request.project_uid,
         exporter=LabelStudioExporter(settings.label_studio_url, api_key),
         images=fetched.images,
         videos=fetched.videos,

@@ -30,7 +30,8 @@ be cut off after a few epochs, and what it had learnt by then would be judged as
 class Attempt:
     """The parts and facts of an attempt whose data is frozen."""
 
-    store: ObjectStore
+    store: ObjectStore  # waits out an outage until the claim is lost
+    raw_store: ObjectStore  # does not: for what must not stop the training
     jobs: Jobs
     registry: Registry
     trainer: Trainer
@@ -57,7 +58,7 @@ class Attempt:
 
         And SettingsError if images took the time to train, unless an earlier attempt left a checkpoint to end with.
         """
-        goes_on = self.claim.attempt > 1 and self.heartbeat.patiently(self.checkpoints_of(control).are_left)
+        goes_on = self.claim.attempt > 1 and self.checkpoints_of(control).are_left()
         longest = self.settings.longest_run
 
         def check() -> None:
@@ -80,7 +81,9 @@ class Attempt:
 
     def checkpoints_of(self, control: Control) -> Checkpoints:
         """The store's checkpoints of a control."""
-        return Checkpoints(self.store, self.jobs, self.run_id, control.name, self.claim.attempt)
+        return Checkpoints(
+            self.raw_store, self.jobs, self.run_id, control.name, self.claim.attempt, read_from=self.store
+        )
 
     def spool_of(self, control: Control, *, controls_left: int) -> Spool:
         """Where a training leaves its epochs; it may take its share of the time that is left.

@@ -33,30 +33,29 @@ def find_champion(attempt: Attempt, control: Control) -> Champion:
     Only a property of its file (its digest, that it is no model) is recorded for everybody. One that the store lacks is
     not: a copy of the store may be on its way.
     """
-    patiently = attempt.heartbeat.patiently
     served, missing = None, list[int]()
     manifest = serving(attempt, control)
     while manifest:
         path = attempt.folder_of(control, "champion") / f"v{manifest.version}.pt"
         try:
-            patiently(attempt.registry.download_file, control.name, manifest.file(WEIGHTS), path)
+            attempt.registry.download_file(control.name, manifest.file(WEIGHTS), path)
             attempt.trainer.check(path, control.yolo_task)
         except ModelError as error:
             logger.error(str(error), extra={"event": "version_rejected", "version": manifest.version})
-            patiently(attempt.registry.reject, control.name, manifest.version, str(error))
+            attempt.registry.reject(control.name, manifest.version, str(error))
         except NotFound as error:
             logger.error(str(error), extra={"event": "version_missing", "version": manifest.version})
             served = served or manifest.version
             missing.append(manifest.version)
         else:
             return Champion(served or manifest.version, manifest, path, _said(missing))
-        manifest = _comparable(patiently(attempt.registry.behind, control.name, manifest.version), control)
+        manifest = _comparable(attempt.registry.behind(control.name, manifest.version), control)
     return Champion(served, None, None, _said(missing, " and there is no good version behind it"))
 
 
 def serving(attempt: Attempt, control: Control) -> Manifest | None:
     """The version that is served, if it can be compared."""
-    return _comparable(attempt.heartbeat.patiently(attempt.registry.serving, control.name), control)
+    return _comparable(attempt.registry.serving(control.name), control)
 
 
 def initial_weights(attempt: Attempt, control: Control) -> InitialWeights:

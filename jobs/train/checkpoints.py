@@ -58,8 +58,19 @@ class Resumed:
 class Checkpoints:
     """Those of one control in one run, seen from one attempt."""
 
-    def __init__(self, store: ObjectStore, jobs: Jobs, run_id: str, control: str, attempt: int) -> None:
+    def __init__(
+        self,
+        store: ObjectStore,
+        jobs: Jobs,
+        run_id: str,
+        control: str,
+        attempt: int,
+        *,
+        read_from: ObjectStore | None = None,
+    ) -> None:
+        """`read_from`: what earlier attempts left is read from there; None: from `store`."""
         self._store = store
+        self._read_from = read_from or store
         self._folder = keys.checkpoints(jobs.uid, run_id, control)
         self._attempt = attempt
         self._index: Index | None = None
@@ -111,7 +122,7 @@ class Checkpoints:
 
     def _download(self, checkpoint: Checkpoint, path: Path) -> bool:
         try:
-            self._store.download(checkpoint.key, path)
+            self._read_from.download(checkpoint.key, path)
         except NotFound:
             found = "nothing"
         else:
@@ -127,9 +138,9 @@ class Checkpoints:
 
     def _indexes(self) -> Iterator[Index]:
         """Of all attempts, newest first."""
-        keys = [key for key in self._store.list(f"{self._folder}/") if key.endswith(".json")]
+        keys = [key for key in self._read_from.list(f"{self._folder}/") if key.endswith(".json")]
         for key in reversed(keys):
-            stored = self._store.get(key)
+            stored = self._read_from.get(key)
             assert stored is not None
             try:
                 yield Index.model_validate_json(stored.data)

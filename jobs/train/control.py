@@ -44,7 +44,7 @@ def learn(attempt: Attempt, control: Control, *, controls_left: int) -> Verdict 
     if not any(is_used(task.regions, control) for task in attempt.snapshot.tasks()):
         return None  # or every image would be fetched to find that out, and its lack end the run
     dataset = None
-    manifest = attempt.heartbeat.patiently(attempt.registry.published_by, control.name, attempt.run_id)
+    manifest = attempt.registry.published_by(control.name, attempt.run_id)
     if manifest is None:
         start = initial_weights(attempt, control)  # before an image is fetched: what is wrong with it ends the run
         dataset = _dataset(attempt, control)
@@ -96,7 +96,7 @@ def _train_and_publish(
     page = attempt.folder_of(control, "report") / "report.html"
     page.write_text(report.html(), encoding="utf-8")
     files = tuple(
-        attempt.heartbeat.patiently(attempt.registry.upload_file, control.name, name, path)
+        attempt.registry.upload_file(control.name, name, path)
         for name, path in ((WEIGHTS, trained.weights), ("report.html", page))
     )
 
@@ -117,7 +117,7 @@ def _train_and_publish(
         )
 
     attempt.heartbeat.confirm()
-    return attempt.heartbeat.patiently(attempt.registry.publish, control.name, build)
+    return attempt.registry.publish(control.name, build)
 
 
 def _promote(attempt: Attempt, control: Control, manifest: Manifest, dataset: Dataset | None) -> Verdict:
@@ -125,12 +125,12 @@ def _promote(attempt: Attempt, control: Control, manifest: Manifest, dataset: Da
 
     `dataset`: None where an earlier attempt published; it is built if it is needed.
     """
-    registry, gate, patiently = attempt.registry, manifest.gate, attempt.heartbeat.patiently
+    registry, gate = attempt.registry, manifest.gate
     if gate.passed:
         attempt.progress.phase("promote", control=control.name, message=gate.reason)
     while gate.passed:
         attempt.heartbeat.confirm()
-        pointer = patiently(registry.pointer, control.name)
+        pointer = registry.pointer(control.name)
         if pointer and (pointer.run_id, pointer.version) == (attempt.run_id, manifest.version):
             break
         served = serving(attempt, control)
@@ -139,12 +139,11 @@ def _promote(attempt: Attempt, control: Control, manifest: Manifest, dataset: Da
             if dataset is None:
                 raise ModelError(f"v{manifest.version} of {control.name!r} has no dataset to be compared on")
             weights = attempt.folder_of(control, "published") / WEIGHTS
-            patiently(registry.download_file, control.name, manifest.file(WEIGHTS), weights)
+            registry.download_file(control.name, manifest.file(WEIGHTS), weights)
             gate = _judge(attempt, control, dataset, weights).gate
             continue
         try:
-            patiently(
-                registry.promote,
+            registry.promote(
                 control.name,
                 manifest.version,
                 fence=attempt.claim.fence,
@@ -173,7 +172,7 @@ def _rejected(manifest: Manifest, why: str) -> Verdict:
 
 def _train(attempt: Attempt, control: Control, dataset: Dataset, start: InitialWeights, controls_left: int) -> Trained:
     checkpoints = attempt.checkpoints_of(control)
-    resumed = attempt.heartbeat.patiently(checkpoints.resume, attempt.folder_of(control, "resume"))
+    resumed = checkpoints.resume(attempt.folder_of(control, "resume"))
     spool = attempt.spool_of(control, controls_left=controls_left)
     attempt.progress.begin_training(control.name, attempt.settings.epochs, dataset.counts)
     if resumed:

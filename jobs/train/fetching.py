@@ -8,7 +8,6 @@ from jobs.train.image_cache import Folder, ImageCache, InStore, Place
 from jobs.train.inline import Adopter, InlineImages
 from shared import keys
 from shared.images.fetch import ImageFetcher
-from shared.jobs import Jobs
 from shared.labelstudio.api import LabelStudio
 from shared.objectstore import ObjectStore
 from shared.settings import Settings
@@ -24,13 +23,13 @@ class Fetching:
     image_key: Callable[[str], str] | None  # of the image at an address in the store; None: it keeps none
 
 
-def fetching(settings: Settings, label_studio: LabelStudio, store: ObjectStore, jobs: Jobs) -> Fetching:
+def fetching(settings: Settings, label_studio: LabelStudio, store: ObjectStore, uid: str) -> Fetching:
     """For one project: nobody gets an image of another one by naming its address."""
-    scope = f"{label_studio.url}\n{jobs.uid}"
+    scope = f"{label_studio.url}\n{uid}"
     here: list[Place] = []
     if settings.image_cache_bytes:
         here.append(Folder(Path(settings.cache_dir) / "images", settings.image_cache_bytes))
-    places = [*here, InStore(store, keys.images(jobs.uid))] if settings.image_cache_in_store else here
+    places = [*here, InStore(store, keys.images(uid))] if settings.image_cache_in_store else here
     source = InlineImages(ImageFetcher(settings, label_studio), label_studio)
     videos = InlineImages(ImageFetcher(settings, label_studio, limit="video_max_bytes"), label_studio)
     images = ImageCache(source, places, scope=scope)

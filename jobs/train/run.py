@@ -16,6 +16,7 @@ from jobs.train.controls import HOPELESS, learn_all
 from jobs.train.frozen import Snapshot
 from jobs.train.heartbeat import Heartbeat
 from jobs.train.images import Fetcher, ImageFiles
+from jobs.train.patient_store import PatientStore
 from jobs.train.progress import ProgressWriter
 from jobs.train.training import Trainer, TrainingSettings
 from shared import claims, keys
@@ -63,8 +64,7 @@ class Parts:
     """What the job is made of."""
 
     store: ObjectStore
-    jobs: Jobs
-    registry: Registry
+    project_uid: str
     exporter: Exporter
     images: Fetcher
     videos: Fetcher
@@ -79,9 +79,9 @@ class Parts:
 
 def run(parts: Parts, run_id: str, *, nonce: str) -> int:
     """Execute one attempt; the exit code. `nonce` is new for every process."""
-    lifetime = parts.settings.claim_lifetime
+    jobs, settings = Jobs(parts.store, parts.project_uid), parts.settings
     try:
-        claim = parts.jobs.update(claims.start, run_id, nonce=nonce, lifetime=lifetime).held
+        claim = jobs.update(claims.start, run_id, nonce=nonce, lifetime=settings.claim_lifetime).held
     except ClaimLost as error:
         logger.info(f"nothing to do: {error}", extra={"event": "nothing_to_do", "run_id": run_id})
         return DONE
@@ -89,20 +89,21 @@ def run(parts: Parts, run_id: str, *, nonce: str) -> int:
     abort, *earlier = (parts.folder / f"abort-{attempt}" for attempt in range(claim.attempt, 0, -1))
     for killed in earlier:  # on this machine: what is left of it must not train beside us
         killed.touch()
-    progress = ProgressWriter(parts.jobs, run_id, claim.attempt)
-    longest_run = parts.settings.longest_run
-    work = _Work(parts, claim, progress, abort)
-    with Heartbeat(parts.jobs, claim, lifetime=lifetime, longest_run=longest_run, on_lost=abort.touch) as heartbeat:
+    heartbeat = Heartbeat(
+        jobs, claim, lifetime=settings.claim_lifetime, longest_run=settings.longest_run, on_lost=abort.touch
+    )
+    work = _Work(parts, claim, heartbeat, ProgressWriter(jobs, run_id, claim.attempt), abort)
+    with heartbeat:
         try:
             try:
-                outcome, message = work.do(heartbeat)
+                outcome, message = work.do()
             except NothingToLearn as error:  # all was read: only other annotations, or another config, change that
                 outcome, message = "nothing_to_learn", str(error)
-            work.release(heartbeat, outcome, message)
+            work.release(outcome, message)
         except ClaimLost as error:
             return _lost(error)
         except HOPELESS as error:
-            return work.fail(heartbeat, error)
+            return work.fail(error)
         except (Stopped, KeyboardInterrupt):
             abort.touch()  # the processes of several GPUs outlive the one that started them
             return work.interrupt("the machine asked the job to stop (SIGTERM)", preempted=True)
@@ -122,35 +123,38 @@ def run(parts: Parts, run_id: str, *, nonce: str) -> int:
 class _Work:
     """One attempt's steps, and the ways in which it ends."""
 
-    def __init__(self, parts: Parts, claim: Claim, progress: ProgressWriter, abort: Path) -> None:
+    def __init__(self, parts: Parts, claim: Claim, heartbeat: Heartbeat, progress: ProgressWriter, abort: Path) -> None:
         self._parts = parts
         self._claim = claim
+        self._heartbeat = heartbeat
+        self._store = PatientStore(parts.store, heartbeat)
+        self._jobs = Jobs(self._store, parts.project_uid)
         self._progress = progress
         self._abort = abort
         self._baseline: Baseline | None = None  # until the export has read what Label Studio holds
         self._snapshot: Snapshot | None = None
 
-    def do(self, heartbeat: Heartbeat) -> tuple[RunOutcome, str]:
+    def do(self) -> tuple[RunOutcome, str]:
         parts, claim = self._parts, self._claim
         try:
-            request = heartbeat.patiently(parts.jobs.runs.request, claim.run_id)
+            request = self._jobs.runs.request(claim.run_id)
         except NotFound as error:
             raise SettingsError(f"run {claim.run_id} has no request: {error}") from error
         settings = TrainingSettings.of(request.settings, parts.settings)
-        heartbeat.allow(settings.longest_run)
-        snapshot = self._freeze(request, settings, heartbeat)
+        self._heartbeat.allow(settings.longest_run)
+        snapshot = self._freeze(request, settings)
         if snapshot is None:
             return "unchanged", "no annotation changed since the last run"
         self._baseline, self._snapshot = snapshot.header.baseline, snapshot
         if not snapshot.header.tasks:
             raise NothingToLearn("the project has no annotated task (skipped ones do not count)")
-        # before anything learns
-        heartbeat.patiently(parts.jobs.update, claims.lower_val_border, snapshot.header.border)
+        self._jobs.update(claims.lower_val_border, snapshot.header.border)  # before anything learns
         controls = _controls(snapshot.header.label_config)
         attempt = Attempt(
-            store=parts.store,
-            jobs=parts.jobs,
-            registry=parts.registry,
+            store=self._store,
+            raw_store=parts.store,
+            jobs=self._jobs,
+            registry=Registry(self._store, parts.project_uid),
             trainer=parts.trainer,
             images=ImageFiles(
                 parts.images,
@@ -159,7 +163,7 @@ class _Work:
                 image_size=settings.image_size,
                 videos=parts.videos,
             ),
-            heartbeat=heartbeat,
+            heartbeat=self._heartbeat,
             progress=self._progress,
             claim=claim,
             snapshot=snapshot,
@@ -167,32 +171,23 @@ class _Work:
             folder=parts.folder,
             abort=self._abort,
             fetch_concurrency=parts.settings.fetch_concurrency,
-            seconds_left=_countdown(parts.store, claim, settings.longest_run),
+            seconds_left=_countdown(self._store, claim, settings.longest_run),
             least_seconds=LEAST_TO_TRAIN * settings.longest_run / len(controls),
             last=claim.attempt - claim.preempted >= parts.settings.attempts,
         )
         return _summary(*learn_all(attempt, controls))
 
-    def release(self, heartbeat: Heartbeat, outcome: RunOutcome, message: str) -> None:
-        heartbeat.patiently(
-            self._parts.jobs.update,
-            claims.release,
-            self._claim,
-            outcome=outcome,
-            baseline=self._baseline,
-            message=message,
-        )
+    def release(self, outcome: RunOutcome, message: str) -> None:
+        self._jobs.update(claims.release, self._claim, outcome=outcome, baseline=self._baseline, message=message)
         self._progress.phase("unchanged" if outcome == "unchanged" else "finished", message=message)
 
-    def fail(self, heartbeat: Heartbeat, error: Exception) -> int:
+    def fail(self, error: Exception) -> int:
         """For errors that the next attempt would meet again. What the run was started for stays due."""
         logger.error(str(error), extra={"event": "run_failed", "error": type(error).__name__})
         try:
             if isinstance(error, ProjectGone):
-                heartbeat.patiently(self._parts.jobs.update, claims.close)
-            heartbeat.patiently(
-                self._parts.jobs.update, claims.release, self._claim, outcome="failed", message=str(error)
-            )
+                self._jobs.update(claims.close)
+            self._jobs.update(claims.release, self._claim, outcome="failed", message=str(error))
         except ClaimLost as lost:
             return _lost(lost)
         except StoreError as refusal:
@@ -203,9 +198,10 @@ class _Work:
         return FAILED
 
     def interrupt(self, sentence: str, *, preempted: bool = False) -> int:
-        """Let the claim expire at once, so that the next sweep starts the next attempt."""
+        """Let the claim expire at once, so that the next sweep starts the next attempt. Waits out nothing."""
+        jobs = Jobs(self._parts.store, self._parts.project_uid)
         try:
-            self._parts.jobs.update(
+            jobs.update(
                 claims.interrupt, self._claim, sentence, preempted=preempted, got_further=self._progress.got_further
             )
         except ClaimLost as error:
@@ -220,13 +216,13 @@ class _Work:
     def sweep(self) -> None:
         """Remove from the store what neither this run nor any other needs any more."""
         try:
-            prune(self._parts.store, self._parts.jobs.uid, Keep.of(self._parts.settings), self._images_in_use())
+            prune(self._parts.store, self._parts.project_uid, Keep.of(self._parts.settings), self._images_in_use())
         except StoreError as error:
             logger.warning(f"the store was not pruned: {error}", extra={"event": "prune_failed"})
 
     def _images_in_use(self) -> frozenset[str] | None:
         """Keys of the images in the store that the annotated tasks name; None if this run did not read them."""
-        folder, key_of = keys.images(self._parts.jobs.uid), self._parts.image_key
+        folder, key_of = keys.images(self._parts.project_uid), self._parts.image_key
         if key_of is None:
             return frozenset()
         if self._snapshot is None:
@@ -234,20 +230,20 @@ class _Work:
         addresses = (one for task in self._snapshot.tasks() for one in task.data.values() if isinstance(one, str))
         return frozenset(f"{folder}/{key_of(address)}" for address in addresses)
 
-    def _freeze(self, request: RunRequest, settings: TrainingSettings, heartbeat: Heartbeat) -> Snapshot | None:
+    def _freeze(self, request: RunRequest, settings: TrainingSettings) -> Snapshot | None:
         """The run's data, frozen by an earlier attempt or now; None if nothing changed since the last run."""
         parts = self._parts
-        key, path = keys.run(parts.jobs.uid, request.run_id, "dataset.json"), parts.folder / "dataset.json"
-        if snapshot := heartbeat.patiently(snapshots.fetch, parts.store, key, path):
+        key, path = keys.run(parts.project_uid, request.run_id, "dataset.json"), parts.folder / "dataset.json"
+        if snapshot := snapshots.fetch(self._store, key, path):
             return snapshot
         self._progress.phase("export")
         project = parts.exporter.project(request.project_id)
-        if project.counters.uid != parts.jobs.uid:
+        if project.counters.uid != parts.project_uid:
             raise SettingsError(
-                f"LABEL_STUDIO_URL answers project {project.counters.uid}, the run is for {parts.jobs.uid}: set the "
+                f"LABEL_STUDIO_URL answers project {project.counters.uid}, the run is for {parts.project_uid}: set the "
                 "address of the Label Studio that this project belongs to"
             )
-        record = heartbeat.patiently(parts.jobs.read)
+        record = self._jobs.read()
         snapshot = snapshots.freeze(
             parts.exporter.tasks(request.project_id),
             project.counters,
@@ -256,14 +252,14 @@ class _Work:
             path,
             val_fraction=settings.val_fraction,
             border=record.val_border,
-            check=heartbeat.check,
+            check=self._heartbeat.check,
             adopt=parts.adopt,
         )
         self._baseline = snapshot.header.baseline
         last = record.baseline
         if last and last.digest == snapshot.header.baseline.digest and not self._claim.forced:
             return None
-        return heartbeat.patiently(snapshots.publish, snapshot, parts.store, key)
+        return snapshots.publish(snapshot, self._store, key)
 
 
 def _controls(label_config: str) -> tuple[Control, ...]:

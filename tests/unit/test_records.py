@@ -22,10 +22,11 @@ from shared.evolve import evolve
 from shared.jobs import Jobs
 from shared.objectstore import ObjectStore
 from shared.projects import Project, read_project, write_project
-from shared.records import Record, load
+from shared.records import Record, load, update
 from shared.registry import Manifest, Pointer, Registry, Rejection
 from shared.runs import Baseline, Progress, RunRequest, Totals, TrainRequest
 from shared.settings import Settings
+from tests.stores import LosesAnswers
 
 UID = "1.1767225600"
 PLACE = Path(__file__).parents[1] / "records"
@@ -172,6 +173,14 @@ def test_a_record_is_changed_by_what_it_can_hold_alone() -> None:
     with pytest.raises(TypeError, match="Claim has no field atempt"):
         evolve(claim, **misspelt)
     assert evolve(claim, attempt=2).attempt == 2
+
+
+def test_a_write_that_waited_out_an_outage_longer_than_the_patience_is_found(file_store: ObjectStore) -> None:
+    """The job's store waits: the time is over, though nobody else wrote."""
+    store = LosesAnswers(file_store, "refused")
+    stored = update(JobsRecord, store, "key", lambda _: JobsRecord(serial="ours"), patience=0)  # type: ignore[arg-type]
+    assert stored is not None
+    assert stored.serial == "ours"
 
 
 def test_words_of_a_newer_version_are_read_where_they_only_tell(file_store: ObjectStore) -> None:

@@ -21,7 +21,6 @@ from jobs.train.split import place_of
 from shared import keys
 from shared.errors import ImageError, StoreError
 from shared.images.fetch import Version
-from shared.jobs import Jobs
 from shared.keeping import Keep
 from shared.labelstudio.api import LabelStudio
 from shared.labelstudio.config import parse_label_config
@@ -80,7 +79,7 @@ def start(web: WebServer, tmp_path: Path, file_store: ObjectStore) -> Start:
 
     def begin(*, uid: str = UID, store: ObjectStore = file_store, **settings: Any) -> Fetching:
         made = settings_for(web.url, tmp_path, LABELLOOP_ALLOWED_PRIVATE_HOSTS="127.0.0.1", **settings)
-        return fetching(made, LabelStudio(web.url, "0" * 40), store, Jobs(store, uid))
+        return fetching(made, LabelStudio(web.url, "0" * 40), store, uid)
 
     return begin
 
@@ -189,7 +188,7 @@ from shared.settings import Settings
 url, folder, uid, value, count = sys.argv[1:]
 settings = Settings.from_environ({"LABEL_STUDIO_URL": url, "LABELLOOP_CACHE_DIR": f"{folder}/cache"})
 store = open_store(f"file://{folder}/store")
-images = fetching(settings, LabelStudio(url, "0" * 40), store, Jobs(store, uid)).images
+images = fetching(settings, LabelStudio(url, "0" * 40), store, uid).images
 print("ready", flush=True)
 sys.stdin.readline()
 for number in range(int(count)):

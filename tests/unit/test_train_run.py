@@ -24,7 +24,7 @@ from shared.labelstudio.api import ProjectState
 from shared.labelstudio.requests import ProjectCounters
 from shared.objectstore import ObjectStore
 from shared.registry import WEIGHTS, Gate, Manifest, Registry
-from tests.stores import Clocked, Refuses
+from tests.stores import BeforeWrite, Clocked, Refuses
 from tests.train_parts import (
     CONFIG,
     CREATED,
@@ -88,8 +88,7 @@ class World:
     def run(self, claim: Claim, store: ObjectStore | None = None, nonce: str = "") -> int:
         parts = Parts(
             store=store or self.store,
-            jobs=self.jobs,
-            registry=self.registry,
+            project_uid=UID,
             exporter=self.studio,
             images=self.studio,
             videos=self.studio,
@@ -437,9 +436,7 @@ def test_a_claim_that_is_lost_ends_the_training(world: World) -> None:
 def test_an_attempt_that_published_only_has_to_promote(world: World) -> None:
     claim = begin_run(world.store, epochs=4, val_fraction=0.4)
     world.trainer.on_epoch = []
-    promote, world.registry.promote = world.registry.promote, stopped  # type: ignore[method-assign]
-    assert world.run(claim) == INTERRUPTED
-    world.registry.promote = promote  # type: ignore[method-assign]
+    assert world.run(claim, BeforeWrite(world.store, stopped, "pointer.json")) == INTERRUPTED  # type: ignore[arg-type]
     assert world.next_attempt() == DONE
     assert world.trainer.started == [1], "nothing is trained again"
     assert (world.outcome, world.served()) == ("promoted", 1)
@@ -530,23 +527,11 @@ def test_a_pointer_that_moved_after_the_gate_is_judged_again(
     world: World, tmp_path: Path, score: float, outcome: str, served: int
 ) -> None:
     claim = begin_run(world.store, epochs=4, val_fraction=0.4)
-    world.registry = Meddled(world.store, lambda: foreign_version(world, score, tmp_path, fence=claim.fence))
-    assert world.run(claim) == DONE
+    meddled = BeforeWrite(
+        world.store, lambda: foreign_version(world, score, tmp_path, fence=claim.fence), "pointer.json"
+    )
+    assert world.run(claim, meddled) == DONE  # type: ignore[arg-type]
     assert (world.outcome, world.served()) == (outcome, served)
-
-
-class Meddled(Registry):
-    """Something happens between the manifest and the pointer."""
-
-    def __init__(self, store: ObjectStore, meddle: Callable[[], None]) -> None:
-        super().__init__(store, UID)
-        self._meddle: Callable[[], None] | None = meddle
-
-    def promote(self, *arguments: Any, **more: Any) -> Any:
-        meddle, self._meddle = self._meddle, None
-        if meddle:
-            meddle()
-        return super().promote(*arguments, **more)
 
 
 def test_a_rollback_is_not_undone(world: World, tmp_path: Path) -> None:
@@ -558,8 +543,7 @@ def test_a_rollback_is_not_undone(world: World, tmp_path: Path) -> None:
         world.registry.promote("label", 1, fence=fence, run_id="a-person", expected=2, reason="rollback")
 
     claim = begin_run(world.store, epochs=4, val_fraction=0.4)
-    world.registry = Meddled(world.store, roll_back)
-    assert world.run(claim) == DONE
+    assert world.run(claim, BeforeWrite(world.store, roll_back, "pointer.json")) == DONE  # type: ignore[arg-type]
     assert (world.outcome, world.served()) == ("rejected", 1)
     assert "fence" in world.message
 

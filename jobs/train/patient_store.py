@@ -1,0 +1,37 @@
+"""An object store that waits out an outage, as long as the attempt holds its claim."""
+
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+from jobs.train.heartbeat import Heartbeat
+from shared.objectstore import ObjectStore
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class PatientStore:
+    """An ObjectStore around another one: each call is made again while that one is not reachable.
+
+    Raises what it answers, its last error when the claim is lost meanwhile or after an hour, and ClaimLost or
+    StoreRefusal if it was lost before.
+    """
+
+    def __init__(self, store: ObjectStore, heartbeat: Heartbeat) -> None:
+        def patient(ask: Callable[P, T]) -> Callable[P, T]:
+            def asked(*args: P.args, **kwargs: P.kwargs) -> T:
+                return heartbeat.patiently(ask, *args, **kwargs)
+
+            return asked
+
+        self.url = store.url
+        self.get = patient(store.get)
+        self.create = patient(store.create)
+        self.replace = patient(store.replace)
+        self.put = patient(store.put)
+        self.delete = patient(store.delete)
+        self.list = patient(lambda prefix: iter(tuple(store.list(prefix))))  # an outage may begin between two keys
+        self.folders = patient(lambda folder: iter(tuple(store.folders(folder))))
+        self.upload = patient(store.upload)
+        self.download = patient(store.download)
+        self.now = patient(store.now)
