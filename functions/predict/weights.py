@@ -7,11 +7,10 @@ import logging
 import os
 import shutil
 from pathlib import Path
-from uuid import uuid4
 
 from functions.predict.ports import NotNow
 from shared.errors import NotFound
-from shared.registry import WEIGHTS, FileEntry, Manifest, Registry, sha256_of
+from shared.registry import WEIGHTS, Manifest, Registry, sha256_of
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +35,8 @@ class WeightsCache:
         cached = self._folder / f"{entry.sha256}.pt"
         try:
             if not self._verified(cached, entry.sha256):
-                self._fetch(registry, control, entry, cached)
+                self._folder.mkdir(parents=True, exist_ok=True)
+                registry.download_file(control, entry, cached)
             os.utime(cached)
             self._evict(keep=cached)
         except NotFound as error:
@@ -46,15 +46,6 @@ class WeightsCache:
                 f"LABELLOOP_CACHE_DIR={str(self._folder.parent)!r} cannot be used: {error.strerror}"
             ) from error
         return cached
-
-    def _fetch(self, registry: Registry, control: str, entry: FileEntry, cached: Path) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        partial = self._folder / f"{entry.sha256}.{os.getpid()}-{uuid4().hex}.part"
-        try:
-            registry.download_file(control, entry, partial)
-            partial.replace(cached)
-        finally:
-            partial.unlink(missing_ok=True)
 
     def _verified(self, path: Path, sha256: str) -> bool:
         try:
