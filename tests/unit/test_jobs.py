@@ -487,7 +487,7 @@ def test_a_slow_writer_gets_its_turn(clock: Clocked, jobs: Jobs) -> None:
     class Crowded(BeforeWrite):
         left = 5
 
-        def _now(self) -> None:
+        def _now(self, key: str) -> None:
             if self.left:
                 self.left -= 1
                 jobs.update(claims.next_fence, 0)
