@@ -94,7 +94,7 @@ MUST_BE_ZERO = (
 )
 
 
-def quantile(values: array[float] | list[float], share: float) -> float:
+def quantile(values: "array[float] | list[float]", share: float) -> float:
     """0 of nothing."""
     ordered = sorted(values)
     return ordered[min(int(len(ordered) * share), len(ordered) - 1)] if ordered else 0.0

@@ -78,6 +78,10 @@ def _hold(folder: Path) -> int:
             descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
         except FileNotFoundError:  # somebody removed it just now
             continue
+        except FileExistsError:  # it was there, and `mkdir` looked again too late
+            if folder.exists():
+                raise
+            continue
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH)  # waits for whoever removes it
         except OSError as error:

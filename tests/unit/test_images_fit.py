@@ -126,7 +126,7 @@ def test_predict_sees_a_large_picture_as_training_does(tmp_path: Path) -> None:
     """The file of a training, and the picture itself, with noise, which stays in one step to its size."""
     loader = YoloLoader(device="cpu", threads=1, iou=0.5, image_size=640, cache_dir=tmp_path)
     model = loader.load_base(str(base_weights()))
-    noise = np.random.default_rng(0).integers(-40, 41, (4000, 4000, 3), dtype=np.int16)
+    noise = np.random.default_rng(0).integers(-40, 41, (4000, 4000, 3)).astype(np.int16)
     compared = 0
     for tile in tiles()[:2]:
         enlarged = cv2.resize(decode(tile.data, 10**8), (4000, 4000), interpolation=cv2.INTER_CUBIC)
