@@ -26,7 +26,7 @@ $(VENV)/.installed $(VENV)/.installed-dev: pyproject.toml
 	touch $(VENV)/.installed $@
 
 demo: install
-	$(VENV)/bin/python -m infra.local.demo --control $(CONTROL) $(ARGS)
+	$(VENV)/bin/python -m infra.demo.main --control $(CONTROL) $(ARGS)
 
 # In two processes; tests/conftest.py says what stays together.
 test: install-dev browser
@@ -65,7 +65,7 @@ test-ceph: install-dev
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(CEPH); \
 	else echo "Ceph is not installed, and only root can: apt-get install --no-install-recommends $(CEPH)"; exit 1; fi
-	$(VENV)/bin/python -m pytest tests/unit/test_objectstore.py tests/unit/test_every_store.py \
+	$(VENV)/bin/python -m pytest tests/parts/test_objectstore.py tests/parts/test_every_store.py \
 		tests/real/test_s3.py tests/real/test_buckets.py -k s3 --s3-server ceph $(ARGS)
 
 # Writes infra/docker/locks; what is pinned stays where it still fits. ARGS=--upgrade takes the newest.
@@ -101,7 +101,7 @@ browser:
 		apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; \
 	else echo "no chromium here: the browser test will be skipped"; fi
 
-# What tests/terraform_protocol.py serves, after a new resource type in infra/terraform: needs npm.
+# What tests/infra/terraform_protocol.py serves, after a new resource type in infra/terraform: needs npm.
 terraform-schemas: install-dev
 	$(VENV)/bin/python -m tests.terraform.extract .cache/terraform
 

@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.predict_parts import SIZE, write_json
-from shared.geometry import Detections, Floats, envelope, xywhr_to_corners
+from shared.geometry.detections import Detections, Floats, envelope, xywhr_to_corners
+from shared.geometry.outlines import masks_to_outlines
 from shared.labelstudio.config import parse_label_config
 from shared.labelstudio.regions import CONTROLS
-from shared.outlines import masks_to_outlines
 
 _BOXES, _MASKS = 300, 100
 _TARGETS_MS = {"boxes": 3.0, "rotated boxes": 3.0, "polygons": 60.0, "brushes": 60.0, "ellipses": 60.0}
@@ -39,10 +39,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path, help="write the figures here")
     asked = parser.parse_args()
-    things = _things(_MASKS)
+    objects = _objects(_MASKS)
     report = {}
     for name, target in _TARGETS_MS.items():
-        report[name] = _boxes(name) if "boxes" in name else _masks(name, things)
+        report[name] = _boxes(name) if "boxes" in name else _masks(name, objects)
         report[name]["target_ms"] = target
         print(f"{name:14}" + "  ".join(f"{key} {value}" for key, value in report[name].items()), flush=True)
     missed = [name for name, figures in report.items() if figures["ms"] > figures["target_ms"]]
@@ -66,21 +66,21 @@ def _boxes(name: str) -> dict[str, float]:
     return {"ms": ours, "json_ms": dumping, "regions": len(write.last)}
 
 
-def _masks(name: str, things: list[tuple[NDArray[np.uint8], tuple[int, int]]]) -> dict[str, float]:
+def _masks(name: str, objects: list[tuple[NDArray[np.uint8], tuple[int, int]]]) -> dict[str, float]:
     import cv2
 
-    corners = np.array([corner for _, corner in things], dtype=np.float64)
-    sides = np.array([mask.shape[::-1] for mask, _ in things])
+    corners = np.array([corner for _, corner in objects], dtype=np.float64)
+    sides = np.array([mask.shape[::-1] for mask, _ in objects])
     xyxy = np.hstack([corners, corners + sides])
     write = _writer(name)
 
     def convert() -> None:
-        traced = masks_to_outlines([mask for mask, _ in things], 0.75)
+        traced = masks_to_outlines([mask for mask, _ in objects], 0.75)
         placed = (tuple(ring + corner for ring in rings) for rings, corner in zip(traced, corners, strict=True))
         write(_found(xyxy, outlines=tuple(placed)))
 
     def contours() -> None:
-        for mask, _ in things:
+        for mask, _ in objects:
             cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
 
     ours, bare, dumping = _in_turns(convert, contours, lambda: json.dumps(write.last))
@@ -109,10 +109,10 @@ def _found(xyxy: Floats, **shapes: Any) -> Detections:
     return Detections(*SIZE, xyxy, np.full(count, 0.5), np.zeros(count, dtype=np.int64), ("tree",), **shapes)
 
 
-def _things(count: int) -> list[tuple[NDArray[np.uint8], tuple[int, int]]]:
-    """Masks of the things in an image, 40 to 300 pixels wide, as seen in their boxes, and where those begin."""
+def _objects(count: int) -> list[tuple[NDArray[np.uint8], tuple[int, int]]]:
+    """Masks of the objects in an image, 40 to 300 pixels wide, as seen in their boxes, and where those begin."""
     random = np.random.default_rng(0)
-    things = []
+    objects = []
     for _ in range(count):
         width, height = (int(side) for side in random.integers(40, 300, 2))
         left, top = int(random.integers(0, SIZE[0] - width)), int(random.integers(0, SIZE[1] - height))
@@ -121,8 +121,8 @@ def _things(count: int) -> list[tuple[NDArray[np.uint8], tuple[int, int]]]:
         angle, distance = np.arctan2(down, across), np.hypot(across, down)
         waves = sum(random.uniform(0, 0.08) * np.sin(n * angle + random.uniform(0, 6)) for n in (2, 3, 5, 9, 15))
         mask = (distance < 1 + waves) & ((distance > 0.3) | (random.random() < 0.7))
-        things.append((mask.astype(np.uint8), (left, top)))
-    return things
+        objects.append((mask.astype(np.uint8), (left, top)))
+    return objects
 
 
 def _in_turns(*actions: Callable[[], Any]) -> list[float]:

@@ -21,7 +21,7 @@ from bench.predict_parts import (
     setup_body,
     write_json,
 )
-from infra.local.samples import base_weights
+from infra.demo.samples import base_weights
 
 _TASKS = 32
 _DELAY_MS = 50

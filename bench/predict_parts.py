@@ -14,9 +14,9 @@ from typing import Any
 
 import requests
 
+from infra.demo.samples import AERIAL_IMAGE, photograph
 from infra.local.label_studio import REPOSITORY
 from infra.local.processes import LOOPBACK, Child, choose_port
-from infra.local.samples import AERIAL_IMAGE, photograph
 
 UID = "1.1700000000"
 LABEL_CONFIG = (

@@ -16,13 +16,13 @@ from flask import Flask
 
 from bench.predict_parts import write_json
 from infra.cli.status import read_status
-from shared import keys
-from shared.backend import Backend
-from shared.http import Function
 from shared.objectstore import ObjectStore, Stored, Token, open_store
-from shared.projects import write_project
-from shared.registry import WEIGHTS, FileEntry, Gate, Manifest, Registry
 from shared.settings import Settings
+from shared.state import keys
+from shared.state.projects import write_project
+from shared.state.registry import WEIGHTS, FileEntry, Gate, Manifest, Registry
+from shared.web.backend import Backend
+from shared.web.http import Function
 
 UID = "1.1767225600"
 _GATE = Gate(metric="mAP50-95", challenger=0.5, champion=None, champion_version=None, passed=True, reason="first")

@@ -16,20 +16,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from infra.local import samples
-from jobs.train.checkpoints import Checkpoints
-from jobs.train.courier import CheckpointUploader
+from infra.demo import samples
+from jobs.train.checkpoints.spool import Spool
+from jobs.train.checkpoints.store import Checkpoints
+from jobs.train.checkpoints.uploader import CheckpointUploader
 from jobs.train.heartbeat import Heartbeat
-from jobs.train.machine import step_images, surround_ultralytics
 from jobs.train.progress import ProgressWriter
-from jobs.train.spool import Spool
 from jobs.train.training import TrainingSettings
-from jobs.train.yolo_trainer import YoloTrainer
-from shared import claims
-from shared.geometry import xyxy_to_xywhn
-from shared.jobs import Jobs
+from jobs.train.yolo.machine import step_images, surround_ultralytics
+from jobs.train.yolo.trainer import YoloTrainer
+from shared.geometry.detections import xyxy_to_xywhn
 from shared.objectstore import open_store
-from tests.train_parts import PagedProject, begin_run, jpeg, served
+from shared.state import claims
+from shared.state.jobs import Jobs
+from tests.fakes.train_parts import PagedProject, begin_run, jpeg, served
 
 _SETTINGS = {"epochs": 5, "image_size": 256, "batch": 8, "seed": 0, "patience": 30, "freeze": 0}
 _UID = "1.1767225600"

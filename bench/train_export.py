@@ -8,13 +8,13 @@ import sys
 import time
 from pathlib import Path
 
-from jobs.train import frozen
-from jobs.train.dataset import build
-from jobs.train.export import LabelStudioExporter
-from jobs.train.images import ImageFiles
-from shared.images.fetch import ImageFetcher
+from jobs.train.data import snapshot as frozen
+from jobs.train.data.dataset import build
+from jobs.train.data.export import LabelStudioExporter
+from jobs.train.data.files import ImageFiles
 from shared.labelstudio.api import LabelStudio
 from shared.labelstudio.config import parse_label_config
+from shared.media.fetch import ImageFetcher
 from shared.settings import Settings
 
 

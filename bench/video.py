@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from bench.predict_parts import SIZE, photographs, write_json
+from functions.predict.model.loader import YoloLoader
 from functions.predict.plan import Plan, plan_control
-from functions.predict.video import VideoPredictor
-from functions.predict.yolo import YoloLoader
-from infra.local.samples import AERIAL_IMAGE, base_weights, photograph
+from functions.predict.video.predictor import VideoPredictor
+from infra.demo.samples import AERIAL_IMAGE, base_weights, photograph
 from shared.labelstudio.config import parse_label_config
 from shared.settings import Settings
 
@@ -64,18 +64,18 @@ def draw(path: Path) -> Path:
     random = np.random.default_rng(0)
     width, height = SIZE
     ground = cv2.resize(np.asarray(photograph(AERIAL_IMAGE)[0])[..., ::-1], (width + 2 * _FRAMES, height + _FRAMES))
-    things = []
+    objects = []
     for file in photographs(_FLYING):
         size = tuple(random.integers(120, 320, 2).tolist())
-        things.append(cv2.resize(cv2.imdecode(np.frombuffer(file, np.uint8), cv2.IMREAD_COLOR), size))
+        objects.append(cv2.resize(cv2.imdecode(np.frombuffer(file, np.uint8), cv2.IMREAD_COLOR), size))
     starts = random.uniform((0, 0), (width - 320, height - 320), (_FLYING, 2))
     steps = random.uniform(-3, 3, (_FLYING, 2))
     writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"VP80"), _FPS, SIZE)
     for number in range(_FRAMES):
         frame = ground[number : number + height, 2 * number : 2 * number + width].copy()
-        for thing, start, step in zip(things, starts, steps, strict=True):
-            x, y = np.clip(start + number * step, 0, (width - thing.shape[1], height - thing.shape[0])).astype(int)
-            frame[y : y + thing.shape[0], x : x + thing.shape[1]] = thing
+        for patch, start, step in zip(objects, starts, steps, strict=True):
+            x, y = np.clip(start + number * step, 0, (width - patch.shape[1], height - patch.shape[0])).astype(int)
+            frame[y : y + patch.shape[0], x : x + patch.shape[1]] = patch
         writer.write(frame)
     writer.release()
     return path

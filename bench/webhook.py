@@ -23,10 +23,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from infra.local.processes import LOOPBACK, Child, choose_port
-from shared.claims import JobsRecord, LastRun
-from shared.jobs import Jobs
 from shared.objectstore import open_store
-from shared.runs import Baseline, Totals
+from shared.state.claims import JobsRecord, LastRun
+from shared.state.jobs import Jobs
+from shared.state.runs import Baseline, Totals
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 RECORDED = REPOSITORY / "tests" / "contract" / "requests" / "webhook_annotation_created.json"

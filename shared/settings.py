@@ -154,8 +154,8 @@ class Settings(BaseModel):
     max_objects: int = _setting(
         "LABELLOOP_MAX_OBJECTS",
         300,
-        "Most things that are found in one image, the surest first; predict logs and counts where it cuts.",
-        "things",
+        "Most objects that are found in one image, the surest first; predict logs and counts where it cuts.",
+        "objects",
         ge=1,
         le=30_000,
     )

@@ -10,10 +10,10 @@ from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
 from shared.objectstore import ObjectStore, open_store
-from tests.ceph import ceph
-from tests.fake_gcs import FakeGCS, fake_gcs
-from tests.s3_server import S3Server
-from tests.seaweedfs import seaweedfs
+from tests.servers.ceph import ceph
+from tests.servers.fake_gcs import FakeGCS, fake_gcs
+from tests.servers.s3_server import S3Server
+from tests.servers.seaweedfs import seaweedfs
 
 # A property's deadline would be a wall-clock time. `make test` tries the same cases at every run, `make fuzz` new ones.
 settings.register_profile("labelloop", deadline=None, derandomize=True)

@@ -9,12 +9,12 @@ import sys
 import time
 from pathlib import Path
 
-UNIT = Path(__file__).parent / "unit"
+TESTS = Path(__file__).parent
 
 
 def main(minutes: float, *more: str) -> int:
     """How many rounds failed. `more`: arguments of pytest, as `-k rotated`."""
-    files = sorted(str(path) for path in UNIT.glob("test_*.py") if "from hypothesis import" in path.read_text())
+    files = sorted(str(path) for path in TESTS.rglob("test_*.py") if "from hypothesis import" in path.read_text())
     until = time.monotonic() + minutes * 60
     failed: list[int] = []
     rounds = 0

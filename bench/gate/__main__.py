@@ -14,7 +14,7 @@ from bench.gate.models import Model, Seen, found, load, seen
 from jobs.train.evidence import Found, Outcome
 from jobs.train.gate import COLLAPSE, probably_worse
 from jobs.train.shown_choice import choose, saved
-from shared.registry import DEFAULT_SHOWN, Shown
+from shared.state.registry import DEFAULT_SHOWN, Shown
 
 _SIZES = (5, 10, 20, 50)  # tasks of the val set
 _APART = {  # what the challenger really is worth, as a part of the champion
@@ -28,7 +28,7 @@ _APART = {  # what the challenger really is worth, as a part of the champion
     "+30 %": (1.22, 1.38),
     "+50 %": (1.40, 1.70),
 }
-_LEAST = 0.03  # mAP50-95 of a champion: below, all are alike
+_MIN_SCORE = 0.03  # mAP50-95 of a champion: below, all are alike
 _DRAWS = 200
 
 
@@ -47,7 +47,7 @@ def main() -> None:
             (challenger, champion)
             for champion in models
             for challenger in models
-            if worth[champion] >= _LEAST and least <= worth[challenger] / worth[champion] < most
+            if worth[champion] >= _MIN_SCORE and least <= worth[challenger] / worth[champion] < most
         ]
         for apart, (least, most) in _APART.items()
     }
@@ -131,8 +131,8 @@ def _thresholds(models: dict[str, dict[str, Seen]], worth: dict[str, float], til
 
 
 def _saved(outcomes: list[Outcome], shown: dict[int, Shown]) -> float:
-    things, spared = saved(outcomes, shown).sum(axis=0)
-    return float(spared / things)
+    objects, spared = saved(outcomes, shown).sum(axis=0)
+    return float(spared / objects)
 
 
 _RULES = {"at least as good": lambda ratio, _: ratio >= 1} | {

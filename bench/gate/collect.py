@@ -26,7 +26,7 @@ _CONFIG = (
     '<View><Image name="image" value="$image"/><RectangleLabels name="label" toName="image"><Label value="Tree"/>'
     "</RectangleLabels></View>"
 )
-_LEAST = 0.03  # confidence of what is kept
+_MIN_CONFIDENCE = 0.03  # confidence of what is kept
 VIEWS = 4  # as it is, mirrored, upside down, both
 
 
@@ -111,8 +111,8 @@ def write_tiles(folder: Path, cache: Path | None) -> None:
 
     from PIL import Image, ImageOps
 
-    from infra.local.samples import tiles
-    from shared.geometry import xyxy_to_xywhn
+    from infra.demo.samples import tiles
+    from shared.geometry.detections import xyxy_to_xywhn
 
     cut = tiles(size=TILE, file_format="PNG", **({"cache": cache} if cache else {}))
     random.Random(1).shuffle(cut)
@@ -138,16 +138,16 @@ def work(recipe: Recipe, scratch: Path, device: str, cache: Path | None, until: 
     if time.monotonic() > until:
         return {}, 0.0
     folder = scratch / recipe.name
-    from jobs.train.machine import surround_ultralytics
+    from jobs.train.yolo.machine import surround_ultralytics
 
     os.environ.update(surround_ultralytics(folder / "ultralytics", 1))
     import torch
 
     torch.set_num_threads(1)
-    from infra.local.samples import base_weights
-    from jobs.train.spool import Spool
+    from infra.demo.samples import base_weights
+    from jobs.train.checkpoints.spool import Spool
     from jobs.train.training import TrainingSettings
-    from jobs.train.yolo_trainer import YoloTrainer
+    from jobs.train.yolo.trainer import YoloTrainer
 
     started = time.monotonic()
     data = _dataset(recipe, scratch / "tiles", folder / "data")
@@ -209,7 +209,7 @@ def _shown(trainer: Any, weights: Path, data: Path, settings: Any) -> dict[str, 
     [control] = parse_label_config(_CONFIG)
     shown = trainer.evaluate(weights, data / "judge.yaml", control, settings, trained=True, points=())
     outcomes = shown.evidence.outcomes
-    some = [outcome.scores >= _LEAST for outcome in outcomes]
+    some = [outcome.scores >= _MIN_CONFIDENCE for outcome in outcomes]
     return {
         "tile": np.array([int(outcome.task) for outcome in outcomes], dtype=np.int16),
         "truth": np.array([len(outcome.truth) for outcome in outcomes], dtype=np.int16),

@@ -43,7 +43,7 @@ def load(path: Path) -> dict[str, Model]:
 
 
 def seen(model: Model, most: int) -> dict[str, Seen]:
-    """Task → its outcome with the surest things alone; of a view, `<tile>/<view>`, too."""
+    """Task → its outcome with the surest objects alone; of a view, `<tile>/<view>`, too."""
     found = {}
     for one in model.outcomes:
         table = one.overlap[:, :most]

@@ -17,12 +17,12 @@ from bench.scale.clock import Clock, Core
 from bench.scale.label_studio import Caller, LabelStudio
 from bench.scale.plan import Plan
 from functions.train_trigger.launchers import JobState
-from shared import claims, keys
-from shared.claims import Claim
 from shared.errors import ClaimLost, LabelloopError, LabelStudioError, PreconditionFailed, StoreError
-from shared.jobs import Jobs
-from shared.registry import Gate, Manifest, Registry
-from shared.runs import Baseline, Progress, RunPhase, Totals, TrainRequest
+from shared.state import claims, keys
+from shared.state.claims import Claim
+from shared.state.jobs import Jobs
+from shared.state.registry import Gate, Manifest, Registry
+from shared.state.runs import Baseline, Progress, RunPhase, Totals, TrainRequest
 
 CONTROL = "label"
 LIFETIME, LONGEST_RUN = 600.0, 6 * 3600.0

@@ -54,7 +54,7 @@ class LabelStudio:
         self.random = random.Random(f"label studio {plan.seed}")
         self.requests: Counter[str] = Counter()
         self.slowest = 0.0
-        self.failed = self.most_waiting = 0
+        self.failed = self.max_waiting = 0
         self._gate = Gate(clock, plan.label_studio_at_once)
         self._plan = plan
         self._median = plan.label_studio_median
@@ -91,7 +91,7 @@ class LabelStudio:
         """Block for one request. Raises LabelStudioError."""
         clock, asked = self.clock, self.clock.now
         self.requests[kind] += 1
-        self.most_waiting = max(self.most_waiting, len(self._gate))
+        self.max_waiting = max(self.max_waiting, len(self._gate))
         if not self._gate.enter(_TIMEOUT):
             self.failed += 1
             raise LabelStudioError(f"Label Studio did not answer within {_TIMEOUT:g} s")

@@ -6,7 +6,7 @@ from bench.scale.clock import Core
 from bench.scale.gpus import Gpus, Job
 from functions.train_trigger.launchers import JobStatus
 from shared.errors import LaunchError
-from shared.runs import TrainRequest
+from shared.state.runs import TrainRequest
 
 _LAUNCH_MEDIAN, _STATUS_MEDIAN, _CALL_CPU = 0.15, 0.06, 0.0015  # seconds
 

@@ -23,8 +23,8 @@ from functions.train_trigger.routes import Routes
 from functions.train_trigger.trigger import Trigger
 from functions.train_trigger.warm_up import WarmUp
 from shared.evolve import evolve
-from shared.http import SECRET_HEADER, Function, Route
 from shared.settings import Settings
+from shared.web.http import SECRET_HEADER, Function, Route
 
 _SECRET = "s"
 _REQUEST_CPU = 0.0015  # seconds of gunicorn, functions-framework and flask, measured with an echo
@@ -109,7 +109,7 @@ class Load:
             "sent": self.sent,
             "gpu": gpus.busy_seconds(),
             "cpu": sum(core.busy for core in self.cores),
-            "waiting": label_studio.most_waiting,
+            "waiting": label_studio.max_waiting,
             "left to the sweep": sum(instance.left_to_the_sweep for instance in self.instances),
         }
 

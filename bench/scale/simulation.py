@@ -16,11 +16,11 @@ from bench.scale.gpus import CONTROL, Gpus, manifest_of
 from bench.scale.label_studio import LabelStudio, uid_of
 from bench.scale.load import Load
 from bench.scale.plan import Plan
-from shared import keys
-from shared.claims import JobsRecord, LastRun
-from shared.projects import Project
-from shared.registry import Pointer
-from shared.runs import Baseline, Totals
+from shared.state import keys
+from shared.state.claims import JobsRecord, LastRun
+from shared.state.projects import Project
+from shared.state.registry import Pointer
+from shared.state.runs import Baseline, Totals
 
 _STEP = 30.0  # seconds between two words about the progress
 

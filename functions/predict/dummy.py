@@ -3,10 +3,10 @@
 from typing import Any
 
 from functions.predict.region_ids import with_own_ids
-from shared.backend import DUMMY_VERSION
 from shared.labelstudio.config import Control, parse_label_config
 from shared.labelstudio.items import result_items
 from shared.labelstudio.requests import PredictRequest
+from shared.web.backend import DUMMY_VERSION
 
 _WIDTH, _HEIGHT = 1000, 1000
 """Pixels of an image that nobody has looked at; shapes are percentages of it."""
@@ -27,7 +27,7 @@ _TRACK = {
 
 
 def predict_dummy(call: PredictRequest) -> list[dict[str, Any] | list[Any]]:
-    """The same for every task: of each control one thing in the middle, with the first label."""
+    """The same for every task: of each control one object in the middle, with the first label."""
     if call.interactive:
         return [[] for _ in call.tasks]
     controls = parse_label_config(call.label_config)
@@ -54,7 +54,7 @@ def _items(control: Control) -> list[dict[str, Any]]:
 
 
 def _points(control: Control) -> list[dict[str, Any]]:
-    """One thing: its points on a diagonal, in a box if there is a control for it."""
+    """One object: its points on a diagonal, in a box if there is a control for it."""
     items: list[dict[str, Any]] = []
     parent: dict[str, str] = {}
     if control.boxes_name and control.flag("model_add_bboxes", default=True):

@@ -12,20 +12,20 @@ import flask
 
 from functions.predict.answer_text import answer_text
 from functions.predict.metrics import Metrics
-from shared.backend import Backend
 from shared.cores import usable_cores
 from shared.errors import SettingsError
-from shared.http import Function, Route, chunks_of, forward, seconds_left
-from shared.images.fetch import ImageFetcher
 from shared.imports import whole_or_not
 from shared.labelstudio.api import LabelStudio
 from shared.labelstudio.predict_body import LARGEST
 from shared.labelstudio.requests import PredictRequest
 from shared.logs import configure_logs
+from shared.media.fetch import ImageFetcher
 from shared.objectstore import ObjectStore, open_store
-from shared.registry import DEFAULT_SHOWN, Registry
-from shared.server import set_up_server
 from shared.settings import Settings
+from shared.state.registry import DEFAULT_SHOWN, Registry
+from shared.web.backend import Backend
+from shared.web.http import Function, Route, chunks_of, forward, seconds_left
+from shared.web.server import set_up_server
 
 Predict = Callable[[PredictRequest, float], Iterable[Any]]
 """Request and deadline (time.monotonic()) to one item a task, as they get ready."""
@@ -50,13 +50,13 @@ def _build(settings: Settings, environ: MutableMapping[str, str]) -> Function:
 def _build_serving(
     settings: Settings, store: ObjectStore, metrics: Metrics, environ: MutableMapping[str, str], threads: int
 ) -> Function:
-    from functions.predict.live_model import LiveModels
+    from functions.predict.live_models import LiveModels
+    from functions.predict.model.loader import YoloLoader, library_environ
     from functions.predict.one_task import TaskRunner
     from functions.predict.pictures import Pictures
     from functions.predict.predictor import Predictor
-    from functions.predict.video import VideoPredictor
+    from functions.predict.video.predictor import VideoPredictor
     from functions.predict.weights import WeightsCache
-    from functions.predict.yolo import YoloLoader, library_environ
 
     cache_dir = Path(settings.cache_dir)
     for name, value in library_environ(cache_dir).items():
@@ -98,7 +98,7 @@ def _build_serving(
 
 def _decode(data: bytes, max_pixels: int) -> Any:
     with whole_or_not("cv2"):
-        from shared.images.decode import decode  # OpenCV takes a quarter of a second: not before the first image
+        from shared.media.decode import decode  # OpenCV takes a quarter of a second: not before the first image
 
     return decode(data, max_pixels)
 

@@ -13,15 +13,15 @@ from typing import Any, NamedTuple, TypeVar
 
 from functions.predict.metrics import Metrics
 from functions.predict.pictures import Pictures
-from functions.predict.plan import FLOOR, Found, Plan, choose, found_in, sureness, to_prediction
+from functions.predict.plan import FLOOR, Found, Plan, choose, confidences_of, found_in, to_prediction
 from functions.predict.ports import DeadlineExceeded, Image, Model, Videos
 from shared.errors import ImageError
-from shared.geometry import Detections
-from shared.images.crop import crop
+from shared.geometry.detections import Detections
 from shared.labelstudio.regions import Region
 from shared.labelstudio.regions.choices import region_boxes, write_region_choices
 from shared.labelstudio.requests import Task
 from shared.labelstudio.task_values import file_of
+from shared.media.crop import crop
 
 _FINAL = {"no_data", "broken", "unsupported", "too_large"}
 """Reasons of an ImageError that do not heal: the task, or the file, would have to be another one."""
@@ -169,7 +169,7 @@ class TaskRunner:
         for name, future in crops.items():
             chosen = choose(plan, result_of(future, deadline))
             written += write_region_choices(chosen, chosen.names, plan.control, shapes[name])
-            sure += sureness(chosen)
+            sure += confidences_of(chosen)
         return Found(written, sure, [])
 
 

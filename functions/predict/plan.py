@@ -9,28 +9,28 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from functions.predict.region_ids import with_own_ids
-from shared.geometry import Detections
+from shared.geometry.detections import Detections
+from shared.geometry.suppression import suppress, suppress_classes
 from shared.labelstudio.class_labels import class_labels
 from shared.labelstudio.config import Control
 from shared.labelstudio.regions import CONTROLS, Region
 from shared.labelstudio.regions.keypoints import write_keypoints
-from shared.registry import DEFAULT_SHOWN, Shown
 from shared.settings import Settings
-from shared.suppression import suppress, suppress_classes
+from shared.state.registry import DEFAULT_SHOWN, Shown
 
 FLOOR = 0.05
-"""Models report things from this confidence on, shown or not: an image without a shown one has a score too."""
+"""Models report objects from this confidence on, shown or not: an image without a shown one has a score too."""
 _CHOSE_NOTHING: Mapping[str, Shown] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What becomes of the things that a model finds for one control."""
+    """What becomes of the objects that a model finds for one control."""
 
     control: Control
     trained: bool  # the model learnt on this project: its classes and points are called like the labels
-    labels: tuple[str | None, ...]  # class index → label; a thing without one is dropped, unless these are proposals
-    proposals: bool  # no class of the base weights is a label: things count, whatever their class is
+    labels: tuple[str | None, ...]  # class index → label; an object without one is dropped, unless these are proposals
+    proposals: bool  # no class of the base weights is a label: objects count, whatever their class is
     shown: tuple[Shown, ...]  # class index → what is shown of it: the same for all classes of a label
 
     @property
@@ -40,7 +40,7 @@ class Plan:
 
     @property
     def iou(self) -> float:
-        """What the model is asked with: things of a class (proposals: of any) that overlap more are one in any case."""
+        """What the model is asked with: objects of a class (proposals: any) that overlap more are one in any case."""
         return max((each.iou for each in self._counting), default=DEFAULT_SHOWN.iou)
 
     @property
@@ -102,35 +102,35 @@ def found_in(plan: Plan, detections: Detections) -> Found:
     if plan.control.yolo_task == "classify":
         chosen = choose(plan, detections)
         regions = CONTROLS[plan.control.tag].write(chosen, chosen.names, plan.control)
-        return Found(regions, sureness(chosen), [])
-    things = kept(plan, detections)
+        return Found(regions, confidences_of(chosen), [])
+    objects = kept(plan, detections)
     confidences = np.array([each.confidence for each in plan.shown])
-    visible = things.scores >= confidences[things.classes]
-    shown = _without_twins(plan, things.only(visible))
+    visible = objects.scores >= confidences[objects.classes]
+    shown = _without_twins(plan, objects.only(visible))
     write = CONTROLS[plan.control.tag].write
     if plan.control.yolo_task == "pose":
         write = partial(write_keypoints, trained=plan.trained)
     regions = write(shown, plan.labels, plan.control)
-    return Found(regions, shown.scores.tolist(), things.scores[~visible].tolist())
+    return Found(regions, shown.scores.tolist(), objects.scores[~visible].tolist())
 
 
-def _without_twins(plan: Plan, things: Detections) -> Detections:
-    """Of things of a label that overlap by more than the label's overlap the surest.
+def _without_twins(plan: Plan, objects: Detections) -> Detections:
+    """Of objects of a label that overlap by more than the label's overlap the surest.
 
     The model has compared those of each class already, but by the largest overlap of all labels.
     """
     named = [label for label in plan.labels if label is not None]
     if len(set(named)) == len(named) and all(each.iou == plan.iou for each in plan.shown):
-        return things
+        return objects
     number = {label: place for place, label in enumerate(dict.fromkeys(plan.labels))}
-    labels = np.array([number[label] for label in plan.labels])[things.classes]
-    overlaps = np.array([each.iou for each in plan.shown])[things.classes]
-    boxes = things.xyxy if things.rotated is None else things.rotated
-    remain = np.ones(len(things), dtype=np.bool_)
+    labels = np.array([number[label] for label in plan.labels])[objects.classes]
+    overlaps = np.array([each.iou for each in plan.shown])[objects.classes]
+    boxes = objects.xyxy if objects.rotated is None else objects.rotated
+    remain = np.ones(len(objects), dtype=np.bool_)
     for iou in np.unique(overlaps).tolist():
         which = np.flatnonzero(overlaps == iou)
-        remain[which] = suppress_classes(boxes[which], things.scores[which], labels[which], iou)
-    return things.only(remain)
+        remain[which] = suppress_classes(boxes[which], objects.scores[which], labels[which], iou)
+    return objects.only(remain)
 
 
 def choose(plan: Plan, detections: Detections) -> Detections:
@@ -153,7 +153,7 @@ def choose(plan: Plan, detections: Detections) -> Detections:
     return replace(detections, scores=by_label.max(axis=1), classes=best, names=names, class_scores=shown)
 
 
-def sureness(chosen: Detections) -> list[float]:
+def confidences_of(chosen: Detections) -> list[float]:
     """Confidences of a classified image: of the labels that are shown, else of the best one, which says how unsure."""
     assert chosen.class_scores is not None
     shown: list[float] = chosen.class_scores[chosen.class_scores > 0].tolist()
@@ -173,8 +173,8 @@ def to_prediction(found: Sequence[Found], model_version: str) -> dict[str, Any]:
 def image_score(shown: Sequence[float], hidden: Sequence[float]) -> float:
     """Confidence of an image, 0–1: it orders Label Studio's queue, lowest first.
 
-    With things shown: their mean confidence. Without: how sure the model is that there is nothing, which is 1 − the
-    confidence of the best thing that was not shown (1 if there was none).
+    With objects shown: their mean confidence. Without: how sure the model is that there is nothing, which is 1 − the
+    confidence of the best object that was not shown (1 if there was none).
     """
     if shown:
         return sum(shown) / len(shown)

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from functions.predict.plan import Found, Plan
 from shared.errors import LabelloopError, ModelError
-from shared.geometry import Detections
+from shared.geometry.detections import Detections
 from shared.labelstudio.config import Control, YoloTask
-from shared.registry import Shown
+from shared.state.registry import Shown
 
 Image = NDArray[np.uint8]
 """(H, W, 3), blue first, upright."""
@@ -51,8 +51,8 @@ class Model(Protocol):
     ) -> "Future[Detections]":
         """Find everything of at least this confidence. The future fails with ModelError.
 
-        `iou`: things of a class that overlap more are one; None: as set. Outlines, which take time, are made of things
-        of at least the confidence `outlined_from`; others have empty ones.
+        `iou`: objects of a class that overlap more are one; None: as set. Outlines, which take time, are made of
+        objects of at least the confidence `outlined_from`; others have empty ones.
         """
 
 

@@ -20,12 +20,12 @@ from functions.predict.one_task import Answer, Part, Request, TaskRunner, result
 from functions.predict.plan import Plan, plan_control
 from functions.predict.ports import DeadlineExceeded, DeviceLost, Models, NothingToServe
 from functions.predict.tally import Tally
-from shared.backend import stamp
 from shared.errors import ImageError, LabelloopError
 from shared.labelstudio.class_labels import unclear_classes
 from shared.labelstudio.config import Control, parse_label_config
 from shared.labelstudio.requests import PredictRequest, Task
 from shared.settings import Settings
+from shared.web.backend import stamp
 
 logger = logging.getLogger(__name__)
 

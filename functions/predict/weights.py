@@ -10,7 +10,7 @@ from pathlib import Path
 
 from functions.predict.ports import NotNow
 from shared.errors import NotFound
-from shared.registry import WEIGHTS, Manifest, Registry, sha256_of
+from shared.state.registry import WEIGHTS, Manifest, Registry, sha256_of
 
 logger = logging.getLogger(__name__)
 

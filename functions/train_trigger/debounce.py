@@ -13,7 +13,7 @@ from functions.train_trigger.threads import Threads
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-MOST_KEYS = 50_000
+MAX_KEYS = 50_000
 """Keys that are called, or whose interval has not ended. 2.5 KB each; more keys than projects are somebody's attack."""
 
 
@@ -36,7 +36,7 @@ class Debounce(Generic[T]):
         interval: float,
         at_once: int,
         on_full: Callable[[str], None],
-        most_keys: int = MOST_KEYS,
+        max_keys: int = MAX_KEYS,
     ) -> None:
         """`interval` in seconds. `call(key)` runs on one of `at_once` threads, never twice at once for a key.
 
@@ -47,7 +47,7 @@ class Debounce(Generic[T]):
         self._pool = threads.pool(at_once, "debounce")
         self._interval = interval
         self._on_full = on_full
-        self._most_keys = most_keys
+        self._max_keys = max_keys
         self._lock = threading.Lock()
         self._keys: dict[str, _Key] = {}
 
@@ -59,7 +59,7 @@ class Debounce(Generic[T]):
         """The call that starts now; None if it comes later: at the end of the key's interval, or never (`on_full`)."""
         with self._lock:
             state = self._keys.get(key)
-            full = state is None and len(self._keys) >= self._most_keys
+            full = state is None and len(self._keys) >= self._max_keys
             if state is not None:
                 state.due = True
             elif not full:

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from functions.train_trigger.launchers import JobStatus
-from shared.claims import Claim, JobsRecord
-from shared.runs import Baseline, Totals
+from shared.state.claims import Claim, JobsRecord
+from shared.state.runs import Baseline, Totals
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 5, 600  # seconds
 _SKEW = timedelta(minutes=5)
@@ -13,7 +13,7 @@ _SKEW = timedelta(minutes=5)
 says nothing about how long ago that is."""
 _FIRST_COOL_DOWN, _LONGEST_COOL_DOWN = timedelta(minutes=10), timedelta(days=1)
 _LONGEST_STUCK = timedelta(minutes=10)  # that a job may wait for a correction before it is launched anew
-_MOST_STALLED = 4
+_MAX_STALLED = 4
 """A run is given up when machines ended so many times its attempts, one after the other, before an epoch was done."""
 
 
@@ -190,7 +190,7 @@ def decide_claim(
     if failures >= policy.attempts:
         return GiveUp(f"{error}; that was attempt {failures} of {policy.attempts}")
     stalled = 0 if preempted else claim.stalled
-    if stalled >= _MOST_STALLED * policy.attempts:
+    if stalled >= _MAX_STALLED * policy.attempts:
         return GiveUp(f"{error}; a machine was taken away {stalled} times in a row before an epoch was done")
     total = claim.has_run(now)
     if total >= policy.attempts * policy.longest_run:

@@ -8,20 +8,20 @@ import flask
 
 from functions.train_trigger.launchers import open_launcher
 from functions.train_trigger.metrics import Metrics
-from functions.train_trigger.predictions import Predictions
+from functions.train_trigger.predict_proxy import PredictProxy
 from functions.train_trigger.routes import Routes
 from functions.train_trigger.threads import ProcessThreads
 from functions.train_trigger.trigger import Trigger
 from functions.train_trigger.warm_up import WarmUp
-from shared.backend import Backend
 from shared.errors import SettingsError
-from shared.http import Function, Route
 from shared.labelstudio.api import LabelStudio
 from shared.labelstudio.predict_body import LARGEST
 from shared.logs import configure_logs
 from shared.objectstore import open_store
-from shared.server import set_up_server
 from shared.settings import Settings
+from shared.web.backend import Backend
+from shared.web.http import Function, Route
+from shared.web.server import set_up_server
 
 
 def _build(settings: Settings, environ: MutableMapping[str, str]) -> Function:
@@ -37,7 +37,7 @@ def _build(settings: Settings, environ: MutableMapping[str, str]) -> Function:
     trigger = Trigger(store, label_studio, open_launcher(settings, environ), settings, metrics)
     warm_up = WarmUp(settings, store, metrics)
     routes = Routes(store, trigger, warm_up, metrics, ProcessThreads(), debounce=settings.debounce)
-    predictions = Predictions(settings, metrics)
+    predictions = PredictProxy(settings, metrics)
     backend = Backend(settings, store, on_setup=lambda uid, _controls: warm_up.ask(uid))
 
     return Function(

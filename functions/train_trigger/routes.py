@@ -16,12 +16,12 @@ from functions.train_trigger.threads import Threads
 from functions.train_trigger.trigger import Outcome, Trigger
 from functions.train_trigger.warm_up import WarmUp
 from shared.errors import BadRequest, LabelloopError
-from shared.http import answer
-from shared.jobs import Jobs
 from shared.labelstudio.requests import Event, JobStatusRequest, ProjectCounters, TrainCall, project_id
 from shared.objectstore import ObjectStore
-from shared.projects import projects_of
-from shared.runs import ENDED
+from shared.state.jobs import Jobs
+from shared.state.projects import projects_of
+from shared.state.runs import ENDED
+from shared.web.http import answer
 
 logger = logging.getLogger(__name__)
 

@@ -8,9 +8,9 @@ from typing import Any, Literal, Protocol, TypeVar
 from functions.train_trigger.threads import Threads
 from functions.train_trigger.trigger import Outcome
 from shared.errors import StoreError
-from shared.jobs import Jobs
 from shared.objectstore import ObjectStore
-from shared.projects import projects
+from shared.state.jobs import Jobs
+from shared.state.projects import projects
 
 logger = logging.getLogger(__name__)
 

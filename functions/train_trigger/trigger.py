@@ -27,20 +27,20 @@ from functions.train_trigger.decide import (
 )
 from functions.train_trigger.launchers import JobStatus, Launcher
 from functions.train_trigger.metrics import Metrics
-from shared import claims
-from shared.claims import Claim, JobsRecord
 from shared.errors import ClaimLost, LabelConfigError, LabelloopError, LaunchError, ProjectGone
 from shared.evolve import evolve
-from shared.jobs import Jobs
 from shared.labelstudio.api import ProjectState
 from shared.labelstudio.config import parse_label_config
 from shared.labelstudio.requests import project_id
 from shared.objectstore import ObjectStore
 from shared.objectstore.selftest import ensure_checked
-from shared.projects import read_project, with_overrides
-from shared.registry import Registry
-from shared.runs import Progress, RunPhase, RunRequest, Totals, TrainRequest
 from shared.settings import Settings
+from shared.state import claims
+from shared.state.claims import Claim, JobsRecord
+from shared.state.jobs import Jobs
+from shared.state.projects import read_project, with_overrides
+from shared.state.registry import Registry
+from shared.state.runs import Progress, RunPhase, RunRequest, Totals, TrainRequest
 
 logger = logging.getLogger(__name__)
 

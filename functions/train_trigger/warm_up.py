@@ -8,11 +8,11 @@ import requests
 from requests import codes
 
 from functions.train_trigger.metrics import Metrics
-from shared.calls import call
 from shared.errors import LabelloopError
 from shared.objectstore import ObjectStore
-from shared.projects import read_project
 from shared.settings import Settings
+from shared.state.projects import read_project
+from shared.web.peer import call
 
 logger = logging.getLogger(__name__)
 

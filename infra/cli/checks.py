@@ -15,7 +15,6 @@ from tenacity import Retrying, retry_if_exception_type, retry_if_result, stop_be
 
 from functions.train_trigger.launchers import open_launcher
 from infra.cli.findings import Finding
-from shared.calls import call
 from shared.errors import (
     LabelConfigError,
     LabelStudioError,
@@ -25,15 +24,16 @@ from shared.errors import (
     StoreError,
     Unauthorized,
 )
-from shared.http import ASLEEP, LOCAL
 from shared.labelstudio.api import LabelStudio
 from shared.labelstudio.config import Control, parse_label_config
 from shared.labelstudio.config_review import not_understood
 from shared.labelstudio.requests import ProjectCounters
 from shared.objectstore import ObjectStore
 from shared.objectstore.selftest import check_store
-from shared.projects import read_project
 from shared.settings import Settings
+from shared.state.projects import read_project
+from shared.web.http import ASLEEP, LOCAL
+from shared.web.peer import call
 
 _TIMEOUT = 5.0  # seconds for one question to a function
 _WAKING = 60.0  # seconds that one which scales to zero may take to wake
@@ -213,5 +213,5 @@ def _wake(url: str, settings: Settings) -> tuple[int, bool]:
     return status, tries.statistics["attempt_number"] > 1
 
 
-def _count(number: int, thing: str) -> str:
-    return f"{number} {thing}" + ("" if number == 1 else "s")
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")

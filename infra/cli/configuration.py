@@ -5,8 +5,8 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from shared.projects import AT_LEAST, AT_MOST, OVERRIDABLE
 from shared.settings import Settings, variable
+from shared.state.projects import NEVER_ABOVE, NEVER_BELOW, OVERRIDABLE
 
 _HEADINGS = {
     "label_studio_url": "Label Studio",
@@ -45,7 +45,7 @@ the role of the machine.
 def markdown() -> str:
     """docs/configuration.md."""
     introduction = _INTRODUCTION
-    for word, names in (("OVERRIDABLE", OVERRIDABLE), ("AT_MOST", AT_MOST), ("AT_LEAST", AT_LEAST)):
+    for word, names in (("OVERRIDABLE", OVERRIDABLE), ("AT_MOST", NEVER_ABOVE), ("AT_LEAST", NEVER_BELOW)):
         introduction = introduction.replace(word, ", ".join(f"`{name}`" for name in names))
     lines = [introduction]
     for name, field in Settings.model_fields.items():

@@ -36,8 +36,8 @@ from infra.cli.wiring import (
 from shared.errors import LabelStudioError
 from shared.labelstudio.api import LabelStudio
 from shared.objectstore import ObjectStore
-from shared.projects import write_project
 from shared.settings import Settings
+from shared.state.projects import write_project
 
 Tell = Callable[[Finding], None]
 

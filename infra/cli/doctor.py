@@ -33,14 +33,14 @@ from infra.cli.wiring import (
     wanted_webhook,
 )
 from shared.errors import ImageError, LabelStudioError, SettingsError
-from shared.images.decode import decode
-from shared.images.fetch import ImageFetcher
 from shared.labelstudio.api import LabelStudio
 from shared.labelstudio.config import Control
 from shared.labelstudio.task_values import file_of
+from shared.media.decode import decode
+from shared.media.fetch import ImageFetcher
+from shared.media.video import open_video
 from shared.objectstore import ObjectStore
 from shared.settings import Settings
-from shared.video import open_video
 
 Tell = Callable[[Finding], None]
 _FETCH_SECONDS = 30.0

@@ -6,9 +6,9 @@ import requests
 from prometheus_client.parser import text_string_to_metric_families
 
 from infra.cli.findings import Finding
-from shared.calls import call
 from shared.labelstudio.api import LabelStudio
 from shared.settings import Settings
+from shared.web.peer import call
 
 _ACTION = "PROJECT_UPDATED"
 _PATIENCE = 5.0  # seconds; with Redis, Label Studio sends events from a queue

@@ -8,15 +8,15 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from shared.claims import JobsRecord
 from shared.errors import LabelloopError
 from shared.evolve import evolve
-from shared.jobs import Jobs
-from shared.keeping import Keep, Removal
 from shared.objectstore import ObjectStore
-from shared.projects import projects
-from shared.pruning import keys_of, planned, prune
 from shared.settings import Settings
+from shared.state.claims import JobsRecord
+from shared.state.jobs import Jobs
+from shared.state.keeping import Keep, Removal
+from shared.state.projects import projects
+from shared.state.pruning import keys_of, planned, prune
 
 _LAST = ("/project.json", "/jobs.json")
 """As long as they are there the project is known: whatever else is left can be forgotten by the next try."""

@@ -29,8 +29,8 @@ from infra.cli.versions import list_versions, move_pointer, render_versions
 from shared.errors import LabelloopError
 from shared.labelstudio.api import LabelStudio
 from shared.objectstore import ObjectStore, open_store
-from shared.projects import projects
 from shared.settings import Settings
+from shared.state.projects import projects
 
 app = typer.Typer(
     name="labelloop",

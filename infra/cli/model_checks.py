@@ -6,13 +6,13 @@ from pathlib import Path
 
 from infra.cli.checks import Project
 from infra.cli.findings import Finding
-from shared.base_weights import base_weights_for, model_path_problem
 from shared.labelstudio.class_labels import class_labels, unclear_classes
 from shared.labelstudio.config import Control
 from shared.objectstore import ObjectStore
-from shared.registry import Registry
 from shared.settings import Settings
 from shared.side_by_side import side_by_side
+from shared.state.registry import Registry
+from shared.yolo.base_weights import base_weights_for, model_path_problem
 
 
 def check_models(settings: Settings, store: ObjectStore, project: Project) -> list[Finding]:

@@ -5,8 +5,8 @@ from shared.labelstudio.config import Control, parse_label_config
 from shared.labelstudio.config_review import not_understood
 from shared.labelstudio.requests import project_id
 from shared.objectstore import ObjectStore
-from shared.projects import projects, read_project
-from shared.registry import Registry
+from shared.state.projects import projects, read_project
+from shared.state.registry import Registry
 
 
 class NotKnown(LabelloopError):

@@ -11,13 +11,13 @@ from rich.table import Table
 from rich.text import Text
 
 from infra.cli.projects import read_controls
-from shared.claims import Claim, JobsRecord
-from shared.jobs import Jobs
-from shared.labelstudio.config import THINGS, YoloTask
+from shared.labelstudio.config import OBJECTS, YoloTask
 from shared.objectstore import ObjectStore
-from shared.registry import Gate, Registry
-from shared.runs import Progress
 from shared.side_by_side import side_by_side
+from shared.state.claims import Claim, JobsRecord
+from shared.state.jobs import Jobs
+from shared.state.registry import Gate, Registry
+from shared.state.runs import Progress
 
 _METRICS = (
     "mAP50-95", "mAP50", "precision", "recall", "saved", "balanced accuracy", "top1", "IDF1", "MOTA",
@@ -246,12 +246,12 @@ def metrics_cells(metrics: Mapping[str, float], names: Iterable[str]) -> list[st
     return [f"{metrics[name]:.3f}" if name in metrics else "" for name in names]
 
 
-def measured_on(tasks: int, things: int, yolo_task: YoloTask | None) -> str:
+def measured_on(tasks: int, objects: int, yolo_task: YoloTask | None) -> str:
     """`4 tasks, 31 boxes`: the val set behind metrics. Empty where that is not known."""
     if not tasks:
         return ""
-    one, several = THINGS[yolo_task] if yolo_task else ("thing", "things")
-    return f"{tasks} task{'' if tasks == 1 else 's'}, {things} {one if things == 1 else several}"
+    one, several = OBJECTS[yolo_task] if yolo_task else ("object", "objects")
+    return f"{tasks} task{'' if tasks == 1 else 's'}, {objects} {one if objects == 1 else several}"
 
 
 def age(time: timedelta) -> str:

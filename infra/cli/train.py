@@ -4,9 +4,9 @@ from typing import Any
 
 import requests
 
-from shared.calls import call
 from shared.errors import LaunchError
 from shared.settings import Settings
+from shared.web.peer import call
 
 _TIMEOUT = 30.0  # seconds; the function claims and launches inside the request
 

@@ -9,11 +9,11 @@ from rich.text import Text
 
 from infra.cli.projects import NotKnown
 from infra.cli.status import measured_on, metrics_cells, shown_metrics
-from shared import claims
 from shared.errors import LabelloopError, NotFound, PreconditionFailed
-from shared.jobs import Jobs
 from shared.objectstore import ObjectStore
-from shared.registry import Gate, Promotion, Registry
+from shared.state import claims
+from shared.state.jobs import Jobs
+from shared.state.registry import Gate, Promotion, Registry
 
 
 def list_versions(store: ObjectStore, uid: str, control: str) -> list[dict[str, Any]]:

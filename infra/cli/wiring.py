@@ -10,9 +10,9 @@ from typing import Any
 from infra.cli.checks import Project
 from infra.cli.findings import Finding
 from shared.errors import LabelStudioError
-from shared.http import SECRET_HEADER
 from shared.labelstudio.api import LabelStudio
 from shared.settings import Settings
+from shared.web.http import SECRET_HEADER
 
 TITLE = "labelloop"
 """Of the backend. A project whose model_version is this title asks the backend while people label."""

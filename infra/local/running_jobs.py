@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from functions.train_trigger.launchers.local import LocalLauncher
+from functions.train_trigger.launchers.local.launcher import LocalLauncher
 from infra.local.processes import Say
 from shared.errors import LaunchError
 from shared.settings import Settings

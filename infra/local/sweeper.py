@@ -5,8 +5,8 @@ import threading
 import requests
 
 from infra.local.processes import Say
-from shared.http import SECRET_HEADER
 from shared.settings import Settings
+from shared.web.http import SECRET_HEADER
 
 _TIMEOUT = 120.0  # seconds; a sweep looks at every project
 

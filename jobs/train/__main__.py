@@ -9,14 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 
-from jobs.train.machine import checked_work_dir, surround_ultralytics
 from jobs.train.scratch import held, remove, remove_abandoned, scratch_of
+from jobs.train.yolo.machine import checked_work_dir, surround_ultralytics
 from shared.errors import LabelloopError
 from shared.logs import configure_logs
 from shared.objectstore import ObjectStore, open_store
 from shared.objectstore.selftest import ensure_checked
-from shared.runs import TrainRequest
 from shared.settings import Settings
+from shared.state.runs import TrainRequest
 
 logger = logging.getLogger(__name__)
 
@@ -52,10 +52,10 @@ def execute(settings: Settings, request: TrainRequest, store: ObjectStore) -> in
 def _run(settings: Settings, request: TrainRequest, store: ObjectStore, folder: Path) -> tuple[int, bool]:
     """Build the parts around a store, and run: the exit code, and whether the run goes on elsewhere."""
     os.environ.update(surround_ultralytics(folder / "ultralytics", settings.threads))  # before anything imports torch
-    from jobs.train.export import LabelStudioExporter
-    from jobs.train.fetching import fetching
+    from jobs.train.data.export import LabelStudioExporter
+    from jobs.train.data.fetching import fetching
     from jobs.train.run import FAILED, INTERRUPTED, Parts, Stopped, run
-    from jobs.train.yolo_trainer import YoloTrainer
+    from jobs.train.yolo.trainer import YoloTrainer
     from shared.labelstudio.api import LabelStudio
 
     def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001  (the shape of a signal handler)

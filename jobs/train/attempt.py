@@ -5,23 +5,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from jobs.train.checkpoints import Checkpoints
-from jobs.train.frozen import Snapshot
+from jobs.train.checkpoints.spool import Spool
+from jobs.train.checkpoints.store import Checkpoints
+from jobs.train.data.files import ImageFiles
+from jobs.train.data.snapshot import Snapshot
 from jobs.train.heartbeat import Heartbeat
-from jobs.train.images import ImageFiles
 from jobs.train.progress import ProgressWriter
-from jobs.train.spool import Spool
 from jobs.train.training import Trainer, TrainingSettings
-from shared import keys
-from shared.claims import Claim
 from shared.errors import SettingsError
-from shared.jobs import Jobs
 from shared.labelstudio.config import Control
 from shared.objectstore import ObjectStore
-from shared.registry import Registry
+from shared.state import keys
+from shared.state.claims import Claim
+from shared.state.jobs import Jobs
+from shared.state.registry import Registry
 
 _TRAINING_SHARE = 0.9  # of the longest run
-LEAST_TO_TRAIN = 0.1
+MIN_TO_TRAIN = 0.1
 """What the export and the images must leave of the longest run, for all controls together: with less, a training would
 be cut off after a few epochs, and what it had learnt by then would be judged as if it were done."""
 
@@ -45,7 +45,7 @@ class Attempt:
     abort: Path  # when this file appears, training ends
     fetch_concurrency: int
     seconds_left: Callable[[], float]  # until the longest run is over
-    least_seconds: float  # that a control needs to train
+    min_seconds: float  # that a control needs to train
     last: bool  # the run fails if this attempt does
 
     @property
@@ -64,7 +64,7 @@ class Attempt:
         def check() -> None:
             self.heartbeat.check()
             left = self.seconds_left()
-            if left < self.least_seconds and not goes_on:
+            if left < self.min_seconds and not goes_on:
                 raise SettingsError(
                     f"reading annotations and images{', and earlier attempts,' if self.claim.spent else ''} took "
                     f"{longest - left:.0f} of the {longest:.0f} s that a run may take: too little is left to train. "

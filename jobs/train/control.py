@@ -8,19 +8,19 @@ from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import Literal
 
-from jobs.train import dataset as datasets
 from jobs.train.attempt import Attempt
 from jobs.train.champion import find_champion, initial_weights, rival_of, serving
-from jobs.train.courier import CheckpointUploader
-from jobs.train.dataset import Dataset
-from jobs.train.frozen import SnapshotTask
+from jobs.train.checkpoints.uploader import CheckpointUploader
+from jobs.train.data import dataset as datasets
+from jobs.train.data.dataset import Dataset
+from jobs.train.data.snapshot import SnapshotTask
 from jobs.train.judging import Judge, Judged
 from jobs.train.report import Report
 from jobs.train.training import InitialWeights, Trained
 from shared.errors import ClaimLost, ImageError, ModelError, PreconditionFailed
 from shared.labelstudio.config import Control
-from shared.labelstudio.regions.labelled import is_used
-from shared.registry import WEIGHTS, Manifest
+from shared.labelstudio.regions.fields import is_used
+from shared.state.registry import WEIGHTS, Manifest
 
 logger = logging.getLogger(__name__)
 
@@ -222,7 +222,7 @@ def _lineage(attempt: Attempt, dataset: Dataset, trained: Trained, start: Initia
         },
         "remarks": counts.remarks,
         "images": {"train": counts.train_images, "val": counts.val_images},
-        "things": {"train": counts.train_things, "val": counts.val_things, "foreign_labels": counts.foreign_labels},
+        "things": {"train": counts.train_objects, "val": counts.val_objects, "foreign_labels": counts.foreign_labels},
         "base": start.name,
         "base_sha256": start.sha256,
         "epochs": trained.epochs,

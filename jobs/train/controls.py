@@ -2,10 +2,10 @@
 
 import logging
 
-from jobs.train.annotations import NothingToLearn
 from jobs.train.attempt import Attempt
 from jobs.train.control import Verdict, learn
-from jobs.train.outage import ImagesMissing
+from jobs.train.data.annotations import NothingToLearn
+from jobs.train.data.outage import ImagesMissing
 from shared.errors import (
     ClaimLost,
     LabelConfigError,

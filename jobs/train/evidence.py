@@ -11,12 +11,12 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs.train.video_scores import TrackingCounts
-from shared.geometry import Floats, Ints
-from shared.suppression import suppress_classes
+from jobs.train.yolo.tracking_scores import TrackingCounts
+from shared.geometry.detections import Floats, Ints
+from shared.geometry.suppression import suppress_classes
 
 IOUS = np.linspace(0.5, 0.95, 10)
-"""Overlaps from which mAP50-95 counts a thing as found."""
+"""Overlaps from which mAP50-95 counts an object as found."""
 _TINY = 1e-16
 
 
@@ -26,7 +26,7 @@ class Evidence(Protocol):
     tasks: tuple[str, ...]  # Label Studio's tasks in a fixed order: what is drawn as a whole
 
     @property
-    def things(self) -> int:
+    def objects(self) -> int:
         """How many there are to be found or guessed."""
 
     def of(self, classes: Sequence[int]) -> "Evidence":
@@ -48,9 +48,9 @@ class Outcome:
     boxes: Floats  # (F, 4) x1, y1, x2, y2 or (F, 5) centre x, y, width, height, radians
 
     def right(self) -> NDArray[np.bool_]:
-        """(F, 10) whether each thing found is one that is there, at each of IOUS; surer ones choose first.
+        """(F, 10) whether each object found is one that is there, at each of IOUS; surer ones choose first.
 
-        As ultralytics' `match_predictions`: each takes the free thing of its class that it overlaps most.
+        As ultralytics' `match_predictions`: each takes the free object of its class that it overlaps most.
         """
         same = self.overlap * (self.truth[:, None] == self.found)
         right = np.zeros((len(self.found), len(IOUS)), dtype=np.bool_)
@@ -64,11 +64,11 @@ class Outcome:
         return right
 
     def without_twins(self, overlap: float) -> "Outcome":
-        """The same if of two things of a class that overlap by more than `overlap` the surer one is shown alone."""
+        """The same if of two objects of a class that overlap by more than `overlap` the surer one is shown alone."""
         return self.only(suppress_classes(self.boxes, self.scores, self.found, overlap))
 
     def only(self, which: NDArray[np.bool_]) -> "Outcome":
-        """(F,) some of the things found."""
+        """(F,) some of the objects found."""
         return Outcome(
             self.task, self.truth, self.found[which], self.scores[which], self.overlap[:, which], self.boxes[which]
         )
@@ -95,7 +95,7 @@ class Found:
             self._there[number] += (outcome.truth[:, None] == np.array(self.classes)).sum(axis=0)
 
     @property
-    def things(self) -> int:
+    def objects(self) -> int:
         """How many are there."""
         return int(self._there.sum())
 
@@ -144,7 +144,7 @@ class Classified:
             self._right[place[task]] += row & hit
 
     @property
-    def things(self) -> int:
+    def objects(self) -> int:
         """Images, once for each of their classes."""
         return int(self._there.sum())
 
@@ -179,7 +179,7 @@ class Followed:
         ).reshape(-1, 3)
 
     @property
-    def things(self) -> int:
+    def objects(self) -> int:
         """Boxes, one a frame."""
         return int(self._counts[:, 1].sum())
 
@@ -188,7 +188,7 @@ class Followed:
         return self
 
     def score(self, weights: Floats) -> Floats:
-        """IDF1; NaN where no thing is there."""
+        """IDF1; NaN where no object is there."""
         identified, truth, found = (weights @ self._counts).T
         with np.errstate(invalid="ignore", divide="ignore"):
             idf1: Floats = np.where(truth > 0, 2 * identified / (truth + found), np.nan)
@@ -216,7 +216,7 @@ def _mean_of_known(table: Floats) -> Floats:
 
 
 def _area(right: Floats, drawn: Floats) -> Floats:
-    """(B, F) how often each found thing, surest first, is right and counts → (B,) areas, in things.
+    """(B, F) how often each found object, surest first, is right and counts → (B,) areas, in objects.
 
     Below the precision-recall curve, where precision is the best that is reached at this recall or a higher one. COCO
     and ultralytics read the same curve at 101 points.

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from jobs.train.evidence import Evidence, ones
-from shared.geometry import Floats
-from shared.registry import Gate
+from shared.geometry.detections import Floats
+from shared.state.registry import Gate
 
-MOST_WORSE = 0.5
+MAX_WORSE = 0.5
 """Probability of being worse above which a challenger is held back."""
 COLLAPSE = 0.5
 """Part of the champion's score below which nobody asks how sure that is."""
@@ -33,9 +33,9 @@ def judge(
 
     Both must have shown the same tasks in the same order. What cannot be measured is no score: then the champion stays.
     """
-    things = challenger.things
+    objects = challenger.objects
     score = float(challenger.score(ones(challenger))[0])
-    place = f"on {_count(len(challenger.tasks), 'task')} of the val set with {things} annotated"
+    place = f"on {_count(len(challenger.tasks), 'task')} of the val set with {objects} annotated"
     against, version = (champion.name, champion.version) if champion else (None, None)
 
     def decided(passed: bool, reason: str, of_champion: float | None = None, worse: float | None = None) -> Gate:
@@ -47,7 +47,7 @@ def judge(
             against=against,
             worse=worse,
             tasks=len(challenger.tasks),
-            things=things,
+            things=objects,
             passed=passed,
             reason=reason,
         )
@@ -67,7 +67,7 @@ def judge(
     compared = f"{metric} {score:.3f}, {champion.name} has {other:.3f} {place}"
     if score < COLLAPSE * other:
         return decided(False, f"less than half as good: {compared}", other, worse)
-    if worse > MOST_WORSE:
+    if worse > MAX_WORSE:
         return decided(False, f"worse with a probability of {worse:.0%}: {compared}", other, worse)
     verdict = "better" if score > other else "not clearly worse" if score < other else "as good"
     return decided(True, f"{verdict} (worse with a probability of {worse:.0%}): {compared}", other, worse)

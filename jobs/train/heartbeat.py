@@ -17,10 +17,10 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from shared import claims
-from shared.claims import Claim
 from shared.errors import AlreadyExists, ClaimLost, NotFound, PreconditionFailed, StoreError, StoreRefusal
-from shared.jobs import Jobs
+from shared.state import claims
+from shared.state.claims import Claim
+from shared.state.jobs import Jobs
 
 logger = logging.getLogger(__name__)
 

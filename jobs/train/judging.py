@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jobs.train import shown_choice
-from jobs.train.dataset import Dataset
+from jobs.train.data.dataset import Dataset
+from jobs.train.data.snapshot import SnapshotTask
 from jobs.train.evidence import Classified, Evidence, Followed, Found, ones
-from jobs.train.frozen import SnapshotTask
 from jobs.train.gate import Scored, judge
 from jobs.train.training import Measured, Trainer, TrainingSettings
-from jobs.train.video_scores import TrackingCounts
+from jobs.train.yolo.tracking_scores import TrackingCounts
 from shared.evolve import evolve
 from shared.labelstudio.config import Control
-from shared.registry import DEFAULT_SHOWN, Gate, Shown
+from shared.state.registry import DEFAULT_SHOWN, Gate, Shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ class Judge:
 
     def _cut(self, ours: Measured) -> str:
         return (
-            f"{ours.cut} pictures of the val set hold more than the {ours.most} things that are shown of one: set "
+            f"{ours.cut} pictures of the val set hold more than the {ours.most} objects that are shown of one: set "
             "LABELLOOP_MAX_OBJECTS higher."
         )
 

@@ -6,13 +6,13 @@ from collections import deque
 from datetime import UTC, datetime
 from typing import Any
 
-from jobs.train.checkpoints import Checkpoint
-from jobs.train.dataset import Counts
-from jobs.train.spool import Epoch
+from jobs.train.checkpoints.spool import Epoch
+from jobs.train.checkpoints.store import Checkpoint
+from jobs.train.data.dataset import Counts
 from shared.errors import StoreError
 from shared.evolve import evolve
-from shared.jobs import Jobs
-from shared.runs import Progress, RunPhase
+from shared.state.jobs import Jobs
+from shared.state.runs import Progress, RunPhase
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class ProgressWriter:
         logger.info(f"training {control!r}", extra={"event": "phase", "phase": "train", "control": control})
         self._write(
             phase="train", control=control, epoch=None, epochs=epochs, metrics={}, message=counts.remarks, error=None,
-            checkpoint=None, checkpoint_sha256=None, val_tasks=counts.val, val_things=counts.val_things,
+            checkpoint=None, checkpoint_sha256=None, val_tasks=counts.val, val_things=counts.val_objects,
         )  # fmt: skip
 
     def epoch(self, epoch: Epoch, checkpoint: Checkpoint | None) -> None:

@@ -5,9 +5,9 @@ from datetime import datetime
 
 from jinja2 import Environment
 
-from jobs.train.dataset import Dataset
-from shared.labelstudio.config import THINGS, YoloTask
-from shared.registry import Gate, Shown
+from jobs.train.data.dataset import Dataset
+from shared.labelstudio.config import OBJECTS, YoloTask
+from shared.state.registry import Gate, Shown
 
 _TEMPLATE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{{ control }} – run {{ run_id }}</title>
@@ -23,7 +23,7 @@ td.n { text-align: right; font-variant-numeric: tabular-nums } .yes { color: #11
  from {{ base }}.</p>
 <p class="{{ 'yes' if gate.passed else 'no' }}"><strong>{{ "Promoted" if gate.passed else "Not promoted" }}.</strong>
  {{ gate.reason }}.</p>
-<h2>On the {{ counts.val }} tasks of the val set, with {{ counts.val_things }} {{ things }}</h2>
+<h2>On the {{ counts.val }} tasks of the val set, with {{ counts.val_objects }} {{ objects }}</h2>
 <table><tr><th>metric</th><th>this version</th><th>{{ gate.against if champion else "" }}</th></tr>
 {% for name, value in metrics.items() %}<tr><td>{{ name }}</td><td class="n">{{ "%.3f" % value }}</td>
 <td class="n">{{ "%.3f" % champion[name] if name in champion else "" }}</td></tr>{% endfor %}</table>
@@ -31,13 +31,13 @@ td.n { text-align: right; font-variant-numeric: tabular-nums } .yes { color: #11
 <h2>Data</h2>
 <table>
 <tr><td>images to train on</td><td class="n">{{ counts.train_images }}</td>
-<td class="n">{{ counts.train_things }} {{ things }}</td></tr>
+<td class="n">{{ counts.train_objects }} {{ objects }}</td></tr>
 <tr><td>images to validate on</td><td class="n">{{ counts.val_images }}</td>
-<td class="n">{{ counts.val_things }} {{ things }}</td></tr>
+<td class="n">{{ counts.val_objects }} {{ objects }}</td></tr>
 <tr><td>{{ background }}</td><td class="n">{{ counts.background }}</td><td></td></tr>
 <tr><td>labels that are not in the labeling config</td><td class="n">{{ counts.foreign_labels }}</td><td></td></tr>
 <tr><td>tasks skipped by annotators</td><td class="n">{{ skipped }}</td><td></td></tr>
-<tr><td>things drawn with another tool, converted</td><td class="n">{{ counts.converted.total() }}</td><td></td></tr>
+<tr><td>objects drawn with another tool, converted</td><td class="n">{{ counts.converted.total() }}</td><td></td></tr>
 <tr><td>tasks left out</td><td class="n">{{ counts.left_out.total() }}</td><td></td></tr>
 </table>
 {% if counts.named %}<h2>Left out</h2><table>
@@ -82,10 +82,10 @@ class Report:
             created_at=self.created_at,
             base=self.base,
             yolo_task=self.yolo_task,
-            things=THINGS[self.yolo_task][1],
+            objects=OBJECTS[self.yolo_task][1],
             background="images without a label (not used)"
             if self.yolo_task == "classify"
-            else f"of them without {THINGS[self.yolo_task][1]} (background)",
+            else f"of them without {OBJECTS[self.yolo_task][1]} (background)",
             epochs=self.epochs,
             gate=self.gate,
             metrics=self.metrics,

@@ -7,20 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from jobs.train import frozen as snapshots
-from jobs.train.addresses import reference
-from jobs.train.annotations import ExportedTask, NothingToLearn
-from jobs.train.attempt import LEAST_TO_TRAIN, Attempt
+from jobs.train.attempt import MIN_TO_TRAIN, Attempt
 from jobs.train.control import Verdict
 from jobs.train.controls import HOPELESS, learn_all
-from jobs.train.frozen import Snapshot
+from jobs.train.data import snapshot as snapshots
+from jobs.train.data.addresses import reference
+from jobs.train.data.annotations import ExportedTask, NothingToLearn
+from jobs.train.data.files import Fetcher, ImageFiles
+from jobs.train.data.snapshot import Snapshot
 from jobs.train.heartbeat import Heartbeat
-from jobs.train.images import Fetcher, ImageFiles
 from jobs.train.patient_store import PatientStore
 from jobs.train.progress import ProgressWriter
 from jobs.train.training import Trainer, TrainingSettings
-from shared import claims, keys
-from shared.claims import Claim, RunOutcome
 from shared.errors import (
     ClaimLost,
     LabelConfigError,
@@ -30,15 +28,17 @@ from shared.errors import (
     SettingsError,
     StoreError,
 )
-from shared.jobs import Jobs
-from shared.keeping import Keep
 from shared.labelstudio.api import ProjectState
 from shared.labelstudio.config import CONTROL_TASKS, Control, parse_label_config
 from shared.objectstore import ObjectStore
-from shared.pruning import prune
-from shared.registry import Registry
-from shared.runs import Baseline, RunRequest
 from shared.settings import Settings
+from shared.state import claims, keys
+from shared.state.claims import Claim, RunOutcome
+from shared.state.jobs import Jobs
+from shared.state.keeping import Keep
+from shared.state.pruning import prune
+from shared.state.registry import Registry
+from shared.state.runs import Baseline, RunRequest
 
 logger = logging.getLogger(__name__)
 
@@ -172,7 +172,7 @@ class _Work:
             abort=self._abort,
             fetch_concurrency=parts.settings.fetch_concurrency,
             seconds_left=_countdown(self._store, claim, settings.longest_run),
-            least_seconds=LEAST_TO_TRAIN * settings.longest_run / len(controls),
+            min_seconds=MIN_TO_TRAIN * settings.longest_run / len(controls),
             last=claim.attempt - claim.preempted >= parts.settings.attempts,
         )
         return _summary(*learn_all(attempt, controls))

@@ -1,6 +1,6 @@
-"""From which confidence things are shown, and above which overlap two are one: by the least work of an annotator. Pure.
+"""From which confidence objects are shown, and above which overlap two are one: by an annotator's least work. Pure.
 
-A thing that nobody found has to be drawn (1), a loose one moved (½), a wrong one deleted (0.2). bench/gate has the
+An object that nobody found has to be drawn (1), a loose one moved (½), a wrong one deleted (0.2). bench/gate has the
 experiment behind the numbers, docs/gate.md what came out.
 """
 
@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from jobs.train.evidence import IOUS, Outcome
-from shared.geometry import Floats, Ints
-from shared.registry import DEFAULT_SHOWN, Shown
+from shared.geometry.detections import Floats, Ints
+from shared.state.registry import DEFAULT_SHOWN, Shown
 
 ADD, MOVE, DELETE = 1.0, 0.5, 0.2
 TIGHT = 0.8
@@ -25,7 +25,7 @@ _DOUBT = 10.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Worth:
-    """What showing each thing found would change in the work, for one overlap."""
+    """What showing each object found would change in the work, for one overlap."""
 
     classes: Ints  # (F,)
     scores: Floats  # (F,)
@@ -41,7 +41,7 @@ class Worth:
 
 
 def worth_of(outcomes: Sequence[Outcome], iou: float) -> Worth:
-    """Of all things found that remain when those that overlap by more than `iou` are one."""
+    """Of all objects found that remain when those that overlap by more than `iou` are one."""
     left = [outcome.without_twins(iou) for outcome in outcomes]
     right = [outcome.right() for outcome in left]
     loose = np.concatenate([one[:, 0] for one in right] or [np.zeros(0, dtype=np.bool_)])
@@ -81,7 +81,7 @@ def choose(outcomes: Sequence[Outcome], classes: Sequence[int], doubt: float = _
 
 
 def saved(outcomes: Sequence[Outcome], shown: dict[int, Shown]) -> Floats:
-    """(outcomes, 2) things there of these classes, and the work that showing what was found leaves out."""
+    """(outcomes, 2) objects there of these classes, and the work that showing what was found leaves out."""
     rows = np.zeros((len(outcomes), 2))
     by_iou: dict[float, list[int]] = {}
     for class_, each in shown.items():
@@ -117,7 +117,7 @@ def as_shown(outcomes: Sequence[Outcome], shown: dict[int, Shown]) -> dict[str, 
 
 
 def visible(outcome: Outcome, shown: dict[int, Shown]) -> Outcome:
-    """What of a picture's things is shown."""
+    """What of a picture's objects is shown."""
     confidence = np.array(
         [shown[int(class_)].confidence if int(class_) in shown else np.inf for class_ in outcome.found]
     )

@@ -7,15 +7,15 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from jobs.train.checkpoints import Resumed
+from jobs.train.checkpoints.spool import Spool
+from jobs.train.checkpoints.store import Resumed
+from jobs.train.data.snapshot import SnapshotTask
 from jobs.train.evidence import Evidence, Found
-from jobs.train.frozen import SnapshotTask
-from jobs.train.spool import Spool
-from jobs.train.video_scores import TrackingCounts
+from jobs.train.yolo.tracking_scores import TrackingCounts
 from shared.errors import SettingsError
 from shared.labelstudio.config import Control, YoloTask
-from shared.registry import DEFAULT_SHOWN
 from shared.settings import Settings
+from shared.state.registry import DEFAULT_SHOWN
 
 
 class TrainingSettings(BaseModel):
@@ -33,7 +33,7 @@ class TrainingSettings(BaseModel):
     base_weights: str
     longest_run: float = Field(gt=0)  # seconds
     iou: float = Field(default=DEFAULT_SHOWN.iou, ge=0, le=1)  # boxes of a class that overlap more are one
-    max_objects: int = Field(default=300, ge=1)  # things that are shown of an image
+    max_objects: int = Field(default=300, ge=1)  # objects that are shown of an image
     fliplr: float = Field(default=0.5, ge=0, le=1)  # share of the images that are mirrored, left to right
     flipud: float = Field(default=0.0, ge=0, le=1)  # and upside down
 
@@ -79,11 +79,11 @@ class Measured:
 
     evidence: Evidence
     known: tuple[int, ...]  # classes of the dataset that they know
-    most: int = 0  # things of a picture that they could show; 0: no such limit
+    most: int = 0  # objects of a picture that they could show; 0: no such limit
 
     @property
     def cut(self) -> int:
-        """Pictures with more things than could be shown."""
+        """Pictures with more objects than could be shown."""
         outcomes = self.evidence.outcomes if isinstance(self.evidence, Found) else ()
         return sum(len(outcome.truth) > self.most for outcome in outcomes)
 
@@ -128,4 +128,4 @@ class Trainer(Protocol):
         trained: bool,
         max_pixels: int,
     ) -> dict[str, TrackingCounts]:
-        """Task → how well its things are followed; without those whose video cannot be decoded."""
+        """Task → how well its objects are followed; without those whose video cannot be decoded."""

@@ -18,11 +18,11 @@ import urllib3
 from urllib3.exceptions import HTTPError, LocationParseError, NewConnectionError, ProtocolError, SSLError, TimeoutError
 from urllib3.util import Timeout, Url, parse_url
 
-from shared.connections import MakeSocket, connect_to, pool
 from shared.errors import BadRequest, LabelStudioError, ProjectGone, Unauthorized
 from shared.labelstudio.requests import ProjectCounters
 from shared.labelstudio.tokens import Authorization
-from shared.resolver import Resolve, Resolver, resolve
+from shared.network.connections import MakeSocket, connect_to, pool
+from shared.network.resolver import Resolve, Resolver, resolve
 
 _LONGEST_QUOTE = 300  # characters of Label Studio's own words in an error
 _ITS_WORDS = {"status_code", "version", "detail"}

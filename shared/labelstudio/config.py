@@ -20,7 +20,7 @@ from shared.labelstudio.task_values import has_variable
 YoloTask = Literal["detect", "segment", "obb", "pose", "classify"]
 Media = Literal["image", "video"]
 
-THINGS: dict[YoloTask, tuple[str, str]] = {
+OBJECTS: dict[YoloTask, tuple[str, str]] = {
     "detect": ("box", "boxes"),
     "obb": ("rotated box", "rotated boxes"),
     "segment": ("outline", "outlines"),
@@ -57,7 +57,7 @@ _REPEATED = "{{idx}}"  # in the names and values of what a <Repeater> makes many
 _LONGEST_NAME = 200  # bytes; it becomes part of file names, which hold 255
 _LONGEST_VALUE = 1000  # characters
 _LONGEST = 1_000_000  # characters; a thousand labels take less than a tenth
-_MOST_CONTROLS, _MOST_LABELS = 200, 2000
+_MAX_CONTROLS, _MAX_LABELS = 200, 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +97,8 @@ class Control:
     def classes(self) -> tuple[Label, ...]:
         """What the classes of a model that learns this control stand for, in their order.
 
-        The control's labels; but what a pose model finds are things that have points. Their classes are the labels of
-        the boxes around the points; without such boxes all things are of one class, which is named like the control.
+        The control's labels; but what a pose model finds are objects that have points. Their classes are the labels of
+        the boxes around the points; without such boxes all objects are of one class, which is named like the control.
         `predicted_values` of the points name classes of the model: as there is one label only, they name it.
         """
         if self.yolo_task != "pose" or len(self.boxes) > 1:
@@ -170,8 +170,8 @@ def read_tags(root: Element) -> Iterator[tuple[Element, Control | str]]:
     The end is empty for what model_skip leaves out. Raises LabelConfigError.
     """
     found = [tag for tag in root.iter() if tag.tag in CONTROL_TASKS or tag.tag in _SHAPES]
-    if len(found) > _MOST_CONTROLS:
-        raise LabelConfigError(f"the labeling config has {len(found)} controls, more than {_MOST_CONTROLS}")
+    if len(found) > _MAX_CONTROLS:
+        raise LabelConfigError(f"the labeling config has {len(found)} controls, more than {_MAX_CONTROLS}")
     others = _Others(root)
     for tag in found:
         if any(inner.tag in CONTROL_TASKS for child in tag for inner in child.iter()):
@@ -287,8 +287,8 @@ def _labels(holder: Element) -> tuple[Label, ...]:
         index = tag.get("model_index", "").strip()
         known = int(index) if index.isdecimal() and len(index) < 5 else None
         labels[value] = Label(value, predicted, tag.get("value", ""), known)
-    if len(labels) > _MOST_LABELS:
-        raise LabelConfigError(f"a <{holder.tag}> of the labeling config has {len(labels)} labels: {_MOST_LABELS} do")
+    if len(labels) > _MAX_LABELS:
+        raise LabelConfigError(f"a <{holder.tag}> of the labeling config has {len(labels)} labels: {_MAX_LABELS} do")
     return tuple(labels.values())
 
 

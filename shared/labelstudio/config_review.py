@@ -11,7 +11,7 @@ from shared.labelstudio.attributes import ATTRIBUTES, OLDER
 from shared.labelstudio.class_labels import rivals
 from shared.labelstudio.config import REGION_SELECTED, Control, label_tags, parse_label_config, parse_xml, read_tags
 
-_MOST = 50  # sentences
+_MAX_SENTENCES = 50  # sentences
 _SHOWN = 60  # characters of a value that somebody wrote
 _RIVALS = 3  # groups of labels
 _OF_MODELS = ("model_", "botsort_", "bytetrack_")  # attributes that Label Studio's YOLO example reads
@@ -24,7 +24,7 @@ _DETAILS = ("whenTagName", "whenLabelValue", "whenChoiceValue")  # of those
 def not_understood(xml: str) -> tuple[str, ...]:
     """One sentence for each thing, in the order of the config. Raises LabelConfigError as parse_label_config does."""
     sentences = _sentences(parse_xml(xml), parse_label_config(xml))
-    first = tuple(islice(sentences, _MOST))
+    first = tuple(islice(sentences, _MAX_SENTENCES))
     return first if next(sentences, None) is None else (*first, "and there is more that is not understood")
 
 

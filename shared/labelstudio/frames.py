@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from shared.errors import ImageError
-from shared.geometry import Floats
+from shared.geometry.detections import Floats
 from shared.labelstudio.task_values import value_of
 
 DEFAULT_RATE = 24.0
-MOST_FRAMES = 1_000_000
+MAX_FRAMES = 1_000_000
 """Eleven hours at 24 a second. A file of a few frames may say that it lasts for years."""
 _HIGHEST_RATE = 1000.0  # frames a second; a rate that nobody films with would make an endless number of frames
 _SEEK = 0.002  # seconds that the editor adds when it seeks, so that a rounded time does not show the frame before
@@ -42,10 +42,10 @@ def readable_rate(found: object) -> float:
 def frame_count(duration: float, rate: float) -> int:
     """How many frames Label Studio sees in a video of `duration` seconds, at least 1. Raises ImageError: too_large."""
     count = max(math.floor(duration * rate + 0.5), 1)
-    if count > MOST_FRAMES:
+    if count > MAX_FRAMES:
         raise ImageError(
             "too_large",
-            f"{duration:.0f} seconds are {count} frames at {rate:g} a second, more than {MOST_FRAMES}: set a lower "
+            f"{duration:.0f} seconds are {count} frames at {rate:g} a second, more than {MAX_FRAMES}: set a lower "
             "frameRate of the <Video> tag",
         )
     return count

@@ -12,7 +12,7 @@ from shared.labelstudio.json_reader import JsonReader, elements, members, too_la
 _TASKS = b'"tasks"'
 _NO_TASKS = b'"tasks":[]'
 _WANTED = (b'"id"', b'"data"')
-MOST_KEPT = 100_000_000
+MAX_KEPT = 100_000_000
 """Bytes of a request's tasks: their data may hold whole images."""
 LARGEST = 1_000_000_000
 """Bytes of a request, with what comes along."""
@@ -21,7 +21,7 @@ LARGEST = 1_000_000_000
 class PredictBody:
     """What is kept of one body. `rest` is its JSON with an empty list of tasks."""
 
-    def __init__(self, chunks: Iterable[bytes], *, most: int = MOST_KEPT) -> None:
+    def __init__(self, chunks: Iterable[bytes], *, most: int = MAX_KEPT) -> None:
         """Reads `chunks` to their end; keeps at most `most` bytes of the tasks, and of the rest.
 
         Raises BadRequest, BodyTooLarge and what `chunks` raise.

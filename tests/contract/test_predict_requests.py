@@ -11,9 +11,9 @@ import requests
 from label_studio_sdk.label_interface import LabelInterface
 from ultralytics.utils import ASSETS
 
-from infra.local.samples import base_weights
-from tests.predict_parts import UID, jpeg, label_config, predict_function
-from tests.web_server import Handler, WebServer, web_server
+from infra.demo.samples import base_weights
+from tests.fakes.predict_parts import UID, jpeg, label_config, predict_function
+from tests.servers.web_server import Handler, WebServer, web_server
 
 REQUESTS = Path(__file__).parent / "requests"
 TOKEN = "0123456789abcdef0123456789abcdef01234567"

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shared.geometry import Detections, Floats
+from shared.geometry.detections import Detections, Floats
 from shared.labelstudio.config import Control, parse_label_config
 from shared.labelstudio.regions import CONTROLS
 from shared.labelstudio.regions.timeline import Span, read_spans

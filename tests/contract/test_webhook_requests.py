@@ -17,19 +17,19 @@ from functions.train_trigger.routes import Routes
 from functions.train_trigger.threads import ProcessThreads
 from functions.train_trigger.trigger import Trigger
 from functions.train_trigger.warm_up import WarmUp
-from shared import claims
-from shared.backend import Backend
 from shared.errors import LaunchError, ProjectGone
 from shared.evolve import evolve
-from shared.http import SECRET_HEADER, Function, Route
-from shared.jobs import Jobs
 from shared.labelstudio.requests import Event
 from shared.objectstore.file import FileStore
-from shared.projects import write_project
-from shared.runs import Progress
 from shared.settings import Settings
-from tests.trigger_parts import FakeLabelStudio, FakeLauncher
-from tests.web_server import web_server
+from shared.state import claims
+from shared.state.jobs import Jobs
+from shared.state.projects import write_project
+from shared.state.runs import Progress
+from shared.web.backend import Backend
+from shared.web.http import SECRET_HEADER, Function, Route
+from tests.fakes.trigger_parts import FakeLabelStudio, FakeLauncher
+from tests.servers.web_server import web_server
 
 REQUESTS = Path(__file__).parent / "requests"
 EVENTS = sorted(path.stem for path in REQUESTS.glob("webhook_*.json") if path.stem != "webhook_start_training")

@@ -28,7 +28,7 @@ def main(
     report: Annotated[Path | None, typer.Option(help="Write the table here, as markdown, after each cycle.")] = None,
     keep: Annotated[Path | None, typer.Option(help="Keep the logs of all programs in this new folder.")] = None,
 ) -> None:
-    """Break things until the time is over or a promise broke."""
+    """Break objects until the time is over or a promise broke."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C does
     seed = seed or random.SystemRandom().randrange(1, 1 << 32)
     print(f"seed {seed}", flush=True)

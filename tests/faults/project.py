@@ -3,9 +3,9 @@
 import random
 from typing import Any
 
+from infra.demo.samples import Tile
 from infra.local.label_studio import LabelStudioServer
-from infra.local.samples import Tile
-from jobs.train.annotations import AnnotationDigest
+from jobs.train.data.annotations import AnnotationDigest
 from shared.errors import LabelStudioError
 from shared.labelstudio.requests import ProjectCounters
 

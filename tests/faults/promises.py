@@ -5,9 +5,9 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from functions.train_trigger.launchers.local_line import TURN
-from shared import keys
+from functions.train_trigger.launchers.local.line import TURN
 from shared.errors import LabelloopError
+from shared.state import keys
 from tests.faults.world import World
 
 Check = Callable[[World], list[str]]

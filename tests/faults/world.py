@@ -12,22 +12,22 @@ import requests
 
 from infra.cli.connect import connect
 from infra.cli.findings import problems
+from infra.demo.samples import base_weights, tiles
 from infra.local.label_studio import REPOSITORY, label_studio
 from infra.local.processes import LOOPBACK, StartError, choose_port
-from infra.local.samples import base_weights, tiles
-from shared.jobs import Jobs
 from shared.labelstudio.api import LabelStudio
 from shared.objectstore import ObjectStore, open_store
-from shared.projects import write_project
-from shared.registry import Registry
 from shared.settings import Settings
+from shared.state.jobs import Jobs
+from shared.state.projects import write_project
+from shared.state.registry import Registry
 from tests.faults.behaviours import pictures
 from tests.faults.disk import Disk, disk
 from tests.faults.processes import Process, Supervisor
 from tests.faults.project import LABEL_CONFIG, Project
 from tests.faults.proxy import Proxy, forward
-from tests.s3_server import S3Server
-from tests.seaweedfs import seaweedfs
+from tests.servers.s3_server import S3Server
+from tests.servers.seaweedfs import seaweedfs
 
 TASKS = 12
 FUNCTIONS = ("predict", "train_trigger")

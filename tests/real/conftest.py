@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.kubernetes_server import KubernetesServer, build, kubernetes_server
-from tests.ray_cluster import RayCluster, ray_cluster
+from tests.servers.kubernetes_server import KubernetesServer, build, kubernetes_server
+from tests.servers.ray_cluster import RayCluster, ray_cluster
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -12,7 +12,7 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from tests.runtime_api import lambda_function
+from tests.servers.runtime_api import lambda_function
 
 HANDLER = "infra.aws_lambda.main.handler"
 ROOT = Path(__file__).parent.parent.parent

@@ -20,10 +20,10 @@ from moto.server import ThreadedMotoServer
 from shared.errors import StoreError
 from shared.objectstore import ObjectStore, open_store
 from shared.objectstore.selftest import check_store
-from tests.launcher_targets import BatchTarget
-from tests.runtime_api import lambda_function
-from tests.terraform_aws import aws_applied
-from tests.web_server import Handler, web_server
+from tests.infra.launcher_targets import BatchTarget
+from tests.infra.terraform_aws import aws_applied
+from tests.servers.runtime_api import lambda_function
+from tests.servers.web_server import Handler, web_server
 
 FUNCTIONS = Path(__file__).parents[2] / "functions"
 BUCKET = "the-store"

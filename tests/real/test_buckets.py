@@ -10,9 +10,9 @@ import pytest
 
 from shared.errors import AlreadyExists, PreconditionFailed
 from shared.objectstore import ObjectStore, open_store
-from tests.fake_gcs import FakeGCS
-from tests.faulty_proxy import LOSE_ANSWER, FaultyProxy, faulty_proxy
-from tests.s3_server import S3Server
+from tests.servers.fake_gcs import FakeGCS
+from tests.servers.faulty_proxy import LOSE_ANSWER, FaultyProxy, faulty_proxy
+from tests.servers.s3_server import S3Server
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ import pytest
 
 from infra.local.label_studio import VENV, install, migrated_database
 from infra.local.processes import Child
-from tests.compose_services import addresses, network, read_compose, read_env
-from tests.seaweedfs import weed
+from tests.infra.compose_services import addresses, network, read_compose, read_env
+from tests.servers.seaweedfs import weed
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 COMPOSE = REPOSITORY / "infra" / "compose"

@@ -13,18 +13,18 @@ import pytest
 from playwright.sync_api import FloatRect
 from rich.console import Console
 
-from infra.local.demo import connect_project, demo_settings
-from infra.local.demo_controls import airships
-from infra.local.demo_project import DemoProject
-from infra.local.demo_screen import Screen
-from infra.local.demo_story import Story
+from infra.demo.controls import airships
+from infra.demo.main import connect_project, demo_settings
+from infra.demo.project import DemoProject
+from infra.demo.samples import CACHE, base_weights
+from infra.demo.screen import Screen
+from infra.demo.story import Story
 from infra.local.emulation import Emulation, emulation
 from infra.local.label_studio import LabelStudioServer, label_studio
-from infra.local.samples import CACHE, base_weights
 from shared.evolve import evolve
 from shared.objectstore import open_store
-from shared.projects import write_project
-from tests.browser import CHROMIUM, browser, keep, open_task
+from shared.state.projects import write_project
+from tests.servers.browser import CHROMIUM, browser, keep, open_task
 
 SIZE = (320, 240)  # pixels; the models see less of them
 FRAMES = 20  # of a video
@@ -32,7 +32,7 @@ SHOWN: FloatRect = {"x": 240, "y": 48, "width": 784, "height": 672}  # of the pa
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class Converter:
     """How little teaches a control something: other heads than those of boxes begin from random weights."""
 
     annotated: int = 20  # tasks
@@ -43,15 +43,15 @@ class Row:
 
 
 ROWS = {
-    "rectangle": Row(),
-    "obb": Row(),
-    "polygon": Row(),
-    "brush": Row(),
-    "ellipse": Row(),
-    "keypoint": Row(epochs=80),
-    "choices": Row(annotated=40, held_out=10, epochs=15, margin=0.7),  # guessing makes half of them right
-    "video": Row(annotated=4, held_out=2, epochs=5),
-    "timeline": Row(annotated=10, held_out=2, epochs=12, margin=0.7),
+    "rectangle": Converter(),
+    "obb": Converter(),
+    "polygon": Converter(),
+    "brush": Converter(),
+    "ellipse": Converter(),
+    "keypoint": Converter(epochs=80),
+    "choices": Converter(annotated=40, held_out=10, epochs=15, margin=0.7),  # guessing makes half of them right
+    "video": Converter(annotated=4, held_out=2, epochs=5),
+    "timeline": Converter(annotated=10, held_out=2, epochs=12, margin=0.7),
 }
 
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from infra.local.demo_controls import DEMOS
+from infra.demo.controls import DEMOS
 
 
 def test_the_demo_ends_with_a_clearly_better_model(tmp_path: Path) -> None:
@@ -14,7 +14,7 @@ def test_the_demo_ends_with_a_clearly_better_model(tmp_path: Path) -> None:
     command = [
         sys.executable,
         "-m",
-        "infra.local.demo",
+        "infra.demo.main",
         "--exit",
         "--report",
         report_file,

@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 import requests
 
-from functions.train_trigger.launchers.local import LocalLauncher
+from functions.train_trigger.launchers.local.launcher import LocalLauncher
 from infra.local.emulation import emulation
 from infra.local.processes import StartError
-from shared import claims
 from shared.evolve import evolve
-from shared.http import SECRET_HEADER
-from shared.jobs import Jobs
 from shared.objectstore import open_store
-from shared.runs import TrainRequest
 from shared.settings import Settings
+from shared.state import claims
+from shared.state.jobs import Jobs
+from shared.state.runs import TrainRequest
+from shared.web.http import SECRET_HEADER
 
 
 def _settings(folder: Path, **variables: str) -> Settings:

@@ -11,14 +11,14 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from tests.predict_parts import UID, label_config, predict_function
-from tests.trigger_process import eventually
-from tests.web_server import Handler, WebServer, web_server
+from tests.fakes.predict_parts import UID, label_config, predict_function
+from tests.servers.trigger_process import eventually
+from tests.servers.web_server import Handler, WebServer, web_server
 
 PASSWORD = "password"
 _BLOCK = bytes(1 << 16)
 _BODY = 50_000_000
-_MOST_MEMORY = 10_000  # kB that all these requests together may add
+_MAX_MEMORY = 10_000  # kB that all these requests together may add
 
 
 @pytest.fixture(scope="module")
@@ -76,14 +76,14 @@ def test_no_stranger_makes_the_function_keep_a_body(function: str) -> None:
             head = b"POST /webhook HTTP/1.1\r\nHost: x\r\n%s\r\n%s\r\n\r\n%s" % (length, given, start)
             assert ask(function, head, _BODY).split()[1] == b"401"
     assert before > 0
-    assert peak_memory(function) < before + _MOST_MEMORY
+    assert peak_memory(function) < before + _MAX_MEMORY
 
 
 def test_no_stranger_makes_the_function_keep_a_line_without_end(function: str) -> None:
     before = peak_memory(function)
     assert ask(function, b"GET /", _BODY).split()[1] == b"414"
     assert ask(function, b"GET / HTTP/1.1\r\nA: ", _BODY).split()[1] == b"431"
-    assert peak_memory(function) < before + _MOST_MEMORY
+    assert peak_memory(function) < before + _MAX_MEMORY
 
 
 def test_a_hundred_tasks_with_old_masks_are_answered_in_little_memory(function: str) -> None:

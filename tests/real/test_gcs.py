@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 from google.auth.exceptions import RefreshError, TransportError
 
-from shared import claims
 from shared.errors import AlreadyExists, NotFound, PreconditionFailed, StoreError, StoreRefusal
-from shared.jobs import Jobs
 from shared.objectstore import ObjectStore, open_store
 from shared.objectstore.gcs_errors import translate
-from tests.fake_gcs import FakeGCS
-from tests.faulty_proxy import DAMAGE, FaultyProxy, faulty_proxy
+from shared.state import claims
+from shared.state.jobs import Jobs
+from tests.servers.fake_gcs import FakeGCS
+from tests.servers.faulty_proxy import DAMAGE, FaultyProxy, faulty_proxy
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from infra.local.processes import choose_port
-from tests.chroot_images import ChrootImages
+from tests.infra.chroot_images import ChrootImages
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PORT_AND_STORE = {"HOST": "127.0.0.1", "LABELLOOP_STORE": "file:///tmp/store"}

@@ -12,13 +12,13 @@ import requests
 from PIL import Image
 from playwright.sync_api import Page
 
-from infra.local.samples import base_weights
-from shared.images.decode import decode
-from tests.browser import CHROMIUM, empty_page
-from tests.image_bytes import encoded
-from tests.image_files import exif, works
-from tests.predict_parts import UID, label_config, predict_function
-from tests.refused_files import refused
+from infra.demo.samples import base_weights
+from shared.media.decode import decode
+from tests.fakes.predict_parts import UID, label_config, predict_function
+from tests.samples.image_bytes import encoded
+from tests.samples.image_files import exif, works
+from tests.samples.refused_files import refused
+from tests.servers.browser import CHROMIUM, empty_page
 
 WORKS, REFUSED = works(), refused()
 SHOWN = [name for name, file in WORKS.items() if file.media_type]

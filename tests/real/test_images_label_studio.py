@@ -15,15 +15,15 @@ from PIL import Image
 
 from infra.local.label_studio import LabelStudioServer, label_studio
 from shared.errors import ImageError, LabelStudioError, ProjectGone, Unauthorized
-from shared.images.decode import decode
-from shared.images.fetch import ImageFetcher
 from shared.labelstudio.api import LabelStudio
 from shared.labelstudio.config import parse_label_config
 from shared.labelstudio.task_values import file_of
+from shared.media.decode import decode
+from shared.media.fetch import ImageFetcher
 from shared.settings import Settings
-from tests.browser import CHROMIUM, browser
-from tests.image_bytes import encoded
-from tests.s3_server import S3Server
+from tests.samples.image_bytes import encoded
+from tests.servers.browser import CHROMIUM, browser
+from tests.servers.s3_server import S3Server
 
 CONFIG = """<View><Image name="image" value="$image"/>
 <RectangleLabels name="label" toName="image"><Label value="Tree"/></RectangleLabels></View>"""

@@ -8,14 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from functions.train_trigger.launchers import open_launcher
-from functions.train_trigger.launchers.kubernetes import KubernetesLauncher
+from functions.train_trigger.launchers.kubernetes.launcher import KubernetesLauncher
 from shared.errors import LaunchError
 from shared.evolve import evolve
-from shared.runs import TrainRequest
 from shared.settings import Settings
-from tests.kubernetes_parts import TEMPLATE, Cluster
-from tests.kubernetes_server import KubernetesServer
-from tests.trigger_process import eventually
+from shared.state.runs import TrainRequest
+from tests.infra.kubernetes_parts import TEMPLATE, Cluster
+from tests.servers.kubernetes_server import KubernetesServer
+from tests.servers.trigger_process import eventually
 
 REQUEST = TrainRequest(store="s3://bucket/prefix", project_uid="1.1700000000", run_id="20261122-170000-0a1b2c3d")
 

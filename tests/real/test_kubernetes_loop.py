@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 from kubernetes.client import V1Pod
 
-from infra.local import samples
-from shared import claims
-from shared.registry import Registry
-from tests.kubernetes_parts import Cluster
-from tests.kubernetes_server import KubernetesServer
-from tests.train_parts import PagedProject, served, settings_for
-from tests.trigger_parts import UID, World
-from tests.trigger_process import REPOSITORY, eventually
+from infra.demo import samples
+from shared.state import claims
+from shared.state.registry import Registry
+from tests.fakes.train_parts import PagedProject, served, settings_for
+from tests.fakes.trigger_parts import UID, World
+from tests.infra.kubernetes_parts import Cluster
+from tests.servers.kubernetes_server import KubernetesServer
+from tests.servers.trigger_process import REPOSITORY, eventually
 
 
 class Machine:

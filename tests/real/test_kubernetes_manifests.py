@@ -13,13 +13,13 @@ from urllib.parse import urlsplit
 import pytest
 from kubernetes.client import ApiException, AuthorizationV1Api, CoreV1Api
 
-from functions.train_trigger.launchers.kubernetes import RIGHTS
+from functions.train_trigger.launchers.kubernetes.launcher import RIGHTS
 from shared.errors import LaunchError
-from shared.runs import TrainRequest
-from tests.kubernetes_manifests import Missing, Object, kubectl, render
-from tests.kubernetes_parts import Cluster
-from tests.kubernetes_server import KubernetesServer
-from tests.trigger_process import REPOSITORY, eventually
+from shared.state.runs import TrainRequest
+from tests.infra.kubernetes_manifests import Missing, Object, kubectl, render
+from tests.infra.kubernetes_parts import Cluster
+from tests.servers.kubernetes_server import KubernetesServer
+from tests.servers.trigger_process import REPOSITORY, eventually
 
 NAMESPACE, TEMPLATE = "labelloop", "labelloop-train"
 REQUEST = TrainRequest(store="s3://bucket/prefix", project_uid="1.1700000000", run_id="20261122-170000-0a1b2c3d")

@@ -4,13 +4,13 @@ import os
 import threading
 from pathlib import Path
 
-from functions.train_trigger.launchers.local import LocalLauncher
-from shared.jobs import Jobs
+from functions.train_trigger.launchers.local.launcher import LocalLauncher
 from shared.objectstore import open_store
-from shared.runs import TrainRequest
-from tests.train_parts import UID, begin_run, settings_for
-from tests.trigger_process import REPOSITORY, eventually
-from tests.web_server import LABEL_STUDIO_404, Handler, web_server
+from shared.state.jobs import Jobs
+from shared.state.runs import TrainRequest
+from tests.fakes.train_parts import UID, begin_run, settings_for
+from tests.servers.trigger_process import REPOSITORY, eventually
+from tests.servers.web_server import LABEL_STUDIO_404, Handler, web_server
 
 
 def test_of_two_launches_of_one_attempt_one_runs_and_the_other_ends_at_once(tmp_path: Path) -> None:

@@ -10,12 +10,12 @@ from infra.local.processes import choose_port
 from shared.errors import LaunchError, SettingsError
 from shared.evolve import evolve
 from shared.launcher_url import LauncherUrl
-from shared.runs import TrainRequest
 from shared.settings import Settings
-from tests.launcher_targets import REQUEST, RayTarget
-from tests.ray_cluster import RayCluster
-from tests.trigger_process import eventually
-from tests.web_server import Handler, web_server
+from shared.state.runs import TrainRequest
+from tests.infra.launcher_targets import REQUEST, RayTarget
+from tests.servers.ray_cluster import RayCluster
+from tests.servers.trigger_process import eventually
+from tests.servers.web_server import Handler, web_server
 
 
 def request(run_id: str) -> TrainRequest:

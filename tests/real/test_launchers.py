@@ -9,10 +9,9 @@ import pytest
 from functions.train_trigger.launchers import JobState
 from shared.errors import LaunchError
 from shared.evolve import evolve
-from shared.runs import TrainRequest
-from tests.cloud_run_server import cloud_run
-from tests.kubernetes_target import KubernetesTarget
-from tests.launcher_targets import (
+from shared.state.runs import TrainRequest
+from tests.infra.kubernetes_target import KubernetesTarget
+from tests.infra.launcher_targets import (
     REQUEST,
     BatchTarget,
     CloudRunTarget,
@@ -21,8 +20,9 @@ from tests.launcher_targets import (
     Target,
     moto_server,
 )
-from tests.ray_cluster import SECRET
-from tests.trigger_process import eventually
+from tests.servers.cloud_run_server import cloud_run
+from tests.servers.ray_cluster import SECRET
+from tests.servers.trigger_process import eventually
 
 LIVE: tuple[JobState, ...] = ("queued", "running")
 FOREIGN = (

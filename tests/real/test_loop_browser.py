@@ -11,19 +11,19 @@ from playwright.sync_api import Page
 
 from infra.cli.connect import connect
 from infra.cli.findings import problems
-from infra.local.demo import demo_settings
-from infra.local.demo_controls import CONTROL, DEMOS
-from infra.local.demo_project import DemoProject
+from infra.demo.controls import CONTROL, DEMOS
+from infra.demo.main import demo_settings
+from infra.demo.project import DemoProject
+from infra.demo.samples import CACHE, base_weights
 from infra.local.emulation import emulation
 from infra.local.label_studio import LabelStudioServer, label_studio
-from infra.local.samples import CACHE, base_weights
 from shared.evolve import evolve
-from shared.jobs import Jobs
 from shared.labelstudio.api import LabelStudio
 from shared.objectstore import open_store
-from shared.registry import Registry
 from shared.settings import Settings
-from tests.browser import CHROMIUM, browser, keep, open_task
+from shared.state.jobs import Jobs
+from shared.state.registry import Registry
+from tests.servers.browser import CHROMIUM, browser, keep, open_task
 
 _TRAIN_SECONDS = 1200
 

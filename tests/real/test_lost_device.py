@@ -12,11 +12,11 @@ from typing import Any
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
+from infra.demo.samples import base_weights
 from infra.local.label_studio import REPOSITORY
-from infra.local.samples import base_weights
-from tests.predict_parts import UID, jpeg, label_config, predict_function
-from tests.trigger_process import eventually
-from tests.web_server import Handler, WebServer, web_server
+from tests.fakes.predict_parts import UID, jpeg, label_config, predict_function
+from tests.servers.trigger_process import eventually
+from tests.servers.web_server import Handler, WebServer, web_server
 
 HERE = "data:image/jpeg;base64," + base64.b64encode(jpeg()).decode()
 

@@ -16,13 +16,13 @@ from label_studio_sdk.label_interface import LabelInterface
 from ultralytics.models import YOLO
 from ultralytics.utils import ASSETS
 
+from infra.demo.samples import base_weights, tiles
 from infra.local.label_studio import LabelStudioServer, label_studio
-from infra.local.samples import base_weights, tiles
 from shared.labelstudio.config import YoloTask
 from shared.objectstore import open_store
-from shared.registry import Registry
-from tests.predict_parts import UID, label_config, predict_function, publish
-from tests.yolo_weights import make_weights
+from shared.state.registry import Registry
+from tests.fakes.predict_parts import UID, label_config, predict_function, publish
+from tests.samples.yolo_weights import make_weights
 
 NAMES = ("Tree", "Person")
 IMAGE = "data:image/jpeg;base64," + base64.b64encode((ASSETS / "bus.jpg").read_bytes()).decode()

@@ -9,11 +9,11 @@ import requests
 from label_studio_sdk.label_interface import LabelInterface
 from ultralytics.utils import ASSETS
 
+from infra.demo.samples import base_weights
 from infra.local.processes import LOOPBACK
-from infra.local.samples import base_weights
-from tests.predict_parts import UID, predict_function
-from tests.videos import write_video
-from tests.web_server import Handler, web_server
+from tests.fakes.predict_parts import UID, predict_function
+from tests.samples.videos import write_video
+from tests.servers.web_server import Handler, web_server
 
 CONFIG = """<View><Video name="video" value="$film" frameRate="$fps"/>
 <VideoRectangle name="box" toName="video" model_tracker="bytetrack" model_score_threshold="0.2"/>
@@ -61,7 +61,7 @@ def test_films_are_answered_with_tracks_and_what_is_none_with_nothing(tmp_path: 
     for region in regions:
         value = region["value"]
         assert (value["framesCount"], value["duration"]) == (10, 1.0)
-        assert "labels" not in value  # base weights do not know whether these are the only label's things
+        assert "labels" not in value  # base weights do not know whether these are the only label's objects
         frames = [one["frame"] for one in value["sequence"]]
         assert frames == sorted(set(frames))
         assert frames[0] >= 1

@@ -9,8 +9,8 @@ import pytest
 
 from shared.errors import AlreadyExists, NotFound, PreconditionFailed, StoreError, StoreRefusal, UnsafeStore
 from shared.objectstore import ObjectStore, open_store
-from tests.faulty_proxy import FaultyProxy, faulty_proxy
-from tests.s3_server import S3Server
+from tests.servers.faulty_proxy import FaultyProxy, faulty_proxy
+from tests.servers.s3_server import S3Server
 
 
 @pytest.fixture

@@ -15,14 +15,14 @@ import requests
 from ultralytics.models import YOLO
 from ultralytics.utils import ASSETS
 
+from infra.demo.samples import base_weights
 from infra.local.label_studio import LabelStudioServer, label_studio
 from infra.local.processes import LOOPBACK, choose_port
-from infra.local.samples import base_weights
-from shared.http import SECRET_HEADER
 from shared.labelstudio.requests import ProjectCounters
-from tests.cold_start import cold_start
-from tests.predict_parts import predict_process, publish
-from tests.trigger_process import PASSWORD, SECRET, USER, Place, TriggerProcess, eventually
+from shared.web.http import SECRET_HEADER
+from tests.fakes.predict_parts import predict_process, publish
+from tests.servers.cold_start import cold_start
+from tests.servers.trigger_process import PASSWORD, SECRET, USER, Place, TriggerProcess, eventually
 
 CONFIG = (
     '<View><Image name="image" value="$image"/><RectangleLabels name="label" toName="image">'

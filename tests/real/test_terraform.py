@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.terraform_provider import Terraform, provider_stub
+from tests.infra.terraform_provider import Terraform, provider_stub
 
 CONFIGURATIONS = Path(__file__).parents[2] / "infra" / "terraform"
 MODULES = ("google", "aws")

@@ -11,7 +11,7 @@ from botocore.validate import ParamValidator
 from infra.aws_lambda.events import SWEEP
 from shared.launcher_url import LauncherUrl
 from shared.settings import Settings
-from tests.terraform_aws import CONFIGURATION, Applied, aws_applied
+from tests.infra.terraform_aws import CONFIGURATION, Applied, aws_applied
 
 NOT_OURS = {"FUNCTION_SOURCE", "FUNCTION_TARGET", "SECRET_ARNS", "AWS_DEFAULT_REGION"}
 

@@ -9,7 +9,7 @@ import pytest
 
 from shared.launcher_url import LauncherUrl
 from shared.settings import Settings, variable
-from tests.terraform_provider import Terraform, provider_stub
+from tests.infra.terraform_provider import Terraform, provider_stub
 
 FOLDER = Path(__file__).parents[2] / "infra" / "terraform" / "google"
 SECRETS = {variable(name) for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)}

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jobs.train.spool import Spool
+from jobs.train.checkpoints.spool import Spool
+from jobs.train.data.yolo_dataset import POINT_SIGMA
 from jobs.train.training import TrainingSettings
-from jobs.train.yolo_files import POINT_SIGMA
-from jobs.train.yolo_trainer import YoloTrainer
+from jobs.train.yolo.trainer import YoloTrainer
 from shared.labelstudio.config import YoloTask, parse_label_config
-from tests.train_parts import CONFIG, measured, yolo_trainer
-from tests.yolo_weights import make_weights
+from tests.fakes.train_parts import CONFIG, measured, yolo_trainer
+from tests.samples.yolo_weights import make_weights
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # torch's own; what the job does is seen by its results
 
@@ -91,7 +91,7 @@ def test_a_thing_on_another_cuts_no_hole_into_it(trainer: YoloTrainer, tmp_path:
             seen.append((len(sample["masks"]), float(large.sum()) / area))
 
     fitted = trainer.fit(data, weights(tmp_path, architecture, "segment"), settings(), watching(tmp_path, look), None)
-    assert [things for things, _ in seen] == [2, 2], "a mask a thing"
+    assert [objects for objects, _ in seen] == [2, 2], "a mask a thing"
     assert all(filled > 0.9 for _, filled in seen), "the plate under the sticker is whole"
     assert "mAP50-95" in measured(trainer, fitted.weights, data, DRAWN, settings())
 
@@ -230,7 +230,7 @@ def test_points_are_measured_more_strictly_than_they_are_learnt(trainer: YoloTra
 
 @pytest.mark.parametrize(("sigma", "two", "ten"), [(0.5, 10, 10), (POINT_SIGMA, 10, 7)])
 def test_an_error_of_ten_pixels_counts_at_fewer_thresholds_than_one_of_two(sigma: float, two: int, ten: int) -> None:
-    """Two points of a thing of 80 × 80 pixels; ultralytics' own sigma of them is 0.5."""
+    """Two points of an object of 80 × 80 pixels; ultralytics' own sigma of them is 0.5."""
     import torch
     from ultralytics.utils.metrics import kpt_iou
 
@@ -243,7 +243,7 @@ def test_an_error_of_ten_pixels_counts_at_fewer_thresholds_than_one_of_two(sigma
 
 
 def test_what_ultralytics_leaves_aside_is_said(trainer: YoloTrainer, tmp_path: Path) -> None:
-    """Two things in one place, one that is too thin to be learnt, more of them than are shown, and a broken file."""
+    """Two objects in one place, one that is too thin to be learnt, more of them than are shown, and a broken file."""
     thin = "1 0.5 0.5 0.9 0.01\n"
     data = dataset(tmp_path / "data", "0 0.5 0.5 0.5 0.5\n0 0.5 0.5 0.5 0.5\n" + thin, images=5)
     (tmp_path / "data" / "labels" / "train" / "0.txt").write_text("0 7 7 7 7\n")
@@ -251,9 +251,9 @@ def test_what_ultralytics_leaves_aside_is_said(trainer: YoloTrainer, tmp_path: P
     fitted = trainer.fit(data, weights(tmp_path, "yolov8n", "detect"), settings(max_objects=1), spool, None)
     assert len(fitted.notes) == 4
     assert fitted.notes[0].startswith("1 images could not be used by ultralytics; the first: 0.png")
-    assert fitted.notes[1] == "9 things are written twice and count once."
-    assert fitted.notes[2].startswith("9 things are 2 pixels wide or less at LABELLOOP_IMAGE_SIZE=64")
-    assert "2 things" in fitted.notes[3]
+    assert fitted.notes[1] == "9 objects are written twice and count once."
+    assert fitted.notes[2].startswith("9 objects are 2 pixels wide or less at LABELLOOP_IMAGE_SIZE=64")
+    assert "2 objects" in fitted.notes[3]
 
 
 @pytest.mark.parametrize("folder", ["[a] b*c", "#1 100%", "a%20b", "ünï 漢"])

@@ -14,14 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from infra.local import samples
-from shared import claims
-from shared.claims import Claim
-from shared.jobs import Jobs
+from infra.demo import samples
 from shared.objectstore import ObjectStore, open_store
-from shared.registry import Registry, sha256_of
 from shared.settings import Settings
-from tests.train_parts import UID, PagedProject, annotation, begin_run, rectangle, served, settings_for
+from shared.state import claims
+from shared.state.claims import Claim
+from shared.state.jobs import Jobs
+from shared.state.registry import Registry, sha256_of
+from tests.fakes.train_parts import UID, PagedProject, annotation, begin_run, rectangle, served, settings_for
 
 _ENTRY = Path(__file__).parents[1] / "train_entry.py"
 _ROOT = Path(__file__).parents[2]

@@ -8,11 +8,11 @@ import pytest
 import requests
 
 from infra.local.label_studio import LabelStudioServer, label_studio
-from jobs.train.annotations import AnnotationDigest, ExportedTask, choose_annotation
-from jobs.train.export import LabelStudioExporter
+from jobs.train.data.annotations import AnnotationDigest, ExportedTask, choose_annotation
+from jobs.train.data.export import LabelStudioExporter
 from shared.errors import ProjectGone, Unauthorized
-from tests.train_parts import CONFIG, rectangle
-from tests.web_server import Handler, web_server
+from tests.fakes.train_parts import CONFIG, rectangle
+from tests.servers.web_server import Handler, web_server
 
 
 class Project:

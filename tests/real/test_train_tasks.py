@@ -8,20 +8,20 @@ from typing import Any
 
 import pytest
 
-from infra.local.demo_regions import annotated
-from infra.local.drawn import ENDS, KINDS, calls, pictures, portraits, videos
-from infra.local.samples import Sample, base_weights
-from jobs.train.checkpoints import Resumed
-from jobs.train.dataset import Dataset, build
-from jobs.train.frozen import SnapshotTask
-from jobs.train.images import ImageFiles
-from jobs.train.spool import Spool
+from infra.demo.drawn import ENDS, KINDS, calls, pictures, portraits, videos
+from infra.demo.regions import annotated
+from infra.demo.samples import Sample, base_weights
+from jobs.train.checkpoints.spool import Spool
+from jobs.train.checkpoints.store import Resumed
+from jobs.train.data.dataset import Dataset, build
+from jobs.train.data.files import ImageFiles
+from jobs.train.data.snapshot import SnapshotTask
 from jobs.train.training import TrainingSettings
-from jobs.train.yolo_trainer import YoloTrainer
+from jobs.train.yolo.trainer import YoloTrainer
 from shared.evolve import evolve
 from shared.labelstudio.config import Control, YoloTask, parse_label_config
-from shared.registry import sha256_of
-from tests.train_parts import measured, yolo_trainer
+from shared.state.registry import sha256_of
+from tests.fakes.train_parts import measured, yolo_trainer
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # torch's own; what the job does is seen by its results
 
@@ -163,7 +163,7 @@ def test_things_in_videos_are_learnt_and_followed(trainer: YoloTrainer, spool: S
     )
     drawn = videos(3, SIDE, SIDE, frames=12)
     dataset = dataset_of(drawn, control, 1, tmp_path)
-    assert (dataset.counts.train, dataset.counts.train_images, dataset.counts.val_things) == (2, 24, 24)
+    assert (dataset.counts.train, dataset.counts.train_images, dataset.counts.val_objects) == (2, 24, 24)
     few = evolve(SETTINGS, epochs=2)
     fitted = trainer.fit(dataset.data, trainer.base(str(base_weights()), "detect").weights, few, spool, None)
     files = ImageFiles(Files(drawn), tmp_path / "pictures", max_pixels=10**6)
@@ -183,7 +183,7 @@ def test_moments_of_videos_are_classes_and_so_is_the_time_outside_of_them(
     files = ImageFiles(Files(drawn), tmp_path / "pictures", max_pixels=10**6)
     dataset = build(tasks, control, files, tmp_path / "dataset", concurrency=1, check=lambda: None)
     assert dataset is not None
-    assert (dataset.labels, dataset.counts.train_things, dataset.counts.val_things) == (KINDS, 24, 12)
+    assert (dataset.labels, dataset.counts.train_objects, dataset.counts.val_objects) == (KINDS, 24, 12)
     start = trainer.base(str(base_weights()), "classify").weights
     fitted = trainer.fit(dataset.data, start, evolve(SETTINGS, epochs=1), spool, None)
     assert names_and_task(fitted.weights) == ({0: "Cargo", 1: "Mail", 2: ""}, "classify")

@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from functions.predict.yolo import YoloLoader
-from infra.local.samples import base_weights
-from jobs.train.dataset import build
-from jobs.train.frozen import SnapshotTask
-from jobs.train.images import ImageFiles
-from jobs.train.spool import Spool
+from functions.predict.model.loader import YoloLoader
+from infra.demo.samples import base_weights
+from jobs.train.checkpoints.spool import Spool
+from jobs.train.data.dataset import build
+from jobs.train.data.files import ImageFiles
+from jobs.train.data.snapshot import SnapshotTask
 from jobs.train.training import TrainingSettings
-from jobs.train.yolo_trainer import YoloTrainer
+from jobs.train.yolo.trainer import YoloTrainer
 from shared.labelstudio.config import parse_label_config
-from tests.train_parts import measured, yolo_trainer
+from tests.fakes.train_parts import measured, yolo_trainer
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # torch's own; what the job does is seen by its results
 

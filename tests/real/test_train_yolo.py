@@ -11,16 +11,16 @@ from typing import Any
 
 import pytest
 
-from infra.local import samples
-from jobs.train.checkpoints import Resumed
-from jobs.train.spool import Epoch, Spool, TrainingAborted
+from infra.demo import samples
+from jobs.train.checkpoints.spool import Epoch, Spool, TrainingAborted
+from jobs.train.checkpoints.store import Resumed
 from jobs.train.training import TrainingSettings
-from jobs.train.yolo_trainer import YoloTrainer
+from jobs.train.yolo.trainer import YoloTrainer
 from shared.errors import ModelError
-from shared.geometry import xyxy_to_xywhn
+from shared.geometry.detections import xyxy_to_xywhn
 from shared.labelstudio.config import parse_label_config
-from shared.registry import sha256_of
-from tests.train_parts import CONFIG, measured, yolo_trainer
+from shared.state.registry import sha256_of
+from tests.fakes.train_parts import CONFIG, measured, yolo_trainer
 
 [TREES] = parse_label_config(CONFIG.replace('<Label value="Rock"/>', ""))
 pytestmark = pytest.mark.filterwarnings("ignore")  # torch's own; what the job does is seen by its results

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from shared.jobs import Jobs
-from tests.trigger_process import Place, eventually
+from shared.state.jobs import Jobs
+from tests.servers.trigger_process import Place, eventually
 
 CREATED = "2026-01-01T00:00:00Z"
 UID = f"1.{int(datetime(2026, 1, 1, tzinfo=UTC).timestamp())}"

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from infra.local.label_studio import VENV, LabelStudioServer, label_studio
-from shared.http import SECRET_HEADER
-from shared.jobs import Jobs
-from tests.trigger_process import PASSWORD, SECRET, USER, Place, TriggerProcess, eventually
+from shared.state.jobs import Jobs
+from shared.web.http import SECRET_HEADER
+from tests.servers.trigger_process import PASSWORD, SECRET, USER, Place, TriggerProcess, eventually
 
 CONFIG = (
     '<View><Image name="image" value="$image"/><RectangleLabels name="label" toName="image">'

@@ -7,8 +7,8 @@ from typing import Literal, Protocol
 
 from shared.errors import SettingsError
 from shared.launcher_url import LauncherUrl
-from shared.runs import TrainRequest
 from shared.settings import Settings
+from shared.state.runs import TrainRequest
 
 JobState = Literal["queued", "running", "finished", "failed", "refused", "gone", "unknown"]
 """`refused`: it ended before it began, so its launch came to nothing; `gone`: there is none, and nobody knows how it

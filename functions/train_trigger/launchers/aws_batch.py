@@ -11,8 +11,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from functions.train_trigger.launchers import JobState, JobStatus
 from shared.errors import LaunchError, SettingsError
 from shared.launcher_url import LauncherUrl
-from shared.runs import TrainRequest
 from shared.settings import Settings
+from shared.state.runs import TrainRequest
 
 logger = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ import requests
 from functions.train_trigger.launchers import JobState, JobStatus
 from shared.errors import LaunchError, SettingsError
 from shared.launcher_url import LauncherUrl
-from shared.runs import TrainRequest
 from shared.settings import Settings
+from shared.state.runs import TrainRequest
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +95,7 @@ class RayLauncher:
             return JobStatus(state, why)
         if state != "queued":
             return JobStatus(state)
-        most = self._most_gpus()
+        most = self._max_gpus()
         if most < self._gpus:
             why = f"no node has the {self._gpus} GPU that a job reserves (the best has {most:g}). {why}"
         return JobStatus(state, why, stuck=most < self._gpus)
@@ -116,7 +116,7 @@ class RayLauncher:
     def check(self) -> str:
         """Whether the cluster answers and has a machine with the GPUs that a job reserves. Raises LaunchError."""
         version = self._json(self._call("GET", "/api/version"), "to tell its version")["ray_version"]
-        most = self._most_gpus()
+        most = self._max_gpus()
         where = f"Ray {version} at {self._address}"
         if most < self._gpus:
             raise LaunchError(
@@ -125,7 +125,7 @@ class RayLauncher:
             )
         return f"{where} takes jobs; each reserves {self._gpus} GPU, the best node has {most:g}"
 
-    def _most_gpus(self) -> float:
+    def _max_gpus(self) -> float:
         """Of one node, taken or free."""
         nodes = self._json(self._call("GET", "/api/v0/nodes?detail=1"), "to list its nodes")["data"]["result"]["result"]
         alive = (node["resources_total"].get("GPU", 0) for node in nodes if node["state"] == "ALIVE")

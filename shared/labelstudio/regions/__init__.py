@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from shared.geometry import Detections
+from shared.geometry.detections import Detections
 from shared.labelstudio.config import Control
 from shared.labelstudio.regions.brushes import write_brushes
 from shared.labelstudio.regions.choices import read_choices, write_choices
@@ -22,7 +22,7 @@ Region = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class Converter:
     """How one control's regions become detections, and back."""
 
     write: Callable[[Detections, Sequence[str | None], Control], list[Region]]
@@ -31,16 +31,16 @@ class Row:
     """All regions of an annotation, the control, width and height of the upright image in pixels → what was annotated.
 
     Classes index into the control's `class_names`. A region with several labels counts once for each. Regions of other
-    controls and labels do not count; what may be a thing of this one, and could not be read, is told.
+    controls and labels do not count; what may be an object of this one, and could not be read, is told.
     """
 
 
-CONTROLS: dict[str, Row] = {
-    "RectangleLabels": Row(write_rectangles, read_shapes),
-    "PolygonLabels": Row(write_polygons, read_shapes),
-    "BrushLabels": Row(write_brushes, read_shapes),
-    "EllipseLabels": Row(write_ellipses, read_shapes),
-    "KeyPointLabels": Row(write_keypoints, read_keypoints),
-    "Choices": Row(write_choices, read_choices),
+CONTROLS: dict[str, Converter] = {
+    "RectangleLabels": Converter(write_rectangles, read_shapes),
+    "PolygonLabels": Converter(write_polygons, read_shapes),
+    "BrushLabels": Converter(write_brushes, read_shapes),
+    "EllipseLabels": Converter(write_ellipses, read_shapes),
+    "KeyPointLabels": Converter(write_keypoints, read_keypoints),
+    "Choices": Converter(write_choices, read_choices),
 }
 """Tag of a control (`shared.labelstudio.config.CONTROL_TASKS`) → its row."""

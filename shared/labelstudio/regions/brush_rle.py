@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.geometry import Ints
+from shared.geometry.detections import Ints
 
 _COUNT_BITS = np.array([3, 4, 8, 16])
 _WORD_BITS = 8
@@ -20,9 +20,9 @@ _LONGEST = 1 << 16  # of a run
 _BYTES = 2_000_000  # of code; ten times what a picture full of strokes takes
 
 
-def encode_runs(begin: Ints, behind: Ints, pixels: int) -> list[int]:
+def encode_runs(begin: Ints, end: Ints, pixels: int) -> list[int]:
     """Pixels of a mask as runs that do not touch (`outline_to_runs`), of so many in all → bytes of code."""
-    edges: Ints = np.stack([begin, behind], axis=1).reshape(-1)
+    edges: Ints = np.stack([begin, end], axis=1).reshape(-1)
     lengths: Ints = np.diff(np.concatenate([[0], edges, [pixels]])) * 4
     painted: Ints = np.arange(len(lengths)) % 2
     some = lengths > 0
@@ -81,15 +81,15 @@ def decode_mask(rle: object, width: int, height: int) -> NDArray[np.bool_] | Non
     while begin < total:
         run = int.from_bytes(stream[bit >> 3 : (bit >> 3) + 5], "big") >> (8 - (bit & 7)) & 0xFFFFFFFF
         size = count_bits[run >> 29 & 3]
-        behind = begin + (run >> (29 - size) & ((1 << size) - 1)) + 1
-        words = 1 if run >> 31 else behind - begin
+        end = begin + (run >> (29 - size) & ((1 << size) - 1)) + 1
+        words = 1 if run >> 31 else end - begin
         bit += 3 + size
-        if behind > total or bit + words * _WORD_BITS > len(code) * 8:  # cut off
+        if end > total or bit + words * _WORD_BITS > len(code) * 8:  # cut off
             return None
         alpha: Any = run >> (21 - size) & 255 if words == 1 else _words(stream, bit, words)[3 - begin % 4 :: 4]
-        mask[begin // 4 : behind // 4] = alpha > 0  # of the pixels whose last byte is in this run
+        mask[begin // 4 : end // 4] = alpha > 0  # of the pixels whose last byte is in this run
         bit += words * _WORD_BITS
-        begin = behind
+        begin = end
     return mask.reshape(height, width)
 
 

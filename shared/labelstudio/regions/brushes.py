@@ -5,29 +5,29 @@ from typing import Any
 
 import numpy as np
 
-from shared.geometry import Detections, Outline
+from shared.geometry.detections import Detections, Outline
+from shared.geometry.outlines import mask_to_outline, outlines_to_runs
+from shared.geometry.rings import clip_outline, signed_area
 from shared.labelstudio.config import Control
 from shared.labelstudio.regions.brush_rle import decode_mask, encode_runs
-from shared.labelstudio.regions.labelled import written
-from shared.labelstudio.regions.outlined import outlines_of
-from shared.outlines import mask_to_outline, outlines_to_runs
-from shared.rings import clip_outline, signed_area
+from shared.labelstudio.regions.fields import written
+from shared.labelstudio.regions.outline_shapes import outlines_of
 
 _SCALED = 4  # times as many pixels a mask may have as the picture has now
-_RINGS = 200  # of one thing; strokes that cover it like dust have thousands
+_RINGS = 200  # of one object; strokes that cover it like dust have thousands
 _TOLERANCE = 0.5  # pixels; rings of strokes have thousands of points
 
 
 def write_brushes(found: Detections, labels: Sequence[str | None], control: Control) -> list[dict[str, Any]]:
-    """One region a thing, with all its parts and holes; without a pixel in the image it is left out."""
+    """One region an object, with all its parts and holes; without a pixel in the image it is left out."""
     regions = []
     visible = [clip_outline(outline, found.width, found.height) for outline in outlines_of(found)]
     masks = outlines_to_runs(visible, found.width, found.height)
-    for number, ((begin, behind), class_, score) in enumerate(
+    for number, ((begin, end), class_, score) in enumerate(
         zip(masks, found.classes.tolist(), found.scores.tolist(), strict=True)
     ):
         if len(begin):
-            value = {"format": "rle", "rle": encode_runs(begin, behind, found.width * found.height)}
+            value = {"format": "rle", "rle": encode_runs(begin, end, found.width * found.height)}
             regions += written(value, control, f"{control.name}-{number}", labels[class_], score, found)
     return regions
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from shared.geometry import Detections, Floats
+from shared.geometry.detections import Detections, Floats
 from shared.labelstudio.config import REGION_SELECTED, Control
 from shared.labelstudio.regions.extents import upright_box
-from shared.labelstudio.regions.labelled import given_labels, region_id
+from shared.labelstudio.regions.fields import given_labels, region_id
 from shared.labelstudio.regions.reading import Reading, named, whole
 
 _SHAPES = ("x", "points", "rle")
@@ -35,7 +35,7 @@ def write_region_choices(
 
 
 def read_choices(result: Sequence[Mapping[str, Any]], control: Control, width: int, height: int) -> Reading[Detections]:
-    """One thing an answered image, or an answered region with its box; `class_scores` are 1 for each chosen label.
+    """One object an answered image, or an answered region with its box; `class_scores` are 1 for each chosen label.
 
     Unusable with `per_region`: answers about a region without area in the image.
     """

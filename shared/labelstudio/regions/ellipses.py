@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from shared.geometry import Detections, Floats, clip_xyxy
+from shared.geometry.detections import Detections, Floats, clip_xyxy
+from shared.geometry.rings import clip_outline, outline_to_ellipse
 from shared.labelstudio.config import Control
-from shared.labelstudio.regions.labelled import numbers, rotation_of, written
-from shared.labelstudio.regions.turned import fit_rotated
-from shared.rings import clip_outline, outline_to_ellipse
+from shared.labelstudio.regions.fields import numbers, rotation_of, written
+from shared.labelstudio.regions.rotated import fit_rotated
 
 _POINTS = 72
 """Of an ellipse read as a ring: at most 1 − cos(2.5°), a thousandth, of a half axis is lost between two of them."""

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.geometry import Floats, clip_xyxy, envelope
+from shared.geometry.detections import Floats, clip_xyxy, envelope
 from shared.labelstudio.regions.brush_rle import decode_mask
-from shared.labelstudio.regions.labelled import numbers, rotation_of
+from shared.labelstudio.regions.fields import numbers, rotation_of
 from shared.labelstudio.regions.polygons import ring_of
 from shared.labelstudio.regions.rectangles import rectangle_corners
 

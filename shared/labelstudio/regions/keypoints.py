@@ -1,7 +1,7 @@
-"""KeyPointLabels, and KeyPoint with Labels: the points of things, with or without a box around each thing.
+"""KeyPointLabels, and KeyPoint with Labels: the points of objects, with or without a box around each object.
 
 Points are regions of their own; `parentID` says below which region they are listed. Inside a RectangleLabels that is
-the thing's box. Without boxes the first point of a thing is the parent of its others: so they are written here, and
+the object's box. Without boxes the first point of an object is the parent of its others: so they are written here, and
 so anybody can arrange them in Label Studio. Whether a point is hidden is not stored: what is set counts as visible.
 """
 
@@ -11,21 +11,21 @@ from typing import Any
 
 import numpy as np
 
-from shared.geometry import Detections, Floats, clip_xyxy, xyxy_to_percent
+from shared.geometry.detections import Detections, Floats, clip_xyxy, xyxy_to_percent
 from shared.labelstudio.class_labels import point_labels
 from shared.labelstudio.config import Control
 from shared.labelstudio.regions.extents import upright_box
-from shared.labelstudio.regions.labelled import labelled, numbers, region_id, tool_of, written
+from shared.labelstudio.regions.fields import labelled, numbers, region_id, tool_of, written
 from shared.labelstudio.regions.parents import owners, shared_out
 from shared.labelstudio.regions.reading import Reading, named, whole
 
 _MARGIN = 0.1  # of the larger side of the points' envelope, around points without a box
-_LEAST_MARGIN = 0.01  # of the larger side of the image: one point alone has no extent
+_MIN_MARGIN = 0.01  # of the larger side of the image: one point alone has no extent
 _ROUNDED = 1e-6  # percent by which a point at the border may be outside
 
 Place = tuple[float, float]
 """x, y in pixels."""
-_Thing = tuple[int, Floats | None, Mapping[int, Place | None]]
+_Object = tuple[int, Floats | None, Mapping[int, Place | None]]
 """Class, box (None: that of its points), points by their number; None for one outside the image."""
 
 
@@ -33,7 +33,7 @@ _Thing = tuple[int, Floats | None, Mapping[int, Place | None]]
 class _Point:
     id: str
     label: str
-    number: int  # its place in a thing
+    number: int  # its place in an object
     place: Place | None  # None outside the image
 
     def __str__(self) -> str:
@@ -54,7 +54,7 @@ class _Box:
 def write_keypoints(
     found: Detections, labels: Sequence[str | None], control: Control, *, trained: bool = False
 ) -> list[dict[str, Any]]:
-    """A box and its points for each thing; points without label, outside the image or below the threshold are left out.
+    """A box and its points for each object; points without label, outside the image or below the threshold go.
 
     `trained`: by a model that was trained on this project, whose points are called like the labels. The size of a point
     is only how large Label Studio draws it. Boxes are written if the config has a RectangleLabels for them and does not
@@ -93,11 +93,11 @@ def write_keypoints(
 def read_keypoints(
     result: Sequence[Mapping[str, Any]], control: Control, width: int, height: int
 ) -> Reading[Detections]:
-    """One thing a box, and one for the points below any other region; classes index into `control.class_names`.
+    """One object a box, and one for the points below any other region; classes index into `control.class_names`.
 
     Where the config has boxes for them, points that nobody arranged belong to the only box that they are in. Elsewhere
-    such points are shared out in the order in which they were set: a label that a thing has already begins the next
-    thing. Without a box: the envelope of the points and a margin. A point that is not set, or outside the image, is
+    such points are shared out in the order in which they were set: a label that an object has already begins the next
+    object. Without a box: the envelope of the points and a margin. A point that is not set, or outside the image, is
     (0, 0, 0). Boxes without a known label are left out, with their points.
 
     Unusable: such a point in no box or in several (whose is it?), or the second of its label in a box; points without a
@@ -124,20 +124,20 @@ def read_keypoints(
         unusable += homeless
     elif alone:
         groups = [alone, *groups]
-    things: list[_Thing] = [
+    objects: list[_Object] = [
         (box.class_, box.xyxy, box.points) for box in boxes.values() if box.class_ is not None and box.xyxy is not None
     ]
     for held in groups:
-        for thing in shared_out((point.number, point.place) for point in held):
+        for points_of_one in shared_out((point.number, point.place) for point in held):
             if len(control.class_names) > 1:
                 unusable.append(f"{held[0]} is in no box, so nobody knows of which class it is")
-            elif any(thing.values()):
-                things.append((0, None, thing))
+            elif any(points_of_one.values()):
+                objects.append((0, None, points_of_one))
             else:
                 unusable.append(f"{held[0]} is outside the image")
     seen = {control.point_names[point.number] for point in points}
-    seen |= {control.class_names[class_] for class_, _, _ in things}
-    return whole(_detections(things, control, width, height), seen, unusable, result, control)
+    seen |= {control.class_names[class_] for class_, _, _ in objects}
+    return whole(_detections(objects, control, width, height), seen, unusable, result, control)
 
 
 def _put_into_boxes(
@@ -164,9 +164,9 @@ def _put_into_boxes(
     return apart, unusable
 
 
-def _detections(things: Sequence[_Thing], control: Control, width: int, height: int) -> Detections:
+def _detections(objects: Sequence[_Object], control: Control, width: int, height: int) -> Detections:
     corners, keypoints = [], []
-    for _, box, points in things:
+    for _, box, points in objects:
         table = np.zeros((len(control.point_names), 3))
         for number, place in points.items():
             if place is not None:
@@ -177,10 +177,10 @@ def _detections(things: Sequence[_Thing], control: Control, width: int, height: 
         width,
         height,
         np.array(corners, dtype=np.float64).reshape(-1, 4),
-        np.ones(len(things)),
-        np.array([class_ for class_, _, _ in things], dtype=np.int64),
+        np.ones(len(objects)),
+        np.array([class_ for class_, _, _ in objects], dtype=np.int64),
         control.class_names,
-        keypoints=np.array(keypoints, dtype=np.float64).reshape(len(things), len(control.point_names), 3),
+        keypoints=np.array(keypoints, dtype=np.float64).reshape(len(objects), len(control.point_names), 3),
         point_names=control.point_names,
     )
 
@@ -253,6 +253,6 @@ def _place(given: Sequence[float], width: int, height: int) -> Place | None:
 def _around(points: Floats, width: int, height: int) -> Floats:
     """(K, 2) points → (4,) their envelope with a margin, inside the image."""
     low, high = points.min(axis=0), points.max(axis=0)
-    margin = max(_MARGIN * float((high - low).max()), _LEAST_MARGIN * max(width, height))
+    margin = max(_MARGIN * float((high - low).max()), _MIN_MARGIN * max(width, height))
     box: Floats = clip_xyxy(np.concatenate([low - margin, high + margin])[None], width, height)[0]
     return box

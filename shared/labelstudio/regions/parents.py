@@ -1,9 +1,9 @@
-"""Which points belong to one thing: those below the same region, by the `parentID` that Label Studio keeps."""
+"""Which points belong to one object: those below the same region, by the `parentID` that Label Studio keeps."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from shared.labelstudio.regions.labelled import region_id
+from shared.labelstudio.regions.fields import region_id
 
 Item = TypeVar("Item")
 
@@ -31,10 +31,10 @@ def owners(result: Sequence[Mapping[str, Any]], points: Iterable[str]) -> dict[s
 
 
 def shared_out(points: Iterable[tuple[int, Item]]) -> list[dict[int, Item]]:
-    """Points of several things, told apart by their place in a thing: one that is taken already begins the next."""
-    things: list[dict[int, Item]] = []
+    """Points of several objects, told apart by their place in an object: one that is taken already begins the next."""
+    objects: list[dict[int, Item]] = []
     for place, point in points:
-        if not things or place in things[-1]:
-            things.append({})
-        things[-1][place] = point
-    return things
+        if not objects or place in objects[-1]:
+            objects.append({})
+        objects[-1][place] = point
+    return objects

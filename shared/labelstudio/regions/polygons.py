@@ -9,16 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from shared.geometry import FAR, Detections, Floats
+from shared.geometry.detections import FAR, Detections, Floats
+from shared.geometry.outlines import simplify
+from shared.geometry.rings import clip_outline, join_rings, parts_of
 from shared.labelstudio.config import Control
-from shared.labelstudio.regions.labelled import written
-from shared.labelstudio.regions.outlined import outlines_of
-from shared.outlines import simplify
-from shared.rings import clip_outline, join_rings, parts_of
+from shared.labelstudio.regions.fields import written
+from shared.labelstudio.regions.outline_shapes import outlines_of
 
 
 def write_polygons(found: Detections, labels: Sequence[str | None], control: Control) -> list[dict[str, Any]]:
-    """Every part of a thing is a region: `label-3`, `label-3.1`, …; what is outside the image is cut off."""
+    """Every part of an object is a region: `label-3`, `label-3.1`, …; what is outside the image is cut off."""
     size = np.array([found.width, found.height])
     regions = []
     for number, (outline, class_, score) in enumerate(

@@ -5,20 +5,20 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from shared.labelstudio.config import Control
-from shared.labelstudio.regions.labelled import given_labels, label_holder, region_id
+from shared.labelstudio.regions.fields import given_labels, label_holder, region_id
 
 Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True)
 class Reading(Generic[Found]):
-    """The things of one control in one annotation."""
+    """The objects of one control in one annotation."""
 
     found: Found
     unusable: tuple[str, ...]
-    """A sentence's end for each region that is, or may be, a thing of the control and is not in `found`."""
+    """A sentence's end for each region that is, or may be, an object of the control and is not in `found`."""
     converted: tuple[str, ...] = ()
-    """The tool of each thing in `found` that was drawn with another one than the control's."""
+    """The tool of each object in `found` that was drawn with another one than the control's."""
 
 
 def named(region: Mapping[str, Any], label: str = "") -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from shared.geometry import (
+from shared.geometry.detections import (
     Detections,
     Floats,
     Ints,
@@ -15,8 +15,8 @@ from shared.geometry import (
     xyxy_to_percent,
 )
 from shared.labelstudio.config import Control
-from shared.labelstudio.regions.labelled import numbers, rotation_of, written
-from shared.labelstudio.regions.turned import fit_rotated
+from shared.labelstudio.regions.fields import numbers, rotation_of, written
+from shared.labelstudio.regions.rotated import fit_rotated
 
 
 def write_rectangles(found: Detections, labels: Sequence[str | None], control: Control) -> list[dict[str, Any]]:

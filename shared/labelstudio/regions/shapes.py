@@ -10,15 +10,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from shared.geometry import Detections, Floats, Outline, clip_xyxy, corners_to_xywhr, envelope
+from shared.geometry.detections import Detections, Floats, Outline, clip_xyxy, corners_to_xywhr, envelope
+from shared.geometry.rings import clip_outline
 from shared.labelstudio.config import Control, YoloTask
 from shared.labelstudio.regions.brushes import painted_outline
 from shared.labelstudio.regions.ellipses import ellipse_ring
-from shared.labelstudio.regions.labelled import labelled, region_id, tool_of
+from shared.labelstudio.regions.fields import labelled, region_id, tool_of
 from shared.labelstudio.regions.polygons import ring_of
 from shared.labelstudio.regions.reading import Reading, named, whole
 from shared.labelstudio.regions.rectangles import rectangle_corners
-from shared.rings import clip_outline
 
 _RINGS: dict[str, Callable[[Mapping[str, Any], int, int], Floats | None]] = {
     "Rectangle": rectangle_corners,
@@ -30,7 +30,7 @@ _TAKEN: dict[YoloTask, tuple[str, ...]] = {"detect": ("Rectangle", *_MASKS), "se
 _MADE: dict[YoloTask, str] = {"detect": "box", "segment": "outline", "obb": "rotated box"}
 
 
-class _Thing(NamedTuple):
+class _Object(NamedTuple):
     class_: int
     xyxy: Floats  # (4,)
     rotated: Floats  # (5,) xywhr
@@ -39,7 +39,7 @@ class _Thing(NamedTuple):
 
 
 def read_shapes(result: Sequence[Mapping[str, Any]], control: Control, width: int, height: int) -> Reading[Detections]:
-    """A region is a thing, with all its strokes; so are strokes of the same id and label. Holes are kept.
+    """A region is an object, with all its strokes; so are strokes of the same id and label. Holes are kept.
 
     What is outside the image is cut off. A rectangle is there as it was drawn (`rotated`), and as its clipped envelope.
     """
@@ -48,35 +48,35 @@ def read_shapes(result: Sequence[Mapping[str, Any]], control: Control, width: in
     for number, (region, class_) in enumerate(labelled(result, control)):
         name = region_id(region) if tool_of(region["value"], own) == "Brush" else ""
         drawn.setdefault((name or number, class_), []).append(region)
-    things: list[_Thing] = []
+    objects: list[_Object] = []
     unusable: list[str] = []
     for (_, class_), regions in drawn.items():
-        thing = _thing(regions, class_, control, width, height)
-        if isinstance(thing, _Thing):
-            things.append(thing)
+        shape = _object(regions, class_, control, width, height)
+        if isinstance(shape, _Object):
+            objects.append(shape)
         else:
-            unusable.append(f"{named(regions[0], control.label_values[class_])} {thing}")
+            unusable.append(f"{named(regions[0], control.label_values[class_])} {shape}")
     boxes = control.tag == "RectangleLabels"
     found = Detections(
         width,
         height,
-        np.array([thing.xyxy for thing in things], dtype=np.float64).reshape(-1, 4),
-        np.ones(len(things)),
-        np.array([thing.class_ for thing in things], dtype=np.int64),
+        np.array([shape.xyxy for shape in objects], dtype=np.float64).reshape(-1, 4),
+        np.ones(len(objects)),
+        np.array([shape.class_ for shape in objects], dtype=np.int64),
         control.label_values,
-        rotated=np.array([thing.rotated for thing in things], dtype=np.float64).reshape(-1, 5) if boxes else None,
-        outlines=None if boxes else tuple(thing.outline for thing in things),
+        rotated=np.array([shape.rotated for shape in objects], dtype=np.float64).reshape(-1, 5) if boxes else None,
+        outlines=None if boxes else tuple(shape.outline for shape in objects),
     )
-    seen = {control.label_values[thing.class_] for thing in things}
+    seen = {control.label_values[shape.class_] for shape in objects}
     return replace(
         whole(found, seen, unusable, result, control),
-        converted=tuple(thing.tool for thing in things if thing.tool != own),
+        converted=tuple(shape.tool for shape in objects if shape.tool != own),
     )
 
 
-def _thing(
+def _object(
     regions: Sequence[Mapping[str, Any]], class_: int, control: Control, width: int, height: int
-) -> _Thing | str:
+) -> _Object | str:
     """Or why there is none."""
     value = regions[0]["value"]
     tool = tool_of(value, control.tag.removesuffix("Labels"))
@@ -96,4 +96,4 @@ def _thing(
         return "has no area inside the image"
     around = envelope(np.concatenate(outline if tool == "Rectangle" else visible)[None])
     rotated = corners_to_xywhr(outline[0]) if tool == "Rectangle" else np.zeros(5)
-    return _Thing(class_, clip_xyxy(around, width, height)[0], rotated, visible, tool)
+    return _Object(class_, clip_xyxy(around, width, height)[0], rotated, visible, tool)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.labelstudio.config import Control
-from shared.labelstudio.regions.labelled import labelled, numbers
+from shared.labelstudio.regions.fields import labelled, numbers
 from shared.labelstudio.regions.reading import Reading, named, whole
 
 

@@ -12,22 +12,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.geometry import Detections, Floats, Ints, clip_xyxy, envelope, percent_to_xyxy, rotated_corners
+from shared.geometry.detections import Detections, Floats, Ints, clip_xyxy, envelope, percent_to_xyxy, rotated_corners
 from shared.labelstudio.config import Control
-from shared.labelstudio.regions.labelled import labelled, numbers, rotation_of
+from shared.labelstudio.regions.fields import labelled, numbers, rotation_of
 from shared.labelstudio.regions.reading import Reading, named, whole
 
 TOLERANCE = 1.0
 """Percent of the frame by which an edge may be off between two keyframes …"""
 RELATIVE_TOLERANCE = 0.1
-"""… and part of the box's own width or height, so that small things keep their place too. The smaller one counts."""
+"""… and part of the box's own width or height, so that small objects keep their place too. The smaller one counts."""
 _DIGITS = 4  # of percent
-_LEAST_SIDE = 0.01  # pixels; sine and cosine of a right angle leave less
+_MIN_SIDE = 0.01  # pixels; sine and cosine of a right angle leave less
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Track:
-    """One thing through a video, as a tracker saw it."""
+    """One object through a video, as a tracker saw it."""
 
     frames: Ints  # (N,) Label Studio's frame numbers, ascending; it is not seen in those that are missing
     boxes: Floats  # (N, 4) x, y, width, height in percent of the frame
@@ -37,7 +37,7 @@ class Track:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Drawn:
-    """One thing through a video, as a person drew it."""
+    """One object through a video, as a person drew it."""
 
     class_: int  # index into the control's labels
     frames: Ints  # (K,) of the keyframes, ascending, all different
@@ -45,7 +45,7 @@ class Drawn:
     boxes: Floats  # (K, 5) x, y, width, height in percent of the frame, rotation in degrees
 
     def there(self, frames: Ints) -> NDArray[np.bool_]:
-        """(F,) frame numbers → whether Label Studio shows the thing in them."""
+        """(F,) frame numbers → whether Label Studio shows the object in them."""
         before = np.searchsorted(self.frames, frames, side="right") - 1
         shown: NDArray[np.bool_] = (before >= 0) & (self.enabled[before] | (self.frames[before] == frames))
         return shown
@@ -126,7 +126,7 @@ def detections_at(frame: int, drawn: Sequence[Drawn], control: Control, width: i
         control.label_values,
         tracks=np.array(tracks, dtype=np.int64),
     )
-    large: NDArray[np.bool_] = np.all(xyxy[:, 2:] - xyxy[:, :2] > _LEAST_SIDE, axis=1)
+    large: NDArray[np.bool_] = np.all(xyxy[:, 2:] - xyxy[:, :2] > _MIN_SIDE, axis=1)
     return found.only(large)
 
 

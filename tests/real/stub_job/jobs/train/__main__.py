@@ -4,12 +4,12 @@ import os
 import time
 from pathlib import Path
 
-from shared import claims
-from shared.jobs import Jobs
 from shared.labelstudio.api import LabelStudio
 from shared.labelstudio.requests import project_id
 from shared.objectstore import open_store
-from shared.runs import Baseline, Totals, TrainRequest
+from shared.state import claims
+from shared.state.jobs import Jobs
+from shared.state.runs import Baseline, Totals, TrainRequest
 
 folder = Path(os.environ["STUB_JOB_FOLDER"])
 request = TrainRequest.parse(os.environ["TRAIN_REQUEST"])

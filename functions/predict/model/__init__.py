@@ -1,0 +1,1 @@
+"""A loaded model: its loader, its thread, and what its raw outputs mean."""

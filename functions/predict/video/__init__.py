@@ -1,0 +1,1 @@
+"""Predictions for videos: frames, tracks of boxes, spans of a timeline."""

@@ -1,0 +1,111 @@
+"""What a control finds in a video: frames are decoded ahead and wait for the model a few at a time, in order."""
+
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, closing, contextmanager
+from typing import Any
+
+from functions.predict.plan import Found, Plan
+from functions.predict.ports import DeadlineExceeded, Images, Model
+from functions.predict.video.spans import find_spans
+from functions.predict.video.tracks import find_tracks
+from shared.geometry.detections import Detections
+from shared.labelstudio.frames import frame_rate
+from shared.media.video import AHEAD_BYTES, Frame, Video, open_video
+
+_AT_ONCE = 2
+"""Videos of a process that are under way: one is fetched while the model watches another. More would take memory, and
+the deadline would find all of them half done."""
+
+
+class VideoPredictor:
+    """Thread-safe: every call has a file and a tracker of its own."""
+
+    def __init__(self, videos: Images, *, max_pixels: int) -> None:
+        """`videos`: where the files come from. `max_pixels`: of a frame."""
+        self._videos = videos
+        self._max_pixels = max_pixels
+        self._turns = threading.BoundedSemaphore(_AT_ONCE)
+
+    def regions(
+        self, plan: Plan, model: Model, value: object, *, task_id: int | None, deadline: float, data: Mapping[str, Any]
+    ) -> Found:
+        """As `ports.Videos` says. A video that is not done by the deadline has no answer: half of it would look whole.
+
+        Raises ImageError, DeadlineExceeded, ModelError.
+        """
+        if plan.silent:
+            return Found([], [0.0], [])
+        rate = frame_rate(plan.control.frame_rate, data)
+        with self._turn(deadline), self._open(value, task_id, deadline) as video:
+
+            def watch(confidence: float, *, looks: float = math.inf) -> Iterator[tuple[Frame, Detections]]:
+                return _watch(video, model, confidence, plan.iou, looks, deadline)
+
+            if plan.control.tag == "TimelineLabels":
+                return find_spans(plan, video, watch, rate)
+            return find_tracks(plan, video, watch, rate)
+
+    @contextmanager
+    def _turn(self, deadline: float) -> Iterator[None]:
+        late = DeadlineExceeded("other videos took all the time (LABELLOOP_PREDICT_DEADLINE)")
+        if not self._turns.acquire(timeout=max(deadline - time.monotonic(), 0.0)):
+            raise late
+        try:
+            if time.monotonic() >= deadline:
+                raise late
+            yield
+        finally:
+            self._turns.release()
+
+    def _open(self, value: object, task_id: int | None, deadline: float) -> AbstractContextManager[Video]:
+        data = self._videos.fetch(value, task_id=task_id, deadline=deadline)
+        return open_video(data, max_pixels=self._max_pixels)
+
+
+def _watch(
+    video: Video, model: Model, confidence: float, iou: float, looks: float, deadline: float
+) -> Iterator[tuple[Frame, Detections]]:
+    """The frames that so many looks a second meet (inf: all), and what the model finds in each, in order."""
+    waiting: deque[tuple[Frame, Future[Detections]]] = deque()
+    try:
+        with closing(video.frames()) as frames:
+            for frame in _looked_at(frames, looks):
+                waiting.append((frame, model.submit(frame.image, confidence, iou=iou)))
+                if len(waiting) > min(2 * model.batch, AHEAD_BYTES // frame.image.nbytes):
+                    yield _next(waiting, deadline)
+        while waiting:
+            yield _next(waiting, deadline)
+    finally:
+        for _, future in waiting:
+            future.cancel()
+
+
+def _looked_at(frames: Iterator[Frame], looks: float) -> Iterator[Frame]:
+    """Each frame that one of so many looks a second meets, once, however long it stays; always the last one."""
+    shown = next(frames, None)
+    for following in frames:
+        if shown is not None and (math.isinf(looks) or math.ceil(shown.second * looks) / looks < following.second):
+            yield shown
+        shown = following
+    if shown is not None:
+        yield shown
+
+
+def _next(waiting: "deque[tuple[Frame, Future[Detections]]]", deadline: float) -> tuple[Frame, Detections]:
+    frame, future = waiting[0]
+    left = deadline - time.monotonic()
+    try:
+        found = future.result(timeout=max(left, 0.0))
+    except TimeoutError:
+        left = 0.0
+    if left <= 0.0:  # also where decoding takes longer than the model
+        raise DeadlineExceeded(
+            f"the time was over at second {frame.second:.0f} of the video (LABELLOOP_PREDICT_DEADLINE)"
+        )
+    waiting.popleft()
+    return frame, found

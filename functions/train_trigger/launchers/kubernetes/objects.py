@@ -1,0 +1,83 @@
+"""The Jobs that the launcher writes. Pure: dictionaries in, values out."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from shared.errors import LaunchError
+from shared.state.runs import TrainRequest
+
+Object = Mapping[str, Any]
+
+CONTAINER = "train"
+_KEPT_FOR = 86_400  # seconds that an ended Job keeps its log
+_OF_OTHER_TOOLS = ("kubectl.kubernetes.io/", "argocd.argoproj.io/")  # they follow what they applied themselves
+
+
+def job_from(template: Object, request: TrainRequest, attempt: int) -> dict[str, Any]:
+    """The Job of one attempt: the PodTemplate's pod with TRAIN_REQUEST, run once. Raises LaunchError.
+
+    Labels and annotations of the PodTemplate go to the Job: kueue.x-k8s.io/queue-name there makes Kueue queue it.
+    """
+    pod = template["template"]
+    container = container_of(template)
+    env = [entry for entry in container.get("env", ()) if entry["name"] != "TRAIN_REQUEST"]
+    told = {**container, "env": [*env, {"name": "TRAIN_REQUEST", "value": request.model_dump_json()}]}
+    containers = [told if one is container else one for one in pod["spec"]["containers"]]
+    labels = {
+        "app.kubernetes.io/name": "labelloop",
+        "app.kubernetes.io/component": "train",
+        "app.kubernetes.io/managed-by": "labelloop",
+    }
+    ours = {
+        "labelloop/project": request.project_uid,
+        "labelloop/run": request.run_id,
+        "labelloop/attempt": str(attempt),
+    }
+    of_pod = pod.get("metadata") or {}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": f"labelloop-{request.run_id}-{attempt}",
+            "labels": {**labels, **_copied(template["metadata"].get("labels")), **ours},
+            "annotations": _copied(template["metadata"].get("annotations")),
+        },
+        "spec": {
+            "backoffLimit": 0,
+            "ttlSecondsAfterFinished": _KEPT_FOR,
+            "template": {
+                "metadata": {**of_pod, "labels": {**labels, **(of_pod.get("labels") or {}), **ours}},
+                "spec": {**pod["spec"], "containers": containers, "restartPolicy": "Never"},
+            },
+        },
+    }
+
+
+def container_of(template: Object) -> dict[str, Any]:
+    """The one that trains. Raises LaunchError if there is none."""
+    containers: list[dict[str, Any]] = template["template"]["spec"]["containers"]
+    for container in containers:
+        if container["name"] == CONTAINER:
+            return container
+    names = ", ".join(container["name"] for container in containers)
+    name = template["metadata"]["name"]
+    raise LaunchError(f"PodTemplate {name} has the containers {names}: name the one that trains {CONTAINER!r}")
+
+
+def request_of(job: Object) -> str | None:
+    """The TRAIN_REQUEST that a Job holds."""
+    for container in job["spec"]["template"]["spec"]["containers"]:
+        for entry in container.get("env", ()):
+            if entry["name"] == "TRAIN_REQUEST":
+                return str(entry.get("value"))
+    return None
+
+
+def ended(job: Object) -> Literal["finished", "failed"] | None:
+    """How a Job ended; None before."""
+    states = {entry["type"] for entry in job["status"].get("conditions") or () if entry["status"] == "True"}
+    return "finished" if "Complete" in states else "failed" if "Failed" in states else None
+
+
+def _copied(values: Mapping[str, str] | None) -> dict[str, str]:
+    return {key: value for key, value in (values or {}).items() if not key.startswith(_OF_OTHER_TOOLS)}

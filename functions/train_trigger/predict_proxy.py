@@ -1,0 +1,94 @@
+"""`POST /predict` of the function that is always awake: hands it to predict, and waits while that one wakes.
+
+Label Studio waits 100 s for predictions, but skips them without a word after an error. So whatever keeps predict from
+answering is tried again until the deadline, and then every task is answered empty: Label Studio asks for it again.
+"""
+
+import logging
+import threading
+import time
+from http import HTTPStatus
+
+from flask import Request, Response
+from tenacity import Retrying, retry_if_exception_type, stop_before_delay, wait_random_exponential
+from urllib3.exceptions import HTTPError
+
+from functions.train_trigger.metrics import Metrics
+from shared.labelstudio.predict_body import PredictBody
+from shared.settings import Settings
+from shared.web.http import ASLEEP, answer, chunks_of, pass_on, refuse_forwarding
+
+logger = logging.getLogger(__name__)
+
+_ANSWER_MARGIN = 3.0  # seconds beyond the deadline for an answer that is on its way: predict keeps the deadline, too
+_LONGEST_PAUSE = 2.0  # seconds between two tries: what a predict that has woken waits at most for its first request
+_PASSED_ON = (*range(100, 429), *range(430, 500), HTTPStatus.LOOP_DETECTED)
+"""Statuses that say something about the request or the settings: trying again would not help, hiding them neither."""
+
+
+class _Asleep(Exception):
+    """predict did not answer this try."""
+
+
+class PredictProxy:
+    """Thread-safe. Holds at most `most_bytes` of the bodies of requests that wait; how many may is their route's."""
+
+    def __init__(self, settings: Settings, metrics: Metrics, *, max_bytes: int = 300_000_000) -> None:
+        self._settings = settings
+        self._metrics = metrics
+        self._lock = threading.Lock()
+        self._bytes, self._max_bytes = 0, max_bytes
+
+    def predict(self, request: Request) -> Response:
+        """What predict answers; `{"results": [[], …]}` with one `[]` a task if it cannot be had by the deadline."""
+        refusal = refuse_forwarding(request, self._settings.predict_url, "PREDICT_URL")
+        if refusal is not None:
+            return refusal
+        received = PredictBody(chunks_of(request))
+        tasks, body = len(received), received.whole()
+        del received
+        size = len(body)
+        with self._lock:
+            fits = self._bytes + size <= self._max_bytes
+            self._bytes += size if fits else 0
+        if not fits:
+            return self._empty(tasks, "busy", "requests that wait for predict hold as much memory as they may")
+        try:
+            with self._metrics.waiting.track_inprogress():
+                return self._wait(request, body, tasks)
+        finally:
+            with self._lock:
+                self._bytes -= size
+
+    def _wait(self, request: Request, body: bytes, tasks: int) -> Response:
+        deadline = time.monotonic() + self._settings.predict_deadline
+        tries = Retrying(
+            retry=retry_if_exception_type(_Asleep),
+            wait=wait_random_exponential(multiplier=0.2, max=_LONGEST_PAUSE),
+            stop=stop_before_delay(self._settings.predict_deadline),
+            reraise=True,
+        )
+        try:
+            response: Response = tries(self._ask, request, body, deadline)
+        except _Asleep as error:
+            return self._empty(tasks, "asleep", f"predict did not answer by the deadline: {error}")
+        if response.status_code in _PASSED_ON:
+            return response
+        return self._empty(tasks, "broken", f"predict answered {response.status_code}; its log says why")
+
+    def _ask(self, request: Request, body: bytes, deadline: float) -> Response:
+        """Once. Raises _Asleep."""
+        left = max(deadline - time.monotonic(), 0.0)
+        assert self._settings.predict_url is not None
+        try:
+            response = pass_on(request, self._settings.predict_url, left + _ANSWER_MARGIN, seconds=left, body=body)
+        except HTTPError as error:
+            raise _Asleep(type(error).__name__) from error
+        if response.status_code in ASLEEP:
+            raise _Asleep(f"status {response.status_code}")
+        return response
+
+    def _empty(self, tasks: int, reason: str, message: str) -> Response:
+        self._metrics.failures.labels(reason).inc(tasks)
+        logger.warning(message, extra={"event": "predict_answered_empty", "reason": reason, "tasks": tasks})
+        return answer({"results": [[]] * tasks})

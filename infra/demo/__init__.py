@@ -1,0 +1,1 @@
+"""`make demo`: the whole loop, played with a real Label Studio."""

@@ -1,0 +1,215 @@
+"""`make demo`: the whole loop with a real Label Studio, from proposals to a promoted model."""
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from infra.cli.connect import connect
+from infra.cli.environment import FILE, keep
+from infra.cli.findings import problems, show
+from infra.demo.controls import DEMOS, Demo
+from infra.demo.metrics import GOOD_ENOUGH, SAME_OBJECT, Quality
+from infra.demo.pictures import draw
+from infra.demo.project import DemoProject
+from infra.demo.samples import BASE_WEIGHTS, CACHE, Sample, base_weights
+from infra.demo.screen import Screen
+from infra.demo.story import DemoResult, Story
+from infra.local.emulation import Emulation, emulation
+from infra.local.label_studio import REPOSITORY, VENV, LabelStudioServer, install, label_studio
+from infra.local.processes import LOOPBACK, StartError
+from jobs.train.shown_choice import ADD, DELETE, MOVE
+from shared.errors import LabelloopError
+from shared.labelstudio.api import LabelStudio
+from shared.objectstore import open_store
+from shared.settings import Settings
+
+_BASE_WEIGHTS = (
+    "Base weights: ABD.pt of the Python package ABD-model, a yolov8n for atoms and bonds in drawings of molecules. "
+    "It descends from the official COCO weights and knows no trees; the demo takes it because every machine that can "
+    "install Python packages gets the same file. Your own projects start from LABELLOOP_BASE_WEIGHTS (yolo11n.pt)."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line says."""
+
+    demo: Demo
+    folder: Path  # of this run: data, logs, pictures
+    venv: Path  # Label Studio's
+    samples: Path
+    epochs: int
+    report: Path | None
+    stay: bool  # leave everything running at the end
+
+
+def main(
+    *,
+    control: Annotated[str, typer.Option(help=f"What to show: {', '.join(DEMOS)}.")] = "detect",
+    exit_: Annotated[bool, typer.Option("--exit", help="End after the table; else everything stays up.")] = False,
+    report: Annotated[Path | None, typer.Option(help="Write the table as JSON.")] = None,
+    folder: Annotated[Path | None, typer.Option(help="New folder for data, logs and pictures.")] = None,
+    epochs: Annotated[int, typer.Option(help="Epochs of the training; 0: as many as this demo needs.")] = 0,
+    venv: Annotated[Path, typer.Option(help="Where Label Studio is or will be installed.")] = VENV,
+    samples: Annotated[Path, typer.Option(help="Where photographs and base weights are kept.")] = CACHE,
+) -> None:
+    """Play the whole loop once: proposals, annotations, the training they start, and what the new model changes."""
+    console = Console(highlight=False)
+    if control not in DEMOS:
+        raise typer.BadParameter(f"{control!r} is none of {', '.join(DEMOS)}")
+    demo = DEMOS[control]
+    folder = folder or REPOSITORY / ".cache" / "demo" / f"{datetime.now():%Y%m%d-%H%M%S}"
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # leaves every `with`, as Ctrl-C does
+    try:
+        options = Options(demo, folder.resolve(), venv, samples, epochs or demo.epochs, report, not exit_)
+        run(options, os.environ, console)
+    except KeyboardInterrupt:
+        console.print("\nEverything is stopped.")
+    except LabelloopError as error:
+        console.print(f"\n[bold red]The demo failed:[/] {escape(str(error))}")
+        raise typer.Exit(1) from error
+
+
+def run(options: Options, environ: Mapping[str, str], console: Console) -> None:
+    """The demo, from installing to the end. Raises LabelloopError."""
+    screen, demo = Screen(console), options.demo
+    with ExitStack() as running:
+        with screen.step("install", "Samples, base weights and Label Studio are fetched where they are missing"):
+            weights = base_weights(options.samples)
+            samples = demo.samples(options.samples)
+            install(options.venv, screen.whisper)
+            screen.say(f"{len(samples)} samples. {demo.source}")
+            screen.say(_BASE_WEIGHTS)
+        with screen.step("start", "Label Studio and both functions start"):
+            server = running.enter_context(
+                label_studio(options.folder / "label-studio", options.venv, say=screen.whisper)
+            )
+            settings = demo_settings(
+                server,
+                options.folder,
+                weights,
+                epochs=options.epochs,
+                image_size=demo.image_size,
+                min_annotations=len(samples) - demo.held_out,
+            )
+            functions = running.enter_context(
+                emulation(settings, options.folder / "logs", environ=environ, say=screen.say)
+            )
+            screen.say(
+                f"Label Studio {server.url}, predict {functions.predict_url}, "
+                f"train_trigger {functions.train_trigger_url}"
+            )
+        with screen.step("connect", "A project with the samples, connected as `labelloop connect` does"):
+            project = DemoProject(server, demo)
+            tasks = project.import_samples(samples)
+            connect_project(functions, project, console)
+        kept = {sample.name for sample in samples[: demo.held_out]}
+        held_out = {task: sample for task, sample in tasks.items() if sample.name in kept}
+        outcome = Story(screen, functions, project, tasks, held_out).play()
+        finish(options, screen, console, list(held_out.values()), outcome)
+        if options.stay:
+            keep(options.folder / FILE, functions.settings.to_environ())
+            stay(options, console, server, project, functions)
+
+
+def demo_settings(
+    server: LabelStudioServer, folder: Path, weights: Path, *, epochs: int, image_size: int, min_annotations: int
+) -> Settings:
+    """Settings of a small, quick training; everything that is not named is as it is for everybody."""
+    return Settings.from_environ(
+        {
+            "LABEL_STUDIO_URL": server.url,
+            "LABEL_STUDIO_API_KEY": server.personal_access_token(),
+            "HOST": LOOPBACK,
+            "LABELLOOP_STORE": (folder / "store").as_uri(),
+            "LABELLOOP_WORK_DIR": str(folder / "work"),
+            "LABELLOOP_CACHE_DIR": str(folder / "cache"),
+            "LABELLOOP_BASE_WEIGHTS": str(weights),
+            "LABELLOOP_MIN_ANNOTATIONS": str(min_annotations),
+            "LABELLOOP_ATTEMPTS": "2",
+            "LABELLOOP_EPOCHS": str(epochs),
+            "LABELLOOP_IMAGE_SIZE": str(image_size),
+            "LABELLOOP_BATCH": "8",
+            "LABELLOOP_VAL_FRACTION": "0.25",  # of so few tasks, enough to tell a better epoch from a lucky one
+        }
+    )
+
+
+def connect_project(functions: Emulation, project: DemoProject, console: Console) -> None:
+    """What `labelloop connect --project N` does. Raises StartError."""
+    settings = functions.settings
+    assert settings.label_studio_url is not None
+    assert settings.label_studio_api_key is not None
+    findings = connect(
+        LabelStudio(settings.label_studio_url, settings.label_studio_api_key.get_secret_value()),
+        settings,
+        project.id,
+        store=open_store(settings.store),
+        tell=lambda finding: show(finding, console),
+    )
+    if wrong := problems(findings):
+        raise StartError(f"the project cannot be connected: {wrong[0].message} {wrong[0].remedy}")
+
+
+def finish(options: Options, screen: Screen, console: Console, held_out: list[Sample], outcome: DemoResult) -> None:
+    """Table, pictures, report."""
+    objects = sum(len(frame) for sample in held_out for frame in sample.expert)
+    title = f"{len(held_out)} held-out samples that nobody annotated, {objects} objects in them"
+    screen.result(outcome.before, outcome.after, title)
+    if "move" in outcome.after:
+        console.print(
+            f"[dim]An annotator moves what overlaps its object by {SAME_OBJECT} to {GOOD_ENOUGH}, deletes what "
+            f"overlaps none by {SAME_OBJECT}, and adds what is missing. As work, one added counts {ADD:g}, one moved "
+            f"{MOVE:g}, one deleted {DELETE:g}.[/]"
+        )
+    found = [[prediction.frames for prediction in act] for act in (outcome.found_before, outcome.found_after)]
+    console.print(f"Pictures: {draw(options.folder / 'pictures', held_out, *found)}", soft_wrap=True)
+    if options.report is not None:
+        report = {
+            "before": _rounded(outcome.before),
+            "after": _rounded(outcome.after),
+            "base_weights": BASE_WEIGHTS,
+            "base_version": outcome.base_version,
+            "version": outcome.version,
+            "run_id": outcome.run_id,
+            "val": outcome.manifest.metrics,
+            "held_out": {"samples": len(held_out), "objects": objects},
+            "epochs": options.epochs,
+            "seconds": screen.seconds,
+            "pictures": str(options.folder / "pictures"),
+        }
+        options.report.write_text(json.dumps(report, indent=1) + "\n")
+        console.print(f"Report: {options.report}", soft_wrap=True)
+
+
+def _rounded(quality: Quality) -> dict[str, float]:
+    return {name: round(value, 4) for name, value in quality.items()}
+
+
+def stay(
+    options: Options, console: Console, server: LabelStudioServer, project: DemoProject, functions: Emulation
+) -> None:
+    """Leave everything running until Ctrl-C. Raises StartError if a function cannot be kept alive."""
+    console.print(f"\n[bold]Look around:[/] {project.address}", soft_wrap=True)
+    console.print(f"Log in as [bold]{server.username}[/] with password [bold]{escape(server.password)}[/]")
+    console.print(f"More: cd {options.folder} && {Path(sys.executable).with_name('labelloop')} status", soft_wrap=True)
+    console.print("[dim]Ctrl-C stops everything.[/]")
+    while True:
+        functions.check()
+        time.sleep(1)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,94 @@
+"""The demo's project in Label Studio, used as a person would: import pictures, annotate, retrieve predictions."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from infra.demo.controls import Demo
+from infra.demo.regions import annotated, predicted
+from infra.demo.samples import Sample
+from infra.local.label_studio import LabelStudioServer
+from shared.errors import LabelStudioError
+from shared.geometry.detections import Detections
+from shared.labelstudio.requests import ProjectCounters
+from shared.labelstudio.task_values import file_of
+
+_MAX_FILES = 50  # of one upload; Label Studio takes 100
+_TIMEOUT = 120.0  # seconds; Label Studio itself gives a backend 100 s to predict
+
+
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """What Label Studio holds as one model version's prediction of a task."""
+
+    regions: int
+    frames: tuple[Detections, ...]  # of a picture one
+
+
+class DemoProject:
+    """One project; every call goes through Label Studio's API with the annotator's own token."""
+
+    def __init__(self, server: LabelStudioServer, demo: Demo) -> None:
+        self.demo = demo
+        self._control = demo.control
+        self._server = server
+        self._session = server.session()
+        project = self._call("POST", "/api/projects/", {"title": demo.title, "label_config": demo.label_config})
+        self.id = int(project["id"])
+        self.uid = str(ProjectCounters.model_validate(project).uid)
+
+    @property
+    def address(self) -> str:
+        """Its page."""
+        return f"{self._server.url}/projects/{self.id}/data"
+
+    def import_samples(self, samples: Iterable[Sample]) -> dict[int, Sample]:
+        """Upload them, one task each; answer which is which task."""
+        by_name = {f"sample-{sample.name}{sample.suffix}": sample for sample in samples}
+        files = [(name, (name, sample.data, _MEDIA_TYPES[sample.suffix])) for name, sample in by_name.items()]
+        for first in range(0, len(files), _MAX_FILES):
+            self._call("POST", f"/api/projects/{self.id}/import", files=files[first : first + _MAX_FILES])
+        listed = self._call("GET", f"/api/tasks?project={self.id}&page_size={len(files)}&fields=all")["tasks"]
+        value = self._control.value
+        return {int(one["id"]): by_name[_uploaded(file_of(value, one["data"], one["id"]))] for one in listed}
+
+    def annotate(self, task_id: int, sample: Sample) -> None:
+        """Submit what the expert sees in one task, as the Submit button does."""
+        self._call("POST", f"/api/tasks/{task_id}/annotations/", {"result": annotated(sample, self._control)})
+
+    def retrieve_predictions(self, task_ids: Iterable[int]) -> None:
+        """What "Retrieve predictions" in the data manager's menu does for selected tasks."""
+        selected = {"selectedItems": {"all": False, "included": list(task_ids)}}
+        self._call("POST", f"/api/dm/actions?id=retrieve_tasks_predictions&project={self.id}", selected)
+
+    def prediction(self, task_id: int, sample: Sample, model_version: str) -> Predicted | None:
+        """The prediction of that version that Label Studio holds for a task; None if there is none."""
+        held = self._call("GET", f"/api/tasks/{task_id}")["predictions"]
+        results = [found["result"] for found in held if found["model_version"] == model_version]
+        if not results:
+            return None
+        return Predicted(len(results[-1]), predicted(results[-1], self._control, sample))
+
+    def model_version(self) -> str:
+        """What the backend answers to Label Studio now."""
+        (backend,) = self._call("GET", f"/api/ml?project={self.id}")
+        return str(backend["model_version"])
+
+    def _call(self, method: str, path: str, body: Any = None, files: Any = None) -> Any:
+        answer = self._session.request(method, f"{self._server.url}{path}", json=body, files=files, timeout=_TIMEOUT)
+        if not answer.ok:
+            raise LabelStudioError(
+                f"Label Studio answered {method} {path} with {answer.status_code} {answer.text[:300]}"
+            )
+        return answer.json()
+
+
+_MEDIA_TYPES = {".jpg": "image/jpeg", ".webm": "video/webm"}
+
+
+def _uploaded(path: str) -> str:
+    """`/data/upload/1/0a1b2c3d-sample-2-3.jpg` → `sample-2-3.jpg`: Label Studio puts eight digits before the name."""
+    found = re.search(r"/[0-9a-f]{8}-(sample-[^/]+)$", path)
+    assert found is not None, path
+    return found[1]

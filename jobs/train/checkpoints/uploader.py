@@ -1,0 +1,77 @@
+"""Carries what the training spools into the store, on a thread of the job, so that the training never waits for it."""
+
+import logging
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from jobs.train.checkpoints.spool import Epoch, Spool
+from jobs.train.checkpoints.store import Checkpoint, Checkpoints
+from shared.errors import StoreError
+
+logger = logging.getLogger(__name__)
+
+_EVERY = 0.5  # seconds
+_AFTER_FAILURE = 15.0
+
+
+class CheckpointUploader:
+    """Newest wins: an epoch that a newer one overtook is not uploaded, unless it is the best so far."""
+
+    def __init__(
+        self, spool: Spool, checkpoints: Checkpoints, tell: Callable[[Epoch, Checkpoint | None], None]
+    ) -> None:
+        self._spool = spool
+        self._checkpoints = checkpoints
+        self._tell = tell
+        self._told: tuple[int, bool] | None = None  # the newest epoch told, and whether its checkpoint was stored
+        self._lock = threading.Lock()
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="courier", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Whatever ended the training: what it left behind is carried first."""
+        self._done.set()
+        self._thread.join()
+        self.flush()
+
+    def flush(self) -> bool:
+        """Carry everything now. What the store does not take stays for the next time; answers whether it took all."""
+        with self._lock:
+            epochs = list(self._spool.epochs())
+            if not epochs:
+                return True
+            newest = epochs[-1]
+            best = next((epoch for epoch in reversed(epochs) if epoch.best), newest)
+            for epoch in epochs:
+                if epoch not in (newest, best):
+                    self._spool.remove(epoch)
+            checkpoint, all_taken = None, True
+            try:
+                checkpoint = self._carry(newest)
+                if best is not newest:
+                    self._carry(best)
+            except StoreError as error:
+                all_taken = False
+                logger.warning(f"a checkpoint was not stored: {error}", extra={"event": "checkpoint_failed"})
+            if self._told != (newest.number, checkpoint is not None):
+                self._told = (newest.number, checkpoint is not None)
+                self._tell(newest, checkpoint)
+            return all_taken
+
+    def _carry(self, epoch: Epoch) -> Checkpoint:
+        checkpoint = self._checkpoints.keep(epoch, self._spool.checkpoint(epoch))
+        self._spool.remove(epoch)
+        return checkpoint
+
+    def _run(self) -> None:
+        pause = _EVERY
+        while not self._done.wait(pause):
+            pause = _EVERY if self.flush() else _AFTER_FAILURE

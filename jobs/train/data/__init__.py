@@ -1,0 +1,1 @@
+"""From Label Studio's annotations to the files that ultralytics trains on."""

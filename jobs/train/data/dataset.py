@@ -1,0 +1,211 @@
+"""A frozen dataset as ultralytics reads it: the files of one control, for every YOLO task."""
+
+import logging
+import shutil
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from jobs.train.data.annotations import NothingToLearn, foreign_labels
+from jobs.train.data.files import ImageFiles
+from jobs.train.data.outage import ImagesOutage, Missing
+from jobs.train.data.samples import Sample, image_samples
+from jobs.train.data.snapshot import SnapshotTask
+from jobs.train.data.video_frames import video_samples
+from jobs.train.data.yolo_dataset import YoloFiles, chosen_classes, classes_of, files_for
+from shared.errors import ImageError
+from shared.labelstudio.config import Control
+
+logger = logging.getLogger(__name__)
+
+_NAMED = 50  # left-out tasks that are named one by one
+
+
+@dataclass(slots=True)
+class Counts:
+    """What went into a dataset."""
+
+    tasks: int = 0  # all that were frozen
+    train: int = 0  # tasks
+    val: int = 0
+    train_images: int = 0  # more than tasks where a task gives crops or frames
+    val_images: int = 0
+    train_objects: int = 0  # boxes, outlines …; of a classifier: images, once for each of their classes
+    val_objects: int = 0
+    classes: dict[str, set[int]] = field(default_factory=lambda: {"train": set(), "val": set()})  # that are there
+    background: int = 0  # images without an object; a classifier cannot use them
+    foreign_labels: int = 0  # labels of regions that are not in the labeling config
+    converted: Counter[str] = field(default_factory=Counter)  # tool → objects drawn with it that became the control's
+    left_out: Counter[str] = field(default_factory=Counter)  # reason → tasks
+    named: list[tuple[int, str]] = field(default_factory=list)  # (task id, sentence), the first ones
+
+    @property
+    def objects(self) -> int:
+        """All of them."""
+        return self.train_objects + self.val_objects
+
+    @property
+    def remarks(self) -> str:
+        """What was left out and converted: `3 of 40 tasks were left out (2 broken, …), the first is task 17: …`."""
+        said = []
+        if self.left_out:
+            first, why = self.named[0]
+            said.append(
+                f"{self.left_out.total()} of {self.tasks} tasks were left out ({_reasons(self)}), "
+                f"{'the first is ' if len(self.named) > 1 else ''}task {first}: {why}"
+            )
+        if self.converted:
+            tools = ", ".join(f"{count} <{tool}>" for tool, count in self.converted.most_common())
+            said.append(f"{self.converted.total()} objects were drawn with another tool and converted ({tools})")
+        return "; ".join(said)
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """Files on disk."""
+
+    data: Path  # data.yaml
+    labels: tuple[str, ...]  # classes, then the points of a pose
+    counts: Counts
+
+
+def build(
+    tasks: Iterable[SnapshotTask],
+    control: Control,
+    images: ImageFiles,
+    folder: Path,
+    *,
+    concurrency: int,
+    check: Callable[[], None],
+    last: bool = False,
+) -> Dataset | None:
+    """Write the files of one control; None if no task holds an object of it.
+
+    Images are fetched and read concurrently, a few tasks ahead of the one that is written; memory does not grow with
+    the tasks. A task whose image cannot be had is left out. `check` is called once a task and at the end; what it
+    raises ends the work. `last`: no attempt follows this one.
+
+    Raises ImagesOutage if too many images are not to be had for now, ImagesMissing if most are gone, NothingToLearn if
+    not one can be used.
+    """
+    classes = classes_of(control)
+    if control.yolo_task == "classify" and len(classes) < 2:
+        raise NothingToLearn(f"{control.name!r} has one choice: a classifier needs two or more to tell apart")
+    shutil.rmtree(folder, ignore_errors=True)  # of an attempt that was killed on this machine
+    made = folder / "made"
+    made.mkdir(parents=True)
+    files = files_for(control, classes, folder, images.image_size)
+    counts, missing = Counts(), Missing()
+    for task, samples in _with_samples(tasks, control, images, made, concurrency):
+        check()
+        counts.tasks += 1
+        missing.add(task.id, task.split, samples if isinstance(samples, ImageError) else None)
+        counts.foreign_labels += foreign_labels(task.regions, control)
+        if isinstance(samples, ImageError):
+            _leave_out(task, samples, counts)
+        else:
+            _add(task, samples, files, counts)
+    check()
+    missing.check(last=last)
+    if not counts.train + counts.val + counts.background:
+        _raise_without_images(counts)
+    if not counts.objects:
+        return None
+    return Dataset(files.data, control.class_names + control.point_names, counts)
+
+
+def check_both_sides(control: Control, counts: Counts) -> None:
+    """What cannot be learnt from, or not be measured, costs no hour of a GPU. Raises NothingToLearn."""
+    left_out = f"; {counts.remarks}" if counts.remarks else ""
+    for split, objects in (("train", counts.train_objects), ("val", counts.val_objects)):
+        if not objects:
+            raise NothingToLearn(
+                f"{control.name!r} has nothing to {'learn from' if split == 'train' else 'be measured on'}: "
+                f"{counts.train} annotated tasks are there to learn from, {counts.val} to measure on, and both sides "
+                f"need something annotated: annotate more tasks{left_out}"
+            )
+    if control.yolo_task == "classify":
+        for split, seen in counts.classes.items():
+            if len(seen) < 2:
+                raise NothingToLearn(
+                    f"the {'tasks to learn from' if split == 'train' else 'tasks held out to measure on'} of "
+                    f"{control.name!r} show one class only: annotate more of the others{left_out}"
+                )
+
+
+def _with_samples(
+    tasks: Iterable[SnapshotTask], control: Control, images: ImageFiles, folder: Path, concurrency: int
+) -> Iterator[tuple[SnapshotTask, list[Sample] | ImageError]]:
+    """In the order of the tasks, at most `concurrency` of them under way."""
+    waiting: deque[tuple[SnapshotTask, Future[list[Sample]]]] = deque()
+    with ThreadPoolExecutor(concurrency, thread_name_prefix="images") as pool:
+        try:
+            for task in tasks:
+                waiting.append((task, pool.submit(_samples, task, control, images, folder)))
+                if len(waiting) >= concurrency:
+                    yield _landed(*waiting.popleft())
+            while waiting:
+                yield _landed(*waiting.popleft())
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _samples(task: SnapshotTask, control: Control, images: ImageFiles, folder: Path) -> list[Sample]:
+    if task.unusable:
+        raise ImageError("unusable", task.unusable)
+    if control.media == "image":
+        return image_samples(task, control, images, folder)
+    video = images.file(task.id, control.value, task.file_of(control))
+    return video_samples(task, control, video, folder, max_pixels=images.max_pixels, image_size=images.image_size)
+
+
+def _landed(task: SnapshotTask, samples: Future[list[Sample]]) -> tuple[SnapshotTask, list[Sample] | ImageError]:
+    try:
+        return task, samples.result()
+    except ImageError as error:
+        return task, error
+    except (ImagesOutage, OSError):  # the disk is full, say: no task is to blame
+        raise
+    except Exception as error:  # whoever imports tasks and annotations may write anything
+        logger.exception(f"task {task.id} broke its reader", extra={"event": "task_crashed", "task": task.id})
+        return task, ImageError("crashed", f"it broke its reader ({type(error).__name__}: {error})")
+
+
+def _add(task: SnapshotTask, samples: list[Sample], files: YoloFiles, counts: Counts) -> None:
+    written = [objects for sample in samples if (objects := files.add(task.split, sample)) is not None]
+    counts.converted.update(tool for sample in samples for tool in sample.converted)
+    counts.background += sum(not objects for objects in written) + len(samples) - len(written) + (not samples)
+    if not written:
+        return
+    counts.classes[task.split].update(class_ for sample in samples for class_ in chosen_classes(sample))
+    if task.split == "val":
+        counts.val += 1
+        counts.val_images += len(written)
+        counts.val_objects += sum(written)
+    else:
+        counts.train += 1
+        counts.train_images += len(written)
+        counts.train_objects += sum(written)
+
+
+def _leave_out(task: SnapshotTask, error: ImageError, counts: Counts) -> None:
+    counts.left_out[error.reason] += 1
+    if len(counts.named) < _NAMED:
+        counts.named.append((task.id, str(error)))
+    logger.warning(
+        f"task {task.id} is left out: {error}",
+        extra={"event": "task_left_out", "task": task.id, "reason": error.reason},
+    )
+
+
+def _raise_without_images(counts: Counts) -> None:
+    if not counts.left_out:
+        raise NothingToLearn("the project has no annotated task")
+    sentence = f"not one annotated task could be used ({_reasons(counts)}); the first: {counts.named[0][1]}"
+    raise NothingToLearn(sentence)
+
+
+def _reasons(counts: Counts) -> str:
+    return ", ".join(f"{count} {reason}" for reason, count in counts.left_out.most_common())

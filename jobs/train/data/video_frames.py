@@ -1,0 +1,141 @@
+"""Frames of an annotated video, to learn from: evenly taken, with the boxes as Label Studio draws them."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from jobs.train.data.samples import Sample, usable
+from jobs.train.data.snapshot import SnapshotTask
+from shared.errors import ImageError
+from shared.geometry.detections import Detections
+from shared.labelstudio.config import Control
+from shared.labelstudio.frames import frame_count, seconds_of
+from shared.labelstudio.regions.timeline import labels_held, read_spans
+from shared.labelstudio.regions.tracks import Drawn, detections_at, read_tracks
+from shared.media.fit import MIN_SIDE, shrunk
+from shared.media.video import Frame, Video, frames_at, open_video
+
+logger = logging.getLogger(__name__)
+
+MAX_FRAMES_A_VIDEO = 60
+"""Frames of one video and label. Neighbours look alike: more of them cost time and teach little, and a long video would
+outweigh all others."""
+_BACKGROUND = 0.1
+"""Frames without a box, as a part of those with one: the same scene, empty."""
+_QUALITY = 95  # of JPEG
+
+
+def video_samples(
+    task: SnapshotTask, control: Control, video: Path, folder: Path, *, max_pixels: int, image_size: int
+) -> list[Sample]:
+    """The frames of one task's video, written to `folder` as `<task>-<frame>.jpg`, large ones smaller (`shrunk`).
+
+    `max_pixels`: of a frame; `image_size`: pixels of the longer side that the model sees. Raises ImageError.
+    """
+    rate = task.frame_rate(control)
+    with open_video(video, max_pixels=max_pixels) as opened:
+        if opened.announced is None:
+            raise ImageError("unsupported", "the video file does not say how long it is")
+        if min(opened.width, opened.height) < MIN_SIDE:
+            raise ImageError("unsupported", f"{opened.width}×{opened.height} pixels: {MIN_SIDE} are needed")
+        frames = np.arange(1, frame_count(opened.announced, rate) + 1)
+        choose = _moments if control.tag == "TimelineLabels" else _scenes
+        chosen = choose(task, control, frames, opened)
+        samples = []
+        for (number, found), frame in zip(chosen, _decoded(opened, [at for at, _ in chosen], rate), strict=False):
+            path = folder / f"{task.id}-{number}.jpg"
+            kept = shrunk(frame.image, image_size)
+            path.write_bytes(cv2.imencode(".jpg", kept, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes())
+            samples.append(Sample(path.stem, path, found))
+    if missing := len(chosen) - len(samples):
+        logger.warning(
+            f"the video of task {task.id} ends sooner than its header says: {missing} frames are not learnt from",
+            extra={"event": "video_cut_off", "task": task.id, "frames": missing},
+        )
+    return samples
+
+
+def _scenes(
+    task: SnapshotTask, control: Control, frames: NDArray[np.int64], video: Video
+) -> list[tuple[int, Detections]]:
+    """Frame numbers and the boxes in them, ascending: most with a box, a few without."""
+    drawn = tracks_of(task, control, frames, video)
+    there = np.zeros(len(frames), dtype=np.bool_)
+    for one in drawn:
+        there |= one.there(frames)
+    scenes = spread(frames[there], MAX_FRAMES_A_VIDEO)
+    empty = spread(frames[~there], max(round(_BACKGROUND * len(scenes)), 1))
+    return [
+        (number, detections_at(number, drawn, control, video.width, video.height))
+        for number in sorted([*scenes.tolist(), *empty.tolist()])
+    ]
+
+
+def tracks_of(task: SnapshotTask, control: Control, frames: NDArray[np.int64], video: Video) -> list[Drawn]:
+    """What was drawn in a video of these frames. Raises ImageError if not all of it can be used."""
+    drawn = usable(read_tracks(task.regions, control), control)
+    for one in drawn:
+        shown = [frame for frame in one.frames.tolist() if frame <= frames[-1]]
+        if not any(len(detections_at(frame, [one], control, video.width, video.height)) for frame in shown):
+            raise ImageError("unusable", f"a box of {control.name!r} is never inside the {len(frames)} frames")
+    return drawn
+
+
+def _moments(
+    task: SnapshotTask, control: Control, frames: NDArray[np.int64], video: Video
+) -> list[tuple[int, Detections]]:
+    """Frame numbers and what they mean, ascending. Outside all spans is a class of its own, the last one, named "".
+
+    Frames that two labels share are left out: a class is either this or that.
+    """
+    names = (*control.label_values, "")
+    spans = usable(read_spans(task.regions, control), control)
+    if any(span.start > frames[-1] or span.end < frames[0] for span in spans):
+        raise ImageError("unusable", f"a span of {control.name!r} lies outside the {len(frames)} frames of the video")
+    held = labels_held(frames, spans, control)
+    held = np.column_stack([held, ~held.any(axis=1)])
+    held &= held.sum(axis=1, keepdims=True) == 1
+    whole = np.array([[0.0, 0.0, video.width, video.height]])
+    return sorted(
+        (
+            (
+                number,
+                Detections(
+                    video.width,
+                    video.height,
+                    whole,
+                    np.ones(1),
+                    np.array([class_], dtype=np.int64),
+                    names,
+                    class_scores=np.eye(len(names))[[class_]],
+                ),
+            )
+            for class_ in range(len(names))
+            for number in spread(frames[held[:, class_]], MAX_FRAMES_A_VIDEO).tolist()
+        ),
+        key=lambda one: one[0],
+    )
+
+
+def spread(frames: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """At most `most` of them, evenly taken, the first and last included."""
+    if len(frames) <= most:
+        return frames
+    if most == 1:
+        return frames[[len(frames) // 2]]
+    return frames[np.linspace(0, len(frames) - 1, most).round().astype(np.int64)]
+
+
+def _decoded(video: Video, frames: list[int], rate: float) -> Iterator[Frame]:
+    """What is on the screen at Label Studio's frames. It ends where a file does that is cut off."""
+    moments = seconds_of(frames, rate).tolist()
+    with closing(video.frames()) as every:
+        for second, frame in zip(moments, frames_at(every, moments), strict=True):
+            if second >= video.duration:
+                return
+            yield frame

@@ -1,0 +1,117 @@
+"""How well objects were followed through videos: MOTA and IDF1. Pure.
+
+MOTA: K. Bernardin, R. Stiefelhagen, Evaluating Multiple Object Tracking Performance: The CLEAR MOT Metrics (2008).
+IDF1: E. Ristani et al., Performance Measures and a Data Set for Multi-Target, Multi-Camera Tracking (2016).
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from shared.geometry.detections import Detections, Floats, Ints
+
+MIN_IOU = 0.5
+"""Overlap from which two boxes of one class can be the same object: what both papers' benchmarks take."""
+_KEPT = 1000.0  # what a match of the frame before counts more than any overlap
+
+
+@dataclass(slots=True)
+class TrackingCounts:
+    """What was counted, in any number of videos."""
+
+    truth: int = 0  # boxes
+    found: int = 0
+    matched: int = 0  # boxes, frame by frame
+    switches: int = 0  # times that an object went on under another number
+    identified: int = 0  # boxes, if each object may have one number for the whole video
+
+    def scores(self) -> dict[str, float]:
+        """IDF1 (0–1) and MOTA (1 at most, negative if there are more mistakes than boxes). 1 where nothing is to do."""
+        if not self.truth + self.found:
+            return {"IDF1": 1.0, "MOTA": 1.0}
+        mistakes = self.truth + self.found - 2 * self.matched + self.switches
+        return {
+            "IDF1": 2 * self.identified / (self.truth + self.found),
+            "MOTA": 1.0 - mistakes / max(self.truth, 1),
+        }
+
+    def plus(self, other: "TrackingCounts") -> "TrackingCounts":
+        """The counts of both."""
+        return TrackingCounts(
+            self.truth + other.truth,
+            self.found + other.found,
+            self.matched + other.matched,
+            self.switches + other.switches,
+            self.identified + other.identified,
+        )
+
+    def add(self, frames: Iterable[tuple[Detections, Detections]]) -> None:
+        """One video: for each frame in order what is there and what was found, both with tracks."""
+        video = _Video()
+        for truth, found in frames:
+            self.truth += len(truth)
+            self.found += len(found)
+            matched, switches = video.match(truth, found)
+            self.matched += matched
+            self.switches += switches
+        self.identified += video.identified()
+
+
+@dataclass(slots=True)
+class _Video:
+    """What has to be remembered from one frame to the next."""
+
+    last: dict[int, int] = field(default_factory=dict)  # object → the number that it had last
+    before: dict[int, int] = field(default_factory=dict)  # the same of the frame before
+    together: Counter[tuple[int, int]] = field(default_factory=Counter)  # object, number → frames
+
+    def match(self, truth: Detections, found: Detections) -> tuple[int, int]:
+        """How many objects were found in a frame, and how many of them under another number than last time."""
+        assert truth.tracks is not None
+        assert found.tracks is not None
+        overlap = overlaps(truth, found)
+        objects, numbers = truth.tracks.tolist(), found.tracks.tolist()
+        for row, column in np.argwhere(overlap > 0).tolist():
+            self.together[objects[row], numbers[column]] += 1
+        kept = np.array(
+            [[self.before.get(object_) == number for number in numbers] for object_ in objects], dtype=np.float64
+        )
+        worth = np.where(overlap > 0, overlap + _KEPT * kept.reshape(overlap.shape), 0.0)
+        now = {objects[row]: numbers[column] for row, column in _assigned(worth)}
+        switches = sum(self.last.get(object_, number) != number for object_, number in now.items())
+        self.before = now
+        self.last |= now
+        return len(now), switches
+
+    def identified(self) -> int:
+        """Boxes that are right if objects and numbers are paired for the whole video as well as they can be."""
+        objects = sorted({object_ for object_, _ in self.together})
+        numbers = sorted({number for _, number in self.together})
+        worth = np.zeros((len(objects), len(numbers)))
+        for (object_, number), frames in self.together.items():
+            worth[objects.index(object_), numbers.index(number)] = frames
+        return sum(int(worth[row, column]) for row, column in _assigned(worth))
+
+
+def overlaps(truth: Detections, found: Detections) -> Floats:
+    """(T, F) intersection over union; 0 below LEAST_IOU and between classes."""
+    low = np.maximum(truth.xyxy[:, None, :2], found.xyxy[None, :, :2])
+    high = np.minimum(truth.xyxy[:, None, 2:], found.xyxy[None, :, 2:])
+    common = np.prod(np.clip(high - low, 0.0, None), axis=2)
+    area, other = (np.prod(one.xyxy[:, 2:] - one.xyxy[:, :2], axis=1) for one in (truth, found))
+    iou: Floats = common / np.maximum(area[:, None] + other - common, 1e-9)
+    iou[(iou < MIN_IOU) | (truth.classes[:, None] != found.classes)] = 0.0
+    return iou
+
+
+def _assigned(worth: Floats) -> list[tuple[int, int]]:
+    """Pairs of rows and columns, each used once, of the largest sum; none that is worth nothing."""
+    import lap
+
+    if not worth.size:
+        return []
+    _, columns, _ = lap.lapjv(-worth, extend_cost=True)
+    pairs: Ints = np.column_stack([np.arange(len(columns)), columns])
+    return [(row, column) for row, column in pairs.tolist() if column >= 0 and worth[row, column] > 0]

@@ -1,0 +1,1 @@
+"""Detections, boxes, rings and outlines in pixels: pure functions of numpy arrays."""

@@ -1,0 +1,52 @@
+"""Of objects that overlap, the surest: what predict shows, and what the gate measures. Pure."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.geometry.detections import Floats, Ints, envelope, xywhr_to_corners
+
+
+def suppress(xyxy: Floats, scores: Floats, iou: float, rotated: Floats | None = None) -> NDArray[np.bool_]:
+    """Which of (N, 4) boxes remain if of two that overlap by more than `iou` the one of lower score goes.
+
+    With (N, 5) rotated boxes, those have to overlap as well: of two slim ones side by side the upright ones do.
+    """
+    area = np.prod(xyxy[:, 2:] - xyxy[:, :2], axis=1)
+    remain = np.ones(len(scores), dtype=np.bool_)
+    order = np.argsort(-scores, kind="stable")
+    for place, best in enumerate(order):
+        if not remain[best]:
+            continue
+        rest = order[place + 1 :]
+        corner = np.maximum(xyxy[best, :2], xyxy[rest, :2])
+        size = np.clip(np.minimum(xyxy[best, 2:], xyxy[rest, 2:]) - corner, 0.0, None)
+        common = size[:, 0] * size[:, 1]
+        union = area[best] + area[rest] - common
+        same = rest[common > iou * union]
+        if rotated is not None:
+            same = np.array([each for each in same if _rotated_iou(rotated[best], rotated[each]) > iou], dtype=np.int64)
+        remain[same] = False
+    return remain
+
+
+def suppress_classes(boxes: Floats, scores: Floats, classes: Ints, iou: float) -> NDArray[np.bool_]:
+    """The same among the objects of each class. `boxes`: (N, 4) corners, or (N, 5) rotated ones."""
+    remain = np.ones(len(scores), dtype=np.bool_)
+    rotated = boxes if boxes.shape[1:] == (5,) else None
+    upright = boxes if rotated is None else envelope(xywhr_to_corners(rotated))
+    for class_ in np.unique(classes):
+        of_class = np.flatnonzero(classes == class_)
+        turned = None if rotated is None else rotated[of_class]
+        remain[of_class] = suppress(upright[of_class], scores[of_class], iou, turned)
+    return remain
+
+
+def _rotated_iou(one: Floats, other: Floats) -> float:
+    """Of two (5,) boxes: centre x, y, width, height, radians."""
+    import cv2
+
+    first, second = (((x, y), (w, h), float(np.rad2deg(angle))) for x, y, w, h, angle in (one.tolist(), other.tolist()))
+    _, corners = cv2.rotatedRectangleIntersection(first, second)
+    common = 0.0 if corners is None else cv2.contourArea(cv2.convexHull(corners))
+    union = float(one[2] * one[3] + other[2] * other[3]) - common
+    return common / union if union > 0 else 0.0

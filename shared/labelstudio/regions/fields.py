@@ -1,0 +1,109 @@
+"""What all regions have in common: ids, numbers, labels (`shared.labelstudio.items` says how they are kept)."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from shared.geometry.detections import FAR, Detections
+from shared.labelstudio.config import Control
+from shared.labelstudio.items import result_items
+
+_TOOLS = {
+    "rle": "Brush",  # or MagicWand: the same masks
+    "points": "Polygon",
+    "radiusX": "Ellipse",
+    "height": "Rectangle",
+    "vertices": "Vector",
+    "imageDataURL": "Bitmask",
+    "sequence": "VideoRectangle",
+    "ranges": "TimelineLabels",
+}
+"""Key of a region's value → the tag that draws such."""
+
+
+def labelled(result: Sequence[Mapping[str, Any]], control: Control) -> Iterator[tuple[Mapping[str, Any], int]]:
+    """Every region of a control, once for each of its known labels, and the class index; its `value` is a mapping.
+
+    Under a `<Labels>` that several tags share also those of the other tags: `tool_of` tells them apart.
+    """
+    classes = {label: index for index, label in enumerate(control.label_values)}
+    holder, key = label_holder(control)
+    shapes: dict[str, Mapping[str, Any]] = {}
+    for region in result if holder != control.name else ():
+        value = region.get("value")
+        if isinstance(value, Mapping) and tool_of(value):
+            shapes.setdefault(region_id(region), value)
+    for region in result:
+        value = region.get("value")
+        if region.get("from_name") != holder or not isinstance(value, Mapping):
+            continue
+        for label in dict.fromkeys(given_labels(value, key) or ()):
+            if label in classes:
+                lacking = shapes.get(region_id(region), {}) if holder != control.name and not tool_of(value) else {}
+                yield ({**region, "value": {**lacking, **value}} if lacking else region), classes[label]
+
+
+def label_holder(control: Control) -> tuple[str, str]:
+    """The name of the tag whose items hold a control's labels, and under which key of their value."""
+    if control.tag == "VideoRectangle":  # Label Studio merges them into the item of the box
+        return control.name, "labels"
+    return (control.labels_name, "labels") if control.labels_name else (control.name, control.tag.lower())
+
+
+def given_labels(value: Mapping[str, Any], key: str) -> list[str] | None:
+    """The labels of a region; none if it has none, None if they are no list of words."""
+    given = value.get(key)
+    if given is None:
+        return []
+    return given if isinstance(given, list) and all(isinstance(label, str) for label in given) else None
+
+
+def tool_of(value: Mapping[str, Any], own: str = "") -> str:
+    """The tag that draws what a region's value holds: `own` if it may be; empty for a point and for nothing."""
+    drawn = [tool for key, tool in _TOOLS.items() if key in value]
+    return own if own in drawn else drawn[0] if drawn else ""
+
+
+def is_used(result: Sequence[Mapping[str, Any]], control: Control) -> bool:
+    """Whether anything was drawn or chosen with the control itself, and with a label of it.
+
+    Not of a timeline's items without spans, which Label Studio stores beside boxes of a video.
+    """
+    own = {region_id(region) for region in result if region.get("from_name") == control.name}
+    tool = "" if control.yolo_task == "pose" else control.tag.removesuffix("Labels")
+    for region, _ in labelled(result, control):
+        value = region["value"]
+        if control.tag == "TimelineLabels":
+            used = bool(value.get("ranges"))
+        else:
+            used = not control.labels_name or region_id(region) in own or tool_of(value, tool) == tool
+        if used:
+            return True
+    return False
+
+
+def region_id(region: Mapping[str, Any]) -> str:
+    """Empty if it has none: another program's import."""
+    found = region.get("id")
+    return found if isinstance(found, str) else ""
+
+
+def numbers(value: Mapping[str, Any], *keys: str) -> list[float] | None:
+    """What the keys hold; None if one is missing, or is no number that a person drew."""
+    try:
+        found = [float(value[key]) for key in keys]
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None
+    return found if all(abs(number) < FAR for number in found) else None
+
+
+def rotation_of(value: Mapping[str, Any]) -> float | None:
+    """Degrees, 0 if it says none; None if it is no number."""
+    found = numbers(value, "rotation") if value.get("rotation") else [0.0]
+    return found[0] if found else None
+
+
+def written(
+    value: dict[str, Any], control: Control, name: str, label: str | None, score: float, found: Detections
+) -> list[dict[str, Any]]:
+    """The result items of one region called `name`. `value`: its shape."""
+    return result_items(value, control, name, label, score, found.width, found.height)

@@ -1,0 +1,222 @@
+"""From the bytes of an image file to the pixels that a browser shows, and so the annotator saw.
+
+The header is read first, so an image of too many pixels is refused before a pixel is decoded. What stands beside the
+picture in its file (a clip behind it, texts, profiles) is put aside before a decoder sees it. OpenCV decodes the plain
+cases, as it is the fastest; Pillow does what OpenCV does differently from a browser (transparency, palettes, CMYK, GIF,
+16 bit). Colour profiles and gamma are left aside, as ultralytics does when it trains.
+"""
+
+import io
+import struct
+import zlib
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+from cv2.typing import MatLike
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.GifImagePlugin import GifImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+
+from shared.errors import ImageError
+from shared.media.jpeg import Jpeg, first_picture
+from shared.media.png import SIGNATURE, without_notes
+
+# Without EPS, which starts an interpreter, and without what browsers do not show; TIFF is for local files and buckets.
+_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
+_MAGIC = (b"\xff\xd8", b"\x89PNG", b"RIFF", b"II*\0", b"MM\0*", b"BM", b"GIF8")
+_PLAIN_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP")
+_PLAIN_MODES = ("L", "RGB")
+_ANIMATED = {"PNG": (b"acTL", b"fcTL", b"fdAT"), "WEBP": (b"ANIM", b"ANMF")}  # their chunks
+_TURNING_FORMATS = ("JPEG", "MPO", "PNG")  # browsers heed the EXIF orientation of these, and not that of WebP
+_ORIENTATION, _SHORT = 0x0112, 3  # EXIF tag and type
+_BITS, _PHOTOMETRIC, _PLANES, _TILE_WIDTH, _TILE_HEIGHT = 258, 262, 284, 322, 323  # TIFF tags
+_STRIP = 256  # rows that Pillow converts at once
+_TURNS: dict[int, Callable[[NDArray[np.uint8]], MatLike]] = {
+    2: lambda pixels: cv2.flip(pixels, 1),
+    3: lambda pixels: cv2.flip(pixels, -1),
+    4: lambda pixels: cv2.flip(pixels, 0),
+    5: cv2.transpose,
+    6: lambda pixels: cv2.rotate(pixels, cv2.ROTATE_90_CLOCKWISE),
+    7: lambda pixels: cv2.flip(cv2.transpose(pixels), -1),
+    8: lambda pixels: cv2.rotate(pixels, cv2.ROTATE_90_COUNTERCLOCKWISE),
+}
+"""EXIF orientation → what turns the picture upright."""
+BROKEN = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    EOFError,
+    struct.error,
+    zlib.error,
+    ArithmeticError,
+)
+"""What Pillow's plugins raise on bytes that are not what they seem."""
+
+Image.MAX_IMAGE_PIXELS = None  # LABELLOOP_IMAGE_MAX_PIXELS is the limit, checked below
+
+
+def decode(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
+    """The first frame as (H, W, 3) uint8, blue-green-red, contiguous, turned upright as its EXIF orientation says.
+
+    Transparent pixels are blended with white, the page behind them. Takes at most 12 bytes of memory a pixel. Raises
+    ImageError: too_large (pixels, scans), no_memory, broken (also: a part is missing), unsupported (no known format, or
+    no defined white).
+    """
+    try:
+        jpeg = first_picture(data) if data.startswith(b"\xff\xd8") else None
+        picture = jpeg.data if jpeg else only_picture(data)
+        with Image.open(io.BytesIO(picture), formats=_FORMATS) as image:
+            _check_size(image, max_pixels)
+            turned = orientation(image)  # before pixels are read: browsers ignore what comes behind them
+            pixels = _pixels(picture, image)
+        if jpeg:
+            _require_whole(jpeg, pixels)
+        return _upright(pixels, turned)
+    except (UnidentifiedImageError, ImportError) as error:  # ImportError: ultralytics, once imported, makes
+        # Pillow look for another decoder in a package that is not installed
+        if data.startswith(_MAGIC) or not data:
+            raise ImageError(
+                "broken", f"the image file ({len(data)} bytes) is broken at its beginning, or of a rare kind"
+            ) from error
+        raise ImageError("unsupported", f"the file is none of {', '.join(_FORMATS)}") from error
+    except (*BROKEN, MemoryError, cv2.error) as error:
+        if isinstance(error, MemoryError) or getattr(error, "code", None) == cv2.Error.StsNoMem:
+            raise ImageError("no_memory", "there is not enough memory to decode the image") from error
+        raise ImageError("broken", f"the image file ({len(data)} bytes) is broken: {type(error).__name__}") from error
+
+
+def only_picture(data: bytes) -> bytes:
+    """The file without what is beside or behind its picture. Raises ImageError as `first_picture` does."""
+    if data.startswith(b"\xff\xd8"):
+        jpeg = first_picture(data)
+        return jpeg.data if jpeg else data
+    return without_notes(data) if data.startswith(SIGNATURE) else data
+
+
+def is_plain(data: bytes, image: Image.Image) -> bool:
+    """Whether OpenCV reads the pixels of this file as a browser does, orientation aside.
+
+    Not animated ones: of damaged ones OpenCV 4.12 writes beyond its memory, whatever Pillow thinks of their frames.
+    """
+    return (
+        image.format in _PLAIN_FORMATS
+        and image.mode in _PLAIN_MODES
+        and "transparency" not in image.info  # one colour or gray of a PNG
+        and not any(mark in data for mark in _ANIMATED.get(image.format, ()))
+    )
+
+
+def orientation(image: Image.Image) -> int:
+    """The EXIF orientation (1–8, 1 is upright) that a browser heeds, of a file that was just opened.
+
+    Only as one SHORT of the first directory; Pillow would take other types too, and XMP (TIFF 6.0, section 2).
+    """
+    exif = image.info.get("exif", b"") if image.format in _TURNING_FORMATS else b""
+    tiff = exif.removeprefix(b"Exif\0\0")
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(tiff[:4])
+    if order is None:
+        return 1
+    try:
+        (start,) = struct.unpack_from(f"{order}I", tiff, 4)
+        (entries,) = struct.unpack_from(f"{order}H", tiff, start)
+        for number in range(entries):
+            tag, kind, count, value = struct.unpack_from(f"{order}HHIH", tiff, start + 2 + 12 * number)
+            if (tag, kind, count) == (_ORIENTATION, _SHORT, 1):
+                return int(value)
+    except struct.error:  # the directory ends too soon: the picture is shown as it is
+        return 1
+    return 1
+
+
+def _check_size(image: Image.Image, max_pixels: int) -> None:
+    width, height = image.size
+    if isinstance(image, TiffImageFile):  # a tile is unpacked whole, however small the picture
+        width, height = max(width, image.tag_v2.get(_TILE_WIDTH, 0)), max(height, image.tag_v2.get(_TILE_HEIGHT, 0))
+    if width * height > max_pixels:
+        raise ImageError(
+            "too_large",
+            f"the image has {width} × {height} pixels, more than {max_pixels} (LABELLOOP_IMAGE_MAX_PIXELS)",
+        )
+
+
+def _pixels(data: bytes, image: Image.Image) -> NDArray[np.uint8]:
+    """(H, W, 3) as they are stored, not turned."""
+    pixels = _decode_plain(data, image) if is_plain(data, image) else None
+    return _decode_any(image) if pixels is None else pixels
+
+
+def _require_whole(jpeg: Jpeg, pixels: NDArray[np.uint8]) -> None:
+    """Raise ImageError("broken") if some of a JPEG's pixels are a decoder's gray, because their data is missing."""
+    if not jpeg.every_scan:
+        raise ImageError("broken", "the JPEG file is broken: some of its scans are missing")
+    corner = pixels[-1, -8:]
+    if jpeg.ended and ((corner != corner[0, 0]).any() or corner[0, 0] in (0, 255)):
+        return  # the corner that comes last is not gray
+    data = jpeg.with_noise
+    with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+        other = _pixels(data, image)
+    for row in range(0, len(pixels), _STRIP):
+        if (wrong := (pixels[row : row + _STRIP] != other[row : row + _STRIP]).any(axis=(1, 2))).any():
+            lost = len(pixels) - row - int(wrong.argmax())
+            raise ImageError("broken", f"the JPEG file is broken: {lost} of {len(pixels)} rows of pixels are missing")
+
+
+def _decode_plain(data: bytes, image: Image.Image) -> NDArray[np.uint8] | None:
+    """By OpenCV; None if it cannot."""
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    if pixels is None or pixels.shape[1::-1] != image.size:
+        return None
+    return pixels.astype(np.uint8, copy=False)
+
+
+def _decode_any(image: Image.Image) -> NDArray[np.uint8]:
+    """By Pillow, in strips, so that the picture is in memory twice and not six times."""
+    frame = None
+    if isinstance(image, GifImageFile):
+        frame = image.tile[0].extents  # may be a part of the picture; the rest is transparent
+    elif isinstance(image, TiffImageFile):
+        if image.tag_v2.get(_PLANES) == 2 and max(image.tag_v2[_BITS]) > 8:  # Pillow reads them wrong
+            raise ImageError("unsupported", "the TIFF file keeps colours of more than 8 bit in separate planes")
+        ImageOps.exif_transpose(image, in_place=True)
+    elif getattr(image, "default_image", False):
+        image.seek(1)
+    left, top, right, bottom = frame or (0, 0, *image.size)
+    pixels = np.full((image.height, image.width, 3), 255, dtype=np.uint8)
+    for row in range(top, bottom, _STRIP):
+        strip = image.crop((left, row, right, min(row + _STRIP, bottom)))
+        converted = _deep_gray(image, strip) if image.mode.startswith("I;16") else _colours(strip)
+        pixels[row : row + len(converted), left:right] = converted
+    return pixels
+
+
+def _colours(strip: Image.Image) -> NDArray[np.uint8]:
+    """(H, W, 3) blue-green-red of what Pillow has in 8 bit."""
+    if strip.mode in ("I", "F", "LAB"):
+        raise ImageError("unsupported", f"the image has pixels of kind {strip.mode}: what is white is not defined")
+    if strip.has_transparency_data:
+        over = strip.convert("RGBA")
+        strip = Image.new("RGB", strip.size, "white")
+        strip.paste(over, mask=over)
+    return np.asarray(strip.convert("RGB"))[:, :, ::-1]
+
+
+def _deep_gray(image: Image.Image, strip: Image.Image) -> NDArray[np.uint8]:
+    """(H, W, 1) of 12 or 16 bit gray, scaled; Pillow's own conversion cuts at 255."""
+    bits, white_is_zero = 16, False
+    if isinstance(image, TiffImageFile):
+        bits, white_is_zero = image.tag_v2[_BITS][0], image.tag_v2.get(_PHOTOMETRIC) == 0
+    values = np.asarray(strip)
+    gray = (values >> (bits - 8)).astype(np.uint8)
+    if white_is_zero:
+        gray = 255 - gray
+    gray[values == image.info.get("transparency", -1)] = 255
+    return gray[:, :, None]
+
+
+def _upright(pixels: NDArray[np.uint8], turned: int) -> NDArray[np.uint8]:
+    turn = _TURNS.get(turned)
+    return np.ascontiguousarray(pixels if turn is None else turn(pixels), dtype=np.uint8)

@@ -1,0 +1,1 @@
+"""Names to addresses and connections to them, each within one deadline."""

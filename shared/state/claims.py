@@ -1,0 +1,357 @@
+"""Who may run for a project: the records in `jobs.json`, and every change of them, from (record, now) to a new record.
+
+Claim states: launching (somebody asked a launcher), queued (the launcher accepted), running (the job took it with a
+nonce of its own). `Jobs.update` writes what these functions answer; None means that nothing is to be written. They may
+be called again on a newer record, also on one that their own write made when its answer was lost.
+
+Fences grow in steps: a new claim and a rollback take the next thousand, a further attempt of a run the next number. So
+a rollback stays above every later attempt of a run that was active when it happened, and none of them can undo it.
+"""
+
+import secrets
+from datetime import datetime, timedelta
+from typing import Literal
+
+from pydantic import Field
+
+from shared.errors import ClaimLost
+from shared.evolve import evolve
+from shared.state.records import Record, new_serial
+from shared.state.runs import Baseline
+
+_FENCE_STEP = 1000
+RunOutcome = Literal["promoted", "rejected", "unchanged", "nothing_to_learn", "failed"]
+"""All but `failed` have read the project whole: what it held then is used up, and only changes call for a new run."""
+
+
+class Claim(Record):
+    """The right to run for a project until `expires_at`."""
+
+    run_id: str = Field(pattern="^[a-z0-9-]{1,50}$")
+    state: Literal["launching", "queued", "running"]
+    fence: int
+    attempt: int = Field(ge=1)
+    preempted: int = Field(default=0, ge=0)  # attempts, this one included, that a machine ended: no failures of the run
+    stalled: int = Field(default=0, ge=0)  # of those, the newest in a row that ended before they got further
+    expires_at: datetime
+    started_at: datetime  # of the attempt's job: waiting in a queue does not count
+    spent: float = Field(default=0, ge=0)  # seconds that the attempts before have run
+    forced: bool = False  # a person asked for it: thresholds were skipped
+    nonce: str | None = None  # of the process that runs it
+    job: str | None = None  # the launcher's reference
+    logs: str | None = None  # where the job's log is: a URL, a command or a path
+    refused: int = Field(default=0, ge=0)  # launches of this attempt that came to nothing, one after the other
+    error: str | None = None  # why the last attempt ended, or its launch was refused
+    waits: str | None = None  # why the job is queued, in the words of its target
+    stuck_since: datetime | None = None  # when it was first seen to wait for a correction, not for capacity
+
+    def has_run(self, now: datetime) -> timedelta:
+        """How long the run's jobs have run, this attempt's until `now`, or until its claim expired."""
+        ran = min(now, self.expires_at) - self.started_at if self.state == "running" else timedelta(0)
+        return timedelta(seconds=self.spent) + max(ran, timedelta(0))
+
+
+class LastRun(Record):
+    """How the newest ended run ended."""
+
+    run_id: str
+    outcome: str  # a RunOutcome, or one that a newer version has
+    ended_at: datetime
+    message: str = ""
+    failures: int = Field(default=0, ge=0)  # runs that failed one after the other, this one included
+
+
+class JobsRecord(Record):
+    """The one mutable record of a project's jobs."""
+
+    serial: str = Field(default_factory=new_serial)
+    fence: int = 0  # the greatest ever given
+    training: Claim | None = None
+    prelabel: Claim | None = None
+    baseline: Baseline | None = None
+    val_border: float | None = None  # of what runs so far held out to validate on: it never rises
+    last_run: LastRun | None = None
+    closed: bool = False  # Label Studio itself said that the project is gone
+
+    @property
+    def held(self) -> Claim:
+        """The training claim. Raises ClaimLost if there is none."""
+        if self.training is None:
+            raise ClaimLost("no run is active")
+        return self.training
+
+
+def new_run_id(now: datetime) -> str:
+    """Begins with the time, so that the order of run ids is that of the runs."""
+    return f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(4)}"
+
+
+def take(
+    record: JobsRecord,
+    now: datetime,
+    run_id: str,
+    *,
+    lifetime: float,
+    registry_fence: int = 0,
+    forced: bool = False,
+    decided_on: JobsRecord | None = None,
+) -> JobsRecord | None:
+    """Claim the training for a new run, unless a run has it (which may have expired: see `next_attempt`).
+
+    `lifetime` in seconds; `registry_fence`: the greatest fence of the project's pointers; `decided_on`: the record that
+    led to this claim, None if it does not matter. Raises ClaimLost if a run began and ended since that was read.
+    """
+    if record.training is not None:
+        return None
+    if decided_on and (record.baseline, record.last_run) != (decided_on.baseline, decided_on.last_run):
+        raise ClaimLost("somebody else decided first")
+    fence = _next_step(max(record.fence, registry_fence))
+    claim = Claim(
+        run_id=run_id,
+        state="launching",
+        fence=fence,
+        attempt=1,
+        expires_at=_after(now, lifetime),
+        started_at=now,
+        forced=forced,
+    )
+    return evolve(record, training=claim, fence=fence)
+
+
+def next_attempt(
+    record: JobsRecord,
+    now: datetime,
+    claim: Claim,
+    *,
+    lifetime: float,
+    error: str,
+    preempted: bool = False,
+    requeued: bool = False,
+) -> JobsRecord:
+    """Take over an attempt that ended without release: the caller asked the launcher, nothing waits for `claim`.
+
+    `lifetime` in seconds. `preempted`: the attempt got further than the one before and was killed; that does not count
+    against the run. `requeued`: its job waits to start anew, which will be the next attempt; else the caller launches
+    one. Raises ClaimLost if somebody else took over, or the attempt lives again.
+    """
+    _unchanged(record, claim)
+    taken = evolve(
+        claim,
+        state="queued" if requeued else "launching",
+        fence=claim.fence + 1,
+        attempt=claim.attempt + 1,
+        preempted=claim.preempted + preempted,
+        stalled=0 if preempted else claim.stalled,
+        spent=claim.has_run(now).total_seconds(),
+        nonce=None,
+        job=claim.job if requeued else None,
+        logs=claim.logs if requeued else None,
+        refused=0,
+        waits=None,
+        stuck_since=None,
+        expires_at=_after(now, lifetime),
+        started_at=now,
+        error=error,
+    )
+    return evolve(record, training=taken, fence=max(record.fence, taken.fence))
+
+
+def refuse(record: JobsRecord, now: datetime, claim: Claim, error: str) -> JobsRecord | None:
+    """The launcher refused: the claim expires at once. Raises ClaimLost if the job started nevertheless."""
+    refused = evolve(claim, expires_at=now, refused=claim.refused + 1, error=error)
+    if record.training and evolve(record.training, expires_at=now) == refused:
+        return None  # our own earlier write, whose answer was lost
+    _unchanged(record, claim)
+    return evolve(record, training=refused)
+
+
+def withdraw(record: JobsRecord, now: datetime, claim: Claim, error: str) -> JobsRecord:
+    """The job ended, or was stopped, before it began: as if its launch had been refused. Raises ClaimLost."""
+    _unchanged(record, claim)
+    withdrawn = evolve(
+        claim,
+        state="launching",
+        job=None,
+        logs=None,
+        waits=None,
+        stuck_since=None,
+        expires_at=now,
+        refused=claim.refused + 1,
+        error=error,
+    )
+    return evolve(record, training=withdrawn)
+
+
+def retry_launch(record: JobsRecord, now: datetime, claim: Claim, *, lifetime: float) -> JobsRecord:
+    """Take over an attempt whose launch was refused: the same one, so that its name at the target stays.
+
+    `lifetime` in seconds. Raises ClaimLost if somebody else took over, or the job started nevertheless.
+    """
+    _unchanged(record, claim)
+    return evolve(record, training=evolve(claim, expires_at=_after(now, lifetime), started_at=now))
+
+
+def record_job(
+    record: JobsRecord, _now: datetime, claim: Claim, job: str, *, logs: str | None = None
+) -> JobsRecord | None:
+    """Note the launcher's reference and where the log is: launching → queued, unless the job is already running."""
+    current = record.training
+    if current is None or (current.run_id, current.attempt) != (claim.run_id, claim.attempt):
+        return None
+    state = "queued" if current.state == "launching" else current.state
+    error = None if current.refused else current.error
+    return evolve(record, training=evolve(current, state=state, job=job, logs=logs, error=error))
+
+
+def start(record: JobsRecord, now: datetime, run_id: str, *, nonce: str, lifetime: float) -> JobsRecord | None:
+    """The job's first act: launching or queued → running, also if the claim expired and nobody took it over.
+
+    `lifetime` in seconds. Raises ClaimLost if another copy runs, or ran and was interrupted, or the run is over.
+    """
+    current = record.training
+    if current is None or current.run_id != run_id:
+        raise ClaimLost(f"run {run_id} has ended or was replaced")
+    if current.state == "running":
+        if current.nonce == nonce:
+            return None
+        raise ClaimLost(f"another process runs {run_id}, or its last one was interrupted")
+    started = evolve(
+        current,
+        state="running",
+        nonce=nonce,
+        started_at=now,
+        expires_at=_after(now, lifetime),
+        refused=0,
+        error=None if current.refused else current.error,
+        waits=None,
+        stuck_since=None,
+    )
+    return evolve(record, training=started)
+
+
+def renew(record: JobsRecord, now: datetime, claim: Claim, *, lifetime: float, longest_run: float) -> JobsRecord:
+    """Extend a running claim by `lifetime` seconds, at most to `longest_run + lifetime` after the job's start.
+
+    Raises ClaimLost if the claim is not ours any more, or the job took longer than that.
+    """
+    current = _ours(record, claim)
+    latest = _after(claim.started_at, longest_run + lifetime)
+    if now >= latest:
+        raise ClaimLost(f"run {claim.run_id} took longer than {longest_run:.0f} s, the longest run allowed")
+    return evolve(record, training=evolve(current, expires_at=min(_after(now, lifetime), latest)))
+
+
+def extend(
+    record: JobsRecord,
+    now: datetime,
+    claim: Claim,
+    *,
+    lifetime: float,
+    waiting: bool,
+    why: str = "",
+    stuck: bool = False,
+) -> JobsRecord | None:
+    """The launcher knows the job: extend its claim by `lifetime` seconds, unless the claim changed meanwhile.
+
+    `waiting`: the job has not started yet, so its time does not run; `why`, and whether it is `stuck`: it waits for a
+    correction.
+    """
+    if record.training != claim:
+        return None
+    extended = evolve(
+        claim,
+        expires_at=_after(now, lifetime),
+        started_at=now if waiting else claim.started_at,
+        waits=(waiting and why) or None,
+        stuck_since=(claim.stuck_since or now) if waiting and stuck else None,
+    )
+    return evolve(record, training=extended)
+
+
+def interrupt(
+    record: JobsRecord, now: datetime, claim: Claim, error: str, *, preempted: bool = False, got_further: bool = False
+) -> JobsRecord | None:
+    """An attempt that cannot go on lets its claim expire at once, so that the next sweep starts the next one.
+
+    The claim loses its nonce, so that no renewal under way revives it. `preempted`: the machine ended it, which does
+    not count against the run; `got_further`: after it had left an epoch more than the attempt before. Raises ClaimLost.
+    """
+    current = record.training
+    if current and (current.state, current.fence, current.nonce) == ("running", claim.fence, None):
+        return None  # our own earlier write, whose answer was lost
+    ours = _ours(record, claim)
+    interrupted = evolve(
+        ours,
+        nonce=None,
+        expires_at=now,
+        error=error,
+        preempted=ours.preempted + preempted,
+        stalled=0 if got_further else ours.stalled + preempted,
+    )
+    return evolve(record, training=interrupted)
+
+
+def release(
+    record: JobsRecord,
+    now: datetime,
+    claim: Claim,
+    *,
+    outcome: RunOutcome,
+    baseline: Baseline | None = None,
+    message: str = "",
+) -> JobsRecord | None:
+    """End the run: no claim, its baseline recorded (None keeps the old one). Raises ClaimLost.
+
+    A run that failed uses up nothing: the old baseline stays, whatever it read.
+    """
+    last = record.last_run
+    if last and last.run_id == claim.run_id:
+        return None  # our own earlier write, whose answer was lost
+    _ours(record, claim)
+    failures, kept = 0, baseline or record.baseline
+    if outcome == "failed":
+        failures, kept = (last.failures if last else 0) + 1, record.baseline
+    ended = LastRun(run_id=claim.run_id, outcome=outcome, ended_at=now, message=message, failures=failures)
+    return evolve(record, training=None, baseline=kept, last_run=ended)
+
+
+def next_fence(record: JobsRecord, _now: datetime, registry_fence: int) -> JobsRecord:
+    """Take a new fence for a rollback: a run that is active cannot undo it."""
+    return evolve(record, fence=_next_step(max(record.fence, registry_fence)))
+
+
+def lower_val_border(record: JobsRecord, _now: datetime, border: float) -> JobsRecord | None:
+    """Nothing below it may be learnt from any more, in this run or a later one; it never rises."""
+    lower = record.val_border is None or border < record.val_border
+    return evolve(record, val_border=border) if lower else None
+
+
+def close(record: JobsRecord, _now: datetime) -> JobsRecord | None:
+    """Label Studio says that the project is gone: nothing is started for it any more."""
+    return None if record.closed else evolve(record, closed=True)
+
+
+def reopen(record: JobsRecord, _now: datetime) -> JobsRecord | None:
+    """Label Studio has the project again."""
+    return evolve(record, closed=False) if record.closed else None
+
+
+def _ours(record: JobsRecord, claim: Claim) -> Claim:
+    current = record.training
+    held = current and (current.run_id, current.fence, current.nonce)
+    if current is None or held != (claim.run_id, claim.fence, claim.nonce):
+        raise ClaimLost(f"run {claim.run_id} (attempt {claim.attempt}) lost its claim")
+    return current
+
+
+def _unchanged(record: JobsRecord, claim: Claim) -> None:
+    if record.training != claim:
+        raise ClaimLost(f"run {claim.run_id} was taken over by somebody else, or lives again")
+
+
+def _after(moment: datetime, seconds: float) -> datetime:
+    return moment + timedelta(seconds=seconds)
+
+
+def _next_step(fence: int) -> int:
+    return (fence // _FENCE_STEP + 1) * _FENCE_STEP

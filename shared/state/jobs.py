@@ -1,0 +1,46 @@
+"""The jobs record of one project, `jobs.json`: changed by compare-and-swap only."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Concatenate, ParamSpec
+
+from shared.evolve import evolve
+from shared.objectstore import ObjectStore
+from shared.state import keys, records
+from shared.state.claims import JobsRecord
+from shared.state.runs import RunFiles
+
+P = ParamSpec("P")
+_PATIENCE = 30.0  # seconds of losing to other writers
+
+
+class Jobs:
+    """The jobs record of one project, and beside it the files of its runs."""
+
+    def __init__(self, store: ObjectStore, uid: str) -> None:
+        self._store = store
+        self.uid = uid
+        self.runs = RunFiles(store, uid)
+
+    def read(self) -> JobsRecord:
+        """The record as it is now; an empty one before the first claim."""
+        return records.find(JobsRecord, self._store, keys.jobs(self.uid))[0] or JobsRecord()
+
+    def update(
+        self,
+        change: Callable[Concatenate[JobsRecord, datetime, P], JobsRecord | None],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> JobsRecord:
+        """Write what `change(record, now, …)` answers (see `shared.state.claims`); None leaves the record as it is.
+
+        `now` is the store's clock. Where somebody else wrote meanwhile, `change` is called again, with the newer
+        record. Answers the record that is stored. Raises what `change` raises, and PreconditionFailed after 30 s.
+        """
+
+        def changed(found: JobsRecord | None) -> JobsRecord | None:
+            new = change(found or JobsRecord(), self._store.now(), *args, **kwargs)
+            return new and evolve(new, serial=records.new_serial())
+
+        stored = records.update(JobsRecord, self._store, keys.jobs(self.uid), changed, patience=_PATIENCE)
+        return stored or JobsRecord()

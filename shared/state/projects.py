@@ -1,0 +1,145 @@
+"""What is kept about a project besides its models, in `projects/<uid>/project.json`: config, title, overrides."""
+
+import json
+import logging
+import math
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+
+from shared.evolve import evolve
+from shared.objectstore import ObjectStore
+from shared.settings import Settings, variable
+from shared.state import keys
+from shared.state.records import Record, find, update
+
+logger = logging.getLogger(__name__)
+
+OVERRIDABLE = (
+    "min_annotations",
+    "min_changes",
+    "cool_down",
+    "longest_run",
+    "epochs",
+    "image_size",
+    "batch",
+    "freeze",
+    "patience",
+    "fliplr",
+    "flipud",
+    "max_objects",
+    "confidence",
+)
+"""Settings that a project may set for itself, by its backend's extra params in Label Studio."""
+NEVER_ABOVE = ("longest_run", "epochs", "patience", "image_size", "batch", "max_objects")
+NEVER_BELOW = ("cool_down",)
+"""Of those, the operator's limits: what costs machines of others. A project may set less of the first, more of the
+second. Patience 0 is without end, batch 0 as much as fits: as limits they are none, of a project they are the most."""
+_PATIENCE = 2.0  # seconds of losing to other writers; Label Studio waits 3 s for a setup
+
+
+class Project(Record):
+    """`project.json`."""
+
+    label_config: str
+    title: str = ""
+    overrides: dict[str, Any] = Field(default_factory=dict)
+
+
+def projects(store: ObjectStore, *, folder: Literal["projects", "runs"] = "projects") -> Iterator[str]:
+    """The uid of every project that the store knows, or has anything of in another folder."""
+    yield from (keys.decode(name) for name in store.folders(folder))
+
+
+def projects_of(store: ObjectStore, number: int) -> list[str]:
+    """The uids with one id, ascending: those of several installations. Reads their keys alone."""
+    return sorted({keys.decode(key.split("/")[1]) for key in store.list(f"{keys.PROJECTS}/{number}.")})
+
+
+def read_project(store: ObjectStore, uid: str) -> Project | None:
+    """None if nobody has set the project up yet."""
+    return find(Project, store, keys.project(uid))[0]
+
+
+def write_project(
+    store: ObjectStore,
+    uid: str,
+    *,
+    label_config: str,
+    title: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> Project:
+    """Store what changed, by compare-and-swap. None keeps what is stored. Raises StoreError."""
+
+    def change(known: Project | None) -> Project | None:
+        before = known or Project(label_config=label_config)
+        project = evolve(
+            before,
+            label_config=label_config,
+            title=before.title if title is None else title,
+            overrides=before.overrides if overrides is None else dict(overrides),
+        )
+        return None if project == known else project
+
+    project = update(Project, store, keys.project(uid), change, patience=_PATIENCE)
+    assert project is not None  # nothing there is never what is wanted
+    return project
+
+
+def parse_overrides(extra_params: Any) -> dict[str, Any] | None:
+    """The overrides in a backend's extra params: a JSON object, or a string that holds one. None: nothing was given.
+
+    What is unknown or wrong is logged by name and left out: a typing error in Label Studio's page must not disconnect
+    the backend.
+    """
+    if isinstance(extra_params, str) and extra_params.strip():
+        try:
+            extra_params = json.loads(extra_params)
+        except (ValueError, RecursionError):
+            extra_params = ()
+    if extra_params is None or extra_params == "":
+        return None
+    if not isinstance(extra_params, dict):
+        logger.warning("the extra params are not a JSON object: ignored", extra={"event": "overrides_not_an_object"})
+        return None
+    overrides = {}
+    for key, value in extra_params.items():
+        if key not in OVERRIDABLE:
+            _ignored(key, f"use {', '.join(OVERRIDABLE)}")
+            continue
+        try:
+            checked = Settings.model_validate({variable(key): value})
+        except ValidationError as error:
+            _ignored(key, error.errors(include_url=False, include_input=False)[0]["msg"])
+            continue
+        overrides[key] = getattr(checked, key)
+    return overrides
+
+
+def with_overrides(settings: Settings, project: Project | None) -> Settings:
+    """The settings as they hold for one project: its own, within the operator's limits."""
+    if project is None or not project.overrides:
+        return settings
+    overrides = parse_overrides(project.overrides) or {}
+    for key, asked in overrides.items():
+        limit = getattr(settings, key)
+        if (key in NEVER_ABOVE and (asked or math.inf) > (limit or math.inf)) or (key in NEVER_BELOW and asked < limit):
+            overrides[key] = limit
+            _limited(key, asked, limit)
+    return evolve(settings, **overrides)
+
+
+@lru_cache(maxsize=256)
+def _limited(key: str, asked: float, limit: float) -> None:
+    """Once for each value: settings are read at every look at a project."""
+    bound = "at most" if key in NEVER_ABOVE else "at least"
+    logger.warning(
+        f"extra param {key!r} asks for {asked}, the operator allows {bound} {variable(key)}={limit}",
+        extra={"event": "override_limited"},
+    )
+
+
+def _ignored(key: object, why: str) -> None:
+    logger.warning(f"extra param {str(key)[:50]!r} is ignored: {why}", extra={"event": "override_ignored"})

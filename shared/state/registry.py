@@ -1,0 +1,369 @@
+"""Versions of models: manifests that are written once, and the pointer that names the version predict must serve.
+
+Files first, manifest second, pointer last: whoever sees a pointer can read everything behind it. The pointer is moved
+by `promote` only, also for a rollback, through one compare-and-swap.
+"""
+
+import hashlib
+import tempfile
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from pydantic import Field
+
+from shared.errors import AlreadyExists, ClaimLost, ModelError, NotFound, PreconditionFailed, StoreError
+from shared.evolve import evolve
+from shared.labelstudio.config import YoloTask
+from shared.objectstore import ObjectStore, Token
+from shared.side_by_side import side_by_side
+from shared.state import keys
+from shared.state.records import Record, find, load, new_serial, write
+
+WEIGHTS = "weights.pt"
+_DOWNLOADS = 2  # before bytes that are wrong count as those of the file: a transfer may damage them once
+_NEWEST = 8
+"""Manifests among which one of the newest is looked for."""
+_KEPT = 4096
+"""Manifests that a process remembers, of all projects: some 10 kB each."""
+
+
+class FileEntry(Record):
+    """One immutable file of a version, kept under its digest."""
+
+    name: str
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    size: int = Field(ge=0)
+
+
+class Gate(Record):
+    """How challenger and champion compared on the same val set, in the same run."""
+
+    metric: str  # "mAP50-95", "balanced accuracy", "IDF1"
+    challenger: float | None  # None: it could not be measured
+    champion: float | None  # None: there is none, or it could not be measured
+    champion_version: int | None  # that was served then, compared or not; None: base weights
+    against: str | None = None  # "v3", "base-yolo11n"; None: there was nothing to compare with
+    worse: float | None = None  # 0–1: how probable it is that the challenger is the worse one
+    tasks: int = 0  # of the val set
+    things: int = 0  # objects annotated in it
+    passed: bool
+    reason: str  # one sentence for a person
+
+
+class Shown(Record):
+    """What predict shows of one label."""
+
+    confidence: float = Field(ge=0, le=1)  # from which objects are shown
+    iou: float = Field(ge=0, le=1)  # overlap above which two are one
+
+
+DEFAULT_SHOWN = Shown(confidence=0.25, iou=0.7)
+"""Where nobody asked for anything else, and the version chose nothing."""
+
+
+class Manifest(Record):
+    """One version of one control. Written once, never replaced."""
+
+    version: int = Field(ge=1)
+    control: str
+    yolo_task: YoloTask
+    labels: tuple[str, ...]  # class index → label at export
+    files: tuple[FileEntry, ...]
+    metrics: dict[str, float]  # on the val set: mAP50-95, precision, saved …, or balanced accuracy …
+    gate: Gate
+    shown: dict[str, Shown] = Field(default_factory=dict)  # label → what is shown of it; empty: the defaults
+    lineage: dict[str, Any]  # dataset digest and counts, base version, settings, package versions, seed
+    run_id: str
+    fence: int
+    created_at: datetime
+
+    def file(self, name: str) -> FileEntry:
+        """The entry of that name. Raises ModelError."""
+        for entry in self.files:
+            if entry.name == name:
+                return entry
+        raise ModelError(f"version v{self.version} of {self.control!r} holds no {name}")
+
+
+class Pointer(Record):
+    """Names the version to serve. The only mutable model object."""
+
+    serial: str  # never repeats, so two writes never have the same bytes
+    version: int = Field(ge=1)
+    fence: int
+    run_id: str
+    reason: str  # "promote", "rollback"
+    moved_at: datetime
+    withdrawn: tuple[int, ...] = ()  # versions whose files are being removed: no pointer may name them any more
+
+
+class Rejection(Record):
+    """A version whose file is bad, for whoever reads it: what a machine lacks for a while is no reason."""
+
+    version: int
+    error: str
+    rejected_at: datetime
+
+
+class Promotion(NamedTuple):
+    """What `promote` found and did."""
+
+    pointer: Pointer
+    moved: bool  # False: the pointer already named this run's version
+
+
+def sha256_of(path: Path) -> str:
+    """Hex digest of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class Serving(NamedTuple):
+    """What a control's pointer says, and what is to be served then."""
+
+    pointer: Pointer | None  # None before the first version
+    manifest: Manifest | None  # None: base weights
+
+
+ReadManifest = Callable[[str], Manifest]
+"""From a manifest's key. Raises NotFound."""
+
+
+def read_manifests_once(store: ObjectStore) -> ReadManifest:
+    """Reads manifests and remembers those that were used last: they never change. Thread-safe."""
+
+    @lru_cache(maxsize=_KEPT)
+    def read(key: str) -> Manifest:
+        return load(Manifest, store, key)[0]
+
+    return read
+
+
+class Registry:
+    """The versions and pointers of one project."""
+
+    def __init__(self, store: ObjectStore, uid: str, read_manifest: ReadManifest | None = None) -> None:
+        """`read_manifest`: what several registries of the store share (see `read_manifests_once`)."""
+        self._store = store
+        self._uid = uid
+        self._read_manifest = read_manifest or read_manifests_once(store)
+
+    def controls(self) -> list[str]:
+        """Names of the controls that have at least one object in the store."""
+        return sorted(keys.decode(name) for name in self._store.folders(keys.models(self._uid)))
+
+    def pointer(self, control: str) -> Pointer | None:
+        """What the pointer says now; None before the first version."""
+        return find(Pointer, self._store, keys.pointer(self._uid, control))[0]
+
+    def manifest(self, control: str, version: int) -> Manifest:
+        """Raises NotFound."""
+        return self._read_manifest(keys.manifest(self._uid, control, version))
+
+    def numbers(self, control: str) -> list[int]:
+        """Of all versions of a control, ascending, from the names of their manifests alone."""
+        return keys.numbers(self._store.list(f"{keys.versions(self._uid, control)}/"))
+
+    def versions(self, control: str) -> list[Manifest]:
+        """All manifests of a control, oldest first."""
+        return self._manifests(control, self.numbers(control))
+
+    def rejected(self, control: str) -> set[int]:
+        """Numbers of the versions whose file is bad."""
+        return set(keys.numbers(self._store.list(f"{keys.rejections(self._uid, control)}/")))
+
+    def reject(self, control: str, version: int, error: str) -> None:
+        """Record that a version's file is bad. A second record of it changes nothing."""
+        rejection = Rejection(version=version, error=error, rejected_at=self._store.now())
+        with suppress(AlreadyExists):
+            self._store.create(keys.rejection(self._uid, control, version), rejection.to_json())
+
+    def serving(self, control: str) -> Manifest | None:
+        """The version to serve: the pointer's, or the newest good one behind it; None if there is none."""
+        return self.look(control).manifest
+
+    def look(self, control: str) -> Serving:
+        """The pointer, and what `serving` answers."""
+        pointer = self.pointer(control)
+        if pointer is None:
+            return Serving(None, None)
+        rejected = self.rejected(control)
+        if pointer.version not in rejected:
+            return Serving(pointer, self._named(control, pointer))
+        return Serving(pointer, self._behind(control, pointer.version, rejected.union(pointer.withdrawn)))
+
+    def behind(self, control: str, version: int) -> Manifest | None:
+        """The newest good version behind another one; None if there is none."""
+        pointer = self.pointer(control)
+        return self._behind(control, version, self.rejected(control).union(pointer.withdrawn if pointer else ()))
+
+    def _behind(self, control: str, version: int, gone: set[int]) -> Manifest | None:
+        behind = [number for number in self.numbers(control) if number < version and number not in gone]
+        for end in range(len(behind), 0, -_NEWEST):
+            newest = self._manifests(control, behind[max(end - _NEWEST, 0) : end])
+            if good := next((manifest for manifest in reversed(newest) if manifest.gate.passed), None):
+                return good
+        return None
+
+    def fence(self) -> int:
+        """The greatest fence in any pointer of the project; 0 before the first."""
+        pointers = side_by_side(self.pointer, self.controls())
+        return max((pointer.fence for pointer in pointers if pointer), default=0)
+
+    def upload_file(self, control: str, name: str, path: Path) -> FileEntry:
+        """Store one immutable file under its digest; the same bytes are stored once."""
+        entry = FileEntry(name=name, sha256=sha256_of(path), size=path.stat().st_size)
+        with suppress(AlreadyExists):
+            self._store.upload(self._file(control, entry), path)
+        return entry
+
+    def download_file(self, control: str, entry: FileEntry, path: Path) -> None:
+        """Fetch one file; only verified bytes ever stand at `path`. Raises NotFound, StoreError (also for this disk).
+
+        Raises ModelError if the bytes are twice not the ones that the manifest names: then nobody can use the version.
+        """
+        try:
+            with tempfile.TemporaryDirectory(dir=path.parent, prefix=".unverified-") as folder:
+                unverified, found = Path(folder) / "file", ""
+                for _ in range(_DOWNLOADS):
+                    self._store.download(self._file(control, entry), unverified)
+                    found = sha256_of(unverified)
+                    if found == entry.sha256:
+                        unverified.replace(path)
+                        return
+                raise ModelError(f"{entry.name} of {control!r} has SHA-256 {found}, its manifest says {entry.sha256}")
+        except OSError as error:
+            raise StoreError(f"{entry.name} of {control!r} cannot be kept at {path}: {error.strerror}") from error
+
+    def published_by(self, control: str, run_id: str) -> Manifest | None:
+        """The version that an earlier attempt of this run published.
+
+        It is among the newest: only attempts that had lost their claim can have published after it.
+        """
+        for number in reversed(self.numbers(control)[-_NEWEST:]):
+            manifest = self._manifest_if_there(control, number)
+            if manifest is not None and manifest.run_id == run_id:
+                return manifest
+        return None
+
+    def publish(self, control: str, build: Callable[[int], Manifest]) -> Manifest:
+        """Write the manifest that `build(number)` makes under the next free number.
+
+        A run publishes one version of a control: if another attempt of it was first, or the answer to our own write was
+        lost, the version that is there is answered.
+        """
+        number = max(self.numbers(control), default=0) + 1
+        if earlier := self.published_by(control, build(number).run_id):
+            return earlier
+        while True:
+            manifest = build(number)
+            try:
+                self._store.create(keys.manifest(self._uid, control, number), manifest.to_json())
+            except AlreadyExists:
+                found = self.manifest(control, number)
+                if found.run_id == manifest.run_id:
+                    return found
+                number += 1
+            else:
+                return manifest
+
+    def promote(
+        self,
+        control: str,
+        version: int,
+        *,
+        fence: int,
+        run_id: str,
+        expected: int | None,
+        reason: Literal["promote", "rollback"] = "promote",
+    ) -> Promotion:
+        """Move the pointer to a version, if it still names `expected` (None: no pointer yet).
+
+        A rollback is the same with `reason="rollback"` and a fence of its own (`Jobs.next_fence`). Raises NotFound if
+        there is no such version or it was withdrawn, ClaimLost if the pointer was moved under a newer fence (by another
+        attempt, or by a rollback that this run must not undo), PreconditionFailed if it names another version: decide
+        again.
+        """
+        current, token = find(Pointer, self._store, keys.pointer(self._uid, control))
+        self._stored_manifest(control, version)  # read after the pointer: what goes is withdrawn there first
+        done = current and (current.run_id, current.version, current.reason) == (run_id, version, reason)
+        if current and done and (reason == "promote" or current.fence == fence):
+            return Promotion(current, moved=False)
+        if current and current.fence > fence:
+            raise ClaimLost(
+                f"the pointer of {control!r} was moved under fence {current.fence}; fence {fence} is too old to move it"
+            )
+        if (current.version if current else None) != expected:
+            raise PreconditionFailed(
+                f"the pointer of {control!r} names v{current.version if current else 0}, v{expected or 0} was expected"
+            )
+        withdrawn = current.withdrawn if current else ()
+        if version in withdrawn:
+            raise NotFound(f"v{version} of {control!r} is being removed (LABELLOOP_KEEP_VERSIONS)")
+        pointer = Pointer(
+            serial=new_serial(),
+            version=version,
+            fence=fence,
+            run_id=run_id,
+            reason=reason,
+            moved_at=self._store.now(),
+            withdrawn=withdrawn,
+        )
+        self._write_pointer(control, pointer, token)
+        return Promotion(pointer, moved=True)
+
+    def withdraw(self, control: str, versions: Iterable[int], *, seen: Pointer) -> None:
+        """Before they are removed: from now on no pointer may name these versions, and no others are withdrawn.
+
+        Every move of the pointer that is under way fails, and reads again. Raises PreconditionFailed if the pointer is
+        not the one that was `seen`: decide again what may go.
+        """
+        withdrawn = tuple(sorted(versions))
+        current, token = find(Pointer, self._store, keys.pointer(self._uid, control))
+        if current is None or current.serial != seen.serial or current.version in withdrawn:
+            raise PreconditionFailed(f"somebody moved the pointer of {control!r} meanwhile")
+        if current.withdrawn != withdrawn:
+            changed = evolve(current, serial=new_serial(), withdrawn=withdrawn)
+            self._write_pointer(control, changed, token)
+
+    def stored_files(self, control: str) -> list[str]:
+        """Keys of all files of a control, also of those that no version names (yet)."""
+        return list(self._store.list(f"{keys.files(self._uid, control)}/"))
+
+    def _file(self, control: str, entry: FileEntry) -> str:
+        return keys.file(self._uid, control, entry.sha256, entry.name)
+
+    def _write_pointer(self, control: str, pointer: Pointer, token: Token | None) -> None:
+        """Raises PreconditionFailed."""
+        try:
+            write(self._store, keys.pointer(self._uid, control), pointer, token)
+        except PreconditionFailed as refusal:
+            if self.pointer(control) != pointer:  # else it is our own write, whose answer was lost
+                raise PreconditionFailed(f"somebody else moved the pointer of {control!r} meanwhile") from refusal
+
+    def _named(self, control: str, pointer: Pointer) -> Manifest:
+        """The manifest that a pointer names. Where a project was forgotten and begins again, numbers mean others."""
+        manifest = self.manifest(control, pointer.version)
+        if pointer.reason == "promote" and manifest.run_id != pointer.run_id:
+            return self._stored_manifest(control, pointer.version)
+        return manifest
+
+    def _stored_manifest(self, control: str, version: int) -> Manifest:
+        """As it is now, not as it is remembered. Raises NotFound."""
+        return load(Manifest, self._store, keys.manifest(self._uid, control, version))[0]
+
+    def _manifests(self, control: str, numbers: Iterable[int]) -> list[Manifest]:
+        """Without those that were removed since they were listed."""
+        found = side_by_side(lambda number: self._manifest_if_there(control, number), numbers)
+        return [manifest for manifest in found if manifest is not None]
+
+    def _manifest_if_there(self, control: str, version: int) -> Manifest | None:
+        """None: it was removed since it was listed."""
+        try:
+            return self.manifest(control, version)
+        except NotFound:
+            return None

@@ -1,0 +1,127 @@
+"""What is written about one run under `runs/<uid>/<run_id>/`, and the one line that tells a job which run it is."""
+
+from contextlib import suppress
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+
+from shared.errors import AlreadyExists, BadRequest
+from shared.objectstore import ObjectStore
+from shared.state import keys
+from shared.state.records import Record, find, load
+
+RunPhase = Literal[
+    "launching",
+    "export",
+    "dataset",
+    "train",
+    "gate",
+    "publish",
+    "promote",
+    "finished",
+    "unchanged",
+    "failed",
+    "interrupted",
+]
+ENDED: tuple[RunPhase, ...] = ("finished", "unchanged", "failed")
+
+
+class Totals(Record):
+    """Label Studio's own counters of a project."""
+
+    task_number: int = 0
+    total_annotations_number: int = 0
+    num_tasks_with_annotations: int = 0
+    useful_annotation_number: int = 0
+    ground_truth_number: int = 0
+    skipped_annotations_number: int = 0
+
+
+class Baseline(Record):
+    """What Label Studio held when the last run started its export."""
+
+    totals: Totals
+    read_at: datetime  # Label Studio's clock
+    digest: str | None = None  # of all (annotation id, updated_at); None: the run failed before it knew
+
+
+class RunRequest(Record):
+    """`runs/<uid>/<run_id>/request.json`: everything a run needs. TRAIN_REQUEST holds only where to find it."""
+
+    run_id: str
+    project_uid: str
+    project_id: int
+    reason: str
+    created_at: datetime
+    settings: dict[str, Any] = Field(default_factory=dict)  # training settings, project overrides applied
+
+
+class TrainRequest(Record):
+    """TRAIN_REQUEST: what a launcher tells the job."""
+
+    store: str
+    project_uid: str
+    run_id: str
+
+    @classmethod
+    def parse(cls, text: str) -> "TrainRequest":
+        """Raises BadRequest."""
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            raise BadRequest(
+                f"TRAIN_REQUEST is not a request of labelloop: {error.error_count()} problems in {len(text)} characters"
+            ) from error
+
+
+class Progress(Record):
+    """`runs/<uid>/<run_id>/progress.json`: for people and for resuming; nothing is decided by it."""
+
+    phase: str  # a RunPhase, or one that a newer version has
+    attempt: int
+    updated_at: datetime
+    control: str | None = None
+    epoch: int | None = None
+    epochs: int | None = None
+    eta_seconds: float | None = None
+    metrics: dict[str, float] = Field(default_factory=dict)  # of the newest epoch, on the val set
+    val_tasks: int = 0  # that these were measured on
+    val_things: int = 0
+    checkpoint: str | None = None  # key of the newest
+    checkpoint_sha256: str | None = None
+    message: str = ""
+    error: str | None = None
+
+
+class RunFiles:
+    """The files of one project's runs."""
+
+    def __init__(self, store: ObjectStore, uid: str) -> None:
+        self._store = store
+        self._uid = uid
+
+    def write_request(self, request: RunRequest) -> None:
+        """Once a run; a second attempt keeps the first request."""
+        with suppress(AlreadyExists):
+            self._store.create(self._key(request.run_id, "request.json"), request.to_json())
+
+    def request(self, run_id: str) -> RunRequest:
+        """Raises NotFound."""
+        return load(RunRequest, self._store, self._key(run_id, "request.json"))[0]
+
+    def write_progress(self, run_id: str, progress: Progress) -> None:
+        """Informative: the last write wins."""
+        self._store.put(self._key(run_id, "progress.json"), progress.to_json())
+
+    def progress(self, run_id: str) -> Progress | None:
+        """None before the first write."""
+        return find(Progress, self._store, self._key(run_id, "progress.json"))[0]
+
+    def kept_an_epoch(self, run_id: str, attempt: int) -> bool:
+        """Whether an attempt left a checkpoint of its own in the store."""
+        name = f"/{keys.checkpoint_index(attempt)}"
+        return any(key.endswith(name) for key in self._store.list(f"{keys.checkpoints(self._uid, run_id)}/"))
+
+    def _key(self, run_id: str, name: str) -> str:
+        return keys.run(self._uid, run_id, name)

@@ -1,0 +1,241 @@
+"""What both functions answer to Label Studio themselves: health, setup, versions. It reads pointers, never a model.
+
+Label Studio asks for predictions only of tasks that have none of the `model_version` that `/setup` answered. So the
+version that `/setup` answers and the one that `/predict` stamps come from the same cache (`Pointers`) and the same
+code (`stamp`).
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from flask import Request, Response
+
+from shared.errors import StoreError
+from shared.labelstudio.config import Control, parse_label_config
+from shared.labelstudio.config_review import not_understood
+from shared.labelstudio.requests import SetupRequest, ValidateRequest, project_id
+from shared.objectstore import ObjectStore
+from shared.settings import Settings
+from shared.side_by_side import both, side_by_side
+from shared.state.projects import Project, parse_overrides, projects, read_project, with_overrides, write_project
+from shared.state.registry import Manifest, Registry, read_manifests_once
+from shared.web.http import Route, answer
+from shared.web.last_known import LastKnown
+from shared.yolo.base_weights import base_weights_for, model_path_problem
+
+logger = logging.getLogger(__name__)
+
+_SAID = 20  # sentences of what is not understood in one config
+DUMMY_VERSION = "label:dummy"
+
+
+def stamp(versions: Iterable[tuple[str, str]]) -> str:
+    """The model_version of (control, version) pairs: `label:v12+poly:v3`."""
+    return "+".join(f"{control}:{version}" for control, version in versions) or "none"
+
+
+def base_version(base_weights: str) -> str:
+    """What stands for the version of a control that has none yet: `base-yolo11n`."""
+    return f"base-{Path(base_weights).stem}"
+
+
+class _Held(NamedTuple):
+    """What is served although the pointer names a newer version."""
+
+    wanted: int
+    manifest: Manifest | None
+
+
+class ServedVersions:
+    """Which version each control of each project serves now. Thread-safe."""
+
+    def __init__(self, store: ObjectStore, max_age: float) -> None:
+        self._store = store
+        self._known: LastKnown[Manifest | None] = LastKnown(max_age)
+        self._read_manifest = read_manifests_once(store)
+        self._held: dict[tuple[str, str], _Held] = {}
+
+    def serving_all(self, uid: str, controls: Sequence[Control]) -> list[Manifest | None]:
+        """What `serving` answers for each, asked side by side."""
+        return side_by_side(partial(self.serving, uid), controls)
+
+    def serving(self, uid: str, control: Control) -> Manifest | None:
+        """The version that is served: the newest, or what predict holds instead of it. Else as `newest`."""
+        newest, held = self.newest(uid, control), self._held.get((uid, control.name))
+        return newest if held is None or newest is None or held.wanted != newest.version else held.manifest
+
+    def newest(self, uid: str, control: Control) -> Manifest | None:
+        """The version to serve, None before the first. Raises StoreError if it was never read and cannot be.
+
+        A version for another YOLO task (the config was changed) does not count: until there is one for the control's
+        task, the control starts from the base weights again, in predict as in training.
+        """
+        manifest = self._known.get((uid, control.name), lambda: self._read(uid, control.name))
+        if manifest is not None and manifest.yolo_task != control.yolo_task:
+            _say_other_task(uid, control.name, manifest.version, manifest.yolo_task, control.yolo_task)
+            return None
+        return manifest
+
+    def hold(self, uid: str, control: str, wanted: Manifest, instead: Manifest | None) -> bool:
+        """Another version (None: the base weights) is served until the wanted one can be. False: as before."""
+        held = _Held(wanted.version, instead)
+        if self._held.get((uid, control)) == held:
+            return False
+        self._held[uid, control] = held
+        return True
+
+    def release(self, uid: str, control: str) -> None:
+        """The newest version is served."""
+        self._held.pop((uid, control), None)
+
+    def expire(self, uid: str, control: str) -> None:
+        """Read the pointer at the next question."""
+        self._known.expire((uid, control))
+
+    def _read(self, uid: str, control: str) -> Manifest | None:
+        pointer, manifest = Registry(self._store, uid, self._read_manifest).look(control)
+        if pointer is None and self._known.last((uid, control)) is not None:
+            raise StoreError(f"the pointer of {control!r} is gone: the project was forgotten, or the store broke")
+        return manifest
+
+
+class Backend:
+    """The handlers that both functions share."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: ObjectStore,
+        *,
+        on_setup: Callable[[str, Sequence[Control]], None] | None = None,
+    ) -> None:
+        """`on_setup(uid, controls)` is told after each setup; it must return at once and not raise."""
+        self._settings = settings
+        self._store = store
+        self._on_setup = on_setup
+        self._projects: LastKnown[Project | None] = LastKnown(settings.pointer_max_age)
+        self.pointers = ServedVersions(store, settings.pointer_max_age)
+
+    def routes(self) -> list[Route]:
+        """What Label Studio may ask either function."""
+        return [
+            Route("GET", "/", "open", self.health),
+            Route("GET", "/health", "open", self.health),
+            Route("POST", "/setup", "basic", self.setup),
+            Route("GET", "/versions", "basic", self.versions),
+            Route("POST", "/validate", "basic", self.validate),
+            Route("POST", "/duplicate_model", "basic", self.nothing_to_do),
+            Route("POST", "/delete", "basic", self.nothing_to_do),
+        ]
+
+    def health(self, _request: Request) -> Response:
+        """Touches nothing: Label Studio waits one second."""
+        return answer({"status": "UP", "model_class": "labelloop"})
+
+    def setup(self, request: Request) -> Response:
+        """Keep the labeling config and overrides; answer the version that `/predict` would stamp now."""
+        call = SetupRequest.parse(request.get_data())
+        project_id(call.project)  # or sweeps would meet for ever what is no project
+        controls = parse_label_config(call.schema_)
+        _say_not_understood(call.project, call.schema_, self._settings.base_weights)
+        overrides = parse_overrides(call.extra_params)
+        keep = partial(self._keep, call.project, call.schema_, overrides)
+        _, version = both(keep, partial(self.model_version, call.project, controls))
+        response = answer({"model_version": version})
+        if self._on_setup is not None:
+            self._on_setup(call.project, controls)
+        return response
+
+    def versions(self, request: Request) -> Response:
+        """Versions that can be served, newest first: of `?project=<uid>`, or of the only project there is.
+
+        Label Studio 1.23.2 does not send the project.
+        """
+        uid = request.args.get("project") or self._only_project()
+        if uid is None:
+            return answer({"versions": []})
+        project_id(uid)
+        registry = Registry(self._store, uid)
+        controls = registry.controls()
+        asked = [(ask, control) for control in controls for ask in (registry.numbers, registry.rejected)]
+        found = side_by_side(lambda one: one[0](one[1]), asked)
+        return answer(
+            {
+                "versions": [
+                    stamp([(control, f"v{number}")])
+                    for control, numbers, rejected in zip(controls, found[::2], found[1::2], strict=True)
+                    for number in sorted(set(numbers) - set(rejected), reverse=True)
+                ]
+            }
+        )
+
+    def validate(self, request: Request) -> Response:
+        """Whether the labeling config can be understood."""
+        controls = parse_label_config(ValidateRequest.parse(request.get_data()).config)
+        return answer({"status": "ok", "controls": [control.name for control in controls]})
+
+    def nothing_to_do(self, _request: Request) -> Response:
+        """Label Studio announces a copied or deleted project. Models belong to the uid and stay."""
+        return answer({})
+
+    def model_version(self, uid: str, controls: Sequence[Control]) -> str:
+        """The combined stamp of what is served now. Raises StoreError if that was never read and cannot be."""
+        if self._settings.dummy:
+            return DUMMY_VERSION
+        served = zip(controls, self.pointers.serving_all(uid, controls), strict=True)
+        return stamp((control.name, self._version(control, manifest)) for control, manifest in served)
+
+    def look(self, uid: str, controls: Sequence[Control]) -> Settings:
+        """The settings with the project's overrides; beside them the controls' pointers are read, if it is time to.
+
+        Raises StoreError if something was never read and cannot be.
+        """
+        project, _ = both(partial(self._project, uid), partial(self.pointers.serving_all, uid, controls))
+        return with_overrides(self._settings, project)
+
+    def _version(self, control: Control, manifest: Manifest | None) -> str:
+        if manifest is not None:
+            return f"v{manifest.version}"
+        return base_version(base_weights_for(control, self._settings.base_weights))
+
+    def _project(self, uid: str) -> Project | None:
+        return self._projects.get(uid, lambda: read_project(self._store, uid))
+
+    def _keep(self, uid: str, label_config: str, overrides: dict[str, Any] | None) -> None:
+        """Store config and overrides if they changed. Where that fails, predicting goes on without."""
+        try:
+            known = self._project(uid)
+            if known and known.label_config == label_config and overrides in (None, known.overrides):
+                return
+            self._projects.put(uid, write_project(self._store, uid, label_config=label_config, overrides=overrides))
+        except StoreError as error:
+            logger.error(
+                "the project's config could not be stored: predicting goes on without it",
+                extra={"event": "project_not_stored", "project": uid, "error": str(error)},
+            )
+
+    def _only_project(self) -> str | None:
+        known = projects(self._store)
+        first, second = next(known, None), next(known, None)
+        return first if second is None else None
+
+
+@lru_cache(maxsize=256)
+def _say_not_understood(uid: str, label_config: str, base_weights: str) -> None:
+    """Once for each config: Label Studio sends a setup before every prediction."""
+    problems = [model_path_problem(control, base_weights) for control in parse_label_config(label_config)]
+    for problem in (*not_understood(label_config), *filter(None, problems))[:_SAID]:
+        logger.warning(problem, extra={"event": "config_not_understood", "project": uid})
+
+
+@lru_cache(maxsize=256)
+def _say_other_task(uid: str, control: str, version: int, found: str, needed: str) -> None:
+    """Once for each version."""
+    logger.warning(
+        f"v{version} of {control!r} is for {found}, the labeling config asks for {needed} now: base weights are served "
+        f"until a training made a version for {needed}",
+        extra={"event": "version_of_other_task", "project": uid, "control": control, "version": version},
+    )

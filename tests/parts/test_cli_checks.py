@@ -1,0 +1,131 @@
+"""What connect and doctor say about servers that are not what they should be, and about labeling configs."""
+
+from pathlib import Path
+
+import pytest
+
+from infra.cli.checks import Project, check_config, check_functions, check_launcher, check_project
+from infra.cli.findings import Finding
+from infra.cli.model_checks import check_models
+from shared.labelstudio.api import LabelStudio
+from shared.labelstudio.config import parse_label_config
+from shared.objectstore import ObjectStore
+from shared.settings import Settings
+from tests.fakes.predict_parts import UID, label_config, publish
+from tests.servers.web_server import Handler, web_server
+
+
+@pytest.mark.parametrize("body", [b"{}", b"[]", b'{"id": "one"}', b'"hello"'])
+def test_a_server_that_is_no_label_studio(body: bytes) -> None:
+    with web_server(lambda handler: handler.reply(200, body, Content_Type="application/json")) as server:
+        finding, project = check_project(LabelStudio(server.url, "0" * 40), "1")
+
+    assert project is None
+    assert finding.level == "problem"
+    assert "LABEL_STUDIO_URL" in finding.remedy
+
+
+def test_a_predict_that_sleeps_is_waited_for_and_train_trigger_recommended() -> None:
+    left = [503, 429]
+
+    def front(handler: Handler) -> None:
+        handler.reply(left.pop() if left else 200, b"{}")
+
+    with web_server(front) as server:
+        urls = {"PREDICT_URL": server.url, "TRAIN_TRIGGER_URL": server.url}
+        predict, train_trigger = check_functions(Settings.model_validate(urls))
+    assert (predict.level, predict.check) == ("warning", "predict")
+    assert train_trigger.level == "ok"
+    assert f"--backend-url {server.url}" in predict.remedy
+    assert [seen.path for seen in server.seen][:4] == ["/health", "/health", "/health", "/versions"]
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({}, [("ok", "jobs run as processes of this machine")]),
+        ({"LABELLOOP_WORK_DIR": f"{__file__}/work"}, [("problem", "set LABELLOOP_WORK_DIR")]),
+        ({"TRAIN_TRIGGER_URL": "https://trigger.example.org"}, []),  # its machine is not this one
+        ({"LABELLOOP_LAUNCHER": "ray://127.0.0.1:9"}, [("problem", "no Ray dashboard answers at 127.0.0.1:9")]),
+        ({"LABELLOOP_LAUNCHER": "ray://127.0.0.1:9?gpus=x"}, [("problem", "gpus=x is no number")]),
+    ],
+)
+def test_the_launcher_is_asked(variables: dict[str, str], expected: list[tuple[str, str]]) -> None:
+    findings = check_launcher(Settings.from_environ(variables), variables)
+    assert [finding.level for finding in findings] == [level for level, _ in expected]
+    assert all(words in finding.message for finding, (_, words) in zip(findings, expected, strict=True))
+
+
+def project(config: str) -> Project:
+    return Project(1, UID, "trees", parse_label_config(config), {"label_config": config})
+
+
+def test_what_is_not_understood_of_a_config_is_a_warning_each() -> None:
+    assert check_config(project(label_config())) == []
+    config = (
+        label_config()
+        .replace("<Rect", '<TextArea name="why" toName="image"/><Rect', 1)
+        .replace('name="label"', 'name="label" model_obb="perhaps"')
+    )
+    assert [(finding.level, finding.check) for finding in check_config(project(config))] == [("warning", "config")] * 2
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A detect model of two classes."""
+    from ultralytics import YOLO
+
+    path = tmp_path_factory.mktemp("weights") / "base.pt"
+    model = YOLO("yolov8n.yaml")
+    model.model.names = {0: "tree", 1: "rock"}
+    model.save(path)
+    return path
+
+
+class TestModels:
+    def check(self, config: str, store: ObjectStore, base_weights: object, **more: int) -> list[Finding]:
+        settings = Settings.model_validate({"LABELLOOP_BASE_WEIGHTS": str(base_weights)} | more)
+        return check_models(settings, store, project(config))
+
+    def test_base_weights(self, file_store: ObjectStore, weights: Path) -> None:
+        found = {labels: self.check(label_config(labels=labels), file_store, weights) for labels in (("Tree",), ("a",))}
+        assert [(one.level, one.message.split(" has ")[1]) for (one,) in found.values()] == [
+            ("ok", "a class for every label of 'label'"),
+            ("warning", "no class for any label of 'label': it proposes regions without regard to class"),
+        ]
+        (finding,) = self.check(label_config(labels=("Tree", "a")), file_store, weights)
+        assert "no class for 'a' of 'label': never predicted" in finding.message
+
+    def test_classes_that_several_labels_claim(self, file_store: ObjectStore, weights: Path) -> None:
+        config = label_config(labels=("Tree", "TREE", "Rock"))
+        unclear, missing = self.check(config, file_store, weights)
+        assert (unclear.level, unclear.check) == ("warning", "labels")
+        assert "has a class 'tree' that could be 'Tree' or 'TREE' of 'label': it means none" in unclear.message
+        assert "no class for 'Tree', 'TREE' of 'label': never predicted" in missing.message
+
+    def test_base_weights_of_another_task(self, file_store: ObjectStore, weights: Path) -> None:
+        config = label_config().replace("RectangleLabels", "PolygonLabels")
+        (finding,) = self.check(config, file_store, weights)
+        assert finding.level == "warning"
+        assert finding.message == f"{weights} is a detect model, 'label' needs segment: nothing is predicted by it"
+        assert "LABELLOOP_BASE_WEIGHTS" in finding.remedy
+
+    def test_weights_that_a_config_asks_for_in_vain(self, file_store: ObjectStore, weights: Path) -> None:
+        config = label_config(labels=("Tree",)).replace('name="label"', 'name="label" model_path="/etc/passwd"')
+        ignored, compared = self.check(config, file_store, weights)
+        assert (ignored.level, ignored.check, compared.level) == ("warning", "config", "ok")
+        assert "model_path='/etc/passwd' of 'label' is ignored" in ignored.message
+
+    def test_more_controls_than_models_in_memory(self, file_store: ObjectStore) -> None:
+        config = label_config("a", "b")
+        assert len(self.check(config, file_store, "no.pt", LABELLOOP_LOADED_MODELS=2)) == 2
+        finding, *_ = self.check(config, file_store, "no.pt", LABELLOOP_LOADED_MODELS=1)
+        assert (finding.level, finding.check) == ("warning", "models")
+        assert "2 controls, LABELLOOP_LOADED_MODELS keeps 1" in finding.message
+
+    def test_a_version(self, file_store: ObjectStore, weights: Path) -> None:
+        publish(file_store, weights, labels=("Tree",))
+        (finding,) = self.check(label_config(), file_store, "nothing.pt")
+        assert finding.message == "v1 has no class for 'Person' of 'label': never predicted"
+        (finding,) = self.check(label_config(labels=("tree",)), file_store, "nothing.pt")
+        assert finding.message == "v1 has no class for any label of 'label': nothing is predicted"

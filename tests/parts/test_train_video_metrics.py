@@ -1,0 +1,92 @@
+"""Real weights follow the objects in a film; what predict says about it is taken for the expert's annotation."""
+
+from pathlib import Path
+from xml.sax.saxutils import quoteattr
+
+import cv2
+import numpy as np
+import pytest
+from ultralytics.models import YOLO
+from ultralytics.utils import ASSETS
+
+from functions.predict.model.loader import YoloLoader
+from functions.predict.plan import plan_control
+from functions.predict.video.predictor import VideoPredictor
+from infra.demo.samples import base_weights
+from jobs.train.data.snapshot import SnapshotTask
+from jobs.train.yolo.tracking import track_metrics
+from shared.evolve import evolve
+from shared.labelstudio.config import Control, parse_label_config
+from shared.settings import Settings
+from tests.fakes.predict_parts import FAR
+from tests.samples.videos import write_video
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    photograph = cv2.imread(str(ASSETS / "bus.jpg"))
+    assert photograph is not None
+    views = [photograph[100 + 6 * n : 900 + 6 * n, 2 * n : 760 + 2 * n] for n in range(8)]
+    path = tmp_path_factory.mktemp("video") / "pan.webm"
+    return write_video(path, [cv2.resize(view, (380, 400)).astype(np.uint8) for view in views])
+
+
+@pytest.fixture(scope="module")
+def control() -> Control:
+    """One label, for all classes that the weights know."""
+    named = quoteattr(",".join(name for name in YOLO(base_weights(), task="detect").names.values() if "," not in name))
+    return parse_label_config(
+        '<View><Video name="video" value="$video" frameRate="25"/><VideoRectangle name="box" toName="video"/>'
+        f'<Labels name="kind" toName="video"><Label value="Thing" predicted_values={named}/></Labels></View>'
+    )[0]
+
+
+def test_weights_agree_with_themselves(film: Path, control: Control, tmp_path: Path) -> None:
+    class Files:
+        def fetch(self, value: object, *, task_id: int | None, deadline: float) -> bytes:
+            return film.read_bytes()
+
+    loader = YoloLoader(device="cpu", threads=1, iou=0.7, image_size=320, cache_dir=tmp_path)
+    model = loader.load_base(str(base_weights()))
+    plan = plan_control(control, model.names, trained=False, settings=Settings())
+    said = VideoPredictor(Files(), max_pixels=10**7).regions(plan, model, "", task_id=1, deadline=FAR, data={})
+    assert len(said.regions) > 3
+    task = SnapshotTask(id=1, annotation=1, updated_at=None, split="val", data={}, regions=said.regions)
+    same = track_metrics(
+        base_weights(), [(task, film)], control, trained=False, image_size=320, device="cpu", max_pixels=10**6
+    )["1"].scores()
+    assert same["IDF1"] > 0.95
+    assert same["MOTA"] > 0.9
+    half = evolve(task, regions=said.regions[::2])
+    assert (
+        track_metrics(
+            base_weights(), [(half, film)], control, trained=False, image_size=320, device="cpu", max_pixels=10**6
+        )["1"].scores()["MOTA"]
+        < same["MOTA"]
+    )
+
+
+def test_no_video_no_metrics(control: Control) -> None:
+    assert (
+        track_metrics(base_weights(), [], control, trained=False, image_size=320, device="cpu", max_pixels=10**6) == {}
+    )
+
+
+def test_a_video_that_cannot_be_decoded_is_left_out(
+    control: Control, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "page").write_text("<html>")
+    task = SnapshotTask(id=7, annotation=1, updated_at=None, split="val", data={}, regions=[])
+    assert (
+        track_metrics(
+            base_weights(),
+            [(task, tmp_path / "page")],
+            control,
+            trained=False,
+            image_size=320,
+            device="cpu",
+            max_pixels=10**6,
+        )
+        == {}
+    )
+    assert "video of task 7" in caplog.text

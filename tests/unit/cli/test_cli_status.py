@@ -1,0 +1,91 @@
+"""What `labelloop status` says of a run: where its log is, and what the launcher refused."""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from infra.cli.status import read_status, render_status
+from jobs.train.checkpoints.spool import Epoch
+from jobs.train.data.dataset import Counts
+from jobs.train.progress import ProgressWriter
+from shared.errors import LaunchError
+from shared.state import claims
+from shared.state.projects import write_project
+from tests.fakes.trigger_parts import UID, World
+
+CONFIG = """<View><Image name="image" value="$image"/>
+<RectangleLabels name="label" toName="image"><Label value="Car"/></RectangleLabels></View>"""
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    world = World(tmp_path)
+    world.label_studio.annotations = 20
+    return world
+
+
+def shown(world: World) -> str:
+    console = Console(width=200)
+    with console.capture() as captured:
+        console.print(render_status([read_status(world.store, UID)], world.store.url))
+    return captured.get()
+
+
+def as_json(world: World) -> Any:
+    return json.loads(json.dumps(read_status(world.store, UID).as_json()))["run"]
+
+
+def test_where_the_log_is(world: World) -> None:
+    world.reconcile()
+    assert "log: log of fake:1" in shown(world)
+    assert as_json(world)["logs"] == "log of fake:1"
+
+
+def test_a_refused_launch(world: World) -> None:
+    world.launcher.error = LaunchError("AWS Batch refused: no such queue [gpu]; create it")
+    world.reconcile()
+    world.reconcile(forced=True)
+    world.expire(ago=1)
+    text = shown(world)
+    assert "its launch was refused 2 times; a sweep tries again, Start Training at once, attempt 1" in text
+    assert "the launcher said: AWS Batch refused: no such queue [gpu]; create it" in text
+    assert (as_json(world)["refused"], as_json(world)["logs"]) == (2, None)
+
+
+def test_failed_runs_in_a_row_and_what_the_last_one_said(world: World) -> None:
+    world.reconcile()
+    world.jobs.update(claims.release, world.job_runs(), outcome="failed", message="20 of 39 images are gone")
+    assert "failed 0 s ago, 20 of 39 images are gone" in shown(world)
+    world.reconcile(forced=True)
+    world.jobs.update(claims.release, world.job_runs(), outcome="failed", message="20 of 39 images are gone")
+    assert "failed 0 s ago, 2 failed in a row, 20 of 39 images are gone" in shown(world)
+
+
+def test_what_is_left_out_is_said_while_the_training_runs(world: World) -> None:
+    world.reconcile()
+    writer = ProgressWriter(world.jobs, world.claim.run_id, 1)
+    counts = Counts(tasks=40, left_out=Counter(broken=1), named=[(3, "it is cut")])
+    writer.begin_training("label", 50, counts)
+    assert "1 of 40 tasks were left out (1 broken), task 3: it is cut" in shown(world)
+
+
+def test_what_metrics_are_measured_on_is_said_while_the_training_runs(world: World) -> None:
+    write_project(world.store, UID, label_config=CONFIG)
+    world.reconcile()
+    writer = ProgressWriter(world.jobs, world.claim.run_id, 1)
+    writer.begin_training("label", 50, Counts(val=7, val_objects=31))
+    writer.epoch(Epoch(number=1, epochs=50, metrics={"mAP50": 0.625}, best=True, finished_at=1.0), None)
+    assert "epoch 1/50, mAP50 0.625 on the val set (7 tasks, 31 boxes)" in shown(world)
+    assert as_json(world)["progress"]["val_things"] == 31
+
+
+def test_an_interrupted_attempt(world: World) -> None:
+    world.reconcile()
+    world.jobs.update(claims.interrupt, world.job_runs(), "SIGTERM")
+    text = shown(world)
+    assert "interrupted; the next sweep starts the next attempt" in text
+    assert "the attempt before ended: SIGTERM" in text

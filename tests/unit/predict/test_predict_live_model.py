@@ -1,0 +1,435 @@
+"""Which version is served: swaps, rejected versions, a store that is gone, models and files that leave."""
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from functions.predict.live_models import LiveModels
+from functions.predict.metrics import Metrics
+from functions.predict.ports import DeadlineExceeded, Model, NothingToServe, NotNow
+from functions.predict.weights import WeightsCache
+from shared.errors import ModelError, StoreError
+from shared.labelstudio.config import YoloTask, parse_label_config
+from shared.objectstore import ObjectStore, Token
+from shared.settings import Settings
+from shared.state.registry import Registry, Shown
+from shared.web.backend import Backend
+from tests.fakes.predict_parts import FAR, UID, FakeLoader, FakeModel, label_config, publish
+
+CONTROLS = parse_label_config(label_config())
+
+
+class Switch:
+    """A store that can be gone."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self.store = store
+        self.gone = False
+
+    def __getattr__(self, name: str) -> object:
+        if self.gone and name != "url":
+            raise StoreError("the store does not answer")
+        return getattr(self.store, name)
+
+
+class Parts:
+    """A process of predict, without HTTP and torch."""
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        folder: Path,
+        *,
+        max_age: float = 0.0,
+        keep: int = 4,
+        bytes_: int = 10**6,
+        base: str = "Thing",
+        more: str = "",
+        patience: float = 60.0,
+    ):
+        """`base`: content of the base weights; `more`: of a second file of them, for segment."""
+        self.now = 0.0  # of the clock of pauses
+        first, second = folder / "base.pt", folder / "base-seg.pt"
+        first.write_text(base)
+        second.write_text(more)
+        weights = f"{first},{second}" if more else str(first)
+        self.store = store
+        self.settings = Settings.model_validate(
+            {"LABELLOOP_POINTER_MAX_AGE": max_age, "LABELLOOP_BASE_WEIGHTS": weights}
+        )
+        self.backend = Backend(self.settings, store)
+        self.loader = FakeLoader()
+        self.metrics = Metrics()
+        self.cache = folder / "cache"
+        self.models = LiveModels(
+            self.backend.pointers,
+            lambda uid: Registry(store, uid),
+            WeightsCache(self.cache, bytes_),
+            self.loader,
+            self.metrics,
+            base_weights=weights,
+            keep=keep,
+            clock=lambda: self.now,
+            patience=patience,
+        )
+
+    def serve(self, control: str = "label", yolo_task: YoloTask = "detect") -> tuple[str, tuple[str, ...]]:
+        """Version and class names of what is served now."""
+        served = self.models.serving(UID, replace(CONTROLS[0], name=control, yolo_task=yolo_task), FAR)
+        return served.version, served.model.names
+
+    @property
+    def answered_by_setup(self) -> str:
+        return self.backend.model_version(UID, CONTROLS)
+
+    def value(self, metric: str) -> float | None:
+        return self.metrics.registry.get_sample_value(metric)
+
+
+@pytest.fixture
+def publish_names(file_store: ObjectStore, tmp_path: Path) -> Callable[[str], str]:
+    """Publishes "weights" with these class names; answers their digest."""
+
+    def publish_names(names: str) -> str:
+        path = tmp_path / "new.pt"
+        path.write_text(names)
+        return publish(file_store, path).files[0].sha256
+
+    return publish_names
+
+
+def stored_weights(tmp_path: Path, sha256: str) -> Path:
+    (found,) = (tmp_path / "store").rglob(f"{sha256}/weights.pt")
+    return found
+
+
+def test_base_weights_before_the_first_version_then_each_version(
+    file_store: ObjectStore, tmp_path: Path, publish_names: Callable[[str], str]
+) -> None:
+    parts = Parts(file_store, tmp_path)
+    assert parts.serve() == ("base-base", ("Thing",))
+    assert parts.answered_by_setup == "label:base-base"
+    for version in (1, 2):
+        publish_names(f"Tree{version}")
+        assert parts.serve() == (f"v{version}", (f"Tree{version}",))
+        assert parts.answered_by_setup == f"label:v{version}"
+    assert parts.value("labelloop_model_swaps_total") == 2
+    assert parts.loader.loaded == ["Thing", "Tree1", "Tree2"]  # each once
+
+
+def test_versions_of_the_same_weights_show_what_each_of_them_chose(file_store: ObjectStore, tmp_path: Path) -> None:
+    parts, weights = Parts(file_store, tmp_path), tmp_path / "new.pt"
+    weights.write_text("Tree")
+    chosen = [{"Tree": Shown(confidence=confidence, iou=0.5)} for confidence in (0.6, 0.3)]
+    first, second = (
+        publish(file_store, weights, shown=chosen[0]),
+        publish(file_store, weights, control="b", shown=chosen[1]),
+    )
+    assert first.files == second.files
+    for control, shown in (("label", chosen[0]), ("b", chosen[1]), ("label", chosen[0])):
+        assert parts.models.serving(UID, replace(CONTROLS[0], name=control), FAR).shown == shown
+    publish(file_store, weights, shown={})
+    assert parts.models.serving(UID, CONTROLS[0], FAR).shown == {}
+    assert parts.loader.loaded == ["Tree"]
+
+
+def test_each_yolo_task_has_base_weights_of_its_own(file_store: ObjectStore, tmp_path: Path) -> None:
+    parts = Parts(file_store, tmp_path, more="segment:Part,Whole")
+    assert parts.serve("label") == parts.serve("other") == ("base-base", ("Thing",))
+    assert parts.serve("poly", "segment") == ("base-base-seg", ("Part", "Whole"))
+    assert parts.loader.loaded == ["Thing", "segment:Part,Whole"]  # each once
+
+
+def test_setup_names_the_weights_that_a_control_asks_for_as_predict_does(
+    file_store: ObjectStore, tmp_path: Path
+) -> None:
+    parts = Parts(file_store, tmp_path, more="Other")
+    config = label_config("label", "other").replace('"other"', '"other" model_path="base-seg.pt"')
+    controls = parse_label_config(config)
+    served = {control.name: parts.models.serving(UID, control, FAR) for control in controls}
+    assert {name: (one.version, one.model.names) for name, one in served.items()} == {
+        "label": ("base-base", ("Thing",)),
+        "other": ("base-base-seg", ("Other",)),
+    }
+    assert parts.backend.model_version(UID, controls) == "label:base-base+other:base-base-seg"
+
+
+@pytest.mark.parametrize("base", ["Thing", "classify:Thing"])
+def test_a_control_without_weights_of_its_task_waits_for_its_first_version(
+    file_store: ObjectStore, tmp_path: Path, base: str
+) -> None:
+    parts = Parts(file_store, tmp_path, base=base)
+    found = base.rpartition(":")[0] or "detect"
+    for _ in range(2):
+        with pytest.raises(
+            NothingToServe, match=f"needs weights for segment, 'base.pt' are for {found}: .* LABELLOOP_BASE_WEIGHTS"
+        ) as caught:
+            parts.serve("poly", "segment")
+        assert caught.value.version == "base-base"  # as setup stamps it
+    assert parts.loader.loaded == [base]
+    weights = tmp_path / "new.pt"
+    weights.write_text("segment:Tree")
+    publish(file_store, weights, control="poly", yolo_task="segment")
+    assert parts.serve("poly", "segment") == ("v1", ("Tree",))
+
+
+def test_base_weights_that_cannot_be_had_leave_the_controls_that_have_a_version(
+    file_store: ObjectStore, tmp_path: Path
+) -> None:
+    parts = Parts(file_store, tmp_path, base="broken")
+    with pytest.raises(NothingToServe, match=r"base\.pt is no model") as caught:
+        parts.serve("kind")
+    assert caught.value.version == "base-base"
+    weights = tmp_path / "new.pt"
+    weights.write_text("Tree")
+    publish(file_store, weights)
+    assert parts.serve("label") == ("v1", ("Tree",))
+
+
+def test_weights_whose_name_says_no_task_serve_the_one_they_are_for(file_store: ObjectStore, tmp_path: Path) -> None:
+    assert Parts(file_store, tmp_path, base="segment:Part").serve("poly", "segment") == ("base-base", ("Part",))
+
+
+def test_a_version_for_another_task_leaves_the_base_weights(
+    file_store: ObjectStore, tmp_path: Path, publish_names: Callable[[str], str]
+) -> None:
+    parts = Parts(file_store, tmp_path, more="segment:Part")
+    publish_names("Tree")
+    assert parts.serve() == ("v1", ("Tree",))
+    assert parts.serve("label", "segment") == ("base-base-seg", ("Part",))  # the config was changed
+    assert parts.serve() == ("v1", ("Tree",))
+    assert Registry(file_store, UID).rejected("label") == set()
+
+
+def test_a_version_whose_weights_are_not_for_its_task_is_rejected(
+    file_store: ObjectStore, tmp_path: Path, publish_names: Callable[[str], str]
+) -> None:
+    publish_names("Tree")
+    publish_names("pose:Tree")
+    assert Parts(file_store, tmp_path).serve() == ("v1", ("Tree",))
+    assert Registry(file_store, UID).rejected("label") == {2}
+
+
+def test_while_the_store_fails_a_changed_control_is_not_served_with_what_was_for_another_task(
+    file_store: ObjectStore, tmp_path: Path, publish_names: Callable[[str], str]
+) -> None:
+    parts = Parts(file_store, tmp_path)
+    publish_names("Tree")
+    parts.serve()
+    weights = tmp_path / "new.pt"
+    weights.write_text("segment:Tree")
+    publish(file_store, weights, yolo_task="segment")
+    parts.cache.rename(tmp_path / "elsewhere")
+    parts.cache.write_text("a file where the folder should be")
+    with pytest.raises(NotNow):
+        parts.serve("label", "segment")
+
+
+def test_a_request_under_way_keeps_its_version(
+    file_store: ObjectStore, tmp_path: Path, publish_names: Callable[[str], str]
+) -> None:
+    parts = Parts(file_store, tmp_path, keep=1)
+    publish_names("Old")
+    before = parts.models.serving(UID, CONTROLS[0], FAR)
+    publish_names("New")
+    assert parts.serve() == ("v2", ("New",))
+    assert (before.version, before.model.names) == ("v1", ("Old",))
+
+
+@pytest.mark.parametrize("damage", ["tampered", "no model"])
+def test_a_version_that_fails_is_rejected_and_the_one_behind_it_is_served(
+    file_store: ObjectStore, tmp_path: Path, publish_names: Callable[[str], str], damage: str
+) -> None:
+    parts = Parts(file_store, tmp_path, max_age=60)  # setup must not wait for the pointer's age to agree
+    publish_names("Good")
+    digest = publish_names("broken" if damage == "no model" else "Bad")
+    if damage == "tampered":
+        stored_weights(tmp_path, digest).write_text("Evil")
+    assert parts.answered_by_setup == "label:v2"
+    assert parts.serve() == ("v1", ("Good",))
+    assert parts.answered_by_setup == "label:v1"
+    assert Registry(file_store, UID).rejected("label") == {2}
+    assert "Evil" not in parts.loader.loaded
+    assert parts.value("labelloop_versions_rejected_total") == 1
+    publish_names("Better")
+    assert Parts(file_store, tmp_path).serve() == ("v3", ("Better",))
+
+
+def test_all_versions_rejected_leaves_the_base_weights(
+    file_store: ObjectStore, tmp_path: Path, publish_names: Callable[[str], str]
+) -> None:
+    parts = Parts(file_store, tmp_path)
+    publish_names("broken 1")
+    publish_names("broken 2")
+    assert parts.serve()[0] == "base-base"
+    assert Registry(file_store, UID).rejected("label") == {1, 2}
+
+
+def test_the_store_is_gone_midway(file_store: ObjectStore, tmp_path: Path, publish_names: Callable[[str], str]) -> None:
+    switch = Switch(file_store)
+    parts = Parts(switch, tmp_path)  # type: ignore[arg-type]
+    publish_names("Tree")
+    assert parts.serve()[0] == "v1"
+    switch.gone = True
+    assert parts.serve() == ("v1", ("Tree",))
+    assert parts.answered_by_setup == "label:v1"
+
+
+def test_the_store_is_gone_between_pointer_and_weights(
+    file_store: ObjectStore, tmp_path: Path, publish_names: Callable[[str], str]
+) -> None:
+    class NoDownloads(Switch):
+        def download(self, key: str, path: Path) -> None:
+            raise StoreError("cut off")
+
+    parts = Parts(file_store, tmp_path)
+    publish_names("Tree")
+    parts.serve()
+    parts.models._registry = lambda uid: Registry(NoDownloads(file_store), uid)  # type: ignore[arg-type]
+    publish_names("New")
+    assert parts.serve() == ("v1", ("Tree",))
+    assert Registry(file_store, UID).rejected("label") == set()  # it may be good
+
+
+def test_a_rejection_that_cannot_be_recorded_serves_the_last_version(
+    file_store: ObjectStore, tmp_path: Path, publish_names: Callable[[str], str]
+) -> None:
+    class ReadOnly(Switch):
+        def create(self, key: str, data: bytes) -> Token:
+            raise StoreError("not allowed")
+
+    parts = Parts(ReadOnly(file_store), tmp_path)  # type: ignore[arg-type]
+    publish_names("Tree")
+    parts.serve()
+    publish_names("broken")
+    assert parts.serve() == ("v1", ("Tree",))
+
+
+def test_a_store_that_never_answered_is_an_error(file_store: ObjectStore, tmp_path: Path) -> None:
+    switch = Switch(file_store)
+    switch.gone = True
+    with pytest.raises(StoreError, match="does not answer"):
+        Parts(switch, tmp_path).serve()  # type: ignore[arg-type]
+
+
+def test_many_requests_load_a_version_once(
+    file_store: ObjectStore, tmp_path: Path, publish_names: Callable[[str], str]
+) -> None:
+    parts = Parts(file_store, tmp_path)
+    publish_names("Tree")
+    entered, leave = threading.Event(), threading.Event()
+    load = parts.loader.load
+
+    def slow(path: Path) -> FakeModel:
+        entered.set()
+        assert leave.wait(10)
+        return load(path)
+
+    parts.loader.load = slow  # type: ignore[method-assign]
+    served: list[str] = []
+    requests = [threading.Thread(target=lambda: served.append(parts.serve()[0])) for _ in range(8)]
+    for request in requests:
+        request.start()
+    assert entered.wait(10)
+    with pytest.raises(DeadlineExceeded):
+        parts.models.serving(UID, CONTROLS[0], time.monotonic() + 0.05)
+    leave.set()
+    for request in requests:
+        request.join(10)
+    assert served == ["v1"] * 8
+    assert parts.loader.loaded == ["Tree"]
+
+
+def test_least_recently_used_models_leave_memory_and_come_back_from_the_cache(
+    file_store: ObjectStore, tmp_path: Path
+) -> None:
+    parts = Parts(file_store, tmp_path, keep=2)
+    for control in ("a", "b", "c"):
+        (tmp_path / control).write_text(control)
+        publish(file_store, tmp_path / control, control=control)
+    for control in ("a", "b", "a", "c", "a", "b"):
+        assert parts.serve(control) == ("v1", (control,))
+    assert parts.loader.loaded == ["a", "b", "c", "b"]
+
+
+def test_files_leave_the_cache_least_recently_used_first(file_store: ObjectStore, tmp_path: Path) -> None:
+    parts = Parts(file_store, tmp_path, keep=1, bytes_=2500)
+    digests = {}
+    for age, control in enumerate(("a", "b", "c")):
+        (tmp_path / control).write_text(control * 1000)
+        digests[control] = publish(file_store, tmp_path / control, control=control).files[0].sha256
+        parts.serve(control)
+        os.utime(parts.cache / f"{digests[control]}.pt", (1000.0 + age, 1000.0 + age))
+    assert {path.stem for path in parts.cache.glob("*.pt")} == {digests["b"], digests["c"]}
+    assert not list(parts.cache.glob("*.part"))
+
+
+def test_a_damaged_or_partial_file_in_the_cache_never_counts(
+    file_store: ObjectStore, tmp_path: Path, publish_names: Callable[[str], str]
+) -> None:
+    digest = publish_names("Tree")
+    parts = Parts(file_store, tmp_path)
+    parts.cache.mkdir()
+    (parts.cache / f"{digest}.pt").write_text("Tr")
+    (parts.cache / f"{digest}.123-abc.part").write_text("T")
+    assert parts.serve() == ("v1", ("Tree",))
+    assert Registry(file_store, UID).rejected("label") == set()
+
+
+def test_what_killed_downloads_left_behind_goes_after_a_day(
+    file_store: ObjectStore, tmp_path: Path, publish_names: Callable[[str], str]
+) -> None:
+    digest = publish_names("Tree")
+    parts = Parts(file_store, tmp_path)
+    old, young = parts.cache / ".unverified-old", parts.cache / ".unverified-young"
+    for folder in (old, young):
+        folder.mkdir(parents=True)
+        (folder / "file").write_text("T")
+    os.utime(old, (1000.0, 1000.0))
+    parts.serve()
+    assert set(parts.cache.iterdir()) == {young, parts.cache / f"{digest}.pt"}
+
+
+def test_a_cache_folder_that_cannot_be_written_rejects_nothing(
+    file_store: ObjectStore, tmp_path: Path, publish_names: Callable[[str], str]
+) -> None:
+    publish_names("Tree")
+    parts = Parts(file_store, tmp_path)
+    parts.cache.write_text("a file where the folder should be")
+    with pytest.raises(NotNow, match="LABELLOOP_CACHE_DIR"):
+        parts.serve()
+    assert Registry(file_store, UID).rejected("label") == set()
+
+
+def test_base_weights_that_fail_are_not_tried_at_every_request(file_store: ObjectStore, tmp_path: Path) -> None:
+    parts = Parts(file_store, tmp_path)
+    (tmp_path / "base.pt").write_text("broken")
+    for _ in range(3):
+        with pytest.raises(ModelError):
+            parts.serve()
+    assert parts.loader.loaded == ["broken"]
+
+
+def test_prepare_loads_in_the_background(
+    file_store: ObjectStore, tmp_path: Path, publish_names: Callable[[str], str]
+) -> None:
+    publish_names("Tree")
+    parts = Parts(file_store, tmp_path)
+    loaded = threading.Event()
+    load = parts.loader.load
+
+    def load_and_tell(path: Path) -> Model:
+        model = load(path)
+        loaded.set()
+        return model
+
+    parts.loader.load = load_and_tell  # type: ignore[method-assign, assignment]
+    parts.models.prepare(UID, CONTROLS)
+    assert loaded.wait(10)
+    assert parts.serve() == ("v1", ("Tree",))
+    assert parts.loader.loaded == ["Tree"]

@@ -1,0 +1,165 @@
+"""Any order of sweeps, jobs, rollbacks, lost answers and time: one owner, growing fences, rollbacks that stay."""
+
+import secrets
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shared.errors import ClaimLost
+from shared.objectstore.file import FileStore
+from shared.state import claims
+from shared.state.claims import Claim
+from shared.state.jobs import Jobs
+from shared.state.registry import Registry
+from tests.fakes.stores import Clocked, LosesAnswers
+from tests.unit.shared.test_registry import publish
+
+LIFETIME, LONGEST_RUN = 600.0, 3600.0
+
+
+class Project:
+    """One project; every job process that ever started keeps its claim and goes on, also as a zombie.
+
+    Each step takes a small number, which chooses what the step leaves open.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.flaky = LosesAnswers(FileStore(folder.as_uri()))
+        self.clock = Clocked(self.flaky, datetime(2026, 1, 1, tzinfo=UTC))
+        self.jobs = Jobs(self.clock, "7.1700000000")
+        self.registry = Registry(self.clock, "7.1700000000")
+        publish(self.registry, "first")
+        self.registry.promote("label", 1, fence=0, run_id="first", expected=None)
+        self.processes: list[Claim] = []
+        self.seen: Claim | None = None
+        self.lost: set[str | None] = set()  # nonces of processes whose claim is over
+        self.rolled_back: set[str] = set()  # runs that had begun before the last rollback
+        self.fences = [0]
+        self.pointer_fences = [0]
+
+    def lose_the_next_answer(self, _: int) -> None:
+        self.flaky.lose = ["refused"]
+
+    def time_passes(self, choice: int) -> None:
+        self.clock.time += timedelta(minutes=(1, 11, 11)[choice])
+
+    def trigger_reconciles(self, choice: int) -> None:
+        """Claims, or takes over what expired; mostly the job starts then."""
+        claim = self.jobs.read().training
+        if claim is None:
+            claim = self.jobs.update(
+                claims.take,
+                claims.new_run_id(self.clock.now()),
+                lifetime=LIFETIME,
+                registry_fence=self.registry.fence(),
+            ).held
+            assert claim.fence > max(self.fences + self.pointer_fences)
+        elif claim.expires_at <= self.clock.time:
+            again = self.jobs.update(claims.next_attempt, claim, lifetime=LIFETIME, error="expired").held
+            assert again.fence > claim.fence
+        if choice:
+            self.job_starts(0)
+
+    def sweep_looks_and_later_acts(self, _: int) -> None:
+        seen, self.seen = self.seen, self.jobs.read().training
+        if seen is None:
+            return
+        try:
+            self.jobs.update(claims.next_attempt, seen, lifetime=LIFETIME, error="expired")
+        except ClaimLost:
+            assert seen != self.seen
+        else:
+            assert seen == self.seen, "taken over although it lived again"
+
+    def job_starts(self, _: int) -> None:
+        claim = self.jobs.read().training
+        if claim is None:
+            return
+        try:
+            started = self.jobs.update(claims.start, claim.run_id, nonce=secrets.token_hex(4), lifetime=LIFETIME).held
+        except ClaimLost:
+            assert claim.state == "running"
+        else:
+            assert claim.state != "running"
+            self.processes.append(started)
+
+    def job_renews(self, choice: int) -> None:
+        for process in self._process(choice):
+            self._holds(process)
+
+    def job_is_interrupted(self, choice: int) -> None:
+        for process in self._process(choice):
+            with suppress(ClaimLost):
+                self.jobs.update(claims.interrupt, process, "SIGTERM")
+            self.lost.add(process.nonce)
+
+    def job_promotes(self, choice: int) -> None:
+        """Without asking for its claim first, as a process does that slept in between."""
+        for process in self._process(choice):
+            version, pointer = publish(self.registry, process.run_id), self.registry.pointer("label")
+            assert pointer is not None
+            with suppress(ClaimLost):
+                moved = self.registry.promote(
+                    "label", version, fence=process.fence, run_id=process.run_id, expected=pointer.version
+                ).moved
+                assert not (moved and process.run_id in self.rolled_back), "a run undid a rollback"
+
+    def job_releases(self, choice: int) -> None:
+        for process in self._process(choice):
+            with suppress(ClaimLost):
+                self.jobs.update(claims.release, process, outcome="promoted", baseline=None)
+                self.lost.add(process.nonce)
+
+    def person_rolls_back(self, _: int) -> None:
+        fence, pointer = (
+            self.jobs.update(claims.next_fence, self.registry.fence()).fence,
+            self.registry.pointer("label"),
+        )
+        assert pointer is not None
+        self.registry.promote(
+            "label", 1, fence=fence, run_id=f"rollback-{fence}", expected=pointer.version, reason="rollback"
+        )
+        active = self.jobs.read().training
+        self.rolled_back |= {process.run_id for process in self.processes} | ({active.run_id} if active else set())
+
+    def check(self) -> None:
+        pointer = self.registry.pointer("label")
+        assert pointer is not None
+        self.fences.append(self.jobs.read().fence)
+        self.pointer_fences.append(pointer.fence)
+        assert self.fences == sorted(self.fences)
+        assert self.pointer_fences == sorted(self.pointer_fences)
+        runs = [manifest.run_id for manifest in self.registry.versions("label")]
+        assert len(runs) == len(set(runs)), "a run published twice"
+
+    def _process(self, choice: int) -> list[Claim]:
+        """The newest process, or one of the two before it; empty if there are not so many."""
+        return self.processes[::-1][choice : choice + 1]
+
+    def _holds(self, process: Claim) -> None:
+        try:
+            self.jobs.update(claims.renew, process, lifetime=LIFETIME, longest_run=LONGEST_RUN)
+        except ClaimLost:
+            self.lost.add(process.nonce)
+            return
+        assert process.nonce not in self.lost, "a process that had lost its claim has it again"
+        assert process.nonce == self.processes[-1].nonce, "two owners"
+
+
+STEPS = [step for name, step in vars(Project).items() if not name.startswith("_") and name != "check"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(steps=st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 2)), min_size=40, max_size=60))
+def test_any_order_of_events(steps: list[tuple[Callable[[Project, int], None], int]]) -> None:
+    memory = Path("/dev/shm")  # where nothing waits for a disk
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
+        project = Project(Path(folder))
+        for step, choice in steps:
+            step(project, choice)
+            project.check()

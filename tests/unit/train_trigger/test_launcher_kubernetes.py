@@ -1,0 +1,378 @@
+"""What the Kubernetes launcher makes of what the real API server of the tests cannot show: Kueue, lost machines."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from kubernetes.client import ApiClient
+
+from functions.train_trigger.launchers import JobStatus, open_launcher
+from functions.train_trigger.launchers.kubernetes.api import KubernetesRefusal
+from functions.train_trigger.launchers.kubernetes.launcher import KubernetesLauncher
+from functions.train_trigger.launchers.kubernetes.objects import job_from, request_of
+from functions.train_trigger.launchers.kubernetes.pods import status_of, without_pod
+from shared.errors import LaunchError, SettingsError
+from shared.evolve import evolve
+from shared.settings import Settings
+from shared.state.runs import TrainRequest
+
+REQUEST = TrainRequest(store="s3://bucket/prefix", project_uid="1.1700000000", run_id="run-1")
+NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+JOB = "kubernetes:ml/labelloop-run-1-1"
+
+
+class FakeApi:
+    """Answers one Job, its pods and events, as the API server's JSON has them; keeps what was deleted."""
+
+    host = "https://cluster.example.org"
+
+    def __init__(self, job: Mapping[str, Any], pods: Sequence[dict[str, Any]] = (), events: Sequence[Any] = ()) -> None:
+        self.job = {"metadata": {}, "spec": {}, "status": {}, **job}
+        self.pods, self.events = list(pods), list(events)
+        self.deleted: list[tuple[str, str]] = []
+
+    def get(self, path: str, what: str, **query: str) -> dict[str, Any]:
+        if "/jobs/" in path:
+            return self.job
+        if path.endswith("/events"):
+            kind = query["fieldSelector"].split(",")[0].removeprefix("involvedObject.kind=")
+            return {"items": [event for event in self.events if event["involvedObject"]["kind"] == kind]}
+        return {"items": self.pods}
+
+    def create(self, path: str, what: str, body: Mapping[str, Any], **query: str) -> dict[str, Any]:
+        raise KubernetesRefusal(self.host, f"create {what}", 409, "already exists")
+
+    def delete(self, path: str, what: str, body: Mapping[str, Any]) -> None:
+        self.deleted.append((path, body["propagationPolicy"]))
+
+
+def standing(job: Mapping[str, Any], pods: Sequence[dict[str, Any]] = (), events: Sequence[Any] = ()) -> JobStatus:
+    api: Any = FakeApi(job, pods, events)
+    return KubernetesLauncher(api, "ml", "trainer", now=lambda: NOW).status(JOB)
+
+
+def pod(phase: str, *, deleted: float | None = None, **status: Any) -> dict[str, Any]:
+    """`deleted`: how many seconds ago its grace period ended."""
+    metadata = {
+        "name": "labelloop-run-1-1-x7k2p",
+        "labels": {"job-name": "labelloop-run-1-1", "labelloop/run": "run-1"},
+    }
+    gone = (
+        {"deletionTimestamp": f"{NOW - timedelta(seconds=deleted):%Y-%m-%dT%H:%M:%SZ}"} if deleted is not None else {}
+    )
+    return {"metadata": metadata | gone, "status": {"phase": phase, **status}}
+
+
+def container(name: str, **state: Any) -> dict[str, Any]:
+    """One of `containerStatuses`; of an API server the other two states are null, or not there."""
+    of_image = {"image": "trainer:1", "imageID": ""}
+    return {"name": name, **of_image, "ready": False, "restartCount": 0, "state": {"running": None, **state}}
+
+
+def beside(phase: str, *, sidecar: Mapping[str, Any], **train: Any) -> dict[str, Any]:
+    """A pod of the training's container and a proxy that a mesh put before it."""
+    return pod(phase, containerStatuses=[container("istio-proxy", **sidecar), container("train", **train)])
+
+
+def terminated(code: int, **told: str) -> dict[str, Any]:
+    return {"terminated": {"exitCode": code, "startedAt": "2026-01-01T10:00:00Z", "containerID": "x", **told}}
+
+
+def waiting(reason: str, message: str | None = None) -> dict[str, Any]:
+    return {"waiting": {"reason": reason} | ({"message": message} if message else {})}
+
+
+RUNNING = {"running": {"startedAt": "2026-01-01T10:00:00Z"}}
+
+
+def event(reason: str, message: str, *, kind: str = "Pod", type_: str = "Warning", ago: float = 60) -> dict[str, Any]:
+    return {
+        "involvedObject": {"kind": kind},
+        "type": type_,
+        "reason": reason,
+        "message": message,
+        "lastTimestamp": f"{NOW - timedelta(seconds=ago):%Y-%m-%dT%H:%M:%SZ}",
+    }
+
+
+def condition(kind: str, status: str = "True", **fields: str) -> dict[str, str]:
+    return {"type": kind, "status": status, **fields}
+
+
+def template(**metadata: Any) -> dict[str, Any]:
+    containers = [{"name": "proxy", "image": "p"}, {"name": "train", "image": "t"}]
+    return {"metadata": {"name": "trainer", **metadata}, "template": {"spec": {"containers": containers}}}
+
+
+@pytest.mark.parametrize(
+    ("job", "pods", "status"),
+    [
+        ({}, [], "queued"),
+        ({"spec": {"suspend": True}}, [], "queued"),
+        ({"spec": {"suspend": True}}, [pod("Running", deleted=-30)], "queued"),  # Kueue takes its machine away
+        ({}, [pod("Pending")], "queued"),
+        ({}, [pod("Running")], "running"),
+        ({}, [pod("Succeeded")], "running"),  # the Job says so in a moment
+        ({}, [pod("Running", deleted=-100)], "running"),  # a drained machine: the job saves its checkpoint
+        ({}, [pod("Running", deleted=30)], "running"),  # clocks differ
+        ({}, [pod("Running", deleted=90)], "failed"),  # its machine is gone
+        ({}, [pod("Running", deleted=90), pod("Pending")], "queued"),
+        ({"metadata": {"deletionTimestamp": "x"}}, [pod("Running", deleted=-100)], "running"),
+        ({"metadata": {"deletionTimestamp": "x"}}, [pod("Running", deleted=90)], "gone"),
+        ({"metadata": {"deletionTimestamp": "x"}}, [], "gone"),
+        ({"status": {"conditions": [condition("Complete")]}}, [pod("Succeeded")], "finished"),
+        ({"status": {"conditions": [condition("Failed")]}}, [], "failed"),
+        ({"status": {"conditions": [condition("FailureTarget")]}}, [pod("Running", deleted=-100)], "running"),
+        ({"status": {"conditions": [condition("Failed", "False")]}}, [pod("Running")], "running"),
+    ],
+)  # fmt: skip
+def test_how_a_job_stands(job: dict[str, Any], pods: list[dict[str, Any]], status: str) -> None:
+    assert standing(job, pods).state == status
+
+
+def test_no_pod_is_not_a_failed_one() -> None:
+    assert status_of([], NOW).state == "queued"
+    assert status_of([pod("Failed")], NOW).state == "running"
+
+
+@pytest.mark.parametrize(
+    ("found", "status"),
+    [
+        pytest.param(beside("Running", sidecar=RUNNING, **RUNNING), JobStatus("running"), id="both run"),
+        pytest.param(
+            beside("Running", sidecar=RUNNING, **terminated(0, reason="Completed")), JobStatus("finished"),
+            id="the training finished, the proxy lives on",
+        ),
+        pytest.param(
+            beside("Running", sidecar=RUNNING, **terminated(137, reason="OOMKilled")),
+            JobStatus("failed", "OOMKilled (exit code 137)"), id="it was killed, the proxy lives on",
+        ),
+        pytest.param(
+            beside("Running", sidecar=RUNNING, **terminated(143, reason="Error")), JobStatus("failed", "exit code 143"),
+            id="it was told to stop, the proxy lives on",
+        ),
+        pytest.param(
+            beside("Running", sidecar=RUNNING, **waiting("ImagePullBackOff", "no such image")),
+            JobStatus("queued", "ImagePullBackOff: no such image", stuck=True),
+            id="the proxy runs, the training has no image: a phase Running that is none",
+        ),
+        pytest.param(
+            beside("Running", sidecar=RUNNING, **waiting("ContainerCreating")), JobStatus("queued"),
+            id="the proxy came first",
+        ),
+        pytest.param(
+            beside("Running", sidecar=terminated(0), **RUNNING), JobStatus("running"), id="the proxy ended first"
+        ),
+    ],
+)  # fmt: skip
+def test_the_state_of_the_training_s_container_counts(found: dict[str, Any], status: JobStatus) -> None:
+    assert standing({}, [found]) == status
+
+
+def test_a_job_is_deleted_when_its_training_ended_and_something_else_keeps_the_machine() -> None:
+    done = beside("Running", sidecar=RUNNING, **terminated(0))
+    api: Any = FakeApi({}, [done])
+    KubernetesLauncher(api, "ml", "trainer").tidy()
+    assert api.deleted == [("/apis/batch/v1/namespaces/ml/jobs/labelloop-run-1-1", "Foreground")]
+    others = (
+        beside("Running", sidecar=RUNNING, **RUNNING),
+        beside("Running", sidecar=RUNNING, **waiting("ContainerCreating")),
+        beside("Succeeded", sidecar=terminated(0), **terminated(0)),  # it ended whole: its log stays for a day
+        beside("Failed", sidecar=terminated(0), **terminated(1)),
+        pod("Running"),
+        pod("Pending"),
+        {**done, "metadata": pod("Running", deleted=-20)["metadata"]},  # deleted already
+    )
+    for other in others:
+        api = FakeApi({}, [other])
+        KubernetesLauncher(api, "ml", "trainer").tidy()
+        assert api.deleted == [], other
+
+
+def test_a_job_that_is_being_deleted_is_not_taken_for_the_launch_that_replaces_it() -> None:
+    class Api(FakeApi):
+        def get(self, path: str, what: str, **query: str) -> dict[str, Any]:
+            return template() if "podtemplates" in path else self.job
+
+    made = job_from(template(), REQUEST, 1)
+    api: Any = Api(made)
+    assert KubernetesLauncher(api, "ml", "trainer").launch(REQUEST, attempt=1) == JOB
+    made["metadata"]["deletionTimestamp"] = "2026-01-01T12:00:00Z"
+    with pytest.raises(LaunchError, match="is still being deleted; it is tried again"):
+        KubernetesLauncher(api, "ml", "trainer").launch(REQUEST, attempt=1)
+
+
+def test_how_a_job_failed_is_told() -> None:
+    failed = {"status": {"conditions": [condition("Failed", reason="BackoffLimitExceeded")]}}
+    told = container("train", **terminated(137, reason="OOMKilled"))
+    assert standing(failed, [pod("Failed", containerStatuses=[told])]).why == "OOMKilled (exit code 137)"
+    evicted = pod("Failed", reason="Evicted", message="The node was low on resource: memory.")
+    assert standing(failed, [evicted]).why == "Evicted: The node was low on resource: memory."
+    assert standing(failed).why == ""
+
+
+NO_GPU = "0/3 nodes are available: 1 node(s) had untolerated taint, 2 Insufficient nvidia.com/gpu. "
+NO_HELP = f"{NO_GPU}preemption: 0/3 nodes are available: {{}} Preemption is not helpful for scheduling{{}}."
+TAKEN, IMPOSSIBLE = NO_HELP.format(1, ", 2 No preemption victims found for incoming pod"), NO_HELP.format(3, "")
+NO_GROUP = "pod didn't trigger scale-up: 2 Insufficient nvidia.com/gpu"
+
+
+def unscheduled(message: str) -> dict[str, Any]:
+    return pod("Pending", conditions=[condition("PodScheduled", "False", reason="Unschedulable", message=message)])
+
+
+def starting(**state: Any) -> dict[str, Any]:
+    return pod("Pending", conditions=[condition("PodScheduled")], containerStatuses=[container("train", **state)])
+
+
+CREATING = starting(**waiting("ContainerCreating"))
+
+
+@pytest.mark.parametrize(
+    ("found", "events", "why", "stuck"),
+    [
+        pytest.param(pod("Pending"), [], "", False, id="nobody said anything yet"),
+        pytest.param(CREATING, [], "", False, id="an image of ten GB is pulled"),
+        pytest.param(starting(**waiting("PodInitializing")), [], "", False, id="an init container runs"),
+        pytest.param(starting(**waiting("ImagePullBackOff", "Back-off pulling image \"x\"")), [],
+                     "ImagePullBackOff: Back-off pulling image \"x\"", True, id="ImagePullBackOff"),
+        pytest.param(starting(**waiting("ErrImagePull", "not found")), [], "ErrImagePull: not found", True,
+                     id="ErrImagePull, which comes and goes with it"),
+        pytest.param(starting(**waiting("InvalidImageName", "couldn't parse \"A B\"")), [],
+                     "InvalidImageName: couldn't parse \"A B\"", True, id="InvalidImageName"),
+        pytest.param(starting(**waiting("CreateContainerConfigError", "secret \"labelloop\" not found")), [],
+                     "CreateContainerConfigError: secret \"labelloop\" not found", True, id="a secret is missing"),
+        pytest.param(starting(**waiting("CreateContainerError")), [], "CreateContainerError: no message", True,
+                     id="without a message"),
+        pytest.param(pod("Pending", initContainerStatuses=[container("init", **waiting("ErrImagePull", "denied"))]), [],
+                     "ErrImagePull: denied", True, id="of an init container"),
+        pytest.param(pod("Pending", conditions=[condition("PodScheduled", "False", reason="SchedulingGated")]), [],
+                     "SchedulingGated", False, id="gated"),
+        pytest.param(unscheduled("no nodes available to schedule pods"), [], "no nodes available to schedule pods",
+                     False, id="a cluster that sleeps"),
+        pytest.param(unscheduled(TAKEN), [], TAKEN, False, id="all GPUs are taken"),
+        pytest.param(unscheduled(IMPOSSIBLE), [], IMPOSSIBLE, True, id="no node is large enough, were it empty"),
+        pytest.param(unscheduled(IMPOSSIBLE), [event("TriggeredScaleUp", "gpu 0->1", type_="Normal")], IMPOSSIBLE,
+                     False, id="a node is on its way"),
+        pytest.param(unscheduled(NO_GPU), [event("NotTriggerScaleUp", NO_GROUP, type_="Normal")],
+                     f"{NO_GPU} {NO_GROUP}", True, id="no node group could hold it"),
+        pytest.param(unscheduled(NO_GPU), [event("NotTriggerScaleUp", "1 max node group size reached", type_="Normal")],
+                     f"{NO_GPU} 1 max node group size reached", False, id="the node group is full"),
+        pytest.param(unscheduled(NO_GPU), [event("NotTriggerScaleUp", NO_GROUP, type_="Normal", ago=900),
+                                           event("TriggeredScaleUp", "gpu 0->1", type_="Normal", ago=30)],
+                     NO_GPU, False, id="the newest word of the autoscaler counts"),
+        pytest.param(unscheduled(NO_GPU), [event("FailedScheduling", "incompatible with nodepool \"gpu\", no type")],
+                     "incompatible with nodepool \"gpu\", no type", True, id="Karpenter has no such machine"),
+        pytest.param(CREATING, [event("FailedMount", "secret \"keys\" not found")],
+                     "FailedMount: secret \"keys\" not found", True, id="a volume that cannot be mounted"),
+        pytest.param(CREATING, [event("FailedMount", "not synced yet", ago=400), event("Pulling", "x", type_="Normal")],
+                     "", False, id="a volume that was late, and a large image since"),
+    ],
+)  # fmt: skip
+def test_waiting_for_capacity_is_told_from_waiting_for_a_correction(
+    found: dict[str, Any], events: list[Any], why: str, stuck: bool
+) -> None:
+    assert standing({}, [found], events) == JobStatus("queued", why, stuck)
+
+
+QUOTA = 'pods "labelloop-run-1-1-x7k2p" is forbidden: exceeded quota: gpus, requested: {}, used: {}, limited: {}'
+
+
+@pytest.mark.parametrize(
+    ("message", "stuck"),
+    [
+        (QUOTA.format("requests.nvidia.com/gpu=1", "requests.nvidia.com/gpu=4", "requests.nvidia.com/gpu=4"), False),
+        (QUOTA.format("requests.nvidia.com/gpu=8", "requests.nvidia.com/gpu=0", "requests.nvidia.com/gpu=4"), True),
+        (QUOTA.format("memory=24Gi,pods=1", "memory=0,pods=2", "memory=20480Mi,pods=9"), True),
+        (QUOTA.format("memory=12Gi,pods=1", "memory=14Gi,pods=2", "memory=20480Mi,pods=9"), False),
+        ('pods "x" is forbidden: failed quota: gpus: must specify limits.cpu', True),
+        ('pods "x" is forbidden: error looking up service account ml/train: serviceaccount "train" not found', True),
+        ('pods "x" is forbidden: violates PodSecurity "restricted:latest": privileged', True),
+        ('pods "x" is forbidden: maximum cpu usage per Container is 2, but limit is 4', True),
+    ],
+)
+def test_a_quota_that_is_used_up_is_waited_for_and_one_that_never_suffices_is_not(message: str, stuck: bool) -> None:
+    status = standing({}, [], [event("FailedCreate", f"Error creating: {message}", kind="Job")])
+    assert (status.state, status.stuck) == ("queued", stuck)
+    assert "x7k2p" not in status.why, "the name of a pod that is another one each time"
+
+
+def test_the_newest_event_says_why_there_is_no_pod() -> None:
+    events = [
+        {"lastTimestamp": "2026-01-01T12:00:02Z", "message": 'pods "labelloop-run-1-1-x7k2p" is forbidden: quota'},
+        {"lastTimestamp": "2026-01-01T12:00:01Z", "message": "old"},
+        {"lastTimestamp": None, "message": "without a time"},
+    ]
+    assert without_pod(events, "labelloop-run-1-1").why == 'pods "labelloop-run-1-1" is forbidden: quota'
+    assert without_pod([], "x") == JobStatus("queued")
+
+
+def test_the_shapes_of_these_tests_are_the_api_s() -> None:
+    """The client's models, made from the API's own description, take them: names and kinds of fields."""
+    client = ApiClient()
+
+    def read_as(kind: str, value: Mapping[str, Any]) -> Any:
+        return client.deserialize(SimpleNamespace(data=json.dumps(value)), kind)
+
+    shown = [CREATING, beside("Running", sidecar=RUNNING, **terminated(137, reason="OOMKilled")), unscheduled(TAKEN)]
+    for found in (*shown, starting(**waiting("InvalidImageName", "x"))):
+        told = client.sanitize_for_serialization(read_as("V1Pod", found))
+        assert json.loads(json.dumps(told["status"]).replace("+00:00", "Z")) == without_none(found["status"])
+    read = read_as("CoreV1Event", event("FailedMount", "x") | {"metadata": {"name": "x"}})
+    assert (read.reason, read.type, read.last_timestamp) == ("FailedMount", "Warning", NOW - timedelta(minutes=1))
+
+
+def without_none(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: without_none(one) for name, one in value.items() if one is not None}
+    return [without_none(one) for one in value] if isinstance(value, list) else value
+
+
+def test_labels_of_tools_that_follow_what_they_applied_are_not_copied() -> None:
+    labels = {"kueue.x-k8s.io/queue-name": "gpus", "argocd.argoproj.io/instance": "loop"}
+    annotations = {"kubectl.kubernetes.io/last-applied-configuration": "{}", "team": "birds"}
+    made = job_from(template(labels=labels, annotations=annotations), REQUEST, 1)["metadata"]
+    assert made["labels"]["kueue.x-k8s.io/queue-name"] == "gpus"
+    assert "argocd.argoproj.io/instance" not in made["labels"]
+    assert made["annotations"] == {"team": "birds"}
+
+
+def test_only_the_training_container_is_told_and_the_template_stays_as_it_is() -> None:
+    made_from = template()
+    made = job_from(made_from, REQUEST, 2)
+    proxy, train = made["spec"]["template"]["spec"]["containers"]
+    assert proxy == {"name": "proxy", "image": "p"}
+    assert train["env"] == [{"name": "TRAIN_REQUEST", "value": REQUEST.model_dump_json()}]
+    assert request_of(made) == REQUEST.model_dump_json()
+    assert made_from == template()
+
+
+def test_the_longest_run_id_makes_a_name_that_a_label_can_hold() -> None:
+    longest = evolve(REQUEST, run_id="r" * 50)
+    assert len(job_from(template(), longest, 99)["metadata"]["name"]) <= 63
+
+
+def test_a_job_that_nobody_may_read_cannot_be_told() -> None:
+    class Refuses(FakeApi):
+        def get(self, path: str, what: str, **query: str) -> dict[str, Any]:
+            raise KubernetesRefusal(self.host, f"show {what}", 403, 'User "x" cannot get resource "jobs"')
+
+    api: Any = Refuses({})
+    with pytest.raises(
+        LaunchError, match=r"did not show Job ml/labelloop-run-1-1: .* bind the Role of infra/kubernetes"
+    ):
+        KubernetesLauncher(api, "ml", "trainer").status(JOB)
+
+
+@pytest.mark.parametrize("config", ["", "not: [yaml", "{}"])
+def test_without_a_cluster_the_start_stops_with_one_sentence(tmp_path: Path, config: str) -> None:
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text(config)
+    settings = evolve(Settings(), launcher="kubernetes://ml/trainer")
+    for environ in ({"KUBECONFIG": str(kubeconfig)}, {"KUBECONFIG": str(tmp_path / "nowhere")}):
+        with pytest.raises(SettingsError, match=r"finds no cluster .* set KUBECONFIG"):
+            open_launcher(settings, environ)

@@ -1,0 +1,515 @@
+"""Reconciling a project, on a real store in a folder, with a fake Label Studio and a launcher that keeps evidence."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from functions.train_trigger.launchers import JobState
+from functions.train_trigger.sweep import sweep
+from functions.train_trigger.threads import ProcessThreads
+from functions.train_trigger.trigger import Outcome
+from shared.errors import ClaimLost, LabelStudioError, LaunchError, ProjectGone, StoreError
+from shared.labelstudio.api import ProjectState
+from shared.objectstore.file import FileStore
+from shared.state import claims
+from shared.state.jobs import Jobs
+from shared.state.projects import write_project
+from shared.state.registry import Gate, Manifest, Registry
+from shared.state.runs import TrainRequest
+from tests.fakes.stores import Clocked
+from tests.fakes.trigger_parts import CREATED, UID, World
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    world = World(tmp_path / "store")
+    world.label_studio.annotations = 20
+    return world
+
+
+def test_the_first_training_is_claimed_requested_launched_and_recorded(world: World) -> None:
+    outcome = world.reconcile()
+    assert outcome.status == "launched"
+    assert world.launcher.launched == [(outcome.run_id, 1)]
+    assert (world.claim.state, world.claim.job) == ("queued", "fake:1")
+    request = world.jobs.runs.request(str(outcome.run_id))
+    assert (request.project_uid, request.project_id, request.reason) == (UID, 1, outcome.reason)
+    assert request.settings["epochs"] == world.settings.epochs
+
+
+def test_too_few_annotations_start_nothing_and_store_nothing(world: World) -> None:
+    world.label_studio.annotations = 19
+    assert world.reconcile().status == "nothing"
+    assert list(world.store.list("projects/")) == []
+
+
+@pytest.mark.parametrize(
+    "label_config",
+    [
+        "<View></View>",
+        '<View><Text name="t" value="$t"/><Labels name="l" toName="t"><Label value="a"/></Labels></View>',
+        '<View><Image name="i" value="$i"/><PolygonLabels name="l" toName="i"/></View>',
+        '<View><Repeater on="$pages" indexFlag="{{idx}}"><Image name="page_{{idx}}" value="$pages[{{idx}}].image"/>'
+        '<RectangleLabels name="labels_{{idx}}" toName="page_{{idx}}"><Label value="a"/></RectangleLabels></Repeater>'
+        "</View>",
+        "<View>",
+    ],
+    ids=["empty", "no image", "no labels", "Repeater", "broken"],
+)
+@pytest.mark.parametrize("forced", [False, True])
+def test_a_config_that_nothing_can_be_learnt_under_starts_nothing(
+    world: World, label_config: str, forced: bool
+) -> None:
+    world.label_studio.label_config = label_config
+    outcome = world.reconcile(forced=forced)
+    assert outcome.status == "nothing"
+    assert "labeling config" in outcome.reason
+    assert (list(world.store.list("projects/")), world.launcher.launched) == ([], [])
+
+
+def test_while_a_run_is_active_nobody_asks_label_studio(world: World) -> None:
+    launched = world.reconcile()
+    asked = world.label_studio.asked
+    assert world.reconcile() == Outcome("active", f"run {launched.run_id} is active", launched.run_id)
+    assert world.reconcile(forced=True).run_id == launched.run_id
+    assert (world.label_studio.asked, len(world.launcher.launched)) == (asked, 1)
+
+
+def test_a_finished_run_is_followed_by_one_after_enough_changes(tmp_path: Path) -> None:
+    world = World(tmp_path, cool_down=0)
+    world.label_studio.annotations = 20
+    world.reconcile()
+    world.job_ends(world.job_runs())
+    assert world.reconcile().status == "nothing"
+    world.label_studio.changed = 10  # updated, or deleted and made anew: no counter moved
+    assert world.reconcile().status == "launched"
+    assert [attempt for _, attempt in world.launcher.launched] == [1, 1]
+
+
+def test_a_run_that_found_the_same_digest_does_not_loop(tmp_path: Path) -> None:
+    world = World(tmp_path, cool_down=0)
+    world.label_studio.annotations, world.label_studio.changed = 20, 10
+    world.reconcile()
+    world.job_ends(world.job_runs(), "unchanged")
+    world.label_studio.changed = 0  # nothing was updated after the new baseline was read
+    assert world.reconcile().status == "nothing"
+
+
+def test_the_project_s_own_overrides_decide_and_reach_the_job(world: World) -> None:
+    write_project(world.store, UID, label_config="<View/>", overrides={"min_annotations": 5, "epochs": 7})
+    world.label_studio.annotations = 5
+    outcome = world.reconcile()
+    assert outcome.status == "launched"
+    assert world.jobs.runs.request(str(outcome.run_id)).settings["epochs"] == 7
+
+
+def test_the_fence_is_greater_than_every_pointer_s(world: World) -> None:
+    registry = Registry(world.store, UID)
+    gate = Gate(metric="mAP50-95", challenger=0.5, champion=None, champion_version=None, passed=True, reason="first")
+
+    def manifest(version: int) -> Manifest:
+        return Manifest(
+            version=version, control="label", yolo_task="detect", labels=("Tree",), files=(), metrics={}, gate=gate,
+            lineage={}, run_id="old", fence=41, created_at=CREATED,
+        )  # fmt: skip
+
+    registry.publish("label", manifest)
+    registry.promote("label", 1, fence=41, run_id="old", expected=None)
+    world.reconcile()
+    assert world.claim.fence > 41
+
+
+@pytest.mark.parametrize("state", ["failed", "gone"])
+def test_the_sweep_relaunches_a_killed_job_at_once(world: World, state: JobState) -> None:
+    first = world.reconcile()
+    fence = world.job_runs().fence
+    world.expire(ago=-590)  # renewed ten seconds ago
+    world.launcher.state = state
+    assert world.reconcile().status == "active"  # an event asks no launcher
+    assert world.reconcile(sweeping=True).status == "relaunched"
+    assert world.launcher.launched == [(first.run_id, 1), (first.run_id, 2)]
+    assert world.claim.fence > fence
+
+
+def test_an_interrupted_job_is_relaunched_after_its_pause(world: World) -> None:
+    world.reconcile()
+    world.jobs.update(claims.interrupt, world.job_runs(), "SIGTERM")
+    world.launcher.state = "failed"
+    assert world.reconcile(sweeping=True).status == "waiting"
+    world.expire(ago=6)
+    assert world.reconcile(sweeping=True).status == "relaunched"
+    assert world.claim.error == "SIGTERM"
+
+
+@pytest.mark.parametrize("state", ["queued", "running"])
+def test_a_claim_that_expired_while_the_launcher_knows_the_job_is_extended(world: World, state: JobState) -> None:
+    world.reconcile()
+    world.launcher.state = state
+    world.expire()
+    assert world.reconcile().status == "active"
+    assert world.claim.expires_at > world.store.now()
+    assert len(world.launcher.launched) == 1
+
+
+def test_a_trigger_that_died_before_the_launch_is_made_up_for(world: World) -> None:
+    world.jobs.update(claims.take, "run", lifetime=0)
+    world.expire()
+    outcome = world.reconcile(sweeping=True)
+    assert outcome.status == "relaunched"
+    assert world.jobs.runs.request(str(outcome.run_id)).project_uid == UID
+
+
+def test_a_hanging_job_is_stopped_and_given_up(world: World) -> None:
+    world.reconcile()
+    world.job_runs()
+    world.change_claim(started_at=world.store.now() - timedelta(hours=9))
+    world.expire()
+    assert world.reconcile(sweeping=True).status == "given_up"
+    assert world.launcher.stopped == ["fake:1"]
+
+
+def test_a_job_that_waited_for_hours_has_not_run_for_hours(world: World) -> None:
+    world.reconcile()
+    world.change_claim(started_at=world.store.now() - timedelta(hours=9))
+    for state in ("queued", "running"):  # running: its container starts, it has not taken its claim yet
+        world.expire()
+        world.launcher.state = state  # type: ignore[assignment]
+        assert world.reconcile(sweeping=True).status == "active"
+
+
+def test_attempts_are_limited_and_a_failed_run_uses_up_nothing(world: World) -> None:
+    world.reconcile()
+    world.launcher.state = "failed"
+    outcomes = []
+    for _ in range(3):
+        world.expire(ago=3600)
+        outcomes.append(world.reconcile(sweeping=True).status)
+    assert outcomes == ["relaunched", "relaunched", "given_up"]
+    record = world.jobs.read()
+    assert record.training is None
+    assert record.last_run is not None
+    assert (record.last_run.outcome, record.last_run.failures, record.baseline) == ("failed", 1, None)
+    progress = world.jobs.runs.progress(record.last_run.run_id)
+    assert progress is not None
+    assert progress.phase == "failed"
+    assert world.reconcile(sweeping=True).status == "waiting"  # no spinning
+    later = Clocked(world.store, world.store.now() + timedelta(minutes=11))
+    assert world.another_trigger(later).reconcile(UID).status == "launched", "its annotations are due after the repair"
+
+
+def test_failed_runs_come_again_with_growing_pauses_and_never_more_than_daily(world: World) -> None:
+    clock = Clocked(world.store, world.store.now())
+    trigger, jobs = world.another_trigger(clock), Jobs(clock, UID)
+    failed_at, pauses = clock.time, []
+    for number in range(7):
+        while trigger.reconcile(UID).status == "waiting":
+            clock.time += timedelta(minutes=5)
+        pauses.append(clock.time - failed_at)
+        claim = jobs.update(claims.start, world.claim.run_id, nonce=str(number), lifetime=600).held
+        jobs.update(claims.release, claim, outcome="failed", message="the weights cannot be had")
+        failed_at = clock.time
+    assert [pause.total_seconds() / 60 for pause in pauses] == [0, 10, 40, 160, 640, 24 * 60, 24 * 60]
+    assert trigger.reconcile(UID, forced=True).status == "launched", "a person does not wait"
+    jobs.update(
+        claims.release,
+        jobs.update(claims.start, world.claim.run_id, nonce="last", lifetime=600).held,
+        outcome="nothing_to_learn",
+    )
+    assert jobs.read().last_run.failures == 0  # type: ignore[union-attr]
+
+
+def test_what_a_failed_run_was_started_for_is_due_after_the_repair(tmp_path: Path) -> None:
+    world = World(tmp_path, cool_down=0)
+    clock = Clocked(world.store, world.store.now())
+    world.label_studio.annotations = 20
+    world.reconcile()
+    world.job_ends(world.job_runs())
+    world.label_studio.annotations = 30
+    assert world.reconcile().reason == "10 changes since the last run"
+    world.job_ends(world.job_runs(), "failed")
+    clock.time += timedelta(minutes=11)
+    assert world.another_trigger(clock).reconcile(UID).reason == "10 changes since the last run"
+
+
+def test_a_refused_launch_is_shown_and_tried_again(world: World) -> None:
+    world.launcher.error = LaunchError("no such queue: gpu")
+    outcome = world.reconcile()
+    assert (outcome.status, outcome.reason) == ("refused", "no such queue: gpu")
+    assert world.claim.error == "no such queue: gpu"
+    progress = world.jobs.runs.progress(world.claim.run_id)
+    assert progress is not None
+    assert progress.error == "no such queue: gpu"
+    assert world.reconcile(sweeping=True).status == "waiting"
+    world.launcher.error = None
+    world.expire(ago=6)
+    assert world.reconcile(sweeping=True).status == "launched"
+    assert world.launcher.launched == [(outcome.run_id, 1)], "the same attempt, so that the target knows it by its name"
+    assert (world.claim.state, world.claim.refused, world.claim.error) == ("queued", 1, None)
+
+
+def test_a_job_that_waits_for_a_correction_is_launched_anew_and_the_reason_stands_in_its_claim(world: World) -> None:
+    clock = Clocked(world.store, world.store.now())
+    trigger = world.another_trigger(clock)
+    run_id = trigger.reconcile(UID).run_id
+    launcher = world.launcher
+    launcher.state, launcher.why, launcher.stuck = "queued", "ImagePullBackOff: no such image", True
+    statuses = []
+    for _ in range(14):
+        clock.time += timedelta(minutes=1)
+        statuses.append(trigger.reconcile(UID, sweeping=True).status)
+        if launcher.stopped:
+            break
+        assert (world.claim.state, world.claim.waits) == ("queued", launcher.why)
+        assert world.claim.stuck_since is not None
+    assert statuses == ["active"] * 10 + ["refused"], "ten minutes after it was first seen"
+    assert launcher.stopped == ["fake:1"]
+    assert (world.claim.state, world.claim.error, world.claim.attempt) == ("launching", launcher.why, 1)
+    assert (world.claim.job, world.claim.waits, world.claim.stuck_since) == (None, None, None)
+    launcher.why, launcher.stuck = "", False
+    clock.time += timedelta(seconds=6)
+    assert trigger.reconcile(UID, sweeping=True).status == "launched"
+    assert launcher.launched == [(run_id, 1), (run_id, 1)], "no attempt of the run is used up"
+
+
+def test_a_job_that_waits_for_capacity_waits_for_ever_and_says_for_what(world: World) -> None:
+    clock = Clocked(world.store, world.store.now())
+    trigger = world.another_trigger(clock)
+    trigger.reconcile(UID)
+    world.launcher.state, world.launcher.why = "queued", "3 Insufficient nvidia.com/gpu"
+    for _ in range(30):
+        clock.time += timedelta(hours=1)
+        assert trigger.reconcile(UID, sweeping=True).status == "active"
+        assert (world.claim.waits, world.claim.stuck_since) == ("3 Insufficient nvidia.com/gpu", None)
+    claim = Jobs(clock, UID).update(claims.start, world.claim.run_id, nonce="n", lifetime=600).held
+    assert (claim.waits, claim.attempt, world.launcher.stopped) == (None, 1, [])
+
+
+def test_a_job_that_its_target_refused_before_it_began_uses_up_no_attempt_and_pauses_grow(world: World) -> None:
+    clock = Clocked(world.store, world.store.now())
+    trigger = world.another_trigger(clock)
+    trigger.reconcile(UID)
+    world.launcher.state, world.launcher.why = "refused", "CannotPullContainerError: not found"
+    launches = []
+    for second in range(0, 1800, 10):
+        clock.time += timedelta(seconds=10)
+        if trigger.reconcile(UID, sweeping=True).status == "launched":
+            launches.append(second)
+    assert (world.claim.attempt, world.claim.error) == (1, world.launcher.why)
+    assert 4 <= len(launches) <= 8, launches
+    assert clock.time - world.claim.expires_at < timedelta(minutes=10)
+
+
+def test_a_sweep_lets_the_launcher_tidy_up_and_goes_on_if_it_cannot(world: World) -> None:
+    world.trigger.tidy()
+    assert world.launcher.tidied == 1
+    world.launcher.tidy = lambda: (_ for _ in ()).throw(LaunchError("no network"))  # type: ignore[method-assign]
+    world.trigger.tidy()
+
+
+def test_a_person_who_presses_start_training_does_not_wait_for_the_next_try(world: World) -> None:
+    world.launcher.error = LaunchError("no such queue: gpu")
+    run_id = world.reconcile().run_id
+    assert world.reconcile(forced=True).status == "refused"
+    assert world.claim.refused == 2
+    world.launcher.error = None
+    assert world.reconcile(forced=True) == Outcome("launched", "no such queue: gpu", run_id)
+
+
+def test_a_refused_launch_that_started_a_job_nevertheless_keeps_it(world: World) -> None:
+    def launch(request: TrainRequest, *, attempt: int) -> str:
+        world.job_runs()
+        raise LaunchError("the answer was lost")
+
+    world.launcher.launch = launch  # type: ignore[method-assign]
+    assert world.reconcile().status == "active"
+    assert (world.claim.state, world.claim.error) == ("running", None)
+
+
+def test_refusals_use_up_no_attempt_and_lose_no_checkpoint(world: World) -> None:
+    first = world.reconcile()
+    claim = world.job_runs()
+    world.keeps_an_epoch(claim)
+    world.launcher.state, world.launcher.error = "failed", LaunchError("quota")
+    for _ in range(2 * world.settings.attempts):
+        world.expire(ago=3600)
+        assert world.reconcile(sweeping=True).status == "refused"
+    assert (world.claim.run_id, world.claim.attempt) == (first.run_id, 2)
+    world.launcher.error = None
+    world.expire(ago=3600)
+    assert world.reconcile(sweeping=True).status == "relaunched"
+    assert world.launcher.launched == [(first.run_id, 1), (first.run_id, 2)]
+    assert world.jobs.runs.kept_an_epoch(claim.run_id, 1)
+
+
+def test_two_triggers_try_a_refused_launch_again_once(world: World) -> None:
+    world.launcher.error = LaunchError("quota")
+    world.reconcile()
+    world.expire(ago=6)
+    world.launcher.error = None
+    decided_on = world.claim
+    assert world.another_trigger().reconcile(UID).status == "launched"
+    with pytest.raises(ClaimLost):
+        world.jobs.update(claims.retry_launch, decided_on, lifetime=120)
+
+
+@pytest.mark.parametrize("state", ["failed", "gone"])
+def test_a_machine_taken_without_notice_is_no_failure_while_the_run_gets_further(world: World, state: JobState) -> None:
+    world.reconcile()
+    for _ in range(3 * world.settings.attempts):
+        world.keeps_an_epoch(world.job_runs())
+        world.launcher.state = state
+        world.change_claim(expires_at=world.store.now() + timedelta(seconds=540))  # renewed a minute ago
+        assert world.reconcile(sweeping=True).status == "relaunched"
+    assert world.claim.preempted == 3 * world.settings.attempts
+    for expected in ("relaunched", "relaunched", "given_up"):  # it gets no further: a defect, or too small a machine
+        world.job_runs()
+        world.expire(ago=3600)
+        assert world.reconcile(sweeping=True).status == expected
+
+
+def test_a_job_that_its_target_put_back_into_the_queue_is_the_next_attempt(world: World) -> None:
+    world.reconcile()
+    first = world.job_runs()
+    world.keeps_an_epoch(first)
+    world.jobs.update(claims.interrupt, first, "the machine asked the job to stop (SIGTERM)", preempted=True)
+    world.launcher.state = "queued"
+    assert world.reconcile(sweeping=True).status == "active"
+    assert world.launcher.launched == [(first.run_id, 1)], "its job waits already"
+    assert (world.claim.state, world.claim.attempt, world.claim.job) == ("queued", 2, "fake:1")
+    again = world.job_runs(nonce="the pod that starts later")
+    assert again.fence > first.fence
+
+
+def test_where_the_log_is_stands_in_the_claim(world: World) -> None:
+    world.reconcile()
+    assert world.claim.logs == "log of fake:1"
+    world.launcher.state = "failed"
+    world.launcher.error = LaunchError("quota")
+    world.expire(ago=3600)
+    world.reconcile(sweeping=True)
+    assert world.claim.logs is None, "the attempt that is refused has none"
+
+
+def test_two_triggers_that_decide_at_once_launch_once(world: World) -> None:
+    other = world.another_trigger()
+    original = world.label_studio.project
+
+    def meanwhile(project_id: int) -> ProjectState:
+        world.label_studio.project = original  # type: ignore[method-assign]
+        assert other.reconcile(UID).status == "launched"
+        return original(project_id)
+
+    world.label_studio.project = meanwhile  # type: ignore[method-assign]
+    assert world.reconcile().status == "active"
+    assert len(world.launcher.launched) == 1
+
+
+def test_a_decision_on_an_old_record_is_not_carried_out(world: World) -> None:
+    """Another trigger launched and its run ended between our reading and our claim."""
+    original = world.label_studio.project
+
+    def meanwhile(project_id: int) -> ProjectState:
+        world.label_studio.project = original  # type: ignore[method-assign]
+        assert world.another_trigger().reconcile(UID).status == "launched"
+        world.job_ends(world.job_runs())
+        return original(project_id)
+
+    world.label_studio.project = meanwhile  # type: ignore[method-assign]
+    assert world.reconcile().status == "nothing"
+    assert len(world.launcher.launched) == 1
+
+
+def test_a_project_that_is_gone_is_closed_and_stays_so_while_it_is_gone(world: World) -> None:
+    write_project(world.store, UID, label_config="<View/>")
+    world.label_studio.error = ProjectGone("404")
+    assert world.reconcile().status == "closed"
+    assert world.jobs.read().closed
+    assert world.reconcile(sweeping=True).status == "nothing"
+    assert world.jobs.read().closed
+
+
+@pytest.mark.parametrize(
+    "away",
+    [ProjectGone("404"), "another installation"],
+    ids=["its database was restored from before the project", "LABEL_STUDIO_URL named another one"],
+)
+def test_the_sweep_opens_a_project_again_that_is_back(world: World, away: Any) -> None:
+    """Without an event: nobody annotates where predictions have stopped."""
+    write_project(world.store, UID, label_config="<View/>")
+    world.label_studio.annotations = 20
+    if isinstance(away, Exception):
+        world.label_studio.error = away
+    else:
+        world.label_studio.created_at = CREATED.replace(year=2020)
+    sweep(world.store, world.trigger.reconcile, ProcessThreads(), seconds=60)
+    assert world.jobs.read().closed
+    sweep(world.store, world.trigger.reconcile, ProcessThreads(), seconds=60)
+    assert world.jobs.read().closed
+    world.label_studio.error, world.label_studio.created_at = None, CREATED
+    summary = sweep(world.store, world.trigger.reconcile, ProcessThreads(), seconds=60)
+    assert summary["outcomes"] == {"launched": 1}
+    assert not world.jobs.read().closed
+
+
+def test_an_event_of_a_closed_project_opens_it_again_if_it_is_there(world: World) -> None:
+    world.jobs.update(claims.close)
+    assert world.reconcile().status == "launched"
+    assert not world.jobs.read().closed
+
+
+def test_a_project_of_another_installation_is_closed(world: World) -> None:
+    outcome = world.trigger.reconcile("1.1600000000")
+    assert outcome.status == "closed"
+    assert "LABEL_STUDIO_URL" in outcome.reason
+    assert list(world.store.list("projects/")) == [], "whoever sends events cannot fill the store"
+
+
+def test_an_unreachable_label_studio_fails_this_time_only(world: World) -> None:
+    world.label_studio.error = LabelStudioError("no route to host")
+    assert world.reconcile() == Outcome("failed", "no route to host")
+    assert not world.jobs.read().closed
+
+
+def test_an_unsafe_store_is_refused_before_the_first_claim(tmp_path: Path) -> None:
+    class Careless(FileStore):
+        def replace(self, key: str, data: bytes, token: Any) -> Any:
+            return self.put(key, data)
+
+        def create(self, key: str, data: bytes) -> Any:
+            return self.put(key, data)
+
+    world = World(tmp_path)
+    world.store = Careless(world.store.url)
+    world.label_studio.annotations = 20
+    outcome = world.another_trigger().reconcile(UID)
+    assert outcome.status == "failed"
+    assert "must not be used" in outcome.reason
+    assert world.launcher.launched == []
+
+
+def test_the_sweep_goes_on_after_a_failure_and_says_what_it_did(world: World) -> None:
+    for uid in ("7.1", UID, "9.1"):
+        write_project(world.store, uid, label_config="<View/>")
+    world.label_studio.broken = {7}
+    summary = sweep(world.store, world.trigger.reconcile, ProcessThreads(), seconds=60)
+    assert summary["projects"] == 3
+    assert summary["not_reached"] == 0
+    assert summary["outcomes"] == {"failed": 1, "launched": 1, "closed": 1}
+    assert summary["details"]["7.1"]["reason"] == "broken"
+
+
+def test_a_sweep_out_of_time_begins_no_project(world: World) -> None:
+    write_project(world.store, UID, label_config="<View/>")
+    assert sweep(world.store, world.trigger.reconcile, ProcessThreads(), seconds=0)["not_reached"] == 1
+    assert world.label_studio.asked == 0
+
+
+def test_a_failing_store_is_an_outcome_not_a_crash(world: World) -> None:
+    class Failing(FileStore):
+        def get(self, key: str, if_changed_from: Any = None) -> Any:
+            raise StoreError("disk on fire")
+
+    world.store = Failing(world.store.url)
+    assert world.another_trigger().reconcile(UID) == Outcome("failed", "disk on fire")
