@@ -24,7 +24,7 @@ from shared.objectstore import ObjectStore, open_store
 from shared.settings import Settings
 from shared.state.registry import DEFAULT_SHOWN, Registry
 from shared.web.backend import Backend
-from shared.web.http import Function, Route, chunks_of, forward, seconds_left
+from shared.web.http import HELD_HEADER, Function, Route, chunks_of, forward, seconds_left
 from shared.web.server import set_up_server
 
 Predict = Callable[[PredictRequest, float], Iterable[Any]]
@@ -110,6 +110,7 @@ def _function(settings: Settings, backend: Backend, metrics: Metrics, threads: i
         pieces = list(answer_text(predict(call, deadline)))
         response = flask.Response(iter(pieces), mimetype="application/json")
         response.content_length = sum(map(len, pieces))
+        response.headers[HELD_HEADER] = backend.pointers.tell(call.project)
         return response
 
     def hand_over(request: flask.Request) -> flask.Response:

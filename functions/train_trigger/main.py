@@ -37,8 +37,8 @@ def _build(settings: Settings, environ: MutableMapping[str, str]) -> Function:
     trigger = Trigger(store, label_studio, open_launcher(settings, environ), settings, metrics)
     warm_up = WarmUp(settings, store, metrics)
     routes = Routes(store, trigger, warm_up, metrics, ProcessThreads(), debounce=settings.debounce)
-    predictions = PredictProxy(settings, metrics)
     backend = Backend(settings, store, on_setup=lambda uid, _controls: warm_up.ask(uid))
+    predictions = PredictProxy(settings, metrics, backend.pointers)
 
     return Function(
         [

@@ -16,7 +16,8 @@ from urllib3.exceptions import HTTPError
 from functions.train_trigger.metrics import Metrics
 from shared.labelstudio.predict_body import PredictBody
 from shared.settings import Settings
-from shared.web.http import ASLEEP, answer, chunks_of, pass_on, refuse_forwarding
+from shared.web.backend import ServedVersions
+from shared.web.http import ASLEEP, HELD_HEADER, answer, chunks_of, pass_on, refuse_forwarding
 
 logger = logging.getLogger(__name__)
 
@@ -31,11 +32,18 @@ class _Asleep(Exception):
 
 
 class PredictProxy:
-    """Thread-safe. Holds at most `most_bytes` of the bodies of requests that wait; how many may is their route's."""
+    """Thread-safe. Holds at most `max_bytes` of the bodies of requests that wait; how many may is their route's.
 
-    def __init__(self, settings: Settings, metrics: Metrics, *, max_bytes: int = 300_000_000) -> None:
+    `served` learns from each answer which versions predict serves instead of those that the pointers name: what
+    `/setup` says here is what predict stamps, or Label Studio would store one more copy of each prediction.
+    """
+
+    def __init__(
+        self, settings: Settings, metrics: Metrics, served: ServedVersions, *, max_bytes: int = 300_000_000
+    ) -> None:
         self._settings = settings
         self._metrics = metrics
+        self._served = served
         self._lock = threading.Lock()
         self._bytes, self._max_bytes = 0, max_bytes
 
@@ -86,6 +94,8 @@ class PredictProxy:
             raise _Asleep(type(error).__name__) from error
         if response.status_code in ASLEEP:
             raise _Asleep(f"status {response.status_code}")
+        if told := response.headers.pop(HELD_HEADER, None):
+            self._served.learn(told)
         return response
 
     def _empty(self, tasks: int, reason: str, message: str) -> Response:

@@ -5,6 +5,7 @@ version that `/setup` answers and the one that `/predict` stamps come from the s
 code (`stamp`).
 """
 
+import json
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache, partial
@@ -90,6 +91,36 @@ class ServedVersions:
     def release(self, uid: str, control: str) -> None:
         """The newest version is served."""
         self._held.pop((uid, control), None)
+
+    def tell(self, uid: str) -> str:
+        """What of a project is held, for the other function: a header's value, read by `learn`."""
+        held = {control: each for (project, control), each in list(self._held.items()) if project == uid}
+        versions = {name: [each.wanted, each.manifest and each.manifest.version] for name, each in held.items()}
+        return json.dumps({"project": uid, "held": versions})
+
+    def learn(self, told: str) -> None:
+        """Hold what the other function holds, and nothing else. What it cannot have said is not heeded."""
+        try:
+            said = json.loads(told)
+            uid = str(said["project"])
+            held = {
+                str(name): (int(wanted), instead and int(instead)) for name, (wanted, instead) in said["held"].items()
+            }
+            manifests = {name: self._manifest(uid, name, instead) for name, (_, instead) in held.items()}
+        except (StoreError, KeyError, TypeError, ValueError, AttributeError) as error:
+            logger.warning(
+                "what predict serves is not known: /setup answers what the pointers name",
+                extra={"event": "served_unknown", "error": str(error)},
+            )
+            return
+        for project, control in list(self._held):
+            if project == uid and control not in held:
+                self.release(uid, control)
+        for name, (wanted, _) in held.items():
+            self._held[uid, name] = _Held(wanted, manifests[name])
+
+    def _manifest(self, uid: str, control: str, version: int | None) -> Manifest | None:
+        return None if version is None else Registry(self._store, uid, self._read_manifest).manifest(control, version)
 
     def expire(self, uid: str, control: str) -> None:
         """Read the pointer at the next question."""

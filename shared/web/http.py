@@ -39,6 +39,8 @@ ASLEEP = (429, 502, 503, 504)
 """What the front of a function that scales to zero answers while no instance is there to answer."""
 _PORT = re.compile(r":[0-9]*$")
 _FORWARDED_HEADER = "X-Labelloop-Forwarded"
+HELD_HEADER = "X-Labelloop-Held"
+"""Of predict's answer: versions that it serves instead of those that the pointers name."""
 _SECONDS_HEADER = "X-Labelloop-Seconds"
 _LARGEST_BODY = 100_000_000
 """Bytes of one request: tasks may hold whole images. functions-framework knows no limit."""
@@ -281,9 +283,12 @@ def pass_on(
         redirect=False,
         retries=False,
     )
-    return Response(
+    response = Response(
         reply.data, reply.status, mimetype=reply.headers.get("Content-Type", "application/json").split(";")[0]
     )
+    if HELD_HEADER in reply.headers:
+        response.headers[HELD_HEADER] = reply.headers[HELD_HEADER]
+    return response
 
 
 @cache

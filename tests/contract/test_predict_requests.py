@@ -12,6 +12,7 @@ from label_studio_sdk.label_interface import LabelInterface
 from ultralytics.utils import ASSETS
 
 from infra.demo.samples import base_weights
+from shared.web.http import HELD_HEADER
 from tests.fakes.predict_parts import UID, jpeg, label_config, predict_function
 from tests.servers.web_server import Handler, WebServer, web_server
 
@@ -107,6 +108,7 @@ def test_predictions_are_what_label_studio_accepts(served: Served, name: str) ->
     assert response.status_code == 200, response.text
     results = response.json()["results"]
     assert len(results) == len(body["tasks"])
+    assert json.loads(response.headers[HELD_HEADER]) == {"project": body["project"], "held": {}}  # to train_trigger
     interface = LabelInterface(body["label_config"])
     for prediction in results:
         assert interface.validate_prediction(prediction, return_errors=True) == []

@@ -12,7 +12,9 @@ from flask import Flask
 from functions.train_trigger.metrics import Metrics
 from functions.train_trigger.predict_proxy import PredictProxy
 from infra.local.processes import choose_port
+from shared.objectstore import open_store
 from shared.settings import Settings
+from shared.web.backend import ServedVersions
 from shared.web.http import SECRET_HEADER
 from tests.servers.trigger_process import eventually
 from tests.servers.web_server import Handler, web_server
@@ -30,7 +32,8 @@ class Asker:
         values = {"PREDICT_URL": url, "LABELLOOP_PREDICT_DEADLINE": deadline}
         self.metrics = Metrics()
         settings = Settings.model_validate(values)
-        self._predictions = PredictProxy(settings, self.metrics, max_bytes=max_bytes)
+        self.served = ServedVersions(open_store("file:///nowhere"), max_age=0)
+        self._predictions = PredictProxy(settings, self.metrics, self.served, max_bytes=max_bytes)
 
     def ask(self, body: bytes = BODY) -> tuple[int, object]:
         headers = {"Authorization": CREDENTIALS, "Cookie": "sessionid=1", "X-Other": "1"}
@@ -65,6 +68,14 @@ def test_while_predict_wakes_it_is_asked_again_with_the_same_body_and_credential
         ("POST", "/predict", json.loads(BODY), CREDENTIALS)
     ] * 6
     assert b"labelloop_failures_total{" not in asker.metrics.text()
+
+
+def test_what_predict_holds_is_learnt_from_its_answer() -> None:
+    held = json.dumps({"project": "1.1", "held": {"label": [2, None]}})
+    with web_server(lambda handler: handler.reply(200, json.dumps(AWAKE).encode(), X_Labelloop_Held=held)) as predict:
+        asker = Asker(predict.url, deadline=60)
+        assert asker.ask() == (200, AWAKE)
+    assert asker.served.tell("1.1") == held
 
 
 def test_what_label_studio_sends_along_is_neither_kept_nor_handed_on() -> None:

@@ -66,6 +66,43 @@ def test_setup_answers_the_version_that_is_served(file_store: ObjectStore, tmp_p
     assert ask(backend, "POST", "/setup", setup_body(config))[1] == {"model_version": "label:v1+poly:v1"}
 
 
+def test_in_front_of_predict_setup_answers_what_predict_holds(file_store: ObjectStore, tmp_path: Path) -> None:
+    """Seen: train_trigger named the pointer's version while predict, short of disk, stamped the one before."""
+    (tmp_path / "weights.pt").write_text("weights")
+    first, second = (publish(file_store, tmp_path / "weights.pt") for _ in range(2))
+    predict, trigger = (Backend(settings(LABELLOOP_POINTER_MAX_AGE=0), file_store) for _ in range(2))
+
+    def setup() -> tuple[str, str]:
+        told = [ask(backend, "POST", "/setup", setup_body())[1]["model_version"] for backend in (predict, trigger)]
+        return told[0], told[1]
+
+    for instead, version in ((first, "label:v1"), (None, "label:base-tree-base")):
+        predict.pointers.hold(UID, "label", second, instead)
+        trigger.pointers.learn(predict.pointers.tell(UID))
+        assert setup() == (version, version)
+    publish(file_store, tmp_path / "weights.pt")
+    assert setup() == ("label:v3", "label:v3"), "what was held was held instead of another one"
+    predict.pointers.hold(UID, "label", second, first)
+    predict.pointers.release(UID, "label")
+    trigger.pointers.learn(predict.pointers.tell(UID))
+    assert setup() == ("label:v3", "label:v3")
+
+
+@pytest.mark.parametrize(
+    "told",
+    ["", "[]", "null", "{}", '{"project": "1.1", "held": {"label": [1]}}', '{"project": "1.1", "held": {"l": [2, 1]}}'],
+)
+def test_what_predict_cannot_have_said_changes_nothing(
+    file_store: ObjectStore, tmp_path: Path, caplog: pytest.LogCaptureFixture, told: str
+) -> None:
+    (tmp_path / "weights.pt").write_text("weights")
+    publish(file_store, tmp_path / "weights.pt")
+    backend = Backend(settings(), file_store)
+    backend.pointers.learn(told)
+    assert ask(backend, "POST", "/setup", setup_body())[1] == {"model_version": "label:v1"}
+    assert "what predict serves is not known" in caplog.text
+
+
 def test_each_control_is_stamped_with_base_weights_of_its_own(file_store: ObjectStore) -> None:
     config = label_config().replace(
         "</View>", '<PolygonLabels name="poly" toName="image"><Label value="Tree"/></PolygonLabels></View>'
