@@ -5,10 +5,10 @@ The slow part runs on a thread of the request. What is left then is to wait for 
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache, partial
 from typing import Any, NamedTuple, TypeVar
 
 from functions.predict.metrics import Metrics
@@ -27,11 +27,9 @@ _FINAL = {"no_data", "broken", "unsupported", "too_large"}
 """Reasons of an ImageError that do not heal: the task, or the file, would have to be another one."""
 
 Got = TypeVar("Got")
-Pending = Callable[[], Found]
-"""Waits for what a model finds for one control, and writes it. Raises DeadlineExceeded, ModelError."""
 
 
-class Part(NamedTuple):
+class ControlModel(NamedTuple):
     """One control of a request."""
 
     plan: Plan
@@ -39,10 +37,10 @@ class Part(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class PredictContext:
     """What is the same for all tasks of a request."""
 
-    parts: tuple[Part, ...]
+    parts: tuple[ControlModel, ...]
     stamp: str  # model_version
     deadline: float  # time.monotonic()
     waiting: threading.Semaphore  # tasks whose decoded images wait for the models
@@ -55,6 +53,59 @@ class Answer(NamedTuple):
     left_out: Sequence[ImageError]
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A control's question to a model about one image, under way."""
+
+    plan: Plan
+    future: "Future[Detections]"
+    metrics: Metrics
+
+    def found(self, deadline: float) -> Found:
+        """Waits for the model and converts. `deadline`: time.monotonic(). Raises DeadlineExceeded, ModelError."""
+        detections = result_of(self.future, deadline)
+        with self.metrics.phase("convert"):
+            return found_in(self.plan, detections)
+
+
+@dataclass(frozen=True, slots=True)
+class AskedRegions:
+    """A per-region control's questions about the regions of one image, under way."""
+
+    plan: Plan
+    crops: "Mapping[str, Future[Detections]]"  # by the region's id
+    regions: Sequence[Region]
+
+    def found(self, deadline: float) -> Found:
+        """As `Asked.found`: the choices of all regions."""
+        written: list[Region] = []
+        sure: list[float] = []
+        shapes = {region["id"]: region for region in reversed(self.regions)}  # of a region's two items the first
+        for name, future in self.crops.items():
+            chosen = choose(self.plan, result_of(future, deadline))
+            written += write_region_choices(chosen, chosen.names, self.plan.control, shapes[name])
+            sure += confidences_of(chosen)
+        return Found(written, sure, [])
+
+
+Pending = Found | Asked | AskedRegions
+"""What a control finds in a task, or the questions that will tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A task whose images are fetched and whose models are asked."""
+
+    context: PredictContext
+    pending: Sequence[Pending]  # in the order of the controls
+    left_out: Sequence[ImageError]
+
+    def answer(self) -> Answer:
+        """Waits for the models. Raises DeadlineExceeded, ModelError."""
+        found = [_found(each, self.context.deadline) for each in self.pending]
+        return Answer(to_prediction(found, self.context.stamp), self.left_out)
+
+
 class TaskRunner:
     """Thread-safe."""
 
@@ -63,114 +114,98 @@ class TaskRunner:
         self._videos = videos
         self._metrics = metrics
 
-    def start(self, task: Task, request: Request) -> Callable[[], Answer]:
-        """All but the last wait. Both it and what it answers raise ImageError, DeadlineExceeded, ModelError.
+    def start(self, task: Task, context: PredictContext) -> Started:
+        """All but the last wait. Raises ImageError, DeadlineExceeded, ModelError.
 
         A control whose image can never be had is left out, unless there is no other. Any other failure is one of the
         whole task: Label Studio would not ask again for what is missing.
         """
-        lacking: dict[str, ImageError] = {}
-        pending = self._watch(task, request, lacking)
-        values = dict.fromkeys(part.plan.control.value for part in _of_images(request))
-        fetched = _had(values, lambda value: self._pictures.fetch(task, value, request.deadline), lacking)
+        missing: dict[str, ImageError] = {}
+        pending = self._watch(task, context, missing)
+        fetched: dict[str, bytes] = {}
+        for value in dict.fromkeys(part.plan.control.value for part in _of_images(context)):
+            with _left_out(missing, value):
+                fetched[value] = self._pictures.fetch(task, value, context.deadline)
         if fetched:
-            pending |= self._look(fetched, request, lacking)
+            pending |= self._look(fetched, context, missing)
         if not pending:
-            raise next(iter(lacking.values()))
-        in_order = [pending[plan.control.name] for plan, _ in request.parts if plan.control.name in pending]
+            raise next(iter(missing.values()))
+        in_order = [pending[plan.control.name] for plan, _ in context.parts if plan.control.name in pending]
+        return Started(context, in_order, tuple(missing.values()))
 
-        def finish() -> Answer:
-            return Answer(to_prediction([find() for find in in_order], request.stamp), tuple(lacking.values()))
-
-        return finish
-
-    def _watch(self, task: Task, request: Request, lacking: dict[str, ImageError]) -> dict[str, Pending]:
+    def _watch(self, task: Task, context: PredictContext, missing: dict[str, ImageError]) -> dict[str, Pending]:
         """The controls of videos, one after the other."""
         pending: dict[str, Pending] = {}
-        for plan, model in request.parts:
-            if plan.control.media != "video":
-                continue
-
-            def regions(value: str, plan: Plan = plan, model: Model = model) -> Found:
-                video = file_of(value, task.data, task.id)
-                return self._videos.regions(
-                    plan, model, video, task_id=task.id, deadline=request.deadline, data=task.data
-                )
-
-            for one in _had([plan.control.value], regions, lacking).values():
-                pending[plan.control.name] = partial(_at_once, one)
+        for plan, model in context.parts:
+            if plan.control.media == "video":
+                with _left_out(missing, plan.control.value):
+                    video = file_of(plan.control.value, task.data, task.id)
+                    pending[plan.control.name] = self._videos.regions(
+                        plan, model, video, task_id=task.id, deadline=context.deadline, data=task.data
+                    )
         return pending
 
     def _look(
-        self, fetched: Mapping[str, bytes], request: Request, lacking: dict[str, ImageError]
+        self, fetched: Mapping[str, bytes], context: PredictContext, missing: dict[str, ImageError]
     ) -> dict[str, Pending]:
         """Decode images and hand them to the models."""
-        if not request.waiting.acquire(timeout=max(request.deadline - time.monotonic(), 0.0)):
+        if not context.waiting.acquire(timeout=max(context.deadline - time.monotonic(), 0.0)):
             raise DeadlineExceeded("the models had no time for this task")
         futures: list[Future[Detections]] = []
         try:
-            images = _had(fetched, lambda value: self._pictures.decode(fetched[value], request.deadline), lacking)
-            return self._ask(images, request, futures)
+            images: dict[str, Image] = {}
+            for value, data in fetched.items():
+                with _left_out(missing, value):
+                    images[value] = self._pictures.decode(data, context.deadline)
+            return self._ask(images, context, futures)
         finally:
-            _when_all_are_done(futures, request.waiting.release)
+            _when_all_are_done(futures, context.waiting.release)
 
     def _ask(
-        self, images: Mapping[str, Image], request: Request, futures: "list[Future[Detections]]"
+        self, images: Mapping[str, Image], context: PredictContext, futures: "list[Future[Detections]]"
     ) -> dict[str, Pending]:
         """Ask each model once about an image, and then about the regions that were found in it. Fills `futures`."""
         asked: dict[tuple[str, Model, float], Future[Detections]] = {}
         pending: dict[str, Pending] = {}
-        parts = [part for part in _of_images(request) if part.plan.control.value in images]
+        parts = [part for part in _of_images(context) if part.plan.control.value in images]
         for plan, model in (part for part in parts if not part.plan.control.per_region):
             question = (plan.control.value, model, plan.iou)
             if question not in asked:
-                least = min(
+                threshold = min(
                     other.threshold
                     for other, its_model in parts
                     if (other.control.value, its_model, other.iou) == question
                 )
-                asked[question] = self._submit(model, images[question[0]], min(FLOOR, least), plan.iou, least)
+                asked[question] = self._submit(
+                    model, images[question[0]], min(FLOOR, threshold), plan.iou, outlined_from=threshold
+                )
                 futures.append(asked[question])
-            pending[plan.control.name] = cache(partial(self._write, plan, asked[question], request.deadline))
+            pending[plan.control.name] = Asked(plan, asked[question], self._metrics)
         for plan, model in (part for part in parts if part.plan.control.per_region):
-            regions = [
-                region
-                for other, _ in parts
-                if other.control.to_name == plan.control.to_name and not other.control.per_region
-                for region in pending[other.control.name]().regions
-            ]
+            regions: list[Region] = []
+            for other, _ in parts:
+                if other.control.to_name == plan.control.to_name and not other.control.per_region:
+                    found = _found(pending[other.control.name], context.deadline)
+                    pending[other.control.name] = found  # converted once
+                    regions += found.regions
             image = images[plan.control.value]
             boxes = region_boxes(regions, plan.control, image.shape[1], image.shape[0])
-            crops = {name: self._submit(model, crop(image, box), FLOOR, plan.iou, 0.0) for name, box in boxes.items()}
+            crops = {
+                name: self._submit(model, crop(image, box), FLOOR, plan.iou, outlined_from=0.0)
+                for name, box in boxes.items()
+            }
             futures += crops.values()
             if crops:
-                pending[plan.control.name] = partial(self._write_choices, plan, crops, regions, request.deadline)
+                pending[plan.control.name] = AskedRegions(plan, crops, regions)
         return pending
 
     def _submit(
-        self, model: Model, image: Image, confidence: float, iou: float, outlined_from: float
+        self, model: Model, image: Image, confidence: float, iou: float, *, outlined_from: float
     ) -> "Future[Detections]":
         started = time.perf_counter()
         future = model.submit(image, confidence, iou=iou, outlined_from=outlined_from)
         future.add_done_callback(lambda _: self._metrics.took("model", time.perf_counter() - started))
         return future
-
-    def _write(self, plan: Plan, future: "Future[Detections]", deadline: float) -> Found:
-        detections = result_of(future, deadline)
-        with self._metrics.phase("convert"):
-            return found_in(plan, detections)
-
-    def _write_choices(
-        self, plan: Plan, crops: "Mapping[str, Future[Detections]]", regions: Sequence[Region], deadline: float
-    ) -> Found:
-        written: list[Region] = []
-        sure: list[float] = []
-        shapes = {region["id"]: region for region in reversed(regions)}  # of a region's two items the first: its shape
-        for name, future in crops.items():
-            chosen = choose(plan, result_of(future, deadline))
-            written += write_region_choices(chosen, chosen.names, plan.control, shapes[name])
-            sure += confidences_of(chosen)
-        return Found(written, sure, [])
 
 
 def result_of(future: "Future[Got]", deadline: float) -> Got:
@@ -182,25 +217,23 @@ def result_of(future: "Future[Got]", deadline: float) -> Got:
         raise DeadlineExceeded("the model had no time for this task") from error
 
 
-def _of_images(request: Request) -> list[Part]:
-    return [part for part in request.parts if part.plan.control.media == "image"]
+def _found(pending: Pending, deadline: float) -> Found:
+    return pending if isinstance(pending, Found) else pending.found(deadline)
 
 
-def _at_once(found: Found) -> Found:
-    return found
+def _of_images(context: PredictContext) -> list[ControlModel]:
+    return [part for part in context.parts if part.plan.control.media == "image"]
 
 
-def _had(values: Iterable[str], get: Callable[[str], Got], lacking: dict[str, ImageError]) -> dict[str, Got]:
-    """What could be had, by the value as written. What can never be had is noted in `lacking`; the rest raises."""
-    had: dict[str, Got] = {}
-    for value in values:
-        try:
-            had[value] = get(value)
-        except ImageError as error:
-            if error.reason not in _FINAL:
-                raise
-            lacking[value] = error
-    return had
+@contextmanager
+def _left_out(missing: dict[str, ImageError], value: str) -> Iterator[None]:
+    """Notes in `missing` why an image or video can never be had. Other errors are raised."""
+    try:
+        yield
+    except ImageError as error:
+        if error.reason not in _FINAL:
+            raise
+        missing[value] = error
 
 
 def _when_all_are_done(futures: "Sequence[Future[Detections]]", then: Callable[[], None]) -> None:

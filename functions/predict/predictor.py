@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import Any
 
 from functions.predict.metrics import Metrics
-from functions.predict.one_task import Answer, Part, Request, TaskRunner, result_of
+from functions.predict.one_task import Answer, ControlModel, PredictContext, Started, TaskRunner, result_of
 from functions.predict.plan import Plan, plan_control
 from functions.predict.ports import DeadlineExceeded, DeviceLost, Models, NothingToServe
 from functions.predict.tally import Tally
@@ -45,10 +45,6 @@ class _Failure:
 
     reason: str  # one word from a small fixed set
     message: str
-
-
-Started = Future[Callable[[], Answer]]
-"""A task whose images are fetched, and for which the models are asked."""
 
 
 class Predictor:
@@ -89,7 +85,7 @@ class Predictor:
             yield from self._items(call, self._prepared(call.project, controls, deadline), deadline, tally)
         tally.tell(self._metrics)
 
-    def _prepared(self, uid: str, controls: Sequence[Control], deadline: float) -> Request | _Failure:
+    def _prepared(self, uid: str, controls: Sequence[Control], deadline: float) -> PredictContext | _Failure:
         if not controls:
             return _Failure("no_control", "the labeling config has no control that labelloop serves")
         try:
@@ -98,29 +94,29 @@ class Predictor:
             return _failure(error)
 
     def _items(
-        self, call: PredictRequest, request: Request | _Failure, deadline: float, tally: Tally
+        self, call: PredictRequest, context: PredictContext | _Failure, deadline: float, tally: Tally
     ) -> Iterator[Prediction]:
         """Some tasks at a time, so that memory does not grow with those of the request."""
         for first in range(0, len(call.tasks), _TASKS_AT_ONCE):
             if first and time.monotonic() >= deadline:
-                request = _Failure("deadline", "the deadline came before their turn")
-            if isinstance(request, _Failure):
+                context = _Failure("deadline", "the deadline came before their turn")
+            if isinstance(context, _Failure):
                 rest = len(call.tasks) - first
                 named = [task.id for task in call.tasks[first : first + _NAMED]]
-                tally.note("are answered empty", request.reason, request.message, named, count=rest)
+                tally.note("are answered empty", context.reason, context.message, named, count=rest)
                 yield from ([] for _ in range(rest))
                 return
             tasks = call.tasks[first : first + _TASKS_AT_ONCE]
-            for task, answer in zip(tasks, self._all(tasks, request), strict=True):
+            for task, answer in zip(tasks, self._all(tasks, context), strict=True):
                 yield _counted(task, answer, tally)
 
-    def _prepare(self, uid: str, controls: Sequence[Control], deadline: float) -> Request | _Failure:
+    def _prepare(self, uid: str, controls: Sequence[Control], deadline: float) -> PredictContext | _Failure:
         """Controls that have nothing to say before their first version are left out, unless there is no other.
 
         Any other failure is one of the request: under this stamp Label Studio would not ask again for what is missing.
         """
         settings = self._look(uid, controls)
-        parts: list[Part] = []
+        parts: list[ControlModel] = []
         versions: list[tuple[str, str]] = []
         unserved: dict[str, _Failure] = {}
         for control in controls:
@@ -139,7 +135,7 @@ class Predictor:
             if plan.silent:
                 unserved[control.name] = _Failure("no_class", _no_class(plan, served.version))
             else:
-                parts.append(Part(plan, served.model))
+                parts.append(ControlModel(plan, served.model))
         for part in parts:
             if not _has_regions(part, parts):
                 name = part.plan.control.name
@@ -150,19 +146,15 @@ class Predictor:
         for name, failure in unserved.items():
             _say_unserved(uid, name, failure)
         batch = max(part.model.batch for part in parts)
-        return Request(tuple(parts), stamp(versions), deadline, threading.Semaphore(2 + 2 * batch))
+        return PredictContext(tuple(parts), stamp(versions), deadline, threading.Semaphore(2 + 2 * batch))
 
-    def _all(self, tasks: Sequence[Task], request: Request) -> Iterator[Answer | _Failure]:
-        if len(tasks) == 1:
-            yield self._finish(lambda: self._runner.start(tasks[0], request))
-            return
-        started: deque[Started] = deque(Future() for _ in tasks)
+    def _all(self, tasks: Sequence[Task], context: PredictContext) -> Iterator[Answer | _Failure]:
+        started: deque[Future[Started]] = deque(Future() for _ in tasks)
         waiting = deque(zip(tasks, started, strict=True))
         try:
-            self._begin(waiting, request)
+            self._begin(waiting, context)
             while started:
-                one = started.popleft()  # nobody holds what is answered
-                answer = self._finish(lambda one=one: result_of(one, request.deadline))  # type: ignore[misc]
+                answer = _answer(started.popleft(), context.deadline)  # nobody holds what is answered
                 yield answer
                 if isinstance(answer, _Failure) and answer.reason == _LOST:  # no image is waited for: the process ends
                     yield from (answer for _ in started)
@@ -170,36 +162,46 @@ class Predictor:
         finally:
             waiting.clear()
 
-    def _begin(self, waiting: "deque[tuple[Task, Started]]", request: Request) -> None:
-        """Start tasks on threads of the request. They are as many as can be had: if there is none, on this one."""
-
-        def work() -> None:
-            while waiting:
-                try:
-                    task, started = waiting.popleft()
-                except IndexError:  # another thread took the last one
-                    return
-                _fulfil(started, lambda: self._runner.start(task, request))  # noqa: B023 - called at once
-
+    def _begin(self, waiting: "deque[tuple[Task, Future[Started]]]", context: PredictContext) -> None:
+        """Start tasks on threads of the request, as many as can be had; a single one, or without any, on this one."""
+        if len(waiting) == 1:
+            self._work(waiting, context)
+            return
         for number in range(min(len(waiting), self._threads)):
             try:
-                threading.Thread(target=work, name=f"fetch-{number}", daemon=True).start()
+                name = f"fetch-{number}"
+                threading.Thread(target=self._work, args=(waiting, context), name=name, daemon=True).start()
             except RuntimeError as error:
                 logger.warning(
                     f"{number} threads fetch images, not {self._threads}: {error}", extra={"event": "few_threads"}
                 )
                 if number == 0:
-                    work()
+                    self._work(waiting, context)
                 return
 
-    def _finish(self, start: Callable[[], Callable[[], Answer]]) -> Answer | _Failure:
-        try:
-            return start()()
-        except LabelloopError as error:
-            return _failure(error)
-        except Exception as error:
-            logger.exception("a task failed in a way nobody foresaw", extra={"event": "task_crashed"})
-            return _Failure("crashed", type(error).__name__)
+    def _work(self, waiting: "deque[tuple[Task, Future[Started]]]", context: PredictContext) -> None:
+        """Start tasks until none waits."""
+        while waiting:
+            try:
+                task, started = waiting.popleft()
+            except IndexError:  # another thread took the last one
+                return
+            if not started.set_running_or_notify_cancel():
+                continue
+            try:
+                started.set_result(self._runner.start(task, context))
+            except Exception as error:  # noqa: BLE001 - raised where the result is awaited
+                started.set_exception(error)
+
+
+def _answer(started: "Future[Started]", deadline: float) -> Answer | _Failure:
+    try:
+        return result_of(started, deadline).answer()
+    except LabelloopError as error:
+        return _failure(error)
+    except Exception as error:
+        logger.exception("unexpected error in a task", extra={"event": "task_crashed"})
+        return _Failure("crashed", type(error).__name__)
 
 
 def _counted(task: Task, answer: Answer | _Failure, tally: Tally) -> Prediction:
@@ -212,16 +214,7 @@ def _counted(task: Task, answer: Answer | _Failure, tally: Tally) -> Prediction:
     return answer.prediction
 
 
-def _fulfil(started: Started, start: Callable[[], Callable[[], Answer]]) -> None:
-    if not started.set_running_or_notify_cancel():
-        return
-    try:
-        started.set_result(start())
-    except Exception as error:  # noqa: BLE001 - raised where the result is awaited
-        started.set_exception(error)
-
-
-def _has_regions(part: Part, parts: Sequence[Part]) -> bool:
+def _has_regions(part: ControlModel, parts: Sequence[ControlModel]) -> bool:
     """Whether a control that is asked for each region has another one that finds them; true for all others."""
     return not part.plan.control.per_region or any(
         other.plan.control.to_name == part.plan.control.to_name and not other.plan.control.per_region for other in parts

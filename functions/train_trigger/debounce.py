@@ -81,7 +81,9 @@ class Debounce(Generic[T]):
         try:
             return self._call(key)
         except Exception:
-            logger.exception("nobody foresaw this", extra={"event": "debounced_call_crashed", "key": key})
+            logger.exception(
+                "unexpected error in a delayed call", extra={"event": "debounced_call_crashed", "key": key}
+            )
             raise
         finally:
             self._finished(key)

@@ -58,7 +58,7 @@ class Extend:
 
 
 @dataclass(frozen=True, slots=True)
-class Relaunch:
+class NextAttempt:
     """Start the next attempt of the run."""
 
     error: str  # how the last one ended
@@ -81,7 +81,7 @@ class Withdraw:
 
 
 @dataclass(frozen=True, slots=True)
-class LaunchAgain:
+class RetryLaunch:
     """Try the launch of this attempt again, which came to nothing."""
 
     error: str  # what it said
@@ -159,7 +159,7 @@ def decide_claim(
     *,
     forced: bool = False,
     kept_an_epoch: bool = False,
-) -> Nothing | Wait | Extend | Relaunch | Requeue | Withdraw | LaunchAgain | GiveUp:
+) -> Nothing | Wait | Extend | NextAttempt | Requeue | Withdraw | RetryLaunch | GiveUp:
     """What an active run needs.
 
     `job` is the launcher's answer; None: it was not asked, or the claim names no job. `forced`: a person asked, so a
@@ -200,7 +200,7 @@ def decide_claim(
     lifetime = policy.running_lifetime if claim.state == "running" else policy.launching_lifetime
     last_sign = claim.expires_at if expired else claim.expires_at - lifetime
     again = last_sign + pause_after(max(failures + stalled, 1)) if last_sign <= now + _SKEW else now
-    return Relaunch(error, preempted=preempted) if now >= again else Wait(again, error)
+    return NextAttempt(error, preempted=preempted) if now >= again else Wait(again, error)
 
 
 def has_expired(claim: Claim, policy: Policy, now: datetime) -> bool:
@@ -236,12 +236,12 @@ def _waits_otherwise(claim: Claim, job: JobStatus) -> bool:
     return claim.state != "running" and (waits, stuck) != (claim.waits, claim.stuck_since is not None)
 
 
-def _decide_refused(claim: Claim, now: datetime, *, expired: bool, forced: bool) -> Nothing | Wait | LaunchAgain:
+def _decide_refused(claim: Claim, now: datetime, *, expired: bool, forced: bool) -> Nothing | Wait | RetryLaunch:
     if not expired:
         return Nothing(f"run {claim.run_id} is being launched")
     error = claim.error or "the launcher refused"
     again = claim.expires_at + pause_after(claim.refused) if claim.expires_at <= now else now  # that clock was wrong
-    return LaunchAgain(error) if forced or now >= again else Wait(again, error)
+    return RetryLaunch(error) if forced or now >= again else Wait(again, error)
 
 
 def pause_after(attempt: int) -> timedelta:

@@ -13,7 +13,7 @@ from functions.train_trigger.debounce import Debounce
 from functions.train_trigger.metrics import Metrics
 from functions.train_trigger.sweep import sweep
 from functions.train_trigger.threads import Threads
-from functions.train_trigger.trigger import Outcome, Trigger
+from functions.train_trigger.trigger import Reconciled, Trigger
 from functions.train_trigger.warm_up import WarmUp
 from shared.errors import BadRequest, LabelloopError
 from shared.labelstudio.requests import Event, JobStatusRequest, ProjectCounters, TrainCall, project_id
@@ -110,7 +110,7 @@ class Routes:
             self._waiting.release()
         return answer(_body(outcome), 202 if outcome.status == "failed" else 200)
 
-    def _look_at(self, key: str) -> Outcome:
+    def _look_at(self, key: str) -> Reconciled:
         """Never raises: at the end of an interval nobody waits for the answer."""
         if key != EVERY_PROJECT:
             return self._trigger.reconcile(key)
@@ -118,8 +118,8 @@ class Routes:
             summary = self._sweep()
         except LabelloopError as error:
             logger.error(str(error), extra={"event": "sweep_failed", "error": type(error).__name__})
-            return Outcome("failed", str(error))
-        return Outcome("nothing", f"looked at {summary['projects']} projects: {summary['outcomes']}")
+            return Reconciled("failed", str(error))
+        return Reconciled("nothing", f"looked at {summary['projects']} projects: {summary['outcomes']}")
 
     def _sweep(self) -> dict[str, Any]:
         self._trigger.tidy()
@@ -165,5 +165,5 @@ class Routes:
         return "finished" if progress.phase in ENDED and progress.phase != "failed" else "failed"
 
 
-def _body(outcome: Outcome) -> dict[str, Any]:
+def _body(outcome: Reconciled) -> dict[str, Any]:
     return {"status": outcome.status, "reason": outcome.reason}

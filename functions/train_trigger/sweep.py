@@ -6,7 +6,7 @@ from itertools import islice
 from typing import Any, Literal, Protocol, TypeVar
 
 from functions.train_trigger.threads import Threads
-from functions.train_trigger.trigger import Outcome
+from functions.train_trigger.trigger import Reconciled
 from shared.errors import StoreError
 from shared.objectstore import ObjectStore
 from shared.state.jobs import Jobs
@@ -27,7 +27,7 @@ _GOLDEN = 0.6180339887498949  # its multiples, modulo 1, cover the circle most e
 class Reconcile(Protocol):
     """`Trigger.reconcile`: never raises."""
 
-    def __call__(self, uid: str, *, sweeping: bool) -> Outcome:
+    def __call__(self, uid: str, *, sweeping: bool) -> Reconciled:
         """Start what is missing for one project."""
 
 
@@ -52,14 +52,14 @@ def sweep(store: ObjectStore, reconcile: Reconcile, threads: Threads, *, seconds
             return "none"
         return "active" if record.training else "closed" if record.closed else "none"
 
-    def look(uid: str) -> Outcome | None:
+    def look(uid: str) -> Reconciled | None:
         return reconcile(uid, sweeping=True) if threads.monotonic() < end else None
 
     claims = _map(threads, _READS_AT_ONCE, claim, uids)
     active, none, closed = ([uid for uid in uids if claims[uid] == wanted] for wanted in ("active", "none", "closed"))
     some_closed = closed[: max(len(closed) // _CLOSED_PART, _LOOKS_AT_ONCE)]
     looks = _map(threads, _LOOKS_AT_ONCE, look, active + some_closed + none)
-    outcomes = {uid: Outcome("nothing", "the project is closed") for uid in closed}
+    outcomes = {uid: Reconciled("nothing", "the project is closed") for uid in closed}
     outcomes |= {uid: outcome for uid, outcome in looks.items() if outcome is not None}
     return _summary(len(uids), outcomes)
 
@@ -75,7 +75,7 @@ def _map(threads: Threads, at_once: int, ask: Callable[[str], T], uids: list[str
         return dict(zip(uids, pool.map(ask, uids), strict=True))
 
 
-def _summary(known: int, outcomes: dict[str, Outcome]) -> dict[str, Any]:
+def _summary(known: int, outcomes: dict[str, Reconciled]) -> dict[str, Any]:
     counts: dict[str, int] = {}
     for outcome in outcomes.values():
         counts[outcome.status] = counts.get(outcome.status, 0) + 1

@@ -10,11 +10,11 @@ from functions.train_trigger.decide import (
     Extend,
     GiveUp,
     Launch,
-    LaunchAgain,
+    NextAttempt,
     Nothing,
     Policy,
-    Relaunch,
     Requeue,
+    RetryLaunch,
     Wait,
     Withdraw,
     changed_since,
@@ -64,7 +64,7 @@ class LabelStudio(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Reconciled:
     """What reconciling one project came to."""
 
     status: Status
@@ -85,7 +85,7 @@ class Trigger:
         self._metrics = metrics
         self._checking, self._checked = threading.Lock(), False
 
-    def reconcile(self, uid: str, *, forced: bool = False, sweeping: bool = False) -> Outcome:
+    def reconcile(self, uid: str, *, forced: bool = False, sweeping: bool = False) -> Reconciled:
         """Start what is missing for one project. Never raises for what can go wrong outside.
 
         `forced`: a person asked, so thresholds and cool-down are skipped, but never the claim. `sweeping`: the
@@ -95,10 +95,10 @@ class Trigger:
             outcome = self._reconcile(Jobs(self._store, uid), forced=forced, sweeping=sweeping)
         except LabelloopError as error:
             logger.error(str(error), extra={"event": "reconcile_failed", "project": uid, "error": type(error).__name__})
-            outcome = Outcome("failed", str(error))
+            outcome = Reconciled("failed", str(error))
         except Exception as error:
-            logger.exception("nobody foresaw this", extra={"event": "reconcile_crashed", "project": uid})
-            outcome = Outcome("failed", f"{type(error).__name__}; the log names it")
+            logger.exception("unexpected error while reconciling", extra={"event": "reconcile_crashed", "project": uid})
+            outcome = Reconciled("failed", f"{type(error).__name__}; the log names it")
         self._metrics.reconciles.labels(outcome.status).inc()
         return outcome
 
@@ -109,7 +109,7 @@ class Trigger:
         except LaunchError as error:
             logger.warning(str(error), extra={"event": "tidy_refused"})
 
-    def _reconcile(self, jobs: Jobs, *, forced: bool, sweeping: bool) -> Outcome:
+    def _reconcile(self, jobs: Jobs, *, forced: bool, sweeping: bool) -> Reconciled:
         record, now = jobs.read(), self._store.now()
         settings = with_overrides(self._settings, read_project(self._store, jobs.uid))
         policy = _policy(settings)
@@ -132,7 +132,7 @@ class Trigger:
         if not isinstance(decision, Launch):
             return _outcome(decision)
         if problem := _not_trainable(state.counters.label_config):
-            return Outcome("nothing", problem)
+            return Reconciled("nothing", problem)
         return self._claim(jobs, record, decision, settings, policy, forced=forced)
 
     def _claim(
@@ -144,7 +144,7 @@ class Trigger:
         policy: Policy,
         *,
         forced: bool,
-    ) -> Outcome:
+    ) -> Reconciled:
         self._check_store()
         run_id = claims.new_run_id(self._store.now())
         try:
@@ -157,14 +157,14 @@ class Trigger:
                 decided_on=None if forced else record,
             ).held
         except ClaimLost as error:
-            return Outcome("nothing", str(error))
+            return Reconciled("nothing", str(error))
         if claim.run_id != run_id:
-            return Outcome("active", f"run {claim.run_id} is active", claim.run_id)
+            return Reconciled("active", f"run {claim.run_id} is active", claim.run_id)
         return self._launch(jobs, claim, settings, decision.reason)
 
     def _attend(
         self, jobs: Jobs, claim: Claim, settings: Settings, policy: Policy, *, forced: bool, sweeping: bool
-    ) -> Outcome:
+    ) -> Reconciled:
         """Look after the active run: extend its claim, start its next attempt, or end it."""
         now = self._store.now()
         expired = has_expired(claim, policy, now)
@@ -174,7 +174,7 @@ class Trigger:
         decision = decide_claim(claim, job, policy, now, forced=forced, kept_an_epoch=kept_an_epoch)
         lifetime = policy.launching_lifetime.total_seconds()
         try:
-            if isinstance(decision, Relaunch):
+            if isinstance(decision, NextAttempt):
                 again = jobs.update(
                     claims.next_attempt, claim, lifetime=lifetime, error=decision.error, preempted=decision.preempted
                 ).held
@@ -188,17 +188,17 @@ class Trigger:
                     preempted=decision.preempted,
                     requeued=True,
                 )
-                return Outcome("active", decision.error, claim.run_id)
+                return Reconciled("active", decision.error, claim.run_id)
             if isinstance(decision, Withdraw):
                 return self._withdraw(jobs, claim, decision.error)
-            if isinstance(decision, LaunchAgain):
+            if isinstance(decision, RetryLaunch):
                 return self._launch(
                     jobs, jobs.update(claims.retry_launch, claim, lifetime=lifetime).held, settings, decision.error
                 )
             if isinstance(decision, GiveUp):
                 return self._give_up(jobs, claim, decision.error)
         except ClaimLost as error:
-            return Outcome("active", str(error), claim.run_id)
+            return Reconciled("active", str(error), claim.run_id)
         if isinstance(decision, Extend):
             if claim.state == "running":
                 lifetime = policy.running_lifetime.total_seconds()
@@ -206,10 +206,10 @@ class Trigger:
             waiting = job.state == "queued"
             jobs.update(claims.extend, claim, lifetime=lifetime, waiting=waiting, why=job.why, stuck=job.stuck)
             said = f"the launcher says that the job of run {claim.run_id} is {job.state}"
-            return Outcome("active", f"{said}: {job.why}" if job.why else said, claim.run_id)
-        return Outcome("active" if isinstance(decision, Nothing) else "waiting", decision.reason, claim.run_id)
+            return Reconciled("active", f"{said}: {job.why}" if job.why else said, claim.run_id)
+        return Reconciled("active" if isinstance(decision, Nothing) else "waiting", decision.reason, claim.run_id)
 
-    def _launch(self, jobs: Jobs, claim: Claim, settings: Settings, reason: str) -> Outcome:
+    def _launch(self, jobs: Jobs, claim: Claim, settings: Settings, reason: str) -> Reconciled:
         named = {"project": jobs.uid, "run": claim.run_id, "attempt": claim.attempt, "reason": reason}
         jobs.runs.write_request(
             RunRequest(
@@ -230,17 +230,17 @@ class Trigger:
             try:
                 jobs.update(claims.refuse, claim, str(error))
             except ClaimLost:
-                return Outcome("active", f"{error}; the job started nevertheless", claim.run_id)
+                return Reconciled("active", f"{error}; the job started nevertheless", claim.run_id)
             self._tell(jobs, claim, "launching", str(error))
-            return Outcome("refused", str(error), claim.run_id)
+            return Reconciled("refused", str(error), claim.run_id)
         logs = self._launcher.logs(job)
         jobs.update(claims.record_job, claim, job, logs=logs)
         status: Status = "launched" if claim.attempt == 1 else "relaunched"
         self._metrics.launches.labels(status).inc()
         logger.info("a training job was launched", extra={"event": "run_launched", "job": job, "logs": logs, **named})
-        return Outcome(status, reason, claim.run_id)
+        return Reconciled(status, reason, claim.run_id)
 
-    def _withdraw(self, jobs: Jobs, claim: Claim, error: str) -> Outcome:
+    def _withdraw(self, jobs: Jobs, claim: Claim, error: str) -> Reconciled:
         """End a job that never began. Its attempt is launched again, as after a refusal."""
         self._stop(jobs, claim)
         jobs.update(claims.withdraw, claim, error)
@@ -248,7 +248,7 @@ class Trigger:
         self._metrics.launches.labels("refused").inc()
         named = {"project": jobs.uid, "run": claim.run_id, "job": claim.job}
         logger.error(error, extra={"event": "launch_withdrawn", **named})
-        return Outcome("refused", error, claim.run_id)
+        return Reconciled("refused", error, claim.run_id)
 
     def _stop(self, jobs: Jobs, claim: Claim) -> None:
         if claim.job is not None:
@@ -257,14 +257,14 @@ class Trigger:
             except LaunchError as refusal:
                 logger.warning(str(refusal), extra={"event": "stop_refused", "project": jobs.uid, "job": claim.job})
 
-    def _give_up(self, jobs: Jobs, claim: Claim, error: str) -> Outcome:
+    def _give_up(self, jobs: Jobs, claim: Claim, error: str) -> Reconciled:
         """End the run as failed: what it was started for is due again, after a pause that grows."""
         self._stop(jobs, claim)
         jobs.update(claims.release, claim, outcome="failed", message=error)
         self._tell(jobs, claim, "failed", error)
         self._metrics.runs_failed.inc()
         logger.error(error, extra={"event": "run_given_up", "project": jobs.uid, "run": claim.run_id})
-        return Outcome("given_up", error)
+        return Reconciled("given_up", error)
 
     def _project_state(self, uid: str) -> ProjectState:
         """What Label Studio says of exactly this project. Raises ProjectGone."""
@@ -284,11 +284,11 @@ class Trigger:
             return jobs.read()
         return jobs.update(claims.reopen)
 
-    def _close(self, jobs: Jobs, error: ProjectGone) -> Outcome:
+    def _close(self, jobs: Jobs, error: ProjectGone) -> Reconciled:
         if read_project(self._store, jobs.uid) or jobs.read().fence:  # else an event made it up: nothing to close
             jobs.update(claims.close)
         logger.warning(str(error), extra={"event": "project_closed", "project": jobs.uid})
-        return Outcome("closed", str(error))
+        return Reconciled("closed", str(error))
 
     def _job_status(self, job: str) -> JobStatus:
         try:
@@ -312,8 +312,8 @@ class Trigger:
                 self._checked = True
 
 
-def _outcome(decision: Nothing | Wait) -> Outcome:
-    return Outcome("nothing" if isinstance(decision, Nothing) else "waiting", decision.reason)
+def _outcome(decision: Nothing | Wait) -> Reconciled:
+    return Reconciled("nothing" if isinstance(decision, Nothing) else "waiting", decision.reason)
 
 
 def _not_trainable(label_config: str) -> str:

@@ -111,9 +111,7 @@ class Function:
             if isinstance(error, MemoryError) or str(error) == _NO_THREAD:
                 logger.exception("memory is short", extra={"event": "out_of_memory", "path": path})
                 return answer({"error": "this function has not enough memory for the request now: ask again"}, 503)
-            logger.exception(
-                "a request failed in a way nobody foresaw", extra={"event": "request_crashed", "path": path}
-            )
+            logger.exception("unexpected error in a request", extra={"event": "request_crashed", "path": path})
             return answer({"error": "internal error; the log names it"}, 500)
 
     def _routed(self, request: Request, path: str) -> Response:

@@ -7,7 +7,7 @@ from typing import Any
 
 from functions.train_trigger.launchers import JobState, JobStatus
 from functions.train_trigger.metrics import Metrics
-from functions.train_trigger.trigger import Outcome, Trigger
+from functions.train_trigger.trigger import Reconciled, Trigger
 from shared.errors import LabelStudioError, LaunchError
 from shared.evolve import evolve
 from shared.labelstudio.api import ProjectState
@@ -112,7 +112,7 @@ class World:
         assert claim is not None
         return claim
 
-    def reconcile(self, **how: bool) -> Outcome:
+    def reconcile(self, **how: bool) -> Reconciled:
         return self.trigger.reconcile(UID, **how)
 
     def change_claim(self, **values: Any) -> None:

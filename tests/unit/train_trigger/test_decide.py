@@ -9,11 +9,11 @@ from functions.train_trigger.decide import (
     Extend,
     GiveUp,
     Launch,
-    LaunchAgain,
+    NextAttempt,
     Nothing,
     Policy,
-    Relaunch,
     Requeue,
+    RetryLaunch,
     Wait,
     Withdraw,
     changed_since,
@@ -178,12 +178,12 @@ AHEAD = {"expires_at": NOW + timedelta(minutes=69)}
         pytest.param(claim(), None, Nothing, id="alive, launcher not asked"),
         pytest.param(claim(), "running", Nothing, id="alive"),
         pytest.param(claim(), "unknown", Nothing, id="alive, launcher cannot be asked"),
-        pytest.param(claim(), "failed", Relaunch, id="killed: at once, without waiting for the claim to expire"),
-        pytest.param(claim(), "gone", Relaunch, id="gone"),
+        pytest.param(claim(), "failed", NextAttempt, id="killed: at once, without waiting for the claim to expire"),
+        pytest.param(claim(), "gone", NextAttempt, id="gone"),
         pytest.param(claim(), "finished", Nothing, id="a second copy finished, the first runs on"),
-        pytest.param(claim(**EXPIRED), "finished", Relaunch, id="finished without release, and nobody renews"),
-        pytest.param(claim(state="queued", **SOON), "finished", Relaunch, id="finished without having started the run"),
-        pytest.param(claim(**EXPIRED), None, Relaunch, id="expired, no job known"),
+        pytest.param(claim(**EXPIRED), "finished", NextAttempt, id="finished without release, and nobody renews"),
+        pytest.param(claim(state="queued", **SOON), "finished", NextAttempt, id="finished without having started it"),
+        pytest.param(claim(**EXPIRED), None, NextAttempt, id="expired, no job known"),
         pytest.param(claim(**EXPIRED), "running", Extend, id="lives but could not renew"),
         pytest.param(claim(state="queued", **EXPIRED), "queued", Extend, id="still queued"),
         pytest.param(
@@ -194,22 +194,22 @@ AHEAD = {"expires_at": NOW + timedelta(minutes=69)}
         ),
         pytest.param(claim(**EXPIRED), "unknown", Wait, id="expired, launcher cannot be asked: leave it some time"),
         pytest.param(
-            claim(expires_at=ago(minutes=11)), "unknown", Relaunch, id="expired long ago, launcher cannot be asked"
+            claim(expires_at=ago(minutes=11)), "unknown", NextAttempt, id="expired long ago, launcher cannot be asked"
         ),
-        pytest.param(claim(**AHEAD), "gone", Relaunch, id="gone, renewed while the store's clock was an hour ahead"),
+        pytest.param(claim(**AHEAD), "gone", NextAttempt, id="gone, renewed while the store's clock was an hour ahead"),
         pytest.param(claim(**AHEAD), "running", Extend, id="lives, renewed while the clock was ahead"),
         pytest.param(
-            claim(state="launching", job=None, **AHEAD), None, Relaunch, id="claimed while the clock was ahead"
+            claim(state="launching", job=None, **AHEAD), None, NextAttempt, id="claimed while the clock was ahead"
         ),
         pytest.param(claim(error="SIGTERM", **BARELY), "failed", Wait, id="interrupted a second ago: back off"),
-        pytest.param(claim(error="SIGTERM", **EXPIRED), "failed", Relaunch, id="interrupted a minute ago"),
+        pytest.param(claim(error="SIGTERM", **EXPIRED), "failed", NextAttempt, id="interrupted a minute ago"),
         pytest.param(claim(attempt=2, error="no GPU", expires_at=ago(seconds=15)), None, Wait, id="longer each time"),
-        pytest.param(claim(attempt=2, error="no GPU", expires_at=ago(seconds=25)), None, Relaunch, id="second attempt"),
+        pytest.param(claim(attempt=2, error="no GPU", expires_at=ago(seconds=25)), None, NextAttempt, id="the second"),
         pytest.param(claim(attempt=3, **BARELY), None, GiveUp, id="the last attempt"),
         pytest.param(claim(attempt=9, preempted=9, **BARELY), None, Wait, id="taken away again and again: no failure"),
         pytest.param(claim(attempt=9, preempted=6, **BARELY), None, GiveUp, id="three of nine failed"),
         pytest.param(
-            claim(attempt=11, preempted=11, stalled=11, expires_at=ago(minutes=10)), None, Relaunch,
+            claim(attempt=11, preempted=11, stalled=11, expires_at=ago(minutes=10)), None, NextAttempt,
             id="taken away before an epoch eleven times",
         ),
         pytest.param(
@@ -217,10 +217,10 @@ AHEAD = {"expires_at": NOW + timedelta(minutes=69)}
             id="it got further each time, and ran for three times the longest run",
         ),
         pytest.param(
-            claim(attempt=9, preempted=9, spent=16.5 * 3600, **EXPIRED), None, Relaunch, id="it ran for less"
+            claim(attempt=9, preempted=9, spent=16.5 * 3600, **EXPIRED), None, NextAttempt, id="it ran for less"
         ),
         pytest.param(
-            claim(attempt=9, preempted=9, spent=17.2 * 3600, state="queued", **EXPIRED), "failed", Relaunch,
+            claim(attempt=9, preempted=9, spent=17.2 * 3600, state="queued", **EXPIRED), "failed", NextAttempt,
             id="it waited: that is no running",
         ),
         pytest.param(claim(attempt=4, preempted=4, stalled=4, **EXPIRED), None, Wait, id="longer each time, too"),
@@ -243,18 +243,18 @@ REFUSED = {"state": "launching", "job": None, "error": "quota"}
     ("active", "forced", "expected"),
     [
         pytest.param(claim(**REFUSED, refused=1, expires_at=ago(seconds=4)), False, Wait, id="refused just now"),
-        pytest.param(claim(**REFUSED, refused=1, expires_at=ago(seconds=5)), False, LaunchAgain, id="a pause later"),
+        pytest.param(claim(**REFUSED, refused=1, expires_at=ago(seconds=5)), False, RetryLaunch, id="a pause later"),
         pytest.param(claim(**REFUSED, refused=3, expires_at=ago(seconds=79)), False, Wait, id="longer each time"),
-        pytest.param(claim(**REFUSED, refused=3, expires_at=ago(seconds=80)), False, LaunchAgain, id="the third pause"),
-        pytest.param(claim(**REFUSED, refused=500, expires_at=ago(minutes=10)), False, LaunchAgain, id="ten minutes"),
-        pytest.param(claim(**REFUSED, refused=500, expires_at=ago(minutes=9)), True, LaunchAgain, id="a person asks"),
+        pytest.param(claim(**REFUSED, refused=3, expires_at=ago(seconds=80)), False, RetryLaunch, id="the third pause"),
+        pytest.param(claim(**REFUSED, refused=500, expires_at=ago(minutes=10)), False, RetryLaunch, id="ten minutes"),
+        pytest.param(claim(**REFUSED, refused=500, expires_at=ago(minutes=9)), True, RetryLaunch, id="a person asks"),
         pytest.param(claim(**REFUSED, refused=2, **SOON), True, Nothing, id="being launched at this moment"),
         pytest.param(
-            claim(**REFUSED, refused=9, attempt=3, expires_at=ago(minutes=11)), False, LaunchAgain,
+            claim(**REFUSED, refused=9, attempt=3, expires_at=ago(minutes=11)), False, RetryLaunch,
             id="the last attempt: a refusal is no failure",
         ),
         pytest.param(
-            claim(**REFUSED, refused=1, expires_at=NOW + timedelta(hours=1)), False, LaunchAgain,
+            claim(**REFUSED, refused=1, expires_at=NOW + timedelta(hours=1)), False, RetryLaunch,
             id="refused while the store's clock was an hour ahead",
         ),
         pytest.param(claim(error="x", attempt=3, **BARELY), True, GiveUp, id="failed, not refused: no more tries"),
@@ -297,7 +297,7 @@ STUCK = {**QUEUED, "waits": "no image"}
             id="one that runs is not withdrawn",
         ),
         pytest.param(claim(**QUEUED, attempt=3), JobStatus("refused", "no image"), Withdraw, id="it never began"),
-        pytest.param(claim(**EXPIRED), JobStatus("refused", "no image"), Relaunch, id="it did begin, says its claim"),
+        pytest.param(claim(**EXPIRED), JobStatus("refused", "no image"), NextAttempt, id="it began, says the claim"),
     ],
 )  # fmt: skip
 def test_waiting_for_capacity_is_no_waiting_for_a_correction(active: Claim, job: JobStatus, expected: type) -> None:
@@ -312,8 +312,10 @@ HELD = {"nonce": "n", "attempt": 3}
 @pytest.mark.parametrize(
     ("active", "job", "kept_an_epoch", "expected"),
     [
-        pytest.param(claim(**HELD, **EXPIRED), "failed", True, Relaunch, id="spot loss without SIGTERM, but further"),
-        pytest.param(claim(**HELD, **EXPIRED), "gone", True, Relaunch, id="the machine and its job are gone"),
+        pytest.param(
+            claim(**HELD, **EXPIRED), "failed", True, NextAttempt, id="spot loss without SIGTERM, but further"
+        ),
+        pytest.param(claim(**HELD, **EXPIRED), "gone", True, NextAttempt, id="the machine and its job are gone"),
         pytest.param(claim(**HELD, **EXPIRED), "failed", False, GiveUp, id="killed where the one before was killed"),
         pytest.param(
             claim(attempt=3, **EXPIRED), "failed", True, GiveUp, id="gave notice: counted then, or not, by itself"
@@ -330,19 +332,19 @@ def test_an_attempt_that_was_killed_counts_only_if_it_got_no_further(
 ) -> None:
     decision = decide_claim(active, job and JobStatus(job), POLICY, NOW, kept_an_epoch=kept_an_epoch)
     assert isinstance(decision, expected), decision
-    assert not isinstance(decision, Relaunch) or decision.preempted
+    assert not isinstance(decision, NextAttempt) or decision.preempted
     assert not isinstance(decision, Requeue) or decision.preempted == kept_an_epoch
 
 
 def test_the_error_of_the_last_attempt_is_kept() -> None:
     decision = decide_claim(claim(error="the GPU fell off", **EXPIRED), None, POLICY, NOW)
-    assert decision == Relaunch("the GPU fell off")
+    assert decision == NextAttempt("the GPU fell off")
 
 
 def test_what_the_target_says_of_a_failed_job_is_the_error() -> None:
     job = JobStatus("failed", "Host EC2 (instance i-0) terminated.")
     decision = decide_claim(claim(**EXPIRED), job, POLICY, NOW)
-    assert decision == Relaunch("attempt 1 ended without a word (Host EC2 (instance i-0) terminated.)")
+    assert decision == NextAttempt("attempt 1 ended without a word (Host EC2 (instance i-0) terminated.)")
 
 
 def test_pauses_grow_and_are_bounded() -> None:

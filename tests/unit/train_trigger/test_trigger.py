@@ -9,7 +9,7 @@ import pytest
 from functions.train_trigger.launchers import JobState
 from functions.train_trigger.sweep import sweep
 from functions.train_trigger.threads import ProcessThreads
-from functions.train_trigger.trigger import Outcome
+from functions.train_trigger.trigger import Reconciled
 from shared.errors import ClaimLost, LabelStudioError, LaunchError, ProjectGone, StoreError
 from shared.labelstudio.api import ProjectState
 from shared.objectstore.file import FileStore
@@ -72,7 +72,7 @@ def test_a_config_that_nothing_can_be_learnt_under_starts_nothing(
 def test_while_a_run_is_active_nobody_asks_label_studio(world: World) -> None:
     launched = world.reconcile()
     asked = world.label_studio.asked
-    assert world.reconcile() == Outcome("active", f"run {launched.run_id} is active", launched.run_id)
+    assert world.reconcile() == Reconciled("active", f"run {launched.run_id} is active", launched.run_id)
     assert world.reconcile(forced=True).run_id == launched.run_id
     assert (world.label_studio.asked, len(world.launcher.launched)) == (asked, 1)
 
@@ -314,7 +314,7 @@ def test_a_person_who_presses_start_training_does_not_wait_for_the_next_try(worl
     assert world.reconcile(forced=True).status == "refused"
     assert world.claim.refused == 2
     world.launcher.error = None
-    assert world.reconcile(forced=True) == Outcome("launched", "no such queue: gpu", run_id)
+    assert world.reconcile(forced=True) == Reconciled("launched", "no such queue: gpu", run_id)
 
 
 def test_a_refused_launch_that_started_a_job_nevertheless_keeps_it(world: World) -> None:
@@ -468,7 +468,7 @@ def test_a_project_of_another_installation_is_closed(world: World) -> None:
 
 def test_an_unreachable_label_studio_fails_this_time_only(world: World) -> None:
     world.label_studio.error = LabelStudioError("no route to host")
-    assert world.reconcile() == Outcome("failed", "no route to host")
+    assert world.reconcile() == Reconciled("failed", "no route to host")
     assert not world.jobs.read().closed
 
 
@@ -512,4 +512,4 @@ def test_a_failing_store_is_an_outcome_not_a_crash(world: World) -> None:
             raise StoreError("disk on fire")
 
     world.store = Failing(world.store.url)
-    assert world.another_trigger().reconcile(UID) == Outcome("failed", "disk on fire")
+    assert world.another_trigger().reconcile(UID) == Reconciled("failed", "disk on fire")

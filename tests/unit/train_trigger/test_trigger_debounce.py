@@ -135,7 +135,7 @@ def test_a_key_is_not_lost_for_ever_where_there_was_no_thread_for_its_interval()
     assert future.result(SECONDS) == 1
 
 
-def test_what_nobody_foresaw_is_logged_although_nobody_waits(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unexpected_error_is_logged_although_nobody_waits(caplog: pytest.LogCaptureFixture) -> None:
     def fail(key: str) -> None:
         raise ZeroDivisionError(key)
 

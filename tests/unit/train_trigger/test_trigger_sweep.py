@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from functions.train_trigger.sweep import sweep
-from functions.train_trigger.trigger import Outcome
+from functions.train_trigger.trigger import Reconciled
 from shared.objectstore import Stored, Token
 from shared.objectstore.file import FileStore
 from shared.state import claims
@@ -46,11 +46,11 @@ class Trial:
         self.asked.clear()
         return sweep(self.store, self._reconcile, self.threads, seconds=seconds)
 
-    def _reconcile(self, uid: str, *, sweeping: bool) -> Outcome:
+    def _reconcile(self, uid: str, *, sweeping: bool) -> Reconciled:
         assert sweeping
         self.asked.append(uid)
         self.threads.now += 1
-        return Outcome("waiting", "not yet")
+        return Reconciled("waiting", "not yet")
 
 
 def test_projects_with_a_run_come_before_those_about_which_label_studio_must_be_asked(tmp_path: Path) -> None:
