@@ -59,7 +59,7 @@ class Instance:
                 Route("POST", "/sweep", "basic or secret", self.routes.sweep),
             ],
             settings,
-            observe=self.metrics.answered,
+            registry=self.metrics.registry,
         )
 
     @property

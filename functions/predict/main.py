@@ -127,7 +127,7 @@ def _function(settings: Settings, backend: Backend, metrics: Metrics, threads: i
             Route("POST", "/job_status", "basic", hand_over, waits=True),
         ],
         settings,
-        observe=metrics.observe,
+        registry=metrics.registry,
         threads=threads,
     )
 

@@ -59,12 +59,6 @@ class Metrics:
             "Processes that ended for another one to go on, since their GPU, or torch, can no more be used.",
             registry=self.registry,
         ).set_function(processes_ended)
-        self._requests = Counter(
-            "labelloop_http_requests", "Answers, by route and status.", ["route", "status"], registry=self.registry
-        )
-        self._request_seconds = Histogram(
-            "labelloop_http_request_seconds", "Time to an answer.", ["route"], buckets=_SECONDS, registry=self.registry
-        )
 
     def predicted(self, tasks: int) -> None:
         """Tasks were answered with a prediction."""
@@ -105,11 +99,6 @@ class Metrics:
     def load_failed(self) -> None:
         """A model could not be loaded."""
         self._failed_loads.inc()
-
-    def observe(self, route: str, status: int, seconds: float) -> None:
-        """One HTTP answer."""
-        self._requests.labels(route, str(status)).inc()
-        self._request_seconds.labels(route).observe(seconds)
 
     def answer(self, _request: Request) -> Response:
         """`GET /metrics`."""

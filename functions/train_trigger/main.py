@@ -52,7 +52,7 @@ def _build(settings: Settings, environ: MutableMapping[str, str]) -> Function:
             Route("GET", "/metrics", "basic or secret", routes.metrics),
         ],
         settings,
-        observe=metrics.answered,
+        registry=metrics.registry,
         threads=threads,
     )
 

@@ -19,6 +19,7 @@ from urllib.parse import urlencode
 
 import urllib3
 from flask import Request, Response
+from prometheus_client import CollectorRegistry, Counter, Histogram
 from urllib3.exceptions import HTTPError
 from urllib3.util import Timeout
 from werkzeug.exceptions import BadRequest as HTTPBadRequest
@@ -48,6 +49,7 @@ _CHUNK = 1 << 20  # bytes
 _NO_THREAD = "can't start new thread"  # a RuntimeError of Python's: no memory for another one's stack
 _STRANGERS_BODY = 4_000
 """Bytes that whoever has not shown credentials can make anybody read, whatever goes wrong."""
+_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 90.0)  # seconds
 Access = Literal["open", "basic", "basic or secret"]
 Handler = Callable[[Request], Response]
 
@@ -72,17 +74,23 @@ class Function:
         routes: list[Route],
         settings: Settings,
         *,
-        observe: Callable[[str, int, float], None],
+        registry: CollectorRegistry | None = None,
         threads: int = THREADS,
     ) -> None:
-        """`observe(path, status, seconds)` is told about every answer; `path` is a route's or "other".
+        """`registry`: where answers are counted, by route (or "other") and status; None: in one of its own.
 
         `threads`: requests that the server answers at once (see shared.web.server).
         """
+        registry = registry or CollectorRegistry()
         self._routes: dict[tuple[str, str], Route] = {(route.method, route.path): route for route in routes}
         self._paths = {route.path for route in routes}
         self._settings = settings
-        self._observe = observe
+        self._requests = Counter(
+            "labelloop_http_requests", "Answers, by route and status.", ["route", "status"], registry=registry
+        )
+        self._seconds = Histogram(
+            "labelloop_http_request_seconds", "Time to an answer.", ["route"], buckets=_BUCKETS, registry=registry
+        )
         self._waiting = threading.BoundedSemaphore(max(threads // 2, 1))
 
     def __call__(self, request: Request) -> Response:
@@ -91,7 +99,9 @@ class Function:
         request.max_content_length = _STRANGERS_BODY  # before anything can fail
         path = "/" + request.path.strip("/")
         response = _streamed(self._answer(request, path))
-        self._observe(path if path in self._paths else "other", response.status_code, time.perf_counter() - started)
+        route = path if path in self._paths else "other"
+        self._requests.labels(route, str(response.status_code)).inc()
+        self._seconds.labels(route).observe(time.perf_counter() - started)
         return response
 
     def _answer(self, request: Request, path: str) -> Response:

@@ -74,7 +74,7 @@ class Trial:
                 Route("GET", "/metrics", "basic or secret", routes.metrics),
             ],
             settings,
-            observe=self.metrics.answered,
+            registry=self.metrics.registry,
         )
 
     def send(self, method: str, path: str, body: Any = None, *, basic: bool = True, secret: bool = False) -> Response:
@@ -276,7 +276,7 @@ def test_events_and_answers_are_counted_by_action(trial: Trial) -> None:
         'labelloop_events_total{action="ANNOTATION_CREATED"} 1.0',
         'labelloop_events_total{action="other"} 1.0',
         'labelloop_launches_total{result="launched"} 1.0',
-        'labelloop_answer_seconds_count{path="/webhook",status="200"} 2.0',
+        'labelloop_http_requests_total{route="/webhook",status="200"} 2.0',
     ):
         assert line in text
 

@@ -64,7 +64,7 @@ def test_both_functions_answer_with_credentials_of_their_own_and_are_swept(tmp_p
             basic = (settings.basic_auth_user, settings.basic_auth_password.get_secret_value())
             assert requests.get(f"{url}/versions", auth=basic, timeout=5).status_code == 200
         secret = {SECRET_HEADER: settings.webhook_secret.get_secret_value()}
-        swept = 'labelloop_answer_seconds_count{path="/sweep",status="200"}'
+        swept = 'labelloop_http_requests_total{route="/sweep",status="200"}'
         _eventually(
             lambda: swept in requests.get(f"{running.train_trigger_url}/metrics", headers=secret, timeout=5).text
         )

@@ -25,7 +25,7 @@ SECRET = "0123456789abcdef0123456789abcdef01234567"
 
 def ask(backend: Backend, method: str, path: str, body: object = None) -> tuple[int, dict]:  # type: ignore[type-arg]
     """Through routes and access rules, as from loopback."""
-    function = Function(backend.routes(), Settings.model_validate({"HOST": "127.0.0.1"}), observe=lambda *_: None)
+    function = Function(backend.routes(), Settings.model_validate({"HOST": "127.0.0.1"}))
     with Flask("test").test_request_context(path, method=method, data=json.dumps(body)) as context:
         response = function(context.request)
     return response.status_code, response.get_json()

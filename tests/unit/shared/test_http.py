@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import functions_framework
 import pytest
 from flask import Flask, Request, Response
+from prometheus_client import CollectorRegistry
 
 from shared.errors import BadRequest, BodyTooLarge, LabelConfigError, SettingsError, StoreError
 from shared.settings import Settings
@@ -46,7 +47,7 @@ def ask(
     headers: dict[str, str] | None = None,
     connection: object = None,
 ) -> tuple[int, dict, list[tuple[str, int]]]:  # type: ignore[type-arg]
-    observed: list[tuple[str, int]] = []
+    registry = CollectorRegistry()
 
     def handler(_: Request) -> object:
         if raises is not None:
@@ -56,14 +57,20 @@ def ask(
     function = Function(
         [Route("GET", "/x", access, handler)],  # type: ignore[arg-type]
         Settings.from_environ(environ),
-        observe=lambda route, status, _: observed.append((route, status)),
+        registry=registry,
     )
     environ_overrides = {"gunicorn.socket": connection} if connection else {}
     with Flask("test").test_request_context(
         path, method=method, headers=headers, environ_overrides=environ_overrides
     ) as context:
         response = function(context.request)
-    return response.status_code, response.get_json(), observed
+    counted = [
+        (sample.labels["route"], int(sample.labels["status"]))
+        for metric in registry.collect()
+        for sample in metric.samples
+        if sample.name == "labelloop_http_requests_total" and sample.value == 1
+    ]
+    return response.status_code, response.get_json(), counted
 
 
 @pytest.mark.parametrize(
@@ -264,7 +271,6 @@ def send(
             Route("POST", "/large", "basic", count, streams=10),
         ],
         Settings.from_environ(OUTSIDE),
-        observe=lambda *_: None,
     )
     environ = {"wsgi.input": body, "wsgi.input_terminated": True}
     environ |= {"HTTP_TRANSFER_ENCODING": "chunked"} if length is None else {"CONTENT_LENGTH": str(length)}
@@ -291,7 +297,7 @@ def test_no_body_is_read_that_nobody_needs(length: int | None) -> None:
 
 
 def test_whatever_fails_before_credentials_are_checked_leaves_little_to_read() -> None:
-    function = Function([], Settings.from_environ(LOOPBACK), observe=lambda *_: None)
+    function = Function([], Settings.from_environ(LOOPBACK))
     closed = socket.socket()
     closed.close()
     environ = {"gunicorn.socket": closed, "wsgi.input": Unread(), "CONTENT_LENGTH": "5"}
@@ -345,7 +351,7 @@ class Waiting:
             Route("POST", "/fail", "basic", self._fail, waits=True),
             Route("GET", "/health", "open", lambda _: answer({"status": "UP"})),
         ]
-        self._function = Function(routes, Settings.from_environ(OUTSIDE), observe=lambda *_: None, threads=threads)
+        self._function = Function(routes, Settings.from_environ(OUTSIDE), threads=threads)
 
     def ask(self, path: str, body: io.BytesIO | None = None) -> int:
         method, environ = ("GET", {}) if path == "/health" else ("POST", {})
