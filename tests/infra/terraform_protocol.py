@@ -9,8 +9,7 @@ the attribute's name, else `<type>.<attribute>`. An optional argument that is le
 `.tftest.hcl` file may say more exactly what it needs with `override_data` and `override_resource`.
 
 By hand: `.cache/terraform/venv/bin/python -m tests.infra.terraform_protocol` prints the variables to export, and
-serves until
-its input ends.
+serves until its input ends.
 """
 
 import json

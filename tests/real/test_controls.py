@@ -32,7 +32,7 @@ SHOWN: FloatRect = {"x": 240, "y": 48, "width": 784, "height": 672}  # of the pa
 
 
 @dataclass(frozen=True, slots=True)
-class Converter:
+class Row:
     """How little teaches a control something: other heads than those of boxes begin from random weights."""
 
     annotated: int = 20  # tasks
@@ -43,15 +43,15 @@ class Converter:
 
 
 ROWS = {
-    "rectangle": Converter(),
-    "obb": Converter(),
-    "polygon": Converter(),
-    "brush": Converter(),
-    "ellipse": Converter(),
-    "keypoint": Converter(epochs=80),
-    "choices": Converter(annotated=40, held_out=10, epochs=15, margin=0.7),  # guessing makes half of them right
-    "video": Converter(annotated=4, held_out=2, epochs=5),
-    "timeline": Converter(annotated=10, held_out=2, epochs=12, margin=0.7),
+    "rectangle": Row(),
+    "obb": Row(epochs=30),
+    "polygon": Row(),
+    "brush": Row(),
+    "ellipse": Row(),
+    "keypoint": Row(epochs=80),
+    "choices": Row(annotated=40, held_out=10, epochs=15, margin=0.7),  # guessing makes half of them right
+    "video": Row(annotated=4, held_out=2, epochs=5),
+    "timeline": Row(annotated=10, held_out=2, epochs=12, margin=0.7),
 }
 
 

@@ -56,7 +56,7 @@ def test_a_lost_gpu_costs_the_predictions_under_way_and_nothing_else(tmp_path: P
         held_image() as (host, released),
         predict_function(
             tmp_path,
-            REPOSITORY / "tests" / "lost_device.py",
+            REPOSITORY / "tests" / "servers" / "lost_device.py",
             BREAK_DEVICE=str(broken),
             LABELLOOP_ALLOWED_PRIVATE_HOSTS="127.0.0.1",
             LABELLOOP_BASE_WEIGHTS=str(base_weights()),

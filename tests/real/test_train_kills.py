@@ -23,7 +23,7 @@ from shared.state.jobs import Jobs
 from shared.state.registry import Registry, sha256_of
 from tests.fakes.train_parts import UID, PagedProject, annotation, begin_run, rectangle, served, settings_for
 
-_ENTRY = Path(__file__).parents[1] / "train_entry.py"
+_ENTRY = Path(__file__).parents[1] / "servers" / "train_entry.py"
 _ROOT = Path(__file__).parents[2]
 _SEED = 20261122
 

@@ -1,8 +1,7 @@
 """The training job as a process of its own, for tests that kill it: the real wiring around a store that can kill.
 
 `python tests/servers/train_entry.py real|toy KILL_AT before|after`: KILL_AT is the number of the write to the store
-that the
-process does not survive (0: none), or a part of its key. "toy" trains nothing and starts fast: no torch.
+that the process does not survive (0: none), or a part of its key. "toy" trains nothing and starts fast: no torch.
 """
 
 import os
