@@ -40,7 +40,7 @@ class Debounce(Generic[T]):
     ) -> None:
         """`interval` in seconds. `call(key)` runs on one of `at_once` threads, never twice at once for a key.
 
-        Beyond `most_keys` a new key is not called: `on_full(key)` is told.
+        Beyond `max_keys` a new key is not called: `on_full(key)` is told.
         """
         self._call = call
         self._threads = threads

@@ -72,7 +72,7 @@ def tiles(
 ) -> list[Tile]:
     """Cut a photograph into disjoint square tiles of `size` pixels, row by row; what is left at the borders is dropped.
 
-    A box is cut at the tile's border and left out where less than `least_visible` of its area is inside.
+    A box is cut at the tile's border and left out where less than `min_visible` of its area is inside.
     """
     image, boxes = photograph(name, cache)
     areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])

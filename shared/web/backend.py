@@ -1,7 +1,7 @@
 """What both functions answer to Label Studio themselves: health, setup, versions. It reads pointers, never a model.
 
 Label Studio asks for predictions only of tasks that have none of the `model_version` that `/setup` answered. So the
-version that `/setup` answers and the one that `/predict` stamps come from the same cache (`Pointers`) and the same
+version that `/setup` answers and the one that `/predict` stamps come from one cache (`ServedVersions`) and the same
 code (`stamp`).
 """
 

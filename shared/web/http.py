@@ -310,7 +310,7 @@ def _peers() -> urllib3.PoolManager:
 
 
 def seconds_left(request: Request, limit: float) -> float:
-    """How long an answer may take: what the function that handed the request on says is left, never over `at_most`."""
+    """How long an answer may take: what the function that handed the request on says is left, never over `limit`."""
     try:
         said = float(request.headers.get(_SECONDS_HEADER, "inf"))
     except ValueError:

@@ -42,7 +42,7 @@ class LastKnown(Generic[Value]):
     """Values from the store, read again once they are older than `max_age` seconds. Thread-safe.
 
     While the store fails, or takes longer than `patience` seconds, the last known value is answered; without one, the
-    read is waited for `first_patience` seconds, and its StoreError, or one of its own, raised. Beyond `most_keys` those
+    read is waited for `first_patience` seconds, and its StoreError, or one of its own, raised. Beyond `max_keys` those
     that were read longest ago are forgotten.
     """
 
