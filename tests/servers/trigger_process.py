@@ -121,6 +121,7 @@ class TriggerProcess:
         summary: dict[str, Any] = answer.json()
         return summary
 
-    def reconciles(self) -> float:
+    def count(self, metric: str) -> float:
+        """Sum of a counter over all its labels."""
         text = requests.get(f"{self.url}/metrics", headers={SECRET_HEADER: SECRET}, timeout=30).text
-        return sum(float(count) for count in re.findall(r"labelloop_reconciles_total\{.*\} (\S+)", text))
+        return sum(float(count) for count in re.findall(rf"{metric}\{{.*\}} (\S+)", text))
