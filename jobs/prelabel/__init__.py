@@ -1,1 +1,1 @@
-"""The place of the prelabelling job: predictions for unlabelled tasks, written before annotators ask. Not built yet."""
+"""The prelabelling job, not built yet: it will write predictions for unlabelled tasks into Label Studio."""

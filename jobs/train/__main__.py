@@ -1,4 +1,4 @@
-"""`python -m jobs.train`: one attempt of the run that TRAIN_REQUEST names; exits 0 done, 1 failed, 143 interrupted."""
+"""`python -m jobs.train`: one attempt of the run that TRAIN_REQUEST names. Exits 0 done, 1 failed, 143 interrupted."""
 
 import logging
 import os
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 
-from jobs.train.scratch import held, remove, remove_abandoned, scratch_of
+from jobs.train.scratch import locked, remove, remove_abandoned, scratch_of
 from jobs.train.yolo.machine import checked_work_dir, surround_ultralytics
 from shared.errors import LabelloopError
 from shared.logs import configure_logs
@@ -22,14 +22,17 @@ logger = logging.getLogger(__name__)
 
 
 def main(environ: Mapping[str, str]) -> int:
-    """Read the environment, build the parts, run. Wrong settings end it with one sentence."""
+    """Read the settings, open and check the store, run one attempt; answers the exit code.
+
+    A LabelloopError before the attempt is printed as one line, with exit code 1.
+    """
     try:
         settings = Settings.from_environ(environ)
         settings.require("train_request", "label_studio_url", "label_studio_api_key")
         request = TrainRequest.parse(settings.train_request or "")
         configure_logs(settings.log_level)
         folder = scratch_of(Path(settings.work_dir), request.project_uid, request.run_id)
-        remove_abandoned(Path(settings.work_dir), but=folder)  # first: killed runs may have filled the disk
+        remove_abandoned(Path(settings.work_dir), keep=folder)  # first: killed runs may have filled the disk
         checked_work_dir(Path(settings.work_dir))
         store = open_store(request.store, s3_endpoint=settings.s3_endpoint)
         ensure_checked(store)
@@ -40,17 +43,17 @@ def main(environ: Mapping[str, str]) -> int:
 
 
 def execute(settings: Settings, request: TrainRequest, store: ObjectStore) -> int:
-    """Run, and leave scratch on this machine only if another attempt may come here: it finds what is fetched."""
+    """Run one attempt; answers the exit code. The scratch folder stays only if another attempt may reuse its files."""
     folder = scratch_of(Path(settings.work_dir), request.project_uid, request.run_id)
-    with held(folder):
-        code, goes_on = _run(settings, request, store, folder)
-    if not goes_on:
+    with locked(folder):
+        code, may_resume = _run(settings, request, store, folder)
+    if not may_resume:
         remove(folder)
     return code
 
 
 def _run(settings: Settings, request: TrainRequest, store: ObjectStore, folder: Path) -> tuple[int, bool]:
-    """Build the parts around a store, and run: the exit code, and whether the run goes on elsewhere."""
+    """Build the parts and run one attempt: (exit code, whether another attempt may follow)."""
     os.environ.update(surround_ultralytics(folder / "ultralytics", settings.threads))  # before anything imports torch
     from jobs.train.data.export import LabelStudioExporter
     from jobs.train.data.fetching import fetching
@@ -59,7 +62,7 @@ def _run(settings: Settings, request: TrainRequest, store: ObjectStore, folder: 
     from shared.labelstudio.api import LabelStudio
 
     def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001  (the shape of a signal handler)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once: what follows must not be interrupted
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second SIGTERM must not interrupt the clean-up
         raise Stopped
 
     signal.signal(signal.SIGTERM, stop)
@@ -88,9 +91,9 @@ def _run(settings: Settings, request: TrainRequest, store: ObjectStore, folder: 
     )
     try:
         code = run(parts, request.run_id, nonce=secrets.token_hex(16))
-    except Stopped:  # before the claim was taken, or after it was given back
+    except Stopped:  # before the claim was taken, or after it was released
         code = INTERRUPTED
-    except LabelloopError as error:  # before it was taken: nobody else tells
+    except LabelloopError as error:  # before the claim was taken: nothing else reports it
         logger.error(str(error), extra={"event": "attempt_failed", "error": type(error).__name__})
         return FAILED, True
     return code, code == INTERRUPTED

@@ -1,4 +1,4 @@
-"""One attempt of one run: what all its steps need, in one frozen value."""
+"""One attempt of one run: the parts and facts that all its steps need."""
 
 import time
 from collections.abc import Callable
@@ -22,16 +22,17 @@ from shared.state.registry import Registry
 
 _TRAINING_SHARE = 0.9  # of the longest run
 MIN_TO_TRAIN = 0.1
-"""What the export and the images must leave of the longest run, for all controls together: with less, a training would
-be cut off after a few epochs, and what it had learnt by then would be judged as if it were done."""
+"""Part of the longest run that must be left for training, all controls together, once annotations and images are read.
+
+With less, training would end after a few epochs and the gate would judge a half-trained model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """The parts and facts of an attempt whose data is frozen."""
+    """An attempt whose snapshot is written."""
 
-    store: ObjectStore  # waits out an outage until the claim is lost
-    raw_store: ObjectStore  # does not: for what must not stop the training
+    store: ObjectStore  # a PatientStore: retries during an outage until the claim is lost
+    raw_store: ObjectStore  # fails at once: for checkpoints, which must not delay the training
     jobs: Jobs
     registry: Registry
     trainer: Trainer
@@ -41,30 +42,31 @@ class Attempt:
     claim: Claim
     snapshot: Snapshot
     settings: TrainingSettings
-    folder: Path  # scratch of this run
-    abort: Path  # when this file appears, training ends
+    folder: Path  # scratch folder of this run
+    abort: Path  # training ends as soon as this file exists
     fetch_concurrency: int
-    seconds_left: Callable[[], float]  # until the longest run is over
-    min_seconds: float  # that a control needs to train
-    last: bool  # the run fails if this attempt does
+    seconds_left: Callable[[], float]  # until the run has taken `settings.longest_run`
+    min_seconds: float  # that must be left for one control's training
+    last: bool  # no attempt follows: the run fails if this attempt fails
 
     @property
     def run_id(self) -> str:
-        """Of the run."""
+        """The run's id."""
         return self.claim.run_id
 
     def check_of(self, control: Control) -> Callable[[], None]:
-        """What to call before each task of a control's dataset; it raises ClaimLost.
+        """A function to call before each task of a control's dataset is read.
 
-        And SettingsError if images took the time to train, unless an earlier attempt left a checkpoint to end with.
+        It raises ClaimLost, or SettingsError if too little time is left to train and no earlier attempt left a
+        checkpoint.
         """
-        goes_on = self.claim.attempt > 1 and self.checkpoints_of(control).are_left()
+        can_resume = self.claim.attempt > 1 and self.checkpoints_of(control).are_left()
         longest = self.settings.longest_run
 
         def check() -> None:
             self.heartbeat.check()
             left = self.seconds_left()
-            if left < self.min_seconds and not goes_on:
+            if left < self.min_seconds and not can_resume:
                 raise SettingsError(
                     f"reading annotations and images{', and earlier attempts,' if self.claim.spent else ''} took "
                     f"{longest - left:.0f} of the {longest:.0f} s that a run may take: too little is left to train. "
@@ -74,21 +76,21 @@ class Attempt:
         return check
 
     def folder_of(self, control: Control, name: str) -> Path:
-        """A folder for one control's files of one kind."""
+        """The scratch folder `name` of one control; made if it does not exist."""
         path = self.folder / keys.encode(control.name) / name
         path.mkdir(parents=True, exist_ok=True)
         return path
 
     def checkpoints_of(self, control: Control) -> Checkpoints:
-        """The store's checkpoints of a control."""
+        """The checkpoints of a control in the store."""
         return Checkpoints(
             self.raw_store, self.jobs, self.run_id, control.name, self.claim.attempt, read_from=self.store
         )
 
     def spool_of(self, control: Control, *, controls_left: int) -> Spool:
-        """Where a training leaves its epochs; it may take its share of the time that is left.
+        """The spool of a control's training, which may take an equal share of the time that is left.
 
-        Some of it stays for validation and upload: a claim that ends with a trained model in hand loses it.
+        A tenth is kept back for validation and upload: a trained model is lost if the claim ends before its upload.
         """
         stop_at = time.time() + _TRAINING_SHARE * self.seconds_left() / controls_left
         return Spool(self.folder_of(control, f"spool-{self.claim.attempt}"), self.abort, stop_at)

@@ -1,4 +1,4 @@
-"""What a new version of a control has to beat: the version that is served, a good one behind it, or base weights."""
+"""The model that a new version is compared with: the served version, an older one that loads, or base weights."""
 
 import logging
 from dataclasses import dataclass
@@ -14,24 +14,26 @@ from shared.yolo.base_weights import base_weights_for
 
 logger = logging.getLogger(__name__)
 
-_MAY_HAVE_SEEN_IT = "was trained before the val set was fixed and may have seen it"
+_MAY_HAVE_SEEN_VAL = "was trained before the val set was fixed and may have seen it"
 
 
 @dataclass(frozen=True, slots=True)
 class Champion:
-    """What a new version has to beat, as it could be had."""
+    """The version that a new one is compared with, as far as it could be downloaded."""
 
     served: int | None  # the version that predict serves; None: base weights
-    manifest: Manifest | None  # that one, or the newest good one behind it; None: there is none
-    weights: Path | None  # its verified file
-    missing: str  # which version is not compared, and why; empty: none
+    manifest: (
+        Manifest | None
+    )  # of the served version, or of the newest older one that can be loaded; None: there is none
+    weights: Path | None  # verified local file of `manifest`
+    missing: str  # which versions could not be compared, and why; empty: all could
 
 
 def find_champion(attempt: Attempt, control: Control) -> Champion:
-    """The version that is served, downloaded and verified, or the newest good one behind it.
+    """Download and verify the served version, or else the newest older one that can be loaded. Raises StoreError.
 
-    Only a property of its file (its digest, that it is no model) is recorded for everybody. One that the store lacks is
-    not: a copy of the store may be on its way.
+    A version whose file is bad (wrong digest, no model) is rejected for good. One whose file is missing is not: the
+    store may be in the middle of being copied.
     """
     served, missing = None, list[int]()
     manifest = serving(attempt, control)
@@ -50,16 +52,16 @@ def find_champion(attempt: Attempt, control: Control) -> Champion:
         else:
             return Champion(served or manifest.version, manifest, path, _said(missing))
         manifest = _comparable(attempt.registry.behind(control.name, manifest.version), control)
-    return Champion(served, None, None, _said(missing, " and there is no good version behind it"))
+    return Champion(served, None, None, _said(missing, " and there is no older good version"))
 
 
 def serving(attempt: Attempt, control: Control) -> Manifest | None:
-    """The version that is served, if it can be compared."""
+    """The served version, if it is of the control's yolo task; else None."""
     return _comparable(attempt.registry.serving(control.name), control)
 
 
 def initial_weights(attempt: Attempt, control: Control) -> InitialWeights:
-    """Where the training begins: the champion, else the base weights. Raises ModelError."""
+    """The weights that training starts from: the champion, else the base weights. Raises ModelError."""
     champion = find_champion(attempt, control)
     if champion.manifest and champion.weights:
         return InitialWeights(champion.weights, f"v{champion.manifest.version}", sha256_of(champion.weights))
@@ -67,11 +69,11 @@ def initial_weights(attempt: Attempt, control: Control) -> InitialWeights:
 
 
 def rival_of(attempt: Attempt, control: Control, champion: Champion) -> tuple[Rival | None, str]:
-    """The champion, or base weights of the control's own yolo task; else why there is nothing. Raises ModelError."""
+    """(champion, or base weights of the control's yolo task; None if neither exists, why None). Raises ModelError."""
     missing, manifest = champion.missing, champion.manifest
     if manifest and champion.weights:
         name = f"v{manifest.version}"
-        unsure = "" if "border" in manifest.lineage else f"{name} {_MAY_HAVE_SEEN_IT}"
+        unsure = "" if "border" in manifest.lineage else f"{name} {_MAY_HAVE_SEEN_VAL}"
         caveat = "; ".join(filter(None, (missing, unsure)))
         return Rival(name, manifest.version, champion.weights, manifest.labels, manifest.shown, caveat), ""
     base = _base(attempt, control)
@@ -85,7 +87,7 @@ def _base(attempt: Attempt, control: Control) -> InitialWeights:
 
 
 def _comparable(manifest: Manifest | None, control: Control) -> Manifest | None:
-    """A control may have been of another yolo task before."""
+    """None for a version of another yolo task: the control's tag may have changed."""
     return manifest if manifest and manifest.yolo_task == control.yolo_task else None
 
 

@@ -1,4 +1,4 @@
-"""One control of one run: dataset, training, gate, manifest, pointer."""
+"""One control of one run: build the dataset, train, judge, publish the manifest, promote."""
 
 import logging
 from collections.abc import Iterator
@@ -36,17 +36,18 @@ class Verdict:
 
 
 def learn(attempt: Attempt, control: Control, *, controls_left: int) -> Verdict | None:
-    """Make, publish and promote the next version of a control; None if the project holds no label of it.
+    """Train, publish and promote the next version of a control; None if no annotation uses this control.
 
-    What an earlier attempt published is only promoted. `controls_left` share the time that is left. Raises ClaimLost,
-    ModelError, NothingToLearn, StoreError and whatever the training raises.
+    A version that an earlier attempt of this run published is only promoted. `controls_left`: how many controls, this
+    one included, share the time that is left. Raises ClaimLost, ModelError, NothingToLearn, StoreError, ImagesOutage,
+    ImagesMissing and what the trainer raises.
     """
     if not any(is_used(task.regions, control) for task in attempt.snapshot.tasks()):
-        return None  # or every image would be fetched to find that out, and its lack end the run
+        return None  # before images are fetched, whose absence could end the run
     dataset = None
     manifest = attempt.registry.published_by(control.name, attempt.run_id)
     if manifest is None:
-        start = initial_weights(attempt, control)  # before an image is fetched: what is wrong with it ends the run
+        start = initial_weights(attempt, control)  # before images are fetched: a bad file ends the run at once
         dataset = _dataset(attempt, control)
         if dataset is None:
             return None
@@ -121,9 +122,9 @@ def _train_and_publish(
 
 
 def _promote(attempt: Attempt, control: Control, manifest: Manifest, dataset: Dataset | None) -> Verdict:
-    """Move the pointer; whenever it names another version than the gate saw, judge again against that one.
+    """Move the pointer to `manifest`. If it names another version than the gate saw, judge again against that one.
 
-    `dataset`: None where an earlier attempt published; it is built if it is needed.
+    `dataset`: None if an earlier attempt published; then it is built only if it is needed.
     """
     registry, gate = attempt.registry, manifest.gate
     if gate.passed:
@@ -151,10 +152,13 @@ def _promote(attempt: Attempt, control: Control, manifest: Manifest, dataset: Da
                 expected=pointer.version if pointer else None,
             )
         except PreconditionFailed:
-            logger.info("the pointer moved meanwhile", extra={"event": "pointer_moved", "control": control.name})
+            logger.info(
+                "the pointer was moved by somebody else: judging again",
+                extra={"event": "pointer_moved", "control": control.name},
+            )
             continue
         except ClaimLost as error:
-            attempt.heartbeat.confirm()  # the claim itself is ours: somebody rolled back under a newer fence
+            attempt.heartbeat.confirm()  # raises if the claim is lost; else somebody rolled back with a newer fence
             return _rejected(manifest, str(error))
         break
     else:

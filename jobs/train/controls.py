@@ -1,4 +1,4 @@
-"""All controls of one run: each learns for itself, has a pointer of its own, and none stands in another's way."""
+"""All controls of one run, trained one after the other; each has its own model and pointer."""
 
 import logging
 
@@ -20,15 +20,15 @@ from shared.labelstudio.config import Control
 logger = logging.getLogger(__name__)
 
 HOPELESS = (NothingToLearn, ImagesMissing, LabelConfigError, ModelError, ProjectGone, SettingsError)
-"""Errors that no further attempt can heal."""
+"""Errors that another attempt would meet again."""
 
 
 def learn_all(attempt: Attempt, controls: tuple[Control, ...]) -> tuple[list[Verdict], list[LabelloopError]]:
-    """Verdicts on the controls that somebody used, and the failures that no further attempt can heal.
+    """Train each control: (verdicts on the controls in use, permanent failures).
 
-    What one control published stays when another one fails. A failure that may heal is raised when all had their turn:
-    the next attempt finds the versions of the others and trains only what is missing. Raises ClaimLost and StoreError
-    at once, NothingToLearn if nobody used any control.
+    One control's failure does not undo what another published. A failure that may not happen again is raised after all
+    controls were tried: the next attempt promotes what is published and trains the rest. Raises ClaimLost and
+    StoreError at once, NothingToLearn if no annotation uses any control.
     """
     verdicts: list[Verdict] = []
     hopeless: list[LabelloopError] = []
@@ -39,11 +39,11 @@ def learn_all(attempt: Attempt, controls: tuple[Control, ...]) -> tuple[list[Ver
         except (ClaimLost, StoreError):
             raise
         except Exception as error:
-            attempt.heartbeat.check()  # a training that is told to stop fails too
+            attempt.heartbeat.check()  # raises if the training failed because the claim was lost
             sentence = f"{control.name!r} was not trained: {error}"
             logger.error(
                 sentence,
-                exc_info=not isinstance(error, LabelloopError),  # those say what happened in their message
+                exc_info=not isinstance(error, LabelloopError),  # their message is enough
                 extra={"event": "control_failed", "control": control.name, "error": type(error).__name__},
             )
             if isinstance(error, HOPELESS):

@@ -1,7 +1,7 @@
-"""What weights showed on the pictures of a val set, and what follows from it: scores of any sample of its tasks. Pure.
+"""What a model found on a val set, and its scores on any sample of the val set's tasks. Pure.
 
-Scores are computed for weights of tasks, so that the same code answers for the val set as it is (every weight is 1) and
-for a thousand samples of it, drawn with replacement (the bootstrap, B. Efron 1979).
+A sample is a weight for each task: how often it was drawn. So the same code scores the val set itself (every weight is
+1) and the thousand samples of the bootstrap (drawn with replacement, B. Efron 1979).
 """
 
 from collections.abc import Sequence
@@ -16,41 +16,42 @@ from shared.geometry.detections import Floats, Ints
 from shared.geometry.suppression import suppress_classes
 
 IOUS = np.linspace(0.5, 0.95, 10)
-"""Overlaps from which mAP50-95 counts an object as found."""
+"""The ten IoU thresholds of mAP50-95."""
 _TINY = 1e-16
 
 
 class Evidence(Protocol):
-    """What one model showed on one val set."""
+    """The results of one model on one val set."""
 
-    tasks: tuple[str, ...]  # Label Studio's tasks in a fixed order: what is drawn as a whole
+    tasks: tuple[str, ...]  # ids of Label Studio's tasks in a fixed order: the units that the bootstrap draws
 
     @property
     def objects(self) -> int:
-        """How many there are to be found or guessed."""
+        """Number of annotated objects; of a classifier: images, once for each of their classes."""
 
     def of(self, classes: Sequence[int]) -> "Evidence":
-        """The same if only these classes count."""
+        """The same results, counting these classes only."""
 
     def score(self, weights: Floats) -> Floats:
-        """(B, tasks) how often each task counts → (B,) the metric, NaN where nothing can be measured."""
+        """(B, tasks) weights of tasks → (B,) the metric; NaN where it cannot be measured."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcome:
-    """One picture: what is there, and what a model found, surest first."""
+    """One image: its T annotated objects, and the F objects that a model found, highest confidence first."""
 
-    task: str
+    task: str  # id
     truth: Ints  # (T,) classes
     found: Ints  # (F,) classes
     scores: Floats  # (F,) 0–1, descending
-    overlap: Floats  # (T, F) of boxes, masks or points (OKS), 0–1
+    overlap: Floats  # (T, F) 0–1: IoU of boxes or masks, OKS of points
     boxes: Floats  # (F, 4) x1, y1, x2, y2 or (F, 5) centre x, y, width, height, radians
 
     def right(self) -> NDArray[np.bool_]:
-        """(F, 10) whether each object found is one that is there, at each of IOUS; surer ones choose first.
+        """(F, 10) whether each object found matches an annotated one, at each threshold of IOUS.
 
-        As ultralytics' `match_predictions`: each takes the free object of its class that it overlaps most.
+        As ultralytics' `match_predictions`: in order of confidence, each takes the unmatched object of its class that
+        it overlaps most.
         """
         same = self.overlap * (self.truth[:, None] == self.found)
         right = np.zeros((len(self.found), len(IOUS)), dtype=np.bool_)
@@ -63,22 +64,22 @@ class Outcome:
             taken[best, columns] |= right[number]
         return right
 
-    def without_twins(self, overlap: float) -> "Outcome":
-        """The same if of two objects of a class that overlap by more than `overlap` the surer one is shown alone."""
+    def without_duplicates(self, overlap: float) -> "Outcome":
+        """After suppression: of objects of a class that overlap by more than `overlap`, the most confident one."""
         return self.only(suppress_classes(self.boxes, self.scores, self.found, overlap))
 
     def only(self, which: NDArray[np.bool_]) -> "Outcome":
-        """(F,) some of the objects found."""
+        """The same with some of the found objects; `which`: (F,) mask."""
         return Outcome(
             self.task, self.truth, self.found[which], self.scores[which], self.overlap[:, which], self.boxes[which]
         )
 
 
 class Found:
-    """Boxes, masks or poses that were found: mAP over the classes of which something is there."""
+    """Boxes, masks or poses; the metric is mAP50-95 over the classes with at least one annotated object."""
 
     def __init__(self, outcomes: Sequence[Outcome], classes: Sequence[int]) -> None:
-        """`classes`: the ones that count; all others are neither there nor found."""
+        """`classes`: those that count; objects of other classes are ignored."""
         self.outcomes = tuple(outcomes)
         self.classes = tuple(classes)
         self.tasks = tuple(dict.fromkeys(outcome.task for outcome in outcomes))
@@ -96,15 +97,15 @@ class Found:
 
     @property
     def objects(self) -> int:
-        """How many are there."""
+        """Number of annotated objects."""
         return int(self._there.sum())
 
     def of(self, classes: Sequence[int]) -> "Found":
-        """The same if only these classes count."""
+        """The same results, counting these classes only."""
         return Found(self.outcomes, classes)
 
     def score(self, weights: Floats) -> Floats:
-        """mAP50-95."""
+        """mAP50-95 of each sample; see Evidence.score."""
         precision: Floats = self.average_precision(weights).mean(axis=2)
         return _mean_of_known(precision)
 
@@ -113,7 +114,7 @@ class Found:
         return {"mAP50": float(_mean_of_known(self.average_precision(ones(self))[:, :, 0])[0])}
 
     def average_precision(self, weights: Floats) -> Floats:
-        """(B, tasks) → (B, classes, 10); NaN where none is there."""
+        """(B, tasks) weights → (B, classes, 10) average precision at IOUS; NaN where a sample has none of a class."""
         table = np.full((len(weights), len(self.classes), len(IOUS)), np.nan)
         there = weights @ self._there
         for column, class_ in enumerate(self.classes):
@@ -126,12 +127,12 @@ class Found:
 
 
 class Classified:
-    """Classes that were guessed: the mean over classes of the part that was guessed right (balanced accuracy)."""
+    """Classes of images; the metric is balanced accuracy: the mean of the classes' recalls."""
 
     def __init__(self, tasks: Sequence[str], truth: NDArray[np.bool_], guessed: Ints, classes: Sequence[int]) -> None:
-        """One row an image: its task, (N, C) the classes that are true of it, (N,) the likeliest class or −1.
+        """For N images: their tasks, `truth` (N, C) their classes, `guessed` (N,) the likeliest class, −1 for none.
 
-        `classes`: the ones that count. An image of which several are true is right if one of them was guessed.
+        `classes`: those that count. An image with several classes is right if one of them was guessed.
         """
         self._images = tuple(tasks), truth, guessed
         self.tasks = tuple(dict.fromkeys(tasks))
@@ -149,11 +150,11 @@ class Classified:
         return int(self._there.sum())
 
     def of(self, classes: Sequence[int]) -> "Classified":
-        """The same if only these classes count."""
+        """The same results, counting these classes only."""
         return Classified(*self._images, classes)
 
     def score(self, weights: Floats) -> Floats:
-        """Balanced accuracy; NaN where fewer than two classes are there: whoever always says the same is right then."""
+        """Balanced accuracy; NaN for samples with fewer than two classes, where a constant answer would be right."""
         there, right = weights @ self._there, weights @ self._right
         with np.errstate(invalid="ignore", divide="ignore"):
             recall = np.where(there > 0, right / there, np.nan)
@@ -161,17 +162,17 @@ class Classified:
         return np.where(several, _mean_of_known(recall), np.nan)
 
     def accuracy(self) -> float:
-        """Part of the images that were guessed right, whatever their class (top1)."""
+        """top1: part of all images whose guess is right, 0–1; NaN without images."""
         _, truth, guessed = self._images
         right = truth[np.arange(len(guessed)), guessed] & (guessed >= 0)
         return float(right.mean()) if len(right) else float("nan")
 
 
 class Followed:
-    """Things that were followed through videos: IDF1."""
+    """Objects tracked through videos; the metric is IDF1."""
 
     def __init__(self, videos: dict[str, TrackingCounts]) -> None:
-        """Task → what was counted in its video."""
+        """`videos`: id of the task → counts of its video."""
         self._videos = videos
         self.tasks = tuple(videos)
         self._counts = np.array(
@@ -180,15 +181,15 @@ class Followed:
 
     @property
     def objects(self) -> int:
-        """Boxes, one a frame."""
+        """Annotated boxes, each frame counted by itself."""
         return int(self._counts[:, 1].sum())
 
     def of(self, classes: Sequence[int]) -> "Followed":  # noqa: ARG002
-        """The same: what was followed was counted for all classes together."""
+        """The same object: tracks are counted for all classes together."""
         return self
 
     def score(self, weights: Floats) -> Floats:
-        """IDF1; NaN where no object is there."""
+        """IDF1 of each sample; NaN where it has no annotated box."""
         identified, truth, found = (weights @ self._counts).T
         with np.errstate(invalid="ignore", divide="ignore"):
             idf1: Floats = np.where(truth > 0, 2 * identified / (truth + found), np.nan)
@@ -203,12 +204,12 @@ class Followed:
 
 
 def ones(evidence: Evidence) -> Floats:
-    """(1, tasks) weights of the val set as it is."""
+    """(1, tasks) the weights of the val set itself."""
     return np.ones((1, len(evidence.tasks)))
 
 
 def _mean_of_known(table: Floats) -> Floats:
-    """(B, C) → (B,) mean of each row's numbers; NaN for a row without any."""
+    """(B, C) → (B,) mean of each row without its NaNs; NaN for a row of NaNs only."""
     known = ~np.isnan(table)
     total = np.where(known, table, 0.0).sum(axis=1)
     count = known.sum(axis=1)
@@ -216,10 +217,11 @@ def _mean_of_known(table: Floats) -> Floats:
 
 
 def _area(right: Floats, drawn: Floats) -> Floats:
-    """(B, F) how often each found object, surest first, is right and counts → (B,) areas, in objects.
+    """(B,) area below the precision-recall curve, times the number of annotated objects.
 
-    Below the precision-recall curve, where precision is the best that is reached at this recall or a higher one. COCO
-    and ultralytics read the same curve at 101 points.
+    `drawn`: (B, F) weights of the found objects, highest confidence first; `right`: the same, 0 for those that are
+    wrong. Precision at a recall is the best that is reached there or at a higher one. COCO and ultralytics sample the
+    same curve at 101 points.
     """
     if not drawn.shape[1]:
         return np.zeros(len(drawn))

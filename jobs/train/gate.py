@@ -1,4 +1,4 @@
-"""Whether a challenger may replace what is served. docs/gate.md has the experiment behind the rules. Pure."""
+"""Decides whether a new version (the challenger) may replace the champion; docs/gate.md has the experiment. Pure."""
 
 from dataclasses import dataclass
 
@@ -9,19 +9,19 @@ from shared.geometry.detections import Floats
 from shared.state.registry import Gate
 
 MAX_WORSE = 0.5
-"""Probability of being worse above which a challenger is held back."""
+"""A challenger that is worse with more than this probability is rejected."""
 COLLAPSE = 0.5
-"""Part of the champion's score below which nobody asks how sure that is."""
-_DRAWS = 1000  # of the bootstrap
-_SEED = 0  # a second look at the same evidence says the same
-_CHUNK = 50  # draws at once: memory
+"""A challenger with less than this part of the champion's score is rejected, whatever the probability."""
+_DRAWS = 1000  # samples of the bootstrap
+_SEED = 0  # the same evidence always gives the same decision
+_CHUNK = 50  # samples scored at once, to bound memory
 
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A model and what it showed."""
+    """A model and its evidence."""
 
-    name: str  # "v3", "base-yolo11n"; of the challenger anything
+    name: str  # "v3", "base-yolo11n"
     version: int | None  # None: base weights
     evidence: Evidence
 
@@ -29,9 +29,10 @@ class Scored:
 def judge(
     metric: str, challenger: Evidence, champion: Scored | None, *, why_no_champion: str, saved: float | None
 ) -> Gate:
-    """The gate's decision. `saved`: part of an annotator's work that the challenger saves, if that was measured.
+    """The gate's decision; a challenger that cannot be measured is rejected.
 
-    Both must have shown the same tasks in the same order. What cannot be measured is no score: then the champion stays.
+    `metric`: name of the score. `champion`: with the same tasks in the same order; None: then `why_no_champion` says
+    why. `saved`: part of an annotator's work that the challenger saves; None if it was not measured.
     """
     objects = challenger.objects
     score = float(challenger.score(ones(challenger))[0])
@@ -74,10 +75,11 @@ def judge(
 
 
 def probably_worse(challenger: Evidence, champion: Evidence, draws: int = _DRAWS) -> float:
-    """How many of the samples that could have been drawn instead of this val set show the challenger as the worse one.
+    """The probability, 0–1, that the challenger is worse than the champion, by the paired bootstrap.
 
-    The paired bootstrap: both are scored on the same tasks, drawn with replacement (B. Efron 1979; P. Koehn 2004). A
-    tie counts half. Samples in which one of them cannot be measured do not count; without any other it is 0.5.
+    Both are scored on `draws` samples of the same tasks, drawn with replacement (B. Efron 1979; P. Koehn 2004): the
+    part of the samples in which the challenger scores less, a tie counting half. Samples in which one of the two cannot
+    be measured do not count; 0.5 if none can.
     """
     assert challenger.tasks == champion.tasks
     random = np.random.default_rng(_SEED)

@@ -1,4 +1,4 @@
-"""Keeps the claim alive while the job works, and says whether it still is ours."""
+"""Renews the claim while the job works, and says whether the job still holds it."""
 
 import logging
 import threading
@@ -26,23 +26,23 @@ logger = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
-_LONGEST_OUTAGE = 3600.0  # seconds that the job waits for the store with a trained model in its hands
-_ANSWERS = (NotFound, AlreadyExists, PreconditionFailed, StoreRefusal)  # no outages
+_LONGEST_OUTAGE = 3600.0  # seconds that one call waits for the store
+_ANSWERS = (NotFound, AlreadyExists, PreconditionFailed, StoreRefusal)  # the store was reached
 
 
 class Heartbeat:
-    """Renews the claim on a thread of its own. An outage of the store is survived: nobody can take it then.
+    """Renews the claim on a thread of its own, every minute.
 
-    A store that refuses is no outage: others may reach it, and take the claim when it has run out. So an attempt that
-    was refused for the claim's whole lifetime ends then.
+    During an outage of the store the attempt goes on: nobody else can take the claim either. If the store refuses (no
+    permission), others may still reach it and take the claim once it has expired, so the attempt ends then.
     """
 
     def __init__(
         self, jobs: Jobs, claim: Claim, *, lifetime: float, longest_run: float, on_lost: Callable[[], None]
     ) -> None:
-        """`lifetime` and `longest_run` in seconds; `on_lost` is called once, on the heartbeat's thread.
+        """`lifetime` of the claim and `longest_run` in seconds.
 
-        It is called when the claim was lost, or ran out while the store refused to renew it.
+        `on_lost` is called once, on the heartbeat's thread: when the claim is lost, or expired while the store refused.
         """
         self._jobs = jobs
         self._claim = claim
@@ -65,34 +65,34 @@ class Heartbeat:
         self._done.set()
 
     def allow(self, longest_run: float) -> None:
-        """The run's own longest time, in seconds, once its request is known."""
+        """Set the longest run in seconds, once the request of the run is known."""
         self._longest_run = longest_run
 
     @property
     def lost(self) -> bool:
-        """Somebody else owns the project now."""
+        """Whether another attempt took the claim."""
         return isinstance(self._why, ClaimLost)
 
     def check(self) -> None:
-        """Cheap; asks nobody. Raises ClaimLost, or StoreRefusal if the claim ran out because of it."""
+        """Raise ClaimLost or StoreRefusal if the heartbeat ended with it. Does not call the store."""
         if self._why is not None:
             raise type(self._why)(str(self._why))
 
     def confirm(self) -> None:
-        """Renew now, with the same fence, before anything that others see. Waits out an outage.
-
-        Raises ClaimLost, StoreRefusal.
-        """
+        """Renew the claim before a write that others see; waits during an outage. Raises ClaimLost, StoreRefusal."""
         self.patiently(self._renew)
 
     def patiently(self, ask: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call, and again while the store is not reachable, until it answers, refuses, or the claim is lost."""
+        """Call `ask(*args, **kwargs)`, again and again while the store cannot be reached, for an hour at most.
+
+        Raises the last error once the store refuses, the claim is lost or the hour is over.
+        """
         self.check()
         retrying = Retrying(
             retry=retry_if_exception(_is_outage),
             wait=wait_random_exponential(0.2, max=30),
             stop=stop_any(stop_after_delay(_LONGEST_OUTAGE), stop_when_event_set(self._over)),
-            before_sleep=_say,
+            before_sleep=_log_outage,
             reraise=True,
         )
         return retrying(ask, *args, **kwargs)
@@ -126,6 +126,6 @@ def _is_outage(error: BaseException) -> bool:
     return isinstance(error, StoreError) and not isinstance(error, _ANSWERS)
 
 
-def _say(state: RetryCallState) -> None:
+def _log_outage(state: RetryCallState) -> None:
     error = state.outcome.exception() if state.outcome else None
-    logger.warning(f"the store does not answer, waiting: {error}", extra={"event": "store_outage"})
+    logger.warning(f"the store does not answer, trying again: {error}", extra={"event": "store_outage"})

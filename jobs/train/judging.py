@@ -1,4 +1,4 @@
-"""Challenger and champion on the same val set: what both show, the gate's decision, and what the challenger shows."""
+"""Compares challenger and champion on one val set: metrics of both, the gate's decision, the thresholds to show."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -19,42 +19,43 @@ from shared.state.registry import DEFAULT_SHOWN, Gate, Shown
 
 @dataclass(frozen=True, slots=True)
 class Rival:
-    """Weights that are compared."""
+    """The champion's weights, as the challenger is compared with them."""
 
     name: str  # "v3", "base-yolo11n"
     version: int | None  # None: base weights
     weights: Path
-    points: tuple[str, ...]  # labels of the keypoints that they know
-    shown: dict[str, Shown]  # label → what is shown of it; empty: the defaults
-    caveat: str = ""  # what has to be known about the comparison
+    points: tuple[str, ...]  # names of its labels, keypoints included
+    shown: dict[str, Shown]  # label → its thresholds; empty: the defaults
+    caveat: str = ""  # a sentence that is added to the gate's reason
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What came out."""
+    """The result of a comparison."""
 
     gate: Gate
     metrics: dict[str, float]  # of the challenger
     champion: dict[str, float]  # empty: not compared
-    shown: dict[str, Shown]  # of the challenger, label → what is shown of it
-    notes: tuple[str, ...]  # for the report
+    shown: dict[str, Shown]  # of the challenger, label → its thresholds
+    notes: tuple[str, ...]  # sentences for the report
 
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """One control's val set, and what measures models on it."""
+    """Measures models on one control's val set."""
 
     trainer: Trainer
     control: Control
     settings: TrainingSettings
     dataset: Dataset
-    videos: Callable[[], Iterator[tuple[SnapshotTask, Path]]]  # of the val set
-    max_pixels: int  # of a frame
+    videos: Callable[[], Iterator[tuple[SnapshotTask, Path]]]  # tasks of the val set and their files
+    max_pixels: int  # of a video frame
 
     def judge(self, weights: Path, champion: Rival | None, why_no_champion: str, *, served: int | None) -> Judged:
         """Compare new weights with a champion, on the labels that both know. Raises ModelError.
 
-        `served`: the version that predict serves, which may be another one, or none that could be compared.
+        `champion`: None if there is none, then `why_no_champion` says why. `served`: the version that predict serves,
+        for the gate's record; the champion may be an older one.
         """
         points = self.control.point_names
         if champion and any(point in champion.points for point in points):
@@ -86,7 +87,7 @@ class Judge:
             saved=metrics.get("saved"),
         )
         reason = f"{gate.reason}; {champion.caveat}" if champion and champion.caveat else gate.reason
-        gate = evolve(gate, reason=reason, champion_version=served)  # also one that was no rival
+        gate = evolve(gate, reason=reason, champion_version=served)  # even if another version was compared
         notes = (self._cut(ours),) if ours.cut else ()
         return Judged(gate, metrics, their_metrics, self._by_label(shown), notes)
 
@@ -96,13 +97,13 @@ class Judge:
         )
 
     def _choose(self, ours: Measured) -> dict[int, Shown]:
-        """Nothing to choose where a tracker or the likeliest class decides."""
+        """Class → thresholds; none for videos (a tracker decides) and classifiers (the likeliest class does)."""
         if self.control.tag == "VideoRectangle" or not isinstance(ours.evidence, Found):
             return {}
         return shown_choice.choose(ours.evidence.outcomes, ours.known)
 
     def _followed(self, weights: Path, *, trained: bool) -> Followed | None:
-        """None where no video of the val set can be decoded, or the control follows nothing."""
+        """Tracks in the videos of the val set; None for other controls, or if no video can be used."""
         if self.control.tag != "VideoRectangle":
             return None
         videos: dict[str, TrackingCounts] = self.trainer.track(
@@ -119,20 +120,20 @@ class Judge:
 
     def _cut(self, ours: Measured) -> str:
         return (
-            f"{ours.cut} pictures of the val set hold more than the {ours.most} objects that are shown of one: set "
-            "LABELLOOP_MAX_OBJECTS higher."
+            f"{ours.cut} images of the val set hold more than the {ours.max_objects} objects that are shown of one: "
+            "set LABELLOOP_MAX_OBJECTS higher."
         )
 
 
 def metric_of(evidence: Evidence) -> str:
-    """The metric that decides."""
+    """Name of the metric that the gate compares."""
     if isinstance(evidence, Followed):
         return "IDF1"
     return "balanced accuracy" if isinstance(evidence, Classified) else "mAP50-95"
 
 
 def metrics_of(evidence: Evidence, control: Control, shown: Mapping[int, Shown]) -> dict[str, float]:
-    """All metrics that could be measured, by name. `shown`: by class; the defaults for what is not named."""
+    """Name → value of every metric that could be measured. `shown`: class → thresholds; defaults for the others."""
     found: dict[str, float] = {metric_of(evidence): float(evidence.score(ones(evidence))[0])}
     if isinstance(evidence, Classified):
         found["top1"] = evidence.accuracy()

@@ -1,4 +1,4 @@
-"""An object store that waits out an outage, as long as the attempt holds its claim."""
+"""An object store that retries during an outage, as long as the attempt holds its claim."""
 
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
@@ -11,10 +11,10 @@ T = TypeVar("T")
 
 
 class PatientStore:
-    """An ObjectStore around another one: each call is made again while that one is not reachable.
+    """An ObjectStore around `store` that repeats each call while `store` cannot be reached.
 
-    Raises what it answers, its last error when the claim is lost meanwhile or after an hour, and ClaimLost or
-    StoreRefusal if it was lost before.
+    Raises the errors of `store`, an outage's only after an hour or when the claim is lost meanwhile; ClaimLost or
+    StoreRefusal if the heartbeat had ended before the call.
     """
 
     def __init__(self, store: ObjectStore, heartbeat: Heartbeat) -> None:
@@ -30,7 +30,9 @@ class PatientStore:
         self.replace = patient(store.replace)
         self.put = patient(store.put)
         self.delete = patient(store.delete)
-        self.list = patient(lambda prefix: iter(tuple(store.list(prefix))))  # an outage may begin between two keys
+        self.list = patient(
+            lambda prefix: iter(tuple(store.list(prefix)))
+        )  # as a whole: an outage may begin between two keys
         self.folders = patient(lambda folder: iter(tuple(store.folders(folder))))
         self.upload = patient(store.upload)
         self.download = patient(store.download)

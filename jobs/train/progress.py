@@ -1,4 +1,4 @@
-"""`progress.json` of the run: what people and `labelloop status` see. Writing it never stops a training."""
+"""Writes the run's `progress.json`, which `labelloop status` reads. A failed write is logged and never ends a run."""
 
 import logging
 import threading
@@ -18,25 +18,25 @@ logger = logging.getLogger(__name__)
 
 
 class ProgressWriter:
-    """Thread-safe: the training's thread tells phases, the courier's thread tells epochs."""
+    """Thread-safe: phases come from the job's thread, epochs from the CheckpointUploader's."""
 
     def __init__(self, jobs: Jobs, run_id: str, attempt: int) -> None:
         self._jobs = jobs
         self._run_id = run_id
         self._lock = threading.Lock()
-        self.got_further = False  # an epoch of this attempt is in the store: the next one goes on behind it
+        self.got_further = False  # whether a checkpoint of this attempt is in the store
         self._finished_at: deque[tuple[int, float]] = deque(maxlen=10)
         self._progress = Progress(phase="export", attempt=attempt, updated_at=datetime.now(UTC))
 
     def phase(
         self, phase: RunPhase, *, control: str | None = None, message: str = "", error: str | None = None
     ) -> None:
-        """The run entered a phase; what the last epoch said stays."""
+        """The run entered a phase. The fields of the last epoch stay."""
         logger.info(message or phase, extra={"event": "phase", "phase": phase, "control": control, "error": error})
         self._write(phase=phase, control=control, message=message, error=error, eta_seconds=None)
 
     def begin_training(self, control: str, epochs: int, counts: Counts) -> None:
-        """A control's training starts: forget the epochs of another one. `counts`: what its data holds and lacks."""
+        """A control's training starts: clear the fields of the last epoch. `counts`: of its dataset."""
         self._finished_at.clear()
         logger.info(f"training {control!r}", extra={"event": "phase", "phase": "train", "control": control})
         self._write(
@@ -45,7 +45,7 @@ class ProgressWriter:
         )  # fmt: skip
 
     def epoch(self, epoch: Epoch, checkpoint: Checkpoint | None) -> None:
-        """An epoch ended; its checkpoint is in the store unless that failed (None)."""
+        """An epoch ended. `checkpoint`: where the store keeps it; None if the upload failed."""
         self._finished_at.append((epoch.number, epoch.finished_at))
         (first, since), (last, until) = self._finished_at[0], self._finished_at[-1]
         eta = (until - since) / (last - first) * (epoch.epochs - last) if last > first else None

@@ -1,4 +1,4 @@
-"""A version's report for people: one HTML file without scripts and without links to anywhere."""
+"""A version's report for people: one HTML file without scripts and links."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -46,7 +46,7 @@ td.n { text-align: right; font-variant-numeric: tabular-nums } .yes { color: #11
 {% endif %}
 <h2>Labels</h2><p>{{ labels | join(", ") }}</p>
 {% if shown %}<h2>What is shown</h2><table>
-<tr><th>label</th><th>from this confidence</th><th>two are one above this overlap</th></tr>
+<tr><th>label</th><th>shown from this confidence</th><th>one of two above this overlap</th></tr>
 {% for label, each in shown.items() %}<tr><td>{{ label }}</td><td class="n">{{ "%.2f" % each.confidence }}</td>
 <td class="n">{{ "%.2f" % each.iou }}</td></tr>{% endfor %}</table>{% endif %}
 </body></html>
@@ -55,13 +55,13 @@ td.n { text-align: right; font-variant-numeric: tabular-nums } .yes { color: #11
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What the page says."""
+    """The contents of the page."""
 
     control: str
     project_uid: str
     run_id: str
     created_at: datetime  # UTC
-    base: str  # "v3", or what the base weights are
+    base: str  # InitialWeights.name: "v3", "yolo11n.pt"
     yolo_task: YoloTask
     epochs: int
     gate: Gate
@@ -69,11 +69,11 @@ class Report:
     champion: dict[str, float]  # empty: not compared
     dataset: Dataset
     skipped: int  # tasks with cancelled annotations only
-    shown: dict[str, Shown]  # label → what predict shows of it
+    shown: dict[str, Shown]  # label → its thresholds
     notes: tuple[str, ...]
 
     def html(self) -> str:
-        """The page; everything in it is escaped, since names and errors come from outside."""
+        """The page as HTML; every value is escaped, since names and errors come from outside."""
         template = Environment(autoescape=True).from_string(_TEMPLATE)
         return template.render(
             control=self.control,

@@ -1,8 +1,8 @@
-"""Scratch folders of runs on this machine: each is held by the processes that use it; those that nobody holds go.
+"""Scratch folders of runs on this machine, `<work_dir>/runs/<uid>/<run_id>`, and their removal.
 
-`<work_dir>/runs/<uid>/<run_id>`. A process holds its folder by a lock of the kernel (flock) on a file in it, which ends
-with the process however that ends. So a later run of any project sees at once which ones killed runs left behind. The
-lock is on a file and not on the folder, for which NFS asks no other machine.
+A process locks its folder (flock on a file in it); the kernel releases the lock when the process ends, even when
+killed. So a later run of any project can remove the folders that nobody locks. A file is locked and not the folder,
+because NFS does not share locks of folders between machines.
 """
 
 import fcntl
@@ -17,41 +17,41 @@ from urllib.parse import quote
 logger = logging.getLogger(__name__)
 
 _LOCK = ".held"
-_KEPT_LOGS = 200  # of the launcher local:, the newest ones
+_KEPT_LOGS = 200  # newest logs of the launcher local:
 
 
 def scratch_of(work_dir: Path, uid: str, run_id: str) -> Path:
-    """The folder of a run."""
+    """The scratch folder of a run; not made."""
     return work_dir / "runs" / quote(uid, safe="") / run_id
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Make a run's folder and hold it; several attempts may, one of which may be a zombie.
+def locked(folder: Path) -> Iterator[None]:
+    """Make a run's folder and lock it (shared: an older attempt of the run may still be alive).
 
-    Where the file system knows no locks nothing is held, and `remove_abandoned` removes nothing either.
+    On a file system without locks the folder is not locked, and `remove_abandoned` removes nothing.
     """
-    descriptor = _hold(folder)
+    descriptor = _locked_file(folder)
     try:
         yield
     finally:
         os.close(descriptor)
 
 
-def remove_abandoned(work_dir: Path, *, but: Path | None = None) -> None:
-    """Remove the folders that no process holds, and old logs. `but`: of the run that is about to go on here."""
+def remove_abandoned(work_dir: Path, *, keep: Path | None = None) -> None:
+    """Remove the folders that no process locks, and old logs. `keep`: the folder of the run that starts here."""
     for folder in (work_dir / "runs").glob("*/*"):
-        if folder != but:
+        if folder != keep:
             remove(folder)
-    for log in sorted((work_dir / "logs").glob("*.log"))[:-_KEPT_LOGS]:  # their names begin with the time
+    for log in sorted((work_dir / "logs").glob("*.log"))[:-_KEPT_LOGS]:  # names begin with the time
         log.unlink(missing_ok=True)
 
 
 def remove(folder: Path) -> None:
-    """Remove a folder, unless a process holds it. The lock goes last: whoever takes it has an empty folder."""
+    """Remove a folder, unless a process locks it. The lock file goes last: a new owner finds an empty folder."""
     try:
         descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
-    except OSError:  # the folder is gone meanwhile, or is nobody's scratch
+    except OSError:  # the folder is gone, or this is no folder
         return
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -65,25 +65,25 @@ def remove(folder: Path) -> None:
         (folder / _LOCK).unlink(missing_ok=True)
         folder.rmdir()
         folder.parent.rmdir()
-    except OSError as error:  # somebody holds it, or nobody can lock here, or another run's folder is beside it
+    except OSError as error:  # locked; no locks here; or the project has another run's folder
         logger.debug(f"{folder}: {error}", extra={"event": "scratch_stays"})
     finally:
         os.close(descriptor)
 
 
-def _hold(folder: Path) -> int:
+def _locked_file(folder: Path) -> int:
     while True:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
-        except FileNotFoundError:  # somebody removed it just now
+        except FileNotFoundError:  # another process removed it just now
             continue
-        except FileExistsError:  # it was there, and `mkdir` looked again too late
+        except FileExistsError:  # another process removed it while `mkdir` ran
             if folder.exists():
                 raise
             continue
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH)  # waits for whoever removes it
+            fcntl.flock(descriptor, fcntl.LOCK_SH)  # waits while another process removes it
         except OSError as error:
             logger.warning(f"{folder} cannot be locked: {error.strerror}", extra={"event": "scratch_not_held"})
             return descriptor

@@ -1,7 +1,7 @@
-"""From which confidence objects are shown, and above which overlap two are one: by an annotator's least work. Pure.
+"""Chooses each class's confidence and overlap (for suppression) that cost an annotator the least work. Pure.
 
-An object that nobody found has to be drawn (1), a loose one moved (½), a wrong one deleted (0.2). bench/gate has the
-experiment behind the numbers, docs/gate.md what came out.
+Work: an object that was missed has to be drawn (1), an imprecise one moved (½), a wrong one deleted (0.2). bench/gate
+is the experiment for the constants, docs/gate.md its results.
 """
 
 from collections.abc import Sequence
@@ -15,24 +15,24 @@ from shared.state.registry import DEFAULT_SHOWN, Shown
 
 ADD, MOVE, DELETE = 1.0, 0.5, 0.2
 TIGHT = 0.8
-"""Overlap from which a person leaves a box as it is; from 0.5 on it is moved, below it is another thing."""
+"""IoU from which a person leaves a box as it is. From 0.5 on the box is moved; below that it is wrong."""
 CONFIDENCES = np.round(np.arange(0.05, 0.96, 0.05), 2)
-_NOTHING = 1.0  # no model is so sure
+_NOTHING = 1.0  # a confidence that no model reaches: nothing is shown
 OVERLAPS = (0.3, 0.4, 0.5, 0.6, 0.7)
 _DOUBT = 10.0
-"""Things of the val set that weigh as much as the defaults do."""
+"""Number of objects in the val set at which their best threshold counts as much as the default."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Worth:
-    """What showing each object found would change in the work, for one overlap."""
+    """For one overlap: how much showing each of the F found objects adds to the work."""
 
     classes: Ints  # (F,)
     scores: Floats  # (F,)
-    change: Floats  # (F,) −1 a tight one, −0.5 a loose one, +0.2 a wrong one
+    change: Floats  # (F,) −1 if exact (TIGHT), −0.5 if imprecise, +0.2 if wrong
 
     def work(self, class_: int, confidences: Floats) -> Floats:
-        """(C,) what showing a class from each confidence on changes."""
+        """(C,) confidences → (C,) work added by showing the class from each confidence on."""
         which = self.classes == class_
         order = np.argsort(self.scores[which])
         scores, change = self.scores[which][order], self.change[which][order]
@@ -41,8 +41,8 @@ class Worth:
 
 
 def worth_of(outcomes: Sequence[Outcome], iou: float) -> Worth:
-    """Of all objects found that remain when those that overlap by more than `iou` are one."""
-    left = [outcome.without_twins(iou) for outcome in outcomes]
+    """The Worth of all objects that remain after suppression at `iou`."""
+    left = [outcome.without_duplicates(iou) for outcome in outcomes]
     right = [outcome.right() for outcome in left]
     loose = np.concatenate([one[:, 0] for one in right] or [np.zeros(0, dtype=np.bool_)])
     tight = np.concatenate(
@@ -56,15 +56,16 @@ def worth_of(outcomes: Sequence[Outcome], iou: float) -> Worth:
 
 
 def choose(outcomes: Sequence[Outcome], classes: Sequence[int], doubt: float = _DOUBT) -> dict[int, Shown]:
-    """Class → what is shown of it. Shrunk twice: a class towards all classes, and those towards the defaults.
+    """Class → its thresholds. A class's own are drawn towards those of all classes, and those towards the defaults.
 
-    What would cost more work than it saves even so is shown from where it does not; that may be nothing.
+    The fewer objects the val set holds, the more; `doubt`: see _DOUBT. A class that would still cost more work than it
+    saves gets the least confidence from which it does not, 1 (nothing is shown) if there is none.
     """
     worths = {iou: worth_of(outcomes, iou) for iou in OVERLAPS}
     work = {iou: np.stack([worth.work(class_, CONFIDENCES) for class_ in classes]) for iou, worth in worths.items()}
     there = np.array([sum(int((outcome.truth == class_).sum()) for outcome in outcomes) for class_ in classes])
     together = np.stack([work[iou].sum(axis=0) for iou in OVERLAPS])  # (overlaps, confidences)
-    iou, confidence = _least(together)
+    iou, confidence = _cheapest(together)
     overall = _between(DEFAULT_SHOWN, Shown(confidence=confidence, iou=iou), there.sum(), doubt)
     nearest = min(OVERLAPS, key=lambda each: abs(each - overall.iou))
     chosen = {}
@@ -81,7 +82,7 @@ def choose(outcomes: Sequence[Outcome], classes: Sequence[int], doubt: float = _
 
 
 def saved(outcomes: Sequence[Outcome], shown: dict[int, Shown]) -> Floats:
-    """(outcomes, 2) objects there of these classes, and the work that showing what was found leaves out."""
+    """(outcomes, 2): annotated objects of these classes, and the work that is saved by showing what was found."""
     rows = np.zeros((len(outcomes), 2))
     by_iou: dict[float, list[int]] = {}
     for class_, each in shown.items():
@@ -97,14 +98,14 @@ def saved(outcomes: Sequence[Outcome], shown: dict[int, Shown]) -> Floats:
 
 
 def as_shown(outcomes: Sequence[Outcome], shown: dict[int, Shown]) -> dict[str, float]:
-    """precision and recall (overlap from 0.5) of what is shown, and the part of the work that it `saved`.
+    """precision and recall (at IoU 0.5) of the shown objects, and `saved`: the part of the work that they save.
 
-    NaN where nothing is shown, or there.
+    NaN where nothing is shown (precision) or annotated (the others).
     """
     there = found = hits = 0
     for outcome in outcomes:
         for class_, each in shown.items():
-            left = visible(outcome.without_twins(each.iou), {class_: each})
+            left = visible(outcome.without_duplicates(each.iou), {class_: each})
             there += int((outcome.truth == class_).sum())
             found += len(left.found)
             hits += int(left.right()[:, 0].sum())
@@ -117,21 +118,21 @@ def as_shown(outcomes: Sequence[Outcome], shown: dict[int, Shown]) -> dict[str, 
 
 
 def visible(outcome: Outcome, shown: dict[int, Shown]) -> Outcome:
-    """What of a picture's objects is shown."""
+    """The outcome with the found objects that are shown. Classes without thresholds are not."""
     confidence = np.array(
         [shown[int(class_)].confidence if int(class_) in shown else np.inf for class_ in outcome.found]
     )
     return outcome.only(outcome.scores >= confidence)
 
 
-def _least(work: Floats) -> tuple[float, float]:
-    """(overlaps, confidences) work → the overlap and the confidence where it is least."""
+def _cheapest(work: Floats) -> tuple[float, float]:
+    """(overlaps, confidences) work → the overlap and the confidence with the least work."""
     row = int(work.min(axis=1).argmin())
     return OVERLAPS[row], float(CONFIDENCES[_middle(work[row])])
 
 
 def _middle(work: Floats) -> int:
-    """The middle one of those that are as good as the best."""
+    """(N,) → index of the minimum; of equal ones the middle one."""
     best = np.flatnonzero(work <= work.min() + 1e-9)
     return int(best[len(best) // 2])
 

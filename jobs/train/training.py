@@ -1,4 +1,4 @@
-"""What a run asks of a trainer: the port, its settings and its answer."""
+"""The port of trainers: Trainer, its settings and its results."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,30 +19,27 @@ from shared.state.registry import DEFAULT_SHOWN
 
 
 class TrainingSettings(BaseModel):
-    """The settings of one run, as the trigger froze them in its request (per-project overrides applied)."""
+    """The settings of one run, with the overrides of its project, as the trigger wrote them into the request."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     epochs: int = Field(ge=1)
     image_size: int = Field(ge=32)
-    batch: int = Field(ge=0)  # 0: chosen from the device's memory
+    batch: int = Field(ge=0)  # images a step; 0: chosen from the device's memory
     freeze: int = Field(ge=0)
     patience: int = Field(ge=0)
     val_fraction: float = Field(gt=0, lt=1)
-    seed: int = Field(ge=0, lt=2**31)  # numpy takes 32 bits; ultralytics adds the number of the process
+    seed: int = Field(ge=0, lt=2**31)  # numpy takes 32 bits, and ultralytics adds the rank of the process
     base_weights: str
     longest_run: float = Field(gt=0)  # seconds
-    iou: float = Field(default=DEFAULT_SHOWN.iou, ge=0, le=1)  # boxes of a class that overlap more are one
-    max_objects: int = Field(default=300, ge=1)  # objects that are shown of an image
+    iou: float = Field(default=DEFAULT_SHOWN.iou, ge=0, le=1)  # overlap for suppression
+    max_objects: int = Field(default=300, ge=1)  # shown of an image
     fliplr: float = Field(default=0.5, ge=0, le=1)  # share of the images that are mirrored, left to right
     flipud: float = Field(default=0.0, ge=0, le=1)  # and upside down
 
     @classmethod
     def of(cls, request: dict[str, Any], settings: Settings) -> "TrainingSettings":
-        """What the request holds, and the job's own settings for what it does not; None is not set.
-
-        Raises SettingsError.
-        """
+        """The request's settings; the job's own where the request has none or None. Raises SettingsError."""
         given = {name: getattr(settings, name) for name in cls.model_fields} | request
         try:
             return cls.model_validate({name: value for name, value in given.items() if value is not None})
@@ -54,12 +51,12 @@ class TrainingSettings(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class InitialWeights:
-    """Where a training begins."""
+    """The weights that a training starts from."""
 
     weights: Path  # of the YOLO task that is trained
-    name: str  # "v3", "yolo11n-seg.pt", or "yolov8n-seg from trees.pt": its tensors in another architecture
-    sha256: str  # of the file that `name` means
-    own: bool = True  # they are weights for the yolo task; False: tensors for another one
+    name: str  # "v3", "yolo11n-seg.pt", or "yolov8n-seg from trees.pt": detection weights in another architecture
+    sha256: str  # of the file that `name` names; hex
+    own: bool = True  # False: detection weights, transferred to another yolo task
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,41 +64,40 @@ class Trained:
     """A finished training."""
 
     weights: Path  # of the best epoch, without training state
-    epochs: int  # finished
-    batch: int | None  # images a step; None: nothing was left to train
-    told: Mapping[str, Any] = field(default_factory=dict)  # to ultralytics, beyond the settings: for the manifest
+    epochs: int  # that were finished
+    batch: int | None  # images a step; None: no epoch was left to train
+    told: Mapping[str, Any] = field(default_factory=dict)  # other arguments of ultralytics, for the manifest
     notes: tuple[str, ...] = ()  # sentences for the report
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What weights showed on a val set."""
+    """The results of weights on a val set."""
 
     evidence: Evidence
-    known: tuple[int, ...]  # classes of the dataset that they know
-    most: int = 0  # objects of a picture that they could show; 0: no such limit
+    known: tuple[int, ...]  # classes of the dataset that the weights know
+    max_objects: int = 0  # shown of an image; 0: does not apply
 
     @property
     def cut(self) -> int:
-        """Pictures with more objects than could be shown."""
+        """Number of images with more objects than `max_objects`."""
         outcomes = self.evidence.outcomes if isinstance(self.evidence, Found) else ()
-        return sum(len(outcome.truth) > self.most for outcome in outcomes)
+        return sum(len(outcome.truth) > self.max_objects for outcome in outcomes)
 
 
 class Trainer(Protocol):
-    """What fine-tunes and validates models."""
+    """Fine-tunes and validates models."""
 
     def base(self, name: str, yolo_task: YoloTask) -> InitialWeights:
-        """The base weights, for that task. Raises ModelError."""
+        """The base weights `name` (a file or a name of ultralytics) for a yolo task. Raises ModelError."""
 
     def check(self, weights: Path, yolo_task: YoloTask) -> None:
-        """Raises ModelError if the file is no model for that task, whatever machine reads it; SettingsError if this
-        machine's packages cannot."""
+        """Raise ModelError if the file is no model for the yolo task, SettingsError if this machine cannot read it."""
 
     def fit(
         self, data: Path, start: Path, settings: TrainingSettings, spool: Spool, resumed: Resumed | None
     ) -> Trained:
-        """Fine-tune `start` on `data`, or go on from `resumed`. Raises TrainingAborted, ModelError."""
+        """Fine-tune `start` on `data` (data.yaml), or continue from `resumed`. Raises TrainingAborted, ModelError."""
 
     def evaluate(
         self,
@@ -113,9 +109,10 @@ class Trainer(Protocol):
         trained: bool,
         points: Sequence[str],
     ) -> Measured:
-        """What `weights` show on the val set of `data`. `trained`: a version of this project, no stranger's weights.
+        """Measure `weights` on the val set of `data` (data.yaml). Raises ModelError.
 
-        `points`: the keypoints that are compared. Raises ModelError.
+        `trained`: they are a version of this project, so classes are matched with labels by name alone. `points`: names
+        of the keypoints that are compared.
         """
 
     def track(
@@ -128,4 +125,4 @@ class Trainer(Protocol):
         trained: bool,
         max_pixels: int,
     ) -> dict[str, TrackingCounts]:
-        """Task → how well its objects are followed; without those whose video cannot be decoded."""
+        """Id of the task → tracking counts of its video, without videos that cannot be used. See also evaluate."""

@@ -10,15 +10,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from jobs.train.scratch import held, remove, remove_abandoned, scratch_of
+from jobs.train.scratch import locked, remove, remove_abandoned, scratch_of
 from tests.fakes.train_parts import UID, settings_for
 
 _ROOT = Path(__file__).parents[2]
 _HOLD = """
 import sys
 from pathlib import Path
-from jobs.train.scratch import held
-with held(Path(sys.argv[1])):
+from jobs.train.scratch import locked
+with locked(Path(sys.argv[1])):
     (Path(sys.argv[1]) / "pictures").mkdir(exist_ok=True)
     print("held", flush=True)
     sys.stdin.read()
@@ -50,7 +50,7 @@ def test_what_killed_runs_left_goes_and_what_is_alive_stays(tmp_path: Path) -> N
         kill(first)
         kill(again)  # an attempt of the same run, beside the one that lives
         kill(before)
-        remove_abandoned(tmp_path, but=mine)
+        remove_abandoned(tmp_path, keep=mine)
         assert not killed.exists()
         assert (alive / "pictures").is_dir()
         assert (mine / "pictures").is_dir(), "the run that goes on here finds what it fetched"
@@ -66,7 +66,7 @@ def test_a_folder_that_is_removed_and_made_again_is_held_by_whoever_has_it(tmp_p
 
     def use(number: int) -> None:
         for _ in range(30):
-            with held(folder):
+            with locked(folder):
                 path = folder / str(number)
                 path.write_text("x")
                 assert path.read_text() == "x"

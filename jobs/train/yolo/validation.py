@@ -67,7 +67,7 @@ def measure(
         **measured(settings),
         **how,
     )
-    return Measured(Found(watched.outcomes, range(len(names))), known, most=settings.max_objects)
+    return Measured(Found(watched.outcomes, range(len(names))), known, max_objects=settings.max_objects)
 
 
 def _classified(

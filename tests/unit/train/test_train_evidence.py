@@ -55,11 +55,11 @@ def test_labels_that_do_not_count_are_neither_there_nor_found(outcomes: list[Out
 def test_of_twins_of_a_class_the_surer_one_is_shown() -> None:
     boxes = np.array([[0, 0, 10, 10], [0, 0, 10, 9], [0, 0, 10, 8], [50, 50, 60, 60.0]])
     twins = Outcome("1", np.array([0]), np.array([0, 1, 0, 0]), np.array([0.9, 0.8, 0.7, 0.6]), np.ones((1, 4)), boxes)
-    assert twins.without_twins(0.5).scores.tolist() == [0.9, 0.8, 0.6], "the second is another class"
-    assert twins.without_twins(0.85).scores.tolist() == [0.9, 0.8, 0.7, 0.6]
+    assert twins.without_duplicates(0.5).scores.tolist() == [0.9, 0.8, 0.6], "the second is another class"
+    assert twins.without_duplicates(0.85).scores.tolist() == [0.9, 0.8, 0.7, 0.6]
     upright = np.hstack([(boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2], np.zeros((4, 1))])
     turned = replace(twins, boxes=upright)
-    assert turned.without_twins(0.5).scores.tolist() == [0.9, 0.8, 0.6]
+    assert turned.without_duplicates(0.5).scores.tolist() == [0.9, 0.8, 0.6]
 
 
 def test_idf1_of_all_videos_is_that_of_their_counts() -> None:

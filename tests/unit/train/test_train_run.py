@@ -651,7 +651,7 @@ def test_where_no_champion_can_be_had_the_verdict_says_so(
     assert world.new_run() == DONE
     gate = world.registry.manifest("label", 2).gate
     assert (world.served(), gate.against, world.registry.rejected("label")) == (2, against, set())
-    assert "v1 is served, but the store lacks weights.pt of v1 and there is no good version behind it" in world.message
+    assert "v1 is served, but the store lacks weights.pt of v1 and there is no older good version" in world.message
 
 
 def test_a_champion_that_is_no_model_is_rejected_and_passed_over(world: World) -> None:
