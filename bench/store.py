@@ -20,7 +20,8 @@ from shared.objectstore import ObjectStore, Stored, Token, open_store
 from shared.settings import Settings
 from shared.state import keys
 from shared.state.projects import write_project
-from shared.state.registry import WEIGHTS, FileEntry, Gate, Manifest, Registry
+from shared.state.registry import Registry
+from shared.state.versions import WEIGHTS, FileEntry, Gate, Manifest
 from shared.web.backend import Backend
 from shared.web.http import Function
 

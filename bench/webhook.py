@@ -24,8 +24,8 @@ from urllib.parse import urlsplit
 
 from infra.local.processes import LOOPBACK, Child, choose_port
 from shared.objectstore import open_store
-from shared.state.claims import JobsRecord, LastRun
 from shared.state.jobs import Jobs
+from shared.state.jobs_record import JobsRecord, LastRun
 from shared.state.runs import Baseline, Totals
 
 REPOSITORY = Path(__file__).resolve().parents[1]

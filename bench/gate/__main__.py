@@ -14,7 +14,7 @@ from bench.gate.models import Model, Seen, found, load, seen
 from jobs.train.evidence import Found, Outcome
 from jobs.train.gate import COLLAPSE, probably_worse
 from jobs.train.shown_choice import choose, saved
-from shared.state.registry import DEFAULT_SHOWN, Shown
+from shared.state.versions import DEFAULT_SHOWN, Shown
 
 _SIZES = (5, 10, 20, 50)  # tasks of the val set
 _APART = {  # what the challenger really is worth, as a part of the champion

@@ -19,10 +19,11 @@ from bench.scale.plan import Plan
 from functions.train_trigger.launchers import JobState
 from shared.errors import ClaimLost, LabelloopError, LabelStudioError, PreconditionFailed, StoreError
 from shared.state import claims, keys
-from shared.state.claims import Claim
 from shared.state.jobs import Jobs
-from shared.state.registry import Gate, Manifest, Registry
+from shared.state.jobs_record import Claim
+from shared.state.registry import Registry
 from shared.state.runs import Baseline, Progress, RunPhase, Totals, TrainRequest
+from shared.state.versions import Gate, Manifest
 
 CONTROL = "label"
 LIFETIME, LONGEST_RUN = 600.0, 6 * 3600.0

@@ -17,10 +17,10 @@ from bench.scale.label_studio import LabelStudio, uid_of
 from bench.scale.load import Load
 from bench.scale.plan import Plan
 from shared.state import keys
-from shared.state.claims import JobsRecord, LastRun
+from shared.state.jobs_record import JobsRecord, LastRun
 from shared.state.projects import Project
-from shared.state.registry import Pointer
 from shared.state.runs import Baseline, Totals
+from shared.state.versions import Pointer
 
 _STEP = 30.0  # seconds between two words about the progress
 

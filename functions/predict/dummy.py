@@ -3,7 +3,8 @@
 from typing import Any
 
 from functions.predict.region_ids import with_own_ids
-from shared.labelstudio.config import Control, parse_label_config
+from shared.labelstudio.config import parse_label_config
+from shared.labelstudio.controls import Control
 from shared.labelstudio.items import result_items
 from shared.labelstudio.requests import PredictRequest
 from shared.web.backend import DUMMY_VERSION

@@ -18,8 +18,9 @@ from functions.predict.metrics import Metrics
 from functions.predict.ports import DeadlineExceeded, Loader, NothingToServe, NotNow, Served
 from functions.predict.weights import WeightsCache
 from shared.errors import LabelloopError, ModelError, StoreError
-from shared.labelstudio.config import Control
-from shared.state.registry import WEIGHTS, Manifest, Registry
+from shared.labelstudio.controls import Control
+from shared.state.registry import Registry
+from shared.state.versions import WEIGHTS, Manifest
 from shared.web.backend import ServedVersions, base_version
 from shared.yolo.base_weights import base_weights_for
 

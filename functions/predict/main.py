@@ -22,7 +22,8 @@ from shared.logs import configure_logs
 from shared.media.fetch import ImageFetcher
 from shared.objectstore import ObjectStore, open_store
 from shared.settings import Settings
-from shared.state.registry import DEFAULT_SHOWN, Registry
+from shared.state.registry import Registry
+from shared.state.versions import DEFAULT_SHOWN
 from shared.web.backend import Backend
 from shared.web.http import HELD_HEADER, Function, Route, chunks_of, forward, seconds_left
 from shared.web.server import set_up_server

@@ -12,11 +12,11 @@ from functions.predict.region_ids import with_own_ids
 from shared.geometry.detections import Detections
 from shared.geometry.suppression import suppress, suppress_classes
 from shared.labelstudio.class_labels import class_labels
-from shared.labelstudio.config import Control
+from shared.labelstudio.controls import Control
 from shared.labelstudio.regions import CONTROLS, Region
 from shared.labelstudio.regions.keypoints import write_keypoints
 from shared.settings import Settings
-from shared.state.registry import DEFAULT_SHOWN, Shown
+from shared.state.versions import DEFAULT_SHOWN, Shown
 
 FLOOR = 0.05
 """Models report objects from this confidence on, shown or not: an image without a shown one has a score too."""

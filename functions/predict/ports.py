@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from functions.predict.plan import Found, Plan
 from shared.errors import LabelloopError, ModelError
 from shared.geometry.detections import Detections
-from shared.labelstudio.config import Control, YoloTask
-from shared.state.registry import Shown
+from shared.labelstudio.controls import Control
+from shared.state.versions import Shown
+from shared.yolo_task import YoloTask
 
 Image = NDArray[np.uint8]
 """(H, W, 3), blue first, upright."""

@@ -22,7 +22,8 @@ from functions.predict.ports import DeadlineExceeded, DeviceLost, Models, Nothin
 from functions.predict.tally import Tally
 from shared.errors import ImageError, LabelloopError
 from shared.labelstudio.class_labels import unclear_classes
-from shared.labelstudio.config import Control, parse_label_config
+from shared.labelstudio.config import parse_label_config
+from shared.labelstudio.controls import Control
 from shared.labelstudio.requests import PredictRequest, Task
 from shared.settings import Settings
 from shared.web.backend import stamp

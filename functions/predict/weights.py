@@ -9,8 +9,10 @@ import shutil
 from pathlib import Path
 
 from functions.predict.ports import NotNow
+from shared.digest import sha256_of
 from shared.errors import NotFound
-from shared.state.registry import WEIGHTS, Manifest, Registry, sha256_of
+from shared.state.registry import Registry
+from shared.state.versions import WEIGHTS, Manifest
 
 logger = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from functions.train_trigger.launchers import JobStatus
-from shared.state.claims import Claim, JobsRecord
+from shared.state.jobs_record import Claim, JobsRecord
 from shared.state.runs import Baseline, Totals
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 5, 600  # seconds

@@ -36,11 +36,11 @@ from shared.objectstore import ObjectStore
 from shared.objectstore.selftest import ensure_checked
 from shared.settings import Settings
 from shared.state import claims
-from shared.state.claims import Claim, JobsRecord
 from shared.state.jobs import Jobs
+from shared.state.jobs_record import Claim, JobsRecord
 from shared.state.projects import read_project, with_overrides
 from shared.state.registry import Registry
-from shared.state.runs import Progress, RunPhase, RunRequest, Totals, TrainRequest
+from shared.state.runs import Progress, RunPhase, RunRequest, Totals, TrainRequest, new_run_id
 
 logger = logging.getLogger(__name__)
 
@@ -146,7 +146,7 @@ class Trigger:
         forced: bool,
     ) -> Reconciled:
         self._check_store()
-        run_id = claims.new_run_id(self._store.now())
+        run_id = new_run_id(self._store.now())
         try:
             claim = jobs.update(
                 claims.take,

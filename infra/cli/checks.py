@@ -25,8 +25,9 @@ from shared.errors import (
     Unauthorized,
 )
 from shared.labelstudio.api import LabelStudio
-from shared.labelstudio.config import Control, parse_label_config
+from shared.labelstudio.config import parse_label_config
 from shared.labelstudio.config_review import not_understood
+from shared.labelstudio.controls import Control
 from shared.labelstudio.requests import ProjectCounters
 from shared.objectstore import ObjectStore
 from shared.objectstore.selftest import check_store

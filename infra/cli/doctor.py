@@ -34,7 +34,7 @@ from infra.cli.wiring import (
 )
 from shared.errors import ImageError, LabelStudioError, SettingsError
 from shared.labelstudio.api import LabelStudio
-from shared.labelstudio.config import Control
+from shared.labelstudio.controls import Control
 from shared.labelstudio.task_values import file_of
 from shared.media.decode import decode
 from shared.media.fetch import ImageFetcher

@@ -12,8 +12,8 @@ from shared.errors import LabelloopError
 from shared.evolve import evolve
 from shared.objectstore import ObjectStore
 from shared.settings import Settings
-from shared.state.claims import JobsRecord
 from shared.state.jobs import Jobs
+from shared.state.jobs_record import JobsRecord
 from shared.state.keeping import Keep, Removal
 from shared.state.projects import projects
 from shared.state.pruning import keys_of, planned, prune

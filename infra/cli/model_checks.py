@@ -7,7 +7,7 @@ from pathlib import Path
 from infra.cli.checks import Project
 from infra.cli.findings import Finding
 from shared.labelstudio.class_labels import class_labels, unclear_classes
-from shared.labelstudio.config import Control
+from shared.labelstudio.controls import Control
 from shared.objectstore import ObjectStore
 from shared.settings import Settings
 from shared.side_by_side import side_by_side

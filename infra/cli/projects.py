@@ -1,8 +1,9 @@
 """Which project and which control a person means by `--project` and `--control`."""
 
 from shared.errors import BadRequest, LabelConfigError, LabelloopError
-from shared.labelstudio.config import Control, parse_label_config
+from shared.labelstudio.config import parse_label_config
 from shared.labelstudio.config_review import not_understood
+from shared.labelstudio.controls import Control
 from shared.labelstudio.requests import project_id
 from shared.objectstore import ObjectStore
 from shared.state.projects import projects, read_project

@@ -11,13 +11,14 @@ from rich.table import Table
 from rich.text import Text
 
 from infra.cli.projects import read_controls
-from shared.labelstudio.config import OBJECTS, YoloTask
 from shared.objectstore import ObjectStore
 from shared.side_by_side import side_by_side
-from shared.state.claims import Claim, JobsRecord
 from shared.state.jobs import Jobs
-from shared.state.registry import Gate, Registry
+from shared.state.jobs_record import Claim, JobsRecord
+from shared.state.registry import Registry
 from shared.state.runs import Progress
+from shared.state.versions import Gate
+from shared.yolo_task import OBJECTS, YoloTask
 
 _METRICS = (
     "mAP50-95", "mAP50", "precision", "recall", "saved", "balanced accuracy", "top1", "IDF1", "MOTA",

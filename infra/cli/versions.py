@@ -13,7 +13,8 @@ from shared.errors import LabelloopError, NotFound, PreconditionFailed
 from shared.objectstore import ObjectStore
 from shared.state import claims
 from shared.state.jobs import Jobs
-from shared.state.registry import Gate, Promotion, Registry
+from shared.state.registry import Promotion, Registry
+from shared.state.versions import Gate
 
 
 def list_versions(store: ObjectStore, uid: str, control: str) -> list[dict[str, Any]]:

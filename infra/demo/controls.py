@@ -13,7 +13,8 @@ from infra.demo import drawn
 from infra.demo.drawn import ENDS, FRAME_RATE, KINDS
 from infra.demo.samples import CACHE, Sample, Tile, tiles
 from shared.geometry.detections import Detections
-from shared.labelstudio.config import Control, parse_label_config
+from shared.labelstudio.config import parse_label_config
+from shared.labelstudio.controls import Control
 
 CONTROL = "label"
 """Name of the control that learns, in every config."""

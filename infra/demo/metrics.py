@@ -10,7 +10,7 @@ import numpy as np
 
 from jobs.train.shown_choice import ADD, DELETE, MOVE
 from shared.geometry.detections import Detections, Floats
-from shared.labelstudio.config import YoloTask
+from shared.yolo_task import YoloTask
 
 GOOD_ENOUGH = 0.5
 """What overlaps its object by this much is left as it is: the measure of precision, recall and mAP50, too."""

@@ -9,7 +9,7 @@ import numpy as np
 from infra.demo.drawn import FRAME_RATE
 from infra.demo.samples import Sample
 from shared.geometry.detections import Detections, xyxy_to_percent
-from shared.labelstudio.config import Control
+from shared.labelstudio.controls import Control
 from shared.labelstudio.regions import CONTROLS
 from shared.labelstudio.regions.timeline import Span, labels_held, read_spans, write_spans
 from shared.labelstudio.regions.tracks import Track, detections_at, read_tracks, write_tracks

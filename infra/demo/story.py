@@ -16,8 +16,9 @@ from infra.local.emulation import Emulation
 from infra.local.processes import StartError
 from shared.objectstore import open_store
 from shared.state.jobs import Jobs
-from shared.state.registry import Manifest, Registry
+from shared.state.registry import Registry
 from shared.state.runs import Progress
+from shared.state.versions import Manifest
 from shared.web.http import SECRET_HEADER
 
 _POLL = 0.3  # seconds

@@ -13,11 +13,11 @@ from jobs.train.heartbeat import Heartbeat
 from jobs.train.progress import ProgressWriter
 from jobs.train.training import Trainer, TrainingSettings
 from shared.errors import SettingsError
-from shared.labelstudio.config import Control
+from shared.labelstudio.controls import Control
 from shared.objectstore import ObjectStore
 from shared.state import keys
-from shared.state.claims import Claim
 from shared.state.jobs import Jobs
+from shared.state.jobs_record import Claim
 from shared.state.registry import Registry
 
 _TRAINING_SHARE = 0.9  # of the longest run

@@ -7,9 +7,10 @@ from pathlib import Path
 from jobs.train.attempt import Attempt
 from jobs.train.judging import Rival
 from jobs.train.training import InitialWeights
+from shared.digest import sha256_of
 from shared.errors import ModelError, NotFound
-from shared.labelstudio.config import Control
-from shared.state.registry import WEIGHTS, Manifest, sha256_of
+from shared.labelstudio.controls import Control
+from shared.state.versions import WEIGHTS, Manifest
 from shared.yolo.base_weights import base_weights_for
 
 logger = logging.getLogger(__name__)

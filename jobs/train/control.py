@@ -18,9 +18,9 @@ from jobs.train.judging import Judge, Judged
 from jobs.train.report import Report
 from jobs.train.training import InitialWeights, Trained
 from shared.errors import ClaimLost, ImageError, ModelError, PreconditionFailed
-from shared.labelstudio.config import Control
+from shared.labelstudio.controls import Control
 from shared.labelstudio.regions.fields import is_used
-from shared.state.registry import WEIGHTS, Manifest
+from shared.state.versions import WEIGHTS, Manifest
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from shared.errors import (
     SettingsError,
     StoreError,
 )
-from shared.labelstudio.config import Control
+from shared.labelstudio.controls import Control
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from jobs.train.evidence import Evidence, ones
 from shared.geometry.detections import Floats
-from shared.state.registry import Gate
+from shared.state.versions import Gate
 
 MAX_WORSE = 0.5
 """A challenger that is worse with more than this probability is rejected."""

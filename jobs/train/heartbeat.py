@@ -19,8 +19,8 @@ from tenacity import (
 
 from shared.errors import AlreadyExists, ClaimLost, NotFound, PreconditionFailed, StoreError, StoreRefusal
 from shared.state import claims
-from shared.state.claims import Claim
 from shared.state.jobs import Jobs
+from shared.state.jobs_record import Claim
 
 logger = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ from jobs.train.gate import Scored, judge
 from jobs.train.training import Measured, Trainer, TrainingSettings
 from jobs.train.yolo.tracking_scores import TrackingCounts
 from shared.evolve import evolve
-from shared.labelstudio.config import Control
-from shared.state.registry import DEFAULT_SHOWN, Gate, Shown
+from shared.labelstudio.controls import Control
+from shared.state.versions import DEFAULT_SHOWN, Gate, Shown
 
 
 @dataclass(frozen=True, slots=True)

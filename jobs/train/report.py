@@ -6,8 +6,8 @@ from datetime import datetime
 from jinja2 import Environment
 
 from jobs.train.data.dataset import Dataset
-from shared.labelstudio.config import OBJECTS, YoloTask
-from shared.state.registry import Gate, Shown
+from shared.state.versions import Gate, Shown
+from shared.yolo_task import OBJECTS, YoloTask
 
 _TEMPLATE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{{ control }} – run {{ run_id }}</title>

@@ -29,12 +29,13 @@ from shared.errors import (
     StoreError,
 )
 from shared.labelstudio.api import ProjectState
-from shared.labelstudio.config import CONTROL_TASKS, Control, parse_label_config
+from shared.labelstudio.config import parse_label_config
+from shared.labelstudio.controls import CONTROL_TASKS, Control
 from shared.objectstore import ObjectStore
 from shared.settings import Settings
 from shared.state import claims, keys
-from shared.state.claims import Claim, RunOutcome
 from shared.state.jobs import Jobs
+from shared.state.jobs_record import Claim, RunOutcome
 from shared.state.keeping import Keep
 from shared.state.pruning import prune
 from shared.state.registry import Registry

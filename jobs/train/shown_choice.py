@@ -11,7 +11,7 @@ import numpy as np
 
 from jobs.train.evidence import IOUS, Outcome
 from shared.geometry.detections import Floats, Ints
-from shared.state.registry import DEFAULT_SHOWN, Shown
+from shared.state.versions import DEFAULT_SHOWN, Shown
 
 ADD, MOVE, DELETE = 1.0, 0.5, 0.2
 TIGHT = 0.8

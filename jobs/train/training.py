@@ -13,9 +13,10 @@ from jobs.train.data.snapshot import SnapshotTask
 from jobs.train.evidence import Evidence, Found
 from jobs.train.yolo.tracking_scores import TrackingCounts
 from shared.errors import SettingsError
-from shared.labelstudio.config import Control, YoloTask
+from shared.labelstudio.controls import Control
 from shared.settings import Settings
-from shared.state.registry import DEFAULT_SHOWN
+from shared.state.versions import DEFAULT_SHOWN
+from shared.yolo_task import YoloTask
 
 
 class TrainingSettings(BaseModel):

@@ -7,7 +7,7 @@ weights have names of their own, in which only what is unambiguous is found agai
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from shared.labelstudio.config import Control, Label
+from shared.labelstudio.controls import Control, Label
 
 _Claims = dict[str, dict[str, None]]
 """Name of a class → the labels that it could mean."""

@@ -9,7 +9,8 @@ from xml.etree.ElementTree import Element
 
 from shared.labelstudio.attributes import ATTRIBUTES, OLDER
 from shared.labelstudio.class_labels import rivals
-from shared.labelstudio.config import REGION_SELECTED, Control, label_tags, parse_label_config, parse_xml, read_tags
+from shared.labelstudio.config import label_tags, parse_label_config, parse_xml, read_tags
+from shared.labelstudio.controls import REGION_SELECTED, Control
 
 _MAX_SENTENCES = 50  # sentences
 _SHOWN = 60  # characters of a value that somebody wrote

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from shared.labelstudio.config import Control
+from shared.labelstudio.controls import Control
 
 
 def result_items(

@@ -8,82 +8,14 @@ Fences grow in steps: a new claim and a rollback take the next thousand, a furth
 a rollback stays above every later attempt of a run that was active when it happened, and none of them can undo it.
 """
 
-import secrets
 from datetime import datetime, timedelta
-from typing import Literal
-
-from pydantic import Field
 
 from shared.errors import ClaimLost
 from shared.evolve import evolve
-from shared.state.records import Record, new_serial
+from shared.state.jobs_record import Claim, JobsRecord, LastRun, RunOutcome
 from shared.state.runs import Baseline
 
 _FENCE_STEP = 1000
-RunOutcome = Literal["promoted", "rejected", "unchanged", "nothing_to_learn", "failed"]
-"""All but `failed` have read the project whole: what it held then is used up, and only changes call for a new run."""
-
-
-class Claim(Record):
-    """The right to run for a project until `expires_at`."""
-
-    run_id: str = Field(pattern="^[a-z0-9-]{1,50}$")
-    state: Literal["launching", "queued", "running"]
-    fence: int
-    attempt: int = Field(ge=1)
-    preempted: int = Field(default=0, ge=0)  # attempts, this one included, that a machine ended: no failures of the run
-    stalled: int = Field(default=0, ge=0)  # of those, the newest in a row that ended before they got further
-    expires_at: datetime
-    started_at: datetime  # of the attempt's job: waiting in a queue does not count
-    spent: float = Field(default=0, ge=0)  # seconds that the attempts before have run
-    forced: bool = False  # a person asked for it: thresholds were skipped
-    nonce: str | None = None  # of the process that runs it
-    job: str | None = None  # the launcher's reference
-    logs: str | None = None  # where the job's log is: a URL, a command or a path
-    refused: int = Field(default=0, ge=0)  # launches of this attempt that came to nothing, one after the other
-    error: str | None = None  # why the last attempt ended, or its launch was refused
-    waits: str | None = None  # why the job is queued, in the words of its target
-    stuck_since: datetime | None = None  # when it was first seen to wait for a correction, not for capacity
-
-    def has_run(self, now: datetime) -> timedelta:
-        """How long the run's jobs have run, this attempt's until `now`, or until its claim expired."""
-        ran = min(now, self.expires_at) - self.started_at if self.state == "running" else timedelta(0)
-        return timedelta(seconds=self.spent) + max(ran, timedelta(0))
-
-
-class LastRun(Record):
-    """How the newest ended run ended."""
-
-    run_id: str
-    outcome: str  # a RunOutcome, or one that a newer version has
-    ended_at: datetime
-    message: str = ""
-    failures: int = Field(default=0, ge=0)  # runs that failed one after the other, this one included
-
-
-class JobsRecord(Record):
-    """The one mutable record of a project's jobs."""
-
-    serial: str = Field(default_factory=new_serial)
-    fence: int = 0  # the greatest ever given
-    training: Claim | None = None
-    prelabel: Claim | None = None
-    baseline: Baseline | None = None
-    val_border: float | None = None  # of what runs so far held out to validate on: it never rises
-    last_run: LastRun | None = None
-    closed: bool = False  # Label Studio itself said that the project is gone
-
-    @property
-    def held(self) -> Claim:
-        """The training claim. Raises ClaimLost if there is none."""
-        if self.training is None:
-            raise ClaimLost("no run is active")
-        return self.training
-
-
-def new_run_id(now: datetime) -> str:
-    """Begins with the time, so that the order of run ids is that of the runs."""
-    return f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(4)}"
 
 
 def take(

@@ -7,7 +7,7 @@ from typing import Concatenate, ParamSpec
 from shared.evolve import evolve
 from shared.objectstore import ObjectStore
 from shared.state import keys, records
-from shared.state.claims import JobsRecord
+from shared.state.jobs_record import JobsRecord
 from shared.state.runs import RunFiles
 
 P = ParamSpec("P")

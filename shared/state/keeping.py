@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from shared.settings import Settings
 from shared.state import keys
-from shared.state.claims import JobsRecord
-from shared.state.registry import Manifest, Pointer
+from shared.state.jobs_record import JobsRecord
+from shared.state.versions import Manifest, Pointer
 
 
 @dataclass(frozen=True, slots=True)

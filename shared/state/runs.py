@@ -1,5 +1,6 @@
 """What is written about one run under `runs/<uid>/<run_id>/`, and the one line that tells a job which run it is."""
 
+import secrets
 from contextlib import suppress
 from datetime import datetime
 from typing import Any, Literal
@@ -25,6 +26,11 @@ RunPhase = Literal[
     "interrupted",
 ]
 ENDED: tuple[RunPhase, ...] = ("finished", "unchanged", "failed")
+
+
+def new_run_id(now: datetime) -> str:
+    """A new id. It begins with the time, so that the order of run ids is that of the runs."""
+    return f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(4)}"
 
 
 class Totals(Record):

@@ -15,14 +15,16 @@ from typing import Any, NamedTuple
 from flask import Request, Response
 
 from shared.errors import StoreError
-from shared.labelstudio.config import Control, parse_label_config
+from shared.labelstudio.config import parse_label_config
 from shared.labelstudio.config_review import not_understood
+from shared.labelstudio.controls import Control
 from shared.labelstudio.requests import SetupRequest, ValidateRequest, project_id
 from shared.objectstore import ObjectStore
 from shared.settings import Settings
 from shared.side_by_side import both, side_by_side
 from shared.state.projects import Project, parse_overrides, projects, read_project, with_overrides, write_project
-from shared.state.registry import Manifest, Registry, read_manifests_once
+from shared.state.registry import Registry, read_manifests_once
+from shared.state.versions import Manifest
 from shared.web.http import Route, answer
 from shared.web.last_known import LastKnown
 from shared.yolo.base_weights import base_weights_for, model_path_problem

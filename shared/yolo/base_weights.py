@@ -4,7 +4,8 @@ import re
 from pathlib import Path
 
 from shared.errors import LabelloopError, ModelError
-from shared.labelstudio.config import Control, YoloTask
+from shared.labelstudio.controls import Control
+from shared.yolo_task import YoloTask
 
 _SUFFIXES: dict[str, YoloTask] = {"-seg": "segment", "-obb": "obb", "-pose": "pose", "-cls": "classify"}
 """End of a file's name, without `.pt` → YOLO task; any other name is one for detect."""

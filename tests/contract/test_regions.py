@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from shared.geometry.detections import Detections, Floats
-from shared.labelstudio.config import Control, parse_label_config
+from shared.labelstudio.config import parse_label_config
+from shared.labelstudio.controls import Control
 from shared.labelstudio.regions import CONTROLS
 from shared.labelstudio.regions.timeline import Span, read_spans
 from shared.labelstudio.regions.tracks import detections_at, read_tracks

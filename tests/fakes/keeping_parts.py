@@ -9,10 +9,11 @@ from typing import Any, Literal
 from shared.errors import AlreadyExists, NotFound, PreconditionFailed
 from shared.objectstore import Stored, Token
 from shared.state import claims, keys
-from shared.state.claims import Claim
 from shared.state.jobs import Jobs
-from shared.state.registry import WEIGHTS, FileEntry, Gate, Manifest, Registry
-from shared.state.runs import Progress, RunRequest
+from shared.state.jobs_record import Claim
+from shared.state.registry import Registry
+from shared.state.runs import Progress, RunRequest, new_run_id
+from shared.state.versions import WEIGHTS, FileEntry, Gate, Manifest
 from tests.fakes.stores import Clocked
 
 UID = "7.1700000000"
@@ -110,7 +111,7 @@ class History:
 
     def begin(self) -> Claim:
         self.store.time += timedelta(minutes=1)
-        claim = self.jobs.update(claims.take, claims.new_run_id(self.store.now()), lifetime=600, forced=True).held
+        claim = self.jobs.update(claims.take, new_run_id(self.store.now()), lifetime=600, forced=True).held
         self.jobs.runs.write_request(
             RunRequest(run_id=claim.run_id, project_uid=UID, project_id=7, reason="test", created_at=BEGIN)
         )

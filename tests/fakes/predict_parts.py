@@ -19,9 +19,10 @@ from infra.local.label_studio import REPOSITORY
 from infra.local.processes import LOOPBACK, Child, choose_port
 from shared.errors import ModelError
 from shared.geometry.detections import Detections
-from shared.labelstudio.config import YoloTask
 from shared.objectstore import ObjectStore
-from shared.state.registry import WEIGHTS, Gate, Manifest, Registry, Shown
+from shared.state.registry import Registry
+from shared.state.versions import WEIGHTS, Gate, Manifest, Shown
+from shared.yolo_task import YoloTask
 
 UID = "1.1795332051"  # of the recorded requests
 _MAIN = REPOSITORY / "functions" / "predict" / "main.py"

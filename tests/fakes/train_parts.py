@@ -26,15 +26,16 @@ from jobs.train.training import InitialWeights, Measured, Trained, Trainer, Trai
 from jobs.train.yolo.machine import surround_ultralytics
 from jobs.train.yolo.tracking_scores import TrackingCounts
 from jobs.train.yolo.trainer import YoloTrainer
+from shared.digest import sha256_of
 from shared.errors import ModelError
-from shared.labelstudio.config import Control
+from shared.labelstudio.controls import Control
 from shared.objectstore import ObjectStore
 from shared.settings import Settings
 from shared.state import claims
-from shared.state.claims import Claim
 from shared.state.jobs import Jobs
-from shared.state.registry import Registry, sha256_of
-from shared.state.runs import RunRequest
+from shared.state.jobs_record import Claim
+from shared.state.registry import Registry
+from shared.state.runs import RunRequest, new_run_id
 from tests.servers.web_server import LABEL_STUDIO_404, Handler, WebServer, web_server
 
 DEEP = "nested deeper than anybody reads"
@@ -185,9 +186,7 @@ def begin_run(store: ObjectStore, *, forced: bool = True, **settings: Any) -> Cl
     """What train_trigger does before it launches the job."""
     jobs = Jobs(store, UID)
     fence = Registry(store, UID).fence()
-    claim = jobs.update(
-        claims.take, claims.new_run_id(store.now()), lifetime=600, forced=forced, registry_fence=fence
-    ).held
+    claim = jobs.update(claims.take, new_run_id(store.now()), lifetime=600, forced=forced, registry_fence=fence).held
     request = RunRequest(
         run_id=claim.run_id, project_uid=UID, project_id=1, reason="test", created_at=store.now(), settings=settings
     )

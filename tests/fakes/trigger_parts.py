@@ -16,8 +16,8 @@ from shared.objectstore import ObjectStore
 from shared.objectstore.file import FileStore
 from shared.settings import Settings
 from shared.state import claims, keys
-from shared.state.claims import Claim, JobsRecord
 from shared.state.jobs import Jobs
+from shared.state.jobs_record import Claim, JobsRecord
 from shared.state.runs import Baseline, Totals, TrainRequest
 
 CREATED = datetime(2026, 1, 1, tzinfo=UTC)

@@ -19,7 +19,8 @@ from shared.geometry.detections import (
     envelope,
     xywhr_to_corners,
 )
-from shared.labelstudio.config import Control, parse_label_config
+from shared.labelstudio.config import parse_label_config
+from shared.labelstudio.controls import Control
 from shared.yolo.base_weights import model_path_problem, named_task
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from infra.demo.metrics import Compared, annotators_work, measure, overlap
 from shared.geometry.detections import Detections
-from shared.labelstudio.config import YoloTask
+from shared.yolo_task import YoloTask
 
 TREES = [[0, 0, 100, 100], [200, 200, 300, 300]]
 

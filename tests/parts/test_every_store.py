@@ -9,7 +9,8 @@ from shared.objectstore import ObjectStore
 from shared.objectstore.selftest import check_store, ensure_checked
 from shared.state import claims
 from shared.state.jobs import Jobs
-from shared.state.registry import WEIGHTS, FileEntry, Gate, Manifest, Registry
+from shared.state.registry import Registry
+from shared.state.versions import WEIGHTS, FileEntry, Gate, Manifest
 from tests.fakes.stores import (
     OverwritesOnCreate,
 )

@@ -16,8 +16,8 @@ from functions.predict.model.model import YoloModel
 from functions.predict.ports import Image
 from shared.geometry.detections import Detections, Outline
 from shared.geometry.outlines import outline_to_runs
-from shared.labelstudio.config import YoloTask
 from shared.media.fit import squared
+from shared.yolo_task import YoloTask
 from tests.samples.yolo_weights import make_weights
 
 CONFIDENCE = 0.05

@@ -16,7 +16,8 @@ from infra.demo.samples import base_weights
 from jobs.train.data.snapshot import SnapshotTask
 from jobs.train.yolo.tracking import track_metrics
 from shared.evolve import evolve
-from shared.labelstudio.config import Control, parse_label_config
+from shared.labelstudio.config import parse_label_config
+from shared.labelstudio.controls import Control
 from shared.settings import Settings
 from tests.fakes.predict_parts import FAR
 from tests.samples.videos import write_video

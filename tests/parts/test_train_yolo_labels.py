@@ -18,7 +18,7 @@ from ultralytics.data.utils import polygon2mask
 from jobs.train.data.yolo_labels import label_lines
 from shared.geometry.detections import Detections, Floats, clip_rotated, envelope, xywhr_to_corners, xyxy_to_xywhn
 from shared.geometry.outlines import mask_to_outline, outline_to_runs
-from shared.labelstudio.config import Control
+from shared.labelstudio.controls import Control
 from shared.labelstudio.regions import CONTROLS
 from shared.labelstudio.regions.brush_rle import encode_runs
 from tests.samples.shapes import Mask, blobs, config_of, control_of, iou, painted, read_label_lines, region

@@ -18,9 +18,9 @@ from ultralytics.utils import ASSETS
 
 from infra.demo.samples import base_weights, tiles
 from infra.local.label_studio import LabelStudioServer, label_studio
-from shared.labelstudio.config import YoloTask
 from shared.objectstore import open_store
 from shared.state.registry import Registry
+from shared.yolo_task import YoloTask
 from tests.fakes.predict_parts import UID, label_config, predict_function, publish
 from tests.samples.yolo_weights import make_weights
 

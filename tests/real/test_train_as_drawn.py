@@ -15,7 +15,8 @@ from jobs.train.checkpoints.spool import Spool
 from jobs.train.data.yolo_dataset import POINT_SIGMA
 from jobs.train.training import TrainingSettings
 from jobs.train.yolo.trainer import YoloTrainer
-from shared.labelstudio.config import YoloTask, parse_label_config
+from shared.labelstudio.config import parse_label_config
+from shared.yolo_task import YoloTask
 from tests.fakes.train_parts import CONFIG, measured, yolo_trainer
 from tests.samples.yolo_weights import make_weights
 

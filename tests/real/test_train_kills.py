@@ -15,12 +15,13 @@ from pathlib import Path
 import pytest
 
 from infra.demo import samples
+from shared.digest import sha256_of
 from shared.objectstore import ObjectStore, open_store
 from shared.settings import Settings
 from shared.state import claims
-from shared.state.claims import Claim
 from shared.state.jobs import Jobs
-from shared.state.registry import Registry, sha256_of
+from shared.state.jobs_record import Claim
+from shared.state.registry import Registry
 from tests.fakes.train_parts import UID, PagedProject, annotation, begin_run, rectangle, served, settings_for
 
 _ENTRY = Path(__file__).parents[1] / "servers" / "train_entry.py"

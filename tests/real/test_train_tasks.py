@@ -18,9 +18,11 @@ from jobs.train.data.files import ImageFiles
 from jobs.train.data.snapshot import SnapshotTask
 from jobs.train.training import TrainingSettings
 from jobs.train.yolo.trainer import YoloTrainer
+from shared.digest import sha256_of
 from shared.evolve import evolve
-from shared.labelstudio.config import Control, YoloTask, parse_label_config
-from shared.state.registry import sha256_of
+from shared.labelstudio.config import parse_label_config
+from shared.labelstudio.controls import Control
+from shared.yolo_task import YoloTask
 from tests.fakes.train_parts import measured, yolo_trainer
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # torch's own; what the job does is seen by its results

@@ -16,10 +16,10 @@ from jobs.train.checkpoints.spool import Epoch, Spool, TrainingAborted
 from jobs.train.checkpoints.store import Resumed
 from jobs.train.training import TrainingSettings
 from jobs.train.yolo.trainer import YoloTrainer
+from shared.digest import sha256_of
 from shared.errors import ModelError
 from shared.geometry.detections import xyxy_to_xywhn
 from shared.labelstudio.config import parse_label_config
-from shared.state.registry import sha256_of
 from tests.fakes.train_parts import CONFIG, measured, yolo_trainer
 
 [TREES] = parse_label_config(CONFIG.replace('<Label value="Rock"/>', ""))

@@ -11,7 +11,9 @@ from PIL import Image
 
 from shared.geometry.detections import Detections, Outline, envelope
 from shared.geometry.outlines import outline_to_runs
-from shared.labelstudio.config import Control, YoloTask, parse_label_config
+from shared.labelstudio.config import parse_label_config
+from shared.labelstudio.controls import Control
+from shared.yolo_task import YoloTask
 
 Mask = NDArray[np.bool_]
 

@@ -8,7 +8,7 @@ from ultralytics.models import YOLO
 from ultralytics.nn import tasks
 
 from infra.demo.samples import base_weights
-from shared.labelstudio.config import YoloTask
+from shared.yolo_task import YoloTask
 
 CLASSES = 147  # of the sample weights: with as many, the part that finds boxes fits
 _MODELS: dict[YoloTask, Any] = {

@@ -16,8 +16,8 @@ import requests
 
 from infra.local.processes import Child, choose_port
 from shared.objectstore.file import FileStore
-from shared.state.claims import JobsRecord
 from shared.state.jobs import Jobs
+from shared.state.jobs_record import JobsRecord
 from shared.web.http import SECRET_HEADER
 
 REPOSITORY = Path(__file__).resolve().parents[2]

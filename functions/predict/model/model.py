@@ -17,8 +17,8 @@ from functions.predict.model.outputs import READERS, Head
 from functions.predict.model.thread import Inference, ModelThread, Postprocessing
 from functions.predict.ports import Image
 from shared.geometry.detections import Detections
-from shared.labelstudio.config import YoloTask
 from shared.media.fit import shrunk, squared
+from shared.yolo_task import YoloTask
 
 if TYPE_CHECKING:
     import torch

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from functions.predict.model.thread import Inference, Postprocessing
 from shared.geometry.detections import Detections, Floats, Outline, clip_xyxy, envelope, xywhr_to_corners
-from shared.labelstudio.config import YoloTask
+from shared.yolo_task import YoloTask
 
 logger = logging.getLogger(__name__)
 

@@ -12,13 +12,13 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from jobs.train.checkpoints.spool import Epoch
+from shared.digest import sha256_of
 from shared.errors import AlreadyExists, NotFound
 from shared.evolve import evolve
 from shared.objectstore import ObjectStore
 from shared.state import keys
 from shared.state.jobs import Jobs
 from shared.state.records import Record
-from shared.state.registry import sha256_of
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from shared.errors import LabelloopError
-from shared.labelstudio.config import Control
+from shared.labelstudio.controls import Control
 from shared.labelstudio.regions.fields import label_holder
 
 Annotation = Mapping[str, Any]

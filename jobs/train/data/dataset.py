@@ -16,7 +16,7 @@ from jobs.train.data.snapshot import SnapshotTask
 from jobs.train.data.video_frames import video_samples
 from jobs.train.data.yolo_dataset import YoloFiles, chosen_classes, classes_of, files_for
 from shared.errors import ImageError
-from shared.labelstudio.config import Control
+from shared.labelstudio.controls import Control
 
 logger = logging.getLogger(__name__)
 

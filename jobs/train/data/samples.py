@@ -12,7 +12,7 @@ from jobs.train.data.files import ImageFiles, Picture
 from jobs.train.data.snapshot import SnapshotTask
 from shared.errors import ImageError
 from shared.geometry.detections import Detections
-from shared.labelstudio.config import Control
+from shared.labelstudio.controls import Control
 from shared.labelstudio.regions import CONTROLS
 from shared.labelstudio.regions.reading import Reading
 from shared.media.crop import crop

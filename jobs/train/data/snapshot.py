@@ -20,16 +20,16 @@ from jobs.train.data.annotations import (
     regions_of,
 )
 from jobs.train.data.split import Places, Split, lower_border, split_of
+from shared.digest import sha256_of
 from shared.errors import AlreadyExists, ImageError, NotFound
 from shared.evolve import evolve
-from shared.labelstudio.config import Control
+from shared.labelstudio.controls import Control
 from shared.labelstudio.frames import readable_rate
 from shared.labelstudio.regions.reading import drawn_labels
 from shared.labelstudio.requests import ProjectCounters
 from shared.labelstudio.task_values import file_of, has_variable, value_of
 from shared.objectstore import ObjectStore
 from shared.state.records import Record
-from shared.state.registry import sha256_of
 from shared.state.runs import Baseline, Totals
 
 _KEPT = ("id", "parentID", "from_name", "to_name", "type", "value", "original_width", "original_height")

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from jobs.train.data.addresses import digest_of
-from shared.labelstudio.config import Control
+from shared.labelstudio.controls import Control
 
 Split = Literal["train", "val"]
 _MIN_TASKS = 4  # tasks of a val set, as soon as there are ten

@@ -13,7 +13,7 @@ from jobs.train.data.samples import Sample, usable
 from jobs.train.data.snapshot import SnapshotTask
 from shared.errors import ImageError
 from shared.geometry.detections import Detections
-from shared.labelstudio.config import Control
+from shared.labelstudio.controls import Control
 from shared.labelstudio.frames import frame_count, seconds_of
 from shared.labelstudio.regions.timeline import labels_held, read_spans
 from shared.labelstudio.regions.tracks import Drawn, detections_at, read_tracks

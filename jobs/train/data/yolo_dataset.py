@@ -17,7 +17,7 @@ from jobs.train.data.yolo_labels import label_lines
 from jobs.train.yolo.machine import task_image_size
 from jobs.train.yolo.sides import mirrored_points
 from shared.labelstudio.attributes import ATTRIBUTES
-from shared.labelstudio.config import Control
+from shared.labelstudio.controls import Control
 
 POINT_SIGMA = 0.15
 """How far from its place a point may be found (the sigma of COCO's OKS), for whoever validates a pose.

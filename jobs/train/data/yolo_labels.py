@@ -17,7 +17,7 @@ from shared.geometry.detections import (
     xyxy_to_xywhn,
 )
 from shared.geometry.rings import clip_outline, join_rings, parts_of
-from shared.labelstudio.config import YoloTask
+from shared.yolo_task import YoloTask
 
 
 def label_lines(found: Detections, yolo_task: YoloTask) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from shared.cores import usable_cores
 from shared.errors import SettingsError
-from shared.labelstudio.config import YoloTask
+from shared.yolo_task import YoloTask
 
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  (where torch puts the batches that dataloader processes make)
 _MIN_FREE = 256 << 20  # bytes: checkpoints of the smallest models, and a few hundred images

@@ -15,7 +15,7 @@ from jobs.train.yolo.tracking_scores import TrackingCounts
 from shared.errors import ImageError
 from shared.geometry.detections import Detections
 from shared.labelstudio.class_labels import class_labels
-from shared.labelstudio.config import Control
+from shared.labelstudio.controls import Control
 from shared.labelstudio.frames import seconds_of
 from shared.labelstudio.regions.tracks import detections_at, read_tracks
 from shared.media.fit import shrunk

@@ -31,10 +31,11 @@ from jobs.train.yolo.sides import Mirroring
 from jobs.train.yolo.tracking_scores import TrackingCounts
 from jobs.train.yolo.transfer import transferred
 from shared.cores import usable_cores
+from shared.digest import sha256_of
 from shared.errors import ModelError, SettingsError
-from shared.labelstudio.config import Control, YoloTask
-from shared.state.registry import sha256_of
+from shared.labelstudio.controls import Control
 from shared.yolo.base_weights import base_weights_file
+from shared.yolo_task import YoloTask
 
 logger = logging.getLogger(__name__)
 

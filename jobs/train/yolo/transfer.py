@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.errors import ModelError
-from shared.labelstudio.config import YoloTask
+from shared.yolo_task import YoloTask
 
 logger = logging.getLogger(__name__)
 

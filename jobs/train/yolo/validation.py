@@ -18,7 +18,7 @@ from jobs.train.yolo.arguments import measured
 from jobs.train.yolo.machine import task_image_size
 from shared.geometry.detections import Ints
 from shared.labelstudio.class_labels import class_labels, point_labels
-from shared.labelstudio.config import Control
+from shared.labelstudio.controls import Control
 
 MIN_CONFIDENCE = 0.001
 """From which objects are looked at: what predict does not show still says how good the order of confidences is."""

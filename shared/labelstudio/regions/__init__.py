@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.geometry.detections import Detections
-from shared.labelstudio.config import Control
+from shared.labelstudio.controls import Control
 from shared.labelstudio.regions.brushes import write_brushes
 from shared.labelstudio.regions.choices import read_choices, write_choices
 from shared.labelstudio.regions.ellipses import write_ellipses
@@ -43,4 +43,4 @@ CONTROLS: dict[str, Converter] = {
     "KeyPointLabels": Converter(write_keypoints, read_keypoints),
     "Choices": Converter(write_choices, read_choices),
 }
-"""Tag of a control (`shared.labelstudio.config.CONTROL_TASKS`) → its row."""
+"""Tag of a control (`shared.labelstudio.controls.CONTROL_TASKS`) → its row."""

@@ -8,7 +8,7 @@ import numpy as np
 from shared.geometry.detections import Detections, Outline
 from shared.geometry.outlines import mask_to_outline, outlines_to_runs
 from shared.geometry.rings import clip_outline, signed_area
-from shared.labelstudio.config import Control
+from shared.labelstudio.controls import Control
 from shared.labelstudio.regions.brush_rle import decode_mask, encode_runs
 from shared.labelstudio.regions.fields import written
 from shared.labelstudio.regions.outline_shapes import outlines_of

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from shared.geometry.detections import Detections, Floats
-from shared.labelstudio.config import REGION_SELECTED, Control
+from shared.labelstudio.controls import REGION_SELECTED, Control
 from shared.labelstudio.regions.extents import upright_box
 from shared.labelstudio.regions.fields import given_labels, region_id
 from shared.labelstudio.regions.reading import Reading, named, whole

@@ -7,7 +7,7 @@ import numpy as np
 
 from shared.geometry.detections import Detections, Floats, clip_xyxy
 from shared.geometry.rings import clip_outline, outline_to_ellipse
-from shared.labelstudio.config import Control
+from shared.labelstudio.controls import Control
 from shared.labelstudio.regions.fields import numbers, rotation_of, written
 from shared.labelstudio.regions.rotated import fit_rotated
 

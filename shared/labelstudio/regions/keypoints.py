@@ -13,7 +13,7 @@ import numpy as np
 
 from shared.geometry.detections import Detections, Floats, clip_xyxy, xyxy_to_percent
 from shared.labelstudio.class_labels import point_labels
-from shared.labelstudio.config import Control
+from shared.labelstudio.controls import Control
 from shared.labelstudio.regions.extents import upright_box
 from shared.labelstudio.regions.fields import labelled, numbers, region_id, tool_of, written
 from shared.labelstudio.regions.parents import owners, shared_out

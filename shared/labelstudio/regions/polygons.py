@@ -12,7 +12,7 @@ import numpy as np
 from shared.geometry.detections import FAR, Detections, Floats
 from shared.geometry.outlines import simplify
 from shared.geometry.rings import clip_outline, join_rings, parts_of
-from shared.labelstudio.config import Control
+from shared.labelstudio.controls import Control
 from shared.labelstudio.regions.fields import written
 from shared.labelstudio.regions.outline_shapes import outlines_of
 

@@ -14,7 +14,7 @@ from shared.geometry.detections import (
     xywhr_to_corners,
     xyxy_to_percent,
 )
-from shared.labelstudio.config import Control
+from shared.labelstudio.controls import Control
 from shared.labelstudio.regions.fields import numbers, rotation_of, written
 from shared.labelstudio.regions.rotated import fit_rotated
 

@@ -12,13 +12,14 @@ import numpy as np
 
 from shared.geometry.detections import Detections, Floats, Outline, clip_xyxy, corners_to_xywhr, envelope
 from shared.geometry.rings import clip_outline
-from shared.labelstudio.config import Control, YoloTask
+from shared.labelstudio.controls import Control
 from shared.labelstudio.regions.brushes import painted_outline
 from shared.labelstudio.regions.ellipses import ellipse_ring
 from shared.labelstudio.regions.fields import labelled, region_id, tool_of
 from shared.labelstudio.regions.polygons import ring_of
 from shared.labelstudio.regions.reading import Reading, named, whole
 from shared.labelstudio.regions.rectangles import rectangle_corners
+from shared.yolo_task import YoloTask
 
 _RINGS: dict[str, Callable[[Mapping[str, Any], int, int], Floats | None]] = {
     "Rectangle": rectangle_corners,

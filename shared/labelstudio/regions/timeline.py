@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.labelstudio.config import Control
+from shared.labelstudio.controls import Control
 from shared.labelstudio.regions.fields import labelled, numbers
 from shared.labelstudio.regions.reading import Reading, named, whole
 

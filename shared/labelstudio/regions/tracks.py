@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.geometry.detections import Detections, Floats, Ints, clip_xyxy, envelope, percent_to_xyxy, rotated_corners
-from shared.labelstudio.config import Control
+from shared.labelstudio.controls import Control
 from shared.labelstudio.regions.fields import labelled, numbers, rotation_of
 from shared.labelstudio.regions.reading import Reading, named, whole
 

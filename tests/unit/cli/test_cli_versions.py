@@ -15,13 +15,14 @@ from infra.cli.projects import NotKnown
 from infra.cli.status import age
 from infra.cli.versions import move_pointer
 from shared.errors import ClaimLost, LaunchError
-from shared.labelstudio.config import YoloTask
 from shared.objectstore import ObjectStore
 from shared.state import claims
 from shared.state.jobs import Jobs
 from shared.state.projects import write_project
-from shared.state.registry import Gate, Manifest, Registry
+from shared.state.registry import Registry
 from shared.state.runs import Progress
+from shared.state.versions import Gate, Manifest
+from shared.yolo_task import YoloTask
 
 UID, OTHER = "1.1700000000", "2.1700000001"
 CONFIG = (

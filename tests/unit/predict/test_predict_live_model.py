@@ -14,11 +14,13 @@ from functions.predict.metrics import Metrics
 from functions.predict.ports import DeadlineExceeded, Model, NothingToServe, NotNow
 from functions.predict.weights import WeightsCache
 from shared.errors import ModelError, StoreError
-from shared.labelstudio.config import YoloTask, parse_label_config
+from shared.labelstudio.config import parse_label_config
 from shared.objectstore import ObjectStore, Token
 from shared.settings import Settings
-from shared.state.registry import Registry, Shown
+from shared.state.registry import Registry
+from shared.state.versions import Shown
 from shared.web.backend import Backend
+from shared.yolo_task import YoloTask
 from tests.fakes.predict_parts import FAR, UID, FakeLoader, FakeModel, label_config, publish
 
 CONTROLS = parse_label_config(label_config())

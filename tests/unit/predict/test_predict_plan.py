@@ -13,7 +13,7 @@ from shared.geometry.detections import Detections
 from shared.geometry.suppression import suppress
 from shared.labelstudio.config import parse_label_config
 from shared.settings import Settings
-from shared.state.registry import Shown
+from shared.state.versions import Shown
 from tests.fakes.predict_parts import boxes, label_config
 
 SHAPES = ("RectangleLabels", "PolygonLabels", "BrushLabels", "EllipseLabels")

@@ -22,11 +22,11 @@ from functions.predict.predictor import Predictor
 from shared.errors import ImageError, LabelConfigError, LabelloopError, ModelError
 from shared.evolve import evolve
 from shared.geometry.detections import Detections
-from shared.labelstudio.config import Control
+from shared.labelstudio.controls import Control
 from shared.labelstudio.requests import InteractiveParams, PredictRequest, Task
 from shared.media.decode import decode as decode_image
 from shared.settings import Settings
-from shared.state.registry import Shown
+from shared.state.versions import Shown
 from tests.fakes.predict_parts import FAR, UID, FakeModel, boxes, jpeg, label_config
 from tests.fakes.threads import no_thread_can_be_started
 

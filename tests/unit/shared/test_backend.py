@@ -10,7 +10,8 @@ import pytest
 from flask import Flask
 
 from shared.evolve import evolve
-from shared.labelstudio.config import Control, parse_label_config
+from shared.labelstudio.config import parse_label_config
+from shared.labelstudio.controls import Control
 from shared.objectstore import ObjectStore
 from shared.settings import Settings, variable
 from shared.state.projects import Project, parse_overrides, read_project, with_overrides, write_project

@@ -2,7 +2,8 @@
 
 import pytest
 
-from shared.labelstudio.config import Control, parse_label_config
+from shared.labelstudio.config import parse_label_config
+from shared.labelstudio.controls import Control
 from shared.yolo.base_weights import base_weights_for, model_path_problem
 
 TAGS = {

@@ -12,9 +12,9 @@ from shared.errors import ClaimLost, NotFound, StoreError
 from shared.evolve import evolve
 from shared.objectstore import ObjectStore
 from shared.state import claims
-from shared.state.claims import Claim, JobsRecord, LastRun
 from shared.state.jobs import Jobs
-from shared.state.runs import Baseline, Progress, RunRequest, Totals
+from shared.state.jobs_record import Claim, JobsRecord, LastRun
+from shared.state.runs import Baseline, Progress, RunRequest, Totals, new_run_id
 from tests.fakes.stores import UNREACHABLE, BeforeWrite, Clocked, LosesAnswers, Unreachable
 
 T = TypeVar("T")
@@ -35,7 +35,7 @@ def jobs(clock: Clocked) -> Jobs:
 
 
 def take(jobs: Jobs, *, registry_fence: int = 0, decided_on: JobsRecord | None = None) -> Claim:
-    run_id = claims.new_run_id(START)
+    run_id = new_run_id(START)
     claim = jobs.update(claims.take, run_id, lifetime=600, registry_fence=registry_fence, decided_on=decided_on).held
     assert claim.run_id == run_id, "the claim is ours"
     return claim

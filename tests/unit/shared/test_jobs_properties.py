@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from shared.errors import ClaimLost
 from shared.objectstore.file import FileStore
 from shared.state import claims
-from shared.state.claims import Claim
 from shared.state.jobs import Jobs
+from shared.state.jobs_record import Claim
 from shared.state.registry import Registry
+from shared.state.runs import new_run_id
 from tests.fakes.stores import Clocked, LosesAnswers
 from tests.unit.shared.test_registry import publish
 
@@ -54,7 +55,7 @@ class Project:
         if claim is None:
             claim = self.jobs.update(
                 claims.take,
-                claims.new_run_id(self.clock.now()),
+                new_run_id(self.clock.now()),
                 lifetime=LIFETIME,
                 registry_fence=self.registry.fence(),
             ).held

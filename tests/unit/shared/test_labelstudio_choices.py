@@ -12,7 +12,8 @@ from label_studio_sdk.converter.brush import encode_rle
 from label_studio_sdk.label_interface import LabelInterface
 
 from shared.geometry.detections import Detections
-from shared.labelstudio.config import Control, parse_label_config
+from shared.labelstudio.config import parse_label_config
+from shared.labelstudio.controls import Control
 from shared.labelstudio.regions import CONTROLS
 from shared.labelstudio.regions.choices import read_choices, region_boxes, write_choices, write_region_choices
 from shared.labelstudio.regions.extents import upright_box

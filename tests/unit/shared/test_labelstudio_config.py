@@ -5,8 +5,9 @@ from label_studio_sdk.label_interface import LabelInterface
 
 from shared.errors import LabelConfigError
 from shared.labelstudio.class_labels import class_labels, unclear_classes
-from shared.labelstudio.config import Control, Label, parse_label_config
+from shared.labelstudio.config import parse_label_config
 from shared.labelstudio.config_review import not_understood
+from shared.labelstudio.controls import Control, Label
 
 CONFIG = """
 <View>

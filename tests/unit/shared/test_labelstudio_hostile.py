@@ -7,7 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jobs.train.data.yolo_labels import label_lines
-from shared.labelstudio.config import Control, parse_label_config
+from shared.labelstudio.config import parse_label_config
+from shared.labelstudio.controls import Control
 from shared.labelstudio.regions import CONTROLS
 from shared.labelstudio.regions.choices import region_boxes
 from tests.samples.shapes import taken_by_ultralytics

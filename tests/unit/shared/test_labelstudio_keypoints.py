@@ -16,7 +16,8 @@ from PIL import Image
 from jobs.train.data.yolo_labels import label_lines
 from shared.geometry.detections import Detections, xywhn_to_xyxy
 from shared.labelstudio.class_labels import class_labels
-from shared.labelstudio.config import Control, parse_label_config
+from shared.labelstudio.config import parse_label_config
+from shared.labelstudio.controls import Control
 from shared.labelstudio.regions.keypoints import read_keypoints, write_keypoints
 from shared.media.decode import decode
 

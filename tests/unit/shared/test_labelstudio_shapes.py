@@ -16,7 +16,7 @@ from PIL import Image
 from shared.geometry.detections import Detections, Floats, Outline, envelope, xywhr_to_corners
 from shared.geometry.outlines import mask_to_outline, outline_to_runs
 from shared.geometry.rings import clip_outline, signed_area
-from shared.labelstudio.config import Control
+from shared.labelstudio.controls import Control
 from shared.labelstudio.regions import CONTROLS
 from shared.labelstudio.regions.brush_rle import encode_runs
 from shared.media.decode import decode

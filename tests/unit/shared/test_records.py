@@ -20,12 +20,13 @@ from shared.evolve import evolve
 from shared.objectstore import ObjectStore
 from shared.settings import Settings
 from shared.state import claims, keys
-from shared.state.claims import JobsRecord
 from shared.state.jobs import Jobs
+from shared.state.jobs_record import JobsRecord
 from shared.state.projects import Project, read_project, write_project
 from shared.state.records import Record, load, update
-from shared.state.registry import Manifest, Pointer, Registry, Rejection
+from shared.state.registry import Registry
 from shared.state.runs import Baseline, Progress, RunRequest, Totals, TrainRequest
+from shared.state.versions import Manifest, Pointer, Rejection
 from tests.fakes.stores import LosesAnswers
 
 UID = "1.1767225600"

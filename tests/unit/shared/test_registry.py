@@ -11,7 +11,8 @@ from shared.evolve import evolve
 from shared.objectstore import ObjectStore
 from shared.state import keys
 from shared.state.projects import projects, projects_of
-from shared.state.registry import WEIGHTS, FileEntry, Gate, Manifest, Registry
+from shared.state.registry import Registry
+from shared.state.versions import WEIGHTS, FileEntry, Gate, Manifest
 from tests.fakes.stores import BeforeWrite, LosesAnswers, Unreachable
 
 UID = "7.1700000000"

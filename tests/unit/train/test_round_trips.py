@@ -13,7 +13,8 @@ from jobs.train.run import DONE
 from shared.labelstudio.config import parse_label_config
 from shared.objectstore import ObjectStore, open_store
 from shared.state.projects import write_project
-from shared.state.registry import Pointer, Registry
+from shared.state.registry import Registry
+from shared.state.versions import Pointer
 from shared.web.backend import Backend
 from tests.fakes.predict_parts import UID, label_config, publish
 from tests.fakes.stores import CountsTrips

@@ -17,7 +17,8 @@ from jobs.train.data.files import ImageFiles, upright
 from jobs.train.data.outage import Breaker, ImagesMissing, ImagesOutage
 from jobs.train.data.snapshot import SnapshotTask
 from shared.errors import ImageError
-from shared.labelstudio.config import Control, parse_label_config
+from shared.labelstudio.config import parse_label_config
+from shared.labelstudio.controls import Control
 from tests.fakes.train_parts import CONFIG, jpeg, rectangle
 
 [CONTROL] = parse_label_config(CONFIG)

@@ -21,9 +21,10 @@ from shared.labelstudio.api import ProjectState
 from shared.labelstudio.requests import ProjectCounters
 from shared.objectstore import ObjectStore
 from shared.state import claims, keys
-from shared.state.claims import Claim
 from shared.state.jobs import Jobs
-from shared.state.registry import WEIGHTS, Gate, Manifest, Registry
+from shared.state.jobs_record import Claim
+from shared.state.registry import Registry
+from shared.state.versions import WEIGHTS, Gate, Manifest
 from tests.fakes.stores import BeforeWrite, Clocked, Refuses
 from tests.fakes.train_parts import (
     CONFIG,

@@ -5,7 +5,7 @@ import pytest
 
 from jobs.train.evidence import Outcome
 from jobs.train.shown_choice import ADD, DELETE, MOVE, as_shown, choose, saved, worth_of
-from shared.state.registry import DEFAULT_SHOWN, Shown
+from shared.state.versions import DEFAULT_SHOWN, Shown
 
 
 def picture(number: int, *found: tuple[float, float, int], there: int = 1, class_: int = 0) -> Outcome:

@@ -14,7 +14,8 @@ from jobs.train.data.samples import image_samples
 from jobs.train.data.snapshot import SnapshotTask
 from shared.errors import ImageError
 from shared.geometry.detections import xywhr_to_corners
-from shared.labelstudio.config import Control, parse_label_config
+from shared.labelstudio.config import parse_label_config
+from shared.labelstudio.controls import Control
 from shared.labelstudio.regions.brush_rle import encode_runs
 from tests.fakes.train_parts import jpeg
 

@@ -11,7 +11,8 @@ from jobs.train.data.samples import Sample
 from jobs.train.data.snapshot import SnapshotTask
 from jobs.train.data.video_frames import video_samples
 from shared.errors import ImageError
-from shared.labelstudio.config import Control, parse_label_config
+from shared.labelstudio.config import parse_label_config
+from shared.labelstudio.controls import Control
 from shared.labelstudio.regions.fields import is_used
 from tests.samples.videos import write_video
 

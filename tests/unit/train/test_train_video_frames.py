@@ -18,7 +18,8 @@ from jobs.train.data.video_frames import MAX_FRAMES_A_VIDEO, spread, video_sampl
 from jobs.train.data.yolo_labels import label_lines
 from shared.errors import ImageError
 from shared.geometry.detections import Detections
-from shared.labelstudio.config import Control, parse_label_config
+from shared.labelstudio.config import parse_label_config
+from shared.labelstudio.controls import Control
 from tests.samples.videos import with_variable_rate, write_video
 
 VIDEO = '<Video name="video" value="$video" frameRate="{rate}"/>'

@@ -22,7 +22,7 @@ from functions.train_trigger.decide import (
     pause_after,
 )
 from functions.train_trigger.launchers import JobStatus
-from shared.state.claims import Claim, JobsRecord, LastRun
+from shared.state.jobs_record import Claim, JobsRecord, LastRun
 from shared.state.runs import Baseline, Totals
 
 NOW = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)

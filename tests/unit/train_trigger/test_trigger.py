@@ -16,8 +16,9 @@ from shared.objectstore.file import FileStore
 from shared.state import claims
 from shared.state.jobs import Jobs
 from shared.state.projects import write_project
-from shared.state.registry import Gate, Manifest, Registry
+from shared.state.registry import Registry
 from shared.state.runs import TrainRequest
+from shared.state.versions import Gate, Manifest
 from tests.fakes.stores import Clocked
 from tests.fakes.trigger_parts import CREATED, UID, World
 
