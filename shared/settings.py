@@ -1,45 +1,38 @@
-"""Every setting of every program: name of the variable, default, unit, one line of help.
+"""Every setting of every program, one a field: its variable, default, unit, limits and one line of help.
 
-`docs/configuration.md` is generated from this file. Only a program's `main.py` or `__main__.py` hands over `os.environ`.
+`docs/configuration.md` is generated from this table; what a value may look like is in `shared.setting_values`. Only a
+program's `main.py` or `__main__.py` hands over `os.environ`.
 """
 
 import difflib
 import ipaddress
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
+from typing import Any, Literal, Self
 
 from pydantic import (
     AliasChoices,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     SecretStr,
     ValidationError,
-    field_validator,
     model_validator,
 )
 
 from shared.errors import SettingsError
-from shared.launcher_url import LAUNCHERS, LauncherUrl
+from shared.launcher_url import LAUNCHERS
+from shared.setting_values import (
+    HeaderSecret,
+    HostNames,
+    LauncherAddress,
+    UltralyticsPath,
+    UserName,
+    WebAddress,
+    WeightsNames,
+)
 
 PREFIX = "LABELLOOP_"
-_NO_PATH = ("'", "?", "\n")  # ultralytics strips quotes, and takes what follows a question mark for a query
 _MONTH = 30 * 86_400.0  # seconds; a project may set durations for itself, and datetime ends somewhere
-
-
-def _comma_separated(value: Any) -> Any:
-    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
-
-
-def _web_address(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("must be an address like http://host:port")
-    if parts.username or parts.password:
-        raise ValueError("must not hold a user name or password")
-    return value.rstrip("/")
 
 
 def _setting(variable: str, default: Any, help_: str, unit: str = "", **limits: Any) -> Any:
@@ -50,10 +43,6 @@ def _setting(variable: str, default: Any, help_: str, unit: str = "", **limits: 
         json_schema_extra={"unit": unit},
         **limits,
     )
-
-
-WebAddress = Annotated[str, BeforeValidator(_web_address)]
-Names = Annotated[tuple[str, ...], BeforeValidator(_comma_separated)]
 
 
 class Settings(BaseModel):
@@ -67,7 +56,7 @@ class Settings(BaseModel):
         None,
         "Address of Label Studio, with its path prefix if it has one. The only host that ever gets the token.",
     )
-    label_studio_api_key: SecretStr | None = _setting(
+    label_studio_api_key: HeaderSecret | None = _setting(
         "LABEL_STUDIO_API_KEY",
         None,
         "Personal access token or legacy token of a Label Studio user who may see the projects.",
@@ -108,15 +97,15 @@ class Settings(BaseModel):
         "on",
         "off: answer every route without credentials. Only where something in front asks for them.",
     )
-    basic_auth_user: str = _setting(
+    basic_auth_user: UserName = _setting(
         "LABELLOOP_BASIC_AUTH_USER", "labelloop", "User name that Label Studio sends to the backend URL (Basic auth)."
     )
-    basic_auth_password: SecretStr | None = _setting(
+    basic_auth_password: HeaderSecret | None = _setting(
         "LABELLOOP_BASIC_AUTH_PASSWORD",
         None,
         "Password that Label Studio sends to the backend URL: printable ASCII. Needed unless HOST is loopback.",
     )
-    webhook_secret: SecretStr | None = _setting(
+    webhook_secret: HeaderSecret | None = _setting(
         "LABELLOOP_WEBHOOK_SECRET",
         None,
         "Value of the X-Labelloop-Secret header of webhooks and of the sweep: printable ASCII. Needed unless HOST is loopback.",
@@ -128,7 +117,7 @@ class Settings(BaseModel):
         "TRAIN_TRIGGER_URL", None, "Address of functions/train_trigger, as predict and the labelloop command reach it."
     )
     # Prediction
-    base_weights: str = _setting(
+    base_weights: WeightsNames = _setting(
         "LABELLOOP_BASE_WEIGHTS",
         "yolo11n.pt",
         "Weights to serve and to fine-tune before a first version: names that ultralytics downloads, or files; comma-separated, one for each YOLO task. The end of a name says the task (-seg, -obb, -pose, -cls; none: detect). A task that none is for gets the official weights of the first one's family (yolo11n.pt: yolo11n-seg.pt …); if the first is a file, nothing is predicted for that task before its first version.",
@@ -178,7 +167,7 @@ class Settings(BaseModel):
     pointer_max_age: float = _setting(
         "LABELLOOP_POINTER_MAX_AGE", 3.0, "A pointer read longer ago is read again.", "s", ge=0, le=60
     )
-    cache_dir: str = _setting(
+    cache_dir: UltralyticsPath = _setting(
         "LABELLOOP_CACHE_DIR",
         "/tmp/labelloop-cache",
         "Folder for downloaded weights, by digest, and for the images that jobs fetched. On a machine that others use too: one of your own.",
@@ -212,7 +201,7 @@ class Settings(BaseModel):
     video_max_bytes: int = _setting(
         "LABELLOOP_VIDEO_MAX_BYTES", 500_000_000, "Larger video files are refused.", "bytes", ge=1
     )
-    allowed_private_hosts: Names = _setting(
+    allowed_private_hosts: HostNames = _setting(
         "LABELLOOP_ALLOWED_PRIVATE_HOSTS",
         (),
         "Host names, addresses or networks (10.0.0.0/8) that images may come from although they are private. Comma-separated. The host and port of LABEL_STUDIO_URL are always allowed.",
@@ -235,7 +224,7 @@ class Settings(BaseModel):
         "Jobs keep fetched images in the store, too: where machines are new for each run and the store is nearer than Label Studio.",
     )
     # When to train
-    launcher: str = _setting(
+    launcher: LauncherAddress = _setting(
         "LABELLOOP_LAUNCHER",
         "local:",
         f"Where training jobs run: {', '.join(LAUNCHERS.values())}. local: is a process on this machine; docs/deploy has a page for each other one. kubernetes and cloud-run need the extra of that name: pip install 'labelloop[kubernetes]'. ray takes ?gpus=N, what a job reserves (1).",
@@ -339,7 +328,7 @@ class Settings(BaseModel):
     workers: int = _setting(
         "LABELLOOP_WORKERS", -1, "Dataloader processes; -1: chosen from cores and shared memory.", "processes", ge=-1
     )
-    work_dir: str = _setting(
+    work_dir: UltralyticsPath = _setting(
         "LABELLOOP_WORK_DIR",
         "/tmp/labelloop-work",
         "Scratch folder of the job: images, dataset, checkpoints. On a machine that others use too: one of your own.",
@@ -353,53 +342,6 @@ class Settings(BaseModel):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = _setting(
         "LABELLOOP_LOG_LEVEL", "INFO", "Least important log lines that are written."
     )
-
-    @field_validator("label_studio_api_key", "basic_auth_user", "basic_auth_password", "webhook_secret")
-    @classmethod
-    def _goes_into_a_header(cls, value: str | SecretStr | None) -> str | SecretStr | None:
-        """Of other characters each client and server has its own idea, and what stands around a value is cut off."""
-        text = value.get_secret_value() if isinstance(value, SecretStr) else value or ""
-        if not (text.isascii() and text.isprintable() and text == text.strip()):
-            raise ValueError(
-                "must be printable ASCII characters, with nothing like a space or a line's end around them"
-            )
-        return value
-
-    @field_validator("basic_auth_user")
-    @classmethod
-    def _ends_before_the_password(cls, value: str) -> str:
-        if ":" in value:
-            raise ValueError("must not hold a colon: Basic auth has one between user and password")
-        return value
-
-    @field_validator("launcher")
-    @classmethod
-    def _known_launcher(cls, value: str) -> str:
-        LauncherUrl.parse(value)
-        return value
-
-    @field_validator("base_weights", "work_dir", "cache_dir")
-    @classmethod
-    def _path_for_ultralytics(cls, value: str) -> str:
-        for sign in _NO_PATH:
-            if sign in value:
-                raise ValueError(f"ultralytics cannot open files whose path holds {sign}: take another folder")
-        return value
-
-    @field_validator("base_weights")
-    @classmethod
-    def _some_weights(cls, value: str) -> str:
-        if not value.replace(",", "").strip():
-            raise ValueError("name at least one file")
-        return value
-
-    @field_validator("allowed_private_hosts")
-    @classmethod
-    def _well_formed_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for entry in value:
-            if "/" in entry:
-                ipaddress.ip_network(entry)
-        return value
 
     @model_validator(mode="after")
     def _key_needs_url(self) -> Self:
@@ -441,7 +383,7 @@ class Settings(BaseModel):
     @property
     def loopback(self) -> bool:
         """Whether the function listens on this machine's loopback address only."""
-        return self.host == "localhost" or (is_address(self.host) and ipaddress.ip_address(self.host).is_loopback)
+        return is_loopback(self.host)
 
     def to_environ(self) -> dict[str, str]:
         """The variables that make these settings again (secrets included): for child processes."""
@@ -463,13 +405,14 @@ def variable(field: str) -> str:
     return str(alias.choices[0])
 
 
-def is_address(host: str) -> bool:
-    """Whether a host is an IP address, not a name."""
+def is_loopback(host: str) -> bool:
+    """Whether a host name or an IP address is this machine's loopback."""
+    if host == "localhost":
+        return True
     try:
-        ipaddress.ip_address(host)
+        return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-    return True
 
 
 def _unknown(name: str, known: Mapping[str, str]) -> str:

@@ -24,7 +24,8 @@ from functions.train_trigger.trigger import Trigger
 from functions.train_trigger.warm_up import WarmUp
 from shared.evolve import evolve
 from shared.settings import Settings
-from shared.web.http import SECRET_HEADER, Function, Route
+from shared.web.access import SECRET_HEADER
+from shared.web.http import Function, Route
 
 _SECRET = "s"
 _REQUEST_CPU = 0.0015  # seconds of gunicorn, functions-framework and flask, measured with an echo

@@ -25,7 +25,9 @@ from shared.settings import Settings
 from shared.state.registry import Registry
 from shared.state.versions import DEFAULT_SHOWN
 from shared.web.backend import Backend
-from shared.web.http import HELD_HEADER, Function, Route, chunks_of, forward, seconds_left
+from shared.web.bodies import chunks_of
+from shared.web.forwarding import HELD_HEADER, forward, seconds_left
+from shared.web.http import Function, Route
 from shared.web.server import set_up_server
 
 Predict = Callable[[PredictRequest, float], Iterable[Any]]

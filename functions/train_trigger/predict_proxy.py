@@ -16,8 +16,11 @@ from urllib3.exceptions import HTTPError
 from functions.train_trigger.metrics import Metrics
 from shared.labelstudio.predict_body import PredictBody
 from shared.settings import Settings
+from shared.web.answers import answer
 from shared.web.backend import ServedVersions
-from shared.web.http import ASLEEP, HELD_HEADER, answer, chunks_of, pass_on, refuse_forwarding
+from shared.web.bodies import chunks_of
+from shared.web.forwarding import HELD_HEADER, pass_on, refuse_forwarding
+from shared.web.peer import ASLEEP
 
 logger = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from shared.objectstore import ObjectStore
 from shared.state.jobs import Jobs
 from shared.state.projects import projects_of
 from shared.state.runs import ENDED
-from shared.web.http import answer
+from shared.web.answers import answer
 
 logger = logging.getLogger(__name__)
 

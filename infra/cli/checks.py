@@ -33,8 +33,7 @@ from shared.objectstore import ObjectStore
 from shared.objectstore.selftest import check_store
 from shared.settings import Settings
 from shared.state.projects import read_project
-from shared.web.http import ASLEEP, LOCAL
-from shared.web.peer import call
+from shared.web.peer import ASLEEP, LOCAL, call
 
 _TIMEOUT = 5.0  # seconds for one question to a function
 _WAKING = 60.0  # seconds that one which scales to zero may take to wake

@@ -12,7 +12,7 @@ from infra.cli.findings import Finding
 from shared.errors import LabelStudioError
 from shared.labelstudio.api import LabelStudio
 from shared.settings import Settings
-from shared.web.http import SECRET_HEADER
+from shared.web.access import SECRET_HEADER
 
 TITLE = "labelloop"
 """Of the backend. A project whose model_version is this title asks the backend while people label."""

@@ -19,7 +19,7 @@ from shared.state.jobs import Jobs
 from shared.state.registry import Registry
 from shared.state.runs import Progress
 from shared.state.versions import Manifest
-from shared.web.http import SECRET_HEADER
+from shared.web.access import SECRET_HEADER
 
 _POLL = 0.3  # seconds
 _LAUNCH_SECONDS = 90.0

@@ -6,7 +6,7 @@ import requests
 
 from infra.local.processes import Say
 from shared.settings import Settings
-from shared.web.http import SECRET_HEADER
+from shared.web.access import SECRET_HEADER
 
 _TIMEOUT = 120.0  # seconds; a sweep looks at every project
 

@@ -25,7 +25,8 @@ from shared.side_by_side import both, side_by_side
 from shared.state.projects import Project, parse_overrides, projects, read_project, with_overrides, write_project
 from shared.state.registry import Registry, read_manifests_once
 from shared.state.versions import Manifest
-from shared.web.http import Route, answer
+from shared.web.answers import answer
+from shared.web.http import Route
 from shared.web.last_known import LastKnown
 from shared.yolo.base_weights import base_weights_for, model_path_problem
 

@@ -6,7 +6,12 @@ from urllib.parse import urlsplit
 import requests
 
 from shared.settings import Settings
-from shared.web.http import LOCAL, SECRET_HEADER
+from shared.web.access import SECRET_HEADER
+
+LOCAL = ("127.0.0.1", "localhost", "::1")
+"""Hosts that are this machine: no proxy of the environment is used for them, nor sees the credentials."""
+ASLEEP = (429, 502, 503, 504)
+"""Statuses that the front of a function which scales to zero answers while no instance is there to answer."""
 
 
 def call(
@@ -18,9 +23,9 @@ def call(
     timeout: float,
     body: Any = None,
 ) -> requests.Response:
-    """The answer, whatever its status; redirects are not followed. Raises requests.RequestException.
+    """Ask a function at `url`; answers its response, whatever the status. Raises requests.RequestException.
 
-    `timeout` in seconds. Credentials that are not set are not sent.
+    `timeout` in seconds. Redirects are not followed; credentials that are not set are not sent.
     """
     password, secret = settings.basic_auth_password, settings.webhook_secret
     with requests.Session() as session:

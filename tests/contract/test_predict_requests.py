@@ -12,7 +12,7 @@ from label_studio_sdk.label_interface import LabelInterface
 from ultralytics.utils import ASSETS
 
 from infra.demo.samples import base_weights
-from shared.web.http import HELD_HEADER
+from shared.web.forwarding import HELD_HEADER
 from tests.fakes.predict_parts import UID, jpeg, label_config, predict_function
 from tests.servers.web_server import Handler, WebServer, web_server
 

@@ -26,8 +26,9 @@ from shared.state import claims
 from shared.state.jobs import Jobs
 from shared.state.projects import write_project
 from shared.state.runs import Progress
+from shared.web.access import SECRET_HEADER
 from shared.web.backend import Backend
-from shared.web.http import SECRET_HEADER, Function, Route
+from shared.web.http import Function, Route
 from tests.fakes.trigger_parts import FakeLabelStudio, FakeLauncher
 from tests.servers.web_server import web_server
 

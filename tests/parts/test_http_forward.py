@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
-from shared.web.http import forward
+from shared.web.forwarding import forward
 from tests.servers.web_server import Handler, web_server
 
 RIGHT = {"Authorization": "Basic bGFiZWxsb29wOnBhc3Mgd29yZA=="}

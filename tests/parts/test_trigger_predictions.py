@@ -14,8 +14,8 @@ from functions.train_trigger.predict_proxy import PredictProxy
 from infra.local.processes import choose_port
 from shared.objectstore import open_store
 from shared.settings import Settings
+from shared.web.access import SECRET_HEADER
 from shared.web.backend import ServedVersions
-from shared.web.http import SECRET_HEADER
 from tests.servers.trigger_process import eventually
 from tests.servers.web_server import Handler, web_server
 

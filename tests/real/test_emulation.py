@@ -20,7 +20,7 @@ from shared.settings import Settings
 from shared.state import claims
 from shared.state.jobs import Jobs
 from shared.state.runs import TrainRequest
-from shared.web.http import SECRET_HEADER
+from shared.web.access import SECRET_HEADER
 
 
 def _settings(folder: Path, **variables: str) -> Settings:

@@ -19,7 +19,7 @@ from infra.demo.samples import base_weights
 from infra.local.label_studio import LabelStudioServer, label_studio
 from infra.local.processes import LOOPBACK, choose_port
 from shared.labelstudio.requests import ProjectCounters
-from shared.web.http import SECRET_HEADER
+from shared.web.access import SECRET_HEADER
 from tests.fakes.predict_parts import predict_process, publish
 from tests.servers.cold_start import cold_start
 from tests.servers.trigger_process import PASSWORD, SECRET, USER, Place, TriggerProcess, eventually

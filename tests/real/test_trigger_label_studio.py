@@ -10,7 +10,7 @@ import pytest
 
 from infra.local.label_studio import VENV, LabelStudioServer, label_studio
 from shared.state.jobs import Jobs
-from shared.web.http import SECRET_HEADER
+from shared.web.access import SECRET_HEADER
 from tests.servers.trigger_process import PASSWORD, SECRET, USER, Place, TriggerProcess, eventually
 
 CONFIG = (

@@ -18,7 +18,7 @@ from infra.local.processes import Child, choose_port
 from shared.objectstore.file import FileStore
 from shared.state.jobs import Jobs
 from shared.state.jobs_record import JobsRecord
-from shared.web.http import SECRET_HEADER
+from shared.web.access import SECRET_HEADER
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 STUB_JOB = REPOSITORY / "tests" / "real" / "stub_job"

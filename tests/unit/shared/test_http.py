@@ -15,15 +15,10 @@ from prometheus_client import CollectorRegistry
 
 from shared.errors import BadRequest, BodyTooLarge, LabelConfigError, SettingsError, StoreError
 from shared.settings import Settings
-from shared.web.http import (
-    SECRET_HEADER,
-    Access,
-    Function,
-    Route,
-    answer,
-    chunks_of,
-    seconds_left,
-)
+from shared.web.access import SECRET_HEADER, Access
+from shared.web.answers import answer
+from shared.web.bodies import chunks_of
+from shared.web.http import Function, Route
 from shared.web.server import set_up_server
 
 OUTSIDE = {"HOST": "0.0.0.0", "LABELLOOP_BASIC_AUTH_PASSWORD": "pass word", "LABELLOOP_WEBHOOK_SECRET": "secret"}
@@ -391,22 +386,3 @@ def test_the_number_of_threads_is_a_number() -> None:
     for given in ("many", "0", "-1", "1.5", "", "9" * 5000):
         with pytest.raises(SettingsError, match="THREADS"):
             set_up_server({"THREADS": given})
-
-
-@pytest.mark.parametrize(
-    ("said", "seconds"),
-    [
-        (None, 90),
-        ("12.5", 12.5),
-        ("0", 0),
-        ("-5", 0),
-        ("91", 90),
-        ("inf", 90),
-        ("nan", 90),
-        ("soon", 90),
-    ],
-)
-def test_who_hands_a_request_on_may_say_how_long_it_waits_and_never_longer(said: str | None, seconds: float) -> None:
-    headers = {} if said is None else {"X-Labelloop-Seconds": said}
-    with Flask("test").test_request_context("/predict", headers=headers) as context:
-        assert seconds_left(context.request, 90.0) == seconds

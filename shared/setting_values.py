@@ -1,0 +1,83 @@
+"""What the values of settings may look like: types that check themselves, with an error that says what to write."""
+
+import ipaddress
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, SecretStr
+
+from shared.launcher_url import LauncherUrl
+
+_NO_PATH = ("'", "?", "\n")  # ultralytics strips quotes, and takes what follows a question mark for a query
+
+
+def _web_address(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("must be an address like http://host:port")
+    if parts.username or parts.password:
+        raise ValueError("must not hold a user name or password")
+    return value.rstrip("/")
+
+
+def _header_text(text: str) -> str:
+    """Clients and servers disagree about other characters, and cut off spaces around a header's value."""
+    if not (text.isascii() and text.isprintable() and text == text.strip()):
+        raise ValueError("must be printable ASCII characters, with nothing like a space or a line's end around them")
+    return text
+
+
+def _header_secret(secret: SecretStr) -> SecretStr:
+    _header_text(secret.get_secret_value())
+    return secret
+
+
+def _no_colon(name: str) -> str:
+    if ":" in name:
+        raise ValueError("must not hold a colon: Basic auth has one between user and password")
+    return name
+
+
+def _known_launcher(address: str) -> str:
+    LauncherUrl.parse(address)
+    return address
+
+
+def _ultralytics_path(path: str) -> str:
+    for sign in _NO_PATH:
+        if sign in path:
+            raise ValueError(f"ultralytics cannot open files whose path holds {sign}: take another folder")
+    return path
+
+
+def _some_weights(names: str) -> str:
+    if not names.replace(",", "").strip():
+        raise ValueError("name at least one file")
+    return names
+
+
+def _comma_separated(value: Any) -> Any:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def _well_formed_networks(hosts: tuple[str, ...]) -> tuple[str, ...]:
+    for host in hosts:
+        if "/" in host:
+            ipaddress.ip_network(host)
+    return hosts
+
+
+WebAddress = Annotated[str, BeforeValidator(_web_address)]
+"""An http or https URL without credentials, and without a `/` at its end."""
+HeaderSecret = Annotated[SecretStr, AfterValidator(_header_secret)]
+"""A secret that is sent in a header."""
+UserName = Annotated[str, AfterValidator(_header_text), AfterValidator(_no_colon)]
+"""The user of Basic auth."""
+LauncherAddress = Annotated[str, AfterValidator(_known_launcher)]
+"""As `shared.launcher_url` reads it."""
+UltralyticsPath = Annotated[str, AfterValidator(_ultralytics_path)]
+"""A path that ultralytics can open."""
+WeightsNames = Annotated[str, AfterValidator(_ultralytics_path), AfterValidator(_some_weights)]
+"""Names or files of weights, separated by commas; at least one."""
+HostNames = Annotated[tuple[str, ...], BeforeValidator(_comma_separated), AfterValidator(_well_formed_networks)]
+"""Names, addresses and networks of hosts, separated by commas."""

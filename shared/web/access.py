@@ -1,0 +1,78 @@
+"""Who may ask a function: by Basic auth, by labelloop's secret header, or from this machine alone."""
+
+import base64
+import hmac
+import ipaddress
+import re
+import socket
+from typing import Literal
+
+from flask import Request, Response
+
+from shared.settings import Settings, is_loopback
+from shared.web.answers import answer
+
+Access = Literal["open", "basic", "basic or secret"]
+SECRET_HEADER = "X-Labelloop-Secret"  # noqa: S105
+_PORT = re.compile(r":[0-9]*$")
+
+
+def refusal(request: Request, access: Access, settings: Settings) -> Response | None:
+    """The answer to somebody who may not ask: 401, or 403 to a page of another site; None: may ask."""
+    if access == "open" or settings.auth == "off":
+        return None
+    secrets = (settings.basic_auth_password, settings.webhook_secret)
+    if secrets == (None, None) and settings.loopback and _came_by_loopback(request):
+        return _refuse_other_sites(request)
+    if _has_credentials(request, access, settings):
+        return None
+    challenge = {"WWW-Authenticate": 'Basic realm="labelloop"'}
+    return answer({"error": "credentials are missing or wrong"}, 401, challenge)
+
+
+def _has_credentials(request: Request, access: Access, settings: Settings) -> bool:
+    password, secret = settings.basic_auth_password, settings.webhook_secret
+    if password is not None:
+        pair = f"{settings.basic_auth_user}:{password.get_secret_value()}"
+        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+        # Compared as it is written: what a stranger sends is not decoded.
+        same = _same(given.strip(), base64.b64encode(pair.encode()).decode())
+        if same and scheme.lower() == "basic":
+            return True
+    return (
+        access == "basic or secret"
+        and secret is not None
+        and _same(request.headers.get(SECRET_HEADER, ""), secret.get_secret_value())
+    )
+
+
+def _came_by_loopback(request: Request) -> bool:
+    """Whether the connection ends at a loopback address, whatever HOST says: the server's `--host` decides.
+
+    True where the server does not show its socket.
+    """
+    connection = request.environ.get("gunicorn.socket") or request.environ.get("werkzeug.socket")
+    if connection is None or connection.family not in (socket.AF_INET, socket.AF_INET6):
+        return True
+    return ipaddress.ip_address(connection.getsockname()[0].partition("%")[0]).is_loopback
+
+
+def _refuse_other_sites(request: Request) -> Response | None:
+    """403 to a request that a page of another site made: a browser on this machine sends it for any page.
+
+    Such a page may also use a name of its own that means 127.0.0.1, so the Host must be a name of this machine.
+    """
+    host, origin = request.headers.get("Host", ""), request.headers.get("Origin")
+    name = _PORT.sub("", host).strip("[]").lower()
+    if is_loopback(name):
+        if origin in (None, f"http://{host}", f"https://{host}"):
+            return None
+        said = f"Origin: {origin}"
+    else:
+        said = f"Host: {host}"
+    problem = f"{said[:100]} is another site, and without credentials this machine alone is answered: "
+    return answer({"error": problem + "set LABELLOOP_BASIC_AUTH_PASSWORD and LABELLOOP_WEBHOOK_SECRET"}, 403)
+
+
+def _same(given: str, expected: str) -> bool:
+    return hmac.compare_digest(given.encode(errors="backslashreplace"), expected.encode())

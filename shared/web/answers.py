@@ -1,0 +1,12 @@
+"""The form of every answer: JSON."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from flask import Response
+
+
+def answer(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """`body` as JSON."""
+    return Response(json.dumps(body), status, headers, mimetype="application/json")

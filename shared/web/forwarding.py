@@ -1,0 +1,102 @@
+"""A request handed on to the other function, as it came, and its answer handed back."""
+
+import logging
+import math
+import socket
+from functools import cache
+from urllib.parse import urlencode
+
+import urllib3
+from flask import Request, Response
+from urllib3.exceptions import HTTPError
+from urllib3.util import Timeout
+
+from shared.network.connections import MakeSocket, connect_to, pool
+from shared.network.resolver import Resolver
+from shared.web.access import SECRET_HEADER
+from shared.web.answers import answer
+
+logger = logging.getLogger(__name__)
+
+HELD_HEADER = "X-Labelloop-Held"
+"""Of predict's answer: versions that it serves instead of those that the pointers name."""
+_FORWARDED_HEADER = "X-Labelloop-Forwarded"
+_SECONDS_HEADER = "X-Labelloop-Seconds"
+
+
+def forward(request: Request, url: str | None, variable: str, timeout: float) -> Response:
+    """Hand a request to the other function as it came (body, query, credentials) and answer what it answers.
+
+    `timeout` in seconds. Without a `url`, or where it is not reachable: 503 with a sentence that names `variable`.
+    """
+    refusal = refuse_forwarding(request, url, variable)
+    if refusal is not None:
+        return refusal
+    assert url is not None
+    try:
+        return pass_on(request, url, timeout)
+    except HTTPError as error:
+        logger.error(
+            "the other function is not reachable",
+            extra={"event": "forward_failed", "path": request.path, "error": type(error).__name__},
+        )
+        return answer({"error": f"{variable} is not reachable ({type(error).__name__})"}, 503)
+
+
+def refuse_forwarding(request: Request, url: str | None, variable: str) -> Response | None:
+    """The answer to a request that cannot be handed on: 503 without an address, 508 if it was handed on already."""
+    if url is None:
+        problem = f"this function does not serve {request.path}; set {variable} to the address of the one that does"
+        return answer({"error": problem}, 503)
+    if _FORWARDED_HEADER in request.headers:
+        return answer({"error": f"{variable} names the function that forwards to it"}, 508)
+    return None
+
+
+def pass_on(
+    request: Request, url: str, timeout: float, *, seconds: float | None = None, body: bytes | None = None
+) -> Response:
+    """Ask the other function once, and answer what it answers. Raises urllib3's HTTPError.
+
+    `timeout` in seconds, from the look-up of its name to the last byte. `seconds`: how long the other function may
+    take, which it is told (see `seconds_left`). `body`: sent instead of the request's own.
+    """
+    target = url + request.path + (f"?{urlencode(list(request.args.items(multi=True)))}" if request.args else "")
+    kept = ("Authorization", "Content-Type", SECRET_HEADER)
+    headers = {name: request.headers[name] for name in kept if name in request.headers} | {_FORWARDED_HEADER: "1"}
+    if seconds is not None:
+        headers[_SECONDS_HEADER] = f"{seconds:.3f}"
+    reply = _peers().request(
+        request.method,
+        target,
+        body=request.get_data() if body is None else body,
+        headers=headers | {"Connection": "close"},  # one that is kept would break off when the other one goes to sleep
+        timeout=Timeout(connect=min(timeout, 5.0), total=timeout),
+        redirect=False,
+        retries=False,
+    )
+    response = Response(
+        reply.data, reply.status, mimetype=reply.headers.get("Content-Type", "application/json").split(";")[0]
+    )
+    if HELD_HEADER in reply.headers:
+        response.headers[HELD_HEADER] = reply.headers[HELD_HEADER]
+    return response
+
+
+@cache
+def _peers() -> urllib3.PoolManager:
+    resolver = Resolver()
+
+    def connect(host: str, port: int, until: float, make_socket: MakeSocket) -> socket.socket:
+        return connect_to(host, resolver.places(host, port, until), until, make_socket)
+
+    return pool(connect, maxsize=1)
+
+
+def seconds_left(request: Request, limit: float) -> float:
+    """Seconds that an answer may take: what the function that handed the request on allows, at most `limit`."""
+    try:
+        said = float(request.headers.get(_SECONDS_HEADER, "inf"))
+    except ValueError:
+        return limit
+    return limit if math.isnan(said) else min(max(said, 0.0), limit)
