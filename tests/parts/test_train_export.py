@@ -343,7 +343,7 @@ def test_tasks_that_cannot_be_read_are_gone_around_one_by_one(count: int) -> Non
     with served(PagedProject(count, broken={2, 5})) as web:
         tasks = exported(web.url, page_size=10)
     assert [task.id for task in tasks if task.unreadable] == [2, 5]
-    assert "behind task 1 cannot be read: GET" in tasks[1].unreadable
+    assert "after task 1 cannot be read: GET" in tasks[1].unreadable
     assert "answers 500" in tasks[1].unreadable
 
 

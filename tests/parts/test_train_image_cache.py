@@ -313,6 +313,6 @@ def test_pictures_in_the_tasks_are_not_copied_into_each_run(
     assert [get(elsewhere, task.file_of(control)) for _ in range(2)] == [jpeg(seed=7)] * 2
     assert asked(web) == ["/api/tasks/1"]
     site.task = {"data": {"image": INLINE[:-8] + "AAAAAAAA", "deep": [{"x": 1}]}}
-    with pytest.raises(ImageError, match="another picture than when the run began") as caught:
+    with pytest.raises(ImageError, match="another image than when the run began") as caught:
         get(start(LABELLOOP_CACHE_DIR=tmp_path / "third"), task.file_of(control))
     assert caught.value.reason == "not_found"

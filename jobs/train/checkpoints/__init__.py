@@ -1,1 +1,1 @@
-"""Checkpoints: spooled by the training, carried into the store, fetched by the next attempt."""
+"""Checkpoints: written by the training to a spool folder, uploaded to the store, downloaded by the next attempt."""

@@ -1,7 +1,7 @@
-"""What a training leaves behind for the job while it goes on: epoch events and checkpoint copies in a folder.
+"""A folder in which a running training writes each epoch's metrics and a copy of its checkpoint, for the uploader.
 
-ultralytics' multi-GPU training pickles its callbacks into other processes. So they hold paths and numbers only, no
-client and no lock, and this module imports neither torch nor ultralytics.
+ultralytics pickles callbacks into the processes of a multi-GPU training. So they hold paths and numbers only, no client
+and no lock, and this module imports neither torch nor ultralytics.
 """
 
 import json
@@ -17,7 +17,7 @@ from shared.errors import LabelloopError
 
 
 class TrainingAborted(LabelloopError):
-    """The job told its training to stop at once."""
+    """The training stopped because the abort file exists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,17 +25,17 @@ class Epoch:
     """One finished epoch."""
 
     number: int  # from 1
-    epochs: int
-    metrics: dict[str, float]
-    best: bool  # the best so far: its checkpoint is both the newest and the best one
+    epochs: int  # that the training will have
+    metrics: dict[str, float]  # see named_metrics
+    best: bool  # the best so far
     finished_at: float  # time.time()
 
 
 def named_metrics(found: dict[str, Any]) -> dict[str, float]:
     """ultralytics' metrics under labelloop's names.
 
-    precision, recall, mAP50 and mAP50-95 are those of masks (M) or poses (P) where the model makes them, with the
-    boxes' (B) mAP50-95 beside; else those of its boxes, rotated or not. Of a classifier: top1 and top5.
+    precision, recall, mAP50 and mAP50-95 are those of masks (M) or poses (P) if the model has them, with `box mAP50-95`
+    of the boxes (B); else those of boxes, rotated or not. Of a classifier: top1 and top5.
     """
     shape = next((letter for letter in "MPB" if f"metrics/mAP50-95({letter})" in found), "")
     keys = {name: f"metrics/{name}({shape})" for name in ("precision", "recall", "mAP50", "mAP50-95")}
@@ -47,10 +47,10 @@ def named_metrics(found: dict[str, Any]) -> dict[str, float]:
 
 @dataclass(frozen=True, slots=True)
 class Spool:
-    """The folder, and the callbacks that fill it."""
+    """The folder, and the callbacks that write to it."""
 
     folder: Path
-    abort: Path  # when this file appears, training ends at once
+    abort: Path  # the training ends at once if this file exists
     stop_at: float  # time.time() after which no further epoch starts
 
     def callbacks(self) -> dict[str, Callable[[Any], None]]:
@@ -62,15 +62,15 @@ class Spool:
         }
 
     def on_batch(self, trainer: Any) -> None:
-        """Abort or time is up: look once a batch. Raises TrainingAborted."""
+        """After each batch: raise TrainingAborted if the abort file exists; end the training if its time is over."""
         if self.abort.exists():
             raise TrainingAborted("the training was told to stop")
-        # In multi-GPU training one process alone must not leave the epoch: there the end of the epoch decides.
+        # With several GPUs no process may leave an epoch alone: there `on_model_save` ends the training.
         if trainer.world_size <= 1 and time.time() >= self.stop_at:
             trainer.stop = True
 
     def on_model_save(self, trainer: Any) -> None:
-        """After each epoch's checkpoint: copy it (ultralytics overwrites the file in place) and note the epoch."""
+        """After each epoch: copy its checkpoint, which ultralytics overwrites in the next one, and write its event."""
         epoch = Epoch(
             number=trainer.epoch + 1,
             epochs=trainer.epochs,
@@ -83,23 +83,23 @@ class Spool:
             trainer.stop = True
 
     def on_teardown(self, trainer: Any) -> None:  # noqa: ARG002  (ultralytics gives it)
-        """A process of a multi-GPU training dies without telling its parent why: note what is being raised."""
+        """Write the error that ends this process to a file: with several GPUs the parent would not learn it."""
         error = sys.exc_info()[1]
         if error is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
             (self.folder / "failure.txt").write_text(f"{type(error).__name__}: {error}")
 
     def failure(self) -> str:
-        """What ended a training process; empty if nothing was noted."""
+        """The error that ended a training process; empty if none was written."""
         path = self.folder / "failure.txt"
         return path.read_text() if path.exists() else ""
 
     def forget_failure(self) -> None:
-        """Before the training is tried again."""
+        """Remove the error before the training is tried again."""
         (self.folder / "failure.txt").unlink(missing_ok=True)
 
     def add(self, epoch: Epoch, checkpoint: Path) -> None:
-        """The event appears only when its checkpoint is complete."""
+        """Copy the checkpoint, then write the event: an event's checkpoint is always complete."""
         self.folder.mkdir(parents=True, exist_ok=True)
         partial = self.folder / "checkpoint.part"
         shutil.copyfile(checkpoint, partial)
@@ -109,16 +109,16 @@ class Spool:
         partial.replace(self._event(epoch))
 
     def epochs(self) -> Iterator[Epoch]:
-        """What is there, oldest first."""
+        """All epochs in the folder, oldest first."""
         for path in sorted(self.folder.glob("*.json")):
             yield Epoch(**json.loads(path.read_text()))
 
     def checkpoint(self, epoch: Epoch) -> Path:
-        """The checkpoint of an epoch."""
+        """The path of an epoch's checkpoint."""
         return self.folder / f"{epoch.number:06d}.pt"
 
     def remove(self, epoch: Epoch) -> None:
-        """Forget an epoch."""
+        """Remove an epoch and its checkpoint."""
         self._event(epoch).unlink(missing_ok=True)
         self.checkpoint(epoch).unlink(missing_ok=True)
 

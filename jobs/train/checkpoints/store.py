@@ -1,7 +1,7 @@
 """Checkpoints of one control in the store: the newest, the one before it and the best, each with its digest.
 
-`checkpoints/<control>/<attempt>-<epoch>.pt`, and one index an attempt beside them, which only that attempt writes. A
-file is used only if its digest is the one in an index: a checkpoint is a pickle.
+`checkpoints/<control>/<attempt>-<epoch>.pt`, and one index for each attempt, which only that attempt writes. A
+checkpoint is a pickle, so it is loaded only if its digest is in an index.
 """
 
 import logging
@@ -29,11 +29,11 @@ class Checkpoint(Record):
     key: str
     sha256: str
     epoch: int  # finished, from 1
-    epochs: int
+    epochs: int  # that its training will have
 
 
 class Index(Record):
-    """What one attempt keeps."""
+    """The checkpoints that one attempt keeps."""
 
     newest: Checkpoint
     previous: Checkpoint | None = None
@@ -42,7 +42,7 @@ class Index(Record):
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """Verified local files to go on from."""
+    """Verified local files to continue a training from."""
 
     last: Path
     best: Path | None
@@ -51,12 +51,12 @@ class Resumed:
 
     @property
     def finished(self) -> bool:
-        """No epoch is left."""
+        """Whether no epoch is left."""
         return self.epoch >= self.epochs
 
 
 class Checkpoints:
-    """Those of one control in one run, seen from one attempt."""
+    """The checkpoints of one control in one run, written by one attempt."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class Checkpoints:
         *,
         read_from: ObjectStore | None = None,
     ) -> None:
-        """`read_from`: what earlier attempts left is read from there; None: from `store`."""
+        """`read_from`: the store to read earlier attempts' checkpoints with; None: `store`."""
         self._store = store
         self._read_from = read_from or store
         self._folder = keys.checkpoints(jobs.uid, run_id, control)
@@ -76,10 +76,10 @@ class Checkpoints:
         self._index: Index | None = None
 
     def keep(self, epoch: Epoch, path: Path) -> Checkpoint:
-        """Store a checkpoint and its index, then remove what no index of this attempt names any more."""
+        """Upload a checkpoint, write the index, then remove this attempt's files that it no longer names."""
         stored = self._upload(epoch, path)
         old = self._index
-        if old and old.newest.epoch > stored.epoch:  # the best one, carried after a newer one
+        if old and old.newest.epoch > stored.epoch:  # the best one, uploaded after a newer one
             index = evolve(old, best=stored)
         else:
             best = stored if epoch.best else (old.best if old else None)
@@ -92,15 +92,17 @@ class Checkpoints:
         return stored
 
     def resume(self, folder: Path) -> Resumed | None:
-        """Download the newest checkpoint whose bytes are what an index says, and the best one; None: start anew."""
+        """Download the newest checkpoint with the right digest, and the best one of its index; None: there is none."""
         folder.mkdir(parents=True, exist_ok=True)
         indexes = list(self._indexes())
-        found = {(checkpoint.epoch, checkpoint.key): checkpoint for index in indexes for checkpoint in _held(index)}
+        found = {
+            (checkpoint.epoch, checkpoint.key): checkpoint for index in indexes for checkpoint in _checkpoints_of(index)
+        }
         for _, checkpoint in sorted(found.items(), reverse=True):
             last = folder / "resume.pt"
             if not self._download(checkpoint, last):
                 continue
-            index = next(index for index in indexes if checkpoint in _held(index))
+            index = next(index for index in indexes if checkpoint in _checkpoints_of(index))
             best = folder / "resume-best.pt"
             have_best = index.best is not None and self._download(index.best, best)
             self._index = evolve(index, newest=checkpoint, previous=None, best=index.best if have_best else None)
@@ -108,14 +110,14 @@ class Checkpoints:
         return None
 
     def are_left(self) -> bool:
-        """Whether an attempt left any, as an index says."""
+        """Whether any attempt wrote an index."""
         return next(self._indexes(), None) is not None
 
     def _upload(self, epoch: Epoch, path: Path) -> Checkpoint:
         key = f"{self._folder}/{self._attempt}-{epoch.number}.pt"
         try:
             self._store.upload(key, path)
-        except AlreadyExists:  # the answer to an earlier try was lost, or an epoch was trained again (out of memory)
+        except AlreadyExists:  # an earlier try succeeded unnoticed, or the epoch was trained again (out of memory)
             self._store.delete(key)
             self._store.upload(key, path)
         return Checkpoint(key=key, sha256=sha256_of(path), epoch=epoch.number, epochs=epoch.epochs)
@@ -131,13 +133,13 @@ class Checkpoints:
             return True
         path.unlink(missing_ok=True)
         logger.warning(
-            f"checkpoint {checkpoint.key} is not used: {found} was found, its index says {checkpoint.sha256}",
+            f"checkpoint {checkpoint.key} is not used: its index says {checkpoint.sha256}, found {found}",
             extra={"event": "checkpoint_refused", "key": checkpoint.key},
         )
         return False
 
     def _indexes(self) -> Iterator[Index]:
-        """Of all attempts, newest first."""
+        """The indexes of all attempts, newest first."""
         keys = [key for key in self._read_from.list(f"{self._folder}/") if key.endswith(".json")]
         for key in reversed(keys):
             stored = self._read_from.get(key)
@@ -150,9 +152,9 @@ class Checkpoints:
                 )
 
 
-def _held(index: Index) -> list[Checkpoint]:
+def _checkpoints_of(index: Index) -> list[Checkpoint]:
     return [checkpoint for checkpoint in (index.newest, index.previous, index.best) if checkpoint]
 
 
 def _keys(index: Index | None) -> set[str]:
-    return {checkpoint.key for checkpoint in _held(index)} if index else set()
+    return {checkpoint.key for checkpoint in _checkpoints_of(index)} if index else set()

@@ -1,4 +1,4 @@
-"""Carries what the training spools into the store, on a thread of the job, so that the training never waits for it."""
+"""Uploads the checkpoints of a running training to the store, on a thread of its own."""
 
 import logging
 import threading
@@ -12,12 +12,12 @@ from shared.errors import StoreError
 
 logger = logging.getLogger(__name__)
 
-_EVERY = 0.5  # seconds
-_AFTER_FAILURE = 15.0
+_PAUSE = 0.5  # seconds between looks at the spool
+_PAUSE_AFTER_FAILURE = 15.0
 
 
 class CheckpointUploader:
-    """Newest wins: an epoch that a newer one overtook is not uploaded, unless it is the best so far."""
+    """Uploads the newest epoch and the best one; epochs between them are dropped."""
 
     def __init__(
         self, spool: Spool, checkpoints: Checkpoints, tell: Callable[[Epoch, Checkpoint | None], None]
@@ -28,7 +28,7 @@ class CheckpointUploader:
         self._told: tuple[int, bool] | None = None  # the newest epoch told, and whether its checkpoint was stored
         self._lock = threading.Lock()
         self._done = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="courier", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="checkpoints", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -37,13 +37,13 @@ class CheckpointUploader:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Whatever ended the training: what it left behind is carried first."""
+        """Upload what is left in the spool, however the training ended."""
         self._done.set()
         self._thread.join()
         self.flush()
 
     def flush(self) -> bool:
-        """Carry everything now. What the store does not take stays for the next time; answers whether it took all."""
+        """Upload everything now; answers whether the store took all. What it did not take is tried again later."""
         with self._lock:
             epochs = list(self._spool.epochs())
             if not epochs:
@@ -55,9 +55,9 @@ class CheckpointUploader:
                     self._spool.remove(epoch)
             checkpoint, all_taken = None, True
             try:
-                checkpoint = self._carry(newest)
+                checkpoint = self._upload(newest)
                 if best is not newest:
-                    self._carry(best)
+                    self._upload(best)
             except StoreError as error:
                 all_taken = False
                 logger.warning(f"a checkpoint was not stored: {error}", extra={"event": "checkpoint_failed"})
@@ -66,12 +66,12 @@ class CheckpointUploader:
                 self._tell(newest, checkpoint)
             return all_taken
 
-    def _carry(self, epoch: Epoch) -> Checkpoint:
+    def _upload(self, epoch: Epoch) -> Checkpoint:
         checkpoint = self._checkpoints.keep(epoch, self._spool.checkpoint(epoch))
         self._spool.remove(epoch)
         return checkpoint
 
     def _run(self) -> None:
-        pause = _EVERY
+        pause = _PAUSE
         while not self._done.wait(pause):
-            pause = _EVERY if self.flush() else _AFTER_FAILURE
+            pause = _PAUSE if self.flush() else _PAUSE_AFTER_FAILURE

@@ -1,4 +1,4 @@
-"""What stands for the address of a picture in a run's frozen annotations. Pure."""
+"""How a snapshot stores the address of an image. Pure."""
 
 import hashlib
 import re
@@ -7,9 +7,9 @@ _REFERENCE = re.compile(r"inline:sha256:([0-9a-f]{64})")
 
 
 def reference(value: str) -> str:
-    """Of a picture that stands in the task itself (`data:image/…`) the digest, else the value.
+    """The value itself; for an image inside the task's data (`data:image/…`) its SHA-256.
 
-    Or each run would keep a copy of all of them in the store.
+    So that a run's snapshot does not hold a copy of every such image.
     """
     if value.lstrip()[:5].lower() != "data:":
         return value
@@ -17,6 +17,6 @@ def reference(value: str) -> str:
 
 
 def digest_of(value: object) -> bytes | None:
-    """The digest that stands for a picture; None for every other value."""
+    """The 32 bytes of the SHA-256 in what `reference` answered for a `data:` image; None for every other value."""
     found = _REFERENCE.fullmatch(value) if isinstance(value, str) else None
     return bytes.fromhex(found[1]) if found else None

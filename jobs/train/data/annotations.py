@@ -1,4 +1,4 @@
-"""Which annotation of a task counts, which part of the data it goes to, and whether anything changed."""
+"""Tasks as they are exported, which of their annotations counts, and a digest of all annotations."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -15,36 +15,36 @@ Annotation = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class ExportedTask:
-    """One task and all its annotations, as Label Studio's API shows them."""
+    """One task and its annotations, as Label Studio's API answers them."""
 
     id: int
     data: Mapping[str, Any]
     annotations: tuple[Annotation, ...]
-    unreadable: str = ""  # why nothing of it can be read
+    unreadable: str = ""  # why it could not be read; empty: it could
 
 
 class NothingToLearn(LabelloopError):
-    """The project holds nothing that a model could be trained on: trying again changes nothing."""
+    """The project has nothing to train a model on. Another attempt would find the same."""
 
 
 def choose_annotation(annotations: Iterable[Annotation]) -> Annotation | None:
-    """The one that somebody updated last; never a cancelled (skipped) one.
+    """The annotation that was updated last, cancelled (skipped) ones ignored; None if there is none.
 
-    Whether it is marked as ground truth decides nothing: Label Studio marks every imported annotation so by itself.
-    Who marks one as ground truth updates it.
+    The ground truth mark is ignored, because Label Studio sets it on every imported annotation. A person who sets it
+    also updates the annotation.
     """
     kept = [annotation for annotation in annotations if not annotation.get("was_cancelled")]
     return max(kept, key=_rank, default=None)
 
 
 def regions_of(annotation: Annotation) -> list[Mapping[str, Any]]:
-    """The regions of its result. Whoever imports annotations may write anything: what is none is left out."""
+    """The regions of its result; anything else is left out, since an import may write any JSON there."""
     result = annotation.get("result")
     return [region for region in result if isinstance(region, Mapping)] if isinstance(result, list) else []
 
 
 def foreign_labels(result: Iterable[Mapping[str, Any]], control: Control) -> int:
-    """How many labels of this control's regions are not in the labeling config (any more)."""
+    """Number of labels of this control's regions that are not in the labeling config."""
     holder, key = label_holder(control)
     given = (
         region["value"].get(key)
@@ -55,13 +55,13 @@ def foreign_labels(result: Iterable[Mapping[str, Any]], control: Control) -> int
 
 
 class AnnotationDigest:
-    """SHA-256 over all (annotation id, updated_at), in the order of tasks and annotation ids; memory does not grow."""
+    """SHA-256 of all pairs (annotation id, updated_at), in the order of tasks, then of annotation ids."""
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
 
     def add(self, annotations: Iterable[Annotation]) -> None:
-        """The annotations of the next task."""
+        """Add the annotations of the next task."""
         for number, annotation in sorted(
             ((_id_of(annotation) or 0, annotation) for annotation in annotations if isinstance(annotation, Mapping)),
             key=lambda one: one[0],
@@ -71,12 +71,12 @@ class AnnotationDigest:
             self._hash.update(f"{number} {told}\n".encode(errors="backslashreplace"))
 
     def hexdigest(self) -> str:
-        """Of everything added so far."""
+        """The digest of everything added so far, 64 characters."""
         return self._hash.hexdigest()
 
 
 def countable(annotations: Iterable[object]) -> list[Annotation]:
-    """Those that can be told apart. Whoever imports annotations may write anything."""
+    """The annotations that are objects with a number as `id`; an import may write any JSON."""
     return [one for one in annotations if isinstance(one, Mapping) and _id_of(one) is not None]
 
 
@@ -95,6 +95,6 @@ def _updated_at(annotation: Annotation) -> datetime:
         return datetime.min.replace(tzinfo=UTC)
     try:
         moment = datetime.fromisoformat(str(text))
-    except (ValueError, RecursionError):  # no date: older than any
+    except (ValueError, RecursionError):  # no date: counts as the oldest
         return datetime.min.replace(tzinfo=UTC)
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""A frozen dataset as ultralytics reads it: the files of one control, for every YOLO task."""
+"""Writes the dataset of one control, as ultralytics reads it, from a snapshot and the images."""
 
 import logging
 import shutil
@@ -20,35 +20,35 @@ from shared.labelstudio.controls import Control
 
 logger = logging.getLogger(__name__)
 
-_NAMED = 50  # left-out tasks that are named one by one
+_NAMED = 50  # left-out tasks that are listed one by one
 
 
 @dataclass(slots=True)
 class Counts:
-    """What went into a dataset."""
+    """Numbers about a dataset."""
 
-    tasks: int = 0  # all that were frozen
-    train: int = 0  # tasks
+    tasks: int = 0  # all of the snapshot
+    train: int = 0  # tasks in the train set
     val: int = 0
-    train_images: int = 0  # more than tasks where a task gives crops or frames
+    train_images: int = 0  # more than `train` where tasks give several crops or frames
     val_images: int = 0
     train_objects: int = 0  # boxes, outlines …; of a classifier: images, once for each of their classes
     val_objects: int = 0
-    classes: dict[str, set[int]] = field(default_factory=lambda: {"train": set(), "val": set()})  # that are there
-    background: int = 0  # images without an object; a classifier cannot use them
+    classes: dict[str, set[int]] = field(default_factory=lambda: {"train": set(), "val": set()})  # classes that occur
+    background: int = 0  # images without an object; unused by classifiers
     foreign_labels: int = 0  # labels of regions that are not in the labeling config
-    converted: Counter[str] = field(default_factory=Counter)  # tool → objects drawn with it that became the control's
+    converted: Counter[str] = field(default_factory=Counter)  # other tool → objects drawn with it and converted
     left_out: Counter[str] = field(default_factory=Counter)  # reason → tasks
-    named: list[tuple[int, str]] = field(default_factory=list)  # (task id, sentence), the first ones
+    named: list[tuple[int, str]] = field(default_factory=list)  # (task id, reason) of the first left-out tasks
 
     @property
     def objects(self) -> int:
-        """All of them."""
+        """Objects of train and val together."""
         return self.train_objects + self.val_objects
 
     @property
     def remarks(self) -> str:
-        """What was left out and converted: `3 of 40 tasks were left out (2 broken, …), the first is task 17: …`."""
+        """Sentences about left-out tasks and converted objects: `3 of 40 tasks were left out (2 broken, …), …`."""
         said = []
         if self.left_out:
             first, why = self.named[0]
@@ -64,10 +64,10 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """Files on disk."""
+    """A dataset on disk."""
 
     data: Path  # data.yaml
-    labels: tuple[str, ...]  # classes, then the points of a pose
+    labels: tuple[str, ...]  # names of the classes, then those of keypoints
     counts: Counts
 
 
@@ -81,14 +81,14 @@ def build(
     check: Callable[[], None],
     last: bool = False,
 ) -> Dataset | None:
-    """Write the files of one control; None if no task holds an object of it.
+    """Write the files of one control below `folder`; None if no task has an object of it.
 
-    Images are fetched and read concurrently, a few tasks ahead of the one that is written; memory does not grow with
-    the tasks. A task whose image cannot be had is left out. `check` is called once a task and at the end; what it
-    raises ends the work. `last`: no attempt follows this one.
+    `concurrency` tasks are fetched and read at a time, so memory does not grow with their number. A task that cannot be
+    used is left out. `check` is called after each task and at the end; what it raises ends the work. `last`: no attempt
+    follows this one.
 
-    Raises ImagesOutage if too many images are not to be had for now, ImagesMissing if most are gone, NothingToLearn if
-    not one can be used.
+    Raises ImagesOutage if too many images cannot be fetched for now, ImagesMissing if most are gone for good,
+    NothingToLearn if no task can be used.
     """
     classes = classes_of(control)
     if control.yolo_task == "classify" and len(classes) < 2:
@@ -117,7 +117,7 @@ def build(
 
 
 def check_both_sides(control: Control, counts: Counts) -> None:
-    """What cannot be learnt from, or not be measured, costs no hour of a GPU. Raises NothingToLearn."""
+    """Raise NothingToLearn if train or val has no object; of a classifier: fewer than two classes."""
     left_out = f"; {counts.remarks}" if counts.remarks else ""
     for split, objects in (("train", counts.train_objects), ("val", counts.val_objects)):
         if not objects:
@@ -138,16 +138,16 @@ def check_both_sides(control: Control, counts: Counts) -> None:
 def _with_samples(
     tasks: Iterable[SnapshotTask], control: Control, images: ImageFiles, folder: Path, concurrency: int
 ) -> Iterator[tuple[SnapshotTask, list[Sample] | ImageError]]:
-    """In the order of the tasks, at most `concurrency` of them under way."""
+    """Each task with its samples, or why it has none; in order, at most `concurrency` being read."""
     waiting: deque[tuple[SnapshotTask, Future[list[Sample]]]] = deque()
     with ThreadPoolExecutor(concurrency, thread_name_prefix="images") as pool:
         try:
             for task in tasks:
                 waiting.append((task, pool.submit(_samples, task, control, images, folder)))
                 if len(waiting) >= concurrency:
-                    yield _landed(*waiting.popleft())
+                    yield _with_result(*waiting.popleft())
             while waiting:
-                yield _landed(*waiting.popleft())
+                yield _with_result(*waiting.popleft())
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
@@ -161,16 +161,16 @@ def _samples(task: SnapshotTask, control: Control, images: ImageFiles, folder: P
     return video_samples(task, control, video, folder, max_pixels=images.max_pixels, image_size=images.image_size)
 
 
-def _landed(task: SnapshotTask, samples: Future[list[Sample]]) -> tuple[SnapshotTask, list[Sample] | ImageError]:
+def _with_result(task: SnapshotTask, samples: Future[list[Sample]]) -> tuple[SnapshotTask, list[Sample] | ImageError]:
     try:
         return task, samples.result()
     except ImageError as error:
         return task, error
-    except (ImagesOutage, OSError):  # the disk is full, say: no task is to blame
+    except (ImagesOutage, OSError):  # a full disk, for example: not the task's fault
         raise
-    except Exception as error:  # whoever imports tasks and annotations may write anything
-        logger.exception(f"task {task.id} broke its reader", extra={"event": "task_crashed", "task": task.id})
-        return task, ImageError("crashed", f"it broke its reader ({type(error).__name__}: {error})")
+    except Exception as error:  # an import may write any JSON into tasks and annotations
+        logger.exception(f"unexpected error reading task {task.id}", extra={"event": "task_crashed", "task": task.id})
+        return task, ImageError("crashed", f"unexpected error reading it ({type(error).__name__}: {error})")
 
 
 def _add(task: SnapshotTask, samples: list[Sample], files: YoloFiles, counts: Counts) -> None:

@@ -1,7 +1,7 @@
-"""The annotated tasks of a project, page by page, and the annotations of each by themselves.
+"""Reads the annotated tasks of a project: pages of tasks without annotations, then each task's annotations.
 
-`GET /api/tasks?fields=all` would bring both at once, but with them drafts and the predictions of all versions, which
-may be megabytes a task, and nothing leaves them out. So a page brings the tasks' data alone.
+`GET /api/tasks?fields=all` would answer both at once, but also drafts and the predictions of all versions, megabytes a
+task, and no parameter leaves these out.
 """
 
 import json
@@ -21,24 +21,24 @@ from shared.errors import LabelStudioError, ProjectGone, Unauthorized
 from shared.labelstudio.api import LabelStudio, ProjectState
 
 _TIMEOUT = 60.0  # seconds for one answer
-_SLOW = 1 / 6  # of the time-out: what failed after that long was too much for one answer
-_MAX_FAILING = 3  # tasks in a row on which Label Studio itself fails; more are an outage
-_AT_ONCE = 4  # requests: annotators want to be answered too
-_HEALING = (408, 425, 429)  # of the 4xx
+_SLOW = 1 / 6  # of the time-out: a page that fails after that long is too large
+_MAX_FAILING = 3  # tasks in a row that Label Studio fails to answer; more are an outage
+_AT_ONCE = 4  # requests at a time, so that Label Studio stays fast for annotators
+_TRANSIENT = (408, 425, 429)  # statuses below 500 that are worth another try
 
 
 class _Unreadable(LabelStudioError):
-    """Label Studio answered, and what it answered cannot be read: no further try changes that."""
+    """Label Studio's answer cannot be read; trying again would not help."""
 
 
-def _may_heal(error: BaseException) -> bool:
+def _is_transient(error: BaseException) -> bool:
     if not isinstance(error, LabelStudioError) or isinstance(error, ProjectGone | Unauthorized | _Unreadable):
         return False
-    return error.status is None or error.status >= 500 or error.status in _HEALING
+    return error.status is None or error.status >= 500 or error.status in _TRANSIENT
 
 
-_patiently = retry(
-    retry=retry_if_exception(_may_heal),
+_with_retries = retry(
+    retry=retry_if_exception(_is_transient),
     wait=wait_random_exponential(0.5, max=20),
     stop=stop_after_attempt(6),
     reraise=True,
@@ -46,13 +46,13 @@ _patiently = retry(
 
 
 class LabelStudioExporter:
-    """Reads tasks in the order of their ids, each page asked for as "the next after this id".
+    """Reads tasks in the order of their ids; each page is asked for as "the next tasks after this id".
 
-    Page numbers would skip tasks: while annotators work, tasks enter and leave the filter between two pages.
+    Page numbers would skip tasks, because tasks enter and leave the filter while annotators work.
     """
 
     def __init__(self, url: str, api_key: str, *, page_size: int = 100, timeout: float = _TIMEOUT) -> None:
-        """`timeout` in seconds bounds each answer."""
+        """`page_size` in tasks, `timeout` of each request in seconds."""
         self._label_studio = LabelStudio(url, api_key, timeout=timeout)
         self._page_size = page_size
         self._slow = timeout * _SLOW
@@ -61,16 +61,16 @@ class LabelStudioExporter:
         """Close idle connections."""
         self._label_studio.close()
 
-    @_patiently
+    @_with_retries
     def project(self, project_id: int) -> ProjectState:
-        """Counters, config and Label Studio's clock. Raises as `tasks`."""
+        """Counters, config and Label Studio's clock. Raises the same errors as `tasks`."""
         return self._label_studio.project(project_id)
 
     def tasks(self, project_id: int) -> Iterator[ExportedTask]:
-        """Every task with at least one annotation that is not cancelled, with those. Holds one page of tasks' data.
+        """Every task that has an annotation which is not cancelled, with these annotations; one page in memory.
 
-        A task that cannot be read (anybody who imports tasks may write anything) is `unreadable`, and the others of its
-        page are read all the same. Raises ProjectGone, Unauthorized, LabelStudioError (the last after several tries).
+        A task that cannot be read comes with `unreadable` set (an import may write any JSON). Raises ProjectGone,
+        Unauthorized and, after six tries, LabelStudioError.
         """
         failing = 0
         for task, annotations in self._with_annotations(self._listed(project_id)):
@@ -81,18 +81,18 @@ class LabelStudioExporter:
             except LabelStudioError as error:
                 if not isinstance(error, _Unreadable):
                     failing += 1
-                    self.project(project_id)  # raises if it is not this task that cannot be had
+                    self.project(project_id)  # raises if Label Studio fails as a whole
                     if failing > _MAX_FAILING:
                         raise
                 exported = ExportedTask(task.id, {}, (), unreadable=f"its annotations cannot be read: {error}")
             yield exported
 
     def _listed(self, project_id: int) -> Iterator[ExportedTask]:
-        """The tasks without their annotations. A page that does not come is asked for at half its size, at once.
+        """The tasks without annotations. A page that fails is asked for again with half the size.
 
-        One that took long to fail was too large, and so are those behind it; else the size grows again.
+        If it failed slowly, the next pages stay that small too; else the size grows again.
         """
-        after, size, most = 0, self._page_size, self._page_size
+        after, size, max_size = 0, self._page_size, self._page_size
         while True:
             begin = time.monotonic()
             try:
@@ -101,48 +101,48 @@ class LabelStudioExporter:
                 raise
             except LabelStudioError as error:
                 if size > 1:
-                    most = size // 2 if time.monotonic() - begin > self._slow else most
+                    max_size = size // 2 if time.monotonic() - begin > self._slow else max_size
                     size //= 2
                     continue
-                page = self._instead_of_one(project_id, after, error)
+                page = self._placeholders(project_id, after, error)
             if not page:
                 return
             yield from page
-            after, size = page[-1].id, min(size * 2, most)
+            after, size = page[-1].id, min(size * 2, max_size)
 
-    def _instead_of_one(self, project_id: int, after: int, error: LabelStudioError) -> list[ExportedTask]:
-        """What stands for the next task, which cannot be read, and for those behind it that cannot either.
+    def _placeholders(self, project_id: int, after: int, error: LabelStudioError) -> list[ExportedTask]:
+        """Unreadable tasks in place of the one after `after`, whose page failed with `error`, and of those after it.
 
-        Their ids are those before the next one that can be read: Label Studio names none without its whole data. Raises
-        `error` if it is an outage.
+        Label Studio does not answer an id without the task's data, so their ids are guessed: those just before the next
+        readable task. Raises `error` if too many fail, which is an outage.
         """
         failing = 1
         for place in count(2):
             try:
                 following = self._page(project_id, after, size=1, page=place)
-            except ProjectGone:  # there is no such page
+            except ProjectGone:  # 404: no such page, so no task follows
                 following = []
             except Unauthorized:
                 raise
             except LabelStudioError as another:
                 failing += not isinstance(another, _Unreadable)
-                if failing > _MAX_FAILING or place > self._page_size:  # or nobody's answers are tasks
+                if failing > _MAX_FAILING or place > self._page_size:  # a whole page: this is not Label Studio
                     raise error from another
                 continue
             break
-        if not isinstance(error, _Unreadable):  # it may have come back meanwhile
+        if not isinstance(error, _Unreadable):  # Label Studio may answer again by now
             with suppress(_Unreadable, LabelStudioError):
                 return self._page(project_id, after, size=1)
         first = following[0].id - (place - 1) if following else after + 1
-        why = f"Label Studio's answer for the task behind task {after} cannot be read: {error}"
+        why = f"Label Studio's answer for the task after task {after} cannot be read: {error}"
         return [ExportedTask(first + number, {}, (), unreadable=why) for number in range(place - 1)]
 
-    @_patiently
+    @_with_retries
     def _page(self, project_id: int, after: int, *, size: int, page: int = 1) -> list[ExportedTask]:
         return self._ask(project_id, after, size=size, page=page)
 
     def _ask(self, project_id: int, after: int, *, size: int, page: int = 1) -> list[ExportedTask]:
-        """Page `page` of the tasks behind `after`, `size` a page."""
+        """Page `page` (from 1) of the tasks with ids above `after`, `size` tasks a page."""
         conditions = [("filter:tasks:id", after), ("filter:tasks:total_annotations", 0)]
         items = [
             {"filter": name, "operator": "greater", "type": "Number", "value": value} for name, value in conditions
@@ -165,7 +165,7 @@ class LabelStudioExporter:
     def _with_annotations(
         self, tasks: Iterator[ExportedTask]
     ) -> Iterator[tuple[ExportedTask, "Future[tuple[Annotation, ...]]"]]:
-        """The same tasks, of each the annotations that are asked for: of a few at once."""
+        """Each task with its annotations, in order; four tasks' annotations are requested at a time."""
         pool = ThreadPoolExecutor(_AT_ONCE, "annotations")
         under_way: deque[tuple[ExportedTask, Future[tuple[Annotation, ...]]]] = deque()
         try:
@@ -180,9 +180,9 @@ class LabelStudioExporter:
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
-    @_patiently
+    @_with_retries
     def _annotations(self, task_id: int) -> tuple[Annotation, ...]:
-        """Those of a task that are not cancelled; none if the task is gone meanwhile."""
+        """A task's annotations that are not cancelled; empty if the task was deleted meanwhile."""
         try:
             found = self._read(f"/api/tasks/{task_id}/annotations/")
         except LabelStudioError as error:

@@ -1,4 +1,4 @@
-"""What a job fetches images and videos with, by its settings: where they really are, behind what earlier runs kept."""
+"""Builds the fetchers of images and videos from the settings: caches of earlier runs before the real source."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,16 +15,16 @@ from shared.state import keys
 
 @dataclass(frozen=True, slots=True)
 class Fetching:
-    """The parts."""
+    """The fetchers of one run."""
 
     images: ImageCache
     videos: ImageCache
-    adopt: Callable[[str], str]  # what stands for an address in frozen annotations
-    image_key: Callable[[str], str] | None  # of the image at an address in the store; None: it keeps none
+    adopt: Callable[[str], str]  # address → what the snapshot stores for it
+    image_key: Callable[[str], str] | None  # address → key of its image in the store; None: images are not kept there
 
 
 def fetching(settings: Settings, label_studio: LabelStudio, store: ObjectStore, uid: str) -> Fetching:
-    """For one project: nobody gets an image of another one by naming its address."""
+    """For the project `uid`. Cached images are found by this project only, even by the same address."""
     scope = f"{label_studio.url}\n{uid}"
     here: list[Place] = []
     if settings.image_cache_bytes:

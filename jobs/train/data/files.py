@@ -1,4 +1,4 @@
-"""Images of a dataset on disk: whole, upright, as ultralytics reads them, not much larger than needed; and videos."""
+"""Images and videos of a dataset on disk: upright, in formats that ultralytics reads, not much larger than needed."""
 
 import hashlib
 import io
@@ -14,37 +14,37 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-from jobs.train.data.outage import HEALING, Breaker
+from jobs.train.data.outage import TRANSIENT, Breaker
 from shared.errors import ImageError
 from shared.media.decode import BROKEN, decode, is_plain, only_picture
 from shared.media.fit import MIN_SIDE, kept_size, shrunk, squared
 
 _SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "BMP": ".bmp", "WEBP": ".webp"}
-_SMALL = "-small.jpg"  # ending of files whose comment says the size of the picture
+_SMALL = "-small.jpg"  # ending of shrunk images, whose JPEG comment is the original size
 _ORIENTATION = ExifTags.Base.Orientation
-_LONGEST_FETCH = 120.0  # seconds
+_LONGEST_FETCH = 120.0  # seconds for one try
 _LONGEST_VIDEO_FETCH = 900.0
-_DECODED_AT_ONCE = 4  # a picture of 108 million pixels takes a gigabyte meanwhile
+_DECODED_AT_ONCE = 4  # decoding an image of 108 million pixels takes 1 GB of memory
 
 
 class Fetcher(Protocol):
-    """What fetches the image that a task names. Thread-safe."""
+    """Fetches the file at an address in a task's data. Thread-safe."""
 
     def fetch(self, value: object, *, task_id: int | None, deadline: float) -> bytes:
-        """Raises ImageError."""
+        """The bytes of the file at `value`. `deadline`: time.monotonic(). Raises ImageError."""
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
     """One image file."""
 
-    path: Path  # smaller than the picture if that is larger than what a training takes in
-    width: int  # pixels of the picture, upright
+    path: Path  # may have fewer pixels than the original
+    width: int  # pixels of the original, upright
     height: int
 
 
 class ImageFiles:
-    """The folder they are kept in; thread-safe, since each task has a file of its own."""
+    """A folder of images and videos. Thread-safe if each task is asked for by one thread at a time."""
 
     def __init__(
         self,
@@ -55,9 +55,9 @@ class ImageFiles:
         image_size: int = 640,
         videos: Fetcher | None = None,
     ) -> None:
-        """`image_size`: pixels of the longer side that models see.
+        """`max_pixels` of an image; `image_size`: pixels of the longer side that models see.
 
-        `videos` fetches them, with their own bounds; without it `fetcher` does.
+        `videos` fetches videos, which have other limits; None: `fetcher` does.
         """
         self._fetcher = fetcher
         self._videos = videos or fetcher
@@ -69,9 +69,9 @@ class ImageFiles:
         folder.mkdir(parents=True, exist_ok=True)
 
     def get(self, task_id: int, key: str, value: object, *, whole: bool = False) -> Picture:
-        """The image at the address `value`; `key` tells a task's images apart; `whole`: with all of its pixels.
+        """The image at the address `value`, fetched if it is not in the folder yet. Raises ImageError, ImagesOutage.
 
-        Raises ImageError, ImagesOutage.
+        `key` distinguishes the images of a task; `whole`: do not shrink it.
         """
         name = _name(task_id, key)
         small = self._folder / f"{name}{_SMALL}"
@@ -82,14 +82,14 @@ class ImageFiles:
         kept = self._whole(name)
         if kept and (whole or kept_size(kept.width, kept.height, self.image_size) == (kept.width, kept.height)):
             return kept
-        data = kept.path.read_bytes() if kept else self._had(self._fetcher, value, task_id, _LONGEST_FETCH)
+        data = kept.path.read_bytes() if kept else self._fetched(self._fetcher, value, task_id, _LONGEST_FETCH)
         with self._decoding:
             file = upright(data, self.max_pixels, None if whole else self.image_size)
-        path = self._kept(f"{name}{_SMALL if file.smaller else file.suffix}", file.data)
+        path = self._write(f"{name}{_SMALL if file.smaller else file.suffix}", file.data)
         return Picture(path, file.width, file.height)
 
     def _whole(self, name: str) -> Picture | None:
-        """What another control, or an attempt that was killed on this machine, kept with all of its pixels."""
+        """The file with all pixels, if another control or an earlier attempt wrote it."""
         for suffix in dict.fromkeys(_SUFFIXES.values()):
             if (path := self._folder / f"{name}{suffix}").exists():
                 with Image.open(path) as image:
@@ -97,18 +97,18 @@ class ImageFiles:
         return None
 
     def file(self, task_id: int, key: str, value: object) -> Path:
-        """The video that `value` names, byte for byte. Raises ImageError, ImagesOutage."""
+        """The video at the address `value`, as it was fetched. Raises ImageError, ImagesOutage."""
         path = self._folder / f"{_name(task_id, key)}.video"
         if path.exists():
             return path
-        return self._kept(path.name, self._had(self._videos, value, task_id, _LONGEST_VIDEO_FETCH))
+        return self._write(path.name, self._fetched(self._videos, value, task_id, _LONGEST_VIDEO_FETCH))
 
-    def _had(self, fetcher: Fetcher, value: object, task_id: int, seconds: float) -> bytes:
+    def _fetched(self, fetcher: Fetcher, value: object, task_id: int, seconds: float) -> bytes:
         begin = time.monotonic()
         try:
             data = self._fetch(fetcher, value, task_id, seconds)
         except ImageError as error:
-            if error.reason in HEALING:
+            if error.reason in TRANSIENT:
                 self._breaker.failed(error, time.monotonic() - begin)
             else:
                 self._breaker.answered()
@@ -117,7 +117,7 @@ class ImageFiles:
         return data
 
     @retry(
-        retry=retry_if_exception(lambda error: isinstance(error, ImageError) and error.reason in HEALING),
+        retry=retry_if_exception(lambda error: isinstance(error, ImageError) and error.reason in TRANSIENT),
         wait=wait_random_exponential(0.5, max=10),
         stop=stop_after_attempt(3),
         reraise=True,
@@ -126,7 +126,7 @@ class ImageFiles:
         self._breaker.check()
         return fetcher.fetch(value, task_id=task_id, deadline=time.monotonic() + seconds)
 
-    def _kept(self, name: str, data: bytes) -> Path:
+    def _write(self, name: str, data: bytes) -> Path:
         path = self._folder / name
         partial = path.with_suffix(".part")
         partial.write_bytes(data)
@@ -135,22 +135,25 @@ class ImageFiles:
 
 @dataclass(frozen=True, slots=True)
 class ImageFile:
-    """An image as it is written for ultralytics."""
+    """An image file for ultralytics."""
 
     suffix: str
     data: bytes
-    width: int  # pixels of the picture, upright
+    width: int  # pixels of the original, upright
     height: int
-    smaller: bool = False  # the file has fewer
+    smaller: bool = False  # whether the file has fewer pixels
 
 
 def upright(data: bytes, max_pixels: int, image_size: int | None = None) -> ImageFile:
-    """An image file in which ultralytics finds the pixels that predict sees.
+    """Turn a fetched image into a file in which ultralytics reads the same pixels as predict. Raises ImageError.
 
-    Bytes in which it does stay as they are, without what is beside the picture: of a JPEG file with anything behind its
-    end ultralytics makes another one. Of others the decoded pixels are written, as JPEG if they came as JPEG, else as
-    PNG, which loses nothing. What is much larger than `image_size` is made smaller, once and not in every epoch; such
-    files are JPEG, whose comment says the picture's size. Raises ImageError.
+    - Much larger than `image_size` (pixels of the longer side; None: no limit): shrunk once, instead of in every epoch,
+    to
+      a JPEG file whose comment is the original size.
+    - Read alike by ultralytics: the bytes stay, without data after the image's end, for which ultralytics would write
+    the
+      JPEG file anew.
+    - Else: the decoded pixels, as JPEG if the image was JPEG, else as PNG.
     """
     pixels = decode(data, max_pixels)
     height, width = pixels.shape[:2]
@@ -170,7 +173,7 @@ def upright(data: bytes, max_pixels: int, image_size: int | None = None) -> Imag
 
 
 def write_square(image: Path, square: Path, size: int) -> None:
-    """Write the PNG file of an image as classifiers see it, of one that `upright` made. Raises OSError."""
+    """Write `image`, a file of ImageFiles, as the PNG square of `size` pixels that classifiers see. Raises OSError."""
     pixels = cv2.imread(str(image), cv2.IMREAD_COLOR)
     if pixels is None:
         raise OSError(f"{image} cannot be read again")
@@ -186,15 +189,16 @@ def _encoded(pixels: NDArray[np.uint8], format_: str, **more: Any) -> bytes:
 
 
 def _kind(data: bytes) -> tuple[str, bool]:
-    """Format of a file that decodes, and whether ultralytics (OpenCV) finds the same pixels in it."""
+    """(format, whether ultralytics, which reads with OpenCV, decodes the same pixels as predict)."""
     with Image.open(io.BytesIO(data)) as image:
         kind = image.format or ""
         if kind not in _SUFFIXES or not is_plain(data, image):
             return kind, False
         try:
-            # OpenCV and ultralytics heed more than browsers do: any type of number, behind the pixels, WebP, XMP.
+            # OpenCV and ultralytics also follow orientations that browsers ignore: of any number type, after the
+            # pixels, in WebP, in XMP.
             turned = b"eXIf" in data if kind == "PNG" else image.getexif().get(_ORIENTATION, 1) not in (0, 1)
-            image.verify()  # ultralytics does, and leaves the image out without a word if it does not pass
+            image.verify()  # ultralytics silently leaves an image out that fails this
         except BROKEN:
             return kind, False
     return kind, not turned

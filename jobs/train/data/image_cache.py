@@ -1,7 +1,7 @@
-"""Images that earlier runs fetched: by the value that names them, with the version that their server gave them.
+"""Cache of fetched images, by their address: in a folder shared by the jobs of a machine, optionally in the store too.
 
-Each is asked for again only if it may have changed, and then with that version, so that its bytes travel once. They lie
-in a folder of this machine, which several jobs share, and in the store if a setting says so.
+A cached image that may have changed is requested again with the version (ETag or similar) that its server gave, so that
+an unchanged one is not sent again.
 """
 
 import hashlib
@@ -23,51 +23,51 @@ from shared.objectstore.temporary import temporary_file
 
 logger = logging.getLogger(__name__)
 
-_PART = 16  # of the bytes that are allowed: so many may be added before somebody looks how many there are
-_ABANDONED = 24 * 3600.0  # seconds after which nobody writes a temporary file any more
+_PART = 16  # a sixteenth of the allowed bytes may be added before the folder is measured again
+_ABANDONED = 24 * 3600.0  # seconds after which a temporary file is left from a killed process
 _HIDDEN = "."
 _LONGEST_HEAD = 8192  # bytes
 
 
 class Kept(NamedTuple):
-    """A file of a known version."""
+    """A cached file and its version."""
 
     version: Version
     data: bytes
 
 
 class Place(Protocol):
-    """Where images are kept. Whatever goes wrong there, the images can be fetched."""
+    """Where images are kept. Its failures are logged, not raised: images can be fetched instead."""
 
     def get(self, key: str) -> Kept | None:
-        """None if it is not there, or damaged."""
+        """The cached file; None if it is not there or damaged."""
 
     def put(self, key: str, kept: Kept) -> None:
-        """Keep it, if there is room."""
+        """Store the file, if there is room."""
 
 
 class Source(Protocol):
-    """What fetches an image where it really is."""
+    """Fetches an image from its address."""
 
     def fetch_newer(self, value: object, *, task_id: int | None, deadline: float, known: Version | None) -> Fetched:
-        """Raises ImageError."""
+        """The image, or no data if it still has the version `known`. Raises ImageError."""
 
 
 class ImageCache:
-    """A fetcher. Thread-safe."""
+    """A Fetcher that asks its places before its source. Thread-safe."""
 
     def __init__(self, source: Source, places: Sequence[Place], *, scope: str) -> None:
-        """`places`: the nearest first. `scope`: what may differ where the value is the same: installation, project."""
+        """`places`: fastest first. `scope`: installation and project, as part of every key."""
         self._source = source
         self._places = places
         self._scope = scope
 
     def key(self, value: str) -> str:
-        """Under which a value's image is kept."""
+        """The key of the image at the address `value`: a SHA-256."""
         return hashlib.sha256(f"{self._scope}\n{value}".encode("utf-8", "surrogatepass")).hexdigest()
 
     def fetch(self, value: object, *, task_id: int | None, deadline: float) -> bytes:
-        """The bytes of an image. Raises ImageError."""
+        """See Fetcher.fetch."""
         if not isinstance(value, str):
             return self._fetched(value, task_id, deadline, None).data or b""
         key = self.key(value)
@@ -79,7 +79,7 @@ class ImageCache:
                 if fetched.version is not None:
                     self.keep(key, Kept(fetched.version, fetched.data))
                 return fetched.data
-        assert known is not None  # nothing else is unchanged
+        assert known is not None  # only a known version can be unchanged
         for place in self._places:
             if place is found_in:
                 break
@@ -87,7 +87,7 @@ class ImageCache:
         return known.data
 
     def keep(self, key: str, kept: Kept) -> None:
-        """In all places."""
+        """Store it in all places."""
         for place in self._places:
             place.put(key, kept)
 
@@ -96,19 +96,19 @@ class ImageCache:
 
 
 class Folder:
-    """A place on this machine, bounded by bytes. Safe with many threads and processes."""
+    """A Place on this machine, limited in bytes. Safe with several threads and processes."""
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
-        """Never more than half of what would be free without it."""
+        """`max_bytes`: and never more than half of what the disk would have free without the folder."""
         self._folder = folder
         self._max_bytes = max_bytes
-        self._added = max_bytes  # unknown what is there: look at the first chance
+        self._added = max_bytes  # so that the first `put` measures the folder
 
     def get(self, key: str) -> Kept | None:
         """See Place.get."""
         path = self._folder / key
         try:
-            with path.open("rb") as file:  # a video is large: no copy of its bytes
+            with path.open("rb") as file:  # read in two steps, so that a large video is not copied
                 kept = _checked(file.readline(_LONGEST_HEAD), file.read())
             if kept is None:
                 path.unlink(missing_ok=True)
@@ -142,7 +142,7 @@ class Folder:
             _failed(f"{self._folder}: {error.strerror}")
 
     def _make_room(self, size: int) -> None:
-        """Remove what was used longest ago, for `size` bytes. Another process may do so at the same time."""
+        """Remove the least recently used files until `size` bytes fit. Other processes may do so at the same time."""
         files = []
         with os.scandir(self._folder) as entries:
             for entry in entries:
@@ -153,16 +153,16 @@ class Folder:
                 files.append((stat.st_mtime, stat.st_size, entry.name))
         total = sum(size for _, size, _ in files)
         allowed = min(self._max_bytes, (total + shutil.disk_usage(self._folder).free) // 2)
-        allowed -= max(allowed // _PART, size)  # which may be added before the next look
+        allowed -= max(allowed // _PART, size)  # bytes that may be added before the next call
         for modified, size, name in sorted(files):
-            written = name.startswith(_HIDDEN) and modified > time.time() - _ABANDONED  # by somebody, just now
-            if not written and (name.startswith(_HIDDEN) or total > allowed):
+            in_use = name.startswith(_HIDDEN) and modified > time.time() - _ABANDONED
+            if not in_use and (name.startswith(_HIDDEN) or total > allowed):
                 (self._folder / name).unlink(missing_ok=True)
                 total -= size
 
 
 class InStore:
-    """A place in the store, below one key. `shared.state.pruning` removes what no task names any more."""
+    """A Place in the store, below one folder. `shared.state.pruning` removes images that no task names any more."""
 
     def __init__(self, store: ObjectStore, folder: str) -> None:
         self._store = store
@@ -189,12 +189,12 @@ class InStore:
 
 
 def _head(kept: Kept) -> bytes:
-    """The line before the bytes."""
+    """The JSON line before the bytes: version and SHA-256."""
     return json.dumps(asdict(kept.version) | {"sha256": hashlib.sha256(kept.data).hexdigest()}).encode() + b"\n"
 
 
 def _checked(head: bytes, data: bytes) -> Kept | None:
-    """None if it is not what was kept."""
+    """The file, or None if head or bytes are damaged."""
     try:
         fields = json.loads(head)
         sha256 = fields.pop("sha256")
@@ -206,5 +206,5 @@ def _checked(head: bytes, data: bytes) -> Kept | None:
 
 @lru_cache(maxsize=64)
 def _failed(why: str) -> None:
-    """Once for each reason: the next thousand images say nothing new."""
+    """Log a failure, once for each reason."""
     logger.warning(f"images are not kept for later runs: {why}", extra={"event": "image_cache_failed"})

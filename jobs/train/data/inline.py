@@ -1,7 +1,6 @@
-"""Pictures that stand in a task's data themselves (`data:image/…`), of which frozen annotations hold the digest alone.
+"""Images inside a task's data (`data:image/…`), of which a snapshot stores only the digest.
 
-They are kept on this machine while they are exported. An attempt on another one asks Label Studio for the task again,
-as it asks for every other image again.
+The export keeps them in the image cache. An attempt on another machine asks Label Studio for the task again.
 """
 
 import time
@@ -18,14 +17,14 @@ _FIXED = Version(fixed=True)
 
 
 class Tasks(Protocol):
-    """What answers one task."""
+    """Label Studio's API."""
 
     def get_json(self, path: str) -> Any:
-        """The JSON at a path of Label Studio's API. Raises LabelStudioError."""
+        """The JSON that `path` answers. Raises LabelStudioError."""
 
 
 class InlineImages:
-    """A source of images that also knows those in the tasks themselves."""
+    """A Source that also finds images by the digest that `reference` made."""
 
     def __init__(self, source: Source, label_studio: Tasks) -> None:
         self._source = source
@@ -45,18 +44,18 @@ class InlineImages:
             if reference(text) == value:
                 fetched = self._source.fetch_newer(text, task_id=task_id, deadline=deadline, known=None)
                 return Fetched(fetched.data, _FIXED)
-        raise ImageError("not_found", f"task {task_id} holds another picture than when the run began")
+        raise ImageError("not_found", f"task {task_id} holds another image than when the run began")
 
 
 class Adopter:
-    """Keeps pictures while they are exported, so that nobody has to ask for their tasks again."""
+    """Puts the images inside tasks into the image cache during the export."""
 
     def __init__(self, source: Source, images: ImageCache) -> None:
         self._source = source
         self._images = images
 
     def __call__(self, value: str) -> str:
-        """What stands for a value, as `reference`. A picture that is none is found out when it is read."""
+        """`reference(value)`; caches the image of a `data:` value. A broken image is found later, when it is read."""
         short = reference(value)
         if short != value:
             with suppress(ImageError):

@@ -1,4 +1,4 @@
-"""What a task with an image teaches a control: the image as it is, or a crop a region."""
+"""Turns a task with an image into samples to train on: the whole image, or a crop for each region."""
 
 import logging
 from dataclasses import dataclass, replace
@@ -24,20 +24,17 @@ Found = TypeVar("Found")
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One image to learn from."""
+    """One image to train on."""
 
-    name: str  # of its files in the dataset, without suffix
+    name: str  # of its files in the dataset, without ending
     image: Path
     found: Detections  # what was annotated in it
-    converted: tuple[str, ...] = ()  # the tool of each object that was drawn with another one than the control's
+    converted: tuple[str, ...] = ()  # for each object drawn with another tool: that tool
 
 
 def image_samples(task: SnapshotTask, control: Control, images: ImageFiles, folder: Path) -> list[Sample]:
-    """The samples of one task; crops are written to `folder`. Raises ImageError.
-
-    Thread-safe: files are named by the task.
-    """
-    # A part of a large picture may need all of its pixels.
+    """The samples of one task; crops are written to `folder`, named by the task. Raises ImageError."""
+    # Crops of a large image need all of its pixels.
     picture = images.get(task.id, control.value, task.file_of(control), whole=control.per_region)
     reading = CONTROLS[control.tag].read(task.regions, control, picture.width, picture.height)
     if control.per_region:
@@ -46,9 +43,10 @@ def image_samples(task: SnapshotTask, control: Control, images: ImageFiles, fold
 
 
 def usable(reading: Reading[Found], control: Control) -> Found:
-    """What a control's reader found. Raises ImageError if something else may be there: that is no background.
+    """What a control's reader found in an annotation.
 
-    What is wrong is said of the first three regions.
+    Raises ImageError if a region cannot be used, with the reasons of the first three: the image would else be taught
+    with an object missing.
     """
     if not reading.unusable:
         return reading.found
@@ -63,17 +61,14 @@ def usable(reading: Reading[Found], control: Control) -> Found:
 def _crops(
     task: SnapshotTask, control: Control, picture: Picture, reading: Reading[Detections], folder: Path
 ) -> list[Sample]:
-    """One a region.
-
-    Each teaches by itself: answers that cannot be used take only their own crop away, as long as there is another.
-    """
+    """One sample for each region. A region that cannot be used loses only its own crop, as long as another can."""
     if not len(reading.found):
         usable(reading, control)
         return []
     found = reading.found
     if reading.unusable:
         logger.warning(
-            f"task {task.id}: {len(reading.unusable)} regions are not learnt from: {'; '.join(reading.unusable[:3])}",
+            f"task {task.id}: {len(reading.unusable)} regions cannot be used: {'; '.join(reading.unusable[:3])}",
             extra={"event": "regions_unusable", "task": task.id, "regions": len(reading.unusable)},
         )
     with Image.open(picture.path) as image:

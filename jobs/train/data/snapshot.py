@@ -1,6 +1,6 @@
-"""`dataset.json` of a run: the annotations as they were when it began, so that every attempt trains on the same data.
+"""`dataset.json` of a run, its snapshot: the annotations as the run began, so that all attempts train on the same data.
 
-JSON lines, written and read one task at a time: a header, then one line a task. Created once, never replaced.
+JSON lines: a header, then one line for each task. Created once in the store, never replaced.
 """
 
 import json
@@ -33,70 +33,70 @@ from shared.state.records import Record
 from shared.state.runs import Baseline, Totals
 
 _KEPT = ("id", "parentID", "from_name", "to_name", "type", "value", "original_width", "original_height")
-"""What readers need of a region."""
+"""The fields of a region that readers need."""
 _UNREAD = ("imageDataURL", "maskDataURL", "touches")
-"""Parts of a region's value that no reader reads: pictures. That they were there is kept."""
+"""Images in a region's value, which no reader reads: stored as empty text."""
 
 
 class Header(Record):
-    """First line: what holds for all tasks."""
+    """The first line."""
 
     label_config: str
     baseline: Baseline
-    tasks: int
+    tasks: int  # lines that follow
     left_out: int  # tasks whose annotations are all cancelled
-    border: float  # of the val set, see jobs.train.data.split
+    border: float  # of the val set, 0–1: see jobs.train.data.split
 
 
 class SnapshotTask(Record):
-    """One line: a task, the annotation that counts, and what the served controls need of both."""
+    """One line: a task, the annotation that counts, and the parts of both that the controls need."""
 
     id: int
-    annotation: int
+    annotation: int  # id
     updated_at: str | None
-    split: Split = "train"  # for one control: `Snapshot.tasks_for`
-    data: dict[str, Any]  # value or frameRate of a tag, as written → what it means for this task
-    regions: list[dict[str, Any]]  # shapes, labels and choices of one region are items of their own
-    unusable: str | None = None  # why nothing else of it is here
+    split: Split = "train"  # set for one control by `Snapshot.tasks_for`
+    data: dict[str, Any]  # value or frameRate of a tag, as the config writes it → this task's
+    regions: list[dict[str, Any]]  # Label Studio's items: shape, labels and choices of a region are one each
+    unusable: str | None = None  # why data and regions are empty
 
     @classmethod
     def without_anything(cls, task_id: int, why: str) -> "SnapshotTask":
-        """A task that only can be named."""
+        """A task that cannot be used, and why."""
         return cls(id=task_id, annotation=0, updated_at=None, data={}, regions=[], unusable=why)
 
     def file_of(self, control: Control) -> str:
-        """The address of what a control looks at. Raises ImageError: no_data."""
+        """The address of the image or video that a control annotates. Raises ImageError (no_data)."""
         if control.value not in self.data:
             raise ImageError("no_data", f'the data of task {self.id} has nothing for value="{control.value}"')
         address: str = self.data[control.value]
         return address
 
     def frame_rate(self, control: Control) -> float:
-        """Frames a second by which Label Studio counts what a control looks at."""
+        """Frames a second by which Label Studio numbers the frames of the control's video."""
         return readable_rate(self.data.get(control.frame_rate, control.frame_rate))
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A frozen dataset on the local disk."""
+    """A snapshot on the local disk."""
 
     path: Path
     header: Header
 
     @property
     def sha256(self) -> str:
-        """Of the file's bytes."""
+        """SHA-256 of the file."""
         return sha256_of(self.path)
 
     def tasks(self) -> Iterator[SnapshotTask]:
-        """In the order of their ids, one in memory at a time."""
+        """All tasks in the order of their ids, one in memory at a time."""
         with self.path.open(encoding="utf-8") as lines:
             next(lines)
             for line in lines:
                 yield SnapshotTask.model_validate_json(line)
 
     def tasks_for(self, control: Control) -> Iterator[SnapshotTask]:
-        """The same, each on the side on which this control's picture of it is."""
+        """All tasks, with `split` set for the image of this control."""
         for task in self.tasks():
             split = split_of(task.data.get(control.value), self.header.border)
             yield evolve(task, split=split)
@@ -114,9 +114,11 @@ def freeze(
     check: Callable[[], None],
     adopt: Callable[[str], str] = reference,
 ) -> Snapshot:
-    """Write all tasks to `path`. `check` is called once a task; what it raises ends the export.
+    """Write the snapshot of a project to `path`.
 
-    `border`: of the project's val set so far; None before its first run. `adopt`: what stands for an address there.
+    `read_at`: Label Studio's time before the export. `val_fraction`: 0–1. `border`: of the project's val set so far;
+    None before its first run. `check` is called before each task; what it raises ends the export. `adopt`: address →
+    what is stored for it.
     """
     kept_of = _Keeper(controls)
     digest, kept, left_out = AnnotationDigest(), 0, 0
@@ -163,16 +165,16 @@ def freeze(
 
 
 class _Keeper:
-    """What the controls have to know of each region of an annotation."""
+    """Reduces the regions of an annotation to what the controls need."""
 
     def __init__(self, controls: tuple[Control, ...]) -> None:
         self._names = {name for one in controls for name in (one.name, one.labels_name, one.boxes_name) if name}
         self._labels = {label for one in controls for label in one.label_values}
         self._looked_at = [None, *(one.to_name for one in controls)]
-        self._all = any(one.per_region or one.yolo_task == "pose" for one in controls)  # theirs belong to any tag's
+        self._all = any(one.per_region or one.yolo_task == "pose" for one in controls)  # which read regions of any tag
 
     def region(self, region: Mapping[str, Any]) -> dict[str, Any] | None:
-        """None if nothing. Of other tags on the same image the labels that a control has too: it may be its object."""
+        """None if nothing is needed. Of other tags on the same image only labels that a control has too."""
         name, value = region.get("from_name"), region.get("value")
         if not isinstance(name, str):
             return None
@@ -198,10 +200,10 @@ def _why_unusable(task: ExportedTask) -> str:
 
 
 def _written(task: SnapshotTask) -> str:
-    """One line that can be read again, whatever is nested in the task; one bad task must not end every attempt."""
+    """The line of a task; an unusable task if the line could not be read again (too deeply nested, bad Unicode)."""
     try:
         line = task.model_dump_json()
-        SnapshotTask.model_validate_json(line)  # which nests less deep than what it reads was written
+        SnapshotTask.model_validate_json(line)  # reading allows less nesting than writing
     except (ValueError, RecursionError) as error:
         why = "its values are nested too deep, or hold text that is no Unicode"
         return SnapshotTask.without_anything(task.id, f"{why} ({type(error).__name__})").model_dump_json()
@@ -209,7 +211,7 @@ def _written(task: SnapshotTask) -> str:
 
 
 def _data_of(task: ExportedTask, controls: Iterable[Control], adopt: Callable[[str], str]) -> dict[str, Any]:
-    """What the controls need of a task's data. Where it lacks something, that is left out: `file_of` says so."""
+    """The parts of a task's data that the controls need; missing ones are left out, for `file_of` to report."""
     data: dict[str, Any] = {}
     for control in controls:
         with suppress(ImageError):
@@ -222,7 +224,7 @@ def _data_of(task: ExportedTask, controls: Iterable[Control], adopt: Callable[[s
 
 
 def publish(frozen: Snapshot, store: ObjectStore, key: str) -> Snapshot:
-    """Store it, unless another attempt did: then that one counts."""
+    """Upload the snapshot; if another attempt already did, download and answer that one."""
     try:
         store.upload(key, frozen.path)
     except AlreadyExists:
@@ -233,7 +235,7 @@ def publish(frozen: Snapshot, store: ObjectStore, key: str) -> Snapshot:
 
 
 def fetch(store: ObjectStore, key: str, path: Path) -> Snapshot | None:
-    """What an earlier attempt froze; None if none did."""
+    """Download the snapshot that an earlier attempt stored to `path`; None if there is none."""
     try:
         store.download(key, path)
     except NotFound:

@@ -1,8 +1,8 @@
-"""Which pictures are held out to validate on: by what is seen, against a border that only ever falls. Pure.
+"""Splits images into train and val by a hash of their address. Pure.
 
-A picture's place is the hash of the value that names it, so the same picture in two tasks is on one side. Below the
-border it is in the val set. A lower border moves pictures from val to train, which is safe; the other way round a
-version would be measured on what it learnt from, so the border of a project never rises.
+The hash, a number from 0 to 1, is the image's place; places below the project's border are val. So the same image in
+two tasks is in one set. The border of a project never rises: moving images from val to train is safe, the other way
+round a version would be measured on images that it was trained on.
 """
 
 import hashlib
@@ -17,14 +17,14 @@ from jobs.train.data.addresses import digest_of
 from shared.labelstudio.controls import Control
 
 Split = Literal["train", "val"]
-_MIN_TASKS = 4  # tasks of a val set, as soon as there are ten
-_MIN_USED = 2  # of them in which the control was used
-_SMALL_SHARE = 0.4  # of fewer tasks
-_RARE_SHARE = 0.5  # at most, to have a second class in the val set of a classifier
+_MIN_TASKS = 4  # of a val set, once there are ten
+_MIN_USED = 2  # tasks of a val set in which the control was used
+_SMALL_SHARE = 0.4  # part of fewer tasks that goes to val
+_RARE_SHARE = 0.5  # highest border that a classifier may need to get a second class into val
 
 
 def place_of(value: object) -> float:
-    """0–1, evenly spread: the same for the same value, also where its digest stands for it."""
+    """The place of an image, 0–1, evenly distributed; the same for a `data:` value and for its `reference`."""
     if (digest := digest_of(value)) is not None:
         return int.from_bytes(digest[:8]) / 2**64
     text = value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
@@ -32,21 +32,21 @@ def place_of(value: object) -> float:
 
 
 def split_of(value: object, border: float) -> Split:
-    """On which side a picture is."""
+    """The set that the image at an address is in."""
     return "val" if place_of(value) < border else "train"
 
 
 @dataclass(slots=True)
 class Places:
-    """Where the annotated pictures of one control lie; eight bytes each."""
+    """The places of the annotated images of one control, eight bytes each."""
 
     control: Control
     all: "array[float]" = field(default_factory=lambda: array("d"))
-    used: "array[float]" = field(default_factory=lambda: array("d"))  # of those in which the control was used
-    lowest: dict[str, float] = field(default_factory=dict)  # label → of the pictures that have it
+    used: "array[float]" = field(default_factory=lambda: array("d"))  # of images in which the control was used
+    lowest: dict[str, float] = field(default_factory=dict)  # label → lowest place of the images that have it
 
     def add(self, value: object, regions: Iterable[Mapping[str, Any]]) -> None:
-        """A task's picture, if the control was used in it or nothing is there."""
+        """Add a task's image, unless all of its regions are of other controls."""
         names, every = (self.control.name, self.control.labels_name), list(regions)
         used = [region.get("value") for region in every if region.get("from_name") in names]
         if every and not used:
@@ -62,17 +62,18 @@ class Places:
                     self.lowest[label] = min(self.lowest.get(label, 1.0), place)
 
     def border(self, val_fraction: float) -> float:
-        """`val_fraction`, or as near as leaves a val set: four of ten tasks or more; of a classifier two classes.
+        """The border this control wants: `val_fraction`, corrected for small projects.
 
-        By chance a small project's part may be much larger: beyond those four it is never more than `val_fraction`,
-        there is little enough to learn from. One picture at least stays for that.
+        Higher if fewer than four tasks (of fewer than ten tasks: 40 %) would be val, fewer than two in which the
+        control was used, or of a classifier fewer than two classes. Lower if by chance more than `val_fraction` of the
+        tasks would be. At least one image in which the control was used stays in train; 0 if there is one only.
         """
         places, used = sorted(set(self.all)), sorted(set(self.used))
         if len(used) < 2:
             return 0.0
-        least = min(_MIN_TASKS, max(1, int(_SMALL_SHARE * len(places))))
-        most = max(least, math.ceil(val_fraction * len(places)))
-        wanted = min(max(val_fraction, _above(places[least - 1])), _above(places[min(most, len(places)) - 1]))
+        min_val = min(_MIN_TASKS, max(1, int(_SMALL_SHARE * len(places))))
+        max_val = max(min_val, math.ceil(val_fraction * len(places)))
+        wanted = min(max(val_fraction, _above(places[min_val - 1])), _above(places[min(max_val, len(places)) - 1]))
         wanted = max(wanted, _above(used[min(_MIN_USED, int(_SMALL_SHARE * len(used)) or 1) - 1]))
         if self.control.yolo_task == "classify" and len(self.lowest) > 1:
             second = sorted(self.lowest.values())[1]
@@ -81,7 +82,7 @@ class Places:
 
 
 def lower_border(places: Iterable[Places], val_fraction: float, previous: float | None) -> float:
-    """The border for all controls of a project from now on. `previous`: the one so far."""
+    """The new border of a project: the highest that a control wants, never above `previous` (None: the first run)."""
     wanted = max((each.border(val_fraction) for each in places), default=val_fraction)
     return wanted if previous is None else min(wanted, previous)
 

@@ -1,4 +1,4 @@
-"""Frames of an annotated video, to learn from: evenly taken, with the boxes as Label Studio draws them."""
+"""Turns an annotated video into samples to train on: evenly chosen frames with the boxes that Label Studio draws."""
 
 import logging
 from collections.abc import Iterator
@@ -23,19 +23,19 @@ from shared.media.video import Frame, Video, frames_at, open_video
 logger = logging.getLogger(__name__)
 
 MAX_FRAMES_A_VIDEO = 60
-"""Frames of one video and label. Neighbours look alike: more of them cost time and teach little, and a long video would
-outweigh all others."""
+"""For each video and label. Neighbouring frames look alike: more of them cost time, teach little, and let a long video
+outweigh the others."""
 _BACKGROUND = 0.1
-"""Frames without a box, as a part of those with one: the same scene, empty."""
-_QUALITY = 95  # of JPEG
+"""Frames without a box, as a part of those with one."""
+_QUALITY = 95  # of JPEG files
 
 
 def video_samples(
     task: SnapshotTask, control: Control, video: Path, folder: Path, *, max_pixels: int, image_size: int
 ) -> list[Sample]:
-    """The frames of one task's video, written to `folder` as `<task>-<frame>.jpg`, large ones smaller (`shrunk`).
+    """The samples of one task's video; frames are written to `folder` as `<task>-<frame>.jpg`. Raises ImageError.
 
-    `max_pixels`: of a frame; `image_size`: pixels of the longer side that the model sees. Raises ImageError.
+    `max_pixels` of a frame; `image_size`: pixels of the longer side that the model sees, to which frames are shrunk.
     """
     rate = task.frame_rate(control)
     with open_video(video, max_pixels=max_pixels) as opened:
@@ -54,7 +54,7 @@ def video_samples(
             samples.append(Sample(path.stem, path, found))
     if missing := len(chosen) - len(samples):
         logger.warning(
-            f"the video of task {task.id} ends sooner than its header says: {missing} frames are not learnt from",
+            f"the video of task {task.id} ends sooner than its header says: {missing} frames are not used",
             extra={"event": "video_cut_off", "task": task.id, "frames": missing},
         )
     return samples
@@ -63,7 +63,7 @@ def video_samples(
 def _scenes(
     task: SnapshotTask, control: Control, frames: NDArray[np.int64], video: Video
 ) -> list[tuple[int, Detections]]:
-    """Frame numbers and the boxes in them, ascending: most with a box, a few without."""
+    """(frame number, its boxes), ascending: chosen frames with a box, and a few without."""
     drawn = tracks_of(task, control, frames, video)
     there = np.zeros(len(frames), dtype=np.bool_)
     for one in drawn:
@@ -77,7 +77,7 @@ def _scenes(
 
 
 def tracks_of(task: SnapshotTask, control: Control, frames: NDArray[np.int64], video: Video) -> list[Drawn]:
-    """What was drawn in a video of these frames. Raises ImageError if not all of it can be used."""
+    """The tracks that were drawn; `frames`: all numbers of the video. Raises ImageError if one cannot be used."""
     drawn = usable(read_tracks(task.regions, control), control)
     for one in drawn:
         shown = [frame for frame in one.frames.tolist() if frame <= frames[-1]]
@@ -89,9 +89,9 @@ def tracks_of(task: SnapshotTask, control: Control, frames: NDArray[np.int64], v
 def _moments(
     task: SnapshotTask, control: Control, frames: NDArray[np.int64], video: Video
 ) -> list[tuple[int, Detections]]:
-    """Frame numbers and what they mean, ascending. Outside all spans is a class of its own, the last one, named "".
+    """(frame number, its class), ascending. The last class, named "", is that of frames outside all spans.
 
-    Frames that two labels share are left out: a class is either this or that.
+    Frames with two labels are left out, since a frame has one class.
     """
     names = (*control.label_values, "")
     spans = usable(read_spans(task.regions, control), control)
@@ -122,17 +122,17 @@ def _moments(
     )
 
 
-def spread(frames: NDArray[np.int64], most: int) -> NDArray[np.int64]:
-    """At most `most` of them, evenly taken, the first and last included."""
-    if len(frames) <= most:
+def spread(frames: NDArray[np.int64], max_frames: int) -> NDArray[np.int64]:
+    """At most `max_frames` of them, evenly chosen, with the first and the last; of one the middle."""
+    if len(frames) <= max_frames:
         return frames
-    if most == 1:
+    if max_frames == 1:
         return frames[[len(frames) // 2]]
-    return frames[np.linspace(0, len(frames) - 1, most).round().astype(np.int64)]
+    return frames[np.linspace(0, len(frames) - 1, max_frames).round().astype(np.int64)]
 
 
 def _decoded(video: Video, frames: list[int], rate: float) -> Iterator[Frame]:
-    """What is on the screen at Label Studio's frames. It ends where a file does that is cut off."""
+    """The images that Label Studio shows at these frame numbers; fewer if the file is cut off."""
     moments = seconds_of(frames, rate).tolist()
     with closing(video.frames()) as every:
         for second, frame in zip(moments, frames_at(every, moments), strict=True):

@@ -1,4 +1,4 @@
-"""Samples as the files that ultralytics reads: images beside label files, or a folder a class.
+"""Writes samples as the files that ultralytics reads: images and label files, or a folder for each class.
 
 Formats: https://docs.ultralytics.com/datasets
 """
@@ -20,26 +20,26 @@ from shared.labelstudio.attributes import ATTRIBUTES
 from shared.labelstudio.controls import Control
 
 POINT_SIGMA = 0.15
-"""How far from its place a point may be found (the sigma of COCO's OKS), for whoever validates a pose.
+"""The sigma of COCO's OKS, for every keypoint: how far off a point may be found, as part of the object's size.
 
-Where ultralytics does not know the points it takes 1 / points: 0.5 for two, with which every point near the object is
-right. On an object of 80 pixels an error of 2 pixels counts at all ten thresholds now, one of 10 at seven, one of 20 at
-one; smaller sigmas tell less of models that have just begun.
+ultralytics' default for points that it does not know is 1 / points: 0.5 for two, with which every point near the object
+is right. With this sigma, on an object of 80 pixels, an error of 2 pixels is right at all ten thresholds, one of 10 at
+seven, one of 20 at one. Smaller sigmas cannot tell apart models after little training.
 """
 
 
 class YoloFiles(Protocol):
-    """The files of one dataset."""
+    """Writes the files of one dataset."""
 
     data: Path  # data.yaml
 
     @abstractmethod
     def add(self, split: Split, sample: Sample) -> int | None:
-        """Write one sample. How many objects it shows; None: it cannot be learnt from and is left out."""
+        """Write one sample; answers its number of objects, None if it was not written because it has no class."""
 
 
 class LabelFiles:
-    """`images/<split>/<name>.jpg` and `labels/<split>/<name>.txt`; without a line it is a background image."""
+    """`images/<split>/<name>.jpg` and `labels/<split>/<name>.txt`, which is empty for a background image."""
 
     def __init__(self, control: Control, classes: tuple[str, ...], folder: Path) -> None:
         self._yolo_task = control.yolo_task
@@ -57,17 +57,17 @@ class LabelFiles:
 
 
 class ClassFolders:
-    """`<split>/<class>/<name>.png`; an image with several classes is in the folder of each, one without in none.
+    """`<split>/<class>/<name>.png`; an image with several classes is in the folder of each.
 
-    They are squares, as predict makes them: of anything else ultralytics takes the middle.
+    Images are squares, as predict makes them: of others ultralytics would use only the middle.
 
-    ultralytics sorts the folders and takes their names for classes, but when it validates a model, it looks for the
+    ultralytics takes the sorted names of the folders as classes, but when it validates a model, it looks for the
     model's own names among them first. So a folder is named by the index of its class (a label may hold any character),
-    no folder is named like a label, and all of them are there, also without an image.
+    no folder has the name of a label, and empty ones are made too.
     """
 
     def __init__(self, control: Control, classes: tuple[str, ...], folder: Path, size: int) -> None:
-        """`size`: pixels of a side."""
+        """`size`: of an image's side in pixels."""
         mark = "class"
         while any(name.startswith(mark) for name in classes):
             mark += "_"
@@ -91,20 +91,20 @@ class ClassFolders:
 
 
 def classes_of(control: Control) -> tuple[str, ...]:
-    """Class index → name, as the model will know it."""
-    outside = ("",) if control.tag == "TimelineLabels" else ()  # of all ranges: frames of no label
+    """The names of the model's classes, by index."""
+    outside = ("",) if control.tag == "TimelineLabels" else ()  # the class of frames without a label
     return control.class_names + outside
 
 
 def files_for(control: Control, classes: tuple[str, ...], folder: Path, image_size: int) -> YoloFiles:
-    """An empty dataset in an empty folder. `image_size`: of the run."""
+    """An empty dataset in an empty folder. `image_size`: the run's, in pixels."""
     if control.yolo_task == "classify":
         return ClassFolders(control, classes, folder, task_image_size(control.yolo_task, image_size))
     return LabelFiles(control, classes, folder)
 
 
 def chosen_classes(sample: Sample) -> list[int]:
-    """Indices of all classes that a person chose for an image, ascending."""
+    """The indices of all classes in a sample, ascending."""
     found = sample.found
     if found.class_scores is not None:
         return sorted({int(index) for index in found.class_scores.nonzero()[1]})
@@ -112,7 +112,7 @@ def chosen_classes(sample: Sample) -> list[int]:
 
 
 def _describe(folder: Path, place: str, classes: tuple[str, ...], control: Control) -> Path:
-    """Write data.yaml; under `control` what its config says about the training, which ultralytics does not read."""
+    """Write data.yaml. `control` in it is for our trainer; ultralytics ignores it."""
     points, sides = control.point_names, control.attributes.get("model_sides", "")
     data: dict[str, object] = {
         "path": str(folder.resolve()),
@@ -129,7 +129,9 @@ def _describe(folder: Path, place: str, classes: tuple[str, ...], control: Contr
     if points:
         data["kpt_shape"] = [len(points), 3]
         data["kpt_oks_sigmas"] = [POINT_SIGMA] * len(points)
-        data["kpt_names"] = {index: list(points) for index in range(len(classes))}  # they stay with the weights
+        data["kpt_names"] = {
+            index: list(points) for index in range(len(classes))
+        }  # ultralytics stores them in the weights
         if flip := mirrored_points(points, sides):
             data["flip_idx"] = list(flip)  # without it ultralytics does not mirror images
     path = folder / "data.yaml"
@@ -142,7 +144,7 @@ def _asked(control: Control, attribute: str) -> float | None:
 
 
 def _link(source: Path, target: Path) -> None:
-    """A hard link, or a copy where the file system knows none."""
+    """Make a hard link, or a copy where the file system has none."""
     try:
         os.link(source, target)
     except FileExistsError:

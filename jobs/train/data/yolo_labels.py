@@ -1,6 +1,6 @@
-"""Detections as lines of YOLO label files: one writer a YOLO task.
+"""Writes Detections as lines of YOLO label files, one function for each YOLO task.
 
-Formats: https://docs.ultralytics.com/datasets (numbers are fractions of the image's width and height).
+Formats: https://docs.ultralytics.com/datasets. Numbers are fractions of the image's width and height.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from shared.yolo_task import YoloTask
 
 
 def label_lines(found: Detections, yolo_task: YoloTask) -> list[str]:
-    """One line for each object, class index first, with a line break; none where nothing is inside the image."""
+    """One line with line break for each object, class index first; none for objects outside the image."""
     rows = _WRITERS[yolo_task](found)
     return [
         f"{class_} {' '.join(f'{value:.6f}' for value in row.tolist())}\n"
@@ -31,12 +31,12 @@ def label_lines(found: Detections, yolo_task: YoloTask) -> list[str]:
 
 
 def _boxes(found: Detections) -> list[Floats]:
-    """Centre and size."""
+    """Centre x, y, width, height."""
     return list(xyxy_to_xywhn(found.xyxy, found.width, found.height))
 
 
 def _poses(found: Detections) -> list[Floats]:
-    """Centre and size, then x, y and visibility of each point: 2 visible, 0 missing (Label Studio knows no hidden)."""
+    """Box, then x, y, visibility of each point: 2 visible, 0 missing (Label Studio has no hidden points)."""
     assert found.keypoints is not None
     points = found.keypoints / (found.width, found.height, 1.0)
     points[..., 2] = np.where(found.keypoints[..., 2] > 0, 2.0, 0.0)
@@ -44,10 +44,11 @@ def _poses(found: Detections) -> list[Floats]:
 
 
 def _rotated_boxes(found: Detections) -> list[Floats]:
-    """Four corners, clockwise, as drawn; else of the box turned alike around its visible part; else of that part.
+    """Four corners x, y, clockwise. Of a box over the border the first of these that ultralytics accepts:
 
-    Ultralytics cuts boxes over the border itself, and keeps their angle, but leaves a whole image out if the middle or
-    the size of an upright box around one is beyond it. Of any convex polygon it makes the smallest box around it.
+    the box as drawn, the box of the same angle around its visible part, the polygon of its visible part (of which
+    ultralytics makes the smallest rotated box). It clips boxes itself and keeps their angle, but leaves the whole image
+    out if centre or size of the upright box around one is outside 0–1.
     """
     assert found.rotated is not None
     drawn = xywhr_to_corners(found.rotated)
@@ -65,7 +66,7 @@ def _rotated_boxes(found: Detections) -> list[Floats]:
 
 
 def _outlines(found: Detections) -> list[Floats]:
-    """Points of one ring: parts and holes are joined by bridges of no width, as ultralytics' converters join parts."""
+    """The points of one ring; parts and holes are joined by bridges of no width, as ultralytics' converters do."""
     assert found.outlines is not None
     visible = [clip_outline(outline, found.width, found.height) for outline in found.outlines]
     return [_fractions(_one_ring(outline), found) if outline else _NOTHING for outline in visible]

@@ -1,4 +1,4 @@
-"""What ultralytics makes of a dataset without a word: files that it leaves aside, objects that it drops."""
+"""Reports what ultralytics silently leaves out of a dataset: files that it cannot read, objects that it drops."""
 
 import re
 from pathlib import Path
@@ -8,20 +8,20 @@ import numpy as np
 
 from jobs.train.training import TrainingSettings
 
-_MIN_SIDE = 2.0  # pixels as the model sees it; ultralytics' RandomPerspective drops boxes that are not larger
-_SLIMMEST = 100.0  # times longer than wide
+_MIN_SIDE = 2.0  # pixels at the model's image size; ultralytics' RandomPerspective drops boxes that are not larger
+_MAX_RATIO = 100.0  # of the longer side to the shorter
 _ASIDE = re.compile(r"([^/]+): ignoring corrupt image/label: (.*)")
 _TWICE = re.compile(r"(\d+) duplicate labels removed")
 
 
 def scan_notes(data: Path, settings: TrainingSettings) -> tuple[str, ...]:
-    """Sentences about a dataset (`data.yaml`) that was trained on, by what ultralytics kept of its scan."""
+    """Sentences about a dataset (`data.yaml`) after a training, from the cache files of ultralytics' scan."""
     caches = [cache for split in ("train", "val") for cache in _caches(data.parent, split)]
     messages = [str(message) for cache in caches for message in cache["msgs"]]
     aside = [f"{found[1]}: {found[2]}" for message in messages if (found := _ASIDE.search(message))]
     twice = sum(int(found[1]) for message in messages if (found := _TWICE.search(message)))
     labels = [label for cache in caches for label in cache.get("labels", ())]
-    most = max((len(label["cls"]) for label in labels), default=0)
+    largest = max((len(label["cls"]) for label in labels), default=0)
     thin = sum(_too_thin(label, settings.image_size) for label in labels)
     told = (
         (len(aside), f"{len(aside)} images could not be used by ultralytics; the first: {''.join(aside[:1])}"),
@@ -29,11 +29,11 @@ def scan_notes(data: Path, settings: TrainingSettings) -> tuple[str, ...]:
         (
             thin,
             f"{thin} objects are {_MIN_SIDE:g} pixels wide or less at LABELLOOP_IMAGE_SIZE={settings.image_size} (or "
-            f"over {_SLIMMEST:g} times longer than wide): training takes them for background",
+            f"over {_MAX_RATIO:g} times longer than wide): training takes them for background",
         ),
         (
-            most > settings.max_objects,
-            f"an image has {most} objects: of each image the surest {settings.max_objects} are shown "
+            largest > settings.max_objects,
+            f"an image has {largest} objects, of which the {settings.max_objects} most confident are shown "
             "(LABELLOOP_MAX_OBJECTS)",
         ),
     )
@@ -51,4 +51,4 @@ def _too_thin(label: dict[str, Any], image_size: int) -> int:
     height, width = label["shape"]
     sides = np.asarray(label["bboxes"])[:, 2:4] * (width, height) * (image_size / max(width, height))
     shorter, longer = sides.min(axis=1, initial=np.inf), sides.max(axis=1, initial=0.0)
-    return int(((shorter <= _MIN_SIDE) | (longer >= _SLIMMEST * shorter)).sum())
+    return int(((shorter <= _MIN_SIDE) | (longer >= _MAX_RATIO * shorter)).sum())

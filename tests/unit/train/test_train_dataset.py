@@ -97,7 +97,7 @@ def test_a_task_that_breaks_its_reader_leaves_the_others_alone(tmp_path: Path) -
     dataset = built([task(number, rectangle()) for number in (1, 2, 3)], tmp_path, Odd())
     assert dataset is not None
     assert dataset.counts.train == 2
-    assert dataset.counts.named == [(2, "it broke its reader (OverflowError: a number of 400 digits)")]
+    assert dataset.counts.named == [(2, "unexpected error reading it (OverflowError: a number of 400 digits)")]
 
 
 def test_no_image_at_all(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_images_that_come_slower_and_slower_are_given_up_after_a_time(tmp_path: 
         breaker.check()
         breaker.failed(ImageError("timeout", "too late"), 120.0)
         breaker.answered()
-    with pytest.raises(ImagesOutage, match="3600 s were spent on images that did not come"):
+    with pytest.raises(ImagesOutage, match="3600 s were spent on images that could not be fetched"):
         breaker.check()
 
 
@@ -136,7 +136,7 @@ def test_no_image_at_all_for_a_reason_that_may_heal(
 ) -> None:
     monkeypatch.setattr(ImageFiles._fetch.retry, "sleep", lambda _: None)  # type: ignore[attr-defined]
     fetcher = Fetcher()
-    with pytest.raises(ImagesOutage, match="1 of 1 images were not to be had"):
+    with pytest.raises(ImagesOutage, match="1 of 1 images could not be fetched"):
         built([task(1, rectangle(), value=reason)], tmp_path, fetcher)
     assert fetcher.asked == [1, 1, 1], "such an image is asked for again"
 

@@ -794,7 +794,7 @@ class TestOutage:
         assert world.new_run() == INTERRUPTED
         claim = world.jobs.read().training
         assert claim is not None
-        assert "were not to be had" in (claim.error or "")
+        assert "could not be fetched" in (claim.error or "")
         assert reason in (claim.error or "")
         assert world.served() == 1
         assert len(world.registry.versions("label")) == 1, "nothing was trained"
@@ -808,7 +808,7 @@ class TestOutage:
         assert world.new_run() == INTERRUPTED
         claim = world.jobs.read().training
         assert claim is not None
-        assert "1 of 39 images were not to be had (1 of" in (claim.error or "")
+        assert "1 of 39 images could not be fetched (1 of" in (claim.error or "")
         assert f"task {val}: it is unreachable" in (claim.error or "")
         world.studio.away, world.studio.fetched = {}, []
         assert world.next_attempt() == DONE
@@ -881,7 +881,7 @@ class TestOutage:
         assert world.new_run() == INTERRUPTED
         claim = world.jobs.read().training
         assert claim is not None
-        assert "32 images in a row were not to be had, the last one since it is timeout" in (claim.error or "")
+        assert "32 images in a row could not be fetched; the last: it is timeout" in (claim.error or "")
         assert len(world.studio.fetched) < 100 + 3 * (32 + 4) + 1, "three tries each, four at once"
 
     def test_images_that_took_all_the_time_are_named_and_nothing_is_trained(self, world: World) -> None:

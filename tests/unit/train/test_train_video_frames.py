@@ -141,7 +141,7 @@ def test_frames_that_a_cut_off_file_has_no_more_are_not_learnt_from(
     shown = [index_of(sample.image) for sample in samples]
     assert all(index == min(number - 1, shown[-1]) for index, number in zip(shown, numbers, strict=True))
     assert numbers[-1] - 1 - shown[-1] < 13, "half a second may stand still"
-    assert f"{MAX_FRAMES_A_VIDEO - len(numbers)} frames are not learnt from" in caplog.text
+    assert f"{MAX_FRAMES_A_VIDEO - len(numbers)} frames are not used" in caplog.text
 
 
 def test_too_many_pixels(counting: Path, tmp_path: Path) -> None:
