@@ -4,9 +4,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from functions.train_trigger.launchers import JobStatus
+from shared.settings import Settings
 from shared.state.jobs_record import Claim, JobsRecord
 from shared.state.runs import Baseline, Totals
 
+_LAUNCHING_LIFETIME = 120.0  # seconds that a launched job may take to start before the launcher is asked about it
 _FIRST_PAUSE, _LONGEST_PAUSE = 5, 600  # seconds
 _SKEW = timedelta(minutes=5)
 """What clocks of one server's machines may differ by. A moment further ahead was written while a clock was wrong: it
@@ -28,6 +30,19 @@ class Policy:
     attempts: int
     running_lifetime: timedelta  # of the claim of a job that renews it
     launching_lifetime: timedelta  # of the claim of a job that has not started
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Policy":
+        """What the operator set, and the project within these limits (`shared.state.projects.with_overrides`)."""
+        return cls(
+            min_annotations=settings.min_annotations,
+            min_changes=settings.min_changes,
+            cool_down=timedelta(seconds=settings.cool_down),
+            longest_run=timedelta(seconds=settings.longest_run),
+            attempts=settings.attempts,
+            running_lifetime=timedelta(seconds=settings.claim_lifetime),
+            launching_lifetime=timedelta(seconds=min(settings.claim_lifetime, _LAUNCHING_LIFETIME)),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,10 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from functions.train_trigger.debounce import Debounce
 from functions.train_trigger.metrics import Metrics
+from functions.train_trigger.reconciled import Reconciled
 from functions.train_trigger.sweep import sweep
 from functions.train_trigger.threads import Threads
-from functions.train_trigger.trigger import Reconciled, Trigger
+from functions.train_trigger.trigger import Trigger
 from functions.train_trigger.warm_up import WarmUp
 from shared.errors import BadRequest, LabelloopError
 from shared.labelstudio.requests import Event, JobStatusRequest, ProjectCounters, TrainCall, project_id

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from itertools import islice
 from typing import Any, Literal, Protocol, TypeVar
 
+from functions.train_trigger.reconciled import Reconciled
 from functions.train_trigger.threads import Threads
-from functions.train_trigger.trigger import Reconciled
 from shared.errors import StoreError
 from shared.objectstore import ObjectStore
 from shared.state.jobs import Jobs

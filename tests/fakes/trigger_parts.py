@@ -7,7 +7,8 @@ from typing import Any
 
 from functions.train_trigger.launchers import JobState, JobStatus
 from functions.train_trigger.metrics import Metrics
-from functions.train_trigger.trigger import Reconciled, Trigger
+from functions.train_trigger.reconciled import Reconciled
+from functions.train_trigger.trigger import Trigger
 from shared.errors import LabelStudioError, LaunchError
 from shared.evolve import evolve
 from shared.labelstudio.api import ProjectState

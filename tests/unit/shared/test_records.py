@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from functions.train_trigger.decide import decide_before_asking
-from functions.train_trigger.trigger import _policy
+from functions.train_trigger.decide import Policy, decide_before_asking
 from jobs.train.checkpoints.store import Index
 from jobs.train.data.snapshot import Header, SnapshotTask, fetch
 from shared.errors import StoreRefusal
@@ -189,7 +188,7 @@ def test_words_of_a_newer_version_are_read_where_they_only_tell(file_store: Obje
     told = json.loads((PLACE / "JobsRecord.promoted.json").read_bytes())
     told["last_run"]["outcome"] = "postponed"
     file_store.put(f"projects/{UID}/jobs.json", json.dumps(told).encode())
-    policy = _policy(Settings())
+    policy = Policy.of(Settings())
     assert decide_before_asking(jobs.read(), policy, file_store.now(), forced=True) is None
     told = json.loads((PLACE / "Progress.finished.json").read_bytes()) | {"phase": "distill"}
     file_store.put(keys.run(UID, "run", "progress.json"), json.dumps(told).encode())

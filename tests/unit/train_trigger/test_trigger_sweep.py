@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from functions.train_trigger.reconciled import Reconciled
 from functions.train_trigger.sweep import sweep
-from functions.train_trigger.trigger import Reconciled
 from shared.objectstore import Stored, Token
 from shared.objectstore.file import FileStore
 from shared.state import claims
