@@ -1,1 +1,1 @@
-"""What two programs use, or what describes a foreign protocol. Imports go downwards only (see pyproject)."""
+"""Code that two programs use, or that describes a foreign protocol. Imports go downwards only (see pyproject.toml)."""

@@ -1,36 +1,36 @@
 """Every error that labelloop raises on purpose. Each message says what was asked, what was found and what to set.
 
 LabelloopError
-├── SettingsError            a variable is unknown, missing or wrong: the start stops
-├── StoreError               the object store failed (network, disk): it may answer a little later
+├── SettingsError            a setting is unknown, missing or invalid: the program does not start
+├── StoreError               the object store failed (network, disk): a retry may succeed
 │   ├── NotFound             no object at that key
-│   ├── AlreadyExists        create: somebody was first
-│   ├── PreconditionFailed   replace: somebody changed it since the token was read
-│   └── StoreRefusal         waiting changes nothing: not allowed, no such bucket, a body that is no record
-│       └── UnsafeStore      the store ignores conditions and must not be used
-├── LabelStudioError         Label Studio failed or answered nonsense
+│   ├── AlreadyExists        create: there is an object at that key
+│   ├── PreconditionFailed   replace: the object changed since its token was read
+│   └── StoreRefusal         a retry does not help: no permission, no such bucket, an object that is not a valid record
+│       └── UnsafeStore      the store ignores conditional writes and must not be used
+├── LabelStudioError         Label Studio is unreachable, failed, or sent an unexpected answer
 │   ├── Unauthorized         the token was refused
-│   └── ProjectGone          Label Studio itself says that there is no such project: it is closed
-├── BadRequest               a caller's body cannot be understood
-│   └── BodyTooLarge         it is more than is read, or kept
-├── LabelConfigError         a labeling config cannot be understood
-├── ImageError               one image cannot be had or decoded; `reason` is one word, for counters
+│   └── ProjectGone          Label Studio itself says that the project does not exist: it is closed
+├── BadRequest               the body of a request is malformed
+│   └── BodyTooLarge         the body exceeds a size limit
+├── LabelConfigError         a labeling config is invalid
+├── ImageError               one image or video cannot be fetched or decoded; `reason` is one word, for counters
 ├── ModelError               weights cannot be downloaded, verified, loaded or run
 ├── ClaimLost                another attempt owns the project now, or the claim's fence is old
-└── LaunchError              a launcher refused or failed
+└── LaunchError              a launcher refused or failed to start a job
 """
 
 
 class LabelloopError(Exception):
-    """Base of all: a message for a person."""
+    """Base of all. The message is written for a person."""
 
 
 class SettingsError(LabelloopError):
-    """A variable is unknown, missing or wrong."""
+    """A setting is unknown, missing or invalid."""
 
 
 class StoreError(LabelloopError):
-    """The object store failed: not reachable, overloaded, full."""
+    """The object store failed: unreachable, overloaded, full. A retry may succeed."""
 
 
 class NotFound(StoreError):
@@ -42,21 +42,21 @@ class AlreadyExists(StoreError):
 
 
 class PreconditionFailed(StoreError):
-    """`replace` found another object than the one its token names."""
+    """`replace` found that the object changed since its token was read."""
 
 
 class StoreRefusal(StoreError):
-    """The store answered, and would answer the same again until a person changes something. No outage."""
+    """The store refused; a retry does not help until a person changes something. Not an outage."""
 
 
 class UnsafeStore(StoreRefusal):
-    """The store ignores conditional writes: two writers would overwrite each other unseen."""
+    """The store ignores conditional writes: two writers would silently overwrite each other."""
 
 
 class LabelStudioError(LabelloopError):
-    """Label Studio is not reachable, failed, or answered something that is not its API.
+    """Label Studio is unreachable, failed, or sent an answer that is not its API's.
 
-    `status` of its answer; None if none came, or nothing that Label Studio says.
+    `status`: the HTTP status of its answer; None without an answer, or if Label Studio did not send it.
     """
 
     def __init__(self, message: str, *, status: int | None = None) -> None:
@@ -69,27 +69,27 @@ class Unauthorized(LabelStudioError):
 
 
 class ProjectGone(LabelStudioError):
-    """The project does not exist (any more)."""
+    """The project does not exist, or not any more."""
 
 
 class BadRequest(LabelloopError):
-    """The body of a request cannot be understood."""
+    """The body of a request is malformed."""
 
 
 class BodyTooLarge(BadRequest):
-    """The body of a request is more than is read, or kept."""
+    """The body of a request exceeds a size limit."""
 
 
 class LabelConfigError(LabelloopError):
-    """The labeling config cannot be understood."""
+    """The labeling config is invalid."""
 
 
 class ImageError(LabelloopError):
-    """One image cannot be fetched or decoded.
+    """One image or video cannot be fetched or decoded.
 
-    `reason` is a word from a small fixed set (it becomes a metric label): refused, not_found, forbidden (to whoever
-    asks without credentials), unauthorized (ours, or those of Label Studio's storage), no_data, timeout, too_large,
-    no_memory, broken, unreachable, unsupported, unusable (what is annotated); crashed: a reader did not foresee it.
+    `reason` is a word from a fixed set, as it becomes a metric label: refused, not_found, forbidden (a request without
+    credentials), unauthorized (our credentials, or those of Label Studio's storage), no_data, timeout, too_large,
+    no_memory, broken, unreachable, unsupported, unusable (an annotation), crashed (an unexpected error of a decoder).
     """
 
     def __init__(self, reason: str, message: str) -> None:

@@ -1,4 +1,4 @@
-"""A frozen model with some fields changed: validated when it runs, and by mypy before: names and types of fields."""
+"""Copies of frozen pydantic models with some fields changed. mypy and pydantic check the fields' names and types."""
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -9,15 +9,15 @@ __all__ = ["evolve"]
 Model = TypeVar("Model", bound=BaseModel)
 
 if TYPE_CHECKING:
-    # mypy checks the arguments of this one function against the fields of what it is given, also of pydantic models.
-    # A method of ours could only take `**changes: Any`.
+    # mypy checks the arguments of dataclasses.replace against the fields of its first argument, also for pydantic
+    # models. A function of our own could only take `**changes: Any`.
     from dataclasses import replace as evolve
 else:
 
     def evolve(model: Model, /, **changes: Any) -> Model:
-        """A copy of `model` with `changes`. Raises pydantic's ValidationError, and TypeError for a field it lacks.
+        """A copy of `model` with `changes`. Raises pydantic's ValidationError, and TypeError for an unknown field.
 
-        What a newer version added to the model goes along.
+        Extra fields, which a newer version of labelloop wrote, are copied too.
         """
         if unknown := changes.keys() - type(model).model_fields.keys():
             raise TypeError(f"{type(model).__name__} has no field {', '.join(sorted(unknown))}")

@@ -1,4 +1,4 @@
-"""Imports of large libraries that can be tried again: one that fails by half leaves what makes every later one fail."""
+"""Imports of large libraries that can be retried: what a failed import leaves behind makes every later one fail."""
 
 import sys
 from collections.abc import Iterator
@@ -6,10 +6,10 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def whole_or_not(*packages: str, keep: str | None = None) -> Iterator[None]:
-    """Where an import in it fails (memory is short), forget what these packages left behind, unless `keep` is there.
+def undo_failed_import(*packages: str, keep: str | None = None) -> Iterator[None]:
+    """If an import inside the `with` block fails (no memory), remove what it added to `sys.modules` of these packages.
 
-    `keep`: a module that cannot be imported twice.
+    `keep`: a module that cannot be imported twice; once it is imported, nothing is removed.
     """
     before, path = set(sys.modules), list(sys.path)
     try:
@@ -20,5 +20,5 @@ def whole_or_not(*packages: str, keep: str | None = None) -> Iterator[None]:
                 if name.partition(".")[0] in packages:
                     sys.modules.pop(name, None)
             sys.path[:] = path
-            sys.__dict__.pop("OpenCV_LOADER", None)  # by which OpenCV tells that it is being imported already
+            sys.__dict__.pop("OpenCV_LOADER", None)  # OpenCV's mark that its import has begun
         raise

@@ -1,4 +1,4 @@
-"""What LABELLOOP_LAUNCHER may be: one table of schemes, each with the shape of its URL."""
+"""Valid values of LABELLOOP_LAUNCHER: a table of schemes, each with the shape of its URL."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,14 +12,14 @@ LAUNCHERS = {
     "cloud-run": "cloud-run://PROJECT/REGION/JOB",
     "ray": "ray://HOST:PORT",
 }
-"""Scheme → shape. The adapter of a scheme, and the extra if it needs one, have the scheme's name."""
+"""Scheme → shape of the URL. A scheme's adapter, and the extra that it may need, have the scheme's name."""
 
 _OPTIONS = {"ray": ("gpus",)}
 
 
 @dataclass(frozen=True, slots=True)
 class LauncherUrl:
-    """A launcher's URL in its parts: `aws-batch://gpu/train` is ("gpu", "train")."""
+    """A launcher's URL. The parts of `aws-batch://gpu/train` are ("gpu", "train")."""
 
     scheme: str
     parts: tuple[str, ...]
@@ -27,7 +27,10 @@ class LauncherUrl:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Raises ValueError with one sentence. Parts may be percent-encoded (a definition's ARN holds a slash)."""
+        """Parse a URL. Parts may be percent-encoded (the ARN of a definition holds a slash).
+
+        Raises ValueError; its message says what to write.
+        """
         scheme, colon, rest = text.partition(":")
         if not colon or scheme not in LAUNCHERS:
             raise ValueError(f"use one of {', '.join(LAUNCHERS.values())}")
@@ -35,7 +38,7 @@ class LauncherUrl:
         path, _, query = rest.partition("?")
         if "//" not in shape:
             if rest:
-                raise ValueError(f"write {shape}, without anything behind it")
+                raise ValueError(f"write {shape}, without anything after it")
             return cls(scheme, ())
         parts = tuple(unquote(part) for part in path.removeprefix("//").split("/"))
         if not path.startswith("//") or len(parts) != shape.count("/") - 1 or not all(parts):

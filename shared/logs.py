@@ -1,4 +1,4 @@
-"""JSON lines with a named event: `{"time": …, "level": …, "event": "run_launched", …}`."""
+"""Logs as JSON lines with a named event: `{"time": …, "level": …, "event": "run_launched", …}`."""
 
 import json
 import logging
@@ -8,15 +8,15 @@ from datetime import UTC, datetime
 from typing import Any, TextIO
 
 _LIBRARIES = ("urllib3", "httpx", "httpcore", "boto3", "botocore", "s3transfer", "kubernetes")
-"""They write signed URLs and headers that hold credentials, from INFO or DEBUG on."""
+"""Limited to WARNING: at INFO or DEBUG they log signed URLs, and headers with credentials."""
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
 class JsonLines(logging.Formatter):
-    """One record, one line. Everything given in `extra` becomes a field; `event` defaults to the message."""
+    """One line a record. Each key of `extra` becomes a field; `event` defaults to the message."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line, without a line break."""
+        """The record as JSON, without a line break."""
         line: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
@@ -32,7 +32,7 @@ class JsonLines(logging.Formatter):
 
 
 def configure_logs(level: str, stream: TextIO | None = None) -> None:
-    """Send every logger's lines as JSON to `stream` (None: standard error)."""
+    """Write the lines of all loggers as JSON to `stream` (None: standard error)."""
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=level, handlers=[handler], force=True)

@@ -1,4 +1,4 @@
-"""Questions to somebody who is some way off, asked side by side: many trips take the time of one."""
+"""Parallel calls, on threads, of functions that wait for a network."""
 
 import threading
 from collections import deque
@@ -13,14 +13,14 @@ First = TypeVar("First")
 Second = TypeVar("Second")
 
 _AT_ONCE = 24
-"""Of the connections that a store's client keeps (64) one caller takes no more than that."""
+"""Threads of one caller, so that it does not take all 64 connections of a store's client."""
 
 
 def side_by_side(ask: Callable[[Item], Got], items: Iterable[Item], *, at_once: int = _AT_ONCE) -> list[Got]:
-    """The answers in the order of `items`, of at most `at_once` calls at a time, one of them on the calling thread.
+    """`[ask(item) for item in items]`, with at most `at_once` calls at a time, one of them on the calling thread.
 
-    Raises what the first of those that failed raised, once all have ended. Where this machine has no thread to give,
-    those that there are do it.
+    If calls fail, raises the error of the first such item, after all calls have ended. If the machine has no free
+    thread, the threads that could be started do all calls.
     """
     asked: list[tuple[Item, Future[Got]]] = [(item, Future()) for item in items]
     waiting = deque(asked)
@@ -33,7 +33,7 @@ def side_by_side(ask: Callable[[Item], Got], items: Iterable[Item], *, at_once: 
                 return
             try:
                 answer.set_result(ask(item))
-            except BaseException as error:  # noqa: BLE001 - raised where the answers are wanted
+            except BaseException as error:  # noqa: BLE001 - raised by result() below
                 answer.set_exception(error)
 
     with suppress(RuntimeError):
@@ -44,7 +44,7 @@ def side_by_side(ask: Callable[[Item], Got], items: Iterable[Item], *, at_once: 
 
 
 def both(first: Callable[[], First], second: Callable[[], Second]) -> tuple[First, Second]:
-    """The answers to two questions of different kinds, asked side by side."""
+    """The results of two functions, called in parallel."""
     questions: list[Callable[[], Any]] = [first, second]
     one, other = side_by_side(lambda question: question(), questions)
     return one, other

@@ -1,1 +1,1 @@
-"""The backend URL of Label Studio: stateless predictions from the version that the pointer names."""
+"""The function behind Label Studio's backend URL: predictions by the version that the pointer names. Stateless."""

@@ -1,16 +1,16 @@
-"""The answer to `/predict` as JSON, piece by piece: while the encoder works, no other thread of the process does."""
+"""The response of `/predict` as JSON, encoded in small pieces: json.dumps blocks all other threads of the process."""
 
 import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 _AT_ONCE = 20_000
-"""Values that are encoded in one go, a millisecond or two: a brush mask alone may have hundreds of thousands."""
+"""Values that are encoded at a time, in about two milliseconds: one brush mask may have hundreds of thousands."""
 _PIECE = 1 << 16  # characters
 
 
 def answer_text(items: Iterable[Any]) -> Iterator[bytes]:
-    """Pieces of `{"results": [item, …]}`, while the items come: none is needed once its text is there."""
+    """Pieces of `{"results": [item, …]}` as UTF-8. Items are consumed one by one, and dropped once they are encoded."""
     waiting, length = ['{"results": ['], 0
     separator = ""
     for item in items:
@@ -26,7 +26,7 @@ def answer_text(items: Iterable[Any]) -> Iterator[bytes]:
 
 
 def encoded(value: Any) -> Iterator[str]:
-    """Parts of the JSON of one value; of each the encoder sees a part of the value that is not large."""
+    """Parts of the JSON text of one value, each of at most `_AT_ONCE` inner values."""
     if _size(value) <= _AT_ONCE:
         yield json.dumps(value)
     elif isinstance(value, dict):
@@ -48,7 +48,7 @@ def _joined(begin: str, end: str, parts: Iterable[tuple[str, Any]]) -> Iterator[
 
 
 def _size(value: Any) -> int:
-    """How many values there are in it. Lists are of one kind."""
+    """Number of inner values. The items of a list are taken to be of one kind."""
     if isinstance(value, dict):
         return sum(map(_size, value.values()))
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Fixed predictions, to prove the wiring first: no weights, no torch, no numpy, no image."""
+"""Fixed predictions, to test an installation: they need no weights, torch, numpy or image."""
 
 from typing import Any
 
@@ -10,14 +10,14 @@ from shared.labelstudio.requests import PredictRequest
 from shared.web.backend import DUMMY_VERSION
 
 _WIDTH, _HEIGHT = 1000, 1000
-"""Pixels of an image that nobody has looked at; shapes are percentages of it."""
+"""Pixels, made up: the image is not fetched, and shapes are in percent of it."""
 _SCORE = 0.5
 _BOX = {"x": 25.0, "y": 25.0, "width": 50.0, "height": 50.0, "rotation": 0}
 _SHAPES: dict[str, dict[str, Any]] = {
     "RectangleLabels": _BOX,
     "PolygonLabels": {"points": [[50.0, 20.0], [80.0, 50.0], [50.0, 80.0], [20.0, 50.0]], "closed": True},
     "EllipseLabels": {"x": 50.0, "y": 50.0, "radiusX": 25.0, "radiusY": 15.0, "rotation": 0},
-    # A code says how large the image is. One pixel fits into any.
+    # Brush RLE needs the image's true size, except for one pixel.
     "BrushLabels": {"format": "rle", "rle": [0, 0, 0, 4, 57, 27, 252, 127, 224]},
 }
 _TRACK = {
@@ -28,7 +28,10 @@ _TRACK = {
 
 
 def predict_dummy(call: PredictRequest) -> list[dict[str, Any] | list[Any]]:
-    """The same for every task: of each control one object in the middle, with the first label."""
+    """The same prediction for every task: for each control one object in the middle, with the first label.
+
+    `[]` for every task if a smart tool asks.
+    """
     if call.interactive:
         return [[] for _ in call.tasks]
     controls = parse_label_config(call.label_config)
@@ -55,7 +58,7 @@ def _items(control: Control) -> list[dict[str, Any]]:
 
 
 def _points(control: Control) -> list[dict[str, Any]]:
-    """One object: its points on a diagonal, in a box if there is a control for it."""
+    """One object with its keypoints on a diagonal, and a box if there is a control for it."""
     items: list[dict[str, Any]] = []
     parent: dict[str, str] = {}
     if control.boxes_name and control.flag("model_add_bboxes", default=True):

@@ -1,9 +1,9 @@
-"""Which version a control is served with.
+"""Chooses and loads the version that a control is served with.
 
-A version whose file is bad is rejected in the registry, for all processes, and the newest good one behind it is served.
-One that is not here yet, or cannot be for now (store, disk, memory, threads), is asked for again, and until it is here
-this process goes on with what it served last, which /setup names too. A control without a version is served with base
-weights for its YOLO task; with none, it waits for its first version.
+A version whose file is bad is rejected in the registry, for all processes, and the newest good version before it is
+served. A version that cannot be loaded now (store, disk, memory, threads, or still loading) is retried; meanwhile this
+process serves what it served last, and /setup answers that too. A control without a version is served with base weights
+for its YOLO task; without such weights it is not predicted before its first version.
 """
 
 import logging
@@ -27,22 +27,22 @@ from shared.yolo.base_weights import base_weights_for
 logger = logging.getLogger(__name__)
 
 _AFTER_THE_ANSWER = 0.05
-"""Seconds after which a setup is answered, so that importing torch does not delay it."""
+"""Seconds to wait before preparing, so that the import of torch does not delay the answer of the setup."""
 _PREPARE_SECONDS = 600.0
 _PATIENCE = 20.0
-"""Seconds that a new version may take to load before what was served goes on: seldom more than one are needed."""
+"""Seconds to wait for a new version to load, before the previous one is served instead. Loading mostly takes one."""
 
 
-class _Last(NamedTuple):
+class _LastServed(NamedTuple):
     """What a control was served with last."""
 
-    manifest: Manifest | None
+    manifest: Manifest | None  # None: base weights
     version: str
     yolo_task: str
 
 
 class LiveModels:
-    """The models in memory. Thread-safe."""
+    """The models of all controls. Thread-safe."""
 
     def __init__(
         self,
@@ -57,9 +57,10 @@ class LiveModels:
         clock: Callable[[], float] = time.monotonic,
         patience: float = _PATIENCE,
     ) -> None:
-        """`base_weights`: LABELLOOP_BASE_WEIGHTS. `keep` models stay in memory; more may be while they are in use.
+        """`base_weights`: LABELLOOP_BASE_WEIGHTS. `keep`: models that stay in memory; requests may hold further ones.
 
-        `clock`: seconds, by which pauses between two tries are measured.
+        `clock`: seconds, for the pauses between retries of a failed load. `patience`: seconds to wait for a new version
+        before the previous one is served instead.
         """
         self._pointers = pointers
         self._registry = registry
@@ -70,14 +71,14 @@ class LiveModels:
         self._patience = patience
         self._models = LoadedModels(keep, metrics, clock)
         self._lock = threading.Lock()
-        self._served: dict[tuple[str, str], _Last] = {}
+        self._served: dict[tuple[str, str], _LastServed] = {}
         self._preparing: set[str] = set()
 
     def serving(self, uid: str, control: Control, deadline: float) -> Served:
-        """The model that a control is served with now; loads it if need be. `deadline` is a time.monotonic() value.
+        """The model that a control is served with now, loaded if needed. `deadline` is a time.monotonic() value.
 
-        Raises NothingToServe (no version, and no base weights for its YOLO task that can be had), DeadlineExceeded,
-        or ModelError, NotNow or StoreError if nothing was ever served.
+        Raises NothingToServe (no version, and no usable base weights for its YOLO task), DeadlineExceeded, and
+        ModelError, NotNow or StoreError if there is no other version to serve instead.
         """
         rejected: set[int] = set()
         while True:
@@ -91,19 +92,19 @@ class LiveModels:
                 try:
                     self._reject(uid, control, wanted, error)
                 except StoreError as refused:
-                    return self._go_on(uid, control, wanted, refused, deadline)
+                    return self._serve_instead(uid, control, wanted, refused, deadline)
             except (NotNow, StoreError) as error:
                 if wanted is None:
                     raise
-                return self._go_on(uid, control, wanted, error, deadline)
+                return self._serve_instead(uid, control, wanted, error, deadline)
             else:
                 self._pointers.release(uid, control.name)
                 return served
 
     def prepare(self, uid: str, controls: Sequence[Control]) -> None:
-        """Load soon, on a thread of its own, what these controls will be served with. Returns at once.
+        """Load the models of these controls soon, on another thread. Returns at once.
 
-        One at a time for a project: while a load hangs, Label Studio goes on asking.
+        At most one such thread runs for a project: Label Studio sends setups also while a load hangs.
         """
         with self._lock:
             if uid in self._preparing:
@@ -113,10 +114,10 @@ class LiveModels:
         timer.name, timer.daemon = "prepare", True
         try:
             timer.start()
-        except RuntimeError as error:  # the next setup, or prediction, tries again
+        except RuntimeError as error:  # no free thread; the next setup or prediction tries again
             with self._lock:
                 self._preparing.remove(uid)
-            logger.warning(f"no model is prepared: {error}", extra={"event": "not_prepared", "project": uid})
+            logger.warning(f"models are not loaded ahead: {error}", extra={"event": "not_prepared", "project": uid})
 
     def _prepare(self, uid: str, controls: Sequence[Control]) -> None:
         try:
@@ -131,13 +132,13 @@ class LiveModels:
             self.serving(uid, control, time.monotonic() + _PREPARE_SECONDS)
         except LabelloopError as error:
             logger.error(
-                f"no model can be prepared: {error}",
+                f"a model could not be loaded ahead: {error}",
                 extra={"event": "not_prepared", "project": uid, "control": control.name},
             )
 
     def _serve(self, uid: str, control: Control, manifest: Manifest | None, deadline: float) -> Served:
         served = self._base(control, deadline) if manifest is None else self._trained(uid, control, manifest, deadline)
-        self._note(uid, control, manifest, served.version)
+        self._record(uid, control, manifest, served.version)
         return served
 
     def _base(self, control: Control, deadline: float) -> Served:
@@ -147,7 +148,7 @@ class LiveModels:
             model = self._models.get(("base", weights), lambda: self._loader.load_base(weights), deadline)
         except (DeadlineExceeded, NotNow):
             raise
-        except LabelloopError as error:  # a download that failed, too: other controls have more to say than proposals
+        except LabelloopError as error:  # also a failed download: the other controls are answered all the same
             raise NothingToServe(str(error), version) from error
         if model.yolo_task != control.yolo_task:
             raise NothingToServe(
@@ -172,21 +173,26 @@ class LiveModels:
             )
         return Served(model=model, version=f"v{manifest.version}", trained=True, shown=manifest.shown)
 
-    def _last(self, uid: str, control: Control, wanted: Manifest) -> _Last | None:
-        """What the control was served with last, if it is something else and still for its YOLO task."""
+    def _last(self, uid: str, control: Control, wanted: Manifest) -> _LastServed | None:
+        """What the control was served with last, if that is not `wanted` and is still for its YOLO task."""
         with self._lock:
             last = self._served.get((uid, control.name))
         return None if last is None or last.manifest == wanted or last.yolo_task != control.yolo_task else last
 
-    def _go_on(self, uid: str, control: Control, wanted: Manifest, error: LabelloopError, deadline: float) -> Served:
-        """Serve what was served last, or in a new process the newest good version behind; /setup says so too."""
+    def _serve_instead(
+        self, uid: str, control: Control, wanted: Manifest, error: LabelloopError, deadline: float
+    ) -> Served:
+        """Serve what was served last, or in a new process the newest good version before `wanted`.
+
+        /setup answers that version too. Raises `error` if there is none.
+        """
         last = self._last(uid, control, wanted)
         instead = last.manifest if last else self._registry(uid).behind(control.name, wanted.version)
         if last is None and (instead is None or instead.yolo_task != control.yolo_task):
             raise error
         if self._pointers.hold(uid, control.name, wanted, instead):
             logger.error(
-                "a new version cannot be had now: going on with another one",
+                "a new version cannot be loaded now: another one is served",
                 extra={
                     "event": "version_postponed",
                     "project": uid,
@@ -212,8 +218,8 @@ class LiveModels:
         self._registry(uid).reject(control.name, manifest.version, str(error))
         self._pointers.expire(uid, control.name)
 
-    def _note(self, uid: str, control: Control, manifest: Manifest | None, version: str) -> None:
-        now = _Last(manifest, version, control.yolo_task)
+    def _record(self, uid: str, control: Control, manifest: Manifest | None, version: str) -> None:
+        now = _LastServed(manifest, version, control.yolo_task)
         with self._lock:
             last = self._served.get((uid, control.name))
             if last == now:

@@ -1,4 +1,4 @@
-"""The models in memory: each is loaded once for all who ask, and again after growing pauses where that failed."""
+"""The models in memory. A model is loaded once for all threads; a failed load is retried after a growing pause."""
 
 import logging
 import math
@@ -17,44 +17,44 @@ logger = logging.getLogger(__name__)
 Build = Callable[[], Model]
 
 _FIRST_PAUSE = 10.0
-"""Seconds for which a failure is answered again without another try; twice as long after each further one …"""
-_LONGEST_PAUSE = 300.0
-"""… but not longer: memory that is there again, or a disk with room, is found within minutes."""
+"""Seconds between a failed load and the first retry; the pause doubles with each further failure …"""
+_MAX_PAUSE = 300.0
+"""… up to this: free memory, or room on a disk, is noticed within minutes."""
 
 
 @dataclass(eq=False, slots=True)
 class _Load:
     """One try to load a model."""
 
-    failures: int  # tries in a row that failed before this one
+    failures: int  # failed tries in a row before this one
     started: float = field(default_factory=time.monotonic)
     done: threading.Event = field(default_factory=threading.Event)
     model: Model | None = None
     error: LabelloopError | None = None
-    again_at: float = math.inf  # on the clock of the pauses, once it failed
+    retry_at: float = math.inf  # seconds of LoadedModels' clock, once it failed
 
 
 class LoadedModels:
-    """Thread-safe."""
+    """Cache of loaded models by key, least recently used out first. Thread-safe."""
 
     def __init__(self, keep: int, metrics: Metrics, clock: Callable[[], float]) -> None:
-        """`keep` models stay, the least recently used leave; `clock` in seconds."""
+        """`keep`: models that stay. `clock`: seconds, for the pauses between retries."""
         self._keep = keep
         self._metrics = metrics
         self._clock = clock
         self._lock = threading.Lock()
-        self._loads: OrderedDict[Hashable, _Load] = OrderedDict()  # what was asked for last stands last
+        self._loads: OrderedDict[Hashable, _Load] = OrderedDict()  # the most recently used is last
 
     def get(self, key: Hashable, build: Build, deadline: float, *, patience: float | None = None) -> Model:
-        """The model of a key, which `build` makes. `deadline` is a time.monotonic() value.
+        """The model of a key, made by `build` on a thread of its own. `deadline` is a time.monotonic() value.
 
-        `patience`: seconds that its first load may take; after them, and while it is tried again, NotNow is raised
-        instead of waiting: for those who have another model. Raises DeadlineExceeded, and what `build` raises, with
-        NotNow for what it raises unforeseen.
+        `patience`: for callers that have another model: after so many seconds of its first load, and at once during a
+        retry, NotNow is raised. Raises DeadlineExceeded, and the LabelloopError that `build` raised; NotNow for any
+        other error of `build`.
         """
         with self._lock:
             load = self._loads.get(key)
-            if load is None or (load.error is not None and self._clock() >= load.again_at):
+            if load is None or (load.error is not None and self._clock() >= load.retry_at):
                 load = self._loads[key] = self._start(build, load.failures + 1 if load else 0)
             self._loads.move_to_end(key)
             self._forget_some()
@@ -66,7 +66,7 @@ class LoadedModels:
                 raise NotNow("the version is not loaded yet")
             raise DeadlineExceeded("the model was not loaded in time")
         if load.error is not None:
-            raise load.error.with_traceback(None)  # or it would grow with each time that it is raised
+            raise load.error.with_traceback(None)  # a shared error: its traceback would grow with each raise
         assert load.model is not None
         return load.model
 
@@ -91,12 +91,12 @@ class LoadedModels:
 
     def _end(self, load: _Load, error: LabelloopError) -> None:
         self._metrics.load_failed()
-        load.again_at = self._clock() + min(_FIRST_PAUSE * 2.0**load.failures, _LONGEST_PAUSE)
-        load.error = error.with_traceback(None)  # its frames hold what was loaded
+        load.retry_at = self._clock() + min(_FIRST_PAUSE * 2.0**load.failures, _MAX_PAUSE)
+        load.error = error.with_traceback(None)  # its frames would keep what was loaded in memory
         load.done.set()
 
     def _forget_some(self) -> None:
-        """Requests under way keep their own reference. What is being loaded, or failed, takes no memory."""
+        """Drop models beyond `keep`. Requests hold their own references; loads that run or failed do not count."""
         loaded = [key for key, load in self._loads.items() if load.model is not None]
         for key in loaded[: -self._keep]:
             del self._loads[key]

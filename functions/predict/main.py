@@ -1,4 +1,4 @@
-"""Wiring of predict. Loaded by path as the module `main`; nobody imports it."""
+"""Wiring of predict. functions-framework loads it by path as the module `main`; no other module imports it."""
 
 import os
 import sys
@@ -14,9 +14,9 @@ from functions.predict.answer_text import answer_text
 from functions.predict.metrics import Metrics
 from shared.cores import usable_cores
 from shared.errors import SettingsError
-from shared.imports import whole_or_not
+from shared.imports import undo_failed_import
 from shared.labelstudio.api import LabelStudio
-from shared.labelstudio.predict_body import LARGEST
+from shared.labelstudio.predict_body import MAX_BODY
 from shared.labelstudio.requests import PredictRequest
 from shared.logs import configure_logs
 from shared.media.fetch import ImageFetcher
@@ -31,9 +31,9 @@ from shared.web.http import Function, Route
 from shared.web.server import set_up_server
 
 Predict = Callable[[PredictRequest, float], Iterable[Any]]
-"""Request and deadline (time.monotonic()) to one item a task, as they get ready."""
+"""(request, deadline as time.monotonic()) → one item a task, each as soon as it is ready."""
 
-_FORWARD_TIMEOUT = 10.0  # seconds for the other function; Label Studio waits less
+_FORWARD_TIMEOUT = 10.0  # seconds to wait for the other function; Label Studio waits less
 
 
 def _build(settings: Settings, environ: MutableMapping[str, str]) -> Function:
@@ -95,13 +95,13 @@ def _build_serving(
         ImageFetcher(settings, label_studio, limit="video_max_bytes"), max_pixels=settings.image_max_pixels
     )
     runner = TaskRunner(pictures, videos, metrics)
-    predictor = Predictor(models, runner, metrics, backend.look, threads=settings.fetch_concurrency)
+    predictor = Predictor(models, runner, metrics, backend.settings_for, threads=settings.fetch_concurrency)
     return _function(settings, backend, metrics, threads, predictor.each)
 
 
 def _decode(data: bytes, max_pixels: int) -> Any:
-    with whole_or_not("cv2"):
-        from shared.media.decode import decode  # OpenCV takes a quarter of a second: not before the first image
+    with undo_failed_import("cv2"):
+        from shared.media.decode import decode  # importing OpenCV takes 0.25 s: not before the first image
 
     return decode(data, max_pixels)
 
@@ -109,11 +109,11 @@ def _decode(data: bytes, max_pixels: int) -> Any:
 def _function(settings: Settings, backend: Backend, metrics: Metrics, threads: int, predict: Predict) -> Function:
     def predict_tasks(request: flask.Request) -> flask.Response:
         call = PredictRequest.receive(chunks_of(request))
-        deadline = time.monotonic() + seconds_left(request, settings.predict_deadline)  # who sends begins to wait now
+        deadline = time.monotonic() + seconds_left(request, settings.predict_deadline)  # the caller waits from now on
         pieces = list(answer_text(predict(call, deadline)))
         response = flask.Response(iter(pieces), mimetype="application/json")
         response.content_length = sum(map(len, pieces))
-        response.headers[HELD_HEADER] = backend.pointers.tell(call.project)
+        response.headers[HELD_HEADER] = backend.pointers.held_header(call.project)
         return response
 
     def hand_over(request: flask.Request) -> flask.Response:
@@ -122,7 +122,7 @@ def _function(settings: Settings, backend: Backend, metrics: Metrics, threads: i
     return Function(
         [
             *backend.routes(),
-            Route("POST", "/predict", "basic", predict_tasks, streams=LARGEST, waits=True),
+            Route("POST", "/predict", "basic", predict_tasks, streams=MAX_BODY, waits=True),
             Route("GET", "/metrics", "basic or secret", metrics.answer),
             Route("POST", "/", "basic or secret", hand_over, waits=True),
             Route("POST", "/webhook", "basic or secret", hand_over, waits=True),
@@ -142,5 +142,5 @@ except SettingsError as error:
 
 
 def predict(request: flask.Request) -> flask.Response:
-    """The function's entry."""
+    """The entry point of functions-framework."""
     return _predict(request)

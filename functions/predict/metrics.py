@@ -1,4 +1,4 @@
-"""What predict counts, in Prometheus' format."""
+"""Metrics of predict, for Prometheus."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 
 
 class Metrics:
-    """One per process. Thread-safe, as prometheus_client is."""
+    """All metrics of one process. Thread-safe, as prometheus_client is."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -51,55 +51,55 @@ class Metrics:
         self._rejected = Counter("labelloop_versions_rejected", "Versions whose file is bad.", registry=self.registry)
         self._failed_loads = Counter(
             "labelloop_failed_loads",
-            "Loads of a model that failed; what may heal is tried again after a growing pause.",
+            "Loads of a model that failed; they are retried after a growing pause.",
             registry=self.registry,
         )
         Gauge(
             "labelloop_processes_ended",
-            "Processes that ended for another one to go on, since their GPU, or torch, can no more be used.",
+            "Processes that ended themselves to be replaced, since their GPU, or torch, could not be used any more.",
             registry=self.registry,
         ).set_function(processes_ended)
 
     def predicted(self, tasks: int) -> None:
-        """Tasks were answered with a prediction."""
+        """Count tasks that were answered with a prediction."""
         self._predictions.inc(tasks)
 
     def failed(self, reason: str, tasks: int = 1) -> None:
-        """Tasks were answered empty. `reason` is one word from a small fixed set."""
+        """Count tasks that were answered empty. `reason` is one word from a fixed set."""
         self._failures.labels(reason).inc(tasks)
 
     def left_out(self, reason: str, tasks: int) -> None:
-        """Tasks were answered without the controls whose image can never be had."""
+        """Count tasks that were answered without the controls whose image can never be fetched or decoded."""
         self._left_out.labels(reason).inc(tasks)
 
     @contextmanager
     def phase(self, name: Phase) -> Iterator[None]:
-        """Measure what runs inside."""
+        """Measure the time of the `with` block as the time of a phase."""
         started = perf_counter()
         try:
             yield
         finally:
-            self.took(name, perf_counter() - started)
+            self.observe(name, perf_counter() - started)
 
-    def took(self, name: Phase, seconds: float) -> None:
-        """A phase took so long."""
+    def observe(self, name: Phase, seconds: float) -> None:
+        """Record the time of a phase."""
         self._phases.labels(name).observe(seconds)
 
     def swapped(self, project: str, control: str, before: str | None, after: str) -> None:
-        """A control is served with another version from now on; `before` is None for the first."""
+        """Record that a control is served with another version from now on. `before` is None for its first."""
         if before is not None:
             self._swaps.inc()
             self._serving.remove(project, control, before)
         self._serving.labels(project, control, after).set(1)
 
     def version_rejected(self) -> None:
-        """A version's file is bad."""
+        """Count a version whose file is bad."""
         self._rejected.inc()
 
     def load_failed(self) -> None:
-        """A model could not be loaded."""
+        """Count a failed load of a model."""
         self._failed_loads.inc()
 
     def answer(self, _request: Request) -> Response:
-        """`GET /metrics`."""
+        """`GET /metrics`: all metrics in Prometheus' text format."""
         return Response(generate_latest(self.registry), content_type=CONTENT_TYPE_LATEST)

@@ -1,6 +1,6 @@
-"""What happens to one task: fetch and decode its images, ask the models, write what they found.
+"""The prediction of one task: fetch and decode its images, run the models, write regions.
 
-The slow part runs on a thread of the request. What is left then is to wait for the models and to write.
+`TaskRunner.start` does the slow part, on a thread of the request; `Started.answer` waits for the models and writes.
 """
 
 import threading
@@ -24,13 +24,13 @@ from shared.labelstudio.task_values import file_of
 from shared.media.crop import crop
 
 _FINAL = {"no_data", "broken", "unsupported", "too_large"}
-"""Reasons of an ImageError that do not heal: the task, or the file, would have to be another one."""
+"""Reasons of an ImageError that are permanent: a retry helps only if the task or the file is changed."""
 
 Got = TypeVar("Got")
 
 
 class ControlModel(NamedTuple):
-    """One control of a request."""
+    """A control of a request, with the model that serves it."""
 
     plan: Plan
     model: Model
@@ -41,13 +41,13 @@ class PredictContext:
     """What is the same for all tasks of a request."""
 
     parts: tuple[ControlModel, ...]
-    stamp: str  # model_version
+    stamp: str  # model_version of the predictions
     deadline: float  # time.monotonic()
     waiting: threading.Semaphore  # tasks whose decoded images wait for the models
 
 
 class Answer(NamedTuple):
-    """A task's prediction, and why some controls are missing in it."""
+    """A task's prediction, and an error for each image or video whose controls are missing in it."""
 
     prediction: dict[str, Any]
     left_out: Sequence[ImageError]
@@ -55,14 +55,14 @@ class Answer(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A control's question to a model about one image, under way."""
+    """One image that was handed to a model for a control; the result is pending."""
 
     plan: Plan
     future: "Future[Detections]"
     metrics: Metrics
 
     def found(self, deadline: float) -> Found:
-        """Waits for the model and converts. `deadline`: time.monotonic(). Raises DeadlineExceeded, ModelError."""
+        """Wait for the model and convert. `deadline`: time.monotonic(). Raises DeadlineExceeded, ModelError."""
         detections = result_of(self.future, deadline)
         with self.metrics.phase("convert"):
             return found_in(self.plan, detections)
@@ -70,44 +70,44 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class AskedRegions:
-    """A per-region control's questions about the regions of one image, under way."""
+    """The crops of an image's regions that were handed to a model for a per-region control; results are pending."""
 
     plan: Plan
-    crops: "Mapping[str, Future[Detections]]"  # by the region's id
+    crops: "Mapping[str, Future[Detections]]"  # by id of the region
     regions: Sequence[Region]
 
     def found(self, deadline: float) -> Found:
-        """As `Asked.found`: the choices of all regions."""
+        """The choices of all regions; otherwise as `Asked.found`."""
         written: list[Region] = []
-        sure: list[float] = []
-        shapes = {region["id"]: region for region in reversed(self.regions)}  # of a region's two items the first
+        confidences: list[float] = []
+        shapes = {region["id"]: region for region in reversed(self.regions)}  # the first of a region's two items
         for name, future in self.crops.items():
             chosen = choose(self.plan, result_of(future, deadline))
             written += write_region_choices(chosen, chosen.names, self.plan.control, shapes[name])
-            sure += confidences_of(chosen)
-        return Found(written, sure, [])
+            confidences += confidences_of(chosen)
+        return Found(written, confidences, [])
 
 
 Pending = Found | Asked | AskedRegions
-"""What a control finds in a task, or the questions that will tell."""
+"""The result of a control for a task, or the pending results that it is made of."""
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A task whose images are fetched and whose models are asked."""
+    """A task whose images were fetched and handed to the models."""
 
     context: PredictContext
     pending: Sequence[Pending]  # in the order of the controls
     left_out: Sequence[ImageError]
 
     def answer(self) -> Answer:
-        """Waits for the models. Raises DeadlineExceeded, ModelError."""
+        """Wait for the models and write the prediction. Raises DeadlineExceeded, ModelError."""
         found = [_found(each, self.context.deadline) for each in self.pending]
         return Answer(to_prediction(found, self.context.stamp), self.left_out)
 
 
 class TaskRunner:
-    """Thread-safe."""
+    """Starts tasks. Thread-safe."""
 
     def __init__(self, pictures: Pictures, videos: Videos, metrics: Metrics) -> None:
         self._pictures = pictures
@@ -115,47 +115,52 @@ class TaskRunner:
         self._metrics = metrics
 
     def start(self, task: Task, context: PredictContext) -> Started:
-        """All but the last wait. Raises ImageError, DeadlineExceeded, ModelError.
+        """Fetch and decode the task's images and hand them to the models; videos are predicted here entirely.
 
-        A control whose image can never be had is left out, unless there is no other. Any other failure is one of the
-        whole task: Label Studio would not ask again for what is missing.
+        A control whose image can never be fetched or decoded is left out, unless it is the only one. Any other error
+        fails the whole task, since Label Studio would not ask again for a missing control. Raises ImageError,
+        DeadlineExceeded, ModelError.
         """
         missing: dict[str, ImageError] = {}
-        pending = self._watch(task, context, missing)
+        pending = self._predict_videos(task, context, missing)
         fetched: dict[str, bytes] = {}
         for value in dict.fromkeys(part.plan.control.value for part in _of_images(context)):
-            with _left_out(missing, value):
+            with _leaving_out(missing, value):
                 fetched[value] = self._pictures.fetch(task, value, context.deadline)
         if fetched:
-            pending |= self._look(fetched, context, missing)
+            pending |= self._submit_images(fetched, context, missing)
         if not pending:
             raise next(iter(missing.values()))
         in_order = [pending[plan.control.name] for plan, _ in context.parts if plan.control.name in pending]
         return Started(context, in_order, tuple(missing.values()))
 
-    def _watch(self, task: Task, context: PredictContext, missing: dict[str, ImageError]) -> dict[str, Pending]:
-        """The controls of videos, one after the other."""
+    def _predict_videos(
+        self, task: Task, context: PredictContext, missing: dict[str, ImageError]
+    ) -> dict[str, Pending]:
+        """Predict the controls of videos one after the other. Fills `missing`."""
         pending: dict[str, Pending] = {}
         for plan, model in context.parts:
             if plan.control.media == "video":
-                with _left_out(missing, plan.control.value):
+                with _leaving_out(missing, plan.control.value):
                     video = file_of(plan.control.value, task.data, task.id)
                     pending[plan.control.name] = self._videos.regions(
                         plan, model, video, task_id=task.id, deadline=context.deadline, data=task.data
                     )
         return pending
 
-    def _look(
+    def _submit_images(
         self, fetched: Mapping[str, bytes], context: PredictContext, missing: dict[str, ImageError]
     ) -> dict[str, Pending]:
-        """Decode images and hand them to the models."""
+        """Decode images and hand them to the models. Fills `missing`."""
         if not context.waiting.acquire(timeout=max(context.deadline - time.monotonic(), 0.0)):
-            raise DeadlineExceeded("the models had no time for this task")
+            raise DeadlineExceeded(
+                "the deadline came while the task waited for the models (LABELLOOP_PREDICT_DEADLINE)"
+            )
         futures: list[Future[Detections]] = []
         try:
             images: dict[str, Image] = {}
             for value, data in fetched.items():
-                with _left_out(missing, value):
+                with _leaving_out(missing, value):
                     images[value] = self._pictures.decode(data, context.deadline)
             return self._ask(images, context, futures)
         finally:
@@ -164,7 +169,7 @@ class TaskRunner:
     def _ask(
         self, images: Mapping[str, Image], context: PredictContext, futures: "list[Future[Detections]]"
     ) -> dict[str, Pending]:
-        """Ask each model once about an image, and then about the regions that were found in it. Fills `futures`."""
+        """Hand each image to each model once, then the crops of the regions found in it. Fills `futures`."""
         asked: dict[tuple[str, Model, float], Future[Detections]] = {}
         pending: dict[str, Pending] = {}
         parts = [part for part in _of_images(context) if part.plan.control.value in images]
@@ -204,17 +209,17 @@ class TaskRunner:
     ) -> "Future[Detections]":
         started = time.perf_counter()
         future = model.submit(image, confidence, iou=iou, outlined_from=outlined_from)
-        future.add_done_callback(lambda _: self._metrics.took("model", time.perf_counter() - started))
+        future.add_done_callback(lambda _: self._metrics.observe("model", time.perf_counter() - started))
         return future
 
 
 def result_of(future: "Future[Got]", deadline: float) -> Got:
-    """Raises DeadlineExceeded, and what the future raises."""
+    """The result of a future, cancelled at the deadline (time.monotonic()). Raises DeadlineExceeded, and its errors."""
     try:
         return future.result(timeout=max(deadline - time.monotonic(), 0.0))
     except TimeoutError as error:
         future.cancel()
-        raise DeadlineExceeded("the model had no time for this task") from error
+        raise DeadlineExceeded("the deadline came before the model was done (LABELLOOP_PREDICT_DEADLINE)") from error
 
 
 def _found(pending: Pending, deadline: float) -> Found:
@@ -226,8 +231,8 @@ def _of_images(context: PredictContext) -> list[ControlModel]:
 
 
 @contextmanager
-def _left_out(missing: dict[str, ImageError], value: str) -> Iterator[None]:
-    """Notes in `missing` why an image or video can never be had. Other errors are raised."""
+def _leaving_out(missing: dict[str, ImageError], value: str) -> Iterator[None]:
+    """Catch a permanent ImageError of the `with` block and put it into `missing`; others are raised."""
     try:
         yield
     except ImageError as error:
@@ -237,7 +242,7 @@ def _left_out(missing: dict[str, ImageError], value: str) -> Iterator[None]:
 
 
 def _when_all_are_done(futures: "Sequence[Future[Detections]]", then: Callable[[], None]) -> None:
-    """Call `then` once, at once if there is none to wait for."""
+    """Call `then` once, after all futures are done; at once if there are none."""
     left = len(futures)
     lock = threading.Lock()
 

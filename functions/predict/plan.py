@@ -1,4 +1,4 @@
-"""From what a model found in one image to what Label Studio stores. Pure."""
+"""Converts the detections of one image into the prediction that Label Studio stores. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,28 +19,28 @@ from shared.settings import Settings
 from shared.state.versions import DEFAULT_SHOWN, Shown
 
 FLOOR = 0.05
-"""Models report objects from this confidence on, shown or not: an image without a shown one has a score too."""
+"""Models return objects from this confidence on, also hidden ones: an image without regions is scored by them."""
 _CHOSE_NOTHING: Mapping[str, Shown] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What becomes of the objects that a model finds for one control."""
+    """How a model's objects become the regions of one control."""
 
     control: Control
-    trained: bool  # the model learnt on this project: its classes and points are called like the labels
-    labels: tuple[str | None, ...]  # class index → label; an object without one is dropped, unless these are proposals
-    proposals: bool  # no class of the base weights is a label: objects count, whatever their class is
-    shown: tuple[Shown, ...]  # class index → what is shown of it: the same for all classes of a label
+    trained: bool  # the model was trained on this project: its classes and points are called like the labels
+    labels: tuple[str | None, ...]  # class index → label; an object without one is dropped, unless `proposals`
+    proposals: bool  # no class of the base weights is a label: all objects are shown, without a label
+    shown: tuple[Shown, ...]  # class index → thresholds, the same for all classes of a label
 
     @property
     def threshold(self) -> float:
-        """Least confidence of anything that is shown."""
+        """The lowest confidence threshold of all labels."""
         return min((each.confidence for each in self._counting), default=DEFAULT_SHOWN.confidence)
 
     @property
     def iou(self) -> float:
-        """What the model is asked with: objects of a class (proposals: any) that overlap more are one in any case."""
+        """The overlap (IoU) for the model's own suppression: the largest threshold of all labels."""
         return max((each.iou for each in self._counting), default=DEFAULT_SHOWN.iou)
 
     @property
@@ -50,15 +50,15 @@ class Plan:
 
     @property
     def silent(self) -> bool:
-        """Nothing can come of it: no class of the model means a label, and a guess would be no proposal."""
+        """Nothing can be predicted: no class of the model stands for a label, and these are not proposals."""
         return not self.proposals and not any(self.labels)
 
 
 class Found(NamedTuple):
-    """What one control answers for one image or video."""
+    """The result of one control for one image or video."""
 
     regions: list[Region]
-    shown: Sequence[float]  # confidences that speak for what is shown
+    shown: Sequence[float]  # confidences of what is shown
     hidden: Sequence[float]  # confidences of what is not shown
 
 
@@ -70,14 +70,14 @@ def plan_control(
     settings: Settings,
     shown: Mapping[str, Shown] = _CHOSE_NOTHING,
 ) -> Plan:
-    """`names`: the model's classes. `trained`: on this project, so that a class without a label is dropped.
+    """The plan of a control for a model with the classes `names`. `trained`: the model was trained on this project.
 
-    `shown`: what the version chose, by label; the control's attributes and the settings, where somebody set them, come
-    first.
+    `shown`: label → thresholds that the version's training chose. The control's attributes come before the settings,
+    and these, if set, before `shown`.
 
-    Base weights without a class that means a label propose shapes without one, for a person to name: also where there
-    is one label only, since what they find may be anything. An image's class, or a moment's, is nothing without its
-    label: there they are silent.
+    Base weights without a class that stands for a label propose shapes without a label, for a person to name; also if
+    the control has only one label, since they may find anything. A class of a whole image, or of a moment, is useless
+    without a label: for these controls the plan is silent.
     """
     labels = class_labels(names, control, trained=trained)
     proposals = not trained and not any(labels) and control.yolo_task != "classify"
@@ -98,15 +98,15 @@ def plan_control(
 
 
 def found_in(plan: Plan, detections: Detections) -> Found:
-    """What a control answers for an image."""
+    """The result of a control for an image."""
     if plan.control.yolo_task == "classify":
         chosen = choose(plan, detections)
         regions = CONTROLS[plan.control.tag].write(chosen, chosen.names, plan.control)
         return Found(regions, confidences_of(chosen), [])
-    objects = kept(plan, detections)
+    objects = relevant_objects(plan, detections)
     confidences = np.array([each.confidence for each in plan.shown])
     visible = objects.scores >= confidences[objects.classes]
-    shown = _without_twins(plan, objects.only(visible))
+    shown = _suppress_by_label(plan, objects.only(visible))
     write = CONTROLS[plan.control.tag].write
     if plan.control.yolo_task == "pose":
         write = partial(write_keypoints, trained=plan.trained)
@@ -114,10 +114,10 @@ def found_in(plan: Plan, detections: Detections) -> Found:
     return Found(regions, shown.scores.tolist(), objects.scores[~visible].tolist())
 
 
-def _without_twins(plan: Plan, objects: Detections) -> Detections:
-    """Of objects of a label that overlap by more than the label's overlap the surest.
+def _suppress_by_label(plan: Plan, objects: Detections) -> Detections:
+    """Of objects of the same label that overlap by more than the label's threshold only the most confident.
 
-    The model has compared those of each class already, but by the largest overlap of all labels.
+    The model has suppressed objects of the same class already, but with the largest threshold of all labels.
     """
     named = [label for label in plan.labels if label is not None]
     if len(set(named)) == len(named) and all(each.iou == plan.iou for each in plan.shown):
@@ -134,10 +134,10 @@ def _without_twins(plan: Plan, objects: Detections) -> Detections:
 
 
 def choose(plan: Plan, detections: Detections) -> Detections:
-    """A classified image in terms of the control: `class_scores` are (N, labels), 0 for what is not to be shown.
+    """A classified image with the control's labels as classes: `class_scores` are (N, labels), 0 if not shown.
 
-    A label that several classes mean gets the sum of their probabilities. `scores` stay those of the best label, shown
-    or not.
+    The probability of a label is the sum over the classes that stand for it. `scores` are those of the best label, also
+    if it is not shown.
     """
     names = plan.control.label_values
     assert detections.class_scores is not None
@@ -145,7 +145,7 @@ def choose(plan: Plan, detections: Detections) -> Detections:
     for class_, label in enumerate(plan.labels):
         if label is not None:
             by_label[:, names.index(label)] += detections.class_scores[:, class_]
-    np.minimum(by_label, 1.0, out=by_label)  # rounded, a sum may be more
+    np.minimum(by_label, 1.0, out=by_label)  # a sum may exceed 1 by rounding
     best = by_label.argmax(axis=1)
     shown = np.where(by_label >= plan.threshold, by_label, 0.0)
     if plan.control.attributes.get("choice") != "multiple":
@@ -154,14 +154,14 @@ def choose(plan: Plan, detections: Detections) -> Detections:
 
 
 def confidences_of(chosen: Detections) -> list[float]:
-    """Confidences of a classified image: of the labels that are shown, else of the best one, which says how unsure."""
+    """Confidences of a classified image: of the labels that are shown, or of the best label if none is."""
     assert chosen.class_scores is not None
     shown: list[float] = chosen.class_scores[chosen.class_scores > 0].tolist()
     return shown or chosen.scores.tolist()
 
 
 def to_prediction(found: Sequence[Found], model_version: str) -> dict[str, Any]:
-    """The prediction of one task: what its controls answer, and the mean of their scores."""
+    """The prediction of one task: the regions of its controls; its score is the mean of their image scores."""
     scores = [image_score(one.shown, one.hidden) for one in found]
     return {
         "result": with_own_ids(region for one in found for region in one.regions),
@@ -171,18 +171,17 @@ def to_prediction(found: Sequence[Found], model_version: str) -> dict[str, Any]:
 
 
 def image_score(shown: Sequence[float], hidden: Sequence[float]) -> float:
-    """Confidence of an image, 0–1: it orders Label Studio's queue, lowest first.
+    """Confidence of an image, 0–1. Label Studio orders its queue by it, lowest first.
 
-    With objects shown: their mean confidence. Without: how sure the model is that there is nothing, which is 1 − the
-    confidence of the best object that was not shown (1 if there was none).
+    The mean confidence of what is shown. If nothing is: 1 − the highest confidence of what is hidden (1 without any).
     """
     if shown:
         return sum(shown) / len(shown)
     return 1.0 - max(hidden, default=0.0)
 
 
-def kept(plan: Plan, found: Detections) -> Detections:
-    """What counts for a control, shown or not."""
+def relevant_objects(plan: Plan, found: Detections) -> Detections:
+    """The objects with a label, shown or not. As proposals: all objects, suppressed across classes."""
     if plan.proposals:
         return found.only(suppress(found.xyxy, found.scores, plan.iou, found.rotated))
     has_label = np.array([label is not None for label in plan.labels], dtype=np.bool_)

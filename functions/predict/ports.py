@@ -1,4 +1,4 @@
-"""What predict's parts ask of one another."""
+"""Protocols between predict's parts, and their errors."""
 
 from collections.abc import Mapping
 from concurrent.futures import Future
@@ -17,94 +17,97 @@ from shared.state.versions import Shown
 from shared.yolo_task import YoloTask
 
 Image = NDArray[np.uint8]
-"""(H, W, 3), blue first, upright."""
+"""(H, W, 3) BGR pixels of an upright image."""
 
 
 class DeadlineExceeded(LabelloopError):
-    """There is no time left for this request."""
+    """The request's deadline has passed."""
 
 
 class NotNow(LabelloopError):
-    """A version cannot be fetched or loaded at the moment (store, disk, memory). It may be good."""
+    """A version cannot be fetched or loaded now (store, disk, memory, threads). Its file may be good."""
 
 
 class DeviceLost(NotNow):
-    """The device fails every call of this process, which ends; the next one can be asked again."""
+    """The GPU fails every call of this process, so the process ends. The next process may succeed."""
 
 
 class NothingToServe(ModelError):
-    """A control has no version yet, and no base weights of its YOLO task: other controls do not wait for it."""
+    """A control has neither a version nor usable base weights for its YOLO task. Other controls are predicted."""
 
     def __init__(self, message: str, version: str) -> None:
         super().__init__(message)
-        self.version = version  # what stands for the control in the stamp meanwhile: "base-yolo11n"
+        self.version = version  # of the control in the stamp: "base-yolo11n"
 
 
 class Model(Protocol):
-    """Weights in memory."""
+    """A model in memory."""
 
     names: tuple[str, ...]  # class index → name
-    batch: int  # images that it likes to take at once
+    batch: int  # preferred number of images in a batch
     yolo_task: YoloTask
 
     def submit(
         self, image: Image, confidence: float, *, iou: float | None = None, outlined_from: float = 0.0
     ) -> "Future[Detections]":
-        """Find everything of at least this confidence. The future fails with ModelError.
+        """Detect objects of at least this confidence. The future fails with ModelError.
 
-        `iou`: objects of a class that overlap more are one; None: as set. Outlines, which take time, are made of
-        objects of at least the confidence `outlined_from`; others have empty ones.
+        `iou`: overlap above which objects of a class are suppressed; None: as set. Outlines, which take time, are made
+        only of objects with at least the confidence `outlined_from`; those of others are empty.
         """
 
 
 class Loader(Protocol):
-    """Makes models of files."""
+    """Loads models from files."""
 
     def load(self, path: Path) -> Model:
-        """A version's weights, verified. Raises ModelError if they are no model that can be served, NotNow."""
+        """Load a version's verified weights. Raises ModelError if the file cannot be served, NotNow."""
 
     def load_base(self, weights: str) -> Model:
-        """The operator's weights: a file, or a name that can be downloaded.
+        """Load base weights: a path, or a name that can be downloaded.
 
-        Raises ModelError, NotNow, LabelloopError if a download failed.
+        Raises ModelError, NotNow, and LabelloopError if a download failed.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What one control is served with during one request."""
+    """What a control is served with during one request."""
 
     model: Model
     version: str  # "v12", "base-yolo11n"
-    trained: bool  # False: base weights, which never saw this project
-    shown: Mapping[str, Shown] = field(default_factory=dict)  # label → what the version chose; the same weights may
-    # stand behind several versions, so this is no part of the model
+    trained: bool  # on this project; False: base weights
+    shown: Mapping[str, Shown] = field(default_factory=dict)  # label → thresholds of the version. Not part of the
+    # model, since several versions may have the same weights
 
 
 class Models(Protocol):
-    """Where served models come from."""
+    """The source of models."""
 
     def serving(self, uid: str, control: Control, deadline: float) -> Served:
-        """`deadline` is a time.monotonic() value.
+        """The model that a control is served with now. `deadline` is a time.monotonic() value.
 
         Raises NothingToServe, DeadlineExceeded, ModelError, NotNow, StoreError.
         """
 
 
 class Images(Protocol):
-    """Where images come from."""
+    """The source of images and videos."""
 
     def fetch(self, value: object, *, task_id: int | None, deadline: float) -> bytes:
-        """The bytes behind a task's value. `deadline` is a time.monotonic() value. Raises ImageError."""
+        """The bytes of the file that a task's value names. `deadline` is a time.monotonic() value.
+
+        Raises ImageError.
+        """
 
 
 class Videos(Protocol):
-    """What predicts videos, on the calling thread."""
+    """Predicts videos, on the calling thread."""
 
     def regions(
         self, plan: Plan, model: Model, value: object, *, task_id: int | None, deadline: float, data: Mapping[str, Any]
     ) -> Found:
-        """What a control finds in the video behind a task's value. `data`: all of the task's data.
+        """The result of a control for the video that a task's value names. `data`: the task's data.
 
         `deadline` is a time.monotonic() value. Raises ImageError, DeadlineExceeded, ModelError.
         """

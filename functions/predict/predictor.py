@@ -1,8 +1,8 @@
-"""The use case: tasks of one request in, predictions out, in task order; what fails is answered empty.
+"""The use case: predictions for the tasks of one request, in task order; a task that fails is answered empty.
 
-Images are fetched and decoded on threads of the request and handed to the models as they arrive, so that fetching hides
-behind the models. Only a few decoded images of a request wait for the models at a time: that bounds memory, and it
-lets a request of one task pass a request of thousands.
+Images are fetched and decoded on threads of the request and handed to the models as they arrive, so fetching and
+inference overlap. Only a few decoded images of a request wait for the models at a time: this bounds memory, and lets a
+request of one task overtake a request of thousands.
 """
 
 import logging
@@ -30,21 +30,21 @@ from shared.web.backend import stamp
 
 logger = logging.getLogger(__name__)
 
-_SAID = 10  # classes that several labels claim
-_NAMED = 20  # of the tasks that fail together
+_MAX_WARNINGS = 10  # log lines about ambiguous classes of a control
+_NAMED = 20  # tasks that a log line names, of those that fail together
 _LOST = "device_lost"
 _TASKS_AT_ONCE = 1000
-"""More of a request are not even read before these are answered."""
+"""Tasks that are parsed and answered at a time."""
 
 Prediction = dict[str, Any] | list[Any]
-"""What one task is answered: a prediction, or `[]`: Label Studio stores nothing and asks again next time."""
+"""The item of one task: a prediction, or `[]`, for which Label Studio stores nothing and asks again next time."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
     """Why a task is answered empty."""
 
-    reason: str  # one word from a small fixed set
+    reason: str  # one word from a fixed set
     message: str
 
 
@@ -56,17 +56,15 @@ class Predictor:
         models: Models,
         runner: TaskRunner,
         metrics: Metrics,
-        look: Callable[[str, Sequence[Control]], Settings],
+        settings_for: Callable[[str, Sequence[Control]], Settings],
         *,
         threads: int,
     ) -> None:
-        """`look(uid, controls)`: the settings with a project's overrides, the store having been asked for all that the
-        controls need. `threads`: at most, of one request.
-        """
+        """`settings_for`: as `Backend.settings_for`. `threads`: at most so many fetch the images of one request."""
         self._models = models
         self._runner = runner
         self._metrics = metrics
-        self._look = look
+        self._settings_for = settings_for
         self._threads = threads
 
     def predict(self, call: PredictRequest, deadline: float) -> list[Prediction]:
@@ -74,9 +72,9 @@ class Predictor:
         return list(self.each(call, deadline))
 
     def each(self, call: PredictRequest, deadline: float) -> Iterator[Prediction]:
-        """What `predict` answers, item by item as they get ready: whoever wants them one by one holds no more."""
+        """The items of `predict`, each as soon as it is ready, so that memory need not hold all of them."""
         if call.interactive:
-            _say_interactive(call.project)
+            _warn_interactive(call.project)
             self._metrics.failed("interactive", len(call.tasks))
             yield from ([] for _ in range(len(call.tasks)))
             return
@@ -84,7 +82,7 @@ class Predictor:
         tally = Tally(call.project, len(call.tasks))
         with self._metrics.phase("request"):
             yield from self._items(call, self._prepared(call.project, controls, deadline), deadline, tally)
-        tally.tell(self._metrics)
+        tally.report(self._metrics)
 
     def _prepared(self, uid: str, controls: Sequence[Control], deadline: float) -> PredictContext | _Failure:
         if not controls:
@@ -97,14 +95,14 @@ class Predictor:
     def _items(
         self, call: PredictRequest, context: PredictContext | _Failure, deadline: float, tally: Tally
     ) -> Iterator[Prediction]:
-        """Some tasks at a time, so that memory does not grow with those of the request."""
+        """Answers `_TASKS_AT_ONCE` tasks at a time, so that memory does not grow with the request."""
         for first in range(0, len(call.tasks), _TASKS_AT_ONCE):
             if first and time.monotonic() >= deadline:
-                context = _Failure("deadline", "the deadline came before their turn")
+                context = _Failure("deadline", "the deadline came before their turn (LABELLOOP_PREDICT_DEADLINE)")
             if isinstance(context, _Failure):
                 rest = len(call.tasks) - first
                 named = [task.id for task in call.tasks[first : first + _NAMED]]
-                tally.note("are answered empty", context.reason, context.message, named, count=rest)
+                tally.add("are answered empty", context.reason, context.message, named, count=rest)
                 yield from ([] for _ in range(rest))
                 return
             tasks = call.tasks[first : first + _TASKS_AT_ONCE]
@@ -112,11 +110,12 @@ class Predictor:
                 yield _counted(task, answer, tally)
 
     def _prepare(self, uid: str, controls: Sequence[Control], deadline: float) -> PredictContext | _Failure:
-        """Controls that have nothing to say before their first version are left out, unless there is no other.
+        """Load the models and plan the controls.
 
-        Any other failure is one of the request: under this stamp Label Studio would not ask again for what is missing.
+        A control that cannot be predicted before its next version is left out, unless it is the only one. Any other
+        error fails the request: Label Studio would not ask again for a control that is missing under this stamp.
         """
-        settings = self._look(uid, controls)
+        settings = self._settings_for(uid, controls)
         parts: list[ControlModel] = []
         versions: list[tuple[str, str]] = []
         unserved: dict[str, _Failure] = {}
@@ -132,7 +131,7 @@ class Predictor:
                 control, served.model.names, trained=served.trained, settings=settings, shown=served.shown
             )
             if not served.trained:
-                _say_unclear(uid, control.name, tuple(unclear_classes(served.model.names, control).items()))
+                _warn_unclear(uid, control.name, tuple(unclear_classes(served.model.names, control).items()))
             if plan.silent:
                 unserved[control.name] = _Failure("no_class", _no_class(plan, served.version))
             else:
@@ -145,7 +144,7 @@ class Predictor:
         if not parts:
             return next(iter(unserved.values()))
         for name, failure in unserved.items():
-            _say_unserved(uid, name, failure)
+            _warn_unserved(uid, name, failure)
         batch = max(part.model.batch for part in parts)
         return PredictContext(tuple(parts), stamp(versions), deadline, threading.Semaphore(2 + 2 * batch))
 
@@ -155,16 +154,16 @@ class Predictor:
         try:
             self._begin(waiting, context)
             while started:
-                answer = _answer(started.popleft(), context.deadline)  # nobody holds what is answered
+                answer = _answer(started.popleft(), context.deadline)  # frees each task once it is answered
                 yield answer
-                if isinstance(answer, _Failure) and answer.reason == _LOST:  # no image is waited for: the process ends
+                if isinstance(answer, _Failure) and answer.reason == _LOST:  # the process ends: do not wait for images
                     yield from (answer for _ in started)
                     return
         finally:
             waiting.clear()
 
     def _begin(self, waiting: "deque[tuple[Task, Future[Started]]]", context: PredictContext) -> None:
-        """Start tasks on threads of the request, as many as can be had; a single one, or without any, on this one."""
+        """Start tasks on threads of the request; on the calling thread if there is one task, or no free thread."""
         if len(waiting) == 1:
             self._work(waiting, context)
             return
@@ -181,7 +180,7 @@ class Predictor:
                 return
 
     def _work(self, waiting: "deque[tuple[Task, Future[Started]]]", context: PredictContext) -> None:
-        """Start tasks until none waits."""
+        """Start waiting tasks until there are none."""
         while waiting:
             try:
                 task, started = waiting.popleft()
@@ -207,16 +206,16 @@ def _answer(started: "Future[Started]", deadline: float) -> Answer | _Failure:
 
 def _counted(task: Task, answer: Answer | _Failure, tally: Tally) -> Prediction:
     if isinstance(answer, _Failure):
-        tally.note("are answered empty", answer.reason, answer.message, [task.id])
+        tally.add("are answered empty", answer.reason, answer.message, [task.id])
         return []
     tally.predicted()
     for error in answer.left_out:
-        tally.note("are answered without some controls", error.reason, str(error), [task.id])
+        tally.add("are answered without some controls", error.reason, str(error), [task.id])
     return answer.prediction
 
 
 def _has_regions(part: ControlModel, parts: Sequence[ControlModel]) -> bool:
-    """Whether a control that is asked for each region has another one that finds them; true for all others."""
+    """Whether another control finds the regions that a per-region control classifies; true for other controls."""
     return not part.plan.control.per_region or any(
         other.plan.control.to_name == part.plan.control.to_name and not other.plan.control.per_region for other in parts
     )
@@ -225,33 +224,33 @@ def _has_regions(part: ControlModel, parts: Sequence[ControlModel]) -> bool:
 def _no_class(plan: Plan, version: str) -> str:
     return (
         f"{version} has no class that means a label of {plan.control.name!r}: name classes in predicted_values of its "
-        "labels; a training teaches them"
+        "labels, or train a version"
     )
 
 
 @lru_cache(maxsize=256)
-def _say_interactive(uid: str) -> None:
-    """Once: a smart tool asks at every click."""
+def _warn_interactive(uid: str) -> None:
+    """Log once a project: a smart tool asks at every click."""
     logger.warning(
-        "smart tools are answered by nothing: labelloop does not know what to make of a click or a box yet",
+        "smart tools get empty answers: labelloop cannot turn a click or a box into a region yet",
         extra={"event": "interactive", "project": uid},
     )
 
 
 @lru_cache(maxsize=256)
-def _say_unclear(uid: str, control: str, classes: Sequence[tuple[str, tuple[str, ...]]]) -> None:
-    """Once, of classes of base weights that several labels claim."""
-    for name, labels in classes[:_SAID]:
+def _warn_unclear(uid: str, control: str, classes: Sequence[tuple[str, tuple[str, ...]]]) -> None:
+    """Log once the classes of base weights that match several labels."""
+    for name, labels in classes[:_MAX_WARNINGS]:
         logger.warning(
-            f"class {name!r} could mean {' or '.join(map(repr, labels))} of {control!r}: it means none, unless "
+            f"class {name!r} could mean {' or '.join(map(repr, labels))} of {control!r}: it is not used, unless "
             "predicted_values of one label name it",
             extra={"event": "class_unclear", "project": uid, "control": control, "class": name},
         )
 
 
 @lru_cache(maxsize=256)
-def _say_unserved(uid: str, control: str, failure: _Failure) -> None:
-    """Once for each reason: it does not heal before the config, the settings or the version changes."""
+def _warn_unserved(uid: str, control: str, failure: _Failure) -> None:
+    """Log once a reason: it lasts until the config, the settings or the version change."""
     logger.warning(
         f"{control!r} is not predicted: {failure.message}",
         extra={"event": "control_not_served", "project": uid, "control": control, "reason": failure.reason},

@@ -1,4 +1,4 @@
-"""What became of a request's tasks: counted, and one log line for each reason."""
+"""Counts the outcomes of a request's tasks, and logs one line for each reason of a failure."""
 
 import logging
 from collections.abc import Sequence
@@ -9,56 +9,56 @@ from functions.predict.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
-_TASKS, _MESSAGES = 20, 5  # that a log line names
+_TASKS, _MESSAGES = 20, 5  # limits of what a log line names
 
 What = Literal["are answered empty", "are answered without some controls"]
 
 
 @dataclass(slots=True)
-class _Some:
-    """Tasks with the same reason: how many, and the first of them."""
+class _Group:
+    """Tasks with the same reason."""
 
     count: int = 0
-    tasks: list[int | None] = field(default_factory=list)
-    messages: list[str] = field(default_factory=list)  # different ones
+    tasks: list[int | None] = field(default_factory=list)  # the first ones
+    messages: list[str] = field(default_factory=list)  # distinct
 
 
 class Tally:
-    """Of one request, however many tasks it has."""
+    """The outcomes of one request's tasks, in bounded memory."""
 
     def __init__(self, project: str, tasks: int) -> None:
         self._project = project
         self._tasks = tasks
         self._predicted = 0
-        self._some: dict[tuple[What, str], _Some] = {}
+        self._groups: dict[tuple[What, str], _Group] = {}
 
     def predicted(self) -> None:
-        """A task has a prediction."""
+        """Count a task with a prediction."""
         self._predicted += 1
 
-    def note(
+    def add(
         self, what: What, reason: str, message: str, tasks: Sequence[int | None], *, count: int | None = None
     ) -> None:
-        """These tasks fared so, or `count` of which these are the first."""
-        some = self._some.setdefault((what, reason), _Some())
-        some.count += len(tasks) if count is None else count
-        some.tasks += tasks[: _TASKS - len(some.tasks)]
-        if len(some.messages) < _MESSAGES and message not in some.messages:
-            some.messages.append(message)
+        """Count tasks with this outcome. `count`: their number, if `tasks` are only the first of them."""
+        group = self._groups.setdefault((what, reason), _Group())
+        group.count += len(tasks) if count is None else count
+        group.tasks += tasks[: _TASKS - len(group.tasks)]
+        if len(group.messages) < _MESSAGES and message not in group.messages:
+            group.messages.append(message)
 
-    def tell(self, metrics: Metrics) -> None:
-        """Count, and log."""
+    def report(self, metrics: Metrics) -> None:
+        """Write the counts to `metrics` and to the log."""
         metrics.predicted(self._predicted)
-        for (what, reason), some in self._some.items():
+        for (what, reason), group in self._groups.items():
             empty = what == "are answered empty"
-            (metrics.failed if empty else metrics.left_out)(reason, some.count)
+            (metrics.failed if empty else metrics.left_out)(reason, group.count)
             logger.warning(
-                f"{some.count} of {self._tasks} tasks {what}: {some.messages[0]}",
+                f"{group.count} of {self._tasks} tasks {what}: {group.messages[0]}",
                 extra={
                     "event": "not_predicted" if empty else "control_left_out",
                     "reason": reason,
                     "project": self._project,
-                    "tasks": some.tasks,
-                    "messages": some.messages,
+                    "tasks": group.tasks,
+                    "messages": group.messages,
                 },
             )

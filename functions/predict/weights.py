@@ -1,6 +1,6 @@
-"""Files of weights on this machine: cached by digest, verified before every use, bounded by bytes.
+"""Local cache of weights: files by digest, verified before every use, limited in bytes.
 
-Several processes may share the folder: a file appears under its digest only when it is complete and verified.
+Several processes may share the folder: a file gets its name only once it is complete and verified.
 """
 
 import logging
@@ -17,21 +17,21 @@ from shared.state.versions import WEIGHTS, Manifest
 logger = logging.getLogger(__name__)
 
 _ABANDONED = 24 * 3600.0
-"""Seconds after which a partial download belongs to nobody."""
+"""Seconds after which a partial download counts as abandoned."""
 
 
 class WeightsCache:
-    """The folder `<cache_dir>/weights`."""
+    """The cache in a folder: `<cache_dir>/weights`."""
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
         self._folder = folder
         self._max_bytes = max_bytes
 
     def path(self, registry: Registry, control: str, manifest: Manifest) -> Path:
-        """A verified local file of a version's weights.
+        """The verified local file of a version's weights, downloaded if needed.
 
-        Raises ModelError if the version's bytes are not those that its manifest names, StoreError or NotNow if they
-        cannot be fetched or kept now: also where they are missing, as a copy of the store may be on its way.
+        Raises ModelError if the file in the store differs from its digest in the manifest; StoreError or NotNow if it
+        cannot be downloaded or stored now. A missing file is NotNow: a copy of the store may be in progress.
         """
         entry = manifest.file(WEIGHTS)
         cached = self._folder / f"{entry.sha256}.pt"
@@ -56,13 +56,13 @@ class WeightsCache:
             return False
         if found != sha256:
             logger.warning(
-                "a cached file is damaged: fetched anew", extra={"event": "cache_damaged", "file": path.name}
+                "a cached file is damaged and downloaded again", extra={"event": "cache_damaged", "file": path.name}
             )
             path.unlink(missing_ok=True)
         return found == sha256
 
     def _evict(self, keep: Path) -> None:
-        """Remove the least recently used files above the limit. Another process may remove them at the same time."""
+        """Remove the least recently used files above the limit. Other processes may do the same at the same time."""
         files = []
         for path in self._folder.iterdir():
             try:
@@ -82,5 +82,5 @@ class WeightsCache:
                     path.unlink(missing_ok=True)
                 total -= size
                 logger.info(
-                    "weights left the cache", extra={"event": "cache_evicted", "file": path.name, "bytes": size}
+                    "removed weights from the cache", extra={"event": "cache_evicted", "file": path.name, "bytes": size}
                 )

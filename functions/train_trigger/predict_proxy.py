@@ -98,7 +98,7 @@ class PredictProxy:
         if response.status_code in ASLEEP:
             raise _Asleep(f"status {response.status_code}")
         if told := response.headers.pop(HELD_HEADER, None):
-            self._served.learn(told)
+            self._served.apply_held_header(told)
         return response
 
     def _empty(self, tasks: int, reason: str, message: str) -> Response:

@@ -1,1 +1,1 @@
-"""Label Studio's protocols, as read in its source (1.23.2) and recorded from a running one."""
+"""Label Studio's protocols, from its source (1.23.2) and from recorded requests of a running server."""

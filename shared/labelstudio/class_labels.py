@@ -1,7 +1,7 @@
-"""Which label a class, or a point, of a model means. Pure.
+"""Which label of a control a class, or a keypoint, of a model stands for. Pure.
 
-A version that was trained on a project knows its labels as they are written: nothing else means them. Strangers'
-weights have names of their own, in which only what is unambiguous is found again.
+The classes of a version that was trained on the project are called exactly like the labels. Base weights have class
+names of their own: they are matched to labels where the match is unambiguous.
 """
 
 from collections import Counter
@@ -10,15 +10,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from shared.labelstudio.controls import Control, Label
 
 _Claims = dict[str, dict[str, None]]
-"""Name of a class → the labels that it could mean."""
+"""Name of a class → the labels that it could stand for (a dict as an ordered set)."""
 
 
 def class_labels(names: Iterable[str], control: Control, *, trained: bool) -> list[str | None]:
-    """For each class name of a model the label that it means in this control, or None.
+    """For each class name of a model the label of this control that it stands for, or None.
 
-    `trained`: on this project. Of strangers' weights a label's `predicted_values` win; otherwise names are compared
-    with its value, and with what annotators see instead of an alias. What is written alike comes before what differs
-    in case; what several labels claim means none (`unclear_classes`).
+    `trained`: the model was trained on this project, so names must be equal. Otherwise (base weights) a name is matched
+    with the labels' `predicted_values`, then with their value and with the text that annotators see instead of an
+    alias; an exact match comes before one that ignores case. A name that matches several labels gives None
+    (`unclear_classes`).
     """
     if trained:
         known = set(control.class_names)
@@ -28,14 +29,14 @@ def class_labels(names: Iterable[str], control: Control, *, trained: bool) -> li
 
 
 def unclear_classes(names: Iterable[str], control: Control) -> dict[str, tuple[str, ...]]:
-    """Classes of strangers' weights that mean nothing because several labels claim them: name → those labels."""
+    """Classes of base weights that match several labels, and so stand for none: name → those labels."""
     claims = _all_claims(control.classes)
     found = {name: _claimed(name, claims) for name in names}
     return {name: labels for name, labels in found.items() if len(labels) > 1}
 
 
 def rivals(labels: Sequence[Label]) -> list[tuple[str, ...]]:
-    """Labels that one class of strangers' weights could mean, where only the way it is written would tell."""
+    """Groups of labels that one class name of base weights could match (labels that differ only in case, say)."""
     groups = (tuple(claimed) for claims in _all_claims(labels) for claimed in claims.values())
     return list(dict.fromkeys(group for group in groups if len(group) > 1))
 
@@ -43,14 +44,14 @@ def rivals(labels: Sequence[Label]) -> list[tuple[str, ...]]:
 def point_labels(
     names: Sequence[str], count: int, control: Control, class_name: str, class_label: str | None, *, trained: bool
 ) -> list[str | None]:
-    """For each of the `count` points of a model's class its label, or None.
+    """For each of the `count` keypoints of a model's class its label, or None.
 
-    `names`: of the points, as far as the model has any. A version that was trained on this project knows its labels by
-    them, so it keeps their meaning when labels are added or reordered.
+    `names`: the names of the points; a model may have fewer. A version that was trained on this project is matched by
+    exact name, so it stays correct when labels are added or reordered.
 
-    Strangers' weights do where they are unambiguous; labels that they know no point for find it by `model_index`, if
-    their `predicted_values` are of this class or of none. If they know none, no label has an index, there are as many
-    points as labels, and the class means a label (`class_label`): in the order of the labels.
+    Base weights are matched by name where it is unambiguous. A label without a match takes the point at its
+    `model_index`, if its `predicted_values` are empty or name this class. If no name matches, no label has an index,
+    there are as many points as labels, and the class stands for a label (`class_label`): labels in their order.
     """
     named = [*names[:count], *[""] * (count - len(names))]
     if trained:
@@ -71,7 +72,7 @@ def point_labels(
 
 
 def _named_points(names: Sequence[str], labels: Sequence[Label]) -> list[str | None]:
-    """By name alone. A label that several points could mean is the one's that is written alike, or nobody's."""
+    """For each point name its label, or None. Of several points that match a label only an exact match gets it."""
     claims = _claims({label.value: (label.value,) for label in labels})
     meant = [_only(_claimed(name, claims)) for name in names]
     rivals = Counter(meant)
@@ -82,14 +83,14 @@ def _named_points(names: Sequence[str], labels: Sequence[Label]) -> list[str | N
 
 
 def _all_claims(labels: Sequence[Label]) -> tuple[_Claims, ...]:
-    """The closest ones first: as written before any case, predicted_values before names."""
+    """The closest matches first: exact before ignoring case, predicted_values before names."""
     predicted = _claims({label.value: label.predicted_values for label in labels})
     named = _claims({label.value: (label.value, label.shown or label.value) for label in labels})
     return predicted[0], named[0], predicted[1], named[1]
 
 
 def _claims(names: Mapping[str, Iterable[str]]) -> tuple[_Claims, _Claims]:
-    """Label → names that mean it, turned round: as written, and without regard to case."""
+    """Inverts label → names that stand for it: once with exact names, once with casefolded ones."""
     written: _Claims = {}
     folded: _Claims = {}
     for label, claimed in names.items():
@@ -100,7 +101,7 @@ def _claims(names: Mapping[str, Iterable[str]]) -> tuple[_Claims, _Claims]:
 
 
 def _claimed(name: str, claims: Sequence[_Claims]) -> tuple[str, ...]:
-    """The labels that claim a name most closely. `claims`: the first half as written, the rest without case."""
+    """The labels of the closest match of a name. `claims`: from `_all_claims`; the second half is casefolded."""
     for place, each in enumerate(claims):
         if found := each.get(name if 2 * place < len(claims) else name.casefold()):
             return tuple(found)

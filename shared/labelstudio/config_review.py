@@ -1,4 +1,4 @@
-"""What of a labeling config labelloop does not understand, in sentences for the log and for `labelloop doctor`."""
+"""What labelloop does not understand in a labeling config: sentences for the log and for `labelloop doctor`."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -13,17 +13,17 @@ from shared.labelstudio.config import label_tags, parse_label_config, parse_xml,
 from shared.labelstudio.controls import REGION_SELECTED, Control
 
 _MAX_SENTENCES = 50  # sentences
-_SHOWN = 60  # characters of a value that somebody wrote
-_RIVALS = 3  # groups of labels
-_OF_MODELS = ("model_", "botsort_", "bytetrack_")  # attributes that Label Studio's YOLO example reads
+_SHOWN = 60  # characters that are shown of a value
+_RIVALS = 3  # groups of labels that are shown
+_OF_MODELS = ("model_", "botsort_", "bytetrack_")  # prefixes of attributes that Label Studio's YOLO example reads
 _NO_CONTROLS = {"Filter"}  # tags with a toName that store nothing
-_CONDITIONS = (REGION_SELECTED, "no-region-selected", "choice-selected", "choice-unselected")  # of visibleWhen
-_DETAILS = ("whenTagName", "whenLabelValue", "whenChoiceValue")  # of those
+_CONDITIONS = (REGION_SELECTED, "no-region-selected", "choice-selected", "choice-unselected")  # values of visibleWhen
+_DETAILS = ("whenTagName", "whenLabelValue", "whenChoiceValue")  # attributes that narrow a condition
 
 
 @lru_cache(maxsize=256)
 def not_understood(xml: str) -> tuple[str, ...]:
-    """One sentence for each thing, in the order of the config. Raises LabelConfigError as parse_label_config does."""
+    """One sentence a problem, in the order of the config. Raises LabelConfigError as parse_label_config does."""
     sentences = _sentences(parse_xml(xml), parse_label_config(xml))
     first = tuple(islice(sentences, _MAX_SENTENCES))
     return first if next(sentences, None) is None else (*first, "and there is more that is not understood")
@@ -50,7 +50,7 @@ def _sentences(root: Element, controls: tuple[Control, ...]) -> Iterator[str]:
 
 
 def _is_foreign(tag: Element, controls: tuple[Control, ...]) -> bool:
-    """Whether nothing is made of a tag that belongs to an image, a video or another object."""
+    """Whether labelloop does not use a tag that belongs to an image, a video or another object."""
     if tag.tag == "Labels":
         return all(control.labels_name != tag.get("name") for control in controls)
     return tag.tag not in _NO_CONTROLS
@@ -67,7 +67,7 @@ def _attributes(tag: Element, control: Control) -> Iterator[str]:
             yield f"says {written}, which labelloop does not know" + (f"; did you mean {near[0]}?" if near else "")
         elif attribute.tags and control.tag not in attribute.tags:
             yield f"says {written}, which means something for {' and '.join(attribute.tags)} only"
-        elif not attribute.readable(value):
+        elif not attribute.accepts(value):
             yield f"says {written}={_short(value)}, which is not {attribute.expected}: it is ignored"
 
 
@@ -93,7 +93,7 @@ def _labels(tag: Element, control: Control) -> Iterator[str]:
 
 
 def _points(control: Control, controls: tuple[Control, ...]) -> Iterator[str]:
-    """What is particular to points and the boxes around them."""
+    """Problems of keypoints and of the boxes around them."""
     if control.yolo_task != "pose":
         return
     indices = Counter(label.model_index for label in control.labels if label.model_index is not None)
@@ -117,14 +117,14 @@ def _points(control: Control, controls: tuple[Control, ...]) -> Iterator[str]:
 
 
 def _shown(tag: Element, control: Control, around: Mapping[Element, Element]) -> Iterator[str]:
-    """Where Label Studio shows a control under a condition that labelloop does not look at."""
+    """Conditions under which Label Studio shows a control, and which labelloop ignores."""
     holder: Element | None = tag
     while holder is not None:
         condition = holder.get("visibleWhen")
         details = [name for name in _DETAILS if holder.get(name)]
         of_region = control.per_region and condition == REGION_SELECTED
         if (of_region and (holder is tag or not details)) or (condition is None and "whenChoiceValue" not in details):
-            pass  # looked at, as `region_boxes` does; or no condition
+            pass  # handled by `region_boxes`; or no condition
         elif condition is None or condition in _CONDITIONS:
             where = "" if holder is tag else f" of the <{holder.tag}> around it"
             what = "whenChoiceValue" if condition is None else f"visibleWhen={_short(condition)}"
@@ -133,7 +133,7 @@ def _shown(tag: Element, control: Control, around: Mapping[Element, Element]) ->
 
 
 def _asked_of(control: Control, controls: tuple[Control, ...]) -> Iterator[str]:
-    """Of which regions a Choices with perRegion is asked."""
+    """Problems of `whenTagName`: the regions that a Choices with perRegion belongs to."""
     wanted = control.attributes.get("whenTagName") if control.per_region else None
     if not wanted:
         return

@@ -1,4 +1,4 @@
-"""The result items that Label Studio stores for one region. Light: functions/predict's dummy answers with them too."""
+"""The result items that Label Studio stores for one region. Imports no numpy: predict's dummy mode uses it too."""
 
 from typing import Any
 
@@ -8,13 +8,13 @@ from shared.labelstudio.controls import Control
 def result_items(
     value: dict[str, Any], control: Control, region_id: str, label: str | None, score: float, width: int, height: int
 ) -> list[dict[str, Any]]:
-    """The items of one region of an image. `value`: its shape; `width`, `height`: of the upright image in pixels.
+    """The items of one region of an image. `value`: its shape; `width`, `height`: pixels of the upright image.
 
-    `<RectangleLabels>` makes one item, with its labels under a key named like the type. A `<Rectangle>` with `<Labels>`
-    makes two with the same id: the shape, and the same value with its labels under `labels`.
+    A region of `<RectangleLabels>` is one item, with its labels under a key named like the type. A region of
+    `<Rectangle>` with `<Labels>` is two items with the same id: the shape, and the same value with its `labels`.
 
-    Without a label: Label Studio stores and shows `rectanglelabels: []`; the type `rectangle` it refuses for such a
-    control.
+    A region without a label has `rectanglelabels: []`: for `<RectangleLabels>`, Label Studio refuses an item of type
+    `rectangle`.
     """
     same = {
         "id": region_id,

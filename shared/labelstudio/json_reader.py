@@ -1,7 +1,7 @@
-"""JSON that is read as it comes: what nobody needs is stepped over and never kept, however large or deep it is.
+"""A streaming JSON reader: values that are not needed are skipped and never kept, however large or deep they are.
 
-A reader of whole documents makes values of all of it, and no other thread of the process works meanwhile. What is
-stepped over is not checked but for its brackets and quotes.
+`json.loads` would build all values, and block the other threads of the process meanwhile. Of skipped values only the
+brackets and quotes are checked.
 """
 
 import json
@@ -13,20 +13,20 @@ from shared.errors import BadRequest, BodyTooLarge
 
 _TEXT = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _FLAT = re.compile(rb'(?:[^"\[\]{}]++|%s)++' % _TEXT, re.DOTALL)
-"""Numbers, texts and what stands between them, up to the next bracket."""
+"""Numbers, strings and what stands between them, up to the next bracket."""
 _LEAVES = re.compile(rb'(?:[\[{](?:[^"\[\]{}]++|%s)*+[\]}][^"\[\]{}]*+)++' % _TEXT, re.DOTALL)
-"""Lists and objects side by side in which there is no other: all points of a polygon in one go."""
+"""Adjacent lists and objects that contain no others: all points of a polygon in one match."""
 _STRING = re.compile(rb'["\\]')
 _SPACE = re.compile(rb"[^ \t\r\n]")
 _END = re.compile(rb"[ \t\r\n,\]}]")
-_LONGEST_KEY = 10_000  # bytes
+_MAX_KEY = 10_000  # bytes
 _CHUNK = 1 << 20  # bytes
 
 
 def only_members(body: bytes, wanted: Collection[bytes]) -> bytes:
-    """The JSON of an object with these members alone (their names in quotes); of anything else the body itself.
+    """The JSON object with only the members named in `wanted` (names with quotes). Any other JSON is returned as it is.
 
-    Raises BadRequest.
+    Raises BadRequest if the body is malformed.
     """
     reader = JsonReader(body[first : first + _CHUNK] for first in range(0, len(body), _CHUNK))
     if reader.peek() != b"{":
@@ -42,7 +42,7 @@ def only_members(body: bytes, wanted: Collection[bytes]) -> bytes:
 
 
 class JsonReader:
-    """The text of a JSON document, of which only what is being looked at is in memory."""
+    """Reads a JSON document from chunks of bytes; only the current chunk is in memory."""
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
         self._chunks = iter(chunks)
@@ -50,7 +50,7 @@ class JsonReader:
         self._at = 0
 
     def peek(self) -> bytes:
-        """The next byte that is no white space; none at the end."""
+        """The next byte that is not white space, without consuming it; b"" at the end."""
         while (found := _SPACE.search(self._text, self._at)) is None:
             self._at = len(self._text)
             if not self._more():
@@ -59,55 +59,58 @@ class JsonReader:
         return self._text[self._at : self._at + 1]
 
     def expect(self, wanted: bytes) -> None:
-        """Step over this byte. Raises BadRequest if there is another one."""
+        """Consume the byte `wanted`. Raises BadRequest if the next byte is another one."""
         if self.peek() != wanted:
             raise _malformed(f"{wanted.decode()} is missing")
         self._at += 1
 
     def finish(self) -> None:
-        """Nothing may follow."""
+        """Raises BadRequest if anything follows."""
         if self.peek():
             raise _malformed("something follows its end")
 
     def key(self) -> bytes:
-        """The next string, with its quotes, and without escapes that are not needed."""
+        """The next string, with its quotes, without unnecessary escapes. Raises BadRequest."""
         text = bytearray()
         if self.peek() != b'"':
             raise _malformed("a name is missing")
-        self.value(text, _LONGEST_KEY)
+        self.value(text, _MAX_KEY)
         if b"\\" not in text:
             return bytes(text)
         try:
             return json.dumps(json.loads(text)).encode()
         except ValueError as error:
-            raise _malformed("a name is no text") from error
+            raise _malformed("a name is not a string") from error
 
-    def value(self, into: bytearray | None, most: int = 0) -> None:
-        """Step over one value, and keep its text in `into`, which may hold `most` bytes. Raises BadRequest."""
+    def value(self, into: bytearray | None, max_bytes: int = 0) -> None:
+        """Read one value, and append its text to `into` (None: skip it).
+
+        Raises BadRequest, and BodyTooLarge if `into` would grow beyond `max_bytes`.
+        """
         first = self.peek()
         if first in (b"[", b"{"):
-            self._nested(into, most)
+            self._nested(into, max_bytes)
         elif first == b'"':
             self._at += 1
-            _keep(first, into, most)
-            self._string(into, most)
+            _keep(first, into, max_bytes)
+            self._string(into, max_bytes)
         elif first in (b"", b",", b":", b"]", b"}"):
             raise _malformed("a value is missing" if first else "it ends too early")
         else:
-            self._pass(_END, into, most, at_end="is the end")
+            self._pass(_END, into, max_bytes, at_end="is the end")
 
-    def _nested(self, into: bytearray | None, most: int) -> None:
-        """By runs of what is flat: one bracket after the other would take Python a minute for a large body."""
+    def _nested(self, into: bytearray | None, max_bytes: int) -> None:
+        """Read a list or object in runs of flat JSON: bracket by bracket, a large body would take Python a minute."""
         self._at, begin, depth = self._at + 1, self._at, 1
         while depth:
             if found := _FLAT.match(self._text, self._at):
                 self._at = found.end()
             byte = self._text[self._at : self._at + 1]
-            if byte in (b"", b'"'):  # the end of the chunk, or a text that goes on behind it
-                _keep(self._text[begin : self._at + 1], into, most)
+            if byte in (b"", b'"'):  # the end of the chunk, or a string that goes on in the next one
+                _keep(self._text[begin : self._at + 1], into, max_bytes)
                 self._at += len(byte)
                 if byte:
-                    self._string(into, most)
+                    self._string(into, max_bytes)
                 elif not self._more():
                     raise _malformed("it ends too early")
                 begin = self._at
@@ -117,37 +120,37 @@ class JsonReader:
                 self._at = found.end()
             else:
                 depth, self._at = depth + 1, self._at + 1
-        _keep(self._text[begin : self._at], into, most)
+        _keep(self._text[begin : self._at], into, max_bytes)
 
-    def _string(self, into: bytearray | None, most: int) -> None:
+    def _string(self, into: bytearray | None, max_bytes: int) -> None:
         while True:
-            byte = self._pass(_STRING, into, most)
+            byte = self._pass(_STRING, into, max_bytes)
             if byte == b'"':
                 self._at += 1
-                _keep(byte, into, most)
+                _keep(byte, into, max_bytes)
                 return
             while len(self._text) < self._at + 2:
                 if not self._more():
                     raise _malformed("it ends too early")
-            _keep(self._text[self._at : self._at + 2], into, most)
+            _keep(self._text[self._at : self._at + 2], into, max_bytes)
             self._at += 2
 
     def _pass(
         self,
         wanted: "re.Pattern[bytes]",
         into: bytearray | None,
-        most: int,
+        max_bytes: int,
         at_end: Literal["is the end", "is wrong"] = "is wrong",
     ) -> bytes:
-        """Step to the next byte of that kind, and answer it."""
+        """Read up to the next match of `wanted`, and return the match."""
         while (found := wanted.search(self._text, self._at)) is None:
-            _keep(self._text[self._at :], into, most)
+            _keep(self._text[self._at :], into, max_bytes)
             self._at = len(self._text)
             if not self._more():
                 if at_end == "is the end":
                     return b""
                 raise _malformed("it ends too early")
-        _keep(self._text[self._at : found.start()], into, most)
+        _keep(self._text[self._at : found.start()], into, max_bytes)
         self._at = found.start()
         return found[0]
 
@@ -158,7 +161,7 @@ class JsonReader:
 
 
 def members(reader: JsonReader) -> Iterator[bytes]:
-    """The keys of an object; whoever is told one steps over its value."""
+    """The keys of an object. The caller must read the value of a key before it asks for the next one."""
     reader.expect(b"{")
     if reader.peek() != b"}":
         while True:
@@ -172,7 +175,7 @@ def members(reader: JsonReader) -> Iterator[bytes]:
 
 
 def elements(reader: JsonReader) -> Iterator[None]:
-    """Once for each element of a list, which whoever is told steps over."""
+    """Yields once for each element of a list. The caller must read the element before it asks for the next one."""
     reader.expect(b"[")
     if reader.peek() != b"]":
         while True:
@@ -183,15 +186,16 @@ def elements(reader: JsonReader) -> Iterator[None]:
     reader.expect(b"]")
 
 
-def _keep(text: bytes, into: bytearray | None, most: int) -> None:
+def _keep(text: bytes, into: bytearray | None, max_bytes: int) -> None:
     if into is not None:
         into += text
-        if len(into) > most:
-            raise too_large(most)
+        if len(into) > max_bytes:
+            raise too_large(max_bytes)
 
 
-def too_large(most: int) -> BodyTooLarge:
-    return BodyTooLarge(f"the data of a request's tasks is more than {most / 1e6:.0f} MB: select fewer tasks at a time")
+def too_large(max_bytes: int) -> BodyTooLarge:
+    megabytes = f"{max_bytes / 1e6:.0f} MB"
+    return BodyTooLarge(f"the data of a request's tasks is more than {megabytes}: select fewer tasks at a time")
 
 
 def _malformed(what: str) -> BadRequest:

@@ -1,7 +1,7 @@
-"""The body of `POST /predict`, read as it comes: of each task `id` and `data`, and nothing of what comes along.
+"""The body of `POST /predict`, read as a stream: of each task only `id` and `data` are kept.
 
-Label Studio sends annotations and the predictions of all versions with the tasks: with masks that is megabytes a task,
-which nobody needs. What is kept is the text as it was sent; a task is read when its turn comes.
+Label Studio also sends the annotations and the predictions of all versions: with masks, megabytes a task that are not
+needed. The kept text is as it was sent; a task is parsed when it is its turn.
 """
 
 from array import array
@@ -13,35 +13,35 @@ _TASKS = b'"tasks"'
 _NO_TASKS = b'"tasks":[]'
 _WANTED = (b'"id"', b'"data"')
 MAX_KEPT = 100_000_000
-"""Bytes of a request's tasks: their data may hold whole images."""
-LARGEST = 1_000_000_000
-"""Bytes of a request, with what comes along."""
+"""Limit of the bytes that are kept of a request's tasks: their data may hold whole images."""
+MAX_BODY = 1_000_000_000
+"""Limit of the bytes of a whole request."""
 
 
 class PredictBody:
-    """What is kept of one body. `rest` is its JSON with an empty list of tasks."""
+    """The kept parts of one body. `rest` is its JSON with an empty list of tasks."""
 
-    def __init__(self, chunks: Iterable[bytes], *, most: int = MAX_KEPT) -> None:
-        """Reads `chunks` to their end; keeps at most `most` bytes of the tasks, and of the rest.
+    def __init__(self, chunks: Iterable[bytes], *, max_bytes: int = MAX_KEPT) -> None:
+        """Reads `chunks` to their end.
 
-        Raises BadRequest, BodyTooLarge and what `chunks` raise.
+        Raises BadRequest, BodyTooLarge (over `max_bytes` of tasks, or of the rest), and what `chunks` raises.
         """
         self.rest = b""
-        self._text = bytearray()  # the tasks, with commas between them
-        self._ends = array("Q")  # of each task, in the text
-        self._most = most
+        self._text = bytearray()  # the tasks as JSON, with commas between them
+        self._ends = array("Q")  # where each task ends in the text
+        self._max_bytes = max_bytes
         self._read(JsonReader(chunks))
 
     def __len__(self) -> int:
-        """How many tasks there are."""
+        """Number of tasks."""
         return len(self._ends)
 
     def task(self, index: int) -> bytes:
-        """The JSON of one task; something else than an object is as it was sent."""
+        """The JSON of one task: `id` and `data`; an element that is not an object is as it was sent."""
         return bytes(self._text[self._ends[index - 1] + 1 if index else 0 : self._ends[index]])
 
     def whole(self) -> bytes:
-        """The body without what came along."""
+        """The JSON of the body, with only `id` and `data` of each task."""
         return self.rest.replace(_NO_TASKS, b'"tasks":[' + self._text + b"]", 1)
 
     def _read(self, reader: JsonReader) -> None:
@@ -53,7 +53,7 @@ class PredictBody:
         for key in members(reader):
             if key == _TASKS and reader.peek() == b"[":
                 self._read_tasks(reader)
-                parts = [_NO_TASKS, *(part for part in parts if part != _NO_TASKS)]  # before what may look like it
+                parts = [_NO_TASKS, *(part for part in parts if part != _NO_TASKS)]  # first: `whole` replaces the first
             else:
                 parts.append(key + b":" + self._value(reader))
         reader.finish()
@@ -72,15 +72,15 @@ class PredictBody:
                         continue
                     self._text += (b"{" if first else b",") + key + b":"
                     first = False
-                    reader.value(self._text, self._most)
+                    reader.value(self._text, self._max_bytes)
                 self._text += b"{}" if first else b"}"
             else:
-                reader.value(self._text, self._most)
+                reader.value(self._text, self._max_bytes)
             self._ends.append(len(self._text))
-            if len(self._text) > self._most:
-                raise too_large(self._most)
+            if len(self._text) > self._max_bytes:
+                raise too_large(self._max_bytes)
 
     def _value(self, reader: JsonReader) -> bytes:
         text = bytearray()
-        reader.value(text, self._most)
+        reader.value(text, self._max_bytes)
         return bytes(text)

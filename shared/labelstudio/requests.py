@@ -1,4 +1,4 @@
-"""What Label Studio sends: bodies of its calls to an ML backend and of its webhooks. Unknown fields are ignored."""
+"""Bodies of Label Studio's calls to an ML backend and of its webhooks. Unknown fields are ignored."""
 
 import json
 import re
@@ -17,16 +17,16 @@ from pydantic import (
 )
 
 from shared.errors import BadRequest
-from shared.labelstudio.deep_json import readable_json
+from shared.labelstudio.deep_json import parse_deep_json
 from shared.labelstudio.json_reader import only_members
 from shared.labelstudio.predict_body import PredictBody
 
 Count = Annotated[int, BeforeValidator(lambda value: 0 if value is None else value)]
-"""A counter; Label Studio sends null for a project that was made just now."""
+"""A counter; Label Studio sends null for a new project."""
 
 
 def _or(default: Any) -> WrapValidator:
-    """Take this for what is of another type."""
+    """Validator that replaces an invalid value by `default`."""
 
     def validate(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
         try:
@@ -41,13 +41,13 @@ _UID = re.compile(r"([0-9]{1,18})(\.[0-9]{1,18})?")
 
 
 class Received(BaseModel):
-    """A body that somebody else wrote."""
+    """Base of the bodies that labelloop receives."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     @classmethod
     def parse(cls, body: bytes) -> Self:
-        """Raises BadRequest, which names the fields and never repeats their values."""
+        """Parse a body. Raises BadRequest, which names the invalid fields but never their values."""
         try:
             return cls._read(body)
         except ValidationError as error:
@@ -59,12 +59,15 @@ class Received(BaseModel):
 
     @classmethod
     def _read(cls, body: bytes) -> Self:
-        """Pydantic's reader is fast, but refuses a body for what one task in it holds. Raises ValidationError."""
+        """Parse with pydantic, which is fast but refuses deep JSON and lone surrogates; else with `parse_deep_json`.
+
+        Raises ValidationError.
+        """
         try:
             return cls.model_validate_json(body)
         except ValidationError as refused:
             try:
-                return cls.model_validate(readable_json(body))
+                return cls.model_validate(parse_deep_json(body))
             except ValueError as error:
                 if isinstance(error, ValidationError):
                     raise
@@ -72,14 +75,14 @@ class Received(BaseModel):
 
 
 class Task(Received):
-    """One task, as `/predict` receives it."""
+    """One task of `POST /predict`."""
 
     id: Annotated[int | None, _or(None)] = None  # absent in a preview of the labeling config
     data: Annotated[dict[str, Any], _or({})] = Field(default_factory=dict)
 
 
 class Tasks(Sequence[Task]):
-    """The tasks of a body, each read when it is asked for: a million of them fit into the body's own size."""
+    """The tasks of a body, each parsed at access: a million tasks take no more memory than the body."""
 
     def __init__(self, body: PredictBody) -> None:
         self._body = body
@@ -98,7 +101,7 @@ class Tasks(Sequence[Task]):
         return [self._read(index) for index in chosen] if isinstance(chosen, range) else self._read(chosen)
 
     def _read(self, index: int) -> Task:
-        """What cannot be read at all is a task without data: the others go on."""
+        """One task; a task without data if it is malformed, so that the others are answered."""
         try:
             return Task._read(self._body.task(index))
         except ValidationError:
@@ -106,13 +109,13 @@ class Tasks(Sequence[Task]):
 
 
 class InteractiveParams(Received):
-    """What a call of `/predict` says about how it came."""
+    """`params` of `POST /predict`."""
 
-    context: Any = None  # what was drawn with a smart tool
+    context: Any = None  # the regions drawn with a smart tool
 
 
 class PredictRequest(Received):
-    """`POST /predict`. `project` is the uid. What is wrong in a task leaves it without data: the others go on."""
+    """`POST /predict`. `project` is the uid. A malformed task is a task without data; the others are answered."""
 
     tasks: list[Annotated[Task, _or(Task())]]
     project: str
@@ -121,23 +124,23 @@ class PredictRequest(Received):
 
     @classmethod
     def parse(cls, body: bytes) -> Self:
-        """See `receive`."""
+        """As `receive`, of a whole body."""
         return cls.receive([body])
 
     @classmethod
     def receive(cls, chunks: Iterable[bytes]) -> Self:
-        """Read a body as it comes; `tasks` are `Tasks`. Raises BadRequest, and what `chunks` raise."""
+        """Parse a body from a stream; `tasks` are `Tasks`. Raises BadRequest, and what `chunks` raises."""
         body = PredictBody(chunks)
         return super().parse(body.rest).model_copy(update={"tasks": Tasks(body)})
 
     @property
     def interactive(self) -> bool:
-        """Whether a smart tool asks what belongs to a click or a box."""
+        """Whether an annotator's smart tool asks (a click or a box to be turned into a region)."""
         return self.params.context is not None
 
 
 class SetupRequest(Received):
-    """`POST /setup`. `hostname` and `access_token` of the body are left out on purpose: they are never used."""
+    """`POST /setup`. The body's `hostname` and `access_token` are left out on purpose: they are never used."""
 
     project: str
     schema_: str = Field(alias="schema")
@@ -151,7 +154,7 @@ class ValidateRequest(Received):
 
 
 class ProjectCounters(Received):
-    """The project inside a webhook. Deletion events of organisation-wide webhooks carry the id alone."""
+    """The project of a webhook's event. Deletion events of organisation-wide webhooks have only its id."""
 
     id: int
     title: str = ""
@@ -166,24 +169,24 @@ class ProjectCounters(Received):
 
     @property
     def uid(self) -> str | None:
-        """The project uid, as Label Studio itself makes it: `<id>.<int(created_at timestamp)>`."""
+        """The project uid, as Label Studio makes it: `<id>.<int(created_at timestamp)>`; None without `created_at`."""
         return f"{self.id}.{int(self.created_at.timestamp())}" if self.created_at else None
 
 
 class Event(Received):
-    """`POST /webhook`: an event, or START_TRAINING from the button. With "send payload" off only `action` comes."""
+    """`POST /webhook`: an event, or START_TRAINING from the button. With "send payload" off it has only `action`."""
 
     action: str
     project: ProjectCounters | None = None
 
     @classmethod
     def parse(cls, body: bytes) -> Self:
-        """Payloads hold whole tasks and masks, of which nothing is needed. Raises BadRequest."""
+        """Parse only `action` and `project`: payloads hold whole tasks and masks. Raises BadRequest."""
         return super().parse(only_members(body, (b'"action"', b'"project"')))
 
 
 class JobStatusRequest(Received):
-    """`POST /job_status`. `job` is what the answer to START_TRAINING named: `<uid>/<run_id>`."""
+    """`POST /job_status`. `job` is from the answer to START_TRAINING: `<uid>/<run_id>`."""
 
     job: str
 
@@ -195,7 +198,7 @@ class TrainCall(Received):
 
 
 def project_id(uid: str) -> int:
-    """Label Studio's id in a project uid `<id>.<timestamp>`. Raises BadRequest."""
+    """Label Studio's project id, from a project uid `<id>.<timestamp>`. Raises BadRequest."""
     found = _UID.fullmatch(uid)
     if found is None:
         raise BadRequest(f"{json.dumps(uid)[:80]} is not a project uid (<id>.<created_at timestamp>)")

@@ -1,7 +1,7 @@
-"""What an attribute of a tag means for one task: `$…` in it names a place in the task's data. Pure.
+"""The value of a tag's attribute for one task: `$…` in it is a path in the task's data. Pure.
 
-As Label Studio's editor does it (editor/src/utils/data.js, and the `get` of es-toolkit): a variable is everything up to
-the next character that no path has, so "$name.jpg" is the place `jpg` in `name`.
+As Label Studio's editor does it (editor/src/utils/data.js, and the `get` of es-toolkit): a variable extends to the next
+character that cannot be in a path, so "$name.jpg" is the path `name.jpg`.
 """
 
 import re
@@ -16,14 +16,14 @@ _INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
 
 
 def has_variable(written: str) -> bool:
-    """Whether anything of a task's data is meant."""
+    """Whether an attribute refers to a task's data."""
     return _VARIABLE.search(written) is not None
 
 
 def value_of(written: str, data: Mapping[str, Any]) -> Any:
-    """What an attribute means: the value at its place in the data, or a text with such values in it.
+    """The value of an attribute: the value at its path in the data, or a text with such values filled in.
 
-    Raises LookupError, which says for a person what was missing.
+    Raises LookupError; its message says what is missing.
     """
     whole = _VARIABLE.fullmatch(written)
     if whole is not None:
@@ -32,15 +32,15 @@ def value_of(written: str, data: Mapping[str, Any]) -> Any:
 
 
 def file_of(written: str, data: Mapping[str, Any], task_id: int | None) -> str:
-    """The address of the one file that a tag shows of a task. Raises ImageError: no_data."""
+    """The address of the file that a tag shows for a task. Raises ImageError (no_data)."""
     try:
         found = value_of(written, data)
         if isinstance(found, list):
             raise LookupError(f"{written[1:]!r} is a list: several files in one tag are not served")
         if not isinstance(found, str):
             raise LookupError(f"{written[1:]!r} is {_kind(found)}, not the address of a file")
-        if any("\ud800" <= one <= "\udfff" for one in found):  # half a character: JSON may hold it, nothing else does
-            raise LookupError(f"{written[1:]!r} is no text that can be sent")
+        if any("\ud800" <= one <= "\udfff" for one in found):  # a lone surrogate: valid in JSON, not in UTF-8
+            raise LookupError(f"{written[1:]!r} is not a text that can be sent: it has a lone surrogate")
     except LookupError as missing:
         asked = f'the data of task {task_id} has nothing for value="{written}"'
         raise ImageError("no_data", f"{asked}: {missing}") from missing
@@ -48,7 +48,7 @@ def file_of(written: str, data: Mapping[str, Any], task_id: int | None) -> str:
 
 
 def _at(path: str, data: Mapping[str, Any]) -> Any:
-    """The value at a place such as `page.image` or `pages[0]`; a key that is called so comes first."""
+    """The value at a path such as `page.image` or `pages[0]`; a key with exactly this name comes first."""
     if path in data:
         return data[path]
     here: Any = data
@@ -67,7 +67,7 @@ def _at(path: str, data: Mapping[str, Any]) -> Any:
 
 
 def _text(path: str, data: Mapping[str, Any]) -> str:
-    """A value inside a text, as JavaScript writes it."""
+    """A value to be filled into a text, formatted as JavaScript does."""
     found = _at(path, data)
     if isinstance(found, bool):
         return "true" if found else "false"

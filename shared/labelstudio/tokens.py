@@ -1,7 +1,7 @@
 """The Authorization header for Label Studio, from either kind of its API keys.
 
 A legacy token (40 hex digits) is sent as it is. A personal access token is a JWT *refresh* token: Label Studio refuses
-it as a credential and gives, at `/api/token/refresh/`, an access token that lives 300 s.
+it as a credential, and exchanges it at `/api/token/refresh/` for an access token that is valid for 300 s.
 """
 
 import base64
@@ -16,20 +16,20 @@ from typing import Any
 
 from shared.errors import LabelStudioError
 
-_USUAL_LIFETIME = 300.0  # seconds, if an access token does not say
-_MARGIN = 30.0  # seconds before the end at which an access token is not used any more
-_FAILED = 5.0  # seconds for which a failure is answered again: Label Studio is not asked once more for every image
+_USUAL_LIFETIME = 300.0  # seconds, if an access token does not name its own
+_MARGIN = 30.0  # seconds before it expires at which an access token is replaced
+_FAILED = 5.0  # seconds before a failed exchange is retried, so that not every image asks Label Studio
 
 
 @dataclass(eq=False, slots=True)
 class _Refresh:
-    """One exchange, under way or over."""
+    """One exchange of the refresh token for an access token, running or ended."""
 
     access: "Future[str]" = field(default_factory=Future)
-    good_until: float = math.inf  # of time.monotonic(): clocks of two machines differ, durations do not
+    good_until: float = math.inf  # time.monotonic(), since the clocks of two machines differ
 
     def over(self, refused: str | None) -> bool:
-        """Whether another one is due."""
+        """Whether another exchange is needed. `refused`: as in `Authorization.header`."""
         if not self.access.done():
             return False
         if time.monotonic() >= self.good_until:
@@ -38,12 +38,12 @@ class _Refresh:
 
 
 class Authorization:
-    """Thread-safe: however many threads ask at once, one exchange is made, and each waits for it as long as it may."""
+    """Makes the Authorization header. Thread-safe: threads that ask at the same time share one exchange."""
 
     def __init__(self, api_key: str, exchange: Callable[[str], str], *, failed_for: float = _FAILED) -> None:
-        """`exchange` turns a refresh token into an access token, in bounded time; its errors come out of `header`.
+        """`exchange` turns a refresh token into an access token, in bounded time; `header` raises its errors.
 
-        A failure is answered again for `failed_for` seconds.
+        After a failed exchange `header` raises the same error for `failed_for` seconds.
         """
         self._api_key = api_key
         self._exchange = exchange
@@ -54,9 +54,9 @@ class Authorization:
         self.refreshable = bool(_claims(api_key))
 
     def header(self, *, refused: str | None = None, until: float = math.inf) -> str:
-        """The header's value. `refused`: a value that Label Studio answered 401 to; another one is got, if there is.
+        """The header's value. `refused`: a value that Label Studio answered with 401; an access token is then replaced.
 
-        Raises LabelStudioError if there is none by `until`, a time.monotonic() value, and what the exchange raised.
+        Raises LabelStudioError if there is no token by `until` (time.monotonic()), and the errors of the exchange.
         """
         if not self.refreshable:
             return f"Token {self._api_key}"
@@ -74,7 +74,7 @@ class Authorization:
         refresh = _Refresh()
         try:
             threading.Thread(target=self._run, args=(refresh,), name="token", daemon=True).start()
-        except RuntimeError as error:  # this machine has no thread to give
+        except RuntimeError as error:  # the machine has no free thread
             raise LabelStudioError(f"no access token can be asked for: {error}") from error
         self._refresh = refresh
         return refresh
@@ -93,7 +93,7 @@ class Authorization:
         refresh.access.set_result(access)
 
     def redact(self, text: str) -> str:
-        """`text` without any token."""
+        """`text` with every token replaced by `***`."""
         for secret in (self._api_key, self._access):
             if secret:
                 text = text.replace(secret, "***")
@@ -105,7 +105,7 @@ def _bearer(access: str) -> str:
 
 
 def _claims(token: str) -> dict[str, Any]:
-    """What a JWT says, unverified; empty for anything else."""
+    """The claims of a JWT, not verified; empty for anything else."""
     parts = token.split(".")
     if len(parts) != 3:
         return {}

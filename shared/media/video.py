@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import ImageError
-from shared.imports import whole_or_not
+from shared.imports import undo_failed_import
 
 if TYPE_CHECKING:
     import cv2  # importing it takes a quarter of a second: when the first video comes
@@ -127,7 +127,7 @@ def open_video(source: bytes | Path, *, max_pixels: int, max_frames: int = MAX_F
 
     Raises ImageError: unsupported (no known container), broken (also: only sound), too_large (pixels of a frame).
     """
-    with whole_or_not("cv2"):
+    with undo_failed_import("cv2"):
         import cv2
 
     with contextlib.ExitStack() as stack:

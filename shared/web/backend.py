@@ -1,8 +1,7 @@
-"""What both functions answer to Label Studio themselves: health, setup, versions. It reads pointers, never a model.
+"""The routes that both functions answer themselves: health, setup, versions. They read pointers, never a model.
 
-Label Studio asks for predictions only of tasks that have none of the `model_version` that `/setup` answered. So the
-version that `/setup` answers and the one that `/predict` stamps come from one cache (`ServedVersions`) and the same
-code (`stamp`).
+Label Studio asks for predictions only of tasks without one of the `model_version` that `/setup` answered. So the
+version of `/setup` and the one that `/predict` stamps come from the same cache (`ServedVersions`) and code (`stamp`).
 """
 
 import json
@@ -32,7 +31,7 @@ from shared.yolo.base_weights import base_weights_for, model_path_problem
 
 logger = logging.getLogger(__name__)
 
-_SAID = 20  # sentences of what is not understood in one config
+_MAX_WARNINGS = 20  # log lines about one labeling config
 DUMMY_VERSION = "label:dummy"
 
 
@@ -42,15 +41,15 @@ def stamp(versions: Iterable[tuple[str, str]]) -> str:
 
 
 def base_version(base_weights: str) -> str:
-    """What stands for the version of a control that has none yet: `base-yolo11n`."""
+    """The version of a control before its first training: `base-yolo11n`."""
     return f"base-{Path(base_weights).stem}"
 
 
 class _Held(NamedTuple):
-    """What is served although the pointer names a newer version."""
+    """What is served instead of the version that the pointer names."""
 
-    wanted: int
-    manifest: Manifest | None
+    wanted: int  # the version that the pointer names
+    manifest: Manifest | None  # what is served instead; None: the base weights
 
 
 class ServedVersions:
@@ -63,28 +62,28 @@ class ServedVersions:
         self._held: dict[tuple[str, str], _Held] = {}
 
     def serving_all(self, uid: str, controls: Sequence[Control]) -> list[Manifest | None]:
-        """What `serving` answers for each, asked side by side."""
+        """`serving` of each control, called in parallel."""
         return side_by_side(partial(self.serving, uid), controls)
 
     def serving(self, uid: str, control: Control) -> Manifest | None:
-        """The version that is served: the newest, or what predict holds instead of it. Else as `newest`."""
+        """The version that is served: the newest, or what predict serves instead of it. Otherwise as `newest`."""
         newest, held = self.newest(uid, control), self._held.get((uid, control.name))
         return newest if held is None or newest is None or held.wanted != newest.version else held.manifest
 
     def newest(self, uid: str, control: Control) -> Manifest | None:
-        """The version to serve, None before the first. Raises StoreError if it was never read and cannot be.
+        """The version to serve; None: base weights. Raises StoreError if it was never read and cannot be read now.
 
         A version for another YOLO task (the config was changed) does not count: until there is one for the control's
-        task, the control starts from the base weights again, in predict as in training.
+        task, the control has base weights again, in predict as in training.
         """
         manifest = self._known.get((uid, control.name), lambda: self._read(uid, control.name))
         if manifest is not None and manifest.yolo_task != control.yolo_task:
-            _say_other_task(uid, control.name, manifest.version, manifest.yolo_task, control.yolo_task)
+            _warn_other_task(uid, control.name, manifest.version, manifest.yolo_task, control.yolo_task)
             return None
         return manifest
 
     def hold(self, uid: str, control: str, wanted: Manifest, instead: Manifest | None) -> bool:
-        """Another version (None: the base weights) is served until the wanted one can be. False: as before."""
+        """Serve `instead` (None: the base weights) until `wanted` can be served. False if that is so already."""
         held = _Held(wanted.version, instead)
         if self._held.get((uid, control)) == held:
             return False
@@ -92,22 +91,22 @@ class ServedVersions:
         return True
 
     def release(self, uid: str, control: str) -> None:
-        """The newest version is served."""
+        """Serve the newest version again."""
         self._held.pop((uid, control), None)
 
-    def tell(self, uid: str) -> str:
-        """What of a project is held, for the other function: a header's value, read by `learn`."""
+    def held_header(self, uid: str) -> str:
+        """What is served of a project instead of its newest versions: a header's value, read by `apply_held_header`."""
         held = {control: each for (project, control), each in list(self._held.items()) if project == uid}
         versions = {name: [each.wanted, each.manifest and each.manifest.version] for name, each in held.items()}
         return json.dumps({"project": uid, "held": versions})
 
-    def learn(self, told: str) -> None:
-        """Hold what the other function holds, and nothing else. What it cannot have said is not heeded."""
+    def apply_held_header(self, value: str) -> None:
+        """Take over what the other function serves of a project. A malformed value is logged and ignored."""
         try:
-            said = json.loads(told)
-            uid = str(said["project"])
+            parsed = json.loads(value)
+            uid = str(parsed["project"])
             held = {
-                str(name): (int(wanted), instead and int(instead)) for name, (wanted, instead) in said["held"].items()
+                str(name): (int(wanted), instead and int(instead)) for name, (wanted, instead) in parsed["held"].items()
             }
             manifests = {name: self._manifest(uid, name, instead) for name, (_, instead) in held.items()}
         except (StoreError, KeyError, TypeError, ValueError, AttributeError) as error:
@@ -126,18 +125,18 @@ class ServedVersions:
         return None if version is None else Registry(self._store, uid, self._read_manifest).manifest(control, version)
 
     def expire(self, uid: str, control: str) -> None:
-        """Read the pointer at the next question."""
+        """Read the pointer again when it is next asked for."""
         self._known.expire((uid, control))
 
     def _read(self, uid: str, control: str) -> Manifest | None:
         pointer, manifest = Registry(self._store, uid, self._read_manifest).look(control)
         if pointer is None and self._known.last((uid, control)) is not None:
-            raise StoreError(f"the pointer of {control!r} is gone: the project was forgotten, or the store broke")
+            raise StoreError(f"the pointer of {control!r} is gone: the project was forgotten, or the store is damaged")
         return manifest
 
 
 class Backend:
-    """The handlers that both functions share."""
+    """The handlers of the routes that both functions answer."""
 
     def __init__(
         self,
@@ -146,7 +145,7 @@ class Backend:
         *,
         on_setup: Callable[[str, Sequence[Control]], None] | None = None,
     ) -> None:
-        """`on_setup(uid, controls)` is told after each setup; it must return at once and not raise."""
+        """`on_setup(uid, controls)` is called after each setup; it must return at once and not raise."""
         self._settings = settings
         self._store = store
         self._on_setup = on_setup
@@ -154,7 +153,7 @@ class Backend:
         self.pointers = ServedVersions(store, settings.pointer_max_age)
 
     def routes(self) -> list[Route]:
-        """What Label Studio may ask either function."""
+        """The routes that both functions have."""
         return [
             Route("GET", "/", "open", self.health),
             Route("GET", "/health", "open", self.health),
@@ -166,15 +165,15 @@ class Backend:
         ]
 
     def health(self, _request: Request) -> Response:
-        """Touches nothing: Label Studio waits one second."""
+        """`GET /health`. Uses neither the store nor a model: Label Studio waits one second."""
         return answer({"status": "UP", "model_class": "labelloop"})
 
     def setup(self, request: Request) -> Response:
-        """Keep the labeling config and overrides; answer the version that `/predict` would stamp now."""
+        """`POST /setup`: store the labeling config and overrides; answer the version that `/predict` stamps now."""
         call = SetupRequest.parse(request.get_data())
-        project_id(call.project)  # or sweeps would meet for ever what is no project
+        project_id(call.project)  # checks the uid: sweeps read every project that is stored here
         controls = parse_label_config(call.schema_)
-        _say_not_understood(call.project, call.schema_, self._settings.base_weights)
+        _warn_not_understood(call.project, call.schema_, self._settings.base_weights)
         overrides = parse_overrides(call.extra_params)
         keep = partial(self._keep, call.project, call.schema_, overrides)
         _, version = both(keep, partial(self.model_version, call.project, controls))
@@ -184,7 +183,7 @@ class Backend:
         return response
 
     def versions(self, request: Request) -> Response:
-        """Versions that can be served, newest first: of `?project=<uid>`, or of the only project there is.
+        """`GET /versions`: versions that can be served, newest first, of `?project=<uid>` or of the only project.
 
         Label Studio 1.23.2 does not send the project.
         """
@@ -207,25 +206,25 @@ class Backend:
         )
 
     def validate(self, request: Request) -> Response:
-        """Whether the labeling config can be understood."""
+        """`POST /validate`: the names of the controls in a labeling config. Raises LabelConfigError."""
         controls = parse_label_config(ValidateRequest.parse(request.get_data()).config)
         return answer({"status": "ok", "controls": [control.name for control in controls]})
 
     def nothing_to_do(self, _request: Request) -> Response:
-        """Label Studio announces a copied or deleted project. Models belong to the uid and stay."""
+        """`POST /duplicate_model`, `/delete`: a project was copied or deleted. Models belong to the uid and stay."""
         return answer({})
 
     def model_version(self, uid: str, controls: Sequence[Control]) -> str:
-        """The combined stamp of what is served now. Raises StoreError if that was never read and cannot be."""
+        """The stamp of what is served now. Raises StoreError if it was never read and cannot be read now."""
         if self._settings.dummy:
             return DUMMY_VERSION
         served = zip(controls, self.pointers.serving_all(uid, controls), strict=True)
         return stamp((control.name, self._version(control, manifest)) for control, manifest in served)
 
-    def look(self, uid: str, controls: Sequence[Control]) -> Settings:
-        """The settings with the project's overrides; beside them the controls' pointers are read, if it is time to.
+    def settings_for(self, uid: str, controls: Sequence[Control]) -> Settings:
+        """The settings with the project's overrides. In parallel it refreshes the cached pointers of the controls.
 
-        Raises StoreError if something was never read and cannot be.
+        Raises StoreError if something was never read and cannot be read now.
         """
         project, _ = both(partial(self._project, uid), partial(self.pointers.serving_all, uid, controls))
         return with_overrides(self._settings, project)
@@ -239,7 +238,7 @@ class Backend:
         return self._projects.get(uid, lambda: read_project(self._store, uid))
 
     def _keep(self, uid: str, label_config: str, overrides: dict[str, Any] | None) -> None:
-        """Store config and overrides if they changed. Where that fails, predicting goes on without."""
+        """Store config and overrides if they changed. If that fails, it is logged: predictions do not need it."""
         try:
             known = self._project(uid)
             if known and known.label_config == label_config and overrides in (None, known.overrides):
@@ -247,7 +246,7 @@ class Backend:
             self._projects.put(uid, write_project(self._store, uid, label_config=label_config, overrides=overrides))
         except StoreError as error:
             logger.error(
-                "the project's config could not be stored: predicting goes on without it",
+                "the project's config could not be stored: predictions go on without it",
                 extra={"event": "project_not_stored", "project": uid, "error": str(error)},
             )
 
@@ -258,18 +257,18 @@ class Backend:
 
 
 @lru_cache(maxsize=256)
-def _say_not_understood(uid: str, label_config: str, base_weights: str) -> None:
-    """Once for each config: Label Studio sends a setup before every prediction."""
+def _warn_not_understood(uid: str, label_config: str, base_weights: str) -> None:
+    """Log once a config: Label Studio sends a setup before every prediction."""
     problems = [model_path_problem(control, base_weights) for control in parse_label_config(label_config)]
-    for problem in (*not_understood(label_config), *filter(None, problems))[:_SAID]:
+    for problem in (*not_understood(label_config), *filter(None, problems))[:_MAX_WARNINGS]:
         logger.warning(problem, extra={"event": "config_not_understood", "project": uid})
 
 
 @lru_cache(maxsize=256)
-def _say_other_task(uid: str, control: str, version: int, found: str, needed: str) -> None:
-    """Once for each version."""
+def _warn_other_task(uid: str, control: str, version: int, found: str, needed: str) -> None:
+    """Log once a version."""
     logger.warning(
         f"v{version} of {control!r} is for {found}, the labeling config asks for {needed} now: base weights are served "
-        f"until a training made a version for {needed}",
+        f"until a training makes a version for {needed}",
         extra={"event": "version_of_other_task", "project": uid, "control": control, "version": version},
     )

@@ -1,4 +1,4 @@
-"""Values that are read again and again from a store that may be slow or gone: the last known ones do meanwhile."""
+"""Cache of values from the store; answers the last known value while the store is slow or down."""
 
 import logging
 import threading
@@ -15,35 +15,35 @@ logger = logging.getLogger(__name__)
 Value = TypeVar("Value")
 
 _MAX_KEYS = 10_000
-"""Values kept: a process meets more projects than it has memory for, and keys that somebody made up."""
+"""Limit of cached values: there may be very many projects, and keys come from callers."""
 _PATIENCE = 1.0
-"""Seconds to wait for a read where an older value is known: Label Studio waits 3 s for a setup."""
+"""Seconds to wait for a read if an older value is known: Label Studio waits 3 s for a setup."""
 _FIRST_PATIENCE = 2.0
-"""Seconds to wait for the first read of a value. What it finds later is known to the next who asks."""
+"""Seconds to wait for the first read of a value. A read that takes longer serves the next request."""
 _MIN_PATIENCE = 0.25
-"""Seconds for a first read while others hang: a setup may ask for many values."""
+"""Seconds to wait for a first read while other reads hang: a setup may need many values."""
 
 
 class _Reading(NamedTuple):
     value: object
-    at: float  # seconds, monotonic; the read began then
+    at: float  # time.monotonic() when the read began
 
 
 @dataclass(eq=False, slots=True)
 class _Read:
-    """A read under way, on a thread of its own: a store that hangs holds that thread alone."""
+    """A running read, on a thread of its own: a store that hangs blocks only that thread."""
 
     started: float = field(default_factory=time.monotonic)
     done: "Future[None]" = field(default_factory=Future)
-    late: bool = False  # somebody went on without it
+    late: bool = False  # logged as slow already
 
 
 class LastKnown(Generic[Value]):
-    """Values from the store, read again once they are older than `max_age` seconds. Thread-safe.
+    """Cache of values from the store, which are read again if older than `max_age` seconds. Thread-safe.
 
-    While the store fails, or takes longer than `patience` seconds, the last known value is answered; without one, the
-    read is waited for `first_patience` seconds, and its StoreError, or one of its own, raised. Beyond `max_keys` those
-    that were read longest ago are forgotten.
+    If the store fails, or takes longer than `patience` seconds, `get` returns the last known value. Without one it
+    waits `first_patience` seconds, and raises the read's error or a StoreError. Beyond `max_keys` values, those that
+    were read longest ago are forgotten.
     """
 
     def __init__(
@@ -63,7 +63,10 @@ class LastKnown(Generic[Value]):
         self._lock = threading.Lock()
 
     def get(self, key: object, read: Callable[[], Value]) -> Value:
-        """The value of `key`. It is read once at a time; whoever wants the same key waits for that read."""
+        """The value of `key`, from the cache or by `read`. Concurrent calls for a key share one read.
+
+        Raises StoreError if there is no value to return, and what else `read` raises.
+        """
         asked = time.monotonic()
         while True:
             with self._lock:
@@ -75,7 +78,7 @@ class LastKnown(Generic[Value]):
             wait([under_way.done], timeout=patience)
             if not under_way.done.done():
                 if known is None:
-                    raise StoreError(f"{key}: the store takes too long; what it answers is known to the next who asks")
+                    raise StoreError(f"{key}: the store takes too long; try again, its answer will be cached")
                 self._log_late(key, under_way)
                 return known.value  # type: ignore[return-value]
             try:
@@ -86,18 +89,18 @@ class LastKnown(Generic[Value]):
                 return known.value  # type: ignore[return-value]
 
     def last(self, key: object) -> Value | None:
-        """What was read last, however old; None if nothing was."""
+        """The last known value, however old; None without one."""
         known = self._readings.get(key)
         return known.value if known else None  # type: ignore[return-value]
 
     def put(self, key: object, value: Value) -> None:
-        """Answer this value until it is too old."""
+        """Cache a value that was just written to the store."""
         with self._lock:
-            self._reads.pop(key, None)  # what is being read is older
+            self._reads.pop(key, None)  # a running read may return an older value
             self._keep(key, _Reading(value, time.monotonic()))
 
     def expire(self, key: object) -> None:
-        """Read again at the next `get`; until that succeeds the value stays the last known one."""
+        """Read the value again at the next `get`; it stays the last known one until that succeeds."""
         with self._lock:
             self._reads.pop(key, None)
             known = self._readings.get(key)
@@ -108,9 +111,9 @@ class LastKnown(Generic[Value]):
         under_way = _Read()
         try:
             threading.Thread(target=self._run, args=(key, read, under_way), name="store", daemon=True).start()
-        except RuntimeError as error:  # this machine has no thread to give: the next question tries again
+        except RuntimeError as error:  # the machine has no free thread: the next call tries again
             logger.error(
-                "nothing can be read from the store now",
+                "the store cannot be read now",
                 extra={"event": "store_unreachable", "key": str(key), "error": str(error)},
             )
             under_way.done.set_exception(StoreError(f"{key}: {error}"))
@@ -119,10 +122,10 @@ class LastKnown(Generic[Value]):
         return under_way
 
     def _left_for(self, under_way: _Read, *, first: bool) -> float:
-        """Seconds to wait for a read. While another one hangs, (almost) nobody waits: it is the same store."""
+        """Seconds to wait for a read, measured from the oldest running one: if that hangs, the store does."""
         oldest = min(one.started for one in (*self._reads.values(), under_way))
-        patience, least = (self._first_patience, _MIN_PATIENCE) if first else (self._patience, 0.0)
-        return max(oldest + patience - time.monotonic(), least)
+        patience, min_patience = (self._first_patience, _MIN_PATIENCE) if first else (self._patience, 0.0)
+        return max(oldest + patience - time.monotonic(), min_patience)
 
     def _run(self, key: object, read: Callable[[], Value], under_way: _Read) -> None:
         try:
@@ -133,7 +136,7 @@ class LastKnown(Generic[Value]):
                 self._finish(key, under_way, None, StoreError(f"{key}: {error}"))
                 return
             logger.error(
-                "the store failed: going on with what was read last",
+                "the store failed: going on with the last known value",
                 extra={"event": "store_unreachable", "key": str(key), "error": str(error)},
             )
             value = known.value
@@ -154,7 +157,7 @@ class LastKnown(Generic[Value]):
             under_way.done.set_result(None)
 
     def _keep(self, key: object, reading: _Reading) -> None:
-        self._readings.pop(key, None)  # the newest stands last
+        self._readings.pop(key, None)  # the newest is last
         self._readings[key] = reading
         if len(self._readings) > self._max_keys:
             del self._readings[next(iter(self._readings))]
@@ -163,6 +166,6 @@ class LastKnown(Generic[Value]):
         if not under_way.late:
             under_way.late = True
             logger.warning(
-                "the store takes long: going on with what was read last",
+                "the store is slow: going on with the last known value",
                 extra={"event": "store_slow", "key": str(key)},
             )

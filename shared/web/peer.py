@@ -1,4 +1,4 @@
-"""Calls to the functions by labelloop itself, with the credentials that Label Studio is given."""
+"""Calls from labelloop's own programs to its functions, with the credentials that Label Studio has."""
 
 from typing import Any, Literal
 from urllib.parse import urlsplit

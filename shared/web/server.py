@@ -1,18 +1,18 @@
-"""What functions-framework's server, gunicorn, is told by a function that it has loaded: threads and limits."""
+"""Threads and limits of gunicorn, the server of functions-framework, set by a function while it is loaded."""
 
 from collections.abc import MutableMapping
 
 from shared.errors import SettingsError
 
 THREADS = 64
-"""Requests that a function answers at once, unless the variable of that name says otherwise."""
-_LONGEST_LINE = 8190  # bytes of "GET /path HTTP/1.1"; the most that gunicorn can be told
+"""Default number of requests that a function answers at the same time (environment variable THREADS)."""
+_MAX_REQUEST_LINE = 8190  # bytes of "GET /path HTTP/1.1": gunicorn's upper limit
 
 
 def set_up_server(environ: MutableMapping[str, str]) -> int:
-    """How many threads the server will have: it is started, and reads THREADS, after a function was loaded.
+    """Set THREADS in `environ` if it is not set, limit request lines, and return the number of threads.
 
-    Raises SettingsError.
+    functions-framework reads THREADS when it starts the server, after it has loaded the function. Raises SettingsError.
     """
     given = environ.setdefault("THREADS", str(THREADS))
     if not given.isdecimal() or not 1 <= len(given) <= 4 or int(given) < 1:
@@ -22,12 +22,12 @@ def set_up_server(environ: MutableMapping[str, str]) -> int:
 
 
 def _bound_request_lines() -> None:
-    """functions-framework has gunicorn read a request line of any length, before anybody could ask for credentials.
+    """Limit the length of a request line, which gunicorn reads before credentials can be checked.
 
-    It leaves no other way to tell it (functions_framework/_http/gunicorn.py).
+    functions-framework sets no limit and has no option for it (functions_framework/_http/gunicorn.py).
     """
     try:
         from gunicorn.config import LimitRequestLine
     except ImportError:  # Windows, where functions-framework serves without it
         return
-    LimitRequestLine.validator = staticmethod(lambda _given: _LONGEST_LINE)
+    LimitRequestLine.validator = staticmethod(lambda _given: _MAX_REQUEST_LINE)

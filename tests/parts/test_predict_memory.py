@@ -51,14 +51,14 @@ import resource
 from pathlib import Path
 import numpy  # as functions.predict does at its start
 from shared.errors import ImageError
-from shared.imports import whole_or_not
+from shared.imports import undo_failed_import
 
 for megabytes in (60, None):
     taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     limit = taken + megabytes * 2**20 if megabytes else resource.RLIM_INFINITY
     resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
     try:
-        with whole_or_not("cv2"):
+        with undo_failed_import("cv2"):
             from shared.media.decode import decode
         decode(b"no image", 1)
     except (ImportError, ImageError) as error:

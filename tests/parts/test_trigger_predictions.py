@@ -75,7 +75,7 @@ def test_what_predict_holds_is_learnt_from_its_answer() -> None:
     with web_server(lambda handler: handler.reply(200, json.dumps(AWAKE).encode(), X_Labelloop_Held=held)) as predict:
         asker = Asker(predict.url, deadline=60)
         assert asker.ask() == (200, AWAKE)
-    assert asker.served.tell("1.1") == held
+    assert asker.served.held_header("1.1") == held
 
 
 def test_what_label_studio_sends_along_is_neither_kept_nor_handed_on() -> None:

@@ -18,7 +18,7 @@ from functions.predict.ports import NotNow
 from functions.predict.process_end import end_process
 from shared.cores import usable_cores
 from shared.errors import LabelloopError, ModelError, SettingsError
-from shared.imports import whole_or_not
+from shared.imports import undo_failed_import
 from shared.yolo.base_weights import base_weights_file
 
 if TYPE_CHECKING:
@@ -174,10 +174,10 @@ def _import_torch() -> None:
     whatever runs it starts the next one.
     """
     try:
-        with whole_or_not("torch", keep="torch._C"):
+        with undo_failed_import("torch", keep="torch._C"):
             _link_torch()
             import torch  # noqa: F401
-        with whole_or_not("ultralytics", "cv2"):
+        with undo_failed_import("ultralytics", "cv2"):
             import ultralytics  # noqa: F401 - its part of the wait belongs here
     except Exception:
         if "torch._C" in sys.modules and "torch" not in sys.modules:

@@ -1,1 +1,1 @@
-"""Predictions for videos: frames, tracks of boxes, spans of a timeline."""
+"""Predictions for videos: tracks of boxes, and spans of a timeline."""

@@ -1,4 +1,4 @@
-"""What a control finds in a video: frames are decoded ahead and wait for the model a few at a time, in order."""
+"""Predicts a video: frames are decoded ahead, and a few at a time wait for the model, in order."""
 
 import math
 import threading
@@ -18,15 +18,15 @@ from shared.labelstudio.frames import frame_rate
 from shared.media.video import AHEAD_BYTES, Frame, Video, open_video
 
 _AT_ONCE = 2
-"""Videos of a process that are under way: one is fetched while the model watches another. More would take memory, and
-the deadline would find all of them half done."""
+"""Videos that a process predicts at a time: one is fetched while the model works on the other. More would take memory,
+and more of them would be unfinished at the deadline."""
 
 
 class VideoPredictor:
-    """Thread-safe: every call has a file and a tracker of its own."""
+    """Predicts videos (`ports.Videos`). Thread-safe: each call has its own file and tracker."""
 
     def __init__(self, videos: Images, *, max_pixels: int) -> None:
-        """`videos`: where the files come from. `max_pixels`: of a frame."""
+        """`videos`: the source of the files. `max_pixels`: limit of a frame."""
         self._videos = videos
         self._max_pixels = max_pixels
         self._turns = threading.BoundedSemaphore(_AT_ONCE)
@@ -34,10 +34,7 @@ class VideoPredictor:
     def regions(
         self, plan: Plan, model: Model, value: object, *, task_id: int | None, deadline: float, data: Mapping[str, Any]
     ) -> Found:
-        """As `ports.Videos` says. A video that is not done by the deadline has no answer: half of it would look whole.
-
-        Raises ImageError, DeadlineExceeded, ModelError.
-        """
+        """As `ports.Videos`. A video that is not done by the deadline raises: half of it would look complete."""
         if plan.silent:
             return Found([], [0.0], [])
         rate = frame_rate(plan.control.frame_rate, data)
@@ -52,7 +49,7 @@ class VideoPredictor:
 
     @contextmanager
     def _turn(self, deadline: float) -> Iterator[None]:
-        late = DeadlineExceeded("other videos took all the time (LABELLOOP_PREDICT_DEADLINE)")
+        late = DeadlineExceeded("the deadline came while other videos were predicted (LABELLOOP_PREDICT_DEADLINE)")
         if not self._turns.acquire(timeout=max(deadline - time.monotonic(), 0.0)):
             raise late
         try:
@@ -70,11 +67,11 @@ class VideoPredictor:
 def _watch(
     video: Video, model: Model, confidence: float, iou: float, looks: float, deadline: float
 ) -> Iterator[tuple[Frame, Detections]]:
-    """The frames that so many looks a second meet (inf: all), and what the model finds in each, in order."""
+    """Frames sampled at `looks` a second (inf: all frames), each with the model's detections, in order."""
     waiting: deque[tuple[Frame, Future[Detections]]] = deque()
     try:
         with closing(video.frames()) as frames:
-            for frame in _looked_at(frames, looks):
+            for frame in _sampled(frames, looks):
                 waiting.append((frame, model.submit(frame.image, confidence, iou=iou)))
                 if len(waiting) > min(2 * model.batch, AHEAD_BYTES // frame.image.nbytes):
                     yield _next(waiting, deadline)
@@ -85,8 +82,8 @@ def _watch(
             future.cancel()
 
 
-def _looked_at(frames: Iterator[Frame], looks: float) -> Iterator[Frame]:
-    """Each frame that one of so many looks a second meets, once, however long it stays; always the last one."""
+def _sampled(frames: Iterator[Frame], looks: float) -> Iterator[Frame]:
+    """The frames that are on the screen at `looks` regular times a second, each once; always the last frame."""
     shown = next(frames, None)
     for following in frames:
         if shown is not None and (math.isinf(looks) or math.ceil(shown.second * looks) / looks < following.second):
@@ -105,7 +102,7 @@ def _next(waiting: "deque[tuple[Frame, Future[Detections]]]", deadline: float) -
         left = 0.0
     if left <= 0.0:  # also where decoding takes longer than the model
         raise DeadlineExceeded(
-            f"the time was over at second {frame.second:.0f} of the video (LABELLOOP_PREDICT_DEADLINE)"
+            f"the deadline came at second {frame.second:.0f} of the video (LABELLOOP_PREDICT_DEADLINE)"
         )
     waiting.popleft()
     return frame, found

@@ -1,4 +1,4 @@
-"""Classes of single frames → spans of a timeline."""
+"""Spans of a timeline from classified frames."""
 
 from collections.abc import Iterator
 from itertools import groupby
@@ -13,23 +13,26 @@ from shared.labelstudio.regions.timeline import Span, write_spans
 from shared.media.video import Frame, Video
 
 _LOOKS = 10.0
-"""Looks a second: nobody marks tenths of a second, and so long videos are done in time. A frame that stays for many of
-them is classified once."""
+"""Sampled times a second, called looks here: finer than annotators work, and few enough for long videos. A frame that
+is on the screen at several looks is classified once."""
 _SMOOTHED = 5
 """Looks over which the probabilities are averaged: half a second."""
-_MIN_FRAMES = 3
-"""Looks that a span, or a gap in one, lasts at least: shorter ones are flicker."""
+_MIN_LOOKS = 3
+"""Shortest span, and shortest gap in a span, in looks: shorter ones are flicker."""
 _NOTHING = -1
 
 
 class Watch(Protocol):
-    """The frames that so many looks a second meet, each once, and what the model finds in each."""
+    """Frames sampled at `looks` a second, each once, with the model's detections."""
 
     def __call__(self, confidence: float, *, looks: float) -> Iterator[tuple[Frame, Detections]]: ...
 
 
 def find_spans(plan: Plan, video: Video, watch: Watch, rate: float) -> Found:
-    """One region a span of the label that is likelier than all others, and than nothing. `rate`: Label Studio's."""
+    """The spans of a video: in each, one label is likelier than the others and than no label.
+
+    `rate`: Label Studio's frames a second.
+    """
     names = tuple(dict.fromkeys(label for label in plan.labels if label is not None))
     begins, scores = [], []
     for frame, found in watch(0.0, looks=_LOOKS):
@@ -56,9 +59,9 @@ def find_spans(plan: Plan, video: Video, watch: Watch, rate: float) -> Found:
 
 
 def by_label(looks: Floats, plan: Plan, names: tuple[str, ...]) -> Floats:
-    """(S, classes) probabilities → (S, L + 1): of each label the sum of its classes, and of the likeliest other class.
+    """(S, classes) probabilities → (S, L + 1): for each label the sum of its classes; last, the likeliest other class.
 
-    A trained model has one other class, that of frames without any label.
+    A trained model has one other class: frames without a label.
     """
     table = np.zeros((len(looks), len(names) + 1))
     for class_, label in enumerate(plan.labels):
@@ -66,11 +69,11 @@ def by_label(looks: Floats, plan: Plan, names: tuple[str, ...]) -> Floats:
             table[:, names.index(label)] += looks[:, class_]
         else:
             table[:, -1] = np.maximum(table[:, -1], looks[:, class_])
-    return np.minimum(table, 1.0)  # rounded, a sum may be more
+    return np.minimum(table, 1.0)  # a sum may exceed 1 by rounding
 
 
 def smoothed(table: Floats) -> Floats:
-    """(S, L) → the same, each row the mean of those around it."""
+    """(S, L) → (S, L): moving average over `_SMOOTHED` rows."""
     padded = np.pad(table, ((_SMOOTHED // 2, _SMOOTHED // 2), (0, 0)), mode="edge")
     windows = np.lib.stride_tricks.sliding_window_view(padded, _SMOOTHED, axis=0)
     mean: Floats = windows.mean(axis=-1)
@@ -78,27 +81,27 @@ def smoothed(table: Floats) -> Floats:
 
 
 def leading(table: Floats) -> Ints:
-    """(S, L + 1) → (S,) the likeliest label, or _NOTHING where the last column is."""
+    """(S, L + 1) → (S,) index of the likeliest label, or _NOTHING if the last column is the likeliest."""
     best = table.argmax(axis=1)
     return np.where(best == table.shape[1] - 1, _NOTHING, best).astype(np.int64)
 
 
 def steady(labels: Ints) -> Ints:
-    """(S,) labels without flicker: short gaps are filled if the same label is on both sides, short spans removed."""
+    """(S,) labels without flicker: short gaps between equal labels are filled, then short spans are removed."""
     labels = labels.copy()
-    least = min(_MIN_FRAMES, len(labels))
+    shortest = min(_MIN_LOOKS, len(labels))
     runs = _runs(labels)
     for (before, _), (_, place), (after, _) in zip(runs, runs[1:], runs[2:], strict=False):
-        if before == after and len(place) < least:
+        if before == after and len(place) < shortest:
             labels[place] = before
     for label, place in _runs(labels):
-        if label != _NOTHING and len(place) < least:
+        if label != _NOTHING and len(place) < shortest:
             labels[place] = _NOTHING
     return labels
 
 
 def _runs(labels: Ints) -> list[tuple[int, Ints]]:
-    """Label and indices of every run of the same label."""
+    """Runs of equal labels: (label, indices)."""
     return [
         (label, np.fromiter((index for index, _ in run), dtype=np.int64))
         for label, run in groupby(enumerate(labels.tolist()), key=lambda pair: pair[1])

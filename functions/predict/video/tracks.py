@@ -1,7 +1,7 @@
-"""Boxes of single frames → tracks, by ultralytics' trackers, in Label Studio's frames.
+"""Tracks of boxes over the frames of a video, by ultralytics' trackers, in Label Studio's frames.
 
-Its `model.track()` does the same one frame after the other, and reads the tracker's settings from any file that it is
-given. Here they come from the package only.
+ultralytics' own `model.track()` takes one frame at a time, and reads a tracker's settings from any file that it is
+given; here they are read from the package only.
 """
 
 from collections import defaultdict
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from functions.predict.plan import Found, Plan, kept
+from functions.predict.plan import Found, Plan, relevant_objects
 from shared.geometry.detections import Detections, Floats, Ints, xyxy_to_percent
 from shared.labelstudio.frames import frame_count, seconds_of
 from shared.labelstudio.regions.tracks import Track, write_tracks
@@ -21,7 +21,7 @@ from shared.media.video import Frame, Video
 
 @dataclass(slots=True)
 class _Sightings:
-    """One track, as it grows."""
+    """The boxes of one track so far."""
 
     frames: list[int] = field(default_factory=list)  # indices of decoded frames
     xyxy: list[Floats] = field(default_factory=list)
@@ -32,9 +32,9 @@ class _Sightings:
 def find_tracks(
     plan: Plan, video: Video, watch: Callable[[float], Iterator[tuple[Frame, Detections]]], rate: float
 ) -> Found:
-    """One region a track. A track is shown if it was once as sure as the threshold; its score is its mean confidence.
+    """One region for each track that reaches the threshold in some frame; its score is its mean confidence.
 
-    The class of a track is the one that its boxes are of, weighted by confidence. `rate`: Label Studio's.
+    The class of a track is that of its boxes, weighted by confidence. `rate`: Label Studio's frames a second.
     """
     tracker, confidence = _tracker(plan)
     tracks: defaultdict[int, _Sightings] = defaultdict(_Sightings)
@@ -42,7 +42,7 @@ def find_tracks(
     best = 0.0
     for frame, found in watch(confidence):
         begins.append(frame.second)
-        boxes = kept(plan, found)
+        boxes = relevant_objects(plan, found)
         best = max(best, float(boxes.scores.max(initial=0.0)))
         for x1, y1, x2, y2, number, score, class_, _ in _tracked(tracker, boxes, frame.image).tolist():
             track = tracks[int(number)]
@@ -59,7 +59,7 @@ def find_tracks(
 
 
 def _in_label_studio(track: _Sightings, shown_at: NDArray[np.intp], plan: Plan, video: Video) -> Track:
-    """`shown_at`: (F,) index of the decoded frame that is on the screen at each of Label Studio's frames."""
+    """A track in Label Studio's frames. `shown_at`: (F,) index of the decoded frame shown at each of these."""
     seen: Ints = np.array(track.frames, dtype=np.int64)
     boxes = xyxy_to_percent(np.array(track.xyxy, dtype=np.float64), video.width, video.height)
     place = np.minimum(np.searchsorted(seen, shown_at), len(seen) - 1)
@@ -74,10 +74,10 @@ def _in_label_studio(track: _Sightings, shown_at: NDArray[np.intp], plan: Plan, 
 
 
 def _tracker(plan: Plan) -> tuple[Any, float]:
-    """The tracker that the control names, and the confidence from which it wants boxes.
+    """The tracker that the control names, and the lowest confidence of boxes that it uses.
 
-    Its own settings begin a track at 0.25. A control with a lower threshold means what it says; then overlap must not
-    be multiplied by confidence, or what is faint would never be the same thing twice.
+    By default it begins a track at a confidence of 0.25. For a control with a lower threshold this is lowered too, and
+    overlap is not multiplied by confidence, since boxes of low confidence would never match.
     """
     from ultralytics.trackers.track import TRACKER_MAP
     from ultralytics.utils import ROOT, YAML, IterableSimpleNamespace
@@ -91,7 +91,7 @@ def _tracker(plan: Plan) -> tuple[Any, float]:
 
 
 def _tracked(tracker: Any, found: Detections, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """(T, 8) x1, y1, x2, y2, track, score, class, index of the tracks that are seen in this frame."""
+    """(T, 8) x1, y1, x2, y2, track, score, class, index of the tracks in this frame."""
     from ultralytics.engine.results import Boxes
 
     table = np.column_stack([found.xyxy, found.scores, found.classes]).astype(np.float32)

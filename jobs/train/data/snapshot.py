@@ -24,7 +24,7 @@ from shared.digest import sha256_of
 from shared.errors import AlreadyExists, ImageError, NotFound
 from shared.evolve import evolve
 from shared.labelstudio.controls import Control
-from shared.labelstudio.frames import readable_rate
+from shared.labelstudio.frames import parse_rate
 from shared.labelstudio.regions.reading import drawn_labels
 from shared.labelstudio.requests import ProjectCounters
 from shared.labelstudio.task_values import file_of, has_variable, value_of
@@ -73,7 +73,7 @@ class SnapshotTask(Record):
 
     def frame_rate(self, control: Control) -> float:
         """Frames a second by which Label Studio numbers the frames of the control's video."""
-        return readable_rate(self.data.get(control.frame_rate, control.frame_rate))
+        return parse_rate(self.data.get(control.frame_rate, control.frame_rate))
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,8 +108,8 @@ def test_more_than_may_be_kept_is_refused_with_what_to_do() -> None:
         json.dumps([image]),
     ):
         with pytest.raises(BodyTooLarge, match="select fewer tasks at a time"):
-            PredictBody(cut(text.encode(), 100), most=2000)
-    assert len(PredictBody([json.dumps({"tasks": [{"predictions": image}]}).encode()], most=2000)) == 1
+            PredictBody(cut(text.encode(), 100), max_bytes=2000)
+    assert len(PredictBody([json.dumps({"tasks": [{"predictions": image}]}).encode()], max_bytes=2000)) == 1
 
 
 @settings(max_examples=40)

@@ -407,8 +407,8 @@ def test_a_class_of_base_weights_that_several_labels_claim_is_said_once(caplog: 
         assert [region["value"]["rectanglelabels"] for region in answer["result"]] == [["Road"]]
     said = [record.message for record in caplog.records if "tree" in record.message]
     assert said == [
-        "class 'tree' could mean 'Tree' or 'TREE' of 'label': it means none, unless predicted_values of one label name "
-        "it"
+        "class 'tree' could mean 'Tree' or 'TREE' of 'label': it is not used, unless predicted_values of one label "
+        "name it"
     ]
 
 
@@ -479,7 +479,7 @@ def test_smart_tools_are_answered_by_nothing_at_once(caplog: pytest.LogCaptureFi
     assert (images.fetched, model.asked) == ([], [])
     assert failures(metrics) == {"interactive": 3}
     assert [record.message for record in caplog.records if "smart" in record.message] == [
-        "smart tools are answered by nothing: labelloop does not know what to make of a click or a box yet"
+        "smart tools get empty answers: labelloop cannot turn a click or a box into a region yet"
     ]
 
 

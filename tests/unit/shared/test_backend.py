@@ -79,13 +79,13 @@ def test_in_front_of_predict_setup_answers_what_predict_holds(file_store: Object
 
     for instead, version in ((first, "label:v1"), (None, "label:base-tree-base")):
         predict.pointers.hold(UID, "label", second, instead)
-        trigger.pointers.learn(predict.pointers.tell(UID))
+        trigger.pointers.apply_held_header(predict.pointers.held_header(UID))
         assert setup() == (version, version)
     publish(file_store, tmp_path / "weights.pt")
     assert setup() == ("label:v3", "label:v3"), "what was held was held instead of another one"
     predict.pointers.hold(UID, "label", second, first)
     predict.pointers.release(UID, "label")
-    trigger.pointers.learn(predict.pointers.tell(UID))
+    trigger.pointers.apply_held_header(predict.pointers.held_header(UID))
     assert setup() == ("label:v3", "label:v3")
 
 
@@ -99,7 +99,7 @@ def test_what_predict_cannot_have_said_changes_nothing(
     (tmp_path / "weights.pt").write_text("weights")
     publish(file_store, tmp_path / "weights.pt")
     backend = Backend(settings(), file_store)
-    backend.pointers.learn(told)
+    backend.pointers.apply_held_header(told)
     assert ask(backend, "POST", "/setup", setup_body())[1] == {"model_version": "label:v1"}
     assert "what predict serves is not known" in caplog.text
 
@@ -151,7 +151,7 @@ def test_setup_keeps_config_and_overrides_and_never_the_token(file_store: Object
     ask(backend, "POST", "/setup", setup_body(extra_params='{"confidence": 0.5, "epochs": "7", "threads": 3}'))
     expected = Project(label_config=label_config(), overrides={"confidence": 0.5, "epochs": 7})
     assert read_project(file_store, UID) == expected
-    assert backend.look(UID, ()).confidence == 0.5
+    assert backend.settings_for(UID, ()).confidence == 0.5
     stored = b"".join(path.read_bytes() for path in (tmp_path / "store").rglob("*.json"))
     assert b"evil.example" not in stored
     assert SECRET.encode() not in stored

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from shared.errors import BadRequest
-from shared.labelstudio.deep_json import readable_json
+from shared.labelstudio.deep_json import parse_deep_json
 from shared.labelstudio.requests import Event, PredictRequest
 
 
@@ -61,7 +61,7 @@ def test_what_is_no_request_is_refused_by_name(text: bytes, words: str) -> None:
 
 @pytest.mark.parametrize("levels", [0, 1, 199, 200, 201, 500])
 def test_what_lies_too_deep_is_null(levels: int) -> None:
-    found = readable_json(b'{"a": ' * levels + b"[1]" + b"}" * levels)
+    found = parse_deep_json(b'{"a": ' * levels + b"[1]" + b"}" * levels)
     for _ in range(min(levels, 200)):
         found = found["a"]
     assert found == ([1] if levels < 200 else None)

@@ -71,7 +71,7 @@ def test_addresses(written: str, address: str) -> None:
         ("https://host/$gone", "there is no 'gone'"),
         ("https://host/$nothing", "'nothing' is empty, not a text"),
         ("https://host/$page", "'page' is an object, not a text"),
-        ("$broken", "'broken' is no text that can be sent"),
+        ("$broken", "'broken' is not a text that can be sent"),
         ("$" + "pages[2]" + "[0]" * 300, "is a text"),
     ],
 )

@@ -36,7 +36,7 @@ def test_what_a_launcher_may_be(text: str, scheme: str, parts: tuple[str, ...], 
     [
         ("docker://x", "use one of local:, aws-batch://QUEUE/DEFINITION"),
         ("local", "use one of local:"),
-        ("local:/tmp", "write local:, without anything behind it"),
+        ("local:/tmp", "write local:, without anything after it"),
         ("aws-batch://gpu", "write aws-batch://QUEUE/DEFINITION"),
         ("aws-batch:gpu/train", "write aws-batch://QUEUE/DEFINITION"),
         ("aws-batch://gpu/train/3", "write aws-batch://QUEUE/DEFINITION"),

@@ -176,7 +176,7 @@ def test_a_prediction_reads_the_pointers_of_all_controls_and_the_project_side_by
         write_promoted(tmp_path, name, 1)
     write_project(file_store, UID, label_config=CONFIG, overrides={"confidence": 0.5})
     counted.meet(21, "/pointer.json", "/project.json")
-    assert backend_of(counted).look(UID, parse_label_config(CONFIG)).confidence == 0.5
+    assert backend_of(counted).settings_for(UID, parse_label_config(CONFIG)).confidence == 0.5
 
 
 def test_an_unknown_version_is_refused_by_the_numbers_alone(tmp_path: Path) -> None:
