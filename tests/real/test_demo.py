@@ -26,7 +26,7 @@ def test_the_demo_ends_with_a_clearly_better_model(tmp_path: Path) -> None:
 
     report = json.loads(report_file.read_text())
     before, after = report["before"], report["after"]
-    assert after["map50"] > before["map50"] + 0.2  # 0.29 to 0.56 were seen: what is val, and so what is shown, differs
+    assert after["map50"] > before["map50"] + 0.2  # of 16 trainings 0.37 to 0.62, 0.49 on average: docs/cases.md
     assert after["precision"] > before["precision"]
     assert after["recall"] > before["recall"]
     assert after["work"] < before["work"], "the annotator has more to do than without a model"
