@@ -6,6 +6,8 @@ from typing import Any
 from apig_wsgi import make_lambda_handler
 from flask import Flask
 
+from shared.web.access import SECRET_HEADER
+
 Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
 
 SWEEP = {"labelloop": "sweep"}
@@ -39,7 +41,7 @@ def _sweep_request(webhook_secret: str) -> dict[str, Any]:
         "version": "2.0",
         "rawPath": "/sweep",
         "rawQueryString": "",
-        "headers": {"x-labelloop-secret": webhook_secret},
+        "headers": {SECRET_HEADER.lower(): webhook_secret},
         "requestContext": {"http": {"method": "POST", "protocol": "HTTP/1.1", "sourceIp": "127.0.0.1"}},
         "isBase64Encoded": False,
     }

@@ -19,10 +19,10 @@ _TIMEOUT = 5.0
 def prove_events(label_studio: LabelStudio, settings: Settings, project_id: int, webhook_url: str) -> Finding:
     """Save the project as it is, which makes Label Studio send an event. Raises LabelStudioError."""
     try:
-        before = _events(settings)
+        before = events_received(settings, _ACTION)
         label_studio.request_json("PATCH", f"/api/projects/{project_id}/", {})
         until = time.monotonic() + _PATIENCE
-        while _events(settings) <= before:
+        while events_received(settings, _ACTION) <= before:
             if time.monotonic() > until:
                 return Finding(
                     "warning",
@@ -37,12 +37,13 @@ def prove_events(label_studio: LabelStudio, settings: Settings, project_id: int,
     return Finding("ok", "events", "an event of Label Studio arrived at train_trigger")
 
 
-def _events(settings: Settings) -> float:
+def events_received(settings: Settings, action: str) -> int:
+    """How many events of a kind train_trigger has counted since it started. Raises requests.RequestException."""
     reply = call("GET", f"{settings.train_trigger_url}/metrics", settings, "secret", timeout=_TIMEOUT)
     reply.raise_for_status()
     return sum(
-        sample.value
+        int(sample.value)
         for family in text_string_to_metric_families(reply.text)
         for sample in family.samples
-        if sample.name == "labelloop_events_total" and sample.labels.get("action") == _ACTION
+        if sample.name == "labelloop_events_total" and sample.labels.get("action") == action
     )

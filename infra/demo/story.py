@@ -4,9 +4,8 @@ import time
 from dataclasses import dataclass
 
 import numpy as np
-import requests
-from prometheus_client.parser import text_string_to_metric_families
 
+from infra.cli.events import events_received
 from infra.demo.controls import CONTROL
 from infra.demo.metrics import Compared, Quality, measure
 from infra.demo.project import DemoProject, Predicted
@@ -19,7 +18,6 @@ from shared.state.jobs import Jobs
 from shared.state.registry import Registry
 from shared.state.runs import Progress
 from shared.state.versions import Manifest
-from shared.web.access import SECRET_HEADER
 
 _POLL = 0.3  # seconds
 _LAUNCH_SECONDS = 90.0
@@ -110,7 +108,7 @@ class Story:
             record = self._jobs.read()
             run_id = record.training.run_id if record.training else record.last_run.run_id if record.last_run else None
             if run_id is not None:
-                events = self._count_events()
+                events = events_received(self._functions.settings, "ANNOTATION_CREATED")
                 self._screen.say(
                     f"train_trigger has received {events} ANNOTATION_CREATED events and started run {run_id}"
                 )
@@ -119,21 +117,6 @@ class Story:
         raise StartError(
             f"no training started within {_LAUNCH_SECONDS:.0f} s after the last annotation; train_trigger's log: "
             f"{self._functions.process('train_trigger').log}"
-        )
-
-    def _count_events(self) -> int:
-        secret = self._functions.settings.webhook_secret
-        assert secret is not None
-        answer = requests.get(
-            f"{self._functions.train_trigger_url}/metrics",
-            headers={SECRET_HEADER: secret.get_secret_value()},
-            timeout=10,
-        )
-        return sum(
-            int(sample.value)
-            for family in text_string_to_metric_families(answer.text)
-            for sample in family.samples
-            if sample.name == "labelloop_events_total" and sample.labels["action"] == "ANNOTATION_CREATED"
         )
 
     def _await_end(self, run_id: str) -> None:

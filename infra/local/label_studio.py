@@ -17,6 +17,7 @@ from pathlib import Path
 import requests
 
 from infra.local.processes import LOOPBACK, Child, Say, StartError, choose_port, only_one
+from shared.web.peer import straight_session
 
 VERSION = "1.23.2"
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -60,8 +61,7 @@ class LabelStudioServer:
 
     def session(self) -> requests.Session:
         """A client that sends the legacy token."""
-        session = requests.Session()
-        session.trust_env = False
+        session = straight_session()
         session.headers["Authorization"] = f"Token {self.token}"
         return session
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import requests
 
 from shared.errors import LabelloopError
+from shared.web.peer import straight_session
 
 Say = Callable[[str], None]
 """Tells a person what is going on: one short sentence at a time."""
@@ -75,8 +76,7 @@ class Child:
         """Return when `url` answers 200. Raises StartError, with the last log lines, if it ends or takes too long."""
         started = time.monotonic()
         said = 0
-        session = requests.Session()
-        session.trust_env = False  # no proxy between this machine and itself
+        session = straight_session()
         while (waited := time.monotonic() - started) < seconds:
             if self.exit_code is not None:
                 raise StartError(

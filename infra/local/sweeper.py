@@ -6,25 +6,17 @@ import requests
 
 from infra.local.processes import Say
 from shared.settings import Settings
-from shared.web.access import SECRET_HEADER
+from shared.web.peer import call
 
 _TIMEOUT = 120.0  # seconds; a sweep looks at every project
 
 
 def sweep_until(ended: threading.Event, settings: Settings, say: Say) -> None:
     """Sweep every `settings.sweep_interval` seconds until `ended`. Of failures in a row the first is said."""
-    session = requests.Session()
-    session.trust_env = False  # no proxy between this machine and itself
-    secret = settings.webhook_secret.get_secret_value() if settings.webhook_secret else ""
-    failing = False
+    url, failing = f"{settings.train_trigger_url}/sweep", False
     while not ended.wait(settings.sweep_interval):
         try:
-            answer = session.post(
-                f"{settings.train_trigger_url}/sweep",
-                headers={SECRET_HEADER: secret},
-                timeout=_TIMEOUT,
-                allow_redirects=False,
-            )
+            answer = call("POST", url, settings, "secret", timeout=_TIMEOUT, straight=True)
             problem = None if answer.ok else f"it answered {answer.status_code} {answer.text[:200]}"
         except requests.RequestException as error:
             problem = type(error).__name__

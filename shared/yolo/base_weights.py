@@ -7,10 +7,10 @@ from shared.errors import LabelloopError, ModelError
 from shared.labelstudio.controls import Control
 from shared.yolo_task import YoloTask
 
-_SUFFIXES: dict[str, YoloTask] = {"-seg": "segment", "-obb": "obb", "-pose": "pose", "-cls": "classify"}
-"""End of a file's name, without `.pt` → YOLO task; any other name is one for detect."""
+SUFFIXES: dict[YoloTask, str] = {"detect": "", "segment": "-seg", "obb": "-obb", "pose": "-pose", "classify": "-cls"}
+"""YOLO task → end of the name of its weights, without `.pt`, and of its architecture."""
 _OFFICIAL = re.compile(
-    r"(?:(?:yolov8|yolo11|yolo26)[nsmlx](?:-seg|-obb|-pose|-cls)?"
+    rf"(?:(?:yolov8|yolo11|yolo26)[nsmlx](?:{'|'.join(SUFFIXES.values())})"
     r"|yolo12[nsmlx]|yolov10[nsmblx]|yolov9[tsmce]|yolov9[ce]-seg|yolov5[nsmlx]6?u|yolov3(?:-spp|-tiny)?u)\.pt"
 )
 """Names of weights that ultralytics downloads (GITHUB_ASSETS_NAMES in ultralytics/utils/downloads.py)."""
@@ -42,7 +42,7 @@ def model_path_problem(control: Control, setting: str) -> str:
 def named_task(weights: str) -> YoloTask:
     """The YOLO task that the name of a file says: `yolo11n-seg.pt` is for segment, a name that says none for detect."""
     stem = Path(weights).stem
-    return next((task for suffix, task in _SUFFIXES.items() if stem.endswith(suffix)), "detect")
+    return next((task for task, suffix in SUFFIXES.items() if suffix and stem.endswith(suffix)), "detect")
 
 
 def base_weights_file(weights: str, folder: Path) -> Path:
@@ -95,8 +95,5 @@ def _asked(control: Control, setting: str) -> tuple[str, str]:
 
 def _sibling(weights: str, task: YoloTask) -> str:
     """The same weights for another YOLO task, as ultralytics would name them."""
-    stem = Path(weights).stem
-    for suffix in _SUFFIXES:
-        stem = stem.removesuffix(suffix)
-    ending = next((suffix for suffix, known in _SUFFIXES.items() if known == task), "")
-    return f"{stem}{ending}.pt" if weights == Path(weights).name else weights
+    stem = Path(weights).stem.removesuffix(SUFFIXES[named_task(weights)])
+    return f"{stem}{SUFFIXES[task]}.pt" if weights == Path(weights).name else weights

@@ -21,6 +21,7 @@ from shared.settings import Settings
 from shared.state.jobs import Jobs
 from shared.state.projects import write_project
 from shared.state.registry import Registry
+from shared.web.peer import straight_session
 from tests.faults.behaviours import pictures
 from tests.faults.disk import Disk, disk
 from tests.faults.processes import Process, Supervisor
@@ -101,14 +102,14 @@ class World:
         """Whether a function answers."""
         url = self.settings.predict_url if name == "predict" else self.settings.train_trigger_url
         try:
-            return _plain().get(f"{url}/health", timeout=5).ok
+            return straight_session().get(f"{url}/health", timeout=5).ok
         except requests.RequestException:
             return False
 
     def _post(self, url: str, body: object) -> requests.Response:
         assert self.settings.basic_auth_password
         access = (self.settings.basic_auth_user, self.settings.basic_auth_password.get_secret_value())
-        return _plain().post(url, json=body, auth=access, timeout=_DEADLINE * 3)
+        return straight_session().post(url, json=body, auth=access, timeout=_DEADLINE * 3)
 
 
 @contextmanager
@@ -243,9 +244,3 @@ def _in_environment(variables: dict[str, str]) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
-
-
-def _plain() -> requests.Session:
-    session = requests.Session()
-    session.trust_env = False  # no proxy between this machine and itself
-    return session

@@ -20,7 +20,7 @@ from infra.demo.samples import base_weights, tiles
 from infra.local.label_studio import LabelStudioServer, label_studio
 from shared.objectstore import open_store
 from shared.state.registry import Registry
-from shared.yolo_task import YoloTask
+from shared.yolo.base_weights import SUFFIXES
 from tests.fakes.predict_parts import UID, label_config, predict_function, publish
 from tests.samples.yolo_weights import make_weights
 
@@ -199,7 +199,6 @@ ALL_CONTROLS = view(
     '<Choices name="kind" toName="image" perRegion="true"><Choice value="Tree"/></Choices>',
 )
 NAMED = ("box", "turned", "poly", "brush", "round", "points", "scene", "kind")
-SUFFIXES: dict[YoloTask, str] = {"segment": "-seg", "obb": "-obb", "pose": "-pose", "classify": "-cls"}
 BASES = {"turned": "-obb", "points": "-pose", "scene": "-cls", "kind": "-cls", "box": ""}
 STAMPS = {name: f"base-{'yolov8n' + BASES.get(name, '-seg') if name != 'box' else 'Tree'}" for name in NAMED}
 
@@ -208,7 +207,8 @@ STAMPS = {name: f"base-{'yolov8n' + BASES.get(name, '-seg') if name != 'box' els
 def of_every_task(tmp_path_factory: pytest.TempPathFactory, variants: dict[str, Path]) -> str:
     """LABELLOOP_BASE_WEIGHTS: a file for each YOLO task, whose classes are all called Tree."""
     folder = tmp_path_factory.mktemp("tasks")
-    files = [make_weights(folder, f"yolov8n{suffix}", task, names=("Tree",)) for task, suffix in SUFFIXES.items()]
+    others = [(task, suffix) for task, suffix in SUFFIXES.items() if task != "detect"]
+    files = [make_weights(folder, f"yolov8n{suffix}", task, names=("Tree",)) for task, suffix in others]
     return ",".join(map(str, [variants["Tree"], *files]))
 
 

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from shared.errors import ModelError
+from shared.yolo.base_weights import SUFFIXES
 from shared.yolo_task import YoloTask
 
 logger = logging.getLogger(__name__)
 
-_SUFFIXES: dict[YoloTask, str] = {"segment": "-seg", "obb": "-obb", "pose": "-pose", "classify": "-cls"}
 _MIN_SHARE = 0.5  # of the tensors has to fit, or it is another architecture
 _SEED = 0  # of the tensors that do not fit: a second attempt starts from the same ones
 
@@ -30,7 +30,7 @@ def transferred(model: Any, yolo_task: YoloTask, weights: Path, folder: Path) ->
     torch.manual_seed(_SEED)
     held = model.model.float().state_dict()
     for architecture in _architectures(model):
-        other = _untrained(f"{architecture}{_SUFFIXES[yolo_task]}", yolo_task, model.model.names)
+        other = _untrained(f"{architecture}{SUFFIXES[yolo_task]}", yolo_task, model.model.names)
         wanted = other.model.state_dict() if other else {}
         fitting = intersect_dicts(held, wanted)  # type: ignore[no-untyped-call]
         if other and len(fitting) >= _MIN_SHARE * min(len(held), len(wanted)):
@@ -38,7 +38,7 @@ def transferred(model: Any, yolo_task: YoloTask, weights: Path, folder: Path) ->
     else:
         raise ModelError(f"{asked}, and ultralytics has no such architecture for {yolo_task}: {hint}")
     other.model.load_state_dict(fitting, strict=False)
-    path = folder / f"{architecture}{_SUFFIXES[yolo_task]}.pt"
+    path = folder / f"{architecture}{SUFFIXES[yolo_task]}.pt"
     other.save(path)
     name = f"{path.stem} from {weights.name}"
     logger.info(
