@@ -5,7 +5,7 @@ from typing import Any
 from functions.predict.region_ids import with_own_ids
 from shared.labelstudio.config import parse_label_config
 from shared.labelstudio.controls import Control
-from shared.labelstudio.items import result_items
+from shared.labelstudio.items import result_items, without_labels
 from shared.labelstudio.requests import PredictRequest
 from shared.web.backend import DUMMY_VERSION
 
@@ -78,8 +78,8 @@ def _answers(control: Control, regions: list[dict[str, Any]]) -> list[dict[str, 
     asked = next((item for item in regions if item["to_name"] == control.to_name and "x" in item["value"]), None)
     if label is None or asked is None:
         return []
-    shape = {key: value for key, value in asked["value"].items() if not key.endswith("labels")}
-    return [asked | _item(control, asked["id"]) | {"value": shape | {"choices": [label]}}]
+    value = without_labels(asked["value"]) | {"choices": [label]}
+    return [asked | _item(control, asked["id"]) | {"value": value}]
 
 
 def _item(control: Control, name: str) -> dict[str, Any]:

@@ -144,13 +144,12 @@ def grounds(cache: Path = CACHE) -> list[Sample]:
 def _trees_of(tile: Tile) -> Detections:
     centre, half = (tile.boxes[:, :2] + tile.boxes[:, 2:]) / 2, (tile.boxes[:, 2:] - tile.boxes[:, :2]) / 2
     unit = np.stack([np.cos(_CORNERS), np.sin(_CORNERS)], 1)
-    return Detections(
-        width=tile.width,
-        height=tile.height,
-        xyxy=tile.boxes,
-        scores=np.ones(len(tile.boxes)),
-        classes=np.zeros(len(tile.boxes), dtype=np.int64),
-        names=("Tree",),
+    return Detections.annotated(
+        tile.width,
+        tile.height,
+        tile.boxes,
+        np.zeros(len(tile.boxes)),
+        ("Tree",),
         outlines=tuple((middle + unit * size,) for middle, size in zip(centre, half, strict=True)),
     )
 
@@ -164,15 +163,8 @@ def _covered(tile: Tile) -> float:
 
 def _ground_of(tile: Tile, ground: str) -> Detections:
     index = GROUNDS.index(ground)
-    return Detections(
-        width=tile.width,
-        height=tile.height,
-        xyxy=np.array([[0.0, 0.0, tile.width, tile.height]]),
-        scores=np.ones(1),
-        classes=np.array([index]),
-        names=GROUNDS,
-        class_scores=np.eye(len(GROUNDS))[[index]],
-    )
+    whole, scores = [0, 0, tile.width, tile.height], np.eye(len(GROUNDS))[[index]]
+    return Detections.annotated(tile.width, tile.height, whole, [index], GROUNDS, class_scores=scores)
 
 
 DEMOS = {

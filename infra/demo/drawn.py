@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 from infra.demo.samples import CACHE, Sample, photograph
 from infra.local.processes import StartError
-from shared.geometry.detections import Detections, Floats, clip_xyxy, envelope
+from shared.geometry.detections import Detections, Floats, axes_of, clip_xyxy, envelope
 
 KINDS = ("Cargo", "Mail")
 ENDS = ("nose", "tail")
@@ -32,9 +32,9 @@ class Airship:
 
     def along(self, forward: Floats, sideward: Floats) -> Floats:
         """Its own axes, in halves of its length and breadth → (K, 2) pixels."""
-        ahead, aside = forward * self.length / 2, sideward * self.breadth / 2
-        cos, sin = np.cos(self.heading), np.sin(self.heading)
-        return np.stack([self.x + ahead * cos - aside * sin, self.y + ahead * sin + aside * cos], 1)
+        ahead_and_aside = np.stack([forward * self.length / 2, sideward * self.breadth / 2], axis=1)
+        points: Floats = np.array([self.x, self.y]) + ahead_and_aside @ axes_of(np.array([self.heading]))[0]
+        return points
 
     @property
     def ring(self) -> Floats:
@@ -104,9 +104,8 @@ def calls(count: int, width: int, height: int, *, frames: int, seed: int = 0, ca
 
 def kind_of(found: Detections) -> Detections:
     """One airship → its picture, classified."""
-    whole = np.array([[0.0, 0.0, found.width, found.height]])
-    scores = np.eye(len(KINDS))[found.classes[:1]]
-    return Detections(found.width, found.height, whole, np.ones(1), found.classes[:1], KINDS, class_scores=scores)
+    whole, kind = [0, 0, found.width, found.height], found.classes[:1]
+    return Detections.annotated(found.width, found.height, whole, kind, KINDS, class_scores=np.eye(len(KINDS))[kind])
 
 
 def expert(ships: list[Airship], width: int, height: int) -> Detections:
@@ -114,13 +113,12 @@ def expert(ships: list[Airship], width: int, height: int) -> Detections:
     rings = [ship.ring for ship in ships]
     boxes = clip_xyxy(np.array([envelope(ring[None])[0] for ring in rings]).reshape(-1, 4), width, height)
     ends = np.array([ship.ends for ship in ships]).reshape(-1, 2, 2)
-    return Detections(
-        width=width,
-        height=height,
-        xyxy=boxes,
-        scores=np.ones(len(ships)),
-        classes=np.array([ship.kind for ship in ships], dtype=np.int64),
-        names=KINDS,
+    return Detections.annotated(
+        width,
+        height,
+        boxes,
+        [ship.kind for ship in ships],
+        KINDS,
         rotated=np.array(
             [[ship.x, ship.y, ship.length, ship.breadth, ship.heading % np.pi] for ship in ships], dtype=np.float64
         ).reshape(-1, 5),

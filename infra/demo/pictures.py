@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from infra.demo.samples import Sample
-from shared.geometry.detections import Detections, Floats
+from shared.geometry.detections import Detections, Floats, xywhr_to_corners
 
 _WIDTH = 400  # pixels of a panel, at least
 _GAP = 8
@@ -87,11 +87,7 @@ def _rings(found: Detections, index: int) -> Sequence[Floats]:
     if found.outlines is not None and found.outlines[index]:
         return found.outlines[index]
     if found.rotated is not None and found.keypoints is None:
-        x, y, width, height, angle = found.rotated[index].tolist()
-        along = np.array([np.cos(angle), np.sin(angle)]) * width / 2
-        across = np.array([-np.sin(angle), np.cos(angle)]) * height / 2
-        signs = ((-1, -1), (1, -1), (1, 1), (-1, 1))
-        return [np.array([x, y]) + np.array([a * along + b * across for a, b in signs])]
+        return [xywhr_to_corners(found.rotated[[index]])[0]]
     x1, y1, x2, y2 = found.xyxy[index].tolist()
     return [np.array([[x1, y1], [x2, y1], [x2, y2], [x1, y2]])]
 

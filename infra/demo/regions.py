@@ -11,6 +11,7 @@ from infra.demo.samples import Sample
 from shared.geometry.detections import Detections, xyxy_to_percent
 from shared.labelstudio.controls import Control
 from shared.labelstudio.regions import CONTROLS
+from shared.labelstudio.regions.fields import label_holder
 from shared.labelstudio.regions.timeline import Span, labels_held, read_spans, write_spans
 from shared.labelstudio.regions.tracks import Track, detections_at, read_tracks, write_tracks
 
@@ -77,7 +78,7 @@ def _spans(frames: Sequence[Detections]) -> list[Span]:
 def _classified(scores: np.ndarray[Any, np.dtype[np.float64]], control: Control, width: int, height: int) -> Detections:
     whole = np.array([[0.0, 0.0, width, height]])
     best = np.array([int(scores.argmax())])
-    return Detections(width, height, whole, np.ones(1), best, control.label_values, class_scores=scores[None])
+    return Detections.annotated(width, height, whole, best, control.label_values, class_scores=scores[None])
 
 
 def _objects(result: Iterable[Region]) -> list[list[Region]]:
@@ -103,7 +104,7 @@ def _together(parts: Sequence[Detections], sample: Sample) -> Detections:
 
 def _labelled(region: Region, control: Control) -> Region:
     """A base model's proposals have no label: where there is one only, they count like the others."""
-    key = control.tag.lower()
+    _, key = label_holder(control)
     if len(control.label_values) > 1 or region["value"].get(key):
         return region
     return {**region, "value": {**region["value"], key: list(control.label_values)}}

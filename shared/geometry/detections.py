@@ -6,9 +6,10 @@ Between them: `xyxy`, corners in pixels of the upright image, where (0, 0) is th
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -38,6 +39,15 @@ class Detections:
     point_names: tuple[str, ...] = ()  # keypoint index → name, as the model knows it; of annotations the label
     class_scores: Floats | None = None  # (N, C) 0–1
     tracks: Ints | None = None  # (N,) the same number for the same object in other frames of a video
+
+    @classmethod
+    def annotated(
+        cls, width: int, height: int, xyxy: ArrayLike, classes: ArrayLike, names: tuple[str, ...], **more: Any
+    ) -> "Detections":
+        """What a person drew or chose, of which nothing is unsure. Boxes and classes also as lists; `more`: fields."""
+        indices = np.asarray(classes, dtype=np.int64)
+        boxes = np.asarray(xyxy, dtype=np.float64).reshape(-1, 4)
+        return cls(width, height, boxes, np.ones(len(indices)), indices, names, **more)
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -70,34 +80,26 @@ def percent_to_xyxy(xywh: Floats, width: int, height: int) -> Floats:
 def rotated_corners(xyxy: Floats, degrees: Floats) -> Floats:
     """(N, 4) unrotated pixel corners, (N,) degrees clockwise → (N, 4, 2) corners turned around the top-left one.
 
-    Label Studio turns a rectangle around its top-left corner in pixel space; y grows downwards, so a positive angle is
-    clockwise on the screen.
+    Label Studio turns a rectangle around its top-left corner in pixel space.
     """
-    origin = xyxy[:, None, :2]
-    width, height = xyxy[:, 2] - xyxy[:, 0], xyxy[:, 3] - xyxy[:, 1]
-    zero = np.zeros_like(width)
-    offsets = np.stack(
-        [
-            np.stack([zero, zero], 1),
-            np.stack([width, zero], 1),
-            np.stack([width, height], 1),
-            np.stack([zero, height], 1),
-        ],
-        1,
-    )
-    radians = np.deg2rad(degrees)
+    sides = axes_of(np.deg2rad(degrees)) * (xyxy[:, 2:] - xyxy[:, :2])[:, :, None]
+    corner, across, down = xyxy[:, :2], sides[:, 0], sides[:, 1]
+    return np.stack([corner, corner + across, corner + across + down, corner + down], axis=1)
+
+
+def axes_of(radians: Floats) -> Floats:
+    """(N,) radians → (N, 2, 2) what is turned by them: unit vectors along its width, and along its height.
+
+    y grows downwards, so a positive angle is clockwise on the screen.
+    """
     cos, sin = np.cos(radians), np.sin(radians)
-    turn = np.stack([np.stack([cos, -sin], 1), np.stack([sin, cos], 1)], 1)
-    corners: Floats = origin + np.einsum("nij,nkj->nki", turn, offsets)
-    return corners
+    return np.stack([np.stack([cos, sin], axis=1), np.stack([-sin, cos], axis=1)], axis=1)
 
 
 def xywhr_to_corners(rotated: Floats) -> Floats:
     """(N, 5) centre x, y, width, height, radians clockwise → (N, 4, 2) corners, clockwise, top left first."""
-    cos, sin = np.cos(rotated[:, 4]), np.sin(rotated[:, 4])
-    across = np.stack([cos, sin], axis=1) * rotated[:, 2:3] / 2
-    down = np.stack([-sin, cos], axis=1) * rotated[:, 3:4] / 2
-    centre = rotated[:, :2]
+    halves = axes_of(rotated[:, 4]) * rotated[:, 2:4, None] / 2
+    centre, across, down = rotated[:, :2], halves[:, 0], halves[:, 1]
     return np.stack([centre - across - down, centre + across - down, centre + across + down, centre - across + down], 1)
 
 
@@ -117,8 +119,7 @@ def clip_rotated(rotated: Floats, width: int, height: int) -> Floats:
     size = np.array([width, height], dtype=np.float64)
     slack = 1e-9 * size.max()
     centre, half = rotated[:, None, :2], rotated[:, None, 2:4] / 2
-    cos, sin = np.cos(rotated[:, 4]), np.sin(rotated[:, 4])
-    axes = np.stack([np.stack([cos, sin], 1), np.stack([-sin, cos], 1)], 2)  # columns: along its width, its height
+    axes = axes_of(rotated[:, 4]).swapaxes(1, 2)  # columns: along its width, its height
     corners = xywhr_to_corners(rotated)
     sides = np.roll(corners, -1, axis=1) - corners
     with np.errstate(divide="ignore", invalid="ignore"):  # sides along a border

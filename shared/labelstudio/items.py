@@ -1,8 +1,14 @@
 """The result items that Label Studio stores for one region. Imports no numpy: predict's dummy mode uses it too."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from shared.labelstudio.controls import Control
+
+
+def without_labels(value: Mapping[str, Any]) -> dict[str, Any]:
+    """The shape that a region's value holds."""
+    return {key: each for key, each in value.items() if not key.endswith("labels")}
 
 
 def result_items(

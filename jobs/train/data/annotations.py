@@ -8,7 +8,7 @@ from typing import Any
 
 from shared.errors import LabelloopError
 from shared.labelstudio.controls import Control
-from shared.labelstudio.regions.fields import label_holder
+from shared.labelstudio.regions.fields import label_items
 
 Annotation = Mapping[str, Any]
 
@@ -45,12 +45,7 @@ def regions_of(annotation: Annotation) -> list[Mapping[str, Any]]:
 
 def foreign_labels(result: Iterable[Mapping[str, Any]], control: Control) -> int:
     """Number of labels of this control's regions that are not in the labeling config."""
-    holder, key = label_holder(control)
-    given = (
-        region["value"].get(key)
-        for region in result
-        if region.get("from_name") == holder and isinstance(region.get("value"), Mapping)
-    )
+    given = (labels for _, labels in label_items(result, control))
     return sum(label not in control.label_values for labels in given if isinstance(labels, list) for label in labels)
 
 

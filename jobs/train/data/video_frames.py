@@ -105,14 +105,8 @@ def _moments(
         (
             (
                 number,
-                Detections(
-                    video.width,
-                    video.height,
-                    whole,
-                    np.ones(1),
-                    np.array([class_], dtype=np.int64),
-                    names,
-                    class_scores=np.eye(len(names))[[class_]],
+                Detections.annotated(
+                    video.width, video.height, whole, [class_], names, class_scores=np.eye(len(names))[[class_]]
                 ),
             )
             for class_ in range(len(names))

@@ -7,9 +7,10 @@ import numpy as np
 
 from shared.geometry.detections import Detections, Floats
 from shared.labelstudio.controls import REGION_SELECTED, Control
+from shared.labelstudio.items import without_labels
 from shared.labelstudio.regions.extents import upright_box
-from shared.labelstudio.regions.fields import given_labels, region_id
-from shared.labelstudio.regions.reading import Reading, named, whole
+from shared.labelstudio.regions.fields import region_id, words_of
+from shared.labelstudio.regions.reading import Reading, drawn_labels, named, whole
 
 _SHAPES = ("x", "points", "rle")
 """Keys of which a region's value has one."""
@@ -30,8 +31,7 @@ def write_region_choices(
 ) -> list[dict[str, Any]]:
     """The answer for one region: a result item with the region's id, shape and parent, as Label Studio stores it."""
     same = {key: region[key] for key in ("id", "parentID", "original_width", "original_height") if key in region}
-    shape = {key: value for key, value in region["value"].items() if not key.endswith("labels")}
-    return _answered(found, labels, control, same | {"value": shape, "image_rotation": 0})
+    return _answered(found, labels, control, same | {"value": without_labels(region["value"]), "image_rotation": 0})
 
 
 def read_choices(result: Sequence[Mapping[str, Any]], control: Control, width: int, height: int) -> Reading[Detections]:
@@ -59,15 +59,7 @@ def read_choices(result: Sequence[Mapping[str, Any]], control: Control, width: i
         boxes, rows = boxes[:1], [np.max(rows, axis=0)]
     scores = np.array(rows, dtype=np.float64).reshape(len(rows), len(control.labels))
     classes = scores.argmax(axis=1) if len(rows) else np.zeros(0)
-    found = Detections(
-        width,
-        height,
-        np.array(boxes, dtype=np.float64).reshape(-1, 4),
-        np.ones(len(rows)),
-        classes.astype(np.int64),
-        control.label_values,
-        class_scores=scores,
-    )
+    found = Detections.annotated(width, height, boxes, classes, control.label_values, class_scores=scores)
     seen = {control.label_values[index] for index in scores.nonzero()[1]}
     return whole(found, seen, unusable, result, control)
 
@@ -84,9 +76,9 @@ def region_boxes(result: Sequence[Mapping[str, Any]], control: Control, width: i
     labels: dict[str, set[str]] = {}
     tags: dict[str, object] = {}  # of a region, the first that gave it labels
     for region, value in _values(result):
-        given = [one for key, one in value.items() if key.endswith("labels") and isinstance(one, list)]
-        labels.setdefault(region_id(region), set()).update(str(label) for one in given for label in one)
-        if any(given):
+        given = drawn_labels(value)
+        labels.setdefault(region_id(region), set()).update(given)
+        if given:
             tags.setdefault(region_id(region), region.get("from_name"))
     found = {}
     for name, value in _shapes(result, control.to_name).items():
@@ -118,7 +110,7 @@ def _answered(
 
 
 def _row(value: Mapping[str, Any], control: Control) -> Floats | None:
-    chosen = given_labels(value, "choices") or ()
+    chosen = words_of(value.get("choices")) or ()
     row = np.array([float(label in chosen) for label in control.label_values])
     return row if row.any() else None
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from shared.geometry.detections import Detections, Floats, clip_xyxy
+from shared.geometry.detections import Detections, Floats, axes_of, clip_xyxy
 from shared.geometry.rings import clip_outline, outline_to_ellipse
 from shared.labelstudio.controls import Control
 from shared.labelstudio.regions.fields import numbers, rotation_of, written
@@ -43,14 +43,21 @@ def _ellipses(found: Detections) -> Floats:
     return fitted
 
 
-def ellipse_ring(value: Mapping[str, Any], width: int, height: int) -> Floats | None:
-    """(K, 2) pixels, not clipped; None if it is no ellipse. Negative radii are those of the same ellipse."""
+def ellipse_of(value: Mapping[str, Any], width: int, height: int) -> tuple[Floats, Floats] | None:
+    """(2,) centre, (2, 2) both half axes, in pixels; None if it is no ellipse. Negative radii mean the same ellipse."""
     ellipse, turn = numbers(value, "x", "y", "radiusX", "radiusY"), rotation_of(value)
     if ellipse is None or turn is None:
         return None
+    centre, radii = np.array(ellipse).reshape(2, 2) / 100.0 * np.array([width, height])
+    return centre, axes_of(np.deg2rad([turn]))[0] * radii[:, None]
+
+
+def ellipse_ring(value: Mapping[str, Any], width: int, height: int) -> Floats | None:
+    """(K, 2) pixels, not clipped; None if it is no ellipse."""
+    ellipse = ellipse_of(value, width, height)
+    if ellipse is None:
+        return None
+    centre, half_axes = ellipse
     circle = np.linspace(0.0, 2 * np.pi, _POINTS, endpoint=False)
-    (across, down), angle = ellipse[2:], np.deg2rad(turn)
-    along = np.stack([np.cos(circle) * across * width, np.sin(circle) * down * height], axis=1) / 100.0
-    turned = along @ np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-    ring: Floats = np.array(ellipse[:2]) / 100.0 * np.array([width, height]) + turned
+    ring: Floats = centre + np.stack([np.cos(circle), np.sin(circle)], axis=1) @ half_axes
     return ring

@@ -1,6 +1,5 @@
 """The smallest upright box around a region, whatever its shape is."""
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,7 +8,7 @@ from numpy.typing import NDArray
 
 from shared.geometry.detections import Floats, clip_xyxy, envelope
 from shared.labelstudio.regions.brush_rle import decode_mask
-from shared.labelstudio.regions.fields import numbers, rotation_of
+from shared.labelstudio.regions.ellipses import ellipse_of
 from shared.labelstudio.regions.polygons import ring_of
 from shared.labelstudio.regions.rectangles import rectangle_corners
 
@@ -17,7 +16,7 @@ from shared.labelstudio.regions.rectangles import rectangle_corners
 def upright_box(value: Mapping[str, Any], width: int, height: int) -> Floats | None:
     """(4,) pixel corners inside the image; None for a point, an unreadable shape, or one without area in the image.
 
-    Ellipse: its half extents are √((a·cos)² + (b·sin)²) across and √((a·sin)² + (b·cos)²) down.
+    Of an ellipse: √(a_x² + b_x²) to both sides of its centre, and √(a_y² + b_y²) up and down; a and b: its half axes.
     """
     corners = _corners(value, width, height)
     if corners is None:
@@ -28,18 +27,13 @@ def upright_box(value: Mapping[str, Any], width: int, height: int) -> Floats | N
 
 def _corners(value: Mapping[str, Any], width: int, height: int) -> Floats | None:
     """(K, 2) pixels with the same upright box."""
-    turn = rotation_of(value)
     if "rle" in value:
         return _painted(decode_mask(value["rle"], width, height))
     if "points" in value:
         return ring_of(value, width, height)
-    if turn is None:
-        return None
-    if "radiusX" in value and (ellipse := numbers(value, "x", "y", "radiusX", "radiusY")):
-        centre = np.array(ellipse[:2]) / 100.0 * (width, height)
-        across, down = np.array(ellipse[2:]) / 100.0 * (width, height)
-        cos, sin = math.cos(math.radians(turn)), math.sin(math.radians(turn))
-        half = np.array([math.hypot(across * cos, down * sin), math.hypot(across * sin, down * cos)])
+    if "radiusX" in value and (ellipse := ellipse_of(value, width, height)):
+        centre, half_axes = ellipse
+        half = np.hypot(*half_axes)
         return np.array([centre - half, centre + half])
     return rectangle_corners(value, width, height) if "height" in value else None
 

@@ -1,6 +1,6 @@
 """What all regions have in common: ids, numbers, labels (`shared.labelstudio.items` says how they are kept)."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from shared.geometry.detections import FAR, Detections
@@ -26,20 +26,26 @@ def labelled(result: Sequence[Mapping[str, Any]], control: Control) -> Iterator[
     Under a `<Labels>` that several tags share also those of the other tags: `tool_of` tells them apart.
     """
     classes = {label: index for index, label in enumerate(control.label_values)}
-    holder, key = label_holder(control)
+    beside = label_holder(control)[0] != control.name
     shapes: dict[str, Mapping[str, Any]] = {}
-    for region in result if holder != control.name else ():
+    for region in result if beside else ():
         value = region.get("value")
         if isinstance(value, Mapping) and tool_of(value):
             shapes.setdefault(region_id(region), value)
-    for region in result:
-        value = region.get("value")
-        if region.get("from_name") != holder or not isinstance(value, Mapping):
-            continue
-        for label in dict.fromkeys(given_labels(value, key) or ()):
+    for region, given in label_items(result, control):
+        value = region["value"]
+        for label in dict.fromkeys(words_of(given) or ()):
             if label in classes:
-                lacking = shapes.get(region_id(region), {}) if holder != control.name and not tool_of(value) else {}
+                lacking = shapes.get(region_id(region), {}) if beside and not tool_of(value) else {}
                 yield ({**region, "value": {**lacking, **value}} if lacking else region), classes[label]
+
+
+def label_items(result: Iterable[Mapping[str, Any]], control: Control) -> Iterator[tuple[Mapping[str, Any], object]]:
+    """The items that hold a control's labels, and what stands there (`words_of`); the value of each is a mapping."""
+    holder, key = label_holder(control)
+    for item in result:
+        if item.get("from_name") == holder and isinstance(item.get("value"), Mapping):
+            yield item, item["value"].get(key)
 
 
 def label_holder(control: Control) -> tuple[str, str]:
@@ -49,9 +55,8 @@ def label_holder(control: Control) -> tuple[str, str]:
     return (control.labels_name, "labels") if control.labels_name else (control.name, control.tag.lower())
 
 
-def given_labels(value: Mapping[str, Any], key: str) -> list[str] | None:
-    """The labels of a region; none if it has none, None if they are no list of words."""
-    given = value.get(key)
+def words_of(given: object) -> list[str] | None:
+    """What stands in place of labels, as labels: none if nothing does, None if it is no list of words."""
     if given is None:
         return []
     return given if isinstance(given, list) and all(isinstance(label, str) for label in given) else None

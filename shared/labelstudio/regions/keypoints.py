@@ -173,12 +173,11 @@ def _detections(objects: Sequence[_Object], control: Control, width: int, height
                 table[number] = (*place, 1.0)
         corners.append(_around(table[table[:, 2] > 0, :2], width, height) if box is None else box)
         keypoints.append(table)
-    return Detections(
+    return Detections.annotated(
         width,
         height,
-        np.array(corners, dtype=np.float64).reshape(-1, 4),
-        np.ones(len(objects)),
-        np.array([class_ for class_, _, _ in objects], dtype=np.int64),
+        corners,
+        [class_ for class_, _, _ in objects],
         control.class_names,
         keypoints=np.array(keypoints, dtype=np.float64).reshape(len(objects), len(control.point_names), 3),
         point_names=control.point_names,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from shared.labelstudio.controls import Control
-from shared.labelstudio.regions.fields import given_labels, label_holder, region_id
+from shared.labelstudio.regions.fields import label_items, region_id, words_of
 
 Found = TypeVar("Found")
 
@@ -35,15 +35,15 @@ def whole(
     Labels of the control that are no list of words; those that only a tag of another control drew, so that nobody knows
     whether this one should see them; and if there is nothing else, regions without a label that the config has.
     """
-    holder, key = label_holder(control)
     own = [name for name in (control.name, control.labels_name, control.boxes_name) if name]
     labels, sentences, own_items = set(control.label_values) - set(seen), list(unusable), 0
+    for region, given in label_items(result, control):
+        if words_of(given) is None:
+            sentences.append(f"{named(region)} has labels that cannot be read")
     for region in result:
         name, value = region.get("from_name"), region.get("value")
         if name in own:
             own_items += 1
-            if name == holder and isinstance(value, Mapping) and given_labels(value, key) is None:
-                sentences.append(f"{named(region)} has labels that cannot be read")
         elif isinstance(value, Mapping) and region.get("to_name", control.to_name) == control.to_name:
             for label in sorted(labels & drawn_labels(value)):
                 sentences.append(f"{named(region, label)} was drawn with {str(name)[:40]!r}, and none with {own[0]!r}")
@@ -55,4 +55,4 @@ def whole(
 def drawn_labels(value: Mapping[str, Any]) -> set[str]:
     """The labels of a region of any tag; none of a timeline's without spans, which Label Studio leaves behind."""
     keys = (key for key in value if key.endswith("labels") and (key != "timelinelabels" or value.get("ranges")))
-    return {label for key in keys for label in given_labels(value, key) or ()}
+    return {label for key in keys for label in words_of(value[key]) or ()}

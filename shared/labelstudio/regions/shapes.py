@@ -58,12 +58,11 @@ def read_shapes(result: Sequence[Mapping[str, Any]], control: Control, width: in
         else:
             unusable.append(f"{named(regions[0], control.label_values[class_])} {shape}")
     boxes = control.tag == "RectangleLabels"
-    found = Detections(
+    found = Detections.annotated(
         width,
         height,
-        np.array([shape.xyxy for shape in objects], dtype=np.float64).reshape(-1, 4),
-        np.ones(len(objects)),
-        np.array([shape.class_ for shape in objects], dtype=np.int64),
+        [shape.xyxy for shape in objects],
+        [shape.class_ for shape in objects],
         control.label_values,
         rotated=np.array([shape.rotated for shape in objects], dtype=np.float64).reshape(-1, 5) if boxes else None,
         outlines=None if boxes else tuple(shape.outline for shape in objects),

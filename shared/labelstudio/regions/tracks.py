@@ -113,19 +113,12 @@ def detections_at(frame: int, drawn: Sequence[Drawn], control: Control, width: i
     Boxes without area inside the frame are left out. `tracks` are indices into `drawn`.
     """
     at = np.array([frame], dtype=np.int64)
-    tracks = [number for number, one in enumerate(drawn) if one.there(at)[0]]
+    tracks = np.array([number for number, one in enumerate(drawn) if one.there(at)[0]], dtype=np.int64)
     boxes = np.array([drawn[number].boxes_at(at)[0] for number in tracks], dtype=np.float64).reshape(-1, 5)
     corners = rotated_corners(percent_to_xyxy(boxes[:, :4], width, height), boxes[:, 4])
     xyxy = clip_xyxy(envelope(corners), width, height)
-    found = Detections(
-        width,
-        height,
-        xyxy,
-        np.ones(len(xyxy)),
-        np.array([drawn[number].class_ for number in tracks], dtype=np.int64),
-        control.label_values,
-        tracks=np.array(tracks, dtype=np.int64),
-    )
+    classes = [drawn[number].class_ for number in tracks]
+    found = Detections.annotated(width, height, xyxy, classes, control.label_values, tracks=tracks)
     large: NDArray[np.bool_] = np.all(xyxy[:, 2:] - xyxy[:, :2] > _MIN_SIDE, axis=1)
     return found.only(large)
 
