@@ -53,10 +53,10 @@ def _build(settings: Settings, environ: MutableMapping[str, str]) -> Function:
 def _build_serving(
     settings: Settings, store: ObjectStore, metrics: Metrics, environ: MutableMapping[str, str], threads: int
 ) -> Function:
+    from functions.predict.images import TaskImages
     from functions.predict.live_models import LiveModels
     from functions.predict.model.loader import YoloLoader, library_environ
     from functions.predict.one_task import TaskRunner
-    from functions.predict.pictures import Pictures
     from functions.predict.predictor import Predictor
     from functions.predict.video.predictor import VideoPredictor
     from functions.predict.weights import WeightsCache
@@ -84,7 +84,7 @@ def _build_serving(
     label_studio = None
     if settings.label_studio_url and settings.label_studio_api_key:
         label_studio = LabelStudio(settings.label_studio_url, settings.label_studio_api_key.get_secret_value())
-    pictures = Pictures(
+    images = TaskImages(
         ImageFetcher(settings, label_studio),
         partial(_decode, max_pixels=settings.image_max_pixels),
         metrics,
@@ -94,7 +94,7 @@ def _build_serving(
     videos = VideoPredictor(
         ImageFetcher(settings, label_studio, limit="video_max_bytes"), max_pixels=settings.image_max_pixels
     )
-    runner = TaskRunner(pictures, videos, metrics)
+    runner = TaskRunner(images, videos, metrics)
     predictor = Predictor(models, runner, metrics, backend.settings_for, threads=settings.fetch_concurrency)
     return _function(settings, backend, metrics, threads, predictor.each)
 

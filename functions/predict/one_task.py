@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
+from functions.predict.images import TaskImages
 from functions.predict.metrics import Metrics
-from functions.predict.pictures import Pictures
 from functions.predict.plan import FLOOR, Found, Plan, choose, confidences_of, found_in, to_prediction
 from functions.predict.ports import DeadlineExceeded, Image, Model, Videos
 from shared.errors import ImageError
@@ -109,8 +109,8 @@ class Started:
 class TaskRunner:
     """Starts tasks. Thread-safe."""
 
-    def __init__(self, pictures: Pictures, videos: Videos, metrics: Metrics) -> None:
-        self._pictures = pictures
+    def __init__(self, images: TaskImages, videos: Videos, metrics: Metrics) -> None:
+        self._images = images
         self._videos = videos
         self._metrics = metrics
 
@@ -126,7 +126,7 @@ class TaskRunner:
         fetched: dict[str, bytes] = {}
         for value in dict.fromkeys(part.plan.control.value for part in _of_images(context)):
             with _leaving_out(missing, value):
-                fetched[value] = self._pictures.fetch(task, value, context.deadline)
+                fetched[value] = self._images.fetch(task, value, context.deadline)
         if fetched:
             pending |= self._submit_images(fetched, context, missing)
         if not pending:
@@ -161,7 +161,7 @@ class TaskRunner:
             images: dict[str, Image] = {}
             for value, data in fetched.items():
                 with _leaving_out(missing, value):
-                    images[value] = self._pictures.decode(data, context.deadline)
+                    images[value] = self._images.decode(data, context.deadline)
             return self._ask(images, context, futures)
         finally:
             _when_all_are_done(futures, context.waiting.release)

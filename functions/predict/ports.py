@@ -91,16 +91,6 @@ class Models(Protocol):
         """
 
 
-class Images(Protocol):
-    """The source of images and videos."""
-
-    def fetch(self, value: object, *, task_id: int | None, deadline: float) -> bytes:
-        """The bytes of the file that a task's value names. `deadline` is a time.monotonic() value.
-
-        Raises ImageError.
-        """
-
-
 class Videos(Protocol):
     """Predicts videos, on the calling thread."""
 

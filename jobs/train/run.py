@@ -13,7 +13,7 @@ from jobs.train.controls import HOPELESS, learn_all
 from jobs.train.data import snapshot as snapshots
 from jobs.train.data.addresses import reference
 from jobs.train.data.annotations import ExportedTask, NothingToLearn
-from jobs.train.data.files import Fetcher, ImageFiles
+from jobs.train.data.files import ImageFiles
 from jobs.train.data.snapshot import Snapshot
 from jobs.train.heartbeat import Heartbeat
 from jobs.train.patient_store import PatientStore
@@ -31,6 +31,7 @@ from shared.errors import (
 from shared.labelstudio.api import ProjectState
 from shared.labelstudio.config import parse_label_config
 from shared.labelstudio.controls import CONTROL_TASKS, Control
+from shared.media.fetch import Fetcher
 from shared.objectstore import ObjectStore
 from shared.settings import Settings
 from shared.state import claims, keys

@@ -5,6 +5,9 @@ from numpy.typing import NDArray
 
 from shared.geometry.detections import Floats, Ints, envelope, xywhr_to_corners
 
+# Not OpenCV's dnn.NMSBoxesBatched and NMSBoxesRotated, which do the same but for this: to the first, boxes without area
+# overlap wherever they are; to the second, a box inside another one overlaps it wholly, however small it is.
+
 
 def suppress(xyxy: Floats, scores: Floats, iou: float, rotated: Floats | None = None) -> NDArray[np.bool_]:
     """Which of (N, 4) boxes remain if of two that overlap by more than `iou` the one of lower score goes.

@@ -5,7 +5,7 @@ import re
 import time
 import zlib
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 from urllib.parse import urljoin
 
 from urllib3 import BaseHTTPResponse
@@ -50,6 +50,13 @@ class Fetched(NamedTuple):
 
     data: bytes | None  # None: the file still is the known version
     version: Version | None  # None: its server does not tell one state from another
+
+
+class Fetcher(Protocol):
+    """What fetches the image or video that a task names, from where it is or from a cache. Thread-safe."""
+
+    def fetch(self, value: object, *, task_id: int | None, deadline: float) -> bytes:
+        """The bytes behind a value of `task.data`. `deadline` is a value of time.monotonic(). Raises ImageError."""
 
 
 class ImageFetcher:

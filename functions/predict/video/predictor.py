@@ -10,11 +10,12 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from typing import Any
 
 from functions.predict.plan import Found, Plan
-from functions.predict.ports import DeadlineExceeded, Images, Model
+from functions.predict.ports import DeadlineExceeded, Model
 from functions.predict.video.spans import find_spans
 from functions.predict.video.tracks import find_tracks
 from shared.geometry.detections import Detections
 from shared.labelstudio.frames import frame_rate
+from shared.media.fetch import Fetcher
 from shared.media.video import AHEAD_BYTES, Frame, Video, open_video
 
 _AT_ONCE = 2
@@ -25,7 +26,7 @@ and more of them would be unfinished at the deadline."""
 class VideoPredictor:
     """Predicts videos (`ports.Videos`). Thread-safe: each call has its own file and tracker."""
 
-    def __init__(self, videos: Images, *, max_pixels: int) -> None:
+    def __init__(self, videos: Fetcher, *, max_pixels: int) -> None:
         """`videos`: the source of the files. `max_pixels`: limit of a frame."""
         self._videos = videos
         self._max_pixels = max_pixels

@@ -6,7 +6,7 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,6 +17,7 @@ from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random_
 from jobs.train.data.outage import TRANSIENT, Breaker
 from shared.errors import ImageError
 from shared.media.decode import BROKEN, decode, is_plain, only_picture
+from shared.media.fetch import Fetcher
 from shared.media.fit import MIN_SIDE, kept_size, shrunk, squared
 
 _SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "BMP": ".bmp", "WEBP": ".webp"}
@@ -25,13 +26,6 @@ _ORIENTATION = ExifTags.Base.Orientation
 _LONGEST_FETCH = 120.0  # seconds for one try
 _LONGEST_VIDEO_FETCH = 900.0
 _DECODED_AT_ONCE = 4  # decoding an image of 108 million pixels takes 1 GB of memory
-
-
-class Fetcher(Protocol):
-    """Fetches the file at an address in a task's data. Thread-safe."""
-
-    def fetch(self, value: object, *, task_id: int | None, deadline: float) -> bytes:
-        """The bytes of the file at `value`. `deadline`: time.monotonic(). Raises ImageError."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,9 @@ import pytest
 from label_studio_sdk.label_interface import LabelInterface
 from numpy.typing import NDArray
 
+from functions.predict.images import TaskImages
 from functions.predict.metrics import Metrics
 from functions.predict.one_task import TaskRunner
-from functions.predict.pictures import Pictures
 from functions.predict.plan import Found, Plan
 from functions.predict.ports import DeadlineExceeded, DeviceLost, Model, NothingToServe, Served
 from functions.predict.predictor import Predictor
@@ -101,8 +101,8 @@ def predictor(
     metrics = Metrics()
     served = FakeModels(models or {"label": FakeModel()}, trained, shown or {})
     settings = Settings()
-    pictures = Pictures(images, decode, metrics, fetch_concurrency=concurrency, decode_concurrency=2)
-    runner = TaskRunner(pictures, FakeVideos(), metrics)
+    task_images = TaskImages(images, decode, metrics, fetch_concurrency=concurrency, decode_concurrency=2)
+    runner = TaskRunner(task_images, FakeVideos(), metrics)
     return Predictor(served, runner, metrics, lambda *_: settings, threads=concurrency), metrics
 
 

@@ -6,17 +6,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from functions.predict.metrics import Metrics
-from functions.predict.ports import DeadlineExceeded, Image, Images
+from functions.predict.ports import DeadlineExceeded, Image
 from shared.labelstudio.requests import Task
 from shared.labelstudio.task_values import file_of
+from shared.media.fetch import Fetcher
 
 
-class Pictures:
-    """Thread-safe."""
+class TaskImages:
+    """Fetches and decodes the images of tasks. Thread-safe."""
 
     def __init__(
         self,
-        images: Images,
+        fetcher: Fetcher,
         decode: Callable[[bytes], Image],
         metrics: Metrics,
         *,
@@ -27,7 +28,7 @@ class Pictures:
 
         Decoding takes cores from a model that runs on the processor: few at a time disturb it least.
         """
-        self._images = images
+        self._fetcher = fetcher
         self._decode = decode
         self._metrics = metrics
         self._fetching = threading.BoundedSemaphore(fetch_concurrency)
@@ -37,7 +38,7 @@ class Pictures:
         """The bytes of the image that a tag's value means for a task. Raises ImageError, DeadlineExceeded."""
         address = file_of(value, task.data, task.id)
         with _turn(self._fetching, deadline), self._metrics.phase("fetch"):
-            return self._images.fetch(address, task_id=task.id, deadline=deadline)
+            return self._fetcher.fetch(address, task_id=task.id, deadline=deadline)
 
     def decode(self, data: bytes, deadline: float) -> Image:
         """Raises ImageError, DeadlineExceeded."""
