@@ -57,7 +57,9 @@ def _run(settings: Settings, request: TrainRequest, store: ObjectStore, folder: 
     os.environ.update(surround_ultralytics(folder / "ultralytics", settings.threads))  # before anything imports torch
     from jobs.train.data.export import LabelStudioExporter
     from jobs.train.data.fetching import fetching
-    from jobs.train.run import FAILED, INTERRUPTED, Parts, Stopped, run
+    from jobs.train.ending import FAILED, INTERRUPTED
+    from jobs.train.parts import Parts
+    from jobs.train.run import Stopped, run
     from jobs.train.yolo.trainer import YoloTrainer
     from shared.labelstudio.api import LabelStudio
 

@@ -1,86 +1,48 @@
-"""The use case: take the claim, freeze the data, let every control learn, release. Killed anywhere, it goes on."""
+"""One attempt of a run: take the claim, freeze the data, let every control learn, end.
+
+It may be killed anywhere: the next attempt goes on from what it left in the store.
+"""
 
 import logging
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 
 from jobs.train.attempt import MIN_TO_TRAIN, Attempt
 from jobs.train.control import Verdict
 from jobs.train.controls import HOPELESS, learn_all
 from jobs.train.data import snapshot as snapshots
-from jobs.train.data.addresses import reference
-from jobs.train.data.annotations import ExportedTask, NothingToLearn
+from jobs.train.data.annotations import NothingToLearn
 from jobs.train.data.files import ImageFiles
 from jobs.train.data.snapshot import Snapshot
+from jobs.train.ending import DONE, Ending
 from jobs.train.heartbeat import Heartbeat
+from jobs.train.parts import Parts
 from jobs.train.patient_store import PatientStore
 from jobs.train.progress import ProgressWriter
-from jobs.train.training import Trainer, TrainingSettings
-from shared.errors import (
-    ClaimLost,
-    LabelConfigError,
-    LabelloopError,
-    NotFound,
-    ProjectGone,
-    SettingsError,
-    StoreError,
-)
-from shared.labelstudio.api import ProjectState
+from jobs.train.training import TrainingSettings
+from shared.errors import ClaimLost, LabelConfigError, LabelloopError, NotFound, SettingsError
 from shared.labelstudio.config import parse_label_config
 from shared.labelstudio.controls import CONTROL_TASKS, Control
-from shared.media.fetch import Fetcher
 from shared.objectstore import ObjectStore
-from shared.settings import Settings
 from shared.state import claims, keys
 from shared.state.jobs import Jobs
 from shared.state.jobs_record import Claim, RunOutcome
-from shared.state.keeping import Keep
-from shared.state.pruning import prune
 from shared.state.registry import Registry
 from shared.state.runs import Baseline, RunRequest
 
 logger = logging.getLogger(__name__)
 
-DONE, FAILED, INTERRUPTED = 0, 1, 143
-
 
 class Stopped(BaseException):
-    """The machine wants this process to end (SIGTERM): no `except Exception` on the way may swallow it."""
-
-
-class Exporter(Protocol):
-    """What reads a project, patiently."""
-
-    def project(self, project_id: int) -> ProjectState:
-        """Counters, config and Label Studio's clock. Raises ProjectGone, Unauthorized, LabelStudioError."""
-
-    def tasks(self, project_id: int) -> Iterator[ExportedTask]:
-        """In the order of their ids. Raises ProjectGone, Unauthorized, LabelStudioError."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
-    """What the job is made of."""
-
-    store: ObjectStore
-    project_uid: str
-    exporter: Exporter
-    images: Fetcher
-    videos: Fetcher
-    trainer: Trainer
-    settings: Settings
-    folder: Path  # scratch of this run
-    adopt: Callable[[str], str] = reference  # what stands for an image's address in frozen annotations
-    image_key: Callable[[str], str] | None = (
-        None  # under which the store keeps the image of an address; None: it does not
-    )
+    """The machine asks this process to end (SIGTERM). A BaseException, so that no `except Exception` swallows it."""
 
 
 def run(parts: Parts, run_id: str, *, nonce: str) -> int:
-    """Execute one attempt; the exit code. `nonce` is new for every process."""
+    """Execute one attempt; answers the exit code (see `jobs.train.ending`). `nonce` is new for every process.
+
+    Raises StoreError if the claim cannot be read or taken, OSError if the scratch folder cannot be made.
+    """
     jobs, settings = Jobs(parts.store, parts.project_uid), parts.settings
     try:
         claim = jobs.update(claims.start, run_id, nonce=nonce, lifetime=settings.claim_lifetime).held
@@ -89,41 +51,42 @@ def run(parts: Parts, run_id: str, *, nonce: str) -> int:
         return DONE
     parts.folder.mkdir(parents=True, exist_ok=True)
     abort, *earlier = (parts.folder / f"abort-{attempt}" for attempt in range(claim.attempt, 0, -1))
-    for killed in earlier:  # on this machine: what is left of it must not train beside us
+    for killed in earlier:  # a process that is left of it on this machine must not train beside this one
         killed.touch()
     heartbeat = Heartbeat(
         jobs, claim, lifetime=settings.claim_lifetime, longest_run=settings.longest_run, on_lost=abort.touch
     )
-    work = _Work(parts, claim, heartbeat, ProgressWriter(jobs, run_id, claim.attempt), abort)
+    progress = ProgressWriter(jobs, run_id, claim.attempt)
+    work, ending = _Work(parts, claim, heartbeat, progress, abort), Ending(parts, claim, heartbeat, progress)
     with heartbeat:
         try:
             try:
                 outcome, message = work.do()
             except NothingToLearn as error:  # all was read: only other annotations, or another config, change that
                 outcome, message = "nothing_to_learn", str(error)
-            work.release(outcome, message)
+            ending.release(outcome, message, work.baseline)
         except ClaimLost as error:
-            return _lost(error)
+            return ending.lost(error)
         except HOPELESS as error:
-            return work.fail(error)
+            return ending.fail(error, work.snapshot)
         except (Stopped, KeyboardInterrupt):
             abort.touch()  # the processes of several GPUs outlive the one that started them
-            return work.interrupt("the machine asked the job to stop (SIGTERM)", preempted=True)
+            return ending.interrupt("the machine asked the job to stop (SIGTERM)", preempted=True)
         except Exception as error:
             if heartbeat.lost:
-                return _lost(error)
+                return ending.lost(error)
             logger.error(
                 "the attempt failed, the next one may succeed",
                 exc_info=not isinstance(error, LabelloopError),  # those say what happened in their message
                 extra={"event": "attempt_failed", "error": str(error)},
             )
-            return work.interrupt(_sentence(error))
-    work.sweep()
+            return ending.interrupt(_sentence(error))
+    ending.sweep(work.snapshot)
     return DONE
 
 
 class _Work:
-    """One attempt's steps, and the ways in which it ends."""
+    """The steps of one attempt up to its end. `baseline` and `snapshot` are set once they are known."""
 
     def __init__(self, parts: Parts, claim: Claim, heartbeat: Heartbeat, progress: ProgressWriter, abort: Path) -> None:
         self._parts = parts
@@ -133,10 +96,11 @@ class _Work:
         self._jobs = Jobs(self._store, parts.project_uid)
         self._progress = progress
         self._abort = abort
-        self._baseline: Baseline | None = None  # until the export has read what Label Studio holds
-        self._snapshot: Snapshot | None = None
+        self.baseline: Baseline | None = None  # until the export has read what Label Studio holds
+        self.snapshot: Snapshot | None = None
 
     def do(self) -> tuple[RunOutcome, str]:
+        """Train what is due; answers the outcome and a sentence. Raises what a step raises."""
         parts, claim = self._parts, self._claim
         try:
             request = self._jobs.runs.request(claim.run_id)
@@ -147,7 +111,7 @@ class _Work:
         snapshot = self._freeze(request, settings)
         if snapshot is None:
             return "unchanged", "no annotation changed since the last run"
-        self._baseline, self._snapshot = snapshot.header.baseline, snapshot
+        self.baseline, self.snapshot = snapshot.header.baseline, snapshot
         if not snapshot.header.tasks:
             raise NothingToLearn("the project has no annotated task (skipped ones do not count)")
         self._jobs.update(claims.lower_val_border, snapshot.header.border)  # before anything learns
@@ -179,59 +143,6 @@ class _Work:
         )
         return _summary(*learn_all(attempt, controls))
 
-    def release(self, outcome: RunOutcome, message: str) -> None:
-        self._jobs.update(claims.release, self._claim, outcome=outcome, baseline=self._baseline, message=message)
-        self._progress.phase("unchanged" if outcome == "unchanged" else "finished", message=message)
-
-    def fail(self, error: Exception) -> int:
-        """For errors that the next attempt would meet again. What the run was started for stays due."""
-        logger.error(str(error), extra={"event": "run_failed", "error": type(error).__name__})
-        try:
-            if isinstance(error, ProjectGone):
-                self._jobs.update(claims.close)
-            self._jobs.update(claims.release, self._claim, outcome="failed", message=str(error))
-        except ClaimLost as lost:
-            return _lost(lost)
-        except StoreError as refusal:
-            logger.error(f"the end of the run could not be noted: {refusal}", extra={"event": "end_not_noted"})
-            return FAILED
-        self._progress.phase("failed", message="", error=str(error))
-        self.sweep()
-        return FAILED
-
-    def interrupt(self, sentence: str, *, preempted: bool = False) -> int:
-        """Let the claim expire at once, so that the next sweep starts the next attempt. Waits out nothing."""
-        jobs = Jobs(self._parts.store, self._parts.project_uid)
-        try:
-            jobs.update(
-                claims.interrupt, self._claim, sentence, preempted=preempted, got_further=self._progress.got_further
-            )
-        except ClaimLost as error:
-            return _lost(error)
-        except StoreError as error:
-            logger.error(
-                f"the claim could not be given back, it expires by itself: {error}", extra={"event": "interrupt_failed"}
-            )
-        self._progress.phase("interrupted", message="the next attempt goes on from here", error=sentence)
-        return INTERRUPTED
-
-    def sweep(self) -> None:
-        """Remove from the store what neither this run nor any other needs any more."""
-        try:
-            prune(self._parts.store, self._parts.project_uid, Keep.of(self._parts.settings), self._images_in_use())
-        except StoreError as error:
-            logger.warning(f"the store was not pruned: {error}", extra={"event": "prune_failed"})
-
-    def _images_in_use(self) -> frozenset[str] | None:
-        """Keys of the images in the store that the annotated tasks name; None if this run did not read them."""
-        folder, key_of = keys.images(self._parts.project_uid), self._parts.image_key
-        if key_of is None:
-            return frozenset()
-        if self._snapshot is None:
-            return None
-        addresses = (one for task in self._snapshot.tasks() for one in task.data.values() if isinstance(one, str))
-        return frozenset(f"{folder}/{key_of(address)}" for address in addresses)
-
     def _freeze(self, request: RunRequest, settings: TrainingSettings) -> Snapshot | None:
         """The run's data, frozen by an earlier attempt or now; None if nothing changed since the last run."""
         parts = self._parts
@@ -257,7 +168,7 @@ class _Work:
             check=self._heartbeat.check,
             adopt=parts.adopt,
         )
-        self._baseline = snapshot.header.baseline
+        self.baseline = snapshot.header.baseline
         last = record.baseline
         if last and last.digest == snapshot.header.baseline.digest and not self._claim.forced:
             return None
@@ -287,14 +198,9 @@ def _summary(verdicts: list[Verdict], failures: list[LabelloopError]) -> tuple[R
 
 
 def _countdown(store: ObjectStore, claim: Claim, longest_run: float) -> Callable[[], float]:
-    """Seconds until all attempts have taken `longest_run`; the start is a moment of the store's clock."""
+    """A function that answers the seconds until all attempts together have taken `longest_run` seconds, at least 0."""
     end = time.monotonic() + longest_run - claim.spent - (store.now() - claim.started_at).total_seconds()
     return lambda: max(0.0, end - time.monotonic())
-
-
-def _lost(error: Exception) -> int:
-    logger.warning(f"another attempt goes on with the run: {error}", extra={"event": "claim_lost"})
-    return DONE
 
 
 def _sentence(error: Exception) -> str:

@@ -17,7 +17,8 @@ from typing import Any
 from jobs.train.__main__ import execute
 from jobs.train.data.export import LabelStudioExporter
 from jobs.train.data.fetching import fetching
-from jobs.train.run import Parts, run
+from jobs.train.parts import Parts
+from jobs.train.run import run
 from shared.labelstudio.api import LabelStudio
 from shared.logs import configure_logs
 from shared.objectstore import ObjectStore, Stored, Token, open_store

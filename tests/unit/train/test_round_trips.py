@@ -9,7 +9,7 @@ import pytest
 from infra.cli.projects import find_control
 from infra.cli.status import read_status, read_statuses
 from infra.cli.versions import list_versions, move_pointer
-from jobs.train.run import DONE
+from jobs.train.ending import DONE
 from shared.labelstudio.config import parse_label_config
 from shared.objectstore import ObjectStore, open_store
 from shared.state.projects import write_project

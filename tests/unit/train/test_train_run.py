@@ -14,7 +14,9 @@ import pytest
 from jobs.train.data.annotations import ExportedTask
 from jobs.train.data.files import ImageFiles
 from jobs.train.data.split import split_of
-from jobs.train.run import DONE, FAILED, INTERRUPTED, Parts, Stopped, run
+from jobs.train.ending import DONE, FAILED, INTERRUPTED
+from jobs.train.parts import Parts
+from jobs.train.run import Stopped, run
 from jobs.train.training import Measured
 from shared.errors import ImageError, LabelStudioError, ModelError, ProjectGone
 from shared.labelstudio.api import ProjectState

@@ -1,0 +1,40 @@
+"""The parts of the job: what `__main__` builds and `run` uses."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from jobs.train.data.addresses import reference
+from jobs.train.data.annotations import ExportedTask
+from jobs.train.training import Trainer
+from shared.labelstudio.api import ProjectState
+from shared.media.fetch import Fetcher
+from shared.objectstore import ObjectStore
+from shared.settings import Settings
+
+
+class Exporter(Protocol):
+    """Reads a project of Label Studio; waits out its short outages."""
+
+    def project(self, project_id: int) -> ProjectState:
+        """Counters, config and Label Studio's clock. Raises ProjectGone, Unauthorized, LabelStudioError."""
+
+    def tasks(self, project_id: int) -> Iterator[ExportedTask]:
+        """All tasks, by ascending id. Raises ProjectGone, Unauthorized, LabelStudioError."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What one attempt of a run works with."""
+
+    store: ObjectStore
+    project_uid: str
+    exporter: Exporter
+    images: Fetcher
+    videos: Fetcher
+    trainer: Trainer
+    settings: Settings
+    folder: Path  # scratch of this run
+    adopt: Callable[[str], str] = reference  # an image's address → what stands for it in the snapshot
+    image_key: Callable[[str], str] | None = None  # an image's address → its key in the store; None: not kept there
