@@ -100,7 +100,9 @@ else:
 def _measure(name: str, folder: str) -> dict[str, Any]:
     library, _, rest = name.partition("-")
     started = time.perf_counter()
-    engine: Engine = {"torch": _Torch, "onnxruntime": _OnnxRuntime, "openvino": _OpenVino}[library](rest, Path(folder))
+    engines: dict[str, Callable[[str, Path], Engine]]
+    engines = {"torch": _Torch, "onnxruntime": _OnnxRuntime, "openvino": _OpenVino}
+    engine = engines[library](rest, Path(folder))
     loaded = time.perf_counter()
     rng = np.random.default_rng(0)
     batches = {size: rng.random((size, 3, *SIZE), dtype=np.float32) for size in BATCHES}
@@ -119,7 +121,7 @@ def _timed(call: Callable[[], Any]) -> float:
     """Median milliseconds of a call."""
     for _ in range(_WARM_UP):
         call()
-    times = []
+    times: list[float] = []
     end = time.perf_counter() + _SECONDS
     while time.perf_counter() < end or len(times) < _WARM_UP:
         started = time.perf_counter()
@@ -142,7 +144,8 @@ class _Torch:
         device, precision = how.split("-")
         self._torch, self._device = torch, torch.device(device)
         self._type = torch.float16 if precision == "half" else torch.float32
-        network = YOLO(folder / "weights.pt").model.fuse().eval().to(self._device, self._type)
+        whole: Any = YOLO(folder / "weights.pt").model
+        network = whole.fuse().eval().to(self._device, self._type)
         self._network = network.requires_grad_(False)
 
     def arrays(self, batch: NDArray[np.float32]) -> Any:

@@ -93,7 +93,7 @@ def _measure(url: str, controls: int, versions: int, latency: float) -> dict[str
     figures: dict[str, float] = {}
     far = FarStore(inside, latency)
     settings = Settings.model_validate({"HOST": "127.0.0.1", "LABELLOOP_POINTER_MAX_AGE": 0})
-    function = Function(Backend(settings, far).routes(), settings)  # type: ignore[arg-type]
+    function = Function(Backend(settings, far).routes(), settings)
 
     def ask(method: str, path: str, body: dict[str, Any] | None = None) -> None:
         with Flask("bench").test_request_context(path, method=method, json=body) as context:
@@ -111,7 +111,7 @@ def _measure(url: str, controls: int, versions: int, latency: float) -> dict[str
     timed("first /setup", lambda: ask("POST", "/setup", setup))
     timed("next /setup", lambda: ask("POST", "/setup", setup))
     timed("/versions", lambda: ask("GET", "/versions"))
-    timed("labelloop status", lambda: read_status(far, UID))  # type: ignore[arg-type]
+    timed("labelloop status", lambda: read_status(far, UID))
     return figures
 
 

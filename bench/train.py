@@ -126,10 +126,11 @@ def _ours(data: Path, folder: Path) -> tuple[float, float]:
     used: list[float] = []
 
     class MeasuredUploader(CheckpointUploader):
-        def flush(self) -> None:
+        def flush(self) -> bool:
             started = time.thread_time()
-            super().flush()
+            took_all = super().flush()
             used.append(time.thread_time() - started)
+            return took_all
 
     started = time.perf_counter()
     with (

@@ -67,7 +67,7 @@ def draw(path: Path) -> Path:
     objects = []
     for file in photographs(_FLYING):
         size = tuple(random.integers(120, 320, 2).tolist())
-        objects.append(cv2.resize(cv2.imdecode(np.frombuffer(file, np.uint8), cv2.IMREAD_COLOR), size))
+        objects.append(cv2.resize(np.asarray(cv2.imdecode(np.frombuffer(file, np.uint8), cv2.IMREAD_COLOR)), size))
     starts = random.uniform((0, 0), (width - 320, height - 320), (_FLYING, 2))
     steps = random.uniform(-3, 3, (_FLYING, 2))
     writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"VP80"), _FPS, SIZE)

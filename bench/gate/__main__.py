@@ -113,19 +113,19 @@ def _thresholds(models: dict[str, dict[str, Seen]], worth: dict[str, float], til
     """Part of the work that is saved on other tiles, by how many tasks the thresholds were chosen on, and by doubt."""
     random = np.random.default_rng(0)
     good = sorted(models, key=lambda name: -worth[name])[:12]
-    rows = {"the defaults": [], "the best there is": []} | {
+    rows: dict[str, list[float]] = {"the defaults": [], "the best there is": []} | {
         f"{size:2d} tasks, doubt {doubt:g}": [] for size in (2, 4, 10, 20) for doubt in (0, 5, 10, 20, 40, 100)
     }
     for name in good:
         outcomes = [models[name][str(tile)].plain() for tile in tiles]
         rows["the defaults"].append(_saved(outcomes, {0: DEFAULT_SHOWN}))
         rows["the best there is"].append(_saved(outcomes, choose(outcomes, [0], 0.0)))
-        for what, doubt in itertools.product((2, 4, 10, 20), (0, 5, 10, 20, 40, 100)):
+        for size, doubt in itertools.product((2, 4, 10, 20), (0, 5, 10, 20, 40, 100)):
             for _ in range(max(times // 40, 1)):
                 order = random.permutation(len(outcomes)).tolist()
-                chosen = choose([outcomes[place] for place in order[:what]], [0], doubt)
-                rest = [outcomes[place] for place in order[what:]]
-                rows[f"{what:2d} tasks, doubt {doubt:g}"].append(_saved(rest, chosen))
+                chosen = choose([outcomes[place] for place in order[:size]], [0], doubt)
+                rest = [outcomes[place] for place in order[size:]]
+                rows[f"{size:2d} tasks, doubt {doubt:g}"].append(_saved(rest, chosen))
     for what, values in rows.items():
         print(f"{what:24s} saved {np.mean(values):+.3f}, worst {np.min(values):+.3f}", flush=True)
 

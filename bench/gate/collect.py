@@ -55,10 +55,8 @@ def recipes(seeds: int, pairs: int) -> Iterator[Recipe]:
         old, new = tuple(order[:10]), tuple(order[10:])
         yield Recipe(f"champion-{seed}", old, 20, seed)
         for kind, dropped in (("good", 0.0), ("careless", 0.6)):
-            rest = {"epochs": 20, "seed": seed, "start": f"champion-{seed}", "dropped": dropped, "dropped_in": new}
-            yield Recipe(f"{kind}-{seed}", old + new, **rest)  # type: ignore[arg-type]
-            yield Recipe(f"{kind}-fold0-{seed}", old + new[:5], **rest)  # type: ignore[arg-type]
-            yield Recipe(f"{kind}-fold1-{seed}", old + new[5:], **rest)  # type: ignore[arg-type]
+            for name, added in (("", new), ("-fold0", new[:5]), ("-fold1", new[5:])):
+                yield Recipe(f"{kind}{name}-{seed}", old + added, 20, seed, f"champion-{seed}", dropped, new)
 
 
 def main() -> None:
@@ -111,10 +109,10 @@ def write_tiles(folder: Path, cache: Path | None) -> None:
 
     from PIL import Image, ImageOps
 
-    from infra.demo.samples import tiles
+    from infra.demo.samples import CACHE, tiles
     from shared.geometry.detections import xyxy_to_xywhn
 
-    cut = tiles(size=TILE, file_format="PNG", **({"cache": cache} if cache else {}))
+    cut = tiles(size=TILE, file_format="PNG", cache=cache or CACHE)
     random.Random(1).shuffle(cut)
     for number, tile in enumerate(cut):
         image = Image.open(io.BytesIO(tile.data)).convert("RGB")

@@ -239,7 +239,7 @@ class SimulatedStore(S3Store):
         self._now = bucket.clock.monotonic
 
     @property
-    def _client(self) -> Client:  # type: ignore[override]
+    def _client(self) -> Any:
         return self._simulated
 
     def now(self) -> datetime:
@@ -248,4 +248,5 @@ class SimulatedStore(S3Store):
 
 
 def _refusal(status: int, code: str, operation: str) -> ClientError:
-    return ClientError({"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}, operation)
+    response: Any = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return ClientError(response, operation)

@@ -212,8 +212,9 @@ class _Attempt:
     def _finish(self, claim: Claim, work: Work) -> None:
         good = self._gpus.random.random() >= _REJECTED
         self._confirm(claim)
-        about = {"run_id": claim.run_id, "fence": claim.fence, "created_at": self._store.now(), "passed": good}
-        build = functools.partial(manifest_of, **about)
+        build = functools.partial(
+            manifest_of, run_id=claim.run_id, fence=claim.fence, created_at=self._store.now(), passed=good
+        )
         manifest = self._patiently(self._registry.publish, CONTROL, build)
         while manifest.gate.passed:
             self._confirm(claim)

@@ -32,7 +32,7 @@ class Simulation:
         self.plan = plan
         self.clock = Clock()
         # tenacity sleeps by itself in the code under test: the one clock that nobody hands over.
-        tenacity.time = tenacity.nap.time = self.clock  # type: ignore[attr-defined]
+        tenacity.time = tenacity.nap.time = self.clock  # type: ignore[assignment, attr-defined]
         random.seed(plan.seed)  # of its pauses
         logging.disable(logging.CRITICAL)
         self.bucket = Bucket(self.clock, plan.seed)

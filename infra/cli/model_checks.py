@@ -84,7 +84,7 @@ def _compare_labels(control: Control, source: str, classes: Sequence[str], *, tr
 @lru_cache(maxsize=16)
 def _read_weights(weights: str) -> tuple[str, tuple[str, ...]]:
     """YOLO task and class names in a weights file, read by ultralytics."""
-    from ultralytics import YOLO  # type: ignore[attr-defined]  # takes seconds
+    from ultralytics import YOLO  # takes seconds
 
     model = YOLO(weights)
     return str(model.task), tuple(model.names.values())

@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,6 @@ import flask
 import pytest
 from pydantic import SecretStr
 from werkzeug.test import EnvironBuilder
-from werkzeug.wrappers import Response
 
 from functions.train_trigger.metrics import Metrics
 from functions.train_trigger.routes import Routes
@@ -47,6 +47,15 @@ CREATED = datetime.fromisoformat(EXAMPLE["created_at"])
 UID = f"{EXAMPLE['id']}.{int(CREATED.timestamp())}"
 
 
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What came back. `json`: None where the body is none."""
+
+    status_code: int
+    json: Any
+    text: str
+
+
 class Trial:
     """train_trigger with its routes, without a server. `patience`: seconds until an event is answered anyway."""
 
@@ -78,13 +87,14 @@ class Trial:
             registry=self.metrics.registry,
         )
 
-    def send(self, method: str, path: str, body: Any = None, *, basic: bool = True, secret: bool = False) -> Response:
+    def send(self, method: str, path: str, body: Any = None, *, basic: bool = True, secret: bool = False) -> Answered:
         builder = EnvironBuilder(path, method=method, json=body, auth=(USER, PASSWORD) if basic else None)
         if secret:
             builder.headers[SECRET_HEADER] = SECRET
-        return self.function(flask.Request(builder.get_environ()))
+        response = self.function(flask.Request(builder.get_environ()))
+        return Answered(response.status_code, response.get_json(silent=True), response.get_data(as_text=True))
 
-    def event(self, name: str) -> Response:
+    def event(self, name: str) -> Answered:
         request = recorded(name)
         return self.send(request["method"], request["path"], request["body"], basic=False, secret=True)
 
@@ -272,7 +282,7 @@ def test_what_is_no_event_is_refused(trial: Trial, body: Any) -> None:
 def test_events_and_answers_are_counted_by_action(trial: Trial) -> None:
     trial.event("webhook_annotation_created")
     trial.send("POST", "/webhook", {"action": "MADE_UP_" + "x" * 500}, secret=True)
-    text = trial.send("GET", "/metrics").get_data(as_text=True)
+    text = trial.send("GET", "/metrics").text
     for line in (
         'labelloop_events_total{action="ANNOTATION_CREATED"} 1.0',
         'labelloop_events_total{action="other"} 1.0',

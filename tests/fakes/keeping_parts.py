@@ -32,7 +32,7 @@ class Memory:
 
     def __init__(self, objects: dict[str, bytes] | None = None) -> None:
         self.objects = dict(objects or {})
-        self.before: Callable[[str], None] = lambda _: None
+        self.before: Callable[[str], object] = lambda _: None
         self.time = BEGIN
 
     def get(self, key: str, if_changed_from: Token | None = None) -> Stored | None:

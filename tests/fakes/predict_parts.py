@@ -144,7 +144,7 @@ def publish(
 
 
 @contextmanager
-def predict_function(folder: Path, source: Path = _MAIN, **variables: str) -> Iterator[str]:
+def predict_function(folder: Path, source: Path = _MAIN, /, **variables: str) -> Iterator[str]:
     """The function under functions-framework, in a process of its own, with its log in `folder`; yields its address."""
     port = choose_port()
     child = predict_process(folder, port, source, **variables)
@@ -156,7 +156,7 @@ def predict_function(folder: Path, source: Path = _MAIN, **variables: str) -> It
         child.stop()
 
 
-def predict_process(folder: Path, port: int, source: Path = _MAIN, **variables: str) -> Child:
+def predict_process(folder: Path, port: int, source: Path = _MAIN, /, **variables: str) -> Child:
     """The function on its way up."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("LABEL", "THREADS"))} | {
         "HOST": LOOPBACK,

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from functions.train_trigger.launchers import JobState, JobStatus
+from functions.train_trigger.launchers import JobState, JobStatus, Launcher
 from functions.train_trigger.metrics import Metrics
 from functions.train_trigger.reconciled import Reconciled
 from functions.train_trigger.trigger import Trigger
@@ -104,8 +104,8 @@ class World:
         self.trigger = self.another_trigger()
         self.jobs = Jobs(self.store, UID)
 
-    def another_trigger(self, store: ObjectStore | None = None) -> Trigger:
-        return Trigger(store or self.store, self.label_studio, self.launcher, self.settings, self.metrics)
+    def another_trigger(self, store: ObjectStore | None = None, launcher: Launcher | None = None) -> Trigger:
+        return Trigger(store or self.store, self.label_studio, launcher or self.launcher, self.settings, self.metrics)
 
     @property
     def claim(self) -> Claim:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from tests.faults import behaviours
 from tests.faults.processes import kill, some_of, starve, terminate
-from tests.faults.proxy import Behaviour
+from tests.faults.proxy import Behaviour, Proxy
 from tests.faults.world import World
 
 Heal = Callable[[], object]
@@ -79,9 +79,9 @@ def _starve(name: str) -> Strike:
 
 def _gone(name: str, server: Server, seconds: tuple[float, float] = SHORT, *, weight: float = 1.0) -> Fault:
     def strike(world: World, rng: random.Random) -> Heal:
-        proxy = getattr(world, server)
+        proxy: Proxy = getattr(world, server)
         proxy.vanish()
-        return proxy.heal  # type: ignore[no-any-return]
+        return proxy.heal
 
     return Fault(name, server, strike, seconds, weight)
 
@@ -90,9 +90,9 @@ def _wrong(
     name: str, server: Server, make: Make, seconds: tuple[float, float] = SHORT, *, weight: float = 1.0
 ) -> Fault:
     def strike(world: World, rng: random.Random) -> Heal:
-        proxy = getattr(world, server)
+        proxy: Proxy = getattr(world, server)
         proxy.misbehave(make(rng))
-        return proxy.heal  # type: ignore[no-any-return]
+        return proxy.heal
 
     return Fault(name, server, strike, seconds, weight)
 

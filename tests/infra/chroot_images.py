@@ -73,7 +73,7 @@ class ChrootImages:
             inner = ["setpriv", f"--reuid={user}", f"--regid={group}", "--clear-groups", "--no-new-privs", "--"]
             script = f"cd {last['WORKDIR']} && exec {shlex.join([*inner, *(command or json.loads(last['CMD']))])}"
             # Processes of its own: what it started ends with it, as in a container.
-            outer = ["unshare", "--pid", "--fork", "--kill-child", f"--mount-proc={root / 'proc'}", "chroot", root]
+            outer = ["unshare", "--pid", "--fork", "--kill-child", f"--mount-proc={root / 'proc'}", "chroot", str(root)]
             with log.open("ab") as output:
                 process = subprocess.Popen(
                     [*outer, "/bin/sh", "-c", script],
@@ -123,8 +123,7 @@ class ChrootImages:
         *sources, target = copy.text.split()
         place = root / os.path.normpath(os.path.join(folder, target)).lstrip("/")
         if "from" in copy.flags:
-            source = self.layer(copy.flags["from"]) / sources[0].lstrip("/")
-            shutil.copytree(source, place, dirs_exist_ok=True)
+            shutil.copytree(self.layer(copy.flags["from"]) / sources[0].lstrip("/"), place, dirs_exist_ok=True)
             return
         for source in sources:
             found = [path for path in self._context if source == "." or path.is_relative_to(source)]

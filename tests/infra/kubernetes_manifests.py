@@ -131,6 +131,7 @@ class Pod:
     @property
     def container(self) -> Object:
         """The only one."""
+        container: Object
         (container,) = self.spec["containers"]
         return container
 

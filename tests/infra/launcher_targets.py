@@ -3,7 +3,7 @@
 import os
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -181,7 +181,8 @@ class BatchTarget(Target):
         return f"{job[:-4]}0000"
 
     def _client_of(self, service: str) -> Any:
-        return AWS.client(
+        client: Callable[..., Any] = AWS.client
+        return client(
             service,
             endpoint_url=self.url,
             region_name="eu-central-1",

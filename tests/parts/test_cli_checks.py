@@ -77,7 +77,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     path = tmp_path_factory.mktemp("weights") / "base.pt"
     model = YOLO("yolov8n.yaml")
-    model.model.names = {0: "tree", 1: "rock"}
+    model.model.names = {0: "tree", 1: "rock"}  # type: ignore[union-attr]
     model.save(path)
     return path
 

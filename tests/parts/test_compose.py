@@ -40,7 +40,7 @@ def test_the_schema_and_dclint_find_nothing() -> None:
             partial = folder.with_suffix(".part")
             npm("install", "--prefix", str(partial), "--ignore-scripts", "--no-audit", "--no-fund", f"dclint@{DCLINT}")
             partial.replace(folder)
-        program = [tool("node"), folder / "node_modules" / "dclint" / "bin" / "dclint.cjs"]
+        program = [tool("node"), str(folder / "node_modules" / "dclint" / "bin" / "dclint.cjs")]
     except Missing as missing:
         pytest.skip(str(missing))
     found = subprocess.run(

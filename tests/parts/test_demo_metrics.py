@@ -9,7 +9,7 @@ from infra.demo.metrics import Compared, annotators_work, measure, overlap
 from shared.geometry.detections import Detections
 from shared.yolo_task import YoloTask
 
-TREES = [[0, 0, 100, 100], [200, 200, 300, 300]]
+TREES: list[list[float]] = [[0, 0, 100, 100], [200, 200, 300, 300]]
 
 
 def _detections(boxes: list[list[float]], scores: list[float] | None = None) -> Detections:
@@ -39,7 +39,7 @@ def test_annotators_work(found: list[list[float]], expert: list[list[float]], wo
 
 
 def test_the_best_overlap_is_paired_first() -> None:
-    shifted = [0, 0, 100, 70]
+    shifted: list[float] = [0, 0, 100, 70]
     assert annotators_work(overlap(_detections([TREES[0]]), _detections([shifted, TREES[0]]), "detect")) == (0, 0, 1)
 
 
@@ -63,7 +63,7 @@ def test_a_wrong_thing_is_less_work_than_a_missing_one() -> None:
 
 
 def test_confident_mistakes_cost_more_than_timid_ones() -> None:
-    wrong = [400, 400, 450, 450]
+    wrong: list[float] = [400, 400, 450, 450]
     timid = measure([_boxes([TREES[0], wrong], TREES, [0.9, 0.3])], "detect")
     bold = measure([_boxes([TREES[0], wrong], TREES, [0.3, 0.9])], "detect")
     assert timid["map50"] > bold["map50"]

@@ -62,7 +62,7 @@ def test_the_lock_holds_what_pyproject_asks_for(image: str) -> None:
     found = pins(image)
     stale = []
     for requirement in requirements(EXTRAS[image]):
-        name = canonicalize_name(requirement.name)
+        name: str = canonicalize_name(requirement.name)
         name = "opencv-python-headless" if name == "opencv-python" else name
         if name not in found or not requirement.specifier.contains(found[name]):
             stale.append(f"{requirement} (locked: {found.get(name)})")
@@ -100,7 +100,7 @@ def test_the_light_image_is_light_and_whole(tmp_path: Path) -> None:
     venv = tmp_path / "venv"
     uv = [sys.executable, "-m", "uv", "--quiet", "--no-config"]
     subprocess.run([*uv, "venv", "--python", sys.executable, venv], check=True)
-    install = [*uv, "pip", "install", "--python", venv, "--no-deps", "--only-binary", ":all:"]
+    install = [*uv, "pip", "install", "--python", str(venv), "--no-deps", "--only-binary", ":all:"]
     subprocess.run([*install, "--require-hashes", "-r", FOLDER / "light.txt"], check=True)
     packages = list(distributions(path=[str(next(venv.glob("lib/python*/site-packages")))]))
     names = {canonicalize_name(package.name) for package in packages}

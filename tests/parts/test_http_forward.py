@@ -2,8 +2,10 @@
 
 import socket
 import threading
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -14,17 +16,16 @@ from tests.servers.web_server import Handler, web_server
 RIGHT = {"Authorization": "Basic bGFiZWxsb29wOnBhc3Mgd29yZA=="}
 
 
-def hand_over(
-    url: str | None, path: str = "/webhook?a=1&a=2", *, timeout: float = 5.0, **headers: str
-) -> tuple[int, bytes]:
-    with Flask("test").test_request_context(path, method="POST", data=b'{"action": "X"}', headers=headers) as context:
+def hand_over(url: str | None, headers: Mapping[str, str] | None = None, *, timeout: float = 5.0) -> tuple[int, bytes]:
+    asked: dict[str, Any] = {"method": "POST", "data": b'{"action": "X"}', "headers": headers}
+    with Flask("test").test_request_context("/webhook?a=1&a=2", **asked) as context:
         response = forward(context.request, url, "TRAIN_TRIGGER_URL", timeout)
     return response.status_code, response.get_data()
 
 
 def test_forward_hands_over_body_query_and_credentials_and_answers_what_is_answered() -> None:
     with web_server(lambda handler: handler.reply(202, b'{"job": "j"}', Content_Type="application/json")) as other:
-        assert hand_over(other.url, **RIGHT) == (202, b'{"job": "j"}')
+        assert hand_over(other.url, RIGHT) == (202, b'{"job": "j"}')
     (seen,) = other.seen
     assert (seen.method, seen.path, seen.body) == ("POST", "/webhook?a=1&a=2", b'{"action": "X"}')
     assert seen.authorization == RIGHT["Authorization"]
@@ -38,13 +39,13 @@ def test_forward_sends_what_came_whatever_the_environment_knows(
     for proxy, host in (("", "127.0.0.2"), ("http://127.0.0.1:9", "127.0.0.1")):
         monkeypatch.setenv("http_proxy", proxy)
         with web_server(lambda handler: handler.reply(200, b"{}"), host=host) as other:
-            assert hand_over(other.url, **RIGHT)[0] == 200
+            assert hand_over(other.url, RIGHT)[0] == 200
         assert [seen.authorization for seen in other.seen] == [RIGHT["Authorization"]]
 
 
 def test_forward_follows_no_redirect() -> None:
     with web_server(lambda handler: handler.reply(302, Location="http://evil.example/")) as other:
-        assert hand_over(other.url, **RIGHT)[0] == 302
+        assert hand_over(other.url, RIGHT)[0] == 302
 
 
 def test_forward_without_an_address_or_to_nobody_names_the_setting() -> None:
@@ -96,7 +97,7 @@ def test_forward_does_not_wait_for_a_resolver_that_hangs(monkeypatch: pytest.Mon
 def test_two_functions_that_name_each_other_do_not_pass_a_request_for_ever() -> None:
     def back(handler: Handler) -> None:
         headers = {name: value for name, value in handler.headers.items() if name.startswith("X-")}
-        status, body = hand_over("http://127.0.0.1:9", **headers)
+        status, body = hand_over("http://127.0.0.1:9", headers)
         handler.reply(status, body)
 
     with web_server(back) as other:

@@ -347,7 +347,7 @@ class TestBounds:
             assert refusal(fetcher(), server.named("photos.example"), seconds=0.4).reason == "timeout"
 
     def test_fetch_timeout_ends_it_before_the_deadline(self) -> None:
-        with web_server(lambda handler: handler.web.closing.wait(5) and None) as server:
+        with web_server(lambda handler: handler.web.closing.wait(5)) as server:
             assert refusal(fetcher(fetch_timeout=0.2), server.named("photos.example")).reason == "timeout"
 
     def test_a_name_that_nobody_answers_for_is_cut_at_the_deadline(self) -> None:
@@ -363,7 +363,7 @@ class TestBounds:
     def test_a_token_that_does_not_come_is_cut_at_the_deadline(self) -> None:
         claims = base64.urlsafe_b64encode(b'{"token_type":"refresh"}').decode().rstrip("=")
         token = f"e30.{claims}.sig"
-        with web_server(lambda handler: handler.web.closing.wait(5) and None) as server:
+        with web_server(lambda handler: handler.web.closing.wait(5)) as server:
             images = fetcher(LabelStudio(server.url, token))
             assert "token in time" in str(refusal(images, "/data/upload/1/a.png", seconds=0.1))
 

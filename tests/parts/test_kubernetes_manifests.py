@@ -31,7 +31,7 @@ from tests.infra.kubernetes_manifests import (
 SCHEMAS = "1.33"
 KNATIVE = {"uncomment": ["overlays/knative"], "comment": ["overlays/deployment"]}
 LABEL_STUDIO = ["../label-studio", "label-studio-route", "name: label-studio", "behavior: merge", "label-studio.env"]
-VARIANTS = {
+VARIANTS: dict[str, dict[str, list[str]]] = {
     "example": {},
     "knative": KNATIVE,
     "cpu": {"uncomment": ["components/cpu"]},
@@ -61,13 +61,13 @@ def is_custom(document: Object) -> bool:
     return is_knative(document) or document["apiVersion"].startswith("gateway.networking.k8s.io/")
 
 
-def test_every_document_keeps_the_strict_schema_of_its_kind(documents):
+def test_every_document_keeps_the_strict_schema_of_its_kind(documents: list[Object]) -> None:
     for document in documents:
         if not is_custom(document):
             kubernetes_validate.validate(document, SCHEMAS, strict=True)
 
 
-def test_custom_kinds_keep_their_models(variants):
+def test_custom_kinds_keep_their_models(variants: dict[str, list[Object]]) -> None:
     documents = [document for document in variants["everything"] if is_custom(document)]
     assert {document["kind"] for document in documents} == {"Service", "HTTPRoute"}
     try:
@@ -76,14 +76,14 @@ def test_custom_kinds_keep_their_models(variants):
         pytest.skip(f"Knative's kinds were not validated: {error}")
 
 
-def test_everything_but_the_namespace_lies_in_it(documents):
+def test_everything_but_the_namespace_lies_in_it(documents: list[Object]) -> None:
     (namespace,) = of_kind(documents, "Namespace").values()
     assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
     outside = [document for document in documents if document["metadata"].get("namespace") != "labelloop"]
     assert outside == [namespace]
 
 
-def test_every_container_is_confined(documents):
+def test_every_container_is_confined(documents: list[Object]) -> None:
     for found in pods(documents):
         context = found.spec.get("securityContext", {}) | found.container["securityContext"]
         assert context["runAsNonRoot"] is True
@@ -98,7 +98,7 @@ def test_every_container_is_confined(documents):
         assert "memory" in found.container["resources"]["limits"]
 
 
-def test_every_server_is_probed_and_every_job_ends(documents):
+def test_every_server_is_probed_and_every_job_ends(documents: list[Object]) -> None:
     for found in pods(documents):
         if found.kind == "CronJob":
             job = of_kind(documents, "CronJob")[found.name]["spec"]["jobTemplate"]["spec"]
@@ -113,7 +113,7 @@ def test_every_server_is_probed_and_every_job_ends(documents):
                 assert (asked["path"], asked["port"]) == ("/health", *ports)
 
 
-def test_images_are_pinned_and_the_users_own(documents):
+def test_images_are_pinned_and_the_users_own(documents: list[Object]) -> None:
     images = {found.component: found.container["image"] for found in pods(documents)}
     for image in images.values():
         _, colon, tag = image.rpartition("/")[2].partition(":")
@@ -122,7 +122,7 @@ def test_images_are_pinned_and_the_users_own(documents):
     assert all(image.startswith("registry.example.org/") for part, image in images.items() if part != "label-studio")
 
 
-def test_settings_are_settings_and_enough_to_start_with(documents):
+def test_settings_are_settings_and_enough_to_start_with(documents: list[Object]) -> None:
     known = {variable(name) for name in Settings.model_fields}
     for part in ("train-trigger", "predict", "train"):
         environ = environment(documents, pod(documents, part).container)
@@ -135,7 +135,7 @@ def test_settings_are_settings_and_enough_to_start_with(documents):
             settings.require("predict_url", "train_trigger_url")
 
 
-def test_each_part_gets_the_secrets_that_it_needs(documents):
+def test_each_part_gets_the_secrets_that_it_needs(documents: list[Object]) -> None:
     store, access = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}, {"LABELLOOP_BASIC_AUTH_PASSWORD"}
     token, webhook = {"LABEL_STUDIO_API_KEY"}, {"LABELLOOP_WEBHOOK_SECRET"}
     assert secrets_of(pod(documents, "train").container) == token | store
@@ -144,7 +144,7 @@ def test_each_part_gets_the_secrets_that_it_needs(documents):
         assert secrets_of(pod(documents, part).container) == token | store | access | webhook
 
 
-def test_selectors_find_their_pods_and_ports(documents):
+def test_selectors_find_their_pods_and_ports(documents: list[Object]) -> None:
     every = list(pods(documents))
     for kind in ("Deployment", "StatefulSet"):
         for name, document in of_kind(documents, kind).items():
@@ -157,7 +157,7 @@ def test_selectors_find_their_pods_and_ports(documents):
         assert port["targetPort"] in [port["name"] for port in target.container["ports"]]
 
 
-def test_names_that_are_mentioned_exist(documents):
+def test_names_that_are_mentioned_exist(documents: list[Object]) -> None:
     accounts = of_kind(documents, "ServiceAccount")
     assert {found.spec["serviceAccountName"] for found in pods(documents)} == accounts.keys()
     assert not any(account["automountServiceAccountToken"] for account in accounts.values())
@@ -174,7 +174,7 @@ def test_names_that_are_mentioned_exist(documents):
         assert [(target["name"], services[target["name"]]) for target in rule["backendRefs"]] == [("label-studio", 80)]
 
 
-def test_only_train_trigger_has_rights_and_only_those_of_the_launcher(documents):
+def test_only_train_trigger_has_rights_and_only_those_of_the_launcher(documents: list[Object]) -> None:
     assert not {"ClusterRole", "ClusterRoleBinding"} & {document["kind"] for document in documents}
     (role,), (binding,) = of_kind(documents, "Role").values(), of_kind(documents, "RoleBinding").values()
     given = {
@@ -189,7 +189,7 @@ def test_only_train_trigger_has_rights_and_only_those_of_the_launcher(documents)
     assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "train-trigger", "namespace": "labelloop"}]
 
 
-def test_every_pod_is_denied_what_no_policy_names(documents):
+def test_every_pod_is_denied_what_no_policy_names(documents: list[Object]) -> None:
     denies = of_kind(documents, "NetworkPolicy")["default-deny"]["spec"]
     assert denies == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
     every = {found.component: found for found in pods(documents)}
@@ -213,7 +213,9 @@ def test_every_pod_is_denied_what_no_policy_names(documents):
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_a_run_has_the_time_memory_and_disk_that_its_settings_need(variants, variant):
+def test_a_run_has_the_time_memory_and_disk_that_its_settings_need(
+    variants: dict[str, list[Object]], variant: str
+) -> None:
     train = pod(variants[variant], "train")
     settings = Settings()
     assert settings.longest_run + settings.claim_lifetime < train.spec["activeDeadlineSeconds"]
@@ -238,7 +240,7 @@ def gibibytes(quantity: str) -> int:
     return int(quantity.removesuffix("Gi"))
 
 
-def test_knative_scales_to_nothing_and_never_cuts_an_answer(variants):
+def test_knative_scales_to_nothing_and_never_cuts_an_answer(variants: dict[str, list[Object]]) -> None:
     (service,) = [document for document in variants["knative"] if is_knative(document)]
     template = service["spec"]["template"]
     environ = environment(variants["knative"], template["spec"]["containers"][0])
@@ -248,7 +250,7 @@ def test_knative_scales_to_nothing_and_never_cuts_an_answer(variants):
     assert Settings().predict_deadline / 3 < template["spec"]["containerConcurrency"] < int(environ["THREADS"])
 
 
-def test_components_reach_the_template_of_jobs(variants):
+def test_components_reach_the_template_of_jobs(variants: dict[str, list[Object]]) -> None:
     template = of_kind(variants["everything"], "PodTemplate")["labelloop-train"]
     assert template["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "labelloop"
     terms = template["template"]["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
@@ -259,7 +261,7 @@ def test_components_reach_the_template_of_jobs(variants):
     }
 
 
-def test_label_studio_may_call_private_addresses_and_knows_its_own(variants):
+def test_label_studio_may_call_private_addresses_and_knows_its_own(variants: dict[str, list[Object]]) -> None:
     documents = variants["everything"]
     environ = environment(documents, pod(documents, "label-studio").container)
     assert environ["ML_BLOCK_LOCAL_IP"] == environ["SSRF_PROTECTION_ENABLED"] == "false"
@@ -271,7 +273,7 @@ def test_label_studio_may_call_private_addresses_and_knows_its_own(variants):
     assert rule["filters"][0]["urlRewrite"]["path"]["replacePrefixMatch"] == "/"
 
 
-def test_no_secret_is_kept_with_the_manifests():
+def test_no_secret_is_kept_with_the_manifests() -> None:
     files = [path for path in MANIFESTS.rglob("*") if path.is_file() and "mine" not in path.parts]
     assert not [path for path in files if path.name == "secrets.env"]
     lines = (MANIFESTS / "example" / "secrets.env.example").read_text().splitlines()

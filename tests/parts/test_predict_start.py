@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,13 +58,13 @@ def environ(tmp_path: Path, **changes: str) -> dict[str, str]:
     }
 
 
-def run_program(environ: dict[str, str]) -> dict:  # type: ignore[type-arg]
+def run_program(environ: dict[str, str]) -> dict[str, Any]:
     setup = {"project": UID, "schema": label_config()}
     predict = {"project": UID, "label_config": label_config(), "tasks": [{"id": 1, "data": {"image": "x"}}]}
     arguments = [json.dumps(value) for value in (HEAVY, setup, predict)]
     done = run(environ, "-c", PROGRAM, str(MAIN), *arguments)
     assert done.returncode == 0, done.stderr
-    told: dict = json.loads(done.stdout)  # type: ignore[type-arg]
+    told: dict[str, Any] = json.loads(done.stdout)
     return told
 
 

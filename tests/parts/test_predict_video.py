@@ -24,7 +24,7 @@ from functions.predict.video.spans import by_label, smoothed, steady
 from infra.demo.samples import base_weights
 from shared.errors import ImageError, ModelError
 from shared.geometry.detections import Detections
-from shared.labelstudio.config import parse_label_config
+from shared.labelstudio.config import YoloTask, parse_label_config
 from shared.labelstudio.regions.tracks import Drawn, read_tracks
 from shared.settings import Settings
 from tests.fakes.predict_parts import FAR
@@ -55,7 +55,7 @@ class ColorModel:
 
     names: tuple[str, ...] = ("Car", "Ship")
     batch: int = 4
-    yolo_task: str = "detect"
+    yolo_task: YoloTask = "detect"
     score: float = 0.9
     asked: list[tuple[float, float | None]] = field(default_factory=list)
     cancelled: "list[Future[Detections]]" = field(default_factory=list)
@@ -147,7 +147,8 @@ def visible(region: dict[str, Any], xml: str) -> list[int]:
     (drawn,) = read_tracks([region], parse_label_config(xml)[0]).found
     assert isinstance(drawn, Drawn)
     frames = np.arange(1, region["value"]["framesCount"] + 1)
-    return frames[drawn.there(frames)].tolist()
+    there: list[int] = frames[drawn.there(frames)].tolist()
+    return there
 
 
 class TestTracks:
@@ -292,7 +293,9 @@ def test_tracks_are_those_of_model_track(tmp_path: Path, tracker: str) -> None:
     )
     expected: dict[int, dict[int, NDArray[np.float64]]] = {}
     for number, result in enumerate(results, 1):
-        for row in result.boxes.data.cpu().numpy() if result.boxes.is_track else ():
+        seen_there = result.boxes
+        assert seen_there is not None
+        for row in np.asarray(seen_there.data) if seen_there.is_track else ():
             expected.setdefault(int(row[4]), {})[number] = row[:4]
     model = YoloLoader(device="cpu", threads=1, iou=0.7, image_size=320, cache_dir=tmp_path).load_base(
         str(base_weights())

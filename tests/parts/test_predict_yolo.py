@@ -91,7 +91,7 @@ def test_whatever_torch_says_when_memory_is_short_makes_batches_smaller(
     whole = model._backend
 
     class Short:
-        def __getattr__(self, name: str) -> object:
+        def __getattr__(self, name: str) -> Any:
             return getattr(whole, name)
 
         def __call__(self, batch: torch.Tensor) -> Any:
@@ -101,7 +101,12 @@ def test_whatever_torch_says_when_memory_is_short_makes_batches_smaller(
 
     model._backend = Short()
     entered, leave = threading.Event(), threading.Event()
-    waits = threading.Thread(target=lambda: model._thread.call(lambda: (entered.set(), leave.wait(10))))
+
+    def hold() -> None:
+        entered.set()
+        leave.wait(10)
+
+    waits = threading.Thread(target=model._thread.call, args=(hold,))
     waits.start()
     assert entered.wait(10)
     asked = [model.submit(np.zeros((64, 64, 3), np.uint8), 0.5) for _ in range(4)]

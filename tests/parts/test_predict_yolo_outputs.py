@@ -42,8 +42,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, YoloTask]
         path = make_weights(folder, architecture, yolo_task)
         model, yolo = loader.load(path), YOLO(path)
         assert model.yolo_task == yolo_task
-        options = {"conf": CONFIDENCE, "iou": 0.7, "max_det": 300, "imgsz": model.image_size, "verbose": False}
-        return model, lambda image: yolo.predict(image, **options)[0]  # type: ignore[arg-type]
+        options: dict[str, Any] = {"conf": CONFIDENCE, "iou": 0.7, "max_det": 300, "imgsz": model.image_size}
+        return model, lambda image: next(iter(yolo.predict(image, verbose=False, **options)))
 
     return load
 

@@ -27,7 +27,7 @@ KEY = "0" * 40
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without tenacity's back-off."""
     for patient in (LabelStudioExporter._page, LabelStudioExporter._annotations, LabelStudioExporter.project):
-        monkeypatch.setattr(patient.retry, "sleep", lambda _: None)  # type: ignore[attr-defined]
+        monkeypatch.setattr(patient.retry, "sleep", lambda _: None)
 
 
 def exported(url: str, **more: Any) -> list[ExportedTask]:
@@ -196,8 +196,8 @@ def test_frozen_data_is_what_the_values_of_the_tags_mean(tmp_path: Path) -> None
         <TimelineLabels name="when" toName="v"><Label value="a"/></TimelineLabels>
         <Image name="i" value="https://host/$file"/>
         <RectangleLabels name="label" toName="i"><Label value="Tree"/></RectangleLabels></View>"""
-    data = {"clips": ["x", {"file": "b.webm"}], "meta": {"fps": 30}, "file": "c.jpg", "secret": "d"}
-    bare = {"clips": ["x"], "meta": [], "file": None}
+    data: dict[str, Any] = {"clips": ["x", {"file": "b.webm"}], "meta": {"fps": 30}, "file": "c.jpg", "secret": "d"}
+    bare: dict[str, Any] = {"clips": ["x"], "meta": [], "file": None}
     for _ in range(300):  # Label Studio takes it
         data["secret"], bare["meta"] = [data["secret"]], {"fps": [bare["meta"]]}
     tasks = {
@@ -216,7 +216,7 @@ def test_frozen_data_is_what_the_values_of_the_tags_mean(tmp_path: Path) -> None
 
 
 def test_what_an_import_wrote_into_results_that_is_no_region_is_left_out(tmp_path: Path) -> None:
-    strange = ["text", 3, None, ["list"], {}, {"from_name": ["label"]}, {"from_name": "label"}]
+    strange: list[Any] = ["text", 3, None, ["list"], {}, {"from_name": ["label"]}, {"from_name": "label"}]
     task = {"id": 1, "data": {"image": "a"}, "annotations": [annotation(11, [*strange, rectangle()])]}
     (frozen_task,) = freeze(PagedProject(1, tasks={1: task}), tmp_path / "dataset.json").tasks()
     assert [region.get("value") for region in frozen_task.regions] == [None, rectangle()["value"]]

@@ -64,7 +64,7 @@ _SLACK = 0.05  # pixels; edges in the middle of a row of pixels take or leave th
 def test_rotated_rectangles_there_and_back(rectangle: tuple[float, ...], size: tuple[int, int], tmp_path: Path) -> None:
     width, height = size
     control = control_of("rotated rectangle")
-    value = dict(zip(("x", "y", "width", "height", "rotation"), rectangle, strict=True))
+    value: dict[str, Any] = dict(zip(("x", "y", "width", "height", "rotation"), rectangle, strict=True))
     regions = sized(region(control, ["Car"], **value), width, height)
     first = CONTROLS[control.tag].read(regions, control, width, height).found
     if not len(first):
@@ -137,7 +137,7 @@ def test_brushes_there_and_back(data: st.DataObject, size: tuple[int, int], tmp_
 def test_ellipses_there_and_back(data: st.DataObject, size: tuple[int, int], kind: str, tmp_path: Path) -> None:
     width, height = size
     control = control_of(kind)
-    value = {
+    value: dict[str, Any] = {
         "x": data.draw(st.floats(45, 55)),
         "y": data.draw(st.floats(45, 55)),
         "radiusX": data.draw(st.floats(5, 20)),
@@ -179,7 +179,7 @@ def test_things_with_nothing_inside_the_image_have_no_line() -> None:
         outlines=((xywhr_to_corners(boxes)[0],), (xywhr_to_corners(boxes)[1],)),
     )
     for yolo_task in ("obb", "segment"):
-        (line,) = label_lines(found, yolo_task)  # type: ignore[arg-type]
+        (line,) = label_lines(found, yolo_task)
         assert line.startswith("1 ")
 
 

@@ -20,7 +20,7 @@ from tests.servers.trigger_process import eventually
 from tests.servers.web_server import Handler, web_server
 
 BODY = json.dumps({"tasks": [{"id": 1}, {"id": 2}], "project": "1.1", "label_config": "<View/>"}).encode()
-EMPTY = (200, {"results": [[], []]})
+EMPTY: tuple[int, object] = (200, {"results": [[], []]})
 AWAKE: dict[str, object] = {"results": [{"result": []}, {"result": []}]}
 CREDENTIALS = "Basic bGFiZWxsb29wOng="
 

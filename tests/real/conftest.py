@@ -2,9 +2,11 @@
 
 import tempfile
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+from _pytest.capture import CaptureManager
 
 from tests.servers.kubernetes_server import KubernetesServer, build, kubernetes_server
 from tests.servers.ray_cluster import RayCluster, ray_cluster
@@ -35,7 +37,8 @@ def kubernetes(request: pytest.FixtureRequest) -> Iterator[KubernetesServer]:
     """A cluster without machines for the whole session."""
     if not request.config.getoption("--kubernetes"):
         pytest.skip("kube-apiserver takes 10 minutes to build, once: make test-kubernetes")
-    with request.config.pluginmanager.get_plugin("capturemanager").global_and_fixture_disabled():
+    captured: CaptureManager | None = request.config.pluginmanager.get_plugin("capturemanager")
+    with captured.global_and_fixture_disabled() if captured else nullcontext():
         archive = build(print)
     with tempfile.TemporaryDirectory() as folder, kubernetes_server(archive, Path(folder)) as server:
         yield server  # pytest's own folder would stay, 300 MB

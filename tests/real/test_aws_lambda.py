@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
@@ -35,7 +36,7 @@ def moto() -> Iterator[str]:
 
 @pytest.fixture
 def environ(moto: str, tmp_path: Path) -> dict[str, str]:
-    keys = {"aws_access_key_id": "key", "aws_secret_access_key": "secret"}
+    keys: dict[str, Any] = {"aws_access_key_id": "key", "aws_secret_access_key": "secret"}
     client = boto3.client("secretsmanager", endpoint_url=moto, region_name="eu-central-1", **keys)
     arns = {name: client.create_secret(Name=f"{tmp_path.name}/{name}")["ARN"] for name in (*SECRETS, "empty")}
     for name, value in SECRETS.items():

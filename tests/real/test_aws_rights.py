@@ -6,7 +6,7 @@ moto compares S3's resources exactly; of other services it compares actions only
 import base64
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,7 +66,8 @@ def aws() -> Iterator[Aws]:
 
     def client(service: str) -> Any:
         keys = {"aws_access_key_id": "root", "aws_secret_access_key": "root"}
-        return boto3.client(service, endpoint_url=url, region_name="eu-central-1", **keys)
+        any_client: Callable[..., Any] = boto3.client
+        return any_client(service, endpoint_url=url, region_name="eu-central-1", **keys)
 
     client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
     manager, iam = client("secretsmanager"), client("iam")

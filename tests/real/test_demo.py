@@ -17,9 +17,9 @@ def test_the_demo_ends_with_a_clearly_better_model(tmp_path: Path) -> None:
         "infra.demo.main",
         "--exit",
         "--report",
-        report_file,
+        str(report_file),
         "--folder",
-        tmp_path / "run",
+        str(tmp_path / "run"),
     ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=1800, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]

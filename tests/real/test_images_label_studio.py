@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from infra.local.label_studio import LabelStudioServer, label_studio
@@ -250,7 +251,8 @@ def test_the_page_behind_clear_pixels_is_white_as_decode_says(studio: Studio) ->
         page.goto(f"{studio.server.url}/projects/{made}/data?task={task['id']}")
         page.get_by_role("button", name="Submit").wait_for()
         page.wait_for_load_state("networkidle")
-        drawn, until = np.zeros((1, 2, 3)), time.monotonic() + 60
+        drawn: NDArray[Any] = np.zeros((1, 2, 3))
+        until = time.monotonic() + 60
         while not (drawn[0, 0] == (255, 0, 0)).all():  # the canvas says to nobody when it has drawn
             assert time.monotonic() < until, "the picture was not drawn"
             screenshot = page.screenshot(clip=page.locator(".lsf-image").bounding_box())

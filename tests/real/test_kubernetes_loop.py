@@ -64,8 +64,8 @@ class Loop(World):
         super().__init__(folder / "store", epochs=4, image_size=64, batch=8, base_weights=weights)
         self.label_studio.annotations = 20
         self.cluster, self._folder, self._machines = cluster, folder, 0
-        self.launcher = cluster.launcher()
-        self.trigger = self.another_trigger()
+        self.jobs_of_cluster = cluster.launcher()
+        self.trigger = self.another_trigger(launcher=self.jobs_of_cluster)
 
     def machine(self) -> Machine:
         """One that runs the pod of the active run."""
@@ -78,7 +78,7 @@ class Loop(World):
 
     def wait_until_it_is(self, state: str) -> None:
         """The launcher sees what the test did."""
-        eventually(lambda: self.launcher.status(str(self.claim.job)).state == state, state)
+        eventually(lambda: self.jobs_of_cluster.status(str(self.claim.job)).state == state, state)
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ def test_the_real_job_killed_on_one_machine_ends_on_the_next(loop: Loop) -> None
     loop.reconcile()
     first = loop.machine()
     first.wait_for("epoch")
-    assert loop.launcher.status(str(loop.claim.job)).state == "running"
+    assert loop.jobs_of_cluster.status(str(loop.claim.job)).state == "running"
     first.process.kill()
     assert first.report_end() == -signal.SIGKILL
     loop.wait_until_it_is("failed")
@@ -137,7 +137,7 @@ def test_the_real_job_killed_on_one_machine_ends_on_the_next(loop: Loop) -> None
     reference = str(loop.claim.job)
     assert second.report_end() == 0, second.log[-3000:]
     assert '"event": "resumed"' in second.log
-    eventually(lambda: loop.launcher.status(reference).state == "finished", "Complete")
+    eventually(lambda: loop.jobs_of_cluster.status(reference).state == "finished", "Complete")
     _assert_published(loop)
 
 

@@ -136,7 +136,7 @@ def test_why_there_is_no_pod_is_read_as_train_trigger(applied: Cluster, caplog: 
 
 
 def test_train_trigger_may_do_exactly_that(applied: Cluster) -> None:
-    mine = {(group, resource, verb, ()) for group, resource, verb in RIGHTS}
+    mine: set[tuple[str, str, str, tuple[str, ...]]] = {(*right, ()) for right in RIGHTS}
     mine.add(("", "podtemplates", "get", (TEMPLATE,)))
     assert _rights(applied, "train-trigger", NAMESPACE) == mine | EVERYBODY
     assert _rights(applied, "train-trigger", "default") == EVERYBODY

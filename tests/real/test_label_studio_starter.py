@@ -15,7 +15,8 @@ from infra.local.processes import Child, StartError, choose_port
 
 
 def test_starts_with_both_kinds_of_token_keeps_its_data_and_ends(tmp_path: Path) -> None:
-    account, said = Account(), []
+    account = Account()
+    said: list[str] = []
     with label_studio(tmp_path, account=account, say=said.append) as server:
         first = server.session().post(f"{server.url}/api/projects/", json={"title": "kept"}).json()
         refreshed = requests.post(

@@ -30,6 +30,7 @@ CONFIG = (
 )
 BUS = "data:image/jpeg;base64," + base64.b64encode((ASSETS / "bus.jpg").read_bytes()).decode()
 DUMMY = {"LABELLOOP_DUMMY": "true"}  # the wiring is real, the model is not
+IMAGES = tuple(f"https://e.org/{n}.jpg" for n in range(4))
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,7 @@ class Annotator:
         self,
         server: LabelStudioServer,
         trigger: TriggerProcess,
-        images: Sequence[str] = tuple(f"https://e.org/{n}.jpg" for n in range(4)),
+        images: Sequence[str] = IMAGES,
     ) -> None:
         self._server, self._trigger = server, trigger
         project = self.call("POST", "/api/projects/", {"title": "sleep", "label_config": CONFIG})

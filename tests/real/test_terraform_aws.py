@@ -75,7 +75,7 @@ def test_the_schedule_sends_what_the_function_takes_for_a_sweep(applied: Applied
 
 def test_the_container_is_what_the_api_of_batch_takes(applied: Applied) -> None:
     definition = applied.one("aws_batch_job_definition", "train")
-    shape = (
+    shape: Any = (
         botocore.session.get_session().get_service_model("batch").operation_model("RegisterJobDefinition").input_shape
     )
     report = ParamValidator().validate(
@@ -121,7 +121,8 @@ def test_values_are_among_those_that_aws_knows(applied: Applied) -> None:
     session = botocore.session.get_session()
     for (service, shape), values in used.items():
         assert values, shape
-        assert values <= set(session.get_service_model(service).shape_for(shape).enum), shape
+        known: Any = session.get_service_model(service).shape_for(shape)
+        assert values <= set(known.enum), shape
 
 
 def test_policies_name_actions_that_there_are(applied: Applied) -> None:

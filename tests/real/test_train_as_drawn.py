@@ -185,17 +185,15 @@ def test_sides_are_not_mirrored_and_the_manifest_says_so(
     trainer: YoloTrainer, tmp_path: Path, labels: tuple[str, str], share: float
 ) -> None:
     data = dataset(tmp_path / "data", "0 0.5 0.5 0.5 0.5\n", names=labels)
-    seen: list[tuple[float, float]] = []
+    seen: list[list[float]] = []
 
     def look(ultralytics: Any) -> None:
-        mirrors = [
-            step for step in ultralytics.train_loader.dataset.transforms.transforms if hasattr(step, "direction")
-        ]
-        seen.append(tuple(step.p for step in mirrors))  # type: ignore[arg-type]
+        steps = ultralytics.train_loader.dataset.transforms.transforms
+        seen.append([step.p for step in steps if hasattr(step, "direction")])
 
     start = weights(tmp_path, "yolov8n", "detect")
     fitted = trainer.fit(data, start, settings(epochs=2), watching(tmp_path, look), None)
-    assert seen == [(0.0, share)]
+    assert seen == [[0.0, share]]
     assert fitted.told["fliplr"] == share
     assert bool(fitted.notes) == (share == 0.0)
     assert (fitted.told["nms"], fitted.told["overlap_mask"], fitted.told["max_det"]) == (None, False, 300)
@@ -215,7 +213,11 @@ def test_the_last_epochs_of_a_short_training_are_whole_images(trainer: YoloTrain
 
 
 def test_points_are_measured_more_strictly_than_they_are_learnt(trainer: YoloTrainer, tmp_path: Path) -> None:
-    more = {"kpt_shape": [2, 3], "kpt_names": {"0": ["nose", "tail"]}, "kpt_oks_sigmas": [POINT_SIGMA] * 2}
+    more: dict[str, Any] = {
+        "kpt_shape": [2, 3],
+        "kpt_names": {"0": ["nose", "tail"]},
+        "kpt_oks_sigmas": [POINT_SIGMA] * 2,
+    }
     data = dataset(tmp_path / "data", "0 0.5 0.5 0.5 0.5 0.3 0.3 2 0.7 0.7 2\n", names=("Ship",), **more)
     seen: list[Any] = []
 

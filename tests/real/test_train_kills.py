@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -60,7 +61,7 @@ class Launched:
                 stderr=stderr,
             )
 
-    def events(self, name: str) -> list[dict[str, object]]:
+    def events(self, name: str) -> list[dict[str, Any]]:
         """Log lines of one event, so far."""
         lines = [json.loads(line) for line in self.log.read_bytes().split(b"\n")[:-1] if line.startswith(b"{")]
         return [line for line in lines if line["event"] == name]
@@ -156,7 +157,7 @@ def test_kill_real_training(tmp_path: Path, launch: Callable[..., Launched]) -> 
     store = open_store((tmp_path / "store").as_uri())
     dice = random.Random(_SEED)
     claim: Claim | None = begin_run(store, epochs=8, image_size=64, batch=8)
-    trained: list[object] = []
+    trained: list[int] = []
     for _ in range(6):
         assert claim
         killed = launch(claim, "real", "0", "after")

@@ -3,11 +3,14 @@
 import io
 import struct
 import zlib
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+Order = Literal["<", ">"]
+"""Of bytes: the lowest or the highest first."""
 
 _PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 """PNG's Adam7: first column and row, steps to the right and downwards."""
@@ -63,7 +66,7 @@ def gif(screen: tuple[int, int], corner: tuple[int, int], frame: Image.Image) ->
     )
 
 
-def tiff(pixels: NDArray[Any], *, order: str = "<", planes: bool = False, **tags: int) -> bytes:
+def tiff(pixels: NDArray[Any], *, order: Order = "<", planes: bool = False, **tags: int) -> bytes:
     """(H, W, C) uncompressed. `order`: "<" or ">". `tags`: photometric, orientation, tile (its sides)."""
     height, width, channels = pixels.shape
     parts = np.moveaxis(pixels, 2, 0) if planes else [pixels]

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops
 
-from tests.samples.image_bytes import bmp_with_alpha, encoded, gif, png, png_chunk, tiff, with_chunk
+from tests.samples.image_bytes import Order, bmp_with_alpha, encoded, gif, png, png_chunk, tiff, with_chunk
 
 Pixels = NDArray[np.uint8]
 
@@ -87,7 +87,7 @@ def exif(orientation: int, *, order: str = "<", kind: int = 3) -> bytes:
 def deep(image: Image.Image) -> NDArray[np.uint16]:
     """(H, W, C) of 16 bit, whose upper bytes are the image."""
     upper = np.atleast_3d(np.asarray(image)).astype(np.uint16)
-    return (upper << 8) | _LOWER[:, :, : upper.shape[2]]
+    return np.asarray((upper << 8) | _LOWER[:, :, : upper.shape[2]], dtype=np.uint16)
 
 
 def works() -> dict[str, ImageFile]:
@@ -264,7 +264,8 @@ def _tiff() -> Named:
     yield "TIFF CMYK", ImageFile(encoded(CMYK, "TIFF"), mixed)
     yield "TIFF alpha", ImageFile(encoded(CLEAR, "TIFF"), on_white(CLEAR))
     yield "TIFF in planes", ImageFile(tiff(COLOURS, planes=True), COLOURS)
-    for name, order in {"": "<", ", big-endian": ">"}.items():
+    orders: dict[str, Order] = {"": "<", ", big-endian": ">"}
+    for name, order in orders.items():
         yield f"TIFF of 16 bit{name}", ImageFile(tiff(deep(PICTURE), order=order), COLOURS)
         yield f"TIFF of 16 bit gray{name}", ImageFile(tiff(deep(GRAY), order=order), rgb(GRAY))
     yield "TIFF of 16 bit gray, white is zero", ImageFile(tiff(65535 - deep(GRAY), photometric=0), rgb(GRAY))

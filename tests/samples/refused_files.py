@@ -35,8 +35,7 @@ def refused() -> dict[str, tuple[bytes, str, str]]:
         "TIFF of five channels": (tiff(np.repeat(pixels, 5, axis=2), photometric=1), "broken", "rare kind"),
     }
     for format_ in ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF"):
-        options = {"compression": "tiff_lzw"} if format_ == "TIFF" else {}
-        data = encoded(noise, format_, **options)
+        data = encoded(noise, format_, **({"compression": "tiff_lzw"} if format_ == "TIFF" else {}))
         for percent in (2, 30, 60, 90):
             cut = data[: max(4, len(data) * percent // 100)]
             files[f"{format_} cut off at {percent} %"] = (cut, "broken", "broken")

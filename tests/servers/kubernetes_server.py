@@ -115,7 +115,7 @@ def kubernetes_server(archive: Path, folder: Path) -> Iterator[KubernetesServer]
 
 
 def _start(running: ExitStack, folder: Path, name: str, options: dict[str, Any]) -> None:
-    command = [folder / "bin" / name, *(f"--{option}={value}" for option, value in options.items())]
+    command = [str(folder / "bin" / name), *(f"--{option}={value}" for option, value in options.items())]
     environ = {"PATH": os.defpath, "HOME": str(folder), "GOMAXPROCS": "2"}
     child = Child(name, command, folder / f"{name}.log", environ=environ, cwd=folder)
     running.callback(child.stop)

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from jobs.train.__main__ import execute
 from jobs.train.data.export import LabelStudioExporter
@@ -25,6 +25,8 @@ from shared.objectstore import ObjectStore, Stored, Token, open_store
 from shared.settings import Settings
 from shared.state.runs import TrainRequest
 from tests.fakes.train_parts import ToyTrainer
+
+Written = TypeVar("Written")
 
 
 class KillingStore:
@@ -68,7 +70,7 @@ class KillingStore:
     def now(self) -> datetime:
         return self._store.now()
 
-    def _deadly(self, key: str, write: Callable[..., Any], *arguments: Any) -> Any:
+    def _deadly(self, key: str, write: Callable[..., Written], *arguments: Any) -> Written:
         with self._lock:
             self._writes += 1
             dies = self._writes == int(self._kill_at) if self._kill_at.isdecimal() else self._kill_at in key

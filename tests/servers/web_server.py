@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-Answer = Callable[["Handler"], None]
+Answer = Callable[["Handler"], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True  # head and body are two writes: each answer would take 40 ms
     web: WebServer
-    respond: Answer
+    respond: Callable[[], object]  # an `Answer`, bound
 
     def reply(self, status: int, body: bytes = b"", **headers: str) -> None:
         """A whole answer; `Content_Type="…"` becomes Content-Type."""

@@ -182,7 +182,7 @@ def test_versions_mark_the_one_that_is_served(labelloop: Labelloop, file_store: 
 def test_metrics_are_those_of_the_tasks(labelloop: Labelloop, file_store: ObjectStore) -> None:
     publish(file_store, "label", 1)
     assert "top1" not in labelloop("versions").output
-    right = {"top1": 0.75, "balanced accuracy": 0.5}
+    right: dict[str, Any] = {"top1": 0.75, "balanced accuracy": 0.5}
     publish(file_store, "weather", 1, yolo_task="classify", measured=(1, 1), **right)
     shown = labelloop("versions", "-c", "weather", env=WIDE).output
     lines = [" ".join(line.split()) for line in shown.splitlines()]

@@ -1,6 +1,7 @@
 """Fixed predictions: one for every control, each of a form that Label Studio takes."""
 
 import json
+from typing import Any
 
 import pytest
 from label_studio_sdk.label_interface import LabelInterface
@@ -13,14 +14,14 @@ LABELS = '<Label value="Tree"/><Label value="Rock"/>'
 PAIR = f'<Labels name="kinds" toName="it">{LABELS}</Labels>'
 
 
-def predict(controls: str, media: str = "Image") -> list[dict]:  # type: ignore[type-arg]
+def predict(controls: str, media: str = "Image") -> list[dict[str, Any]]:
     config = f'<View><{media} name="it" value="$it"/>{controls}</View>'
     body = {"project": "1.1", "label_config": config, "tasks": [{"id": 1, "data": {"it": "x"}}]}
     assert parse_label_config(config)
     (prediction,) = predict_dummy(PredictRequest.parse(json.dumps(body).encode()))
     assert isinstance(prediction, dict)
     assert LabelInterface(config).validate_prediction(prediction, return_errors=True) == []
-    result: list[dict] = prediction["result"]  # type: ignore[type-arg]
+    result: list[dict[str, Any]] = prediction["result"]
     return result
 
 
@@ -66,7 +67,7 @@ def test_videos() -> None:
 
 
 def test_ids_are_those_of_one_answer_and_smart_tools_get_none() -> None:
-    body = {
+    body: dict[str, Any] = {
         "project": "1.1",
         "label_config": f'<View><Image name="it" value="$it"/><Polygon name="shape" toName="it"/>{PAIR}</View>',
         "tasks": [{"id": 1, "data": {}}, {"id": 2, "data": {}}],

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,7 +34,7 @@ class Switch:
         self.store = store
         self.gone = False
 
-    def __getattr__(self, name: str) -> object:
+    def __getattr__(self, name: str) -> Any:
         if self.gone and name != "url":
             raise StoreError("the store does not answer")
         return getattr(self.store, name)
@@ -274,7 +275,7 @@ def test_all_versions_rejected_leaves_the_base_weights(
 
 def test_the_store_is_gone_midway(file_store: ObjectStore, tmp_path: Path, publish_names: Callable[[str], str]) -> None:
     switch = Switch(file_store)
-    parts = Parts(switch, tmp_path)  # type: ignore[arg-type]
+    parts = Parts(switch, tmp_path)
     publish_names("Tree")
     assert parts.serve()[0] == "v1"
     switch.gone = True
@@ -292,7 +293,7 @@ def test_the_store_is_gone_between_pointer_and_weights(
     parts = Parts(file_store, tmp_path)
     publish_names("Tree")
     parts.serve()
-    parts.models._registry = lambda uid: Registry(NoDownloads(file_store), uid)  # type: ignore[arg-type]
+    parts.models._registry = lambda uid: Registry(NoDownloads(file_store), uid)
     publish_names("New")
     assert parts.serve() == ("v1", ("Tree",))
     assert Registry(file_store, UID).rejected("label") == set()  # it may be good
@@ -305,7 +306,7 @@ def test_a_rejection_that_cannot_be_recorded_serves_the_last_version(
         def create(self, key: str, data: bytes) -> Token:
             raise StoreError("not allowed")
 
-    parts = Parts(ReadOnly(file_store), tmp_path)  # type: ignore[arg-type]
+    parts = Parts(ReadOnly(file_store), tmp_path)
     publish_names("Tree")
     parts.serve()
     publish_names("broken")
@@ -316,7 +317,7 @@ def test_a_store_that_never_answered_is_an_error(file_store: ObjectStore, tmp_pa
     switch = Switch(file_store)
     switch.gone = True
     with pytest.raises(StoreError, match="does not answer"):
-        Parts(switch, tmp_path).serve()  # type: ignore[arg-type]
+        Parts(switch, tmp_path).serve()
 
 
 def test_many_requests_load_a_version_once(

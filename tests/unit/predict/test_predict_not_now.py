@@ -5,6 +5,7 @@ import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,7 +27,7 @@ class Store:
         self.after: Callable[[Path], None] = lambda path: None
         self.downloads = 0
 
-    def __getattr__(self, name: str) -> object:
+    def __getattr__(self, name: str) -> Any:
         return getattr(self.store, name)
 
     def download(self, key: str, path: Path) -> None:
@@ -47,9 +48,9 @@ def publish_names(store: Store, folder: Path, names: str) -> str:
     return publish(store.store, path).files[0].sha256
 
 
-def serving(store: Store, folder: Path, **changes: float) -> Parts:
+def serving(store: Store, folder: Path, **changes: Any) -> Parts:
     """A process that serves v1 while v2 is published."""
-    parts = Parts(store, folder, **changes)  # type: ignore[arg-type]
+    parts = Parts(store, folder, **changes)
     publish_names(store, folder, "Old")
     assert parts.serve() == ("v1", ("Old",))
     publish_names(store, folder, "New")
@@ -137,7 +138,7 @@ def test_a_newer_version_than_the_one_that_hangs_is_served(store: Store, tmp_pat
 
 
 def test_base_weights_go_on_while_the_first_version_cannot_be_had(store: Store, tmp_path: Path) -> None:
-    parts = Parts(store, tmp_path)  # type: ignore[arg-type]
+    parts = Parts(store, tmp_path)
     assert parts.serve() == ("base-base", ("Thing",))
     publish_names(store, tmp_path, "Tree")
     store.before = raising(_NO_SPACE)
@@ -180,7 +181,7 @@ def test_pauses_between_two_tries_grow(store: Store, tmp_path: Path) -> None:
 def test_a_process_that_served_nothing_yet_serves_the_version_behind(store: Store, tmp_path: Path) -> None:
     serving(store, tmp_path)
     store.before = raising(_NO_SPACE)
-    parts = Parts(store, tmp_path)  # type: ignore[arg-type]
+    parts = Parts(store, tmp_path)
     assert parts.serve() == ("v1", ("Old",))  # from the files of the process before
     assert parts.answered_by_setup == "label:v1"
     store.before = lambda _: None
@@ -190,7 +191,7 @@ def test_a_process_that_served_nothing_yet_serves_the_version_behind(store: Stor
 def test_without_another_version_the_reason_is_said(store: Store, tmp_path: Path) -> None:
     publish_names(store, tmp_path, "Tree")
     store.before = raising(_NO_SPACE)
-    parts = Parts(store, tmp_path)  # type: ignore[arg-type]
+    parts = Parts(store, tmp_path)
     for _ in range(2):
         with pytest.raises(LabelloopError, match="No space left"):
             parts.serve()
@@ -198,7 +199,7 @@ def test_without_another_version_the_reason_is_said(store: Store, tmp_path: Path
 
 
 def test_weights_that_are_not_in_the_store_yet_reject_nothing(store: Store, tmp_path: Path) -> None:
-    parts = Parts(store, tmp_path)  # type: ignore[arg-type]
+    parts = Parts(store, tmp_path)
     publish_names(store, tmp_path, "Old")
     away, there = tmp_path / "away", stored_weights(tmp_path, publish_names(store, tmp_path, "New"))
     there.rename(away)
@@ -239,7 +240,7 @@ class TestWithoutThreads:
         assert after_a_pause(parts) == ("v2", ("New",))
 
     def test_base_weights_come_back(self, store: Store, tmp_path: Path) -> None:
-        parts = Parts(store, tmp_path, max_age=60)  # type: ignore[arg-type]
+        parts = Parts(store, tmp_path, max_age=60)
         parts.backend.pointers.newest(UID, CONTROLS[0])
         with no_thread_can_be_started(), pytest.raises(NotNow, match="can't start new thread"):
             parts.serve()
@@ -256,7 +257,7 @@ class TestWithoutThreads:
 
 
 def test_one_prepare_a_project_at_a_time(store: Store, tmp_path: Path) -> None:
-    parts, entered, leave = Parts(store, tmp_path), threading.Event(), threading.Event()  # type: ignore[arg-type]
+    parts, entered, leave = Parts(store, tmp_path), threading.Event(), threading.Event()
     publish_names(store, tmp_path, "Tree")
 
     def hang(_: Path) -> None:
@@ -279,7 +280,7 @@ def test_one_prepare_a_project_at_a_time(store: Store, tmp_path: Path) -> None:
 def test_a_failure_that_is_answered_again_and_again_does_not_grow(store: Store, tmp_path: Path) -> None:
     publish_names(store, tmp_path, "Tree")
     store.before = raising(_NO_SPACE)
-    parts = Parts(store, tmp_path)  # type: ignore[arg-type]
+    parts = Parts(store, tmp_path)
     lengths = []
     for _ in range(5):
         with pytest.raises(LabelloopError) as caught:

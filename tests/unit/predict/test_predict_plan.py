@@ -52,7 +52,7 @@ def to_prediction(plans: list[Plan], found: list[Detections], model_version: str
     return prediction_of([found_in(*one) for one in zip(plans, found, strict=True)], model_version)
 
 
-def labels_of(prediction: dict) -> list[list[str]]:  # type: ignore[type-arg]
+def labels_of(prediction: dict[str, Any]) -> list[list[str]]:
     return [region["value"]["rectanglelabels"] for region in prediction["result"]]
 
 

@@ -24,7 +24,7 @@ from tests.fakes.predict_parts import UID, label_config, publish
 SECRET = "0123456789abcdef0123456789abcdef01234567"
 
 
-def ask(backend: Backend, method: str, path: str, body: object = None) -> tuple[int, dict]:  # type: ignore[type-arg]
+def ask(backend: Backend, method: str, path: str, body: object = None) -> tuple[int, dict[str, Any]]:
     """Through routes and access rules, as from loopback."""
     function = Function(backend.routes(), Settings.model_validate({"HOST": "127.0.0.1"}))
     with Flask("test").test_request_context(path, method=method, data=json.dumps(body)) as context:

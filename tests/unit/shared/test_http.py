@@ -7,6 +7,7 @@ import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import functions_framework
 import pytest
@@ -41,7 +42,7 @@ def ask(
     raises: Exception | None = None,
     headers: dict[str, str] | None = None,
     connection: object = None,
-) -> tuple[int, dict, list[tuple[str, int]]]:  # type: ignore[type-arg]
+) -> tuple[int, dict[str, Any], list[tuple[str, int]]]:
     registry = CollectorRegistry()
 
     def handler(_: Request) -> object:
@@ -235,7 +236,7 @@ class Broken(Unread):
     def read(self, size: int | None = -1) -> bytes:
         raise LookupError("a chunk that is none")
 
-    readinto = read  # type: ignore[assignment]
+    readinto = read
 
 
 def send(

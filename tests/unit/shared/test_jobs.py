@@ -321,7 +321,7 @@ def test_a_failed_run_keeps_the_old_baseline_and_is_counted(jobs: Jobs) -> None:
     newer = evolve(BASELINE, digest="e")
     counts = []
     for outcome in ("failed", "failed", "nothing_to_learn", "failed"):
-        jobs.update(claims.release, running(jobs), outcome=outcome, baseline=newer)  # type: ignore[arg-type]
+        jobs.update(claims.release, running(jobs), outcome=outcome, baseline=newer)
         last = jobs.read().last_run
         assert last is not None
         counts.append((last.failures, jobs.read().baseline == newer))

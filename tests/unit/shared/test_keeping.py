@@ -20,7 +20,7 @@ from shared.state.jobs import Jobs
 from shared.state.keeping import Keep
 from shared.state.pruning import planned, prune
 from shared.state.registry import Registry
-from tests.fakes.keeping_parts import BEGIN, UID, History, Killed, Memory
+from tests.fakes.keeping_parts import BEGIN, UID, Fate, History, Killed, Memory
 from tests.fakes.stores import Clocked
 
 KEEP = Keep(runs=2, versions=2)
@@ -76,7 +76,8 @@ def histories(draw: st.DrawFn) -> tuple[dict[str, bytes], set[str]]:
     """The store of a project after some runs, and what a run that goes on has uploaded."""
     store = Memory()
     history = History(store)
-    fate = st.sampled_from(["promoted", "promoted", "held back", "nothing"])
+    fates_of_one: list[Fate] = ["promoted", "promoted", "held back", "nothing"]
+    fate = st.sampled_from(fates_of_one)
     for fates in draw(st.lists(st.fixed_dictionaries({"a": fate, "b": fate}), min_size=1, max_size=7)):
         history.run(fates)
         for control in ("a", "b"):
@@ -107,7 +108,7 @@ def attempt(store: Any, control: str, version: int) -> None:
 def operations(objects: dict[str, bytes], kind: str, act: Callable[[Memory], object]) -> int:
     """How many operations of a kind `act` does."""
     store, counted = Memory(objects), itertools.count()
-    store.before = lambda operation: None if operation != kind else next(counted) and None
+    store.before = lambda operation: next(counted) if operation == kind else None
     act(store)
     return next(counted)
 

@@ -233,8 +233,8 @@ class TestRegionBoxes:
         assert bool(region_boxes([CAR], control, 200, 100)) == asked
 
     def test_of_a_shape_with_labels_the_tag_of_the_labels_counts(self) -> None:
-        bare = CAR | {"value": {"x": 10, "y": 20, "width": 30, "height": 40}}
-        named = bare | {"from_name": "kinds", "value": bare["value"] | {"labels": ["car"]}}
+        shape = {"x": 10, "y": 20, "width": 30, "height": 40}
+        bare, named = CAR | {"value": shape}, CAR | {"from_name": "kinds", "value": shape | {"labels": ["car"]}}
         for tag, asked in (("kinds", True), ("box", False)):
             when = f'<Choices visibleWhen="region-selected" whenTagName="{tag}"'
             assert (
@@ -243,8 +243,8 @@ class TestRegionBoxes:
 
     def test_the_label_may_be_in_another_item_of_the_region(self) -> None:
         control = control_of(PER_REGION.replace("<Choices", '<Choices whenLabelValue="car"'))
-        bare = CAR | {"value": {"x": 10, "y": 20, "width": 30, "height": 40}}
-        named = bare | {"from_name": "kinds", "value": bare["value"] | {"labels": ["car"]}}
+        shape = {"x": 10, "y": 20, "width": 30, "height": 40}
+        bare, named = CAR | {"value": shape}, CAR | {"from_name": "kinds", "value": shape | {"labels": ["car"]}}
         assert list(region_boxes([bare, named], control, 200, 100)) == ["r1"]
         assert list(region_boxes([bare], control, 200, 100)) == []
 

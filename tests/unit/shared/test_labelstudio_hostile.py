@@ -25,7 +25,8 @@ CONFIGS = {
 
 nan, endless = float("nan"), float("inf")
 number = st.floats(-50, 150) | st.sampled_from([nan, endless, -endless, 1e308, 10**400, -(10**400), 5e-324, 0, 100])
-anything = st.sampled_from([None, True, "", "a", "5", "nan", [], {}, [[]], [None], [["a"]], {"x": 1}, nan, endless, -1])
+junk: list[Any] = [None, True, "", "a", "5", "nan", [], {}, [[]], [None], [["a"]], {"x": 1}, nan, endless, -1]
+anything = st.sampled_from(junk)
 points = st.lists(st.lists(number, min_size=2, max_size=2), max_size=6)
 labels = st.lists(st.sampled_from(["a", "b", "c"]), max_size=3)
 SHAPE = ("x", "y", "width", "height", "rotation", "radiusX", "radiusY")

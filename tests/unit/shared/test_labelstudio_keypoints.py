@@ -385,8 +385,8 @@ def objects(draw: st.DrawFn) -> tuple[int, int, list[list[dict[str, Any]]]]:
         regions = [box(x, y, across, down, f"b{number}")]
         for label in draw(st.lists(st.sampled_from(POINTS), unique=True)):
             left, top = draw(st.tuples(fractions, fractions))
-            place = max(x + across * left, 0.0), max(y + down * top, 0.0)
-            regions.append(point(label, *(min(one, 100.0) for one in place), f"b{number}-{label}", f"b{number}"))
+            place = (min(max(x + across * left, 0.0), 100.0), min(max(y + down * top, 0.0), 100.0))
+            regions.append(point(label, *place, f"b{number}-{label}", f"b{number}"))
         made.append(regions)
     return width, height, made
 
@@ -438,7 +438,7 @@ def test_points_without_boxes_stay_together(made: tuple[int, int, list[list[dict
     again = read_keypoints(written, control, width, height).found
     assert found.keypoints is not None
     assert again.keypoints is not None
-    before, after = (np.round(one.keypoints, 2).tolist() for one in (found, again))
+    before, after = (np.round(points, 2).tolist() for points in (found.keypoints, again.keypoints))
     held = [thing for thing in before if any(sure for _, _, sure in thing)]
     single = [thing for thing in held if sum(sure for _, _, sure in thing) == 1]
     if len(single) < 2:  # nobody is above points that are alone, so that they could be of one object

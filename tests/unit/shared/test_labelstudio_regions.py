@@ -48,7 +48,8 @@ def detections(
 ) -> Detections:
     boxes = np.array(xyxy, dtype=np.float64).reshape(-1, 4)
     classes = np.arange(len(boxes), dtype=np.int64) % len(names)
-    return Detections(width, height, boxes, np.linspace(0.9, 0.1, len(boxes)), classes, names)
+    scores = np.linspace(0.9, 0.1, len(boxes), dtype=np.float64)
+    return Detections(width, height, boxes, scores, classes, names)
 
 
 class TestWriting:

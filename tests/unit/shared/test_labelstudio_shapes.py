@@ -88,6 +88,7 @@ class TestRotatedRectangles:
         self, radians: float, x: float, y: float, width: float, height: float
     ) -> None:
         found = detections(rotated=np.array([[x, y, width, height, radians]]))
+        assert found.rotated is not None
         visible = clip_outline((xywhr_to_corners(found.rotated)[0],), WIDTH, HEIGHT)
         written = write(self.kind, found)
         if not written:
@@ -295,7 +296,7 @@ def test_the_sdk_accepts_every_prediction(kind: str, data: st.DataObject) -> Non
             tuple(np.array(ring) for ring in data.draw(st.lists(points, max_size=2))) for _ in range(count)
         ]
     found = detections(size, **shapes)
-    labels = data.draw(st.sampled_from([["Tree", "Car"], ["Tree", None]]))
+    labels: list[str | None] = data.draw(st.sampled_from([["Tree", "Car"], ["Tree", None]]))
     written = CONTROLS[control.tag].write(found, labels, control)
     prediction = {"result": json.loads(json.dumps(written, allow_nan=False)), "score": 0.5, "model_version": "c:v1"}
     if written:

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from numpy.typing import NDArray
 
 from shared.geometry.outlines import mask_to_outline, masks_to_outlines, outline_to_runs, outlines_to_runs, simplify
 from shared.geometry.rings import signed_area
@@ -147,5 +148,5 @@ def test_crumbs_are_dropped_and_parts_stay() -> None:
 
 
 @pytest.mark.parametrize("outline", [(), (np.zeros((3, 2)),), (np.array([[0.0, 0], [5, 5], [9, 9]]),)])
-def test_nothing_to_simplify(outline: tuple[np.ndarray, ...]) -> None:
+def test_nothing_to_simplify(outline: tuple[NDArray[np.float64], ...]) -> None:
     assert simplify(outline) == ()

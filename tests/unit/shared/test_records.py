@@ -178,7 +178,7 @@ def test_a_record_is_changed_by_what_it_can_hold_alone() -> None:
 def test_a_write_that_waited_out_an_outage_longer_than_the_patience_is_found(file_store: ObjectStore) -> None:
     """The job's store waits: the time is over, though nobody else wrote."""
     store = LosesAnswers(file_store, "refused")
-    stored = update(JobsRecord, store, "key", lambda _: JobsRecord(serial="ours"), patience=0)  # type: ignore[arg-type]
+    stored = update(JobsRecord, store, "key", lambda _: JobsRecord(serial="ours"), patience=0)
     assert stored is not None
     assert stored.serial == "ours"
 

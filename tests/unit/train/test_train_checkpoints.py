@@ -3,6 +3,7 @@
 import pickle
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -84,7 +85,7 @@ class Deaf:
         self._store = store
         self.deaf = False
 
-    def __getattr__(self, name: str) -> object:
+    def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
     def upload(self, key: str, path: Path) -> None:
@@ -124,7 +125,7 @@ def test_courier_keeps_what_the_store_refuses_and_tells_once(
     told: list[tuple[int, bool]] = []
     courier = CheckpointUploader(
         spool, checkpoints(deaf), lambda epoch, stored: told.append((epoch.number, stored is not None))
-    )  # type: ignore[arg-type]
+    )
     deaf.deaf = True
     for number in range(1, 4):
         add(spool, number)

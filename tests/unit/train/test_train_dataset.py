@@ -16,6 +16,7 @@ from jobs.train.data.dataset import Dataset, build, check_both_sides
 from jobs.train.data.files import ImageFiles, upright
 from jobs.train.data.outage import Breaker, ImagesMissing, ImagesOutage
 from jobs.train.data.snapshot import SnapshotTask
+from jobs.train.data.split import Split
 from shared.errors import ImageError
 from shared.labelstudio.config import parse_label_config
 from shared.labelstudio.controls import Control
@@ -37,7 +38,7 @@ class Fetcher:
         raise ImageError(str(value), f"it is {value}")
 
 
-def task(number: int, *regions: dict[str, Any], split: str = "train", value: Any = None) -> SnapshotTask:
+def task(number: int, *regions: dict[str, Any], split: Split = "train", value: Any = None) -> SnapshotTask:
     data = {"$image": jpeg() if value is None else value}
     return SnapshotTask(
         id=number,
@@ -45,7 +46,7 @@ def task(number: int, *regions: dict[str, Any], split: str = "train", value: Any
         updated_at=None,
         split=split,
         data=data,
-        regions=list(regions),  # type: ignore[arg-type]
+        regions=list(regions),
     )
 
 
@@ -134,7 +135,7 @@ def test_images_that_come_slower_and_slower_are_given_up_after_a_time(tmp_path: 
 def test_no_image_at_all_for_a_reason_that_may_heal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: str
 ) -> None:
-    monkeypatch.setattr(ImageFiles._fetch.retry, "sleep", lambda _: None)  # type: ignore[attr-defined]
+    monkeypatch.setattr(ImageFiles._fetch.retry, "sleep", lambda _: None)
     fetcher = Fetcher()
     with pytest.raises(ImagesOutage, match="1 of 1 images could not be fetched"):
         built([task(1, rectangle(), value=reason)], tmp_path, fetcher)
@@ -150,7 +151,7 @@ def test_no_task_at_all_and_no_box_at_all(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("split", "said"), [("train", "7 annotated tasks are there to learn from, 0 to measure on"), ("val", "learn from")]
 )
-def test_what_cannot_be_measured_is_not_trained(tmp_path: Path, split: str, said: str) -> None:
+def test_what_cannot_be_measured_is_not_trained(tmp_path: Path, split: Split, said: str) -> None:
     dataset = built([task(number, rectangle(), split=split) for number in range(1, 8)], tmp_path)
     assert dataset is not None
     with pytest.raises(NothingToLearn, match=said):
@@ -158,8 +159,8 @@ def test_what_cannot_be_measured_is_not_trained(tmp_path: Path, split: str, said
 
 
 @pytest.mark.parametrize("split", ["train", "val"])
-def test_one_class_is_nothing_to_learn(tmp_path: Path, split: str) -> None:
-    other = "val" if split == "train" else "train"
+def test_one_class_is_nothing_to_learn(tmp_path: Path, split: Split) -> None:
+    other: Split = "val" if split == "train" else "train"
     control = choices_control("Oak", "Fir")
     tasks = [task(1, choice("Oak"), split=split), task(2, choice("Oak"), split=other)]
     one_class = built([*tasks, task(3, choice("Fir"), split=other)], tmp_path / "one", control=control)
@@ -362,7 +363,8 @@ def test_choices_of_regions_are_crops(tmp_path: Path) -> None:
         with Image.open(path) as image:
             sizes.append(image.size)
     assert sizes == [(32, 24), (32, 36), (4, 4)], "of 64×48 pixels"
-    assert {cv2.imread(str(path)).shape for path in (tmp_path / "dataset" / "train").glob("*/*")} == {(224, 224, 3)}
+    pictures = [np.asarray(cv2.imread(str(path))) for path in (tmp_path / "dataset" / "train").glob("*/*")]
+    assert {picture.shape for picture in pictures} == {(224, 224, 3)}
     assert (dataset.counts.train, dataset.counts.train_images, dataset.counts.background) == (1, 3, 1)
 
 

@@ -7,7 +7,8 @@ from jobs.train.evidence import Classified, Evidence, Found, Outcome
 from jobs.train.gate import Scored, judge, probably_worse
 from tests.fakes.train_parts import found_part
 
-EMPTY = Found([Outcome("1", *[np.zeros(0, dtype=np.int64)] * 2, np.zeros(0), np.zeros((0, 0)), np.zeros((0, 4)))], [0])
+NOTHING = np.zeros(0, dtype=np.int64)
+EMPTY = Found([Outcome("1", NOTHING, NOTHING, np.zeros(0), np.zeros((0, 0)), np.zeros((0, 4)))], [0])
 
 
 def passes(ours: Evidence, theirs: Evidence | None, *, saved: float | None = 0.5, metric: str = "mAP50-95") -> bool:
@@ -33,7 +34,8 @@ def test_on_a_hundred_tasks(ours: float, theirs: float | None, expected: bool) -
 
 
 def test_a_collapse_never_passes_with_a_single_task() -> None:
-    half = Outcome("1", *[np.zeros(2, dtype=np.int64)] * 2, np.array([0.9, 0.8]), np.eye(2), np.zeros((2, 4)))
+    two = np.zeros(2, dtype=np.int64)
+    half = Outcome("1", two, two, np.array([0.9, 0.8]), np.eye(2), np.zeros((2, 4)))
     bad = Outcome("1", half.truth, half.found, half.scores, np.eye(2) * 0.55, half.boxes)
     assert not passes(Found([bad], [0]), Found([half], [0]))
     assert passes(Found([half], [0]), Found([bad], [0]))

@@ -3,6 +3,7 @@
 import threading
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,7 @@ class Flaky:
         self.refusal: StoreRefusal | None = None
         self.asked = threading.Semaphore(0)
 
-    def __getattr__(self, name: str) -> object:
+    def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
     def get(self, key: str, if_changed_from: Token | None = None) -> Stored | None:
@@ -50,7 +51,7 @@ def heartbeat(jobs: Jobs, claim: Claim, *, on_lost: threading.Event | None = Non
 
 def test_it_renews_and_survives_an_outage(file_store: ObjectStore) -> None:
     flaky = Flaky(file_store)
-    jobs, claim = running(flaky)  # type: ignore[arg-type]
+    jobs, claim = running(flaky)
     flaky.failures = 3
     lost = threading.Event()
     with heartbeat(jobs, claim, on_lost=lost) as beating:
@@ -77,7 +78,7 @@ def test_a_claim_that_was_taken_over_is_noticed(file_store: ObjectStore) -> None
 
 def test_confirm_waits_out_an_outage(file_store: ObjectStore) -> None:
     flaky = Flaky(file_store)
-    jobs, claim = running(flaky)  # type: ignore[arg-type]
+    jobs, claim = running(flaky)
     beating = heartbeat(jobs, claim, lifetime=600)
     flaky.failures = 2
     before = file_store.now()
@@ -104,7 +105,7 @@ def test_a_run_that_may_take_longer_keeps_its_claim_longer(file_store: ObjectSto
 def test_a_refusal_is_no_outage(file_store: ObjectStore, what: str) -> None:
     """It would be answered again for as long as anybody waits: seen as an hour of a GPU for each call."""
     flaky = Flaky(file_store)
-    jobs, claim = running(flaky)  # type: ignore[arg-type]
+    jobs, claim = running(flaky)
     flaky.failures, flaky.refusal = 3, StoreRefusal(what)
     beating = heartbeat(jobs, claim, lifetime=600)
     with pytest.raises(StoreRefusal, match=what):
@@ -114,7 +115,7 @@ def test_a_refusal_is_no_outage(file_store: ObjectStore, what: str) -> None:
 
 def test_an_attempt_that_is_refused_for_the_lifetime_of_its_claim_ends(file_store: ObjectStore) -> None:
     flaky = Flaky(file_store)
-    jobs, claim = running(flaky)  # type: ignore[arg-type]
+    jobs, claim = running(flaky)
     flaky.failures, flaky.refusal = 10**6, StoreRefusal("403: not allowed")
     told = threading.Event()
     with heartbeat(jobs, claim, on_lost=told) as beating:
@@ -128,7 +129,7 @@ def test_an_attempt_that_is_refused_for_the_lifetime_of_its_claim_ends(file_stor
 
 def test_one_refusal_ends_no_training(file_store: ObjectStore) -> None:
     flaky = Flaky(file_store)
-    jobs, claim = running(flaky)  # type: ignore[arg-type]
+    jobs, claim = running(flaky)
     flaky.failures, flaky.refusal = 1, StoreRefusal("403: the policy has not spread yet")
     told = threading.Event()
     with heartbeat(jobs, claim, on_lost=told, lifetime=0.6) as beating:

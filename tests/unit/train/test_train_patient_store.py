@@ -44,7 +44,7 @@ class World:
         self.claim = self.jobs.update(claims.start, begin_run(store).run_id, nonce="ours", lifetime=600).held
         self.heartbeat = Heartbeat(self.jobs, self.claim, lifetime=0.06, longest_run=3600, on_lost=self.lost.set)
         self.away = Away(store)
-        self.store: ObjectStore = PatientStore(self.away, self.heartbeat)  # type: ignore[arg-type]
+        self.store: ObjectStore = PatientStore(self.away, self.heartbeat)
 
     def lose(self) -> None:
         self.jobs.update(claims.next_attempt, self.claim, lifetime=600, error="it was silent")

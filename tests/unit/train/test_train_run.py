@@ -274,7 +274,7 @@ def test_a_failed_run_uses_up_nothing(world: World, when: str) -> None:
     world.studio.all[0] = replace(world.studio.all[0], annotations=(changed,))
     fit = world.trainer.fit
     if when == "after it":
-        world.trainer.fit = bad_weights  # type: ignore[method-assign, assignment]
+        world.trainer.fit = bad_weights  # type: ignore[method-assign]
     else:
         world.studio.config = "<View/>"
     for failures in (1, 2):
@@ -306,7 +306,7 @@ def test_what_older_runs_left_in_the_store_goes_after_each_run(world: World) -> 
 
 
 def test_another_installation_with_the_same_project_id(world: World) -> None:
-    world.studio.project = lambda _: ProjectState(  # type: ignore[method-assign]
+    world.studio.project = lambda project_id: ProjectState(  # type: ignore[method-assign]
         ProjectCounters(id=1, created_at=CREATED.replace(year=2020), label_config=CONFIG), CREATED
     )
     assert world.new_run() == FAILED
@@ -334,7 +334,7 @@ def test_what_the_store_refuses_ends_the_attempt_at_once(
 ) -> None:
     """A missing right is no outage that a GPU waits for; what was learnt is in the last checkpoint."""
     store = Refuses(file_store, part, times=2)
-    world = World(store, tmp_path)  # type: ignore[arg-type]
+    world = World(store, tmp_path)
     assert world.new_run() == INTERRUPTED
     assert store.times == 1, "asked once"
     claim = world.jobs.read().training
@@ -350,7 +350,7 @@ def test_an_end_that_the_store_refuses_to_note_is_an_end(
     file_store: ObjectStore, tmp_path: Path, error: Exception | None, code: int
 ) -> None:
     store = Refuses(file_store)
-    world = World(store, tmp_path)  # type: ignore[arg-type]
+    world = World(store, tmp_path)
     world.studio.error = error
     claim = begin_run(file_store, epochs=4, val_fraction=0.4)
     claim = world.jobs.update(claims.start, claim.run_id, nonce="n", lifetime=600).held
@@ -439,7 +439,7 @@ def test_a_claim_that_is_lost_ends_the_training(world: World) -> None:
 def test_an_attempt_that_published_only_has_to_promote(world: World) -> None:
     claim = begin_run(world.store, epochs=4, val_fraction=0.4)
     world.trainer.on_epoch = []
-    assert world.run(claim, BeforeWrite(world.store, stopped, "pointer.json")) == INTERRUPTED  # type: ignore[arg-type]
+    assert world.run(claim, BeforeWrite(world.store, stopped, "pointer.json")) == INTERRUPTED
     assert world.next_attempt() == DONE
     assert world.trainer.started == [1], "nothing is trained again"
     assert (world.outcome, world.served()) == ("promoted", 1)
@@ -533,7 +533,7 @@ def test_a_pointer_that_moved_after_the_gate_is_judged_again(
     meddled = BeforeWrite(
         world.store, lambda: foreign_version(world, score, tmp_path, fence=claim.fence), "pointer.json"
     )
-    assert world.run(claim, meddled) == DONE  # type: ignore[arg-type]
+    assert world.run(claim, meddled) == DONE
     assert (world.outcome, world.served()) == (outcome, served)
 
 
@@ -546,7 +546,7 @@ def test_a_rollback_is_not_undone(world: World, tmp_path: Path) -> None:
         world.registry.promote("label", 1, fence=fence, run_id="a-person", expected=2, reason="rollback")
 
     claim = begin_run(world.store, epochs=4, val_fraction=0.4)
-    assert world.run(claim, BeforeWrite(world.store, roll_back, "pointer.json")) == DONE  # type: ignore[arg-type]
+    assert world.run(claim, BeforeWrite(world.store, roll_back, "pointer.json")) == DONE
     assert (world.outcome, world.served()) == ("rejected", 1)
     assert "fence" in world.message
 
@@ -601,7 +601,7 @@ def test_attempts_that_left_no_checkpoint_and_no_time_fail_the_run(world: World)
     clock = Clocked(world.store, world.store.now())
     world.store, world.jobs, world.registry = clock, Jobs(clock, UID), Registry(clock, UID)
 
-    def taken_away(*_: object) -> Any:
+    def taken_away(*_: Any, **__: Any) -> Any:
         clock.time += timedelta(seconds=950)
         raise Stopped
 
@@ -713,10 +713,10 @@ def fails_first(world: World, error: Exception) -> None:
     """The training of the first control fails."""
     fit = world.trainer.fit
 
-    def fail(data: Path, *arguments: Any) -> Any:
+    def fail(data: Path, *arguments: Any, **named: Any) -> Any:
         if "label" in data.parts[-3:]:
             raise error
-        return fit(data, *arguments)
+        return fit(data, *arguments, **named)
 
     world.trainer.fit = fail  # type: ignore[method-assign]
 
@@ -766,7 +766,7 @@ def test_a_worse_version_of_one_control_does_not_undo_the_other(two: World) -> N
 @pytest.fixture
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Between the tries of one image."""
-    monkeypatch.setattr(ImageFiles._fetch.retry, "sleep", lambda _: None)  # type: ignore[attr-defined]
+    monkeypatch.setattr(ImageFiles._fetch.retry, "sleep", lambda _: None)
 
 
 def one_of_each_side(world: World) -> tuple[int, list[int]]:

@@ -159,7 +159,8 @@ OWN = [
     ),
     pytest.param(POSE_ALONE.replace("nose", "Plane"), "kp", "keypointlabels", POINT, id="KeyPointLabels"),
 ]
-BROKEN = [None, "", "abc", "nan", [], [None], {}, [[1, 2]], NAN, math.inf, -math.inf, 1e300, 10**400, [[NAN, 1]] * 3]
+BROKEN: list[Any] = [None, "", "abc", "nan", [], [None], {}, [[1, 2]], [[NAN, 1]] * 3]
+BROKEN += [NAN, math.inf, -math.inf, 1e300, 10**400]
 
 
 @pytest.mark.parametrize(("tags", "name", "key", "shape"), OWN)
@@ -185,7 +186,8 @@ def test_broken_items(tmp_path: Path, tags: str, name: str, key: str, shape: dic
         bad = item(name, shape | {key: labels})
         left_out(tmp_path, control, [bad])
         left_out(tmp_path, control, [*good, bad])
-    for value in (None, [], "x", {}, shape, shape | {key: []}, shape | {key: ["Car"]}):  # without a label that is known
+    unlabelled: list[Any] = [None, [], "x", {}, shape, shape | {key: []}, shape | {key: ["Car"]}]
+    for value in unlabelled:  # without a label that is known
         left_out(tmp_path, control, [item(name, value)])
         assert len(learnt(tmp_path, control, [*good, item(name, value)])) == 1
 
@@ -248,8 +250,8 @@ def test_sides_of_less_than_nothing(tmp_path: Path, tags: str, rotation: float, 
 
 
 def test_a_box_with_sides_of_less_than_nothing(tmp_path: Path) -> None:
-    upside_down = {"x": 70, "y": 80, "width": -50, "height": -60, "rotation": 0}
-    assert learnt(tmp_path, control_of(BOXES, "box"), box(**upside_down)) == [("Plane", [13, 10, 45, 38])]
+    upside_down = box(x=70, y=80, width=-50, height=-60)
+    assert learnt(tmp_path, control_of(BOXES, "box"), upside_down) == [("Plane", [13, 10, 45, 38])]
     circle = one("e", "ellipselabels", CIRCLE | {"radiusX": -25, "radiusY": -25})
     control = control_of(f'<EllipseLabels name="e" toName="img">{LABELS}</EllipseLabels>', "e")
     assert learnt(tmp_path, control, circle) == [("Plane", MIDDLE)]

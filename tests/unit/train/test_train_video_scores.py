@@ -83,11 +83,10 @@ def test_videos_add_up_and_their_numbers_are_their_own() -> None:
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2), st.booleans()), max_size=12))
 def test_identity_is_the_best_of_all_pairings(seen: list[tuple[int, int, bool]]) -> None:
     """Three things far apart; in every frame one of them is found under some number, or missed."""
-    frames = []
+    frames: list[tuple[list[Box], list[Box]]] = []
     together = np.zeros((3, 3))
     for thing, number, hit in seen:
-        truth = [(thing, 30.0 * thing)]
-        frames.append((truth, [(number, 30.0 * thing)] if hit else []))
+        frames.append(([(thing, 30.0 * thing)], [(number, 30.0 * thing)] if hit else []))
         together[thing, number] += hit
     best = max(sum(together[thing, number] for thing, number in enumerate(order)) for order in permutations(range(3)))
     assert counted(*frames).identified == best

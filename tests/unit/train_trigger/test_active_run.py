@@ -76,7 +76,7 @@ def test_a_job_that_waited_for_hours_has_not_run_for_hours(world: World) -> None
     world.change_claim(started_at=world.store.now() - timedelta(hours=9))
     for state in ("queued", "running"):  # running: its container starts, it has not taken its claim yet
         world.expire()
-        world.launcher.state = state  # type: ignore[assignment]
+        world.launcher.state = state
         assert world.reconcile(sweeping=True).status == "active"
 
 

@@ -302,7 +302,7 @@ def test_a_quota_that_is_used_up_is_waited_for_and_one_that_never_suffices_is_no
 
 
 def test_the_newest_event_says_why_there_is_no_pod() -> None:
-    events = [
+    events: list[dict[str, str | None]] = [
         {"lastTimestamp": "2026-01-01T12:00:02Z", "message": 'pods "labelloop-run-1-1-x7k2p" is forbidden: quota'},
         {"lastTimestamp": "2026-01-01T12:00:01Z", "message": "old"},
         {"lastTimestamp": None, "message": "without a time"},

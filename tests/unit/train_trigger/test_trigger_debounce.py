@@ -43,7 +43,8 @@ class Trial:
     """A debounce of ten seconds."""
 
     def __init__(self, *, blocked: bool = False, **how: Any) -> None:
-        self.calls, self.clock, self.refused = Calls(blocked=blocked), ClockedThreads(), []
+        self.calls, self.clock = Calls(blocked=blocked), ClockedThreads()
+        self.refused: list[str] = []
         on_full = self.refused.append
         self.debounce = Debounce(self.calls, self.clock, interval=10, at_once=4, on_full=on_full, **how)
 

@@ -2,6 +2,7 @@
 
 import queue
 import threading
+from functools import partial
 
 import pytest
 
@@ -12,9 +13,13 @@ SECONDS = 20
 
 def test_what_is_due_first_is_called_first_on_one_thread() -> None:
     called: queue.Queue[tuple[str, threading.Thread]] = queue.Queue()
+
+    def note(name: str) -> None:
+        called.put((name, threading.current_thread()))
+
     threads = ProcessThreads()
     for name, seconds in (("in an hour", 3600.0), ("now", 0.0), ("now too", 0.0)):
-        threads.later(seconds, lambda name=name: called.put((name, threading.current_thread())))
+        threads.later(seconds, partial(note, name))
     (first, one), (second, other) = called.get(timeout=SECONDS), called.get(timeout=SECONDS)
     assert (first, second) == ("now", "now too")
     assert one is other
