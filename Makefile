@@ -78,7 +78,7 @@ bench: install-dev
 lint: install-dev
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
-	$(VENV)/bin/mypy shared functions jobs infra
+	$(VENV)/bin/mypy shared functions jobs infra tests bench
 	$(VENV)/bin/lint-imports
 	@$(VENV)/bin/labelloop settings --markdown | diff docs/configuration.md - \
 		|| { echo "docs/configuration.md is older than shared/settings.py: make docs"; exit 1; }

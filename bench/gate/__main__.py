@@ -113,9 +113,9 @@ def _thresholds(models: dict[str, dict[str, Seen]], worth: dict[str, float], til
     """Part of the work that is saved on other tiles, by how many tasks the thresholds were chosen on, and by doubt."""
     random = np.random.default_rng(0)
     good = sorted(models, key=lambda name: -worth[name])[:12]
-    rows: dict[str, list[float]] = {"the defaults": [], "the best there is": []} | {
-        f"{size:2d} tasks, doubt {doubt:g}": [] for size in (2, 4, 10, 20) for doubt in (0, 5, 10, 20, 40, 100)
-    }
+    rows: dict[str, list[float]] = {"the defaults": [], "the best there is": []}
+    for size, doubt in itertools.product((2, 4, 10, 20), (0, 5, 10, 20, 40, 100)):
+        rows[f"{size:2d} tasks, doubt {doubt:g}"] = []
     for name in good:
         outcomes = [models[name][str(tile)].plain() for tile in tiles]
         rows["the defaults"].append(_saved(outcomes, {0: DEFAULT_SHOWN}))

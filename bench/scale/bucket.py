@@ -11,7 +11,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from botocore.exceptions import ClientError, ConnectionClosedError
 
@@ -120,6 +120,9 @@ class Bucket:
             self._tree.setdefault(path, {})
 
 
+Done = TypeVar("Done")
+
+
 class Client:
     """What boto3's client of one process does with the bucket."""
 
@@ -202,7 +205,7 @@ class Client:
             else:
                 yield {"Contents": [{"Key": name} for name in shown]}
 
-    def _attempt(self, kind: str, median: float, act: Callable[[], Any]) -> Any:
+    def _attempt(self, kind: str, median: float, act: Callable[[], Done]) -> Done:
         """One call of boto3: again after a 503 or a lost answer, with growing random pauses."""
         bucket = self._bucket
         for attempt in range(_ATTEMPTS):

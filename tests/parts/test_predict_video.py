@@ -24,9 +24,10 @@ from functions.predict.video.spans import by_label, smoothed, steady
 from infra.demo.samples import base_weights
 from shared.errors import ImageError, ModelError
 from shared.geometry.detections import Detections
-from shared.labelstudio.config import YoloTask, parse_label_config
+from shared.labelstudio.config import parse_label_config
 from shared.labelstudio.regions.tracks import Drawn, read_tracks
 from shared.settings import Settings
+from shared.yolo_task import YoloTask
 from tests.fakes.predict_parts import FAR
 from tests.samples.videos import with_variable_rate, write_video
 
