@@ -23,7 +23,7 @@ from jobs.train.checkpoints.uploader import CheckpointUploader
 from jobs.train.heartbeat import Heartbeat
 from jobs.train.progress import ProgressWriter
 from jobs.train.training import TrainingSettings
-from jobs.train.yolo.machine import step_images, surround_ultralytics
+from jobs.train.yolo.machine import prepare_ultralytics, step_images
 from jobs.train.yolo.trainer import YoloTrainer
 from shared.geometry.detections import xyxy_to_xywhn
 from shared.objectstore import open_store
@@ -69,7 +69,7 @@ def main() -> None:
 
 
 def _training(folder: Path, pairs: int) -> dict[str, float]:
-    os.environ.update(surround_ultralytics(folder / "ultralytics", threads=0))
+    os.environ.update(prepare_ultralytics(folder / "ultralytics", threads=0))
     data = _tiles(folder / "dataset")
     bare, ours, shares, courier = [], [], [], []
     for pair in range(pairs + 1):  # the first pair warms up

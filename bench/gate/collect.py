@@ -136,9 +136,9 @@ def work(recipe: Recipe, scratch: Path, device: str, cache: Path | None, until: 
     if time.monotonic() > until:
         return {}, 0.0
     folder = scratch / recipe.name
-    from jobs.train.yolo.machine import surround_ultralytics
+    from jobs.train.yolo.machine import prepare_ultralytics
 
-    os.environ.update(surround_ultralytics(folder / "ultralytics", 1))
+    os.environ.update(prepare_ultralytics(folder / "ultralytics", 1))
     import torch
 
     torch.set_num_threads(1)

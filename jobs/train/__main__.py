@@ -10,7 +10,7 @@ from pathlib import Path
 from types import FrameType
 
 from jobs.train.scratch import locked, remove, remove_abandoned, scratch_of
-from jobs.train.yolo.machine import checked_work_dir, surround_ultralytics
+from jobs.train.yolo.machine import checked_work_dir, prepare_ultralytics
 from shared.errors import LabelloopError
 from shared.logs import configure_logs
 from shared.objectstore import ObjectStore, open_store
@@ -54,7 +54,7 @@ def execute(settings: Settings, request: TrainRequest, store: ObjectStore) -> in
 
 def _run(settings: Settings, request: TrainRequest, store: ObjectStore, folder: Path) -> tuple[int, bool]:
     """Build the parts and run one attempt: (exit code, whether another attempt may follow)."""
-    os.environ.update(surround_ultralytics(folder / "ultralytics", settings.threads))  # before anything imports torch
+    os.environ.update(prepare_ultralytics(folder / "ultralytics", settings.threads))  # before anything imports torch
     from jobs.train.data.export import LabelStudioExporter
     from jobs.train.data.fetching import fetching
     from jobs.train.ending import FAILED, INTERRUPTED

@@ -23,7 +23,7 @@ from jobs.train.checkpoints.store import Resumed
 from jobs.train.evidence import Classified, Found, Outcome
 from jobs.train.judging import metrics_of
 from jobs.train.training import InitialWeights, Measured, Trained, Trainer, TrainingSettings
-from jobs.train.yolo.machine import surround_ultralytics
+from jobs.train.yolo.machine import prepare_ultralytics
 from jobs.train.yolo.tracking_scores import TrackingCounts
 from jobs.train.yolo.trainer import YoloTrainer
 from shared.digest import sha256_of
@@ -304,7 +304,7 @@ def measured(
 def yolo_trainer(folder: Path, *, threads: int) -> Iterator[YoloTrainer]:
     """The real trainer on the processor, in the surroundings that the job gives it."""
     with pytest.MonkeyPatch.context() as environ:
-        for name, value in surround_ultralytics(folder / "ultralytics", threads=threads).items():
+        for name, value in prepare_ultralytics(folder / "ultralytics", threads=threads).items():
             environ.setenv(name, value)
         yield YoloTrainer(
             folder / "model", surroundings=folder / "ultralytics", weights_folder=folder / "weights", device="cpu"

@@ -1,7 +1,4 @@
-"""What ultralytics is told beyond its defaults, so that what is learnt and measured is what was drawn and is served.
-
-Read line by line: ultralytics/cfg/default.yaml.
-"""
+"""The arguments of ultralytics that differ from its defaults (ultralytics/cfg/default.yaml)."""
 
 import math
 from collections.abc import Mapping
@@ -11,29 +8,29 @@ from jobs.train.training import TrainingSettings
 from jobs.train.yolo.sides import Mirroring, mirroring
 
 HEAD = {"nms": None}
-"""Of models with two heads the one that finds an object several times, followed by suppression: as predict serves them.
+"""Of models with two heads the one that needs suppression, as predict uses it.
 
-Releases differ in their default, and weights keep what they were saved with; with suppression the overlap above which
-two boxes are one stays a choice."""
+Set because releases of ultralytics differ in the default, and weights keep the one they were saved with. Only with
+suppression can its overlap be chosen."""
 AS_DRAWN = {"overlap_mask": False, "single_cls": False}
-"""An object on top of another cuts no hole into it: by default all outlines of an image are painted into one mask."""
+"""One mask for each object. By default all masks of an image share one, and objects on top cut holes into others."""
 
 
 def measured(settings: TrainingSettings) -> dict[str, Any]:
-    """Of a validation, in a training and for the gate."""
+    """Arguments of a validation, in a training and for the gate."""
     return HEAD | AS_DRAWN | {"iou": settings.iou, "max_det": settings.max_objects}
 
 
 def schedule(epochs: int) -> dict[str, Any]:
-    """How long a training warms up, and how many epochs it ends with on whole images instead of mosaics of four.
+    """Epochs of warm-up, and last epochs with whole images instead of mosaics of four.
 
-    ultralytics' own 3 and 10 are meant for hundreds of epochs: of five they would be most, or all.
+    ultralytics' defaults, 3 and 10, are for hundreds of epochs; of five they would be most, or all.
     """
     return {"warmup_epochs": min(3.0, epochs / 10), "close_mosaic": min(10, math.ceil(epochs / 5)) if epochs > 1 else 0}
 
 
 def mirroring_of(described: Mapping[str, Any], settings: TrainingSettings) -> Mirroring:
-    """Of a dataset, as its `data.yaml` describes it."""
+    """The mirroring for a dataset; `described`: the contents of its data.yaml."""
     control = described.get("control", {})
     return mirroring(
         described["names"],

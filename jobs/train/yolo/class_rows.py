@@ -1,21 +1,21 @@
-"""The classes of a model's head before a training: what it knows of the project's labels stays, by exact name."""
+"""Changes a model's classes to the project's labels before training, keeping what it knows of labels by name."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-_SIDE = 640  # pixels, for which ultralytics says how sure an untrained head is
-_OBJECTS = 5  # that it expects there
+_SIDE = 640  # pixels; with _OBJECTS: ultralytics' constants for the first biases of a head
+_OBJECTS = 5  # expected in an image of that size
 
 
 def sources(
     labels: Sequence[str], held: Sequence[str], predicted_values: Mapping[str, Sequence[str]]
 ) -> tuple[int | None, ...]:
-    """For each label the class of the weights that it begins as, None for a new one.
+    """For each label the index in `held` (the weights' classes) of the class to start from; None for a new one.
 
-    That is the one of the same name, else the first that its `predicted_values` name and no label is called like.
-    Letters count as they are: `a` is not `A`.
+    That is the class of the same name (upper and lower case differ), else the first of its `predicted_values` that is a
+    class and no label.
     """
     places: dict[str, int] = {}
     for place, name in enumerate(held):
@@ -31,10 +31,10 @@ def sources(
 def with_classes_of(
     model: Any, labels: Sequence[str], predicted_values: Mapping[str, Sequence[str]], path: Path
 ) -> Path | None:
-    """Write to `path` a copy of the weights whose classes are these labels; None if they are already.
+    """Write a copy of the weights whose classes are these labels to `path`; None if their classes are these already.
 
-    `model`: ultralytics' YOLO; what its head knows of a label stays, the rest of the head's last layer begins anew.
-    ultralytics would match names without regard to case, and keep the order of the weights where none matches.
+    `model`: ultralytics' YOLO, changed in place. Rows of the head's last layers are taken over by `sources`; the others
+    are new. ultralytics itself would ignore upper and lower case, and keep the weights' order if no name matches.
     """
     held = [str(model.model.names[index]) for index in range(len(model.model.names))]
     if held == list(labels):
@@ -54,20 +54,20 @@ def with_classes_of(
 
 
 def _last_layers(head: Any, classes: int) -> Iterator[tuple[Any, Any, float | None]]:
-    """Where the layers stand that have a row a class: their holder, their place in it, and the stride of detectors."""
+    """(container, key in it, stride) of each layer with one row for each class; stride: None but for detectors."""
     if hasattr(head, "linear"):  # of a classifier
         yield head._modules, "linear", None
         return
     for branch in ("cv3", "one2one_cv3"):
         for level, layers in enumerate(getattr(head, branch, None) or ()):
             yield layers, -1, float(head.stride[level])
-    semantic = getattr(getattr(head, "proto", None), "semseg", None)  # of YOLO26's outlines
+    semantic = getattr(getattr(head, "proto", None), "semseg", None)  # of YOLO26's segmentation
     if semantic is not None and semantic[-1].out_channels == classes:
         yield semantic, -1, None
 
 
 def _renewed(layer: Any, rows: Sequence[int | None], stride: float | None) -> Any:
-    """The layer with these rows of its own; new ones are as in an untrained model."""
+    """A layer with these rows of `layer`; None: a row as in an untrained model."""
     import torch
 
     if hasattr(layer, "out_features"):

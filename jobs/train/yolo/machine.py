@@ -1,4 +1,4 @@
-"""What a training takes from its machine: devices, dataloader processes, batch; and what ultralytics may not touch."""
+"""Fits a training to its machine: devices, batch size, dataloader processes; and sets ultralytics' environment."""
 
 import json
 import shutil
@@ -9,27 +9,27 @@ from shared.cores import usable_cores
 from shared.errors import SettingsError
 from shared.yolo_task import YoloTask
 
-SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  (where torch puts the batches that dataloader processes make)
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  (where torch's dataloader processes put batches)
 _MIN_FREE = 256 << 20  # bytes: checkpoints of the smallest models, and a few hundred images
 _REPORTING = ("sync", "clearml", "comet", "dvc", "mlflow", "raytune", "tensorboard", "wandb")
-_CPU_BATCH = 8
-_STEP_IMAGES = 64  # of one optimizer step, as ultralytics means it (`nbs`)
-_MIN_STEPS = 4  # an epoch
-_CLASSIFIED_SHARE = 224 / 640
-_MIN_CLASSIFIED = 64  # pixels; with less a last batch of one image cannot be normalised (one value a channel)
-_MULTI_GPU_BATCH = 8  # a device; ultralytics finds the best batch by itself on one GPU only
-_MAX_WORKERS = 8  # a device
-_UNKNOWN_BATCH = 64  # images; for the estimate while ultralytics has not chosen yet
-_MASK_RATIO = 4  # of the side of an image to that of its masks
-_BATCHES_AHEAD = 12  # train: 4 a worker; val: twice the workers, twice the batch, 2 a worker
+_CPU_BATCH = 8  # images
+_STEP_IMAGES = 64  # images for one optimizer step, ultralytics' default of `nbs`
+_MIN_STEPS = 4  # optimizer steps in an epoch
+_CLASSIFIED_SHARE = 224 / 640  # ultralytics' image size of classifiers to that of detectors
+_MIN_CLASSIFIED = 64  # pixels; below, a batch of one image has one value a channel, which cannot be normalised
+_MULTI_GPU_BATCH = 8  # images a device: ultralytics finds a batch size by itself on one GPU only
+_MAX_WORKERS = 8  # processes a device
+_UNKNOWN_BATCH = 64  # images, assumed while ultralytics has not chosen yet
+_MASK_RATIO = 4  # of an image's side to its masks'
+_BATCHES_AHEAD = 12  # a worker; train: 4, val: 2 with twice the workers and twice the batch
 
 
-def surround_ultralytics(folder: Path, threads: int) -> dict[str, str]:
-    """Write ultralytics' settings below `folder`; answers the variables to set before torch and it are imported.
+def prepare_ultralytics(folder: Path, threads: int) -> dict[str, str]:
+    """Write ultralytics' settings below `folder`; answers environment variables to set before it or torch is imported.
 
-    No installs, no telemetry, no integrations that report elsewhere, no writes outside of `folder`. ultralytics sets
-    one OpenMP thread where nothing is set. OpenMP threads that wait by spinning make a training ten times slower as
-    soon as anything else computes on the machine.
+    They forbid installs, telemetry, reporting integrations and writes outside of `folder`. `threads` of OpenMP (0: the
+    usable cores), which ultralytics would set to 1; PASSIVE, because waiting threads that spin make a training ten
+    times slower when the machine is shared.
     """
     config = folder / "Ultralytics"
     config.mkdir(parents=True, exist_ok=True)
@@ -47,7 +47,7 @@ def surround_ultralytics(folder: Path, threads: int) -> dict[str, str]:
 
 
 def checked_work_dir(folder: Path) -> None:
-    """Raise SettingsError if a training could not keep its files there: before anything is fetched for it."""
+    """Raise SettingsError if `folder` cannot be written to or has too little space left."""
     asked = f"LABELLOOP_WORK_DIR={str(folder)!r}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -62,12 +62,12 @@ def checked_work_dir(folder: Path) -> None:
 
 
 def shared_memory_free(path: Path = SHARED_MEMORY) -> int | None:
-    """Free bytes of shared memory; None where there is no such file system and no such limit."""
+    """Free bytes of shared memory; None if the machine has no such file system."""
     return shutil.disk_usage(path).free if path.is_dir() else None
 
 
 def devices(asked: str) -> list[int] | str:
-    """ultralytics' `device`: what was asked for; auto: every visible GPU, else the processor."""
+    """ultralytics' argument `device`; `auto`: all visible GPUs, else the CPU."""
     if asked != "auto":
         return asked
     import torch
@@ -77,7 +77,7 @@ def devices(asked: str) -> list[int] | str:
 
 
 def batch_size(asked: int, device: list[int] | str) -> int:
-    """Images a step, at least one a device. -1: ultralytics measures the memory of one GPU itself."""
+    """Images a step, at least one for each device; `asked` 0: chosen. -1: ultralytics measures the GPU's memory."""
     if asked:
         return max(asked, len(device)) if isinstance(device, list) else asked
     if isinstance(device, list) and len(device) > 1:
@@ -87,19 +87,19 @@ def batch_size(asked: int, device: list[int] | str) -> int:
 
 
 def step_images(images: int, batch: int) -> int:
-    """ultralytics' `nbs`: how many images' gradients make one step of the optimizer.
+    """ultralytics' argument `nbs`: the number of images whose gradients make one step of the optimizer.
 
-    Its 64 would mean one step in three epochs for twenty images, which learns next to nothing in fifty epochs. So small
-    datasets get at least four steps an epoch, as far as the batch allows; from 256 images on it is ultralytics' own.
+    With its default 64, a training on 20 images would make one step in three epochs. So small datasets get at least
+    four steps an epoch, as far as the batch allows; from 256 images on it is the default.
     """
-    least = batch if batch > 0 else 16  # not chosen yet
-    return min(_STEP_IMAGES, max(images // _MIN_STEPS, least))
+    min_images = batch if batch > 0 else 16  # ultralytics has not chosen yet
+    return min(_STEP_IMAGES, max(images // _MIN_STEPS, min_images))
 
 
 def task_image_size(yolo_task: YoloTask, image_size: int) -> int:
-    """Longest side in pixels that a model of this task sees, `image_size` being that of detection.
+    """Longer side in pixels of the images that a model of this task sees; `image_size`: the setting.
 
-    A classifier needs no small objects: it gets ultralytics' own 224 where others get 640, and so in proportion.
+    Classifiers get 224 where others get 640 (ultralytics' defaults), and other sizes in proportion.
     """
     if yolo_task != "classify":
         return image_size
@@ -116,11 +116,11 @@ def dataloader_workers(
     image_size: int,
     outlines: float = 0.0,
 ) -> int:
-    """Dataloader processes a device: as many as cores allow and half of the free shared memory holds.
+    """Dataloader processes for each device, as many as the cores and half of the free shared memory allow.
 
-    `shared_memory` in bytes (None: no limit). `outlines`: of an image, each a mask of a quarter of its side; a mosaic
-    has those of four images. A process that finds it full dies with "Bus error"; 0 loads in the training's own process
-    and needs none. On the processor ultralytics takes 0 in any case.
+    `asked` -1: chosen. `shared_memory`: free bytes, None: no limit; when it is full, processes die with "Bus error". 0
+    loads in the training's own process; on the CPU ultralytics always does. `outlines`: masks an image has, each with a
+    quarter of its side; a mosaic has those of four images.
     """
     if asked >= 0:
         return asked

@@ -1,4 +1,4 @@
-"""Whether images may be mirrored while training: not where names say sides, which the mirror swaps. Pure."""
+"""Decides whether images may be mirrored in training: not if names of labels mean left or right. Pure."""
 
 import re
 from collections.abc import Sequence
@@ -8,25 +8,25 @@ Pair = tuple[str, str]
 Words = tuple[str, ...]
 
 _CLEAR: Pair = ("left", "right")
-"""Words that begin with these are sides, wherever they stand: `left_eye`, `leftEye`, `right-handed`."""
+"""Words that begin with these always mean a side: `left_eye`, `leftEye`, `right-handed`."""
 _IN_PAIRS: tuple[Pair, ...] = (
     ("l", "r"), ("os", "od"), ("port", "starboard"), ("cw", "ccw"), ("clockwise", "counterclockwise"),
     ("clockwise", "anticlockwise"), ("←", "→"), ("⬅", "➡"), ("↰", "↱"), ("↶", "↷"), ("↺", "↻"),
 )  # fmt: skip
-"""Words that are sides where another name has the other one: `l_ear` and `r_ear`. Alone, `R` may be any letter."""
-_ENDING = re.compile(r"(.{2,})(left|right)")  # "turnleft", where there is a "turnright": not "bright"
+"""Words that mean a side if another name has the opposite word: `l_ear` and `r_ear`. `R` alone may be any letter."""
+_ENDING = re.compile(r"(.{2,})(left|right)")  # "turnleft" if there is a "turnright", but not "bright"
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[^\W\d_]+|\d+|[^\w\s]")
-_NAMED = 3  # labels that a sentence quotes
+_NAMED = 3  # labels quoted in a sentence
 
 
 @dataclass(frozen=True, slots=True)
 class Mirroring:
-    """How often images are mirrored while training, and what is where then."""
+    """How images are mirrored in training."""
 
-    fliplr: float  # share of the images, left to right
-    flipud: float  # upside down, which swaps sides as well
-    flip_idx: tuple[int, ...] | None = None  # of a pose: for each point the one that it is in a mirrored image
-    why_not: str = ""  # one sentence, if names are the reason that images are not mirrored
+    fliplr: float  # part of the images that is mirrored left to right, 0–1
+    flipud: float  # upside down, which swaps sides too
+    flip_idx: tuple[int, ...] | None = None  # of a pose: for each point its index in the mirrored image
+    why_not: str = ""  # a sentence if names are the reason that nothing is mirrored
 
 
 def mirroring(
@@ -38,10 +38,11 @@ def mirroring(
     sides: str = "",
     asked: tuple[float | None, float | None] = (None, None),
 ) -> Mirroring:
-    """`fliplr` and `flipud` as set, unless names say sides; `asked` by the control itself holds against its labels.
+    """The mirroring for these classes and keypoints.
 
-    `sides`: pairs of words for left and right in the language of the labels, `"links,rechts; gauche,droite"`. Points
-    are swapped by their names; if that is not clear for all of them, nothing is mirrored, whoever asks.
+    `fliplr`, `flipud`: of the settings, ignored if a class means a side; `asked`: those of the control's tag (None: not
+    given), which hold in any case. `sides`: more words for left and right, `"links,rechts; gauche,droite"`. Keypoints
+    are swapped by their names; if these do not say how, nothing is mirrored.
     """
     wanted = fliplr if asked[0] is None else asked[0], flipud if asked[1] is None else asked[1]
     flip_idx = mirrored_points(points, sides) if points else None
@@ -58,7 +59,7 @@ def mirroring(
 
 
 def sided(names: Sequence[str], sides: str = "") -> list[str]:
-    """The names that say a side."""
+    """The names that mean a side."""
     pairs = pairs_of(sides)
     words = [_words(name) for name in names]
     there = set(words)
@@ -70,9 +71,9 @@ def sided(names: Sequence[str], sides: str = "") -> list[str]:
 
 
 def mirrored_points(names: Sequence[str], sides: str = "") -> tuple[int, ...] | None:
-    """For each point the one that it is in a mirrored image; None if that is not clear.
+    """For each keypoint its index in a mirrored image; None if the names do not say.
 
-    Without any side the points may be sides all the same (corners, numbers).
+    None also if no name means a side: the points may be corners or numbers.
     """
     pairs = pairs_of(sides)
     words = [_words(name) for name in names]
@@ -89,7 +90,7 @@ def mirrored_points(names: Sequence[str], sides: str = "") -> tuple[int, ...] | 
 
 
 def pairs_of(sides: str) -> tuple[Pair, ...]:
-    """`"links,rechts; gauche,droite"` → pairs of words; what is no pair is left aside."""
+    """`"links,rechts; gauche,droite"` → pairs of lower-case words; anything else is ignored."""
     found = []
     for pair in sides.split(";"):
         words = [word.strip().casefold() for word in pair.split(",")]
@@ -112,7 +113,7 @@ def _may_be_side(words: Words, pairs: Sequence[Pair]) -> bool:
 
 
 def _others(words: Words, pairs: Sequence[Pair]) -> list[Words]:
-    """What the name may be in a mirror: every word of one kind of side is the other one."""
+    """What the name may become in a mirror: for each pair of sides, its words swapped."""
     found = []
     for one, other in (_CLEAR, *pairs):
         found.append(tuple(_swapped(word, one, other) for word in words))
@@ -132,7 +133,7 @@ def _swapped(word: str, one: str, other: str) -> str:
 
 
 def _place(word: str, side: str) -> int | None:
-    """Where in a word the side stands: at its beginning (a short one is the whole word), in Chinese anywhere."""
+    """Index of the side in a word, or None. ASCII: at the beginning, or the whole word if short; else anywhere."""
     if side.isascii():
         found = word == side if len(side) <= 2 else word.startswith(side)
         return 0 if found else None

@@ -1,4 +1,4 @@
-"""How well weights follow the objects in annotated videos: ultralytics' tracker against the expert's keyframes."""
+"""Measures how well a model tracks objects in annotated videos: ultralytics' tracker against annotated keyframes."""
 
 import logging
 from collections.abc import Iterable, Iterator
@@ -24,9 +24,9 @@ from shared.media.video import Video, open_video
 logger = logging.getLogger(__name__)
 
 _MAX_FRAMES = 300
-"""The first ones of each video: a tracker has to see every frame, and a minute tells as much as an hour."""
+"""Of each video only the first frames are tracked, since a tracker needs every frame."""
 _MAX_VIDEOS = 10
-"""The first ones. Always the same, so that versions can be compared."""
+"""Only the first videos are used: always the same, so that versions can be compared."""
 
 
 def track_metrics(
@@ -39,22 +39,25 @@ def track_metrics(
     device: Any,
     max_pixels: int,
 ) -> dict[str, TrackingCounts]:
-    """Task → what is counted over the beginning of its video, with the settings that the tracker comes with.
+    """Id of the task → counts over the beginning of its video, with the tracker's default settings.
 
-    `trained`: the weights are a version of this project, so that a class is called like its label. A video that cannot
-    be decoded, or whose annotation cannot be used, is left out.
+    `trained`: the weights are a version of this project, so classes are matched with labels by name alone. A video that
+    cannot be decoded, or whose annotation cannot be used, is left out.
     """
     from ultralytics.models import YOLO
 
     watched: dict[str, TrackingCounts] = {}
     for task, path in islice(videos, _MAX_VIDEOS):
-        model, counts = YOLO(weights, task="detect"), TrackingCounts()  # with a new tracker
+        model, counts = (
+            YOLO(weights, task="detect"),
+            TrackingCounts(),
+        )  # a new model, since it keeps the tracker's state
         try:
             with open_video(path, max_pixels=max_pixels) as video:
                 counts.add(_frames(task, video, _follow(model, video, control, trained, image_size, device), control))
         except ImageError as error:
             logger.warning(
-                f"nothing is followed in the video of task {task.id}: {error}",
+                f"the video of task {task.id} is not measured: {error}",
                 extra={"event": "video_left_out", "task": task.id, "reason": error.reason},
             )
         else:
@@ -65,7 +68,7 @@ def track_metrics(
 def _follow(
     model: Any, video: Video, control: Control, trained: bool, image_size: int, device: Any
 ) -> Iterator[tuple[float, Detections]]:
-    """When each frame begins, and what is followed in it."""
+    """(second at which a frame begins, tracked objects in it) for each frame."""
     from ultralytics.utils import ROOT
 
     names = [model.names[index] for index in range(len(model.names))]
@@ -102,7 +105,7 @@ def _follow(
 def _frames(
     task: SnapshotTask, video: Video, followed: Iterable[tuple[float, Detections]], control: Control
 ) -> Iterator[tuple[Detections, Detections]]:
-    """For each of Label Studio's frames what the expert drew, and what was followed in the picture on the screen."""
+    """(annotated boxes, tracked objects) at each of Label Studio's frames, up to the end of the tracked ones."""
     drawn = usable(read_tracks(task.regions, control), control)
     found = list(followed)
     rate = task.frame_rate(control)

@@ -1,4 +1,4 @@
-"""How well objects were followed through videos: MOTA and IDF1. Pure.
+"""Scores of object tracking: MOTA and IDF1. Pure.
 
 MOTA: K. Bernardin, R. Stiefelhagen, Evaluating Multiple Object Tracking Performance: The CLEAR MOT Metrics (2008).
 IDF1: E. Ristani et al., Performance Measures and a Data Set for Multi-Target, Multi-Camera Tracking (2016).
@@ -13,22 +13,22 @@ import numpy as np
 from shared.geometry.detections import Detections, Floats, Ints
 
 MIN_IOU = 0.5
-"""Overlap from which two boxes of one class can be the same object: what both papers' benchmarks take."""
-_KEPT = 1000.0  # what a match of the frame before counts more than any overlap
+"""IoU from which two boxes of one class can be the same object, as in both papers' benchmarks."""
+_KEPT = 1000.0  # makes a match of the frame before count more than any overlap
 
 
 @dataclass(slots=True)
 class TrackingCounts:
-    """What was counted, in any number of videos."""
+    """Counts over any number of videos."""
 
-    truth: int = 0  # boxes
-    found: int = 0
-    matched: int = 0  # boxes, frame by frame
-    switches: int = 0  # times that an object went on under another number
-    identified: int = 0  # boxes, if each object may have one number for the whole video
+    truth: int = 0  # annotated boxes
+    found: int = 0  # tracked boxes
+    matched: int = 0  # annotated boxes that were found, frame by frame
+    switches: int = 0  # times that the track id of an object changed
+    identified: int = 0  # found boxes that are right if each object may have one track id in the whole video
 
     def scores(self) -> dict[str, float]:
-        """IDF1 (0–1) and MOTA (1 at most, negative if there are more mistakes than boxes). 1 where nothing is to do."""
+        """IDF1 (0–1) and MOTA (at most 1, negative with more mistakes than boxes); both 1 without boxes."""
         if not self.truth + self.found:
             return {"IDF1": 1.0, "MOTA": 1.0}
         mistakes = self.truth + self.found - 2 * self.matched + self.switches
@@ -38,7 +38,7 @@ class TrackingCounts:
         }
 
     def plus(self, other: "TrackingCounts") -> "TrackingCounts":
-        """The counts of both."""
+        """The sums of both."""
         return TrackingCounts(
             self.truth + other.truth,
             self.found + other.found,
@@ -48,7 +48,7 @@ class TrackingCounts:
         )
 
     def add(self, frames: Iterable[tuple[Detections, Detections]]) -> None:
-        """One video: for each frame in order what is there and what was found, both with tracks."""
+        """Add one video: (annotated, tracked) boxes of each frame in order, both with `tracks`."""
         video = _Video()
         for truth, found in frames:
             self.truth += len(truth)
@@ -61,14 +61,16 @@ class TrackingCounts:
 
 @dataclass(slots=True)
 class _Video:
-    """What has to be remembered from one frame to the next."""
+    """The state from one frame to the next."""
 
-    last: dict[int, int] = field(default_factory=dict)  # object → the number that it had last
-    before: dict[int, int] = field(default_factory=dict)  # the same of the frame before
-    together: Counter[tuple[int, int]] = field(default_factory=Counter)  # object, number → frames
+    last: dict[int, int] = field(default_factory=dict)  # object → its last track id
+    before: dict[int, int] = field(default_factory=dict)  # object → its track id in the frame before
+    together: Counter[tuple[int, int]] = field(
+        default_factory=Counter
+    )  # (object, track id) → frames in which they overlap
 
     def match(self, truth: Detections, found: Detections) -> tuple[int, int]:
-        """How many objects were found in a frame, and how many of them under another number than last time."""
+        """(objects found in a frame, how many of them with another track id than last time)."""
         assert truth.tracks is not None
         assert found.tracks is not None
         overlap = overlaps(truth, found)
@@ -86,7 +88,7 @@ class _Video:
         return len(now), switches
 
     def identified(self) -> int:
-        """Boxes that are right if objects and numbers are paired for the whole video as well as they can be."""
+        """Boxes that are right with the best pairing of objects and track ids for the whole video."""
         objects = sorted({object_ for object_, _ in self.together})
         numbers = sorted({number for _, number in self.together})
         worth = np.zeros((len(objects), len(numbers)))
@@ -96,7 +98,7 @@ class _Video:
 
 
 def overlaps(truth: Detections, found: Detections) -> Floats:
-    """(T, F) intersection over union; 0 below LEAST_IOU and between classes."""
+    """(T, F) intersection over union; 0 below MIN_IOU and between classes."""
     low = np.maximum(truth.xyxy[:, None, :2], found.xyxy[None, :, :2])
     high = np.minimum(truth.xyxy[:, None, 2:], found.xyxy[None, :, 2:])
     common = np.prod(np.clip(high - low, 0.0, None), axis=2)
@@ -107,7 +109,7 @@ def overlaps(truth: Detections, found: Detections) -> Floats:
 
 
 def _assigned(worth: Floats) -> list[tuple[int, int]]:
-    """Pairs of rows and columns, each used once, of the largest sum; none that is worth nothing."""
+    """(row, column) pairs with the largest sum, each row and column used once; without pairs of worth 0."""
     import lap
 
     if not worth.size:

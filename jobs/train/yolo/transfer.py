@@ -1,4 +1,4 @@
-"""Detection weights as the beginning of another task's model: its architecture, with the tensors that fit."""
+"""Makes a model for another yolo task from detection weights: its architecture with the tensors that fit."""
 
 import logging
 from pathlib import Path
@@ -10,15 +10,15 @@ from shared.yolo_task import YoloTask
 
 logger = logging.getLogger(__name__)
 
-_MIN_SHARE = 0.5  # of the tensors has to fit, or it is another architecture
-_SEED = 0  # of the tensors that do not fit: a second attempt starts from the same ones
+_MIN_SHARE = 0.5  # part of the tensors that must fit, else the architecture is another
+_SEED = 0  # of the other tensors, so that every attempt starts from the same
 
 
 def transferred(model: Any, yolo_task: YoloTask, weights: Path, folder: Path) -> tuple[Path, str]:
-    """Write the other task's model to `folder`; answers its file and what to call it.
+    """Write the model to `folder`; answers (its file, its name for manifests and reports).
 
-    `model`: ultralytics' YOLO of `weights`. Raises ModelError if `weights` are not for detect, or of an architecture
-    that ultralytics does not have for the other task.
+    `model`: `weights` loaded by ultralytics. Raises ModelError if they are not for detect, or if ultralytics does not
+    have their architecture for `yolo_task`.
     """
     asked = f"{weights.name} are weights for {model.task}, the control needs {yolo_task}"
     hint = f"set LABELLOOP_BASE_WEIGHTS to weights for {yolo_task}"
@@ -49,15 +49,15 @@ def transferred(model: Any, yolo_task: YoloTask, weights: Path, folder: Path) ->
 
 
 def _architectures(model: Any) -> list[str]:
-    """What the weights may be called in ultralytics: by what was built, or by what they were trained from."""
+    """Possible names of the architecture: what the model was built from, or what its training started from."""
     built = model.model.yaml.get("yaml_file"), (model.ckpt or {}).get("train_args", {}).get("model")
     return [Path(str(name)).stem for name in built if name]
 
 
 def _untrained(name: str, yolo_task: YoloTask, classes: dict[int, str]) -> Any:
-    """A new model of one of ultralytics' architectures; None if there is none of that name.
+    """A new model of the architecture `name`; None if ultralytics has none.
 
-    With the classes of the detection weights, so that what their head knows fits; classifiers have no such head.
+    It has the classes of the detection weights, so that their head's tensors fit; classifiers have no such head.
     """
     from ultralytics.models import YOLO
 

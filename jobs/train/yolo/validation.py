@@ -1,7 +1,7 @@
-"""What weights show on the val set: ultralytics' validators, watched picture by picture.
+"""Measures weights on the val set with ultralytics' validators, recording an Outcome for each image.
 
-They read the pictures and label files, and know how alike two masks or poses are; what is kept of a picture is
-`jobs.train.evidence.Outcome`. The model is run as predict runs it: same head, same suppression, one class a box.
+The validators read images and labels, and compute the overlap of boxes, masks or poses. The model is run as predict
+runs it: the same head, the same suppression, one class for each box.
 """
 
 import json
@@ -21,12 +21,12 @@ from shared.labelstudio.class_labels import class_labels, point_labels
 from shared.labelstudio.controls import Control
 
 MIN_CONFIDENCE = 0.001
-"""From which objects are looked at: what predict does not show still says how good the order of confidences is."""
+"""Objects with less confidence are ignored. Lower than predict's thresholds, because mAP needs the whole curve."""
 
 
 @dataclass(slots=True)
 class Watched:
-    """Fills while a validator runs."""
+    """What a validator adds to while it runs."""
 
     outcomes: list[Outcome] = field(default_factory=list)
     names: list[str] = field(default_factory=list)  # of the images of a classifier's val set, in order
@@ -43,10 +43,10 @@ def measure(
     points: Sequence[str],
     **how: Any,
 ) -> Measured:
-    """What ultralytics' `model` shows on the val set of `data` (a data.yaml), as predict would run it.
+    """Measure ultralytics' `model` on the val set of `data` (a data.yaml), run as predict runs it.
 
-    `trained`: a version of this project. `points`: the keypoints that are compared. `how`: arguments of ultralytics'
-    `val`. Raises ModelError.
+    `trained`: a version of this project. `points`: names of the keypoints that are compared. `how`: more arguments of
+    ultralytics' `val`. Raises ModelError.
     """
     described = json.loads(data.read_text(encoding="utf-8"))
     names: list[str] = described["names"]
@@ -73,7 +73,7 @@ def measure(
 def _classified(
     model: Any, data: Path, names: Sequence[str], class_of: Ints, known: tuple[int, ...], how: dict[str, Any]
 ) -> Measured:
-    """An image is in the folder of each of its classes, named by their numbers (`jobs.train.data.yolo_dataset`)."""
+    """Of a classifier. An image is in the folder of each of its classes, which end with their index (ClassFolders)."""
     watched = Watched()
     model.val(validator=_watching_classes(watched), data=str(data.parent.resolve()), **how)
     images: dict[str, tuple[set[int], int]] = {}
@@ -88,7 +88,7 @@ def _classified(
 
 
 def _class_of(held: Sequence[str], names: Sequence[str], control: Control, trained: bool) -> Ints:
-    """(model's classes,) the class of the dataset that each means, −1 for none."""
+    """(model's classes,) index of the dataset's class for each, −1 for none."""
     if trained:
         labels: Sequence[str | None] = [name if name in names else None for name in held]
     else:
@@ -97,7 +97,7 @@ def _class_of(held: Sequence[str], names: Sequence[str], control: Control, train
 
 
 def _served_size(model: Any, settings: TrainingSettings, trained: bool) -> int:
-    """Longest side in pixels: versions and classifiers say theirs, as in functions/predict/model/loader.py."""
+    """Image size in pixels; versions and classifiers store theirs, as in functions/predict/model/loader.py."""
     own = model.overrides.get("imgsz")
     if not own or not (trained or model.task == "classify"):
         own = task_image_size(model.task, settings.image_size)
@@ -106,20 +106,20 @@ def _served_size(model: Any, settings: TrainingSettings, trained: bool) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Points:
-    """How a model's keypoints lie in the dataset's."""
+    """How a model's keypoints correspond to the dataset's."""
 
-    place: tuple[int, ...]  # for each point of the model that of the dataset, −1 for none
-    count: int  # of the dataset
-    shared: tuple[int, ...]  # points of the dataset that are compared
+    place: tuple[int, ...]  # for each point of the model its index in the dataset, −1 for none
+    count: int  # points of the dataset
+    shared: tuple[int, ...]  # indices in the dataset of the points that are compared
 
 
 def task_of(image: str) -> str:
-    """The task that an image file of a dataset belongs to: `12.jpg`, `12-3.jpg` (a crop or a frame)."""
+    """The id of the task of an image file: `12` of `12.jpg` and of `12-3.jpg` (a crop or a frame)."""
     return Path(image).stem.split("-", 1)[0]
 
 
 def _arrangement(model: Any, held: Sequence[str], control: Control, trained: bool, compared: Sequence[int]) -> Points:
-    """`held`: the points of the dataset; those of the model are known by name, strangers' by `model_index` too."""
+    """`held`: names of the dataset's points. Points are matched by name, of base weights by `model_index` too."""
     count = int(model.model.kpt_shape[0])
     written = getattr(model.model, "kpt_names", None) or {}
     names = [str(name) for name in written.get(0, ())]
@@ -138,7 +138,7 @@ def _watching(base: Any, watched: Watched, class_of: Ints, points: Points | None
 
         @staticmethod
         def _check_max_det(*_: Any) -> None:
-            """What is served shows no more objects than the setting says, however many are there."""
+            """Ultralytics would raise `max_det` to the largest number of objects; predict does not."""
 
         def postprocess(self, preds: Any) -> Any:
             if not self.end2end:
@@ -165,7 +165,7 @@ def _watching(base: Any, watched: Watched, class_of: Ints, points: Points | None
             return prepared
 
         def match_predictions(self, pred_classes: Any, true_classes: Any, iou: Any, use_scipy: bool = False) -> Any:
-            self._alike = iou  # of several the last: boxes first, then masks or points
+            self._alike = iou  # called for boxes first, then for masks or points: the last counts
             return super().match_predictions(pred_classes, true_classes, iou, use_scipy)
 
         def _process_batch(self, preds: Any, batch: Any) -> Any:
@@ -180,10 +180,10 @@ def _watching(base: Any, watched: Watched, class_of: Ints, points: Points | None
             return matched
 
         def get_stats(self) -> dict[str, Any]:
-            return {}  # `jobs.train.evidence` computes them
+            return {}  # metrics are computed by `jobs.train.evidence`
 
         def print_results(self) -> None:
-            """Nothing."""
+            """Print nothing."""
 
     return Watching
 
@@ -198,7 +198,7 @@ def _watching_classes(watched: Watched) -> Any:
         def get_dataloader(self, dataset_path: Any, batch_size: int) -> Any:
             dataset = self.build_dataset(dataset_path)
             watched.names = [sample[0] for sample in dataset.samples]
-            return build_dataloader(  # in the order of the samples: ultralytics shuffles them
+            return build_dataloader(  # ultralytics would shuffle the samples
                 dataset, batch_size, self.args.workers, shuffle=False, rank=-1, device=self.device
             )
 
@@ -210,13 +210,13 @@ def _watching_classes(watched: Watched) -> Any:
             return {}
 
         def print_results(self) -> None:
-            """Nothing."""
+            """Print nothing."""
 
     return Watching
 
 
 def _one_class_a_box(preds: Any, classes: int) -> None:
-    """Leave each box its likeliest class, in place: suppression would give it every class otherwise."""
+    """Set all class scores but the highest of each box to 0, in place: suppression would else answer a box for each."""
     while isinstance(preds, list | tuple):
         preds = preds[0]
     scores = preds[:, 4 : 4 + classes]
@@ -224,7 +224,7 @@ def _one_class_a_box(preds: Any, classes: int) -> None:
 
 
 def _rearranged(extra: Any, points: Points) -> Any:
-    """(N, model's points × numbers) → (N, dataset's points, 3)."""
+    """(N, model's points × 2 or 3) → (N, dataset's points, 3); zeros for points that the model lacks."""
     import torch
 
     held = extra.view(len(extra), len(points.place), -1)

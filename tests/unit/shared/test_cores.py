@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.train.yolo.machine import surround_ultralytics
+from jobs.train.yolo.machine import prepare_ultralytics
 from shared.cores import usable_cores
 
 
@@ -28,4 +28,4 @@ def test_older_control_groups(tmp_path: Path, quota: str, cores: int | None) -> 
 
 def test_a_training_takes_as_many_threads(tmp_path: Path) -> None:
     assert 1 <= usable_cores() <= (os.cpu_count() or 1)
-    assert surround_ultralytics(tmp_path, threads=0)["OMP_NUM_THREADS"] == str(usable_cores())
+    assert prepare_ultralytics(tmp_path, threads=0)["OMP_NUM_THREADS"] == str(usable_cores())

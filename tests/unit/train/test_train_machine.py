@@ -9,9 +9,9 @@ from jobs.train.yolo.machine import (
     batch_size,
     checked_work_dir,
     dataloader_workers,
+    prepare_ultralytics,
     shared_memory_free,
     step_images,
-    surround_ultralytics,
 )
 from shared.errors import SettingsError
 from shared.settings import Settings
@@ -91,7 +91,7 @@ def test_step_images(images: int, batch: int, step: int) -> None:
 
 
 def test_ultralytics_reports_to_nobody_and_stays_in_its_folder(tmp_path: Path) -> None:
-    environ = surround_ultralytics(tmp_path, threads=3)
+    environ = prepare_ultralytics(tmp_path, threads=3)
     assert environ["OMP_NUM_THREADS"] == "3"
     assert environ["YOLO_CONFIG_DIR"] == str(tmp_path)
     settings = json.loads((tmp_path / "Ultralytics" / "settings.json").read_text())
