@@ -1,1 +1,1 @@
-"""Benchmarks: `make bench` runs them and prints each figure beside its yardstick."""
+"""Benchmarks: `make bench` runs those of bench/__main__.py."""

@@ -1,4 +1,4 @@
-"""Every benchmark, one after the other, each in a process of its own: `python -m bench [--json FOLDER]`."""
+"""Runs the benchmarks one after the other, each in a process of its own: `python -m bench [--json FOLDER]`."""
 
 import argparse
 import subprocess
@@ -9,7 +9,7 @@ BENCHMARKS = ("webhook", "store", "predict", "convert", "train", "video", "scale
 
 
 def main() -> int:
-    """Run them; 1 if one of them failed."""
+    """Run them; answers 1 if one failed."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--only", choices=BENCHMARKS, action="append", help="this one; may be repeated")
     parser.add_argument("--json", type=Path, metavar="FOLDER", help="write the figures as NAME.json there")

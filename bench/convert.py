@@ -1,7 +1,7 @@
-"""What it takes to make a prediction of what a model found in one 1280×720 image: `python -m bench.convert`.
+"""Time to convert Detections of one 1280×720 image to Label Studio's regions: `python -m bench.convert`.
 
-Boxes, upright and rotated, are written as regions. Masks are traced inside their boxes, then written. Beside them, in
-turns: `json.dumps` of the same regions, and for masks OpenCV's `findContours` alone on the same pixels.
+300 boxes, upright and rotated, or 100 masks, which are traced first. For comparison, in turns: `json.dumps` of the same
+regions, and OpenCV's `findContours` on the same masks.
 """
 
 import argparse
@@ -35,7 +35,7 @@ _ROUNDS = 30
 
 
 def main() -> int:
-    """Measure, print, write; 1 if a target is missed."""
+    """Measure, print, write; answers 1 if a target is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path, help="write the figures here")
     asked = parser.parse_args()
@@ -55,7 +55,7 @@ def main() -> int:
 
 def _boxes(name: str) -> dict[str, float]:
     random = np.random.default_rng(0)
-    centre = random.uniform(0.02, 0.98, (_BOXES, 2)) * SIZE  # some reach over the border
+    centre = random.uniform(0.02, 0.98, (_BOXES, 2)) * SIZE  # some cross the border
     turned = np.hstack([centre, random.uniform(10, 150, (_BOXES, 2)), random.uniform(0, np.pi, (_BOXES, 1))])
     if name == "boxes":
         turned[:, 4] = 0.0
@@ -88,7 +88,7 @@ def _masks(name: str, objects: list[tuple[NDArray[np.uint8], tuple[int, int]]]) 
 
 
 class _Writer:
-    """A control's writer that keeps what it wrote."""
+    """A control's writer that remembers its last regions."""
 
     def __init__(self, tag: str) -> None:
         labels = '<Label value="Tree"/>'
@@ -110,7 +110,7 @@ def _found(xyxy: Floats, **shapes: Any) -> Detections:
 
 
 def _objects(count: int) -> list[tuple[NDArray[np.uint8], tuple[int, int]]]:
-    """Masks of the objects in an image, 40 to 300 pixels wide, as seen in their boxes, and where those begin."""
+    """(mask, (left, top) of its box) of objects 40 to 300 pixels wide; a mask has the size of its box."""
     random = np.random.default_rng(0)
     objects = []
     for _ in range(count):
@@ -126,7 +126,7 @@ def _objects(count: int) -> list[tuple[NDArray[np.uint8], tuple[int, int]]]:
 
 
 def _in_turns(*actions: Callable[[], Any]) -> list[float]:
-    """Median milliseconds of each, one after the other in every round."""
+    """Median milliseconds of each action; all run once in every round."""
     times: list[list[float]] = [[] for _ in actions]
     for _ in range(_ROUNDS):
         for action, taken in zip(actions, times, strict=True):

@@ -1,8 +1,8 @@
-"""What runs a YOLO network fastest here: torch, ONNX Runtime or OpenVINO. `python -m bench.engines --json FILE`.
+"""Which engine runs a YOLO network fastest: torch, ONNX Runtime or OpenVINO. `python -m bench.engines --json FILE`.
 
-Each engine runs in a process of its own, so that import, load and memory are its own: the same network (of a yaml of
-ultralytics, exported with a free batch, height and width), the same batches. Only what is installed takes part. On a
-GPU the engines are torch and ONNX Runtime's CUDA provider, each in float32 and in half precision.
+Each engine runs the same network (exported with dynamic batch, height and width) on the same batches, in a process of
+its own, so that import, load and memory are its own. OpenVINO takes part if it is installed. On a GPU the engines are
+torch and ONNX Runtime's CUDA provider, each in float32 and in half precision.
 """
 
 import argparse
@@ -23,19 +23,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 BATCHES = (1, 8, 32)
-SIZE = (384, 640)  # height, width: what a 1280×720 photograph is shown at
-_SECONDS = 2.0  # that each batch size is measured for
-_WARM_UP = 3
+SIZE = (384, 640)  # height, width of a 1280×720 photograph as the model sees it
+_SECONDS = 2.0  # for each batch size
+_WARM_UP = 3  # calls
 
 
 class Engine(Protocol):
     """A loaded network."""
 
     def arrays(self, batch: NDArray[np.float32]) -> Any:
-        """(B, 3, H, W) floats on the processor in, the network's raw output on the processor out."""
+        """(B, 3, H, W) floats → the network's raw output, both as numpy arrays."""
 
     def on_device(self, batch: NDArray[np.float32]) -> Callable[[], Any]:
-        """A call that runs the network alone: the batch is where the engine works, and the output stays there."""
+        """A call that runs only the network: the batch is on the device already, and the output stays there."""
 
 
 def main() -> None:
@@ -78,7 +78,7 @@ def _engines(device: str) -> list[str]:
 
 
 def _export(model: str, folder: Path) -> None:
-    """`weights.pt`, `weights.onnx` and, where the tools are there, `half.onnx` (float32 in and out, half between)."""
+    """Write `weights.pt`, `weights.onnx` and, if onnx is installed, `half.onnx` (float32 in and out, half inside)."""
     code = """
 import sys, shutil, torch
 from ultralytics import YOLO
@@ -131,7 +131,7 @@ def _timed(call: Callable[[], Any]) -> float:
 
 
 def _gpu_memory() -> float:
-    """MB that are taken on the GPU, by everybody: run it alone."""
+    """MB used on the GPU by all processes: run the benchmark alone."""
     command = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[0])
 
@@ -211,7 +211,7 @@ class _OpenVino:
 
 
 def _print(name: str, figures: dict[str, Any], all_of: dict[str, dict[str, Any]]) -> None:
-    """One engine, beside the first one that ran."""
+    """Print one engine's figures, with its speed relative to the first one."""
     if "failed" in figures:
         print(f"{name:26} failed: {figures['failed']}", flush=True)
         return

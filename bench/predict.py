@@ -1,4 +1,4 @@
-"""How fast predict is, beside the bare model in the same run: `python -m bench.predict --json FILE`."""
+"""Speed of functions/predict, compared with the bare model in the same run: `python -m bench.predict --json FILE`."""
 
 import argparse
 import os
@@ -24,16 +24,16 @@ from bench.predict_parts import (
 from infra.demo.samples import base_weights
 
 _TASKS = 32
-_DELAY_MS = 50
+_DELAY_MS = 50  # of the image server
 _BATCHES = (1, 4, 8, 16)
-_PACE = 0.03  # seconds between two questions
+_PACE = 0.03  # seconds between two requests
 _IDLE_SECONDS = 10.0
 
 
 def main() -> None:
-    """Measure, print, and write what was asked for."""
+    """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--weights", type=Path, help="a detection model; without it the sample weights")
+    parser.add_argument("--weights", type=Path, help="a detection model; default: the sample weights")
     parser.add_argument("--pairs", type=int, default=7, help="alternating pairs of function and bare model")
     parser.add_argument("--json", type=Path, help="file for the figures")
     options = parser.parse_args()
@@ -65,9 +65,9 @@ def _starts(scratch: Path, weights: Path) -> dict[str, float]:
 
 
 def _light_routes(scratch: Path, weights: Path) -> dict[str, float]:
-    """Milliseconds of /health and /setup: while torch is imported and the model loaded, and after that.
+    """Milliseconds of /health and /setup, while torch is imported and the model loaded, and afterwards.
 
-    Asked at a fixed pace, answered or not: a pause of the server hits every question that falls into it.
+    Requests are sent at a fixed pace without waiting for answers, so that a pause of the server delays each of them.
     """
     report = {}
     with predict_function(scratch, weights) as url, ThreadPoolExecutor(64) as clients:
@@ -100,7 +100,7 @@ def _timed(method: Callable[..., requests.Response], url: str, body: dict[str, A
 
 
 def _many(url: str, images: str, bare: BareModel, files: list[bytes], pairs: int) -> dict[str, float]:
-    """32 tasks with images some way off, beside the bare model on the same files in memory."""
+    """32 tasks with slow images, compared with the bare model on the same files in memory."""
     body = predict_body([f"{images}/{_DELAY_MS}/{number}.jpg" for number in range(len(files))])
     _predict(url, body)
     best = min(_BATCHES, key=lambda batch: min(bare.run(files, batch) for _ in range(2)))
@@ -119,7 +119,7 @@ def _many(url: str, images: str, bare: BareModel, files: list[bytes], pairs: int
 
 
 def _one(url: str, images: str, bare: BareModel, files: list[bytes]) -> dict[str, float]:
-    """One task whose image is there at once: what comes on top of decoding and the model's own time."""
+    """One task with a fast image: the time on top of decoding and the model's own."""
     overheads, totals = [], []
     for number in range(30):
         index = number % len(files)

@@ -1,4 +1,4 @@
-"""What the benchmarks of predict need beside it: photographs, a slow image server, the function, and a bare model."""
+"""Parts of the benchmarks of predict: photographs, a slow image server, the function, and the bare model."""
 
 import asyncio
 import io
@@ -23,11 +23,11 @@ LABEL_CONFIG = (
     '<View><Image name="image" value="$image"/><RectangleLabels name="label" toName="image">'
     '<Label value="Tree"/></RectangleLabels></View>'
 )
-SIZE = (1280, 720)
+SIZE = (1280, 720)  # width, height in pixels
 
 
 def photographs(count: int) -> list[bytes]:
-    """JPEG files of 1280×720 pixels: cut-outs of three photographs."""
+    """JPEG files of 1280×720 pixels: parts of three photographs."""
     import numpy as np
     from PIL import Image
     from ultralytics.utils import ASSETS
@@ -50,7 +50,7 @@ def photographs(count: int) -> list[bytes]:
 
 @contextmanager
 def image_server(files: list[bytes]) -> Iterator[str]:
-    """Serves `/<delay in ms>/<number>.jpg` from a process of its own, as a server elsewhere would."""
+    """Serve `/<delay in ms>/<number>.jpg` from a process of its own; yields its address."""
     port = choose_port()
     process = multiprocessing.get_context("spawn").Process(target=_serve_images, args=(files, port), daemon=True)
     process.start()
@@ -64,7 +64,7 @@ def image_server(files: list[bytes]) -> Iterator[str]:
 
 @contextmanager
 def predict_function(folder: Path, weights: Path, **variables: str) -> Iterator[str]:
-    """The function under functions-framework, as it is deployed."""
+    """Run functions/predict under functions-framework; yields its address."""
     port = choose_port()
     environ = dict(os.environ) | {
         "HOST": LOOPBACK,
@@ -85,18 +85,18 @@ def predict_function(folder: Path, weights: Path, **variables: str) -> Iterator[
 
 
 def setup_body() -> dict[str, Any]:
-    """`POST /setup`, as Label Studio sends it."""
+    """The body of `POST /setup`, as Label Studio sends it."""
     return {"project": UID, "schema": LABEL_CONFIG, "hostname": "", "access_token": "", "extra_params": None}
 
 
 def predict_body(urls: list[str]) -> dict[str, Any]:
-    """`POST /predict`, as Label Studio sends it."""
+    """The body of `POST /predict`, as Label Studio sends it."""
     tasks = [{"id": number, "data": {"image": url}} for number, url in enumerate(urls)]
     return {"tasks": tasks, "project": UID, "label_config": LABEL_CONFIG, "params": {"context": None}}
 
 
 class BareModel:
-    """Ultralytics' own `predict()`, on as many threads as there are cores."""
+    """ultralytics' own `predict()`, with one thread for each core."""
 
     def __init__(self, weights: Path) -> None:
         import torch
@@ -114,12 +114,12 @@ class BareModel:
         return time.perf_counter() - started
 
     def own_time(self, file: bytes) -> tuple[float, float]:
-        """Seconds of decoding one file, and of the model as it says itself: letterbox, forward pass, suppression."""
+        """(seconds of decoding one file, seconds of letterbox, network and suppression as ultralytics reports them)."""
         started = time.perf_counter()
         images = _decoded([file])
         decoding = time.perf_counter() - started
         results: Any = self._yolo.predict(images, verbose=False)
-        return decoding, sum(results[0].speed.values()) / 1000  # it says milliseconds
+        return decoding, sum(results[0].speed.values()) / 1000  # reported in milliseconds
 
 
 def _decoded(files: list[bytes]) -> list[Any]:
@@ -164,5 +164,5 @@ def _serve_images(files: list[bytes], port: int) -> None:
 
 
 def write_json(path: Path, report: dict[str, Any]) -> None:
-    """One file for scripts."""
+    """Write the report as JSON."""
     path.write_text(json.dumps(report, indent=1) + "\n")

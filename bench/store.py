@@ -1,6 +1,6 @@
-"""How long Label Studio and people wait where the store is some way off: `python -m bench.store --json FILE`.
+"""Duration of /setup, /versions and `labelloop status` with a slow store: `python -m bench.store --json FILE`.
 
-Label Studio waits 3 s for a setup and for the versions. Each request to the store takes as long as is asked for.
+Label Studio waits 3 s for /setup and /versions. Each request to the store takes `--latency` seconds.
 """
 
 import argparse
@@ -30,7 +30,7 @@ _GATE = Gate(metric="mAP50-95", challenger=0.5, champion=None, champion_version=
 
 
 class FarStore:
-    """The store inside, some way off. Counts the requests."""
+    """A slow store around another one; counts the requests."""
 
     def __init__(self, inside: ObjectStore, latency: float) -> None:
         """`latency` of each request in seconds."""
@@ -45,7 +45,7 @@ class FarStore:
         return self._inside.get(key, if_changed_from)
 
     def list(self, prefix: str) -> Iterator[str]:
-        """See ObjectStore.list: a trip for each thousand keys."""
+        """See ObjectStore.list; one request for every thousand keys."""
         keys = list(self._inside.list(prefix))
         for _ in range(0, max(len(keys), 1), 1000):
             self._travel()
@@ -67,7 +67,7 @@ class FarStore:
 
 
 def main() -> None:
-    """Measure, print, and write what was asked for."""
+    """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--latency", type=float, default=0.04, help="seconds of each request to the store")
     parser.add_argument("--json", type=Path, help="file for the figures")
@@ -116,7 +116,7 @@ def _measure(url: str, controls: int, versions: int, latency: float) -> dict[str
 
 
 def _fill(store: ObjectStore, controls: int, versions: int) -> str:
-    """A project whose controls have so many versions; answers its labeling config."""
+    """Write a project with so many controls, of so many versions each; answers its labeling config."""
     registry = Registry(store, UID)
     names = [f"c{number}" for number in range(controls)]
     tags = "".join(

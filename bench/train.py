@@ -1,7 +1,7 @@
-"""What the job adds to a bare ultralytics training, and what an export of 10,000 tasks takes.
+"""Overhead of the job over a bare ultralytics training, and cost of an export of 10,000 tasks.
 
-`python -m bench.train --json FILE`. Trainings alternate in pairs, in one process with the same threads; the share of
-the time that is spent in the job's own callbacks tells more on a noisy machine than the difference of two long times.
+`python -m bench.train --json FILE`. Trainings alternate in pairs, in one process with the same threads. On a noisy
+machine the part of the time that is spent in the job's callbacks says more than the difference of two trainings.
 """
 
 import argparse
@@ -37,10 +37,10 @@ _inside: list[float] = []  # seconds of each call of one of the job's callbacks
 
 
 class TimedSpool(Spool):
-    """The job's callbacks with a clock around each."""
+    """A Spool that measures its callbacks."""
 
     def callbacks(self) -> dict[str, Callable[[Any], None]]:
-        """Timed."""
+        """See Spool.callbacks."""
         return {event: _timed(callback) for event, callback in super().callbacks().items()}
 
 
@@ -71,20 +71,20 @@ def main() -> None:
 def _training(folder: Path, pairs: int) -> dict[str, float]:
     os.environ.update(prepare_ultralytics(folder / "ultralytics", threads=0))
     data = _tiles(folder / "dataset")
-    bare, ours, shares, courier = [], [], [], []
+    bare, ours, in_callbacks, in_uploader = [], [], [], []
     for pair in range(pairs + 1):  # the first pair warms up
         bare.append(_bare(data, folder / f"bare-{pair}"))
         _inside.clear()
         seconds, thread_seconds = _ours(data, folder / f"ours-{pair}")
         ours.append(seconds)
-        shares.append(sum(_inside) / seconds)
-        courier.append(thread_seconds / seconds)
+        in_callbacks.append(sum(_inside) / seconds)
+        in_uploader.append(thread_seconds / seconds)
     return {
         "bare_seconds": statistics.median(bare[1:]),
         "job_seconds": statistics.median(ours[1:]),
         "ratio_of_pairs": statistics.median(one / other for one, other in zip(ours[1:], bare[1:], strict=True)),
-        "share_in_callbacks": statistics.median(shares[1:]),
-        "share_of_other_threads": statistics.median(courier[1:]),
+        "share_in_callbacks": statistics.median(in_callbacks[1:]),
+        "share_of_other_threads": statistics.median(in_uploader[1:]),
     }
 
 
@@ -110,7 +110,7 @@ def _bare(data: Path, folder: Path) -> float:
 
 
 def _ours(data: Path, folder: Path) -> tuple[float, float]:
-    """Seconds of the training, and processor seconds of the threads beside it."""
+    """(seconds of the training, CPU seconds of the uploader's thread)."""
     store = open_store((folder / "store").as_uri())
     jobs = Jobs(store, _UID)
     claim = jobs.update(claims.start, begin_run(store).run_id, nonce="bench", lifetime=600).held

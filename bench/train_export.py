@@ -1,6 +1,6 @@
-"""Export and dataset of N annotated tasks in a process of its own: says its greatest memory as one line of JSON.
+"""Exports a project and writes its dataset; prints tasks, seconds and peak memory as one line of JSON.
 
-`python -m bench.train_export URL FOLDER`: URL answers like Label Studio.
+`python -m bench.train_export URL FOLDER`: URL answers like Label Studio. A process of its own, to measure its memory.
 """
 
 import json
@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from jobs.train.data import snapshot as frozen
+from jobs.train.data import snapshot as snapshots
 from jobs.train.data.dataset import build
 from jobs.train.data.export import LabelStudioExporter
 from jobs.train.data.files import ImageFiles
@@ -19,7 +19,7 @@ from shared.settings import Settings
 
 
 def main(url: str, folder: str) -> None:
-    """Export, freeze, write the dataset."""
+    """Export, write the snapshot and the dataset, print the figures."""
     key, place = "0" * 40, Path(folder)
     place.mkdir(parents=True)
     label_studio = LabelStudio(url, key)
@@ -29,7 +29,7 @@ def main(url: str, folder: str) -> None:
     started = time.perf_counter()
     project = label_studio.project(1)
     controls = parse_label_config(project.counters.label_config)
-    exported = frozen.freeze(
+    exported = snapshots.freeze(
         LabelStudioExporter(url, key).tasks(1),
         project.counters,
         project.read_at,
@@ -48,14 +48,14 @@ def main(url: str, folder: str) -> None:
                 "tasks": dataset.counts.train + dataset.counts.val,
                 "export_seconds": round(exported_at - started, 2),
                 "dataset_seconds": round(time.perf_counter() - exported_at, 2),
-                "greatest_memory_mb": _greatest_memory() / 1024,
+                "greatest_memory_mb": _peak_memory() / 1024,
             }
         )
     )
 
 
-def _greatest_memory() -> int:
-    """KiB. Not getrusage's ru_maxrss: a child inherits that of the process that forked it."""
+def _peak_memory() -> int:
+    """Peak memory in KiB. Not getrusage's ru_maxrss, which a process inherits from its parent."""
     status = Path("/proc/self/status").read_text()
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:"))
 

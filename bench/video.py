@@ -1,4 +1,4 @@
-"""How fast videos are predicted, beside ultralytics' `track()` on one file: `python -m bench.video --json FILE`."""
+"""Speed of video predictions, compared with ultralytics' `track()`: `python -m bench.video --json FILE`."""
 
 import argparse
 import os
@@ -19,27 +19,27 @@ from shared.settings import Settings
 
 _FRAMES = 50
 _FPS = 25.0
-_FLYING = 12  # cut-outs of photographs
+_FLYING = 12  # moving objects: parts of photographs
 _CONFIG = """<View><Video name="video" value="$video" frameRate="25"/>
 <VideoRectangle name="box" toName="video" model_tracker="{tracker}"/>
 <Labels name="kind" toName="video"><Label value="Thing"/></Labels></View>"""
 
 
 class OneFile:
-    """Where the video comes from."""
+    """A Fetcher that answers the same file for every task."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
 
     def fetch(self, value: object, *, task_id: int | None, deadline: float) -> bytes:  # noqa: ARG002
-        """The same for every task."""
+        """See Fetcher.fetch."""
         return self._data
 
 
 def main() -> None:
-    """Measure, print, and write what was asked for."""
+    """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--weights", type=Path, help="a detection model; without it the sample weights")
+    parser.add_argument("--weights", type=Path, help="a detection model; default: the sample weights")
     parser.add_argument("--pairs", type=int, default=5, help="alternating pairs of predictor and track()")
     parser.add_argument("--json", type=Path, help="file for the figures")
     options = parser.parse_args()
@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def draw(path: Path) -> Path:
-    """A film of 1280×720 pixels: cut-outs of photographs fly over the aerial photograph, over which the camera pans."""
+    """Write a video of 1280×720 pixels: parts of photographs move over the aerial photograph while the camera pans."""
     import cv2
     import numpy as np
 
@@ -82,7 +82,7 @@ def draw(path: Path) -> Path:
 
 
 def _pairs(film: Path, weights: Path, tracker: str, pairs: int) -> dict[str, float]:
-    """Frames a second of both, from the file to the end of the last track."""
+    """Frames a second of both, from the file to the tracks."""
     bare = _Bare(weights, tracker)
     ours = _Ours(weights, tracker, film)
     regions, tracks = ours.run()[1], bare.run(film)[1]
@@ -101,18 +101,18 @@ def _pairs(film: Path, weights: Path, tracker: str, pairs: int) -> dict[str, flo
 
 
 class _Ours:
-    """The predictor without HTTP, from bytes to regions, with as many threads as there are cores."""
+    """VideoPredictor without HTTP, from bytes to regions, with one thread for each core."""
 
     def __init__(self, weights: Path, tracker: str, film: Path) -> None:
         loader = YoloLoader(device="cpu", threads=0, iou=0.7, image_size=640, cache_dir=film.parent)
         self._model = loader.load_base(str(weights))
         (control,) = parse_label_config(_CONFIG.format(tracker=tracker))
         plan = plan_control(control, self._model.names, trained=True, settings=Settings())
-        self._plan: Plan = replace(plan, labels=("Thing",) * len(self._model.names))  # as track(): of any class
+        self._plan: Plan = replace(plan, labels=("Thing",) * len(self._model.names))  # every class, as track()
         self._predictor = VideoPredictor(OneFile(film.read_bytes()), max_pixels=10**7)
 
     def run(self) -> tuple[float, int]:
-        """Seconds, and how many tracks there are."""
+        """(seconds, number of tracks)."""
         started = time.perf_counter()
         found = self._predictor.regions(
             self._plan, self._model, "", task_id=1, deadline=time.monotonic() + 600.0, data={}
@@ -121,7 +121,7 @@ class _Ours:
 
 
 class _Bare:
-    """Ultralytics' own `track()`, with as many threads as there are cores."""
+    """ultralytics' own `track()`, with one thread for each core."""
 
     def __init__(self, weights: Path, tracker: str) -> None:
         import numpy as np
@@ -134,7 +134,7 @@ class _Bare:
         torch.set_num_threads(len(os.sched_getaffinity(0)))  # ultralytics has just set one fewer
 
     def run(self, film: Path) -> tuple[float, int]:
-        """Seconds, and how many tracks there are."""
+        """(seconds, number of tracks)."""
         started = time.perf_counter()
         tracks: set[int] = set()
         results: Any = self._yolo.track(str(film), tracker=self._tracker, iou=0.7, stream=True, verbose=False)

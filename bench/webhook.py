@@ -1,7 +1,7 @@
-"""How fast an event is answered, beside a bare functions-framework echo: `python bench/webhook.py --json FILE`.
+"""Time to answer a webhook, compared with a bare functions-framework echo: `python -m bench.webhook --json FILE`.
 
-Events of five projects, each over a connection of its own, as Label Studio sends them. Label Studio's API is a stand-in
-that takes 30 ms for each of the trigger's two questions.
+Events of five projects, each over a new connection, as Label Studio sends them. Label Studio's API is a stand-in that
+takes 30 ms for each of train_trigger's two requests.
 """
 
 import argparse
@@ -32,14 +32,14 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 RECORDED = REPOSITORY / "tests" / "contract" / "requests" / "webhook_annotation_created.json"
 PROJECTS = range(1, 6)
 CREATED = datetime(2026, 1, 1, tzinfo=UTC)
-_LATENCY = 0.03  # seconds of Label Studio's API
+_LATENCY = 0.03  # seconds of Label Studio's API, for each request
 _SENDERS = 50
 _TARGET_MS = 100.0
 _ECHO = "def echo(request):\n    return request.get_data()\n"
 
 
 class LabelStudioStandIn(BaseHTTPRequestHandler):
-    """Forty annotated tasks, one changed: the trigger asks both questions and starts nothing."""
+    """Label Studio's API: projects with forty annotated tasks, one of them changed, so that no training starts."""
 
     protocol_version = "HTTP/1.1"
 
@@ -58,14 +58,14 @@ class LabelStudioStandIn(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 def main() -> None:
-    """Measure both, print them side by side, and write what was asked for."""
+    """Measure both, print, write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rate", type=int, default=100, help="events a second")
-    parser.add_argument("--seconds", type=float, default=20.0, help="how long, for each of the two")
+    parser.add_argument("--seconds", type=float, default=20.0, help="duration of each of the two measurements")
     parser.add_argument("--json", type=Path, help="file for the figures")
     options = parser.parse_args()
     events = _events()
@@ -100,7 +100,7 @@ def _events() -> list[bytes]:
 
 
 def _measure(port: int, path: str, events: list[bytes], rate: int, seconds: float) -> dict[str, float]:
-    """Send at a fixed rate, however long the answers take. Times are of one event each, connection included."""
+    """Send at a fixed rate, however long answers take. Times are for one event with its connection."""
 
     def send(body: bytes, at: float) -> float:
         time.sleep(max(0.0, at - time.perf_counter()))
@@ -129,7 +129,7 @@ def _measure(port: int, path: str, events: list[bytes], rate: int, seconds: floa
 
 @contextmanager
 def _trigger(scratch: Path) -> Iterator[int]:
-    """train_trigger with projects that were trained before, and too little changed since."""
+    """Run train_trigger with projects that were trained before; yields its port."""
     server = ThreadingHTTPServer((LOOPBACK, 0), LabelStudioStandIn)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     store = open_store((scratch / "store").as_uri())

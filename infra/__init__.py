@@ -1,1 +1,1 @@
-"""What surrounds the programs: the `labelloop` command and the emulation on one machine."""
+"""Everything around the programs: the `labelloop` command, emulation on one machine, demo, images and deployment."""

@@ -1,1 +1,1 @@
-"""The experiment behind docs/gate.md: how often a gate is right, on real trees, for few tasks."""
+"""The experiment of docs/gate.md: how often a gate decides right on a few tasks, with real images of trees."""

@@ -1,6 +1,6 @@
-"""`python -m bench.gate outcomes.npz`: how often a gate is right, for the models of `bench.gate.collect`.
+"""`python -m bench.gate outcomes.npz`: how often a gate decides right, for the models of `bench.gate.collect`.
 
-A pair of models is worse or better by what all tiles say that neither learnt from; the gate sees a few of them.
+Which model of a pair is better is known from all tiles that neither was trained on; the gate sees only a few of them.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from jobs.train.shown_choice import choose, saved
 from shared.state.versions import DEFAULT_SHOWN, Shown
 
 _SIZES = (5, 10, 20, 50)  # tasks of the val set
-_APART = {  # what the challenger really is worth, as a part of the champion
+_APART = {  # the challenger's true score as a part of the champion's: (minimum, maximum)
     "half": (0.38, 0.60),
     "-30 %": (0.62, 0.78),
     "-10 %": (0.86, 0.93),
@@ -28,15 +28,15 @@ _APART = {  # what the challenger really is worth, as a part of the champion
     "+30 %": (1.22, 1.38),
     "+50 %": (1.40, 1.70),
 }
-_MIN_SCORE = 0.03  # mAP50-95 of a champion: below, all are alike
-_DRAWS = 200
+_MIN_SCORE = 0.03  # mAP50-95; worse champions are left out
+_DRAWS = 200  # of the bootstrap
 
 
 def main() -> None:
-    """Print how often each rule lets a challenger pass."""
+    """Print how often each rule promotes a challenger."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("outcomes", type=Path)
-    parser.add_argument("--times", type=int, default=60, help="val sets a row")
+    parser.add_argument("--times", type=int, default=60, help="val sets for each row")
     given = parser.parse_args()
     trained = load(given.outcomes)
     models = {name: seen(model, 30) for name, model in trained.items() if "fold" not in name}
@@ -47,9 +47,9 @@ def main() -> None:
             (challenger, champion)
             for champion in models
             for challenger in models
-            if worth[champion] >= _MIN_SCORE and least <= worth[challenger] / worth[champion] < most
+            if worth[champion] >= _MIN_SCORE and minimum <= worth[challenger] / worth[champion] < maximum
         ]
-        for apart, (least, most) in _APART.items()
+        for apart, (minimum, maximum) in _APART.items()
     }
     print(f"{len(models)} models, {len(tiles)} tiles; pairs:", {apart: len(some) for apart, some in pairs.items()})
     random = np.random.default_rng(0)
@@ -70,7 +70,7 @@ def _score(outcomes: dict[str, Seen], tiles: list[int]) -> float:
 
 
 def _looks(models, pairs, tiles, size, views, times, random):  # type: ignore[no-untyped-def]
-    """(times,) part of the champion's score, and probability of being worse, as val sets of this size show them."""
+    """(times,) challenger's score / champion's, and (times,) probability of being worse, for random val sets."""
     ratios, worse = [], []
     for _ in range(times):
         challenger, champion = pairs[random.integers(len(pairs))]
@@ -83,7 +83,7 @@ def _looks(models, pairs, tiles, size, views, times, random):  # type: ignore[no
 
 
 def _folds(models: dict[str, Model], tiles: list[int], times: int, random: np.random.Generator) -> None:
-    """Whether two more trainings, each judged on the new tasks that it did not see, tell better who is better."""
+    """Print whether two more trainings (folds), each measured on new tasks it was not trained on, decide better."""
     right: dict[str, list[bool]] = {"4 tasks of the val set": [], "and 10 new ones, by two folds": []}
     outcomes = {name: seen(model, 30) for name, model in models.items()}
     for name, model in models.items():
@@ -110,7 +110,7 @@ def _folds(models: dict[str, Model], tiles: list[int], times: int, random: np.ra
 
 
 def _thresholds(models: dict[str, dict[str, Seen]], worth: dict[str, float], tiles: list[int], times: int) -> None:
-    """Part of the work that is saved on other tiles, by how many tasks the thresholds were chosen on, and by doubt."""
+    """Print the part of the work that is saved on other tiles, by number of tasks to choose thresholds on and doubt."""
     random = np.random.default_rng(0)
     good = sorted(models, key=lambda name: -worth[name])[:12]
     rows: dict[str, list[float]] = {"the defaults": [], "the best there is": []}
@@ -136,8 +136,8 @@ def _saved(outcomes: list[Outcome], shown: dict[int, Shown]) -> float:
 
 
 _RULES = {"at least as good": lambda ratio, _: ratio >= 1} | {
-    f"worse: at most {most:.0%}": lambda ratio, worse, most=most: (worse <= most) & (ratio >= COLLAPSE)
-    for most in (0.2, 0.5, 0.6, 0.7, 0.8, 0.9)
+    f"worse: at most {limit:.0%}": lambda ratio, worse, limit=limit: (worse <= limit) & (ratio >= COLLAPSE)
+    for limit in (0.2, 0.5, 0.6, 0.7, 0.8, 0.9)
 }
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Trains dozens of models on real tiles and keeps what each of them shows on tiles that none of them saw.
+"""Trains dozens of models on real tiles and stores what each finds on tiles that none was trained on.
 
 `python -m bench.gate.collect outcomes.npz --device 0 --processes 12`: 5 minutes on a GPU, a night on two cores.
 """
@@ -20,14 +20,14 @@ import numpy as np
 
 TILE = 100  # pixels of the photograph
 IMAGE_SIZE = 160
-TO_LEARN = 50  # tiles; all others are never trained on
-_PICKED_ON = range(46, TO_LEARN)  # tiles on which ultralytics picks the best epoch, as in a project with four val tasks
+TO_LEARN = 50  # tiles for training; the others are for judging
+_PICKED_ON = range(46, TO_LEARN)  # tiles to choose the best epoch on, as in a project with four val tasks
 _CONFIG = (
     '<View><Image name="image" value="$image"/><RectangleLabels name="label" toName="image"><Label value="Tree"/>'
     "</RectangleLabels></View>"
 )
-_MIN_CONFIDENCE = 0.03  # confidence of what is kept
-VIEWS = 4  # as it is, mirrored, upside down, both
+_MIN_CONFIDENCE = 0.03  # of stored objects
+VIEWS = 4  # original, mirrored, upside down, both
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +38,13 @@ class Recipe:
     tiles: tuple[int, ...]
     epochs: int
     seed: int
-    start: str = ""  # name of the recipe whose model it begins with; empty: the base weights
-    dropped: float = 0.0  # part of the boxes that a careless annotator left out
-    dropped_in: tuple[int, ...] = ()  # of these tiles
+    start: str = ""  # name of the recipe to start from; empty: the base weights
+    dropped: float = 0.0  # part of the boxes that are left out, as a careless annotator would
+    dropped_in: tuple[int, ...] = ()  # tiles with left-out boxes
 
 
 def recipes(seeds: int, pairs: int) -> Iterator[Recipe]:
-    """A ladder from bad to good; and champions with challengers that saw ten tiles more, well or badly annotated."""
+    """Models from bad to good; and champions, with challengers trained on ten more tiles, well or badly annotated."""
     for seed in range(seeds):
         order = random.Random(seed).sample(range(_PICKED_ON.start), _PICKED_ON.start)
         for tiles in (5, 10, 20):
@@ -60,7 +60,7 @@ def recipes(seeds: int, pairs: int) -> Iterator[Recipe]:
 
 
 def main() -> None:
-    """Train all, write one file."""
+    """Train all models, write one file."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("--device", default="auto")
@@ -69,8 +69,8 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=12)
     parser.add_argument("--scratch", type=Path, default=Path("/tmp/bench-gate"))
     parser.add_argument("--cache", type=Path)
-    parser.add_argument("--seconds", type=float, default=1e6, help="what is not begun by then is left out")
-    parser.add_argument("--only", default="", help="names that begin so")
+    parser.add_argument("--seconds", type=float, default=1e6, help="models that are not begun by then are left out")
+    parser.add_argument("--only", default="", help="only models whose names begin with this")
     given = parser.parse_args()
     shutil.rmtree(given.scratch, ignore_errors=True)
     write_tiles(given.scratch / "tiles", given.cache)
@@ -91,7 +91,7 @@ def main() -> None:
                 recipe = running[done]
                 try:
                     arrays, seconds = done.result()
-                except Exception as error:  # noqa: BLE001 - the others are still worth having
+                except Exception as error:  # noqa: BLE001 - the other models are still useful
                     print(f"{recipe.name}: {type(error).__name__}: {error}"[:300], flush=True)
                     continue
                 if not arrays:
@@ -104,7 +104,7 @@ def main() -> None:
 
 
 def write_tiles(folder: Path, cache: Path | None) -> None:
-    """Every tile with its boxes; those to validate on in all views, as `<tile>-<view>`."""
+    """Write every tile with its boxes as `<tile>-<view>`; those for judging in all views."""
     import io
 
     from PIL import Image, ImageOps
@@ -132,7 +132,7 @@ def write_tiles(folder: Path, cache: Path | None) -> None:
 
 
 def work(recipe: Recipe, scratch: Path, device: str, cache: Path | None, until: float) -> tuple[dict[str, Any], float]:
-    """Train one model, and look at all tiles that it did not see. In a process of its own."""
+    """In a process of its own: train one model and run it on all tiles it was not trained on; (arrays, seconds)."""
     if time.monotonic() > until:
         return {}, 0.0
     folder = scratch / recipe.name
@@ -171,7 +171,7 @@ def work(recipe: Recipe, scratch: Path, device: str, cache: Path | None, until: 
     )
     weights = shutil.copyfile(fitted.weights, folder / "weights.pt")
     arrays = _shown(trainer, weights, data, settings)
-    for made in ("model", "spool", "ultralytics", "data"):  # every epoch leaves a checkpoint
+    for made in ("model", "spool", "ultralytics", "data"):  # checkpoints of all epochs
         shutil.rmtree(folder / made, ignore_errors=True)
     return arrays, time.monotonic() - started
 
@@ -187,7 +187,7 @@ def _dataset(recipe: Recipe, tiles: Path, folder: Path) -> Path:
         careless = recipe.dropped if tile in recipe.dropped_in else 0.0
         kept = [line for line in lines if drop.random() >= careless]
         (folder / "labels" / "train" / f"{tile}-0.txt").write_text("".join(kept))
-    unseen = set(range(TO_LEARN)) - set(recipe.tiles)  # for folds
+    unseen = set(range(TO_LEARN)) - set(recipe.tiles)  # judged too, for folds
     judged = [*(tiles / "judge" / "images").iterdir(), *(tiles / "learn" / "images" / f"{one}-0.png" for one in unseen)]
     picked_on = [tiles / "learn" / "images" / f"{one}-0.png" for one in _PICKED_ON]
     for part, images in (("judge", judged), ("pick", picked_on)):

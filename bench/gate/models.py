@@ -1,4 +1,4 @@
-"""What `bench.gate.collect` kept, as evidence that the gate can weigh."""
+"""Loads the file of `bench.gate.collect` as evidence for the gate."""
 
 import json
 from collections.abc import Sequence
@@ -14,40 +14,41 @@ from jobs.train.evidence import Found, Outcome
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Seen(Outcome):
-    """An outcome that is drawn again and again."""
+    """An Outcome whose matches are computed once."""
 
     hits: NDArray[np.bool_]
 
     def right(self) -> NDArray[np.bool_]:
-        """As `Outcome.right`, computed once."""
+        """See Outcome.right."""
         return self.hits
 
     def plain(self) -> Outcome:
-        """One of which less may be shown."""
+        """The same as an Outcome, of which objects can be left out."""
         return Outcome(self.task, self.truth, self.found, self.scores, self.overlap, self.boxes)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Model:
-    """One trained model and what it showed on tiles that it never saw."""
+    """One trained model and its outcomes on tiles that it was not trained on."""
 
     recipe: dict[str, Any]
     outcomes: tuple[Outcome, ...]  # the task of a mirrored view is "<tile>/<view>"
 
 
 def load(path: Path) -> dict[str, Model]:
-    """Name → model."""
+    """Name → model, of a file of bench.gate.collect."""
     with np.load(path) as kept:
         described = json.loads(str(kept["described"]))
         return {name: Model(recipe, tuple(_outcomes(kept, name))) for name, recipe in described.items()}
 
 
-def seen(model: Model, most: int) -> dict[str, Seen]:
-    """Task → its outcome with the surest objects alone; of a view, `<tile>/<view>`, too."""
+def seen(model: Model, max_objects: int) -> dict[str, Seen]:
+    """Task (`<tile>` or `<tile>/<view>`) → its outcome with the `max_objects` most confident objects."""
     found = {}
     for one in model.outcomes:
-        table = one.overlap[:, :most]
-        part = Outcome(one.task, one.truth, one.found[:most], one.scores[:most], table, one.boxes[:most])
+        table = one.overlap[:, :max_objects]
+        found_classes, scores, boxes = (each[:max_objects] for each in (one.found, one.scores, one.boxes))
+        part = Outcome(one.task, one.truth, found_classes, scores, table, boxes)
         found[one.task] = Seen(
             one.task.split("/")[0], part.truth, part.found, part.scores, table, part.boxes, part.right()
         )
@@ -55,7 +56,7 @@ def seen(model: Model, most: int) -> dict[str, Seen]:
 
 
 def found(outcomes: dict[str, Seen], tiles: Sequence[int], views: int = 1) -> Found:
-    """What was found on these tiles, a task each, seen once or in several views."""
+    """The evidence on these tiles, each a task, in one or several views."""
     names = [f"{tile}/{view}" if view else str(tile) for tile in tiles for view in range(views)]
     return Found([outcomes[name] for name in names], [0])
 

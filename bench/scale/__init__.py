@@ -1,1 +1,1 @@
-"""labelloop at a size that nobody has at hand, in virtual time."""
+"""Simulates large installations of train_trigger in virtual time."""

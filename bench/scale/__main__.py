@@ -1,7 +1,7 @@
-"""train_trigger at a size that nobody has at hand, in virtual time: `python -m bench.scale [--projects N] …`.
+"""Simulates a large installation of train_trigger in virtual time: `python -m bench.scale [--projects N] …`.
 
-The real routes, trigger, claims and registry, against simulated S3, Label Studio and GPUs. The same options give the
-same figures on any machine. `--series` looks for what breaks first.
+The real routes, trigger, claims and registry run against simulated S3, Label Studio and GPUs. The same options give the
+same figures on any machine. `--series` runs growing loads, to find the first limit.
 """
 
 import argparse
@@ -24,17 +24,17 @@ SERIES: tuple[dict[str, Any], ...] = (
     {"projects": 30_000, "events": 10.0, "seconds": 300.0},
     {"projects": 100_000, "events": 10.0, "seconds": 600.0},
 )
-"""What differs from the default."""
+"""The plans of `--series`: what differs from the default."""
 _SERIES_SECONDS = 60.0
 
 
 def main() -> int:
-    """Simulate, print, and write what was asked for; 1 if something happened that must not."""
+    """Simulate, print, write; answers 1 if a figure that must be zero is not."""
     parser = argparse.ArgumentParser(prog="python -m bench.scale", description=__doc__)
     for field in fields(Plan):
         name = f"--{field.name.replace('_', '-')}"
         parser.add_argument(name, type=type(field.default), default=field.default, help=f"default {field.default}")
-    parser.add_argument("--series", action="store_true", help="several sizes, minutes of load each")
+    parser.add_argument("--series", action="store_true", help="several sizes, a minute of load each")
     parser.add_argument("--json", type=Path, help="file for the figures")
     options = vars(parser.parse_args())
     path, series = options.pop("json"), options.pop("series")
@@ -55,7 +55,7 @@ def main() -> int:
 
 
 def _say(line: str) -> None:
-    """Progress: one line that changes on a terminal, else one line for each."""
+    """Show progress: on a terminal one line that changes."""
     if sys.stderr.isatty():
         print(f"\r{line:<110}", end="\n" if not line else "", file=sys.stderr, flush=True)
     elif line:

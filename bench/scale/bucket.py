@@ -1,7 +1,7 @@
-"""A bucket of S3 in memory: its latency, its limits, its refusals, and answers that get lost; asked as boto3 asks.
+"""A bucket of S3 in memory, with latency, limits, refusals and lost answers, behind the interface of boto3's client.
 
-The real `S3Store` stands before it: conditions, re-reading after a refusal and the retries for undecided writes are its
-own code. Limits: https://docs.aws.amazon.com/AmazonS3/latest/userguide/optimizing-performance.html; refusals:
+It is used by the real `S3Store`, so conditional writes, reads after a refusal and retries are the real code. Limits:
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/optimizing-performance.html; refusals:
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html; retries: botocore's "standard" mode.
 """
 
@@ -19,18 +19,22 @@ from bench.scale.clock import Clock, Core
 from shared.objectstore.s3 import S3Store
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
-READS_A_SECOND, WRITES_A_SECOND = 5500, 3500  # of one prefix that S3 has not split yet: the whole bucket, here
+READS_A_SECOND, WRITES_A_SECOND = 5500, 3500  # of one prefix that S3 has not split yet; here of the whole bucket
 GET_SECONDS, PUT_SECONDS, LIST_SECONDS = 0.015, 0.025, 0.060  # medians
-_SPREAD, _TAIL, _TAIL_FACTOR = 0.35, 0.005, 8.0  # of the lognormal; share and length of the slow answers
-_LOST = 1e-4  # answers
+_SPREAD, _TAIL, _TAIL_FACTOR = (
+    0.35,
+    0.005,
+    8.0,
+)  # sigma of the lognormal distribution; part of slow answers, and their factor
+_LOST = 1e-4  # part of the answers that are lost
 _ATTEMPTS = 3
 _PAGE = 1000
 SELF_TEST = "labelloop/selftest.json"
-CALL_CPU, PAGE_CPU = 0.0013, 0.015  # seconds of boto3 in Python, measured against a server that does nothing
+CALL_CPU, PAGE_CPU = 0.0013, 0.015  # seconds of boto3 for a call and a page, measured with an empty server
 
 
 class Bucket:
-    """The objects, and what was asked for."""
+    """The objects, and counts of requests."""
 
     def __init__(self, clock: Clock, seed: int) -> None:
         self.clock = clock
@@ -38,15 +42,15 @@ class Bucket:
         self.requests: Counter[str] = Counter()
         self.answers: Counter[int] = Counter()
         self.writes_of: Counter[str] = Counter()
-        self.busiest: Counter[str] = Counter()  # most in a second
-        self.written: Callable[[str, bytes], None] = lambda _key, _data: None  # told about every write
+        self.busiest: Counter[str] = Counter()  # reads, writes → most in one second
+        self.written: Callable[[str, bytes], None] = lambda _key, _data: None  # called for every write
         self._objects: dict[str, tuple[bytes, str]] = {}
         self._tree: dict[str, dict[str, bool]] = {}  # folder → name → whether that is a folder
         self._writing: Counter[str] = Counter()
         self._second, self._in_second = -1, Counter[str]()
 
     def admit(self, kind: str) -> bool:
-        """Count a request; False: 503 SlowDown."""
+        """Count a request; False: it is over the limit (503 SlowDown)."""
         second = int(self.clock.now)
         if second != self._second:
             self._second, self._in_second = second, Counter()
@@ -57,20 +61,20 @@ class Bucket:
         return self._in_second[limited] <= (READS_A_SECOND if limited == "reads" else WRITES_A_SECOND)
 
     def latency(self, median: float) -> float:
-        """Seconds."""
+        """A random latency in seconds, with this median."""
         draw = self.random
         return median * draw.lognormvariate(0, _SPREAD) * (_TAIL_FACTOR if draw.random() < _TAIL else 1.0)
 
     def loses(self) -> bool:
-        """Whether this answer gets lost."""
+        """Whether the answer to a request is lost; random."""
         return self.random.random() < _LOST
 
     def read(self, key: str) -> tuple[bytes, str] | None:
-        """Bytes and ETag."""
+        """(bytes, ETag) of a key; None: not there."""
         return self._objects.get(key)
 
     def write(self, key: str, data: bytes) -> str:
-        """At once; the ETag."""
+        """Write an object; answers its ETag."""
         if key not in self._objects:
             self._grow(key)
         etag = hashlib.md5(data, usedforsecurity=False).hexdigest()
@@ -79,29 +83,29 @@ class Bucket:
         return etag
 
     def begin_write(self, key: str) -> bool:
-        """Whether no other write of the key is under way."""
+        """Begin a write; answers whether it is the only one of this key."""
         self._writing[key] += 1
         self.writes_of[key] += 1
         return self._writing[key] == 1
 
     def end_write(self, key: str) -> None:
-        """See begin_write."""
+        """End a write."""
         self._writing[key] -= 1
         if not self._writing[key]:
             del self._writing[key]
 
     def delete(self, key: str) -> None:
-        """At once; its folders stay."""
+        """Delete an object if it exists; its folders stay."""
         if self._objects.pop(key, None) is not None:
             folder, _, name = key.rpartition("/")
             del self._tree[folder][name]
 
     def folders(self, folder: str) -> list[str]:
-        """Names right below."""
+        """The names of the folders directly below."""
         return [name for name, is_folder in self._tree.get(folder, {}).items() if is_folder]
 
     def keys(self, prefix: str) -> Iterator[str]:
-        """Of objects, in no order."""
+        """The keys that begin with `prefix`, unordered."""
         folder, _, start = prefix.rpartition("/")
         for name, is_folder in list(self._tree.get(folder, {}).items()):
             if name.startswith(start):
@@ -124,7 +128,7 @@ Done = TypeVar("Done")
 
 
 class Client:
-    """What boto3's client of one process does with the bucket."""
+    """boto3's client of one process, as far as S3Store uses it."""
 
     def __init__(self, bucket: Bucket, core: Core) -> None:
         self._bucket = bucket
@@ -132,7 +136,7 @@ class Client:
         self.objects = self.files = self  # S3Store has a client for each
 
     def get_object(self, *, Bucket: str, Key: str, IfNoneMatch: str | None = None) -> dict[str, Any]:  # noqa: ARG002, N803
-        """404 and 304 are ClientErrors, as everywhere in boto3."""
+        """See boto3; 404 and 304 are ClientErrors."""
 
         def get() -> dict[str, Any]:
             found = self._bucket.read(Key)
@@ -142,7 +146,7 @@ class Client:
                 raise _refusal(304, "NotModified", "GetObject")
             return {"Body": io.BytesIO(found[0]), "ETag": f'"{found[1]}"'}
 
-        if Key == SELF_TEST:  # once a process, under a lock of real threads: must not block
+        if Key == SELF_TEST:  # read once by a process under a lock of real threads, so it must not block
             return get()
         return self._attempt("GET", GET_SECONDS, get)
 
@@ -155,7 +159,7 @@ class Client:
         IfMatch: str | None = None,  # noqa: N803
         IfNoneMatch: str | None = None,  # noqa: N803
     ) -> dict[str, Any]:
-        """409: another write of the key is under way; 412: the condition does not hold."""
+        """See boto3; 409: another write of the key is running, 412: the condition does not hold."""
         bucket = self._bucket
 
         def put() -> dict[str, Any]:
@@ -176,7 +180,7 @@ class Client:
         return self._attempt("PUT", PUT_SECONDS / 2, put)
 
     def delete_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:  # noqa: ARG002, N803
-        """Nothing there is no error."""
+        """See boto3; deleting nothing is no error."""
 
         def delete() -> dict[str, Any]:
             self._bucket.delete(Key)
@@ -185,11 +189,11 @@ class Client:
         return self._attempt("DELETE", PUT_SECONDS, delete)
 
     def get_paginator(self, _: str) -> "Client":
-        """Of list_objects_v2."""
+        """The paginator of list_objects_v2."""
         return self
 
     def paginate(self, *, Bucket: str, Prefix: str, Delimiter: str | None = None) -> Iterator[dict[str, Any]]:  # noqa: ARG002, N803
-        """Pages of a thousand names, each a request."""
+        """Pages of a thousand names, one request each."""
         names: list[str] | None = None
         start = 0
         while names is None or start < len(names):
@@ -206,7 +210,7 @@ class Client:
                 yield {"Contents": [{"Key": name} for name in shown]}
 
     def _attempt(self, kind: str, median: float, act: Callable[[], Done]) -> Done:
-        """One call of boto3: again after a 503 or a lost answer, with growing random pauses."""
+        """One call of boto3, repeated after a 503 or a lost answer with growing random pauses."""
         bucket = self._bucket
         for attempt in range(_ATTEMPTS):
             self._core.work(CALL_CPU, then=bucket.latency(median / 2))
@@ -234,7 +238,7 @@ class Client:
 
 
 class SimulatedStore(S3Store):
-    """The real adapter, with the simulated client and the simulation's clock."""
+    """The real S3Store with the simulated client and clock."""
 
     def __init__(self, bucket: Bucket, core: Core) -> None:
         super().__init__("s3://labelloop")

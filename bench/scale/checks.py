@@ -1,4 +1,4 @@
-"""What must hold, looked at from outside: at each write into the bucket, and at each job that starts or ends."""
+"""Checks invariants from outside: at each write to the bucket, and when jobs start and end."""
 
 import json
 from array import array
@@ -11,14 +11,14 @@ from bench.scale.plan import Plan
 
 
 class Checks:
-    """Counts of what must not happen, and the times of what must."""
+    """Counts violations, and measures launches and starts."""
 
     def __init__(self, clock: Clock, plan: Plan, label_studio: LabelStudio) -> None:
         self._clock, self._plan, self._label_studio = clock, plan, label_studio
         self.broken: Counter[str] = Counter()
         self.active: set[str] = set()  # projects with a claim
         self.to_launch, self.to_start = array("d"), array("d")  # seconds since a training was due
-        self.swept_to_launch = array("d")  # the same after the load: no event announced it
+        self.swept_to_launch = array("d")  # the same, after the load: found by the sweep
         self.without_need = 0
         self._live: dict[str, set[str]] = defaultdict(set)  # uid → nonces
         self._forgotten: set[str] = set()
@@ -30,14 +30,14 @@ class Checks:
         self.ended_runs: Counter[str] = Counter()
 
     def written(self, key: str, data: bytes) -> None:
-        """Every write of the bucket."""
+        """Called for every write to the bucket."""
         if key.endswith("/jobs.json"):
             self._claim(unquote(key.split("/")[1]), json.loads(data))
         elif key.endswith("/pointer.json"):
             self._pointer(unquote(key.split("/")[1]), json.loads(data))
 
     def launched(self, uid: str, run_id: str) -> None:
-        """The launcher took an attempt of a run: not always the first, whose launch may have been cut off."""
+        """The launcher accepted an attempt of a run; only the first of a run counts."""
         project = self._label_studio.projects[int(uid.partition(".")[0])]
         if run_id in self._due:
             return
@@ -50,7 +50,7 @@ class Checks:
         project.due_at = None
 
     def started(self, uid: str, run_id: str, nonce: str) -> None:
-        """A job has the claim, as far as it knows."""
+        """A job took the claim."""
         if self._live[uid] - self._forgotten:
             self.broken["two jobs of a project at once"] += 1
         self._live[uid].add(nonce)
@@ -59,15 +59,15 @@ class Checks:
             self.to_start.append(self._clock.now - self._due[run_id])
 
     def forgotten(self, nonce: str) -> None:
-        """The launcher says that it failed, and it goes on: the claim and the fence have to stop it."""
+        """The launcher reports a job as failed that still runs; claim and fence must stop it."""
         self._forgotten.add(nonce)
 
     def ended(self, uid: str, nonce: str) -> None:
-        """The process is gone."""
+        """The job's process ended."""
         self._live[uid].discard(nonce)
 
     def at_the_end(self) -> None:
-        """Nothing may be left that somebody waits for."""
+        """Count runs that did not end, and trainings that are due."""
         self.broken["runs that never ended"] += len(self.active)
         due = sum(project.due_at is not None for project in self._label_studio.projects.values())
         self.broken["projects whose training was due and not started"] += due

@@ -1,7 +1,7 @@
 """Virtual time for blocking code: every thread is a greenlet, one runs at a time, and the clock jumps ahead.
 
-The code under test is the real one and blocks as always: in `sleep`, in a future's `result`, in a request. So a run is
-as long as its work for the processor, whatever time it plays, and the same seed gives the same run.
+The code under test is the real one and blocks as usual: in `sleep`, in a future's `result`, in a request. A simulation
+takes only its CPU time, and the same seed gives the same run.
 """
 
 import functools
@@ -16,18 +16,18 @@ from greenlet import getcurrent, greenlet
 
 
 class _Ticket:
-    """One thing that will happen once: a greenlet goes on, or a call is made."""
+    """One event that happens once: a greenlet continues, or a function is called."""
 
     __slots__ = ("call", "used", "woken")
 
     def __init__(self, call: Callable[[], Any]) -> None:
         self.call = call
         self.used = False
-        self.woken = False  # by somebody, not by time
+        self.woken = False  # by `wake`, not by its timeout
 
 
 class Clock:
-    """What is due, in order of its time; made on the greenlet that will call `run`."""
+    """The virtual clock and its events; make it on the greenlet that will call `run`."""
 
     def __init__(self) -> None:
         self.now = 0.0  # seconds
@@ -36,11 +36,11 @@ class Clock:
         self._hub = getcurrent()
 
     def monotonic(self) -> float:
-        """Seconds."""
+        """The virtual time in seconds."""
         return self.now
 
     def run(self, until: float) -> None:
-        """Let time pass up to `until`. What is raised in a greenlet is raised here."""
+        """Run all events up to `until` (seconds). Errors of greenlets are raised here."""
         due = self._due
         while due and due[0][0] <= until:
             self.now, _, ticket = heapq.heappop(due)
@@ -50,20 +50,20 @@ class Clock:
         self.now = until
 
     def sleep(self, seconds: float) -> None:
-        """Block the greenlet."""
+        """Block the current greenlet."""
         self._push(self.now + seconds, _Ticket(getcurrent().switch))
         self._hub.switch()
 
     def later(self, seconds: float, call: Callable[[], Any]) -> None:
-        """`call` must not block."""
+        """Call `call`, which must not block, after `seconds`."""
         self._push(self.now + seconds, _Ticket(call))
 
     def spawn(self, call: Callable[..., Any], *args: Any, after: float = 0.0) -> None:
-        """Run `call` as a greenlet."""
+        """Run `call` as a greenlet, `after` seconds from now."""
         self.later(after, greenlet(functools.partial(call, *args), self._hub).switch)
 
     def park(self, waiting: deque[_Ticket], timeout: float | None = None) -> bool:
-        """Block until `wake` is called with this place in `waiting`. False: `timeout` seconds were over first."""
+        """Queue in `waiting` and block until `wake`; False if `timeout` seconds passed first."""
         ticket = _Ticket(getcurrent().switch)
         waiting.append(ticket)
         if timeout is not None:
@@ -72,7 +72,7 @@ class Clock:
         return ticket.woken
 
     def wake(self, waiting: deque[_Ticket]) -> bool:
-        """Let the longest waiting go on; False if nobody waits."""
+        """Let the first in the queue continue; False if it is empty."""
         while waiting:
             ticket = waiting.popleft()
             if not ticket.used and not ticket.woken:
@@ -82,7 +82,7 @@ class Clock:
         return False
 
     def park_for_ever(self) -> None:
-        """What a killed process does."""
+        """Block for ever: the end of a killed process."""
         self._hub.switch()
 
     def _push(self, at: float, ticket: _Ticket) -> None:
@@ -90,7 +90,7 @@ class Clock:
 
 
 class Gate:
-    """At most `count` at once; the others wait in line."""
+    """A semaphore with a queue."""
 
     def __init__(self, clock: Clock, count: int) -> None:
         self._clock = clock
@@ -98,24 +98,24 @@ class Gate:
         self._waiting: deque[_Ticket] = deque()
 
     def enter(self, timeout: float | None = None) -> bool:
-        """False: no place became free in `timeout` seconds."""
+        """Wait for a place; False if none became free within `timeout` seconds."""
         if self._free:
             self._free -= 1
             return True
         return self._clock.park(self._waiting, timeout)
 
     def leave(self) -> None:
-        """Hand the place over."""
+        """Free the place for the next in the queue."""
         if not self._clock.wake(self._waiting):
             self._free += 1
 
     def __len__(self) -> int:
-        """How many wait."""
+        """Number of waiting greenlets."""
         return len(self._waiting)
 
 
 class Core:
-    """One processor core of a process, first come, first served. Nothing that a killed process asked for comes back."""
+    """One CPU core of a process, first come, first served. `work` and `check` never return in a killed process."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -124,7 +124,7 @@ class Core:
         self.killed = False
 
     def work(self, seconds: float, then: float = 0.0) -> None:
-        """Block until it is done, and `then` for what follows elsewhere."""
+        """Block for `seconds` on this core, after earlier work, and `then` more elsewhere."""
         now = self._clock.now
         self._free_at = max(self._free_at, now) + seconds
         self.busy += seconds
@@ -132,7 +132,7 @@ class Core:
         self.check()
 
     def check(self) -> None:
-        """Where a killed process stops."""
+        """Block for ever if the process was killed."""
         if self.killed:
             self._clock.park_for_ever()
 
@@ -172,7 +172,7 @@ class _Pool(Executor):
                 continue
             try:
                 future.set_result(call())
-            except Exception as error:  # noqa: BLE001  (raised where the result is asked for)
+            except Exception as error:  # noqa: BLE001  (raised by `result`)
                 future.set_exception(error)
         self._free += 1
 

@@ -1,6 +1,6 @@
-"""A pool of GPUs with a queue, and jobs that do on it what `jobs.train` does: the claim, the pointer, all ways to end.
+"""A pool of GPUs with a queue, and jobs that use claims and registry like `jobs.train`, with all its ways to end.
 
-The claim and the registry are the real ones. Training itself is time that passes.
+Claims and registry are the real code; training is only a pause.
 """
 
 import functools
@@ -27,10 +27,10 @@ from shared.state.versions import Gate, Manifest
 
 CONTROL = "label"
 LIFETIME, LONGEST_RUN = 600.0, 6 * 3600.0
-_BEAT = 60.0
-_EPOCH = 30.0
-_REJECTED = 0.1  # share of the versions that the gate does not let through
-_NOTICED = 20.0  # seconds until the launcher knows that a machine is gone
+_BEAT = 60.0  # seconds between renewals
+_EPOCH = 30.0  # seconds
+_REJECTED = 0.1  # part of the versions that the gate rejects
+_NOTICED = 20.0  # seconds at most until the launcher notices a lost machine
 
 
 @dataclass(eq=False, slots=True)
@@ -41,21 +41,21 @@ class Job:
     request: TrainRequest
     attempt: int
     state: JobState = "queued"
-    said: JobState | None = None  # what the launcher believes instead
+    said: JobState | None = None  # what the launcher reports instead
 
 
 @dataclass(slots=True)
 class Work:
-    """One run, over its attempts."""
+    """The state of one run over its attempts."""
 
-    left: float  # seconds, from the newest checkpoint
+    left: float  # seconds of training after the newest checkpoint
     baseline: Baseline | None = None
-    changes: int = 0  # that its data hold
+    changes: int = 0  # in its data
 
 
 @dataclass(eq=False)
 class Gpus:
-    """The machines."""
+    """The pool."""
 
     clock: Clock
     plan: Plan
@@ -74,18 +74,18 @@ class Gpus:
 
     @property
     def idle(self) -> bool:
-        """Nothing runs or waits."""
+        """Whether no job runs or waits."""
         return self._free == self.plan.gpus and not self._queue
 
     def busy_seconds(self) -> float:
-        """Up to now, of all GPUs together."""
+        """Seconds in use up to now, summed over all GPUs."""
         now = self.clock.now
         self._busy += (self.plan.gpus - self._free) * (now - self._changed)
         self._changed = now
         return self._busy
 
     def submit(self, request: TrainRequest, attempt: int) -> Job:
-        """Into the queue."""
+        """Queue a job."""
         job = Job(len(self.jobs), request, attempt)
         self.jobs.append(job)
         self._queue.append(job)
@@ -94,7 +94,7 @@ class Gpus:
         return job
 
     def stop(self, job: Job) -> None:
-        """Take it out of the queue; a running copy is left to lose its claim."""
+        """Remove a job from the queue; a running one goes on until it loses its claim."""
         if job in self._queue:
             self._queue.remove(job)
             job.state = "failed"
@@ -117,15 +117,15 @@ class Gpus:
 
 
 class _Killed(Exception):
-    """The machine is gone."""
+    """The machine was lost."""
 
 
 class _Stopped(Exception):
-    """SIGTERM."""
+    """The job got SIGTERM."""
 
 
 class _Attempt:
-    """One process on a GPU."""
+    """One job process on a GPU."""
 
     def __init__(self, gpus: Gpus, job: Job) -> None:
         self._gpus, self._job = gpus, job
@@ -260,7 +260,7 @@ class _Attempt:
             self._gpus.counts["interrupts that could not be said"] += 1
 
     def _patiently(self, ask: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """As the job's heartbeat waits out an outage."""
+        """Retry during an outage, as Heartbeat.patiently."""
         while True:
             try:
                 return ask(*args, **kwargs)
@@ -270,7 +270,7 @@ class _Attempt:
                 self._gpus.clock.sleep(1 + 10 * self._gpus.random.random())
 
     def _after(self, rate: float) -> float:
-        """Seconds to the next event of `rate` an hour."""
+        """Random seconds to the next of `rate` events an hour."""
         return self._gpus.random.expovariate(rate / 3600) if rate else float("inf")
 
 

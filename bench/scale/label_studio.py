@@ -1,4 +1,4 @@
-"""Label Studio as train_trigger and the jobs meet it: growing annotations, answers that take time, a limited server."""
+"""Simulates Label Studio: growing annotations, slow answers, a limited number of requests at a time."""
 
 import itertools
 import random
@@ -17,11 +17,11 @@ from shared.labelstudio.requests import ProjectCounters
 CREATED = datetime.fromisoformat("2025-12-01T00:00:00+00:00")
 _CREATED = int(CREATED.timestamp())
 _CALL_CPU = 0.0005  # seconds of our client in Python, measured
-_TIMEOUT = 10.0  # of our client
-_SPREAD = 0.3
-_FAILURES = 1e-4
+_TIMEOUT = 10.0  # seconds, of our client
+_SPREAD = 0.3  # sigma of the lognormal distribution of latencies
+_FAILURES = 1e-4  # part of the requests
 _PAGE = 100  # tasks
-_EXPORT_PAGES = 10  # at most: the newest thousand tasks of a job's export; older ones cost the server the same again
+_EXPORT_PAGES = 10  # of a job's export that are simulated: the first thousand tasks
 
 
 def uid_of(number: int) -> str:
@@ -30,19 +30,19 @@ def uid_of(number: int) -> str:
 
 
 class Annotations:
-    """Those of one project: how many, and when each change happened."""
+    """The annotations of one project: their number, and the time of each change."""
 
     __slots__ = ("changes", "count", "due_at", "due_not_before", "trained_changes")
 
     def __init__(self, count: int, changed: int) -> None:
         self.count = count
-        self.changes = array("d", [-1.0] * changed)  # seconds; before the beginning: not trained yet
-        self.trained_changes: int | None = None if not count else 0  # that the baseline of the last run holds
-        self.due_at: float | None = None  # when a training became due that nobody launched yet; for the checks only
+        self.changes = array("d", [-1.0] * changed)  # seconds; −1: before the simulation
+        self.trained_changes: int | None = None if not count else 0  # in the last run's baseline; None: never trained
+        self.due_at: float | None = None  # when the training that is not launched yet became due; for checks only
         self.due_not_before = 0.0
 
     def changed_since(self, seconds: float) -> int:
-        """Changes after that moment."""
+        """Number of changes after that time."""
         return len(self.changes) - bisect_right(self.changes, seconds)
 
 
@@ -70,7 +70,7 @@ class LabelStudio:
                 self.projects[number] = Annotations(1000 + changed, changed)
 
     def annotate(self, number: int, *, update: bool) -> None:
-        """One annotation more, or one changed."""
+        """Add an annotation, or update one."""
         project = self.projects[number]
         project.count += not update
         project.changes.append(self.clock.now)
@@ -81,7 +81,7 @@ class LabelStudio:
             project.due_at = max(self.clock.now, project.due_not_before)
 
     def trained(self, number: int, changes: int) -> None:
-        """A run ended, whose data hold that many changes."""
+        """A run ended; `changes`: in its data."""
         project, plan = self.projects[number], self._plan
         project.trained_changes, project.due_not_before = changes, self.clock.now + plan.cool_down
         enough = len(project.changes) - changes >= plan.min_changes
@@ -104,19 +104,19 @@ class LabelStudio:
 
     @property
     def waiting(self) -> int:
-        """Requests in line."""
+        """Number of waiting requests."""
         return len(self._gate)
 
 
 class Caller:
-    """What one process asks: the part of `shared.labelstudio.api.LabelStudio` that the trigger knows."""
+    """The client of one process, with the methods of `shared.labelstudio.api.LabelStudio` that are used."""
 
     def __init__(self, server: LabelStudio, core: Core) -> None:
         self._server = server
         self._core = core
 
     def project(self, project_id: int) -> ProjectState:
-        """Counters, and a moment before they were counted."""
+        """See shared.labelstudio.api.LabelStudio."""
         self._core.work(_CALL_CPU)
         read_at = EPOCH + timedelta(seconds=self._server.clock.now)
         self._server.answer("project")
@@ -128,14 +128,14 @@ class Caller:
         return ProjectState(counters, read_at)
 
     def changed_tasks(self, project_id: int, since: datetime) -> int:
-        """Each change is of another task."""
+        """See shared.labelstudio.api.LabelStudio; each change counts as another task."""
         self._core.work(_CALL_CPU)
         self._server.answer("tasks")
         self._core.check()
         return self._server.projects[project_id].changed_since((since - EPOCH).total_seconds())
 
     def export(self, project_id: int) -> None:
-        """A job reads the annotated tasks, page by page; the small request for each task's annotations is left out."""
+        """Read the annotated tasks in pages, without the small request for each task's annotations."""
         pages = self._server.projects[project_id].count // _PAGE + 1
         for _ in itertools.repeat(None, min(pages, _EXPORT_PAGES)):
             self._server.answer("export")

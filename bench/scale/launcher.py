@@ -1,4 +1,4 @@
-"""The launcher port before the simulated GPUs: it takes time, refuses, and sometimes launches twice."""
+"""Simulates a launcher that is slow, refuses, and sometimes launches twice."""
 
 from typing import NoReturn
 
@@ -12,14 +12,14 @@ _LAUNCH_MEDIAN, _STATUS_MEDIAN, _CALL_CPU = 0.15, 0.06, 0.0015  # seconds
 
 
 class Launcher:
-    """The launcher port of one train_trigger: launches that are refused, launches that come twice."""
+    """The launcher of one train_trigger process."""
 
     def __init__(self, gpus: Gpus, core: Core) -> None:
         self._gpus = gpus
         self._core = core
 
     def launch(self, request: TrainRequest, *, attempt: int) -> str:
-        """See functions.train_trigger.launchers.Launcher, also below."""
+        """See functions.train_trigger.launchers.Launcher."""
         gpus = self._gpus
         self._ask(_LAUNCH_MEDIAN)
         gpus.counts["launches asked for"] += 1
@@ -34,26 +34,26 @@ class Launcher:
         return f"simulated:{jobs[-1].number}"
 
     def status(self, job: str) -> JobStatus:
-        """What the machines say."""
+        """See Launcher; of forgotten machines: failed."""
         self._ask(_STATUS_MEDIAN)
         self._gpus.counts["launcher asked for a state"] += 1
         found = self._job(job)
         return JobStatus(found.said or found.state)
 
     def tidy(self) -> None:
-        """Nothing is left of ended jobs."""
+        """See Launcher; ended jobs leave nothing."""
 
     def stop(self, job: str) -> None:
-        """A queued job leaves the queue."""
+        """See Launcher; only queued jobs are stopped."""
         self._ask(_STATUS_MEDIAN)
         self._gpus.stop(self._job(job))
 
     def logs(self, job: str) -> str:
-        """Nowhere."""
+        """See Launcher; there is no log."""
         return f"log of {job}"
 
     def check(self) -> NoReturn:
-        """Nobody asks."""
+        """See Launcher; not simulated."""
         raise NotImplementedError
 
     def _ask(self, median: float) -> None:

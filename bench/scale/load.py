@@ -1,4 +1,4 @@
-"""Annotators, the events they cause, several train_trigger behind one address, and the scheduler of the sweep."""
+"""Simulates annotators and their events, train_trigger processes behind one address, and the sweep's scheduler."""
 
 import io
 import json
@@ -29,12 +29,12 @@ from shared.web.http import Function, Route
 
 _SECRET = "s"
 _REQUEST_CPU = 0.0015  # seconds of gunicorn, functions-framework and flask, measured with an echo
-_NETWORK = (0.002, 0.010)
-_GIVES_UP = 1.0  # Label Studio
+_NETWORK = (0.002, 0.010)  # seconds, minimum and maximum
+_GIVES_UP = 1.0  # seconds after which Label Studio does
 
 
 class Instance:
-    """One process of train_trigger: the real routes and trigger, on simulated parts."""
+    """One process of train_trigger: real routes and trigger on simulated parts."""
 
     def __init__(self, clock: Clock, plan: Plan, bucket: Bucket, label_studio: LabelStudio, gpus: Gpus) -> None:
         self.core = Core(clock)
@@ -65,7 +65,7 @@ class Instance:
 
     @property
     def left_to_the_sweep(self) -> int:
-        """Events."""
+        """Number of events left to the sweep."""
         found = self.metrics.text().decode()
         return sum(
             int(float(line.split()[1]))
@@ -74,7 +74,7 @@ class Instance:
         )
 
     def post(self, path: str, body: bytes) -> Response:
-        """Wait for a thread, then for the core, then for the function."""
+        """Handle a request: wait for a thread, for the core, and for the function."""
         self._gate.enter()
         self.core.work(_REQUEST_CPU)
         response = self._function(_request(path, body))
@@ -84,15 +84,15 @@ class Instance:
 
 
 class Load:
-    """What happens outside, and how it was answered."""
+    """The load, and how it was answered."""
 
     def __init__(self, clock: Clock, plan: Plan, bucket: Bucket, label_studio: LabelStudio, gpus: Gpus) -> None:
         self._parts = clock, plan, bucket, label_studio, gpus
         self._clock, self._plan, self._label_studio = clock, plan, label_studio
         self._random = random.Random(f"load {plan.seed}")
-        self._shares = list(accumulate(1 / rank for rank in range(1, plan.projects + 1)))
+        self._weights = list(accumulate(1 / rank for rank in range(1, plan.projects + 1)))
         self.instances = [Instance(*self._parts) for _ in range(plan.instances)]
-        self.cores = [instance.core for instance in self.instances]  # of killed ones, too
+        self.cores = [instance.core for instance in self.instances]  # of killed instances too
         self.sent = 0
         self.counts: Counter[str] = Counter()
         self.answers: Counter[str] = Counter()
@@ -102,7 +102,7 @@ class Load:
         self.marked: dict[str, Any] = {}
 
     def mark(self) -> None:
-        """The load ends here: figures for a second are those up to now."""
+        """Record the figures at the end of the load."""
         _, _, bucket, label_studio, gpus = self._parts
         self.marked = {
             "store": bucket.requests.copy(),
@@ -115,7 +115,7 @@ class Load:
         }
 
     def begin(self) -> None:
-        """Annotators, scheduler and misfortune start now."""
+        """Start annotators, scheduler and kills."""
         self._clock.spawn(self._annotate)
         self._clock.spawn(self._schedule)
         self._clock.spawn(self._kill)
@@ -124,7 +124,7 @@ class Load:
         draw, plan, clock = self._random, self._plan, self._clock
         while clock.now < plan.seconds:
             clock.sleep(draw.expovariate(plan.events))
-            number = bisect(self._shares, draw.random() * self._shares[-1]) + 1
+            number = bisect(self._weights, draw.random() * self._weights[-1]) + 1
             update = draw.random() < plan.updates
             self._label_studio.annotate(number, update=update)
             self.counts["changes"] += 1

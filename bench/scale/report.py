@@ -1,4 +1,4 @@
-"""The figures of one simulation, by section. All but "this machine" are the same for the same plan."""
+"""The figures of one simulation, by section. All but "this machine" depend on the plan only."""
 
 from array import array
 from typing import Any
@@ -10,12 +10,12 @@ _DAY = 86_400
 
 
 def figures(simulation: Simulation, cpu: float) -> dict[str, Any]:
-    """All of them; times in seconds unless the name says ms."""
+    """Section → name → figure; times in seconds unless the name says ms. `cpu`: seconds of CPU."""
     load, gpus, checks, marked = simulation.load, simulation.gpus, simulation.checks, simulation.load.marked
     plan, seconds = simulation.plan, simulation.plan.seconds
     requests, asked = marked["store"], marked["label studio"]
     reads, writes = requests["GET"] + requests["HEAD"], requests["PUT"] + requests["LIST"] + requests["DELETE"]
-    most = max(simulation.bucket.writes_of.values(), default=0)
+    busiest_key = max(simulation.bucket.writes_of.values(), default=0)
     full_sweeps = [sweep for sweep in load.sweeps if sweep["projects"]]
     return {
         "webhook": {
@@ -39,8 +39,8 @@ def figures(simulation: Simulation, cpu: float) -> dict[str, Any]:
             "LIST a second": requests["LIST"] / seconds,
             "reads in the busiest second": simulation.bucket.busiest["reads"],
             "writes in the busiest second": simulation.bucket.busiest["writes"],
-            "writes of the busiest key": most,
-            "writes of the busiest key a minute": 60 * most / simulation.clock.now,
+            "writes of the busiest key": busiest_key,
+            "writes of the busiest key a minute": 60 * busiest_key / simulation.clock.now,
             **{f"answers {status or 'lost'}": count for status, count in sorted(simulation.bucket.answers.items())},
             "USD a day": _DAY / seconds * (reads * GET_PRICE + writes * PUT_PRICE),
         },
@@ -94,7 +94,7 @@ MUST_BE_ZERO = (
 )
 
 
-def quantile(values: "array[float] | list[float]", share: float) -> float:
-    """0 of nothing."""
+def quantile(values: "array[float] | list[float]", part: float) -> float:
+    """The value below which `part` (0–1) of the values lie; 0 of none."""
     ordered = sorted(values)
-    return ordered[min(int(len(ordered) * share), len(ordered) - 1)] if ordered else 0.0
+    return ordered[min(int(len(ordered) * part), len(ordered) - 1)] if ordered else 0.0

@@ -1,4 +1,4 @@
-"""One simulation: a bucket with a past, then load, then time until everything that was begun has ended."""
+"""Runs one simulation: projects with a history, then load, then time until all runs have ended."""
 
 import gc
 import logging
@@ -22,18 +22,18 @@ from shared.state.projects import Project
 from shared.state.runs import Baseline, Totals
 from shared.state.versions import Pointer
 
-_STEP = 30.0  # seconds between two words about the progress
+_STEP = 30.0  # virtual seconds between lines of progress
 
 
 class Simulation:
-    """All parts, wired."""
+    """All parts of a simulation."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.clock = Clock()
-        # tenacity sleeps by itself in the code under test: the one clock that nobody hands over.
+        # tenacity has the only clock in the code under test that is no parameter.
         tenacity.time = tenacity.nap.time = self.clock  # type: ignore[assignment, attr-defined]
-        random.seed(plan.seed)  # of its pauses
+        random.seed(plan.seed)  # of tenacity's pauses
         logging.disable(logging.CRITICAL)
         self.bucket = Bucket(self.clock, plan.seed)
         self.label_studio = LabelStudio(self.clock, plan)
@@ -44,9 +44,9 @@ class Simulation:
         self.load = Load(self.clock, plan, self.bucket, self.label_studio, self.gpus)
 
     def run(self, say: Callable[[str], None]) -> float:
-        """Play it; the seconds of CPU that it took."""
+        """Run it; answers the seconds of CPU that it took. `say`: shows progress."""
         plan, clock, began = self.plan, self.clock, time.process_time()
-        gc.freeze()  # a collection would go through millions of objects that stay
+        gc.freeze()  # else each collection would visit millions of permanent objects
         self.load.begin()
         while clock.now < plan.seconds:
             clock.run(min(clock.now + _STEP, plan.seconds))
@@ -66,12 +66,12 @@ class Simulation:
 
     def _say(self, say: Callable[[str], None], began: float) -> None:
         say(
-            f"{self.clock.now:7.0f} s played in {time.process_time() - began:4.0f} s of CPU: {self.load.sent} events, "
-            f"{len(self.checks.active)} claims, {self.label_studio.waiting} wait for Label Studio"
+            f"{self.clock.now:7.0f} s simulated in {time.process_time() - began:4.0f} s of CPU: {self.load.sent} "
+            f"events, {len(self.checks.active)} claims, {self.label_studio.waiting} wait for Label Studio"
         )
 
     def _remember(self) -> None:
-        """Each project but the new ones was trained before: a baseline, a version, a pointer."""
+        """Write the history of projects: of all but new ones a baseline, a version and a pointer."""
         before = EPOCH - timedelta(seconds=max(3600.0, 2 * self.plan.cool_down))
         self.bucket.write(SELF_TEST, b"{}")
         config = Project(label_config="<View/>").to_json()

@@ -1,1 +1,1 @@
-"""AWS Lambda as the place of a function: its events, its secrets."""
+"""Runs the functions on AWS Lambda."""

@@ -1,4 +1,4 @@
-"""What Lambda hands over: requests to the Function URL, and the schedule's sweep."""
+"""Handles Lambda's events: requests to the Function URL, and the schedule's sweep."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,13 +11,13 @@ from shared.web.access import SECRET_HEADER
 Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
 
 SWEEP = {"labelloop": "sweep"}
-"""The schedule's event. Only who may invoke the function by IAM can send it: a Function URL wraps what it is sent."""
+"""The schedule's event. It needs IAM's right to invoke the function: requests to a Function URL come wrapped."""
 
 
 def make_handler(app: Flask, webhook_secret: str) -> Handler:
-    """The handler of one function: events become WSGI requests, the schedule's one `POST /sweep` with the secret.
+    """The Lambda handler of a function: events become WSGI requests, the schedule's `POST /sweep` with the secret.
 
-    A sweep that is not answered by 200 raises RuntimeError, so that CloudWatch counts it as an error.
+    It raises RuntimeError for a sweep that is not answered with 200, which CloudWatch counts as an error.
     """
     answer = make_lambda_handler(app)
 
@@ -33,7 +33,7 @@ def make_handler(app: Flask, webhook_secret: str) -> Handler:
 
 
 def _sweep_request(webhook_secret: str) -> dict[str, Any]:
-    """As a Function URL would bring it: payload format 2.0.
+    """The sweep as an event of a Function URL, payload format 2.0.
 
     https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html#urls-payloads
     """

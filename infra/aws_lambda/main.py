@@ -1,6 +1,6 @@
-"""Wiring on AWS Lambda, of either function: `python -m awslambdaric infra.aws_lambda.main.handler`.
+"""Entry point of both functions on AWS Lambda: `python -m awslambdaric infra.aws_lambda.main.handler`.
 
-FUNCTION_SOURCE and FUNCTION_TARGET (functions-framework's own) say which one, SECRET_ARNS where its secrets are.
+functions-framework's FUNCTION_SOURCE and FUNCTION_TARGET choose the function; SECRET_ARNS names its secrets.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Secrets of a Lambda function: Lambda's environment shows what it holds to whoever may look at the function."""
+"""Reads a Lambda function's secrets from Secrets Manager; its environment would show them to all who may view it."""
 
 import json
 from collections.abc import Mapping
@@ -10,9 +10,9 @@ from shared.errors import SettingsError
 
 
 def read_secrets(environ: Mapping[str, str], client: Any) -> dict[str, str]:
-    """The variables that SECRET_ARNS names (JSON: variable → ARN), read with boto3's client of Secrets Manager.
+    """Variable → secret for each of SECRET_ARNS (JSON: variable → ARN). `client`: boto3's, of Secrets Manager.
 
-    Raises SettingsError for a secret that has no value, or that the function's role may not read.
+    Raises SettingsError for a secret that has no value or cannot be read.
     """
     arns = json.loads(environ.get("SECRET_ARNS", "{}"))
     values = {}
@@ -25,5 +25,5 @@ def read_secrets(environ: Mapping[str, str], client: Any) -> dict[str, str]:
                 raise SettingsError(f"{variable}: Secrets Manager refused {arn}: {code}") from error
             raise SettingsError(f"{variable}: {arn} has no value yet: aws secretsmanager put-secret-value") from error
         except BotoCoreError as error:
-            raise SettingsError(f"{variable}: Secrets Manager cannot be asked for {arn}: {error}") from error
+            raise SettingsError(f"{variable}: Secrets Manager cannot be reached for {arn}: {error}") from error
     return values

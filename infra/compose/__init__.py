@@ -1,1 +1,1 @@
-"""One GPU box: the compose files, and the scheduler that they start."""
+"""Docker Compose on one machine with a GPU: the compose files and their sweeper."""

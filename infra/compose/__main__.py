@@ -1,4 +1,4 @@
-"""`python -m infra.compose`: the scheduler of the compose file; sweeps train_trigger until SIGTERM."""
+"""`python -m infra.compose`: the sweeper of the compose file; calls train_trigger's /sweep until SIGTERM."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ from shared.settings import Settings
 
 
 def main(environ: Mapping[str, str]) -> int:
-    """Read the environment, sweep. Wrong settings end it with one sentence."""
+    """Read the settings and sweep; answers the exit code. Wrong settings are printed as one line, with exit code 1."""
     try:
         settings = Settings.from_environ(environ)
         settings.require("train_trigger_url", "webhook_secret")

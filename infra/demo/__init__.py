@@ -1,1 +1,1 @@
-"""`make demo`: the whole loop, played with a real Label Studio."""
+"""`make demo`: the whole loop with a real Label Studio."""

@@ -1,4 +1,4 @@
-"""What the demo can show: each control with its labeling config, its pictures, and how long it has to learn."""
+"""The demos: for each control its labeling config, its samples and its training settings."""
 
 import random
 from collections.abc import Callable
@@ -17,10 +17,10 @@ from shared.labelstudio.config import parse_label_config
 from shared.labelstudio.controls import Control
 
 CONTROL = "label"
-"""Name of the control that learns, in every config."""
+"""Name of the control that is trained, in every config."""
 GROUNDS = ("Clearing", "Forest")
 _COLORS = ("#00e676", "#2979ff")
-_CLEARING, _FOREST = 0.2, 0.45  # part of a small tile that boxed trees cover: at most, at least
+_CLEARING, _FOREST = 0.2, 0.45  # part of a tile covered by boxes of trees: at most, at least
 _CORNERS = np.linspace(0, 2 * np.pi, 16, endpoint=False)
 
 _IMAGE = '<Image name="image" value="$image"/>'
@@ -48,18 +48,18 @@ _TAGS = {
 }
 
 _SHAPES = {"obb": "rotated", "polygon": "outlines", "brush": "outlines", "ellipse": "outlines", "keypoint": "keypoints"}
-"""What annotators draw instead of upright boxes."""
+"""Control → field of Detections that annotators draw instead of upright boxes."""
 
 _PHOTOGRAPHS = (
-    "Real pictures: an aerial photograph of the package deepforest, cut into tiles, with the boxes that experts drew "
+    "Real images: an aerial photograph of the package deepforest, cut into tiles, with the boxes that experts drew "
     "around its trees."
 )
-_INSCRIBED = " Nobody drew the crowns: the expert of this demo takes the ellipse that fills each box."
+_INSCRIBED = " The crowns themselves were not drawn: this demo annotates the ellipse that fills each box."
 _COVERED = (
     f" A tile is a forest if boxes cover {_FOREST:.0%} of it, a clearing if {_CLEARING:.0%} at most; the others are "
     "left out."
 )
-_DRAWN = "Drawn pictures: airships of two kinds over a real aerial photograph (of the package deepforest)."
+_DRAWN = "Drawn images: airships of two kinds over a real aerial photograph (of the package deepforest)."
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,21 +68,21 @@ class Demo:
 
     title: str  # of the project
     label_config: str
-    source: str  # says what is real
-    samples: Callable[[Path], list[Sample]]  # from the folder where downloads are kept; shuffled
-    held_out: int = 6  # samples that nobody annotates: both models are measured on them
+    source: str  # where the samples come from, for the screen
+    samples: Callable[[Path], list[Sample]]  # cache folder → shuffled samples
+    held_out: int = 6  # samples that are not annotated but used to measure both models
     epochs: int = 50
     image_size: int = 256
 
     @property
     def control(self) -> Control:
-        """The one that learns."""
+        """The control that is trained."""
         (control,) = (one for one in parse_label_config(self.label_config) if one.name == CONTROL)
         return control
 
 
 def label_config(kind: str, labels: tuple[str, ...]) -> str:
-    """The labeling config of a kind of control."""
+    """The labeling config of a control; `kind`: a key of DEMOS, or `rectangle`."""
     written = "".join(
         f'<Label value="{label}" background="{color}"/>' for label, color in zip(labels, _COLORS, strict=False)
     )
@@ -91,7 +91,7 @@ def label_config(kind: str, labels: tuple[str, ...]) -> str:
 
 
 def airships(kind: str, *, count: int, size: tuple[int, int], frames: int = 0, **how: int) -> Demo:
-    """Any control with drawn airships. `size`: width and height in pixels; `frames` of each video."""
+    """A demo of any control with drawn airships. `size`: (width, height) in pixels; `frames` of each video."""
     special: dict[str, Callable[..., list[Sample]]] = {
         "choices": drawn.portraits,
         "video": partial(drawn.videos, frames=frames),
@@ -102,14 +102,14 @@ def airships(kind: str, *, count: int, size: tuple[int, int], frames: int = 0, *
     return Demo(
         title=f"Airships: {kind}",
         label_config=config,
-        source=_DRAWN if kind not in ("video", "timeline") else _DRAWN.replace("pictures", "videos"),
+        source=_DRAWN if kind not in ("video", "timeline") else _DRAWN.replace("images", "videos"),
         samples=lambda cache: [_drawn_as(kind, sample) for sample in draw(count, *size, cache=cache)],
         **how,
     )
 
 
 def _drawn_as(kind: str, sample: Sample) -> Sample:
-    """An annotator draws one shape of an object, not all that are known."""
+    """The sample with only the shape that the control annotates."""
     shapes: dict[str, Any] = dict.fromkeys({"rotated", "outlines", "keypoints"} - {_SHAPES.get(kind)})
     return replace(sample, expert=tuple(replace(each, **shapes) for each in sample.expert))
 
@@ -124,14 +124,14 @@ def _trees(
 
 
 def crowns(cache: Path = CACHE) -> list[Sample]:
-    """Tiles of 200 pixels with every boxed tree: its box, and the ellipse in it."""
+    """Tiles of 200 pixels, with box and inscribed ellipse of each tree."""
     cut = tiles(cache=cache)
     random.Random(0).shuffle(cut)  # noqa: S311
     return [Sample(tile.name, ".jpg", tile.data, (_trees_of(tile),)) for tile in cut]
 
 
 def grounds(cache: Path = CACHE) -> list[Sample]:
-    """Tiles of 100 pixels that are forest or clearing, by how much of them boxed trees cover; no tile in between."""
+    """Tiles of 100 pixels that are forest or clearing, by the part that boxes of trees cover; others are left out."""
     cut = [(tile, _covered(tile)) for tile in tiles(size=100, cache=cache)]
     clear = [(tile, covered) for tile, covered in cut if not _CLEARING < covered < _FOREST]
     random.Random(0).shuffle(clear)  # noqa: S311

@@ -1,4 +1,4 @@
-"""Airships that are drawn over the aerial photograph: objects whose place, shape, ends and kind are known exactly."""
+"""Draws airships over the aerial photograph: objects with exactly known place, shape, ends and kind."""
 
 import io
 import tempfile
@@ -14,7 +14,7 @@ from shared.geometry.detections import Detections, Floats, axes_of, clip_xyxy, e
 
 KINDS = ("Cargo", "Mail")
 ENDS = ("nose", "tail")
-FRAME_RATE = 10.0  # of the videos, frames a second
+FRAME_RATE = 10.0  # frames a second
 _COLORS = ((250, 210, 60), (215, 60, 200))
 _RING = np.linspace(0, 2 * np.pi, 24, endpoint=False)
 
@@ -27,33 +27,35 @@ class Airship:
     y: float
     length: float
     breadth: float
-    heading: float  # radians clockwise from the right; the nose is there
+    heading: float  # of the nose, radians clockwise from the right
     kind: int  # index into KINDS
 
     def along(self, forward: Floats, sideward: Floats) -> Floats:
-        """Its own axes, in halves of its length and breadth → (K, 2) pixels."""
+        """(K,) and (K,) in halves of length and breadth, from the centre → (K, 2) pixels."""
         ahead_and_aside = np.stack([forward * self.length / 2, sideward * self.breadth / 2], axis=1)
         points: Floats = np.array([self.x, self.y]) + ahead_and_aside @ axes_of(np.array([self.heading]))[0]
         return points
 
     @property
     def ring(self) -> Floats:
-        """(24, 2) pixels of its outline."""
+        """(24, 2) its outline in pixels."""
         return self.along(np.cos(_RING), np.sin(_RING))
 
     @property
     def ends(self) -> Floats:
-        """(2, 2) pixels of ENDS."""
+        """(2, 2) its ENDS in pixels."""
         return self.along(np.array([1.0, -1.0]), np.zeros(2))
 
 
-def pictures(count: int, width: int, height: int, *, most: int = 3, seed: int = 0, cache: Path = CACHE) -> list[Sample]:
-    """`count` pictures with one to `most` airships each, none over another or over the border."""
+def pictures(
+    count: int, width: int, height: int, *, max_ships: int = 3, seed: int = 0, cache: Path = CACHE
+) -> list[Sample]:
+    """`count` images of `width` × `height` pixels with 1 to `max_ships` whole airships that do not overlap."""
     ground, _ = photograph(cache=cache)
     random = np.random.default_rng(seed)
     samples = []
     for number in range(count):
-        ships = _fleet(random, 1 + number % most, width, height, first_kind=number)
+        ships = _fleet(random, 1 + number % max_ships, width, height, first_kind=number)
         picture = _draw(_ground(ground, random, width, height), ships)
         file = io.BytesIO()
         picture.save(file, "JPEG", quality=95)
@@ -62,15 +64,15 @@ def pictures(count: int, width: int, height: int, *, most: int = 3, seed: int = 
 
 
 def portraits(count: int, width: int, height: int, *, seed: int = 0, cache: Path = CACHE) -> list[Sample]:
-    """`count` pictures with one airship each; the expert says which kind it is, and nothing else."""
+    """`count` images with one airship each, annotated with its kind only."""
     return [
         replace(sample, expert=(kind_of(sample.expert[0]),))
-        for sample in pictures(count, width, height, most=1, seed=seed, cache=cache)
+        for sample in pictures(count, width, height, max_ships=1, seed=seed, cache=cache)
     ]
 
 
 def videos(count: int, width: int, height: int, *, frames: int, seed: int = 0, cache: Path = CACHE) -> list[Sample]:
-    """`count` WebM videos of two airships each, which fly straight on, so that their boxes move linearly."""
+    """`count` WebM videos of two airships each, which fly straight, so that their boxes move linearly."""
     ground, _ = photograph(cache=cache)
     random = np.random.default_rng(seed)
     samples = []
@@ -83,7 +85,7 @@ def videos(count: int, width: int, height: int, *, frames: int, seed: int = 0, c
 
 
 def calls(count: int, width: int, height: int, *, frames: int, seed: int = 0, cache: Path = CACHE) -> list[Sample]:
-    """`count` WebM videos in which an airship of one kind leaves and one of the other comes; the expert says when."""
+    """`count` WebM videos in which an airship of one kind follows one of the other; each frame has its kind."""
     ground, _ = photograph(cache=cache)
     random = np.random.default_rng(seed)
     samples = []
@@ -103,13 +105,13 @@ def calls(count: int, width: int, height: int, *, frames: int, seed: int = 0, ca
 
 
 def kind_of(found: Detections) -> Detections:
-    """One airship → its picture, classified."""
+    """Detections of one airship → the class of the whole image."""
     whole, kind = [0, 0, found.width, found.height], found.classes[:1]
     return Detections.annotated(found.width, found.height, whole, kind, KINDS, class_scores=np.eye(len(KINDS))[kind])
 
 
 def expert(ships: list[Airship], width: int, height: int) -> Detections:
-    """All that is known of them."""
+    """The airships as Detections with every shape."""
     rings = [ship.ring for ship in ships]
     boxes = clip_xyxy(np.array([envelope(ring[None])[0] for ring in rings]).reshape(-1, 4), width, height)
     ends = np.array([ship.ends for ship in ships]).reshape(-1, 2, 2)
@@ -147,7 +149,7 @@ def _fleet(random: np.random.Generator, count: int, width: int, height: int, *, 
 def _flight(
     random: np.random.Generator, fleet: list[Airship], frames: int, width: int, height: int
 ) -> list[list[Airship]]:
-    """Every frame's airships: each flies ahead, and not over the border."""
+    """The airships of each frame: each flies straight and stops at the border."""
     far = [random.uniform(0.4, 0.7) * min(width, height) for _ in fleet]
     ways = [_way(ship, length, width, height) for ship, length in zip(fleet, far, strict=True)]
     return [
@@ -179,7 +181,7 @@ def _draw(picture: Image.Image, ships: list[Airship]) -> Image.Image:
 
 
 def _film(scene: Image.Image, flown: list[list[Airship]]) -> bytes:
-    """WebM (VP8), which every browser plays. Raises StartError."""
+    """A WebM file (VP8), which every browser plays. Raises StartError."""
     import cv2
 
     with tempfile.TemporaryDirectory() as folder:

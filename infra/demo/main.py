@@ -37,62 +37,62 @@ from shared.settings import Settings
 
 _BASE_WEIGHTS = (
     "Base weights: ABD.pt of the Python package ABD-model, a yolov8n for atoms and bonds in drawings of molecules. "
-    "It descends from the official COCO weights and knows no trees; the demo takes it because every machine that can "
-    "install Python packages gets the same file. Your own projects start from LABELLOOP_BASE_WEIGHTS (yolo11n.pt)."
+    "It was trained from the official COCO weights and knows no trees. The demo uses it because pip can download it. "
+    "Your own projects start from LABELLOOP_BASE_WEIGHTS (yolo11n.pt)."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line says."""
+    """The command line's options."""
 
     demo: Demo
-    folder: Path  # of this run: data, logs, pictures
+    folder: Path  # new, for data, logs and pictures
     venv: Path  # Label Studio's
-    samples: Path
+    samples: Path  # folder of downloads
     epochs: int
     report: Path | None
-    stay: bool  # leave everything running at the end
+    stay: bool  # whether everything stays running at the end
 
 
 def main(
     *,
     control: Annotated[str, typer.Option(help=f"What to show: {', '.join(DEMOS)}.")] = "detect",
-    exit_: Annotated[bool, typer.Option("--exit", help="End after the table; else everything stays up.")] = False,
+    exit_: Annotated[bool, typer.Option("--exit", help="End after the table. Else everything stays running.")] = False,
     report: Annotated[Path | None, typer.Option(help="Write the table as JSON.")] = None,
     folder: Annotated[Path | None, typer.Option(help="New folder for data, logs and pictures.")] = None,
-    epochs: Annotated[int, typer.Option(help="Epochs of the training; 0: as many as this demo needs.")] = 0,
-    venv: Annotated[Path, typer.Option(help="Where Label Studio is or will be installed.")] = VENV,
-    samples: Annotated[Path, typer.Option(help="Where photographs and base weights are kept.")] = CACHE,
+    epochs: Annotated[int, typer.Option(help="Epochs of the training; 0: the demo's default.")] = 0,
+    venv: Annotated[Path, typer.Option(help="Virtual environment of Label Studio; made if missing.")] = VENV,
+    samples: Annotated[Path, typer.Option(help="Folder of downloaded photographs and base weights.")] = CACHE,
 ) -> None:
-    """Play the whole loop once: proposals, annotations, the training they start, and what the new model changes."""
+    """Run the loop once: base predictions, annotations, the training that they start, new predictions, a comparison."""
     console = Console(highlight=False)
     if control not in DEMOS:
         raise typer.BadParameter(f"{control!r} is none of {', '.join(DEMOS)}")
     demo = DEMOS[control]
     folder = folder or REPOSITORY / ".cache" / "demo" / f"{datetime.now():%Y%m%d-%H%M%S}"
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # leaves every `with`, as Ctrl-C does
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # leaves all `with` blocks, as Ctrl-C does
     try:
         options = Options(demo, folder.resolve(), venv, samples, epochs or demo.epochs, report, not exit_)
         run(options, os.environ, console)
     except KeyboardInterrupt:
-        console.print("\nEverything is stopped.")
+        console.print("\nEverything has been stopped.")
     except LabelloopError as error:
         console.print(f"\n[bold red]The demo failed:[/] {escape(str(error))}")
         raise typer.Exit(1) from error
 
 
 def run(options: Options, environ: Mapping[str, str], console: Console) -> None:
-    """The demo, from installing to the end. Raises LabelloopError."""
+    """Run the demo, from installation to the end. Raises LabelloopError."""
     screen, demo = Screen(console), options.demo
     with ExitStack() as running:
-        with screen.step("install", "Samples, base weights and Label Studio are fetched where they are missing"):
+        with screen.step("install", "Download samples, base weights and Label Studio, if missing"):
             weights = base_weights(options.samples)
             samples = demo.samples(options.samples)
             install(options.venv, screen.whisper)
-            screen.say(f"{len(samples)} samples. {demo.source}")
+            screen.say(f"{len(samples)} tasks. {demo.source}")
             screen.say(_BASE_WEIGHTS)
-        with screen.step("start", "Label Studio and both functions start"):
+        with screen.step("start", "Start Label Studio and both functions"):
             server = running.enter_context(
                 label_studio(options.folder / "label-studio", options.venv, say=screen.whisper)
             )
@@ -111,7 +111,7 @@ def run(options: Options, environ: Mapping[str, str], console: Console) -> None:
                 f"Label Studio {server.url}, predict {functions.predict_url}, "
                 f"train_trigger {functions.train_trigger_url}"
             )
-        with screen.step("connect", "A project with the samples, connected as `labelloop connect` does"):
+        with screen.step("connect", "Make a project with the tasks and connect it, as `labelloop connect` does"):
             project = DemoProject(server, demo)
             tasks = project.import_samples(samples)
             connect_project(functions, project, console)
@@ -127,7 +127,7 @@ def run(options: Options, environ: Mapping[str, str], console: Console) -> None:
 def demo_settings(
     server: LabelStudioServer, folder: Path, weights: Path, *, epochs: int, image_size: int, min_annotations: int
 ) -> Settings:
-    """Settings of a small, quick training; everything that is not named is as it is for everybody."""
+    """Settings of a small, quick training; the others have their defaults."""
     return Settings.from_environ(
         {
             "LABEL_STUDIO_URL": server.url,
@@ -142,13 +142,13 @@ def demo_settings(
             "LABELLOOP_EPOCHS": str(epochs),
             "LABELLOOP_IMAGE_SIZE": str(image_size),
             "LABELLOOP_BATCH": "8",
-            "LABELLOOP_VAL_FRACTION": "0.25",  # of so few tasks, enough to tell a better epoch from a lucky one
+            "LABELLOOP_VAL_FRACTION": "0.25",  # a fifth of so few tasks would be too little to choose the best epoch
         }
     )
 
 
 def connect_project(functions: Emulation, project: DemoProject, console: Console) -> None:
-    """What `labelloop connect --project N` does. Raises StartError."""
+    """Connect the project as `labelloop connect --project N` does. Raises StartError."""
     settings = functions.settings
     assert settings.label_studio_url is not None
     assert settings.label_studio_api_key is not None
@@ -164,15 +164,15 @@ def connect_project(functions: Emulation, project: DemoProject, console: Console
 
 
 def finish(options: Options, screen: Screen, console: Console, held_out: list[Sample], outcome: DemoResult) -> None:
-    """Table, pictures, report."""
+    """Show the table, draw the pictures, write the report."""
     objects = sum(len(frame) for sample in held_out for frame in sample.expert)
-    title = f"{len(held_out)} held-out samples that nobody annotated, {objects} objects in them"
+    title = f"{len(held_out)} held-out tasks (not annotated) with {objects} objects"
     screen.result(outcome.before, outcome.after, title)
     if "move" in outcome.after:
         console.print(
-            f"[dim]An annotator moves what overlaps its object by {SAME_OBJECT} to {GOOD_ENOUGH}, deletes what "
-            f"overlaps none by {SAME_OBJECT}, and adds what is missing. As work, one added counts {ADD:g}, one moved "
-            f"{MOVE:g}, one deleted {DELETE:g}.[/]"
+            f"[dim]A prediction with an overlap of {SAME_OBJECT} to {GOOD_ENOUGH} has to be moved, one below "
+            f"{SAME_OBJECT} deleted; an object without a prediction has to be added. Work: {ADD:g} × added + "
+            f"{MOVE:g} × moved + {DELETE:g} × deleted.[/]"
         )
     found = [[prediction.frames for prediction in act] for act in (outcome.found_before, outcome.found_after)]
     console.print(f"Pictures: {draw(options.folder / 'pictures', held_out, *found)}", soft_wrap=True)
@@ -201,7 +201,7 @@ def _rounded(quality: Quality) -> dict[str, float]:
 def stay(
     options: Options, console: Console, server: LabelStudioServer, project: DemoProject, functions: Emulation
 ) -> None:
-    """Leave everything running until Ctrl-C. Raises StartError if a function cannot be kept alive."""
+    """Keep everything running until Ctrl-C. Raises StartError if a function keeps dying."""
     console.print(f"\n[bold]Look around:[/] {project.address}", soft_wrap=True)
     console.print(f"Log in as [bold]{server.username}[/] with password [bold]{escape(server.password)}[/]")
     console.print(f"More: cd {options.folder} && {Path(sys.executable).with_name('labelloop')} status", soft_wrap=True)

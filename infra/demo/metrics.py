@@ -1,4 +1,4 @@
-"""How good what Label Studio holds is against the expert's: ultralytics' metrics, and an annotator's work."""
+"""Compares predictions with the true annotations: ultralytics' metrics, and an annotator's work."""
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -13,23 +13,23 @@ from shared.geometry.detections import Detections, Floats
 from shared.yolo_task import YoloTask
 
 GOOD_ENOUGH = 0.5
-"""What overlaps its object by this much is left as it is: the measure of precision, recall and mAP50, too."""
+"""IoU from which a prediction is left as it is; also the threshold of precision, recall and mAP50."""
 SAME_OBJECT = 0.3
-"""What overlaps an object by less means something else."""
+"""IoU below which a prediction is of no object."""
 _OKS_AREA = 0.53
-"""Part of its box that an object fills, as ultralytics assumes for keypoints."""
+"""Part of its box that an object fills: ultralytics' assumption for keypoints."""
 _OKS_SIGMA = 0.1
-"""That of a person's hip in COCO. Ultralytics takes one over the number of points: with two, anything is near."""
+"""COCO's of a hip. ultralytics' default for unknown points, 1 / points, would accept almost any place."""
 
 Quality = Mapping[str, float]
-"""precision, recall, map50, map50_95 as ultralytics' validator computes them; add, move, delete: objects an image, on
-average; work: their sum, each weighed as in the choice of what a version shows. Of classified images top1 alone: the
-part with exactly the right labels."""
+"""precision, recall, map50, map50_95: as ultralytics computes them. add, move, delete: objects per image, on average;
+work: their sum, weighted as in jobs.train.shown_choice. Of classified images only top1: the part with exactly the right
+labels."""
 
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """One picture, or one frame of a video: what a model found and what the expert sees."""
+    """One image, or one frame of a video: what a model found, and the true objects (`expert`)."""
 
     name: str
     found: Detections
@@ -37,7 +37,7 @@ class Compared:
 
 
 def measure(images: Sequence[Compared], yolo_task: YoloTask) -> Quality:
-    """Compare all images at once."""
+    """The quality over all images."""
     if yolo_task == "classify":
         return {"top1": float(np.mean([_labels(image.found) == _labels(image.expert) for image in images]))}
     overlaps = [overlap(image.expert, image.found, yolo_task) for image in images]
@@ -47,10 +47,10 @@ def measure(images: Sequence[Compared], yolo_task: YoloTask) -> Quality:
 
 
 def annotators_work(overlaps: Floats) -> tuple[int, int, int]:
-    """How many objects of one image a person would have to add, move and delete to get the expert's.
+    """(add, move, delete): objects of one image that a person has to add, move and delete to get the true ones.
 
-    `overlaps`: (expert's, found). They are paired greedily, greatest overlap first, one to one, while it is at least
-    SAME_THING: a pair below GOOD_ENOUGH is moved, one of the expert's alone is added, one that was found alone deleted.
+    `overlaps`: (true, found). Objects are paired one to one, greatest overlap first, down to SAME_OBJECT. A pair below
+    GOOD_ENOUGH is moved; a true object without a pair is added, a found one without a pair deleted.
     """
     rest = overlaps.copy()
     moved = paired = 0
@@ -63,7 +63,7 @@ def annotators_work(overlaps: Floats) -> tuple[int, int, int]:
 
 
 def overlap(expert: Detections, found: Detections, yolo_task: YoloTask) -> Floats:
-    """(N, M) similarity 0–1 of N objects to M objects, by the shape of the task; 0 where the labels differ."""
+    """(N, M) overlap 0–1 of N true and M found objects, by the shapes of the yolo task; 0 where labels differ."""
     if not len(expert) or not len(found):
         return np.zeros((len(expert), len(found)))
     labels = [np.array([each.names[index] for index in each.classes.tolist()]) for each in (expert, found)]
@@ -93,7 +93,7 @@ def _masks(expert: Detections, found: Detections) -> Floats:
 
 
 def _points(expert: Detections, found: Detections) -> Floats:
-    """OKS (https://cocodataset.org/#keypoints-eval), the same sigma for every point."""
+    """OKS (https://cocodataset.org/#keypoints-eval) with one sigma for all points."""
     from ultralytics.utils.metrics import kpt_iou
 
     assert expert.keypoints is not None
@@ -112,7 +112,7 @@ _OVERLAPS: dict[str, Callable[[Detections, Detections], Floats]] = {
 
 
 def _filled(found: Detections) -> Floats:
-    """(N, height, width) 0 or 1: the pixels inside each outline."""
+    """(N, height, width) masks: 1 inside each outline, else 0."""
     import cv2
 
     assert found.outlines is not None
@@ -123,7 +123,7 @@ def _filled(found: Detections) -> Floats:
 
 
 def _labels(found: Detections) -> set[str]:
-    """Of one classified image: those with a score."""
+    """The labels of one classified image: those with a score above 0."""
     if found.class_scores is None:
         return {found.names[index] for index in found.classes.tolist()}
     return {name for row in found.class_scores for name, score in zip(found.names, row, strict=True) if score > 0}
@@ -141,7 +141,7 @@ def _numbers(tensor: Any) -> Floats:
 
 
 def _validate(images: Sequence[Compared], overlaps: Sequence[Floats]) -> dict[str, float]:
-    """Precision and recall (where F1 is best), mAP50 and mAP50-95, by the same code that validates in training."""
+    """precision and recall (where F1 is best), map50, map50_95, computed by ultralytics' validator."""
     import torch
     from ultralytics.models.yolo.detect import DetectionValidator
 

@@ -1,4 +1,4 @@
-"""Pictures of the demo: what the expert sees, and the model before and after, side by side."""
+"""Draws the demo's pictures: the true objects and the predictions before and after training, side by side."""
 
 import io
 import tempfile
@@ -14,14 +14,14 @@ from shared.geometry.detections import Detections, Floats, xywhr_to_corners
 _WIDTH = 400  # pixels of a panel, at least
 _GAP = 8
 _CAPTION = 18
-_PANELS = (("expert", "#3ddc84"), ("before training", "#ffb300"), ("after training", "#29b6f6"))
+_PANELS = (("annotation", "#3ddc84"), ("before training", "#ffb300"), ("after training", "#29b6f6"))
 _KINDS = ("#3ddc84", "#ff6ad5", "#29b6f6", "#ffb300")  # of keypoints
 
 Frames = Sequence[Detections]
 
 
 def draw(folder: Path, samples: Sequence[Sample], before: Sequence[Frames], after: Sequence[Frames]) -> Path:
-    """Write one picture a sample and `overview.png` of all into `folder`. Of a video the frame in the middle."""
+    """Write `sample-<name>.png` for each sample and `overview.png` to `folder`; of videos the middle frame."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
     for sample, *found in zip(samples, before, after, strict=True):
@@ -54,7 +54,7 @@ def _picture(sample: Sample, frame: int) -> Image.Image:
 
 
 def _row(name: str, picture: Image.Image, panels: list[Detections]) -> Image.Image:
-    """The picture once for each, with a caption above."""
+    """The image once for each panel, with captions."""
     scale = max(round(_WIDTH / picture.width), 1)
     image = picture.resize((picture.width * scale, picture.height * scale))
     row = Image.new("RGB", (len(panels) * (image.width + _GAP) - _GAP, image.height + _CAPTION + _GAP), "white")
@@ -68,7 +68,7 @@ def _row(name: str, picture: Image.Image, panels: list[Detections]) -> Image.Ima
 
 
 def _mark(pen: ImageDraw.ImageDraw, found: Detections, scale: int, color: str) -> str:
-    """Draw the most telling shape of each object; answer what the caption says."""
+    """Draw the shape of each object (outline, rotated box or box; keypoints); answers the end of the caption."""
     if found.class_scores is not None:
         scores = zip(found.names, found.class_scores.max(axis=0, initial=0.0), strict=True)
         return ", ".join(name for name, score in scores if score > 0) or "nothing"

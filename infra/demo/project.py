@@ -1,4 +1,4 @@
-"""The demo's project in Label Studio, used as a person would: import pictures, annotate, retrieve predictions."""
+"""The demo's project in Label Studio: import samples, annotate, retrieve predictions, as a person does."""
 
 import re
 from collections.abc import Iterable
@@ -20,14 +20,14 @@ _TIMEOUT = 120.0  # seconds; Label Studio itself gives a backend 100 s to predic
 
 @dataclass(frozen=True, slots=True)
 class Predicted:
-    """What Label Studio holds as one model version's prediction of a task."""
+    """The prediction of one model version for a task, as Label Studio stores it."""
 
-    regions: int
-    frames: tuple[Detections, ...]  # of a picture one
+    regions: int  # of Label Studio
+    frames: tuple[Detections, ...]  # of an image one
 
 
 class DemoProject:
-    """One project; every call goes through Label Studio's API with the annotator's own token."""
+    """One project, used through Label Studio's API with the annotator's token. All methods raise LabelStudioError."""
 
     def __init__(self, server: LabelStudioServer, demo: Demo) -> None:
         self.demo = demo
@@ -40,11 +40,11 @@ class DemoProject:
 
     @property
     def address(self) -> str:
-        """Its page."""
+        """The address of its page."""
         return f"{self._server.url}/projects/{self.id}/data"
 
     def import_samples(self, samples: Iterable[Sample]) -> dict[int, Sample]:
-        """Upload them, one task each; answer which is which task."""
+        """Upload the samples; answers id of the task → sample."""
         by_name = {f"sample-{sample.name}{sample.suffix}": sample for sample in samples}
         files = [(name, (name, sample.data, _MEDIA_TYPES[sample.suffix])) for name, sample in by_name.items()]
         for first in range(0, len(files), _MAX_FILES):
@@ -54,16 +54,16 @@ class DemoProject:
         return {int(one["id"]): by_name[_uploaded(file_of(value, one["data"], one["id"]))] for one in listed}
 
     def annotate(self, task_id: int, sample: Sample) -> None:
-        """Submit what the expert sees in one task, as the Submit button does."""
+        """Submit the true objects of a sample as its annotation."""
         self._call("POST", f"/api/tasks/{task_id}/annotations/", {"result": annotated(sample, self._control)})
 
     def retrieve_predictions(self, task_ids: Iterable[int]) -> None:
-        """What "Retrieve predictions" in the data manager's menu does for selected tasks."""
+        """Do what "Retrieve predictions" in the data manager's menu does, for these tasks."""
         selected = {"selectedItems": {"all": False, "included": list(task_ids)}}
         self._call("POST", f"/api/dm/actions?id=retrieve_tasks_predictions&project={self.id}", selected)
 
     def prediction(self, task_id: int, sample: Sample, model_version: str) -> Predicted | None:
-        """The prediction of that version that Label Studio holds for a task; None if there is none."""
+        """The newest prediction of a version that Label Studio stores for a task; None if there is none."""
         held = self._call("GET", f"/api/tasks/{task_id}")["predictions"]
         results = [found["result"] for found in held if found["model_version"] == model_version]
         if not results:
@@ -71,7 +71,7 @@ class DemoProject:
         return Predicted(len(results[-1]), predicted(results[-1], self._control, sample))
 
     def model_version(self) -> str:
-        """What the backend answers to Label Studio now."""
+        """The version that Label Studio shows for the backend."""
         (backend,) = self._call("GET", f"/api/ml?project={self.id}")
         return str(backend["model_version"])
 
@@ -88,7 +88,7 @@ _MEDIA_TYPES = {".jpg": "image/jpeg", ".webm": "video/webm"}
 
 
 def _uploaded(path: str) -> str:
-    """`/data/upload/1/0a1b2c3d-sample-2-3.jpg` → `sample-2-3.jpg`: Label Studio puts eight digits before the name."""
+    """`/data/upload/1/0a1b2c3d-sample-2-3.jpg` → `sample-2-3.jpg`, without the digits that Label Studio adds."""
     found = re.search(r"/[0-9a-f]{8}-(sample-[^/]+)$", path)
     assert found is not None, path
     return found[1]

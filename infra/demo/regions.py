@@ -1,4 +1,4 @@
-"""What an expert sees as an annotation of Label Studio, and predictions of Label Studio as what a model found."""
+"""Converts true objects to annotations of Label Studio, and its predictions to Detections."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -19,7 +19,7 @@ Region = Mapping[str, Any]
 
 
 def annotated(sample: Sample, control: Control) -> list[dict[str, Any]]:
-    """The `result` of an annotation. An annotation has no scores."""
+    """The `result` of a sample's annotation: regions without scores."""
     if control.tag == "VideoRectangle":
         count = len(sample.expert)
         regions = write_tracks(
@@ -34,7 +34,7 @@ def annotated(sample: Sample, control: Control) -> list[dict[str, Any]]:
 
 
 def predicted(result: Sequence[Region], control: Control, sample: Sample) -> tuple[Detections, ...]:
-    """What a prediction says about each frame of a sample; about a picture, once."""
+    """A prediction's `result` as Detections, one for each frame of the sample; one for an image."""
     result = [_labelled(region, control) for region in result]
     width, height = sample.expert[0].width, sample.expert[0].height
     frames = np.arange(1, len(sample.expert) + 1)
@@ -54,7 +54,7 @@ def predicted(result: Sequence[Region], control: Control, sample: Sample) -> tup
 
 
 def _tracks(frames: Sequence[Detections]) -> list[Track]:
-    """Each object by its number; it is in every frame."""
+    """The track of each object; all objects are in every frame."""
     boxes = np.stack([xyxy_to_percent(each.xyxy, each.width, each.height) for each in frames])
     numbers = np.arange(1, len(frames) + 1)
     return [
@@ -64,7 +64,7 @@ def _tracks(frames: Sequence[Detections]) -> list[Track]:
 
 
 def _spans(frames: Sequence[Detections]) -> list[Span]:
-    """Frames one after the other that are of the same class."""
+    """The spans of frames in a row with the same class."""
     spans: list[Span] = []
     for number, each in enumerate(frames, 1):
         label = each.names[int(each.classes[0])]
@@ -82,7 +82,7 @@ def _classified(scores: np.ndarray[Any, np.dtype[np.float64]], control: Control,
 
 
 def _objects(result: Iterable[Region]) -> list[list[Region]]:
-    """The items that belong together: shape and labels have one id, points name the box around them."""
+    """Items grouped by object: shape and labels have the same id, keypoints name their box as `parentID`."""
     objects: dict[str, list[Region]] = {}
     for region in result:
         objects.setdefault(str(region.get("parentID") or region["id"]), []).append(region)
@@ -90,7 +90,7 @@ def _objects(result: Iterable[Region]) -> list[list[Region]]:
 
 
 def _together(parts: Sequence[Detections], sample: Sample) -> Detections:
-    """One value of several of the same image."""
+    """Several Detections of one image as one."""
     if not parts:
         return sample.expert[0].only(np.array([], dtype=np.int64))
 
@@ -103,7 +103,7 @@ def _together(parts: Sequence[Detections], sample: Sample) -> Detections:
 
 
 def _labelled(region: Region, control: Control) -> Region:
-    """A base model's proposals have no label: where there is one only, they count like the others."""
+    """The region with a label: base weights propose regions without, which get the label if the config has only one."""
     _, key = label_holder(control)
     if len(control.label_values) > 1 or region["value"].get(key):
         return region

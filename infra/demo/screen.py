@@ -1,4 +1,4 @@
-"""What the demo shows: one line a step with its time, live progress below, the table at the end."""
+"""The demo's output: steps with their time, live progress, the table at the end."""
 
 import time
 from collections.abc import Iterator
@@ -17,17 +17,17 @@ _ROWS = (
     ("recall", "recall", True),
     ("map50", "mAP50", True),
     ("map50_95", "mAP50-95", True),
-    ("top1", "right label, part of all", True),
+    ("top1", "top-1 accuracy", True),
     ("add", "objects to add per image", False),
     ("move", "objects to move per image", False),
     ("delete", "objects to delete per image", False),
-    ("work", "work, per image", False),
+    ("work", "work per image", False),
 )
-"""Name in Quality, title, whether more is better."""
+"""(key of Quality, title, whether more is better)."""
 
 
 class Bar:
-    """A progress bar; where no terminal redraws it, a line now and then."""
+    """A progress bar; without a terminal, a line for every fifth of the progress."""
 
     def __init__(self, console: Console, progress: Progress, total: int) -> None:
         self._console = console
@@ -37,7 +37,7 @@ class Bar:
         self._shown = 0
 
     def at(self, done: int, text: str = "") -> None:
-        """`done` of the total."""
+        """Show that `done` of the total are done."""
         self._progress.update(self._task, completed=done, description=escape(text))
         due = done >= self._shown + self._total / 5 or done == self._total > self._shown
         if due and not self._console.is_terminal:
@@ -46,7 +46,7 @@ class Bar:
 
 
 class Screen:
-    """Writes to one console and keeps the seconds of every step."""
+    """Writes to a console and measures each step."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -55,7 +55,7 @@ class Screen:
 
     @contextmanager
     def step(self, name: str, title: str) -> Iterator[None]:
-        """One step of the story; `name` is its key in `seconds`."""
+        """Show and time one step; `name`: its key in `seconds`."""
         self._console.print(f"\n[bold cyan]▸[/] [bold]{escape(title)}[/]", highlight=False, soft_wrap=True)
         started = time.monotonic()
         with self._console.status("") as self._status:
@@ -65,17 +65,17 @@ class Screen:
         self._console.print(f"  [dim]{self.seconds[name]:.1f} s[/]", highlight=False)
 
     def say(self, text: str) -> None:
-        """A line that stays."""
+        """Show a line that stays."""
         self._console.print(f"  {escape(text)}", highlight=False, soft_wrap=True)
 
     def whisper(self, text: str) -> None:
-        """What is going on right now; the next one takes its place."""
+        """Show what is going on; the next call replaces it."""
         if self._status is not None:
             self._status.update(f"[dim]{escape(text)}[/]")
 
     @contextmanager
     def bar(self, total: int) -> Iterator[Bar]:
-        """A progress bar in the place of the whispers."""
+        """Show a progress bar instead of `whisper`'s line."""
         if self._status is not None:
             self._status.stop()
         columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
@@ -85,7 +85,7 @@ class Screen:
             self._status.start()
 
     def result(self, before: Quality, after: Quality, title: str) -> None:
-        """The table before/after."""
+        """Show the table of both qualities."""
         table = Table(title=title, title_justify="left", title_style="bold")
         table.add_column("")
         for heading in ("before", "after"):

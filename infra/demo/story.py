@@ -1,4 +1,4 @@
-"""The five acts of the demo: proposals, annotations, the training they start, the promoted version, new predictions."""
+"""The steps of the demo: base predictions, annotations, launch, training, promoted version, new predictions."""
 
 import time
 from dataclasses import dataclass
@@ -20,27 +20,27 @@ from shared.state.runs import Progress
 from shared.state.versions import Manifest
 
 _POLL = 0.3  # seconds
-_LAUNCH_SECONDS = 90.0
+_LAUNCH_SECONDS = 90.0  # at most, as the next two
 _TRAIN_SECONDS = 3600.0
 _SERVE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class DemoResult:
-    """How the demo ended."""
+    """The results of the demo."""
 
     before: Quality  # on the held-out samples
     after: Quality
     found_before: list[Predicted]  # in the order of the held-out samples
     found_after: list[Predicted]
-    base_version: str  # model_version that Label Studio showed first
-    version: str  # and last
+    base_version: str  # model_version of the base weights
+    version: str  # model_version of the trained model
     run_id: str
     manifest: Manifest
 
 
 class Story:
-    """One demo. `samples` are all tasks of the project by task id, `held_out` those that nobody annotates."""
+    """One demo. `samples`: id of the task → sample, for all tasks; `held_out`: those that are not annotated."""
 
     def __init__(
         self,
@@ -60,18 +60,18 @@ class Story:
         self._registry = Registry(store, project.uid)
 
     def play(self) -> DemoResult:
-        """All acts. Raises StartError if one does not come to its end."""
-        with self._screen.step("before", "Pre-annotations from the base weights, retrieved through Label Studio"):
+        """Run all steps. Raises StartError if one fails."""
+        with self._screen.step("before", "Retrieve predictions of the base weights through Label Studio"):
             base_version, found_before = self._propose()
-        with self._screen.step("annotate", "The expert annotates, task by task"):
+        with self._screen.step("annotate", "Annotate the tasks, as an expert would"):
             self._annotate()
-        with self._screen.step("launch", "Label Studio's webhook reaches train_trigger, which starts a training job"):
+        with self._screen.step("launch", "Wait for train_trigger to start a training job, on Label Studio's webhooks"):
             run_id = self._await_launch()
-        with self._screen.step("train", f"Training run {run_id}"):
+        with self._screen.step("train", f"Train (run {run_id})"):
             self._await_end(run_id)
-        with self._screen.step("promote", "The promoted version"):
+        with self._screen.step("promote", "Read the promoted version"):
             manifest = self._promoted(run_id)
-        with self._screen.step("after", "New predictions for tasks that were never annotated, through Label Studio"):
+        with self._screen.step("after", "Retrieve predictions of the new version for the held-out tasks"):
             version, found_after = self._retrieve_new(base_version)
         return DemoResult(
             before=self._measure(found_before),
@@ -86,12 +86,12 @@ class Story:
 
     def _propose(self) -> tuple[str, list[Predicted]]:
         version = self._project.model_version()
-        self._screen.whisper(f"asking for {len(self._samples)} tasks in one request")
+        self._screen.whisper(f"retrieving {len(self._samples)} tasks in one request")
         self._project.retrieve_predictions(self._samples)
         found = {task: self._project.prediction(task, sample, version) for task, sample in self._samples.items()}
         answered = [prediction for prediction in found.values() if prediction is not None]
         regions = sum(prediction.regions for prediction in answered)
-        self._screen.say(f"{version}: {regions} regions proposed in {len(answered)} of {len(found)} tasks")
+        self._screen.say(f"{version}: {regions} regions in {len(answered)} of {len(found)} tasks")
         return version, [found[task] or _nothing(sample) for task, sample in self._held_out.items()]
 
     def _annotate(self) -> None:
@@ -140,12 +140,12 @@ class Story:
         if manifest is None or manifest.run_id != run_id:
             raise StartError(f"run {run_id} says promoted, but the pointer does not name its version")
         val = ", ".join(f"{name} {value:.2f}" for name, value in sorted(manifest.metrics.items()))
-        self._screen.say(f"{CONTROL}:v{manifest.version}, on its own val tasks: {val}")
+        self._screen.say(f"{CONTROL}:v{manifest.version}, on the val tasks of its training: {val}")
         self._screen.say(manifest.gate.reason)
         return manifest
 
     def _retrieve_new(self, base_version: str) -> tuple[str, list[Predicted]]:
-        """Ask until every held-out task has a prediction of the new version: predict may read its pointer 3 s late."""
+        """Retrieve until all held-out tasks have a prediction of the new version, which predict may see 3 s late."""
         deadline = time.monotonic() + _SERVE_SECONDS
         while time.monotonic() < deadline:
             version = self._project.model_version()
@@ -154,7 +154,7 @@ class Story:
                 found = [self._project.prediction(task, sample, version) for task, sample in self._held_out.items()]
                 if all(prediction is not None for prediction in found):
                     regions = sum(prediction.regions for prediction in found if prediction is not None)
-                    self._screen.say(f"{version}: {regions} regions in {len(found)} tasks that nobody annotated")
+                    self._screen.say(f"{version}: {regions} regions in {len(found)} held-out tasks")
                     return version, [prediction for prediction in found if prediction is not None]
             time.sleep(_POLL)
         raise StartError(
@@ -172,7 +172,7 @@ class Story:
 
 
 def _nothing(sample: Sample) -> Predicted:
-    """Before the first version there may be no model that knows the task, and so no prediction."""
+    """An empty prediction: without a first version there may be no model for the yolo task."""
     return Predicted(0, tuple(each.only(np.array([], dtype=np.int64)) for each in sample.expert))
 
 

@@ -1,1 +1,1 @@
-"""The images: a Dockerfile, and what their packages are pinned to."""
+"""The container images: Dockerfile and pinned packages."""

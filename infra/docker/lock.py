@@ -1,8 +1,7 @@
-"""`python -m infra.docker.lock` (`make locks`): the pins with hashes that the images are installed from.
+"""`python -m infra.docker.lock` (`make locks`): writes the lock files (pins with hashes) of the images.
 
-One resolution for all images, so that a package has one version everywhere; then each image's part of it. Resolved for
-the images' platform, whatever machine this runs on. PyTorch with its CUDA libraries is a file of its own: the CPU
-variants take another build of it.
+All images are resolved together, so that a package has the same version in each, and for the images' platform, not this
+machine's. PyTorch and its CUDA libraries have a file of their own, because the CPU images install another build.
 """
 
 import re
@@ -20,14 +19,14 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "predict": ("predict", "gcs", "aws-lambda"),
     "train": ("train", "cli", "gcs"),
 }
-"""The extras of pyproject.toml that each image holds."""
+"""Image → extras of pyproject.toml that are installed in it."""
 
 TORCH = re.compile(r"(torch|torchvision|triton|nvidia-(?!ml-py)[\w-]+|cuda-[\w-]+)")
-"""Names of the packages of torch.txt: PyTorch and what its CUDA build brings."""
+"""Packages of torch.txt: PyTorch and what its CUDA build depends on."""
 
 
 def main() -> None:
-    """Write all lock files. What is pinned stays as it is where it still fits; `--upgrade` takes the newest."""
+    """Write all lock files. Pins that still fit are kept; `--upgrade` takes the newest versions."""
     with tempfile.TemporaryDirectory() as scratch:
         everything = Path(scratch) / "everything.txt"
         if "--upgrade" not in sys.argv[1:]:
@@ -45,7 +44,7 @@ def main() -> None:
 
 
 def blocks(lock: str) -> Iterator[tuple[str, str]]:
-    """Name and text of each pin of a lock file, hashes and annotation included."""
+    """(package, text with hashes) of each pin in a lock file."""
     for block in re.split(r"^(?=[a-z0-9])", lock, flags=re.MULTILINE)[1:]:
         yield block.partition("==")[0], block
 

@@ -1,1 +1,1 @@
-"""Everything on one machine: both functions under functions-framework, a sweeper, the local launcher, and the demo."""
+"""Everything on one machine: both functions under functions-framework, a sweeper, and a real Label Studio."""

@@ -1,4 +1,4 @@
-"""The serverless parts on one machine: both functions under functions-framework, and a sweeper as the scheduler."""
+"""Runs both functions under functions-framework and a sweeper on one machine, in place of the serverless platform."""
 
 import secrets
 import sys
@@ -21,32 +21,32 @@ from shared.evolve import evolve
 from shared.settings import PREFIX, Settings, variable
 
 OnLine = Callable[[str, dict[str, Any]], None]
-"""Told about every log line: name of its file (`predict`, `train_trigger`, `<run id>-<attempt>`), and its fields."""
+"""Called for every log line with its file's name (`predict`, `train_trigger`, `<run id>-<attempt>`) and its fields."""
 
 _START_SECONDS = 60.0
-_RESTARTS = 5  # of one function within ten minutes, before the emulation gives up
+_RESTARTS = 5  # of one function within _RESTARTS_WITHIN, before the emulation gives up
 _RESTARTS_WITHIN = 600.0  # seconds
 _WATCH_INTERVAL = 0.25  # seconds
 
 
 class Restarts:
-    """When one function was started again."""
+    """Counts the restarts of one function."""
 
     def __init__(self) -> None:
         self._moments: list[float] = []
 
     def add(self, now: float) -> int:
-        """How many there were within the last ten minutes, this one included; `now` in seconds."""
+        """Add a restart at `now` (seconds); answers how many there were within the last ten minutes, with this one."""
         self._moments = [*(moment for moment in self._moments if now - moment < _RESTARTS_WITHIN), now]
         return len(self._moments)
 
 
 class Emulation:
-    """Both functions, running. Made by `emulation`."""
+    """Both functions and the sweeper, running; made by `emulation`."""
 
     def __init__(self, settings: Settings, folder: Path, environ: Mapping[str, str], on_line: OnLine, say: Say) -> None:
         self.settings = settings
-        """With credentials and both addresses filled in."""
+        """Complete: with credentials and both addresses."""
         self.folder = folder
         self._environ = _environ_of_functions(settings, environ)
         self._on_line = on_line
@@ -63,12 +63,12 @@ class Emulation:
 
     @property
     def predict_url(self) -> str:
-        """Address of functions/predict."""
+        """The address of functions/predict."""
         return str(self.settings.predict_url)
 
     @property
     def train_trigger_url(self) -> str:
-        """Address of functions/train_trigger."""
+        """The address of functions/train_trigger."""
         return str(self.settings.train_trigger_url)
 
     def check(self) -> None:
@@ -77,11 +77,11 @@ class Emulation:
             raise StartError(self._failure)
 
     def process(self, name: str) -> Child:
-        """The process that is `predict` or `train_trigger` at the moment."""
+        """The current process of `predict` or `train_trigger`."""
         return self._children[name]
 
     def start(self, ports: Mapping[str, int]) -> None:
-        """Start the functions of that name on those ports, wait until they answer, then watch and sweep."""
+        """Start the functions (name → port), wait until they answer, then start watching and sweeping."""
         self._lines = LogFollower(self.folder / "*.log", Path(self.settings.work_dir) / "logs" / "*.log")
         self._ports |= ports
         for name in ports:
@@ -94,7 +94,7 @@ class Emulation:
             thread.start()
 
     def stop(self, *, stop_jobs: bool) -> None:
-        """End everything. The trigger goes first: it would start an interrupted job again."""
+        """End everything, with `stop_jobs` training jobs too. train_trigger ends first: it would restart such a job."""
         self._ended.set()
         for name in ("train_trigger", "predict"):
             if name in self._children:
@@ -117,7 +117,7 @@ class Emulation:
         )
 
     def _watch(self) -> None:
-        """Pass log lines on; start again what died. It never ends without a word: `check` raises what ended it."""
+        """Pass log lines on and restart functions that died, until `stop`. An error of its own is raised by `check`."""
         try:
             while not self._ended.wait(_WATCH_INTERVAL):
                 for path, line in self._lines.new_lines():
@@ -125,8 +125,8 @@ class Emulation:
                 for name, child in self._children.items():
                     if child.exit_code is not None and not self._failure:
                         self._restart(name, child)
-        except (OSError, ValueError) as error:  # a terminal that is gone or knows no such sign, a disk that is full
-            self._failure = f"nobody looks after the functions any more: {type(error).__name__}: {error}"
+        except (OSError, ValueError) as error:  # the terminal is gone or lacks a character, or the disk is full
+            self._failure = f"watching the functions failed: {type(error).__name__}: {error}"
 
     def _restart(self, name: str, child: Child) -> None:
         count = self._restarts[name].add(time.monotonic())
@@ -136,7 +136,7 @@ class Emulation:
             self._say(self._failure)
             return
         self._say(f"{name} ended with exit code {child.exit_code}; starting it again ({count} of {_RESTARTS})")
-        child.stop()  # of what it left behind: a worker holds the port
+        child.stop()  # ends its workers too, which hold the port
         if not self._ended.wait(min(2.0 ** (count - 1), 10.0)):
             self._children[name] = self._child(name)
 
@@ -153,10 +153,10 @@ def emulation(
     on_line: OnLine = lambda _, __: None,
     say: Say = print,
 ) -> Iterator[Emulation]:
-    """Start both functions, answer when they are healthy, end them and (`stop_jobs`) running training jobs on leaving.
+    """Start both functions, yield when they are healthy, and end them on leaving, with `stop_jobs` training jobs too.
 
-    They listen on `settings.host`; port 0 is any free one. Missing credentials are made up. `environ` is what the
-    children inherit (AWS_…, CUDA_…); settings in it do not count. Logs go to `folder`. Raises StartError.
+    They listen on `settings.host`; port 0: any free one. Credentials that are not set are generated. The functions
+    inherit `environ` (AWS_…, CUDA_…), except settings. Logs are written to `folder`. Raises StartError.
     """
     folder.mkdir(parents=True, exist_ok=True)
     ports = {"predict": choose_port(predict_port), "train_trigger": choose_port(train_trigger_port)}
@@ -165,12 +165,12 @@ def emulation(
         running.start(ports)
         yield running
     finally:
-        with suppress(KeyboardInterrupt):  # a second Ctrl-C must not leave half of it running
+        with suppress(KeyboardInterrupt):  # a second Ctrl-C must not leave processes running
             running.stop(stop_jobs=stop_jobs)
 
 
 def _complete(settings: Settings, ports: Mapping[str, int]) -> Settings:
-    """The settings with credentials and addresses."""
+    """The settings, with credentials and addresses added where they are not set."""
     defaults: dict[str, Any] = {
         "basic_auth_password": SecretStr(secrets.token_urlsafe(18)),
         "webhook_secret": SecretStr(secrets.token_urlsafe(18)),

@@ -1,7 +1,7 @@
-"""A real Label Studio of this machine: installed once into an environment of its own, started with fresh data.
+"""Installs a real Label Studio into a virtual environment of its own, and starts it with fresh data.
 
-Its first start runs some hundred migrations (up to 90 s). They run once: the empty database that they make is kept
-beside the environment and copied for every start, without user and secret key, so that each start has its own.
+Label Studio's first start migrates its database, which takes up to 90 s. `install` does it once and keeps the empty
+database, without user and secret key; each new data folder gets a copy.
 """
 
 import os
@@ -23,12 +23,12 @@ VERSION = "1.23.2"
 REPOSITORY = Path(__file__).resolve().parents[2]
 VENV = REPOSITORY / ".cache" / f"label-studio-{VERSION}"
 _DATABASE = "label_studio.sqlite3"
-_START_SECONDS = 180.0
+_START_SECONDS = 180.0  # until it must be healthy
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """The one user, an administrator. Start again on the same folder with the same account to keep it."""
+    """The only user, an administrator. To start again with the same data folder, give the same account."""
 
     username: str = "annotator@example.com"
     password: str = field(default_factory=lambda: secrets.token_urlsafe(9), repr=False)
@@ -37,7 +37,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class LabelStudioServer:
-    """A running Label Studio and how to get in."""
+    """A running Label Studio, with its account."""
 
     url: str  # http://127.0.0.1:PORT
     account: Account
@@ -46,12 +46,12 @@ class LabelStudioServer:
 
     @property
     def username(self) -> str:
-        """E-mail address for the login page."""
+        """The e-mail address for the login page."""
         return self.account.username
 
     @property
     def password(self) -> str:
-        """For the login page."""
+        """The password for the login page."""
         return self.account.password
 
     @property
@@ -60,13 +60,13 @@ class LabelStudioServer:
         return self.account.token
 
     def session(self) -> requests.Session:
-        """A client that sends the legacy token."""
+        """A session that sends the legacy token."""
         session = straight_session()
         session.headers["Authorization"] = f"Token {self.token}"
         return session
 
     def personal_access_token(self) -> str:
-        """Make the personal access token of the user: a JWT refresh token. Label Studio shows it once, so ask once."""
+        """Make a personal access token (a JWT refresh token). Label Studio answers it only once. Raises StartError."""
         answer = self.session().post(f"{self.url}/api/token/", timeout=30)
         if not answer.ok:
             raise StartError(f"Label Studio made no personal access token: {answer.status_code} {answer.text[:300]}")
@@ -74,7 +74,7 @@ class LabelStudioServer:
 
 
 def install(venv: Path = VENV, say: Say = print) -> None:
-    """Make the virtual environment and the empty database beside it, if they are not there. Raises StartError."""
+    """Make the virtual environment and the empty database beside it, if missing. Raises StartError."""
     venv.parent.mkdir(parents=True, exist_ok=True)
     with only_one(venv.with_name(f"{venv.name}.lock")):
         if _installed(venv) != VERSION:
@@ -98,10 +98,10 @@ def label_studio(
     environ: Mapping[str, str] | None = None,
     say: Say = print,
 ) -> Iterator[LabelStudioServer]:
-    """Start Label Studio on the loopback address with its data in `folder`, and end it on leaving.
+    """Start Label Studio on the loopback address with its data in `folder`; end it on leaving. Raises StartError.
 
-    `port` 0 is any free one. `local_files` is a folder that Label Studio serves under `/data/local-files/?d=…`;
-    `environ` adds to its environment. Backends and webhooks on private addresses are allowed. Raises StartError.
+    `port` 0: any free one. `local_files`: a folder that Label Studio serves at `/data/local-files/?d=…`. `environ`:
+    more variables. Backends and webhooks at private addresses are allowed.
     """
     install(venv, say)
     account = account or Account()
@@ -133,7 +133,7 @@ def label_studio(
 
 
 def _environ(folder: Path) -> dict[str, str]:
-    """A whole environment, so that nothing of the caller's (LABEL_STUDIO_URL, HOST, DEBUG …) reaches Label Studio."""
+    """The whole environment: Label Studio must not see the caller's LABEL_STUDIO_URL, HOST, DEBUG …"""
     return {
         "PATH": os.defpath,
         "HOME": str(folder),
@@ -147,17 +147,17 @@ def _environ(folder: Path) -> dict[str, str]:
 
 
 def _program(venv: Path) -> list[str | Path]:
-    """Label Studio's command; not by its first line, which names the folder that the environment was made in."""
+    """Label Studio's command. Not its shebang, which is wrong if the environment was moved."""
     return [venv / "bin" / "python", venv / "bin" / "label-studio"]
 
 
 def migrated_database(venv: Path) -> Path:
-    """Where `install` keeps an empty database of this Label Studio, to be copied instead of migrated anew."""
+    """The path of the empty database that `install` makes."""
     return venv.with_name(f"{venv.name}.sqlite3")
 
 
 def _migrate(venv: Path, template: Path, say: Say) -> None:
-    """Make the empty database: every command of `label-studio` migrates first, and `version` does nothing else."""
+    """Make the empty database with `label-studio version`: every command migrates first, and this one does no more."""
     say("preparing Label Studio's database (once, up to 90 s)")
     folder = template.with_suffix(".new")
     shutil.rmtree(folder, ignore_errors=True)
@@ -173,13 +173,13 @@ def _migrate(venv: Path, template: Path, say: Say) -> None:
 
 
 def _installed(venv: Path) -> str | None:
-    """The version of Label Studio in that environment; pip installs it last, after everything that it needs."""
+    """The version of Label Studio in the environment; None: none, or pip was interrupted, which installs it last."""
     found = sorted(venv.glob("lib/python3.*/site-packages/label_studio-*.dist-info"))
     return found[-1].name.removeprefix("label_studio-").removesuffix(".dist-info") if found else None
 
 
 def _run(command: list[str | Path], say: Say, problem: str, environ: Mapping[str, str] | None = None) -> None:
-    """Run to the end and pass every line of output on. Raises StartError with `problem` and the last lines."""
+    """Run a command, passing its output to `say`. Raises StartError with `problem` and the last lines if it fails."""
     lines = []
     with subprocess.Popen(  # noqa: S603
         [str(part) for part in command], env=environ, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT

@@ -1,4 +1,4 @@
-"""Follows the log files of child processes: every new JSON line, once."""
+"""Reads new JSON lines from the log files of child processes."""
 
 import json
 from collections.abc import Iterator
@@ -8,10 +8,10 @@ from typing import Any
 
 
 class LogFollower:
-    """Reads what is appended to the files of some folders. What stood there before is left out."""
+    """Reads lines that are appended to files after it was made."""
 
     def __init__(self, *patterns: Path) -> None:
-        """`patterns` are paths whose last part may hold wildcards: `Path("logs/*.log")`."""
+        """`patterns`: paths whose last part may have wildcards, `Path("logs/*.log")`."""
         self._patterns = patterns
         self._offsets: dict[Path, int] = {}
         for path in self._paths():
@@ -19,16 +19,16 @@ class LogFollower:
                 self._offsets[path] = path.stat().st_size
 
     def new_lines(self) -> Iterator[tuple[Path, dict[str, Any]]]:
-        """Complete JSON objects that were written since the last call; other lines stay in their file.
+        """(file, JSON object) for each complete line since the last call; lines that are no JSON objects are skipped.
 
-        A file that did not grow is not opened; one that was removed or cut, or that nobody lets us read, ends nothing.
+        Files that were removed or cannot be read are skipped; one that was truncated is read from its beginning.
         """
         paths = self._paths()
         self._offsets = {path: self._offsets.get(path, 0) for path in paths}
         for path in paths:
             try:
                 whole = self._appended(path)
-            except OSError:  # removed at this moment, or of another user who shares the folder
+            except OSError:  # removed just now, or owned by another user
                 continue
             for text in whole.splitlines():
                 line = _json_object(text)
@@ -39,7 +39,7 @@ class LogFollower:
         size, offset = path.stat().st_size, self._offsets[path]
         if size == offset:
             return b""
-        if size < offset:  # cut, or removed and made anew
+        if size < offset:  # truncated, or replaced
             offset = 0
         with path.open("rb") as file:
             file.seek(offset)

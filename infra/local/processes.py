@@ -1,4 +1,4 @@
-"""Child processes of this machine: started in a session of their own, watched, and ended as a whole."""
+"""Child processes in sessions of their own, and helpers to start them: free ports, a lock."""
 
 import contextlib
 import fcntl
@@ -16,19 +16,19 @@ from shared.errors import LabelloopError
 from shared.web.peer import straight_session
 
 Say = Callable[[str], None]
-"""Tells a person what is going on: one short sentence at a time."""
+"""Shows a person one short sentence about what is going on."""
 
 LOOPBACK = "127.0.0.1"
-_HEALTH_TIMEOUT = 2.0  # seconds for one question
-_POLL = 0.1  # seconds between two looks
+_HEALTH_TIMEOUT = 2.0  # seconds for one request
+_POLL = 0.1  # seconds
 
 
 class StartError(LabelloopError):
-    """A program of the local emulation could not be installed or did not come up."""
+    """A program of the local emulation or the demo could not be installed, started or kept running."""
 
 
 class Child:
-    """One process. Its own session keeps the terminal's Ctrl-C away from it: it ends when `stop` says so."""
+    """One process with its children. The terminal's Ctrl-C does not reach its session; `stop` ends it."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class Child:
         environ: Mapping[str, str],
         cwd: Path | None = None,
     ) -> None:
-        """`environ` is the whole environment. Standard output and error are appended to `log`."""
+        """Start it. `environ`: the whole environment. Output and errors are appended to `log`."""
         self.name = name
         self.log = log
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -56,24 +56,24 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """Process id, also of the process group."""
+        """The id of the process and of its group."""
         return self._process.pid
 
     @property
     def exit_code(self) -> int | None:
-        """None while it runs."""
+        """The exit code; None while it runs."""
         return self._process.poll()
 
     def last_lines(self, count: int = 15) -> str:
-        """The end of its output, for an error message."""
+        """The last lines of its log, for an error message."""
         try:
             lines = self.log.read_text(errors="replace").splitlines()
-        except OSError as error:  # somebody removed it
+        except OSError as error:  # it was removed
             return f"it cannot be read: {error}"
         return "\n".join(lines[-count:])
 
     def wait_until_healthy(self, url: str, seconds: float, say: Say) -> None:
-        """Return when `url` answers 200. Raises StartError, with the last log lines, if it ends or takes too long."""
+        """Wait until `url` answers. Raises StartError with the last log lines if the process ends or `seconds` pass."""
         started = time.monotonic()
         said = 0
         session = straight_session()
@@ -96,9 +96,10 @@ class Child:
         )
 
     def stop(self, grace: float = 10.0) -> None:
-        """SIGTERM to the whole process group, SIGKILL when the process has ended or after `grace` seconds.
+        """Send SIGTERM to the process group, then SIGKILL, when the process has ended or after `grace` seconds.
 
-        A worker whose master was killed would otherwise hold the port until its last request is answered.
+        SIGKILL in any case, because a worker whose master is gone would hold the port until its last request is
+        answered.
         """
         self._signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -112,7 +113,7 @@ class Child:
 
 
 def choose_port(port: int = 0) -> int:
-    """`port` if it is free, for 0 any free one. Raises StartError if something listens on it."""
+    """`port` if it is free, any free one for 0. Raises StartError if it is taken."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -124,7 +125,7 @@ def choose_port(port: int = 0) -> int:
 
 @contextlib.contextmanager
 def only_one(lock: Path) -> Iterator[None]:
-    """Two processes that need the same installation or download make it once."""
+    """Hold a lock file: of several processes, one at a time runs the block."""
     with lock.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -1,4 +1,4 @@
-"""Ends the training jobs that the local emulation started: processes of their own, which would go on without it."""
+"""Ends the training jobs of the local launcher: processes that would run on after the emulation has ended."""
 
 import time
 from pathlib import Path
@@ -12,10 +12,10 @@ _POLL = 0.25  # seconds
 
 
 def stop_jobs_of(settings: Settings, say: Say, *, seconds: float = 60.0) -> None:
-    """SIGTERM to this machine's jobs of this store, so that they write a checkpoint, and wait for their end.
+    """Send SIGTERM to this machine's jobs of this store and wait, `seconds` at most, until they have ended.
 
-    The next sweep over this store resumes them. The store is not asked: it may be gone, or one record of it broken.
-    What cannot be stopped is said, not raised: this runs on the way out.
+    The jobs upload a checkpoint first; the next sweep of this store resumes them. The store itself is not read. Jobs
+    that cannot be stopped are reported with `say`, because this runs during shutdown.
     """
     if settings.launcher != "local:":
         return
@@ -24,7 +24,7 @@ def stop_jobs_of(settings: Settings, say: Say, *, seconds: float = 60.0) -> None
     deadline = time.monotonic() + seconds
     while jobs := launcher.jobs_of(settings.store):
         if not told:
-            say("stopping the training job; it keeps what it has learned so far")
+            say("stopping the training job; it saves a checkpoint first")
         for job in set(jobs) - told:
             told.add(job)
             try:
@@ -32,6 +32,6 @@ def stop_jobs_of(settings: Settings, say: Say, *, seconds: float = 60.0) -> None
             except LaunchError as error:
                 say(f"cannot stop a training job: {error}")
         if time.monotonic() > deadline:
-            say(f"the training job did not end within {seconds:.0f} s and goes on by itself: {', '.join(jobs)}")
+            say(f"the training job did not end within {seconds:.0f} s and is left running: {', '.join(jobs)}")
             return
         time.sleep(_POLL)

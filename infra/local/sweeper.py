@@ -1,4 +1,4 @@
-"""The scheduler of the local emulation: POST /sweep of train_trigger, again and again, as a cloud's scheduler would."""
+"""Calls train_trigger's /sweep periodically, as a cloud's scheduler does."""
 
 import threading
 
@@ -8,11 +8,11 @@ from infra.local.processes import Say
 from shared.settings import Settings
 from shared.web.peer import call
 
-_TIMEOUT = 120.0  # seconds; a sweep looks at every project
+_TIMEOUT = 120.0  # seconds; a sweep checks every project
 
 
 def sweep_until(ended: threading.Event, settings: Settings, say: Say) -> None:
-    """Sweep every `settings.sweep_interval` seconds until `ended`. Of failures in a row the first is said."""
+    """Sweep every `settings.sweep_interval` seconds until `ended`; `say` the first of several failures in a row."""
     url, failing = f"{settings.train_trigger_url}/sweep", False
     while not ended.wait(settings.sweep_interval):
         try:
@@ -21,5 +21,5 @@ def sweep_until(ended: threading.Event, settings: Settings, say: Say) -> None:
         except requests.RequestException as error:
             problem = type(error).__name__
         if problem and not failing and not ended.is_set():
-            say(f"the sweep of train_trigger failed ({problem}); it is tried again")
+            say(f"the sweep of train_trigger failed ({problem}); trying again")
         failing = bool(problem)

@@ -103,7 +103,7 @@ def test_the_jobs_of_a_store_are_ended_whatever_became_of_its_records(tmp_path: 
         assert launcher.status(running).state == "failed"
         assert launcher.status(waiting).state == "refused"
         assert launcher.status(other).state in ("queued", "running"), "not ours"
-        assert said == ["stopping the training job; it keeps what it has learned so far"]
+        assert said == ["stopping the training job; it saves a checkpoint first"]
     finally:
         launcher.stop(other)
 

@@ -116,7 +116,7 @@ def test_each_task_is_trained_measured_and_resumed(
     case: Case, trainer: YoloTrainer, spool: Spool, tmp_path: Path
 ) -> None:
     classifies = case.yolo_task == "classify"
-    drawn = portraits(TRAIN + VAL, SIDE, SIDE) if classifies else pictures(TRAIN + VAL, SIDE, SIDE, most=1)
+    drawn = portraits(TRAIN + VAL, SIDE, SIDE) if classifies else pictures(TRAIN + VAL, SIDE, SIDE, max_ships=1)
     dataset = dataset_of(drawn, case.control, VAL, tmp_path)
     start = trainer.base(str(base_weights()), case.yolo_task)
     assert (start.name, start.sha256) == (case.base, sha256_of(base_weights()))
