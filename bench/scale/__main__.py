@@ -34,7 +34,7 @@ def main() -> int:
     for field in fields(Plan):
         name = f"--{field.name.replace('_', '-')}"
         parser.add_argument(name, type=type(field.default), default=field.default, help=f"default {field.default}")
-    parser.add_argument("--series", action="store_true", help="several sizes, a minute of load each")
+    parser.add_argument("--series", action="store_true", help="several sizes, a minute or more of load each")
     parser.add_argument("--json", type=Path, help="file for the figures")
     options = vars(parser.parse_args())
     path, series = options.pop("json"), options.pop("series")

@@ -1,7 +1,7 @@
-# Training: GPU instances that come with a job and go after it.
+# Training: GPU instances that start for a job and stop after it.
 
 locals {
-  # Batch tries them in this order. Kinds of allocation that need no spot fleet role.
+  # Batch tries them in this order. Both strategies need no spot fleet role.
   capacity = concat(
     var.spot ? [{ key = "spot", type = "SPOT", strategy = "SPOT_PRICE_CAPACITY_OPTIMIZED" }] : [],
     [{ key = "on-demand", type = "EC2", strategy = "BEST_FIT_PROGRESSIVE" }],
@@ -39,7 +39,7 @@ resource "aws_batch_compute_environment" "gpu" {
   compute_resources {
     type                = each.value.type
     allocation_strategy = each.value.strategy
-    min_vcpus           = 0 # no job, no instance
+    min_vcpus           = 0 # no instance without a job
     max_vcpus           = var.max_vcpus
     instance_type       = var.instance_types
     instance_role       = aws_iam_instance_profile.instance.arn
@@ -57,7 +57,7 @@ resource "aws_batch_compute_environment" "gpu" {
   }
 
   lifecycle {
-    create_before_destroy = true # a queue must always have one
+    create_before_destroy = true # a queue must always have an environment
   }
 
   depends_on = [aws_iam_role_policy_attachment.instance]
@@ -77,7 +77,7 @@ resource "aws_batch_job_queue" "train" {
     }
   }
 
-  # A job that no instance can ever hold would wait for ever, and its project with it. One that waits for capacity goes on waiting.
+  # Cancels a job that fits no instance, which would block its project for ever. Jobs that wait for capacity go on waiting.
   dynamic "job_state_time_limit_action" {
     for_each = ["MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT", "MISCONFIGURATION:COMPUTE_ENVIRONMENT_MAX_RESOURCE"]
 
@@ -95,7 +95,7 @@ resource "aws_batch_job_definition" "train" {
   type                  = "container"
   platform_capabilities = ["EC2"]
 
-  # labelloop starts the next attempt itself, from the checkpoint.
+  # labelloop launches the next attempt itself, from the checkpoint.
   retry_strategy {
     attempts = 1
   }
@@ -111,9 +111,9 @@ resource "aws_batch_job_definition" "train" {
     user             = "10001:10001"
 
     readonlyRootFilesystem = true
-    linuxParameters        = { sharedMemorySize = var.job.shared_memory_mib } # /dev/shm of the data loader's processes
+    linuxParameters        = { sharedMemorySize = var.job.shared_memory_mib } # /dev/shm, for dataloader processes
 
-    # /tmp is the instance's disk: a folder that everybody may write to, gone with the instance.
+    # /tmp is on the instance's disk, and gone with it.
     volumes     = [{ name = "tmp", host = { sourcePath = "/var/tmp" } }]
     mountPoints = [{ sourceVolume = "tmp", containerPath = "/tmp", readOnly = false }]
 
@@ -141,7 +141,7 @@ resource "aws_cloudwatch_log_group" "train" {
 }
 
 locals {
-  # What functions and jobs share.
+  # Variables of functions and jobs.
   environment = merge(var.settings, {
     LABELLOOP_STORE       = local.store
     LABELLOOP_LONGEST_RUN = tostring(local.longest_run_seconds)

@@ -1,4 +1,4 @@
-# Who a training job is (job), who starts its container (execution), who the machine is (instance).
+# Roles of the training job (job), of ECS when it starts the container (execution), and of the EC2 instance (instance).
 
 resource "aws_iam_role" "job" {
   name               = "${var.name}-job"
@@ -37,7 +37,7 @@ resource "aws_iam_role_policy" "execution" {
         Action   = ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer", "ecr:BatchCheckLayerAvailability"]
         Resource = [aws_ecr_repository.image["train"].arn]
       },
-      { Effect = "Allow", Action = ["ecr:GetAuthorizationToken"], Resource = ["*"] }, # knows no resources
+      { Effect = "Allow", Action = ["ecr:GetAuthorizationToken"], Resource = ["*"] }, # cannot be limited to resources
       {
         Effect   = "Allow"
         Action   = ["secretsmanager:GetSecretValue"]
@@ -73,7 +73,7 @@ locals {
       Version = "2012-10-17"
       Statement = [merge(
         { Effect = "Allow", Action = "sts:AssumeRole", Principal = { Service = "${service}.amazonaws.com" } },
-        # Any account's schedule could ask otherwise.
+        # Else a schedule of any account could assume the role.
         service == "scheduler" ? { Condition = { StringEquals = { "aws:SourceAccount" = local.account } } } : {},
       )]
     })

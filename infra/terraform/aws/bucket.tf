@@ -31,8 +31,8 @@ resource "aws_s3_bucket_server_side_encryption_configuration" "store" {
   }
 }
 
-# labelloop needs no versions: what it keeps it never overwrites. They are here because neither functions nor jobs may remove
-# an old version (s3:DeleteObjectVersion), so no bug or stolen role of theirs destroys a model within keep_deleted_days.
+# labelloop itself needs no object versions. They protect models: neither functions nor jobs may remove an old version
+# (s3:DeleteObjectVersion), so a bug or a stolen role cannot destroy a model within keep_deleted_days.
 resource "aws_s3_bucket_versioning" "store" {
   bucket = aws_s3_bucket.store.id
 
@@ -90,7 +90,7 @@ locals {
   store   = "s3://${aws_s3_bucket.store.bucket}/labelloop"
   objects = "${aws_s3_bucket.store.arn}/labelloop"
 
-  # Without ListBucket on the whole bucket S3 answers 403 instead of 404 for what does not exist.
+  # Without ListBucket on the whole bucket, S3 answers 403 instead of 404 for missing objects.
   list_store = { Effect = "Allow", Action = ["s3:ListBucket"], Resource = [aws_s3_bucket.store.arn] }
   read_store = { Effect = "Allow", Action = ["s3:GetObject"], Resource = ["${local.objects}/*"] }
 }

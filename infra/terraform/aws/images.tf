@@ -1,11 +1,11 @@
-# Repositories of the images. Lambda takes images from ECR only, and of its own region.
+# Repositories of the images. Lambda needs images in ECR, in its own region.
 
 resource "aws_ecr_repository" "image" {
   for_each = toset(["light", "predict", "train"])
 
   name                 = "${var.name}-${each.key}"
   image_tag_mutability = "IMMUTABLE"
-  force_delete         = true # images are built from the project, not kept
+  force_delete         = true # images can be built again
 
   image_scanning_configuration {
     scan_on_push = true

@@ -1,4 +1,4 @@
-# train_trigger: the address that Label Studio gets, and the sweep that calls it every minute.
+# train_trigger, whose address Label Studio gets, and its sweep, every minute.
 
 resource "aws_lambda_function" "light" {
   function_name = "${var.name}-light"
@@ -28,7 +28,7 @@ resource "aws_lambda_function" "light" {
   }
 
   logging_config {
-    log_format = "Text" # the lines are JSON already
+    log_format = "Text" # labelloop's lines are JSON already
     log_group  = aws_cloudwatch_log_group.light.name
   }
 
@@ -63,14 +63,14 @@ resource "aws_lambda_provisioned_concurrency_config" "light" {
   provisioned_concurrent_executions = var.warm_instances
 }
 
-# NONE: Label Studio cannot sign for AWS. labelloop itself asks for Basic auth or the secret header everywhere but on /health.
+# NONE: Label Studio cannot sign requests for AWS. labelloop itself needs Basic auth or the secret header on every route but /health.
 resource "aws_lambda_function_url" "light" {
   function_name      = aws_lambda_alias.light.function_name
   qualifier          = aws_lambda_alias.light.name
   authorization_type = "NONE"
 }
 
-# The sweep comes over IAM, not over the address: no secret has to leave Secrets Manager for it.
+# The sweep invokes the function by IAM, not by its URL, so the schedule needs no secret.
 resource "aws_scheduler_schedule" "sweep" {
   name                = "${var.name}-sweep"
   schedule_expression = "rate(1 minute)"
@@ -85,7 +85,7 @@ resource "aws_scheduler_schedule" "sweep" {
     input    = jsonencode({ labelloop = "sweep" })
 
     retry_policy {
-      maximum_retry_attempts       = 0 # the next one comes in a minute
+      maximum_retry_attempts       = 0 # the next sweep comes in a minute
       maximum_event_age_in_seconds = 60
     }
   }
@@ -99,7 +99,7 @@ resource "aws_lambda_function_event_invoke_config" "sweep" {
 }
 
 locals {
-  # The ordinary images, started as Lambda wants them: infra/aws_lambda.
+  # The ordinary images, started with Lambda's runtime client: infra/aws_lambda.
   lambda_entry_point = ["python", "-m", "awslambdaric"]
   lambda_command     = ["infra.aws_lambda.main.handler"]
 }

@@ -1,4 +1,4 @@
-# What the light function may do, and who may sweep.
+# The roles of the light function and of the sweep's schedule.
 
 resource "aws_iam_role" "light" {
   name               = "${var.name}-light"
@@ -13,7 +13,7 @@ resource "aws_iam_role_policy" "light" {
     Statement = [
       local.list_store,
       { Effect = "Allow", Action = ["s3:GetObject", "s3:PutObject"], Resource = ["${local.objects}/*"] },
-      # Before its first write it tries the store's conditions out, and removes what it tried them on.
+      # Before its first write it tests the store's conditional writes, and removes the test's objects.
       { Effect = "Allow", Action = ["s3:DeleteObject"], Resource = ["${local.objects}/labelloop/selftest/*"] },
       {
         Effect = "Allow"
@@ -29,7 +29,7 @@ resource "aws_iam_role_policy" "light" {
       {
         Effect   = "Allow"
         Action   = ["batch:DescribeJobs", "batch:ListJobs", "batch:DescribeJobQueues", "batch:DescribeJobDefinitions"]
-        Resource = ["*"] # these know no resources
+        Resource = ["*"] # these cannot be limited to resources
       },
       { Effect = "Allow", Action = ["secretsmanager:GetSecretValue"], Resource = values(local.function_secrets) },
       {
@@ -65,6 +65,6 @@ resource "aws_iam_role_policy" "sweep" {
 }
 
 locals {
-  jobs          = "arn:${local.partition}:batch:${var.region}:${local.account}:job/*" # ids are made up at launch
+  jobs          = "arn:${local.partition}:batch:${var.region}:${local.account}:job/*" # ids are not known before the launch
   lambda_in_vpc = "arn:${local.partition}:iam::aws:policy/service-role/AWSLambdaVPCAccessExecutionRole"
 }

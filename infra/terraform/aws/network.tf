@@ -1,4 +1,4 @@
-# Where GPU instances run, and the functions if they must. Nothing here listens.
+# The network of GPU instances, and of functions with function_subnet_ids. Nothing listens in it.
 
 data "aws_vpc" "default" {
   count   = var.vpc_id == null ? 1 : 0
@@ -25,11 +25,11 @@ locals {
 
 resource "aws_security_group" "outwards" {
   name_prefix = "${var.name}-"
-  description = "labelloop: calls others, is called by nobody"
+  description = "labelloop: outgoing only"
   vpc_id      = local.vpc_id
 
   egress {
-    description = "Label Studio, pictures, AWS"
+    description = "Label Studio, images, AWS"
     protocol    = "-1"
     from_port   = 0
     to_port     = 0

@@ -4,7 +4,7 @@ output "registry" {
 }
 
 output "secrets" {
-  description = "Secrets that wait for a value: variable and name."
+  description = "Secrets that need a value: variable → name."
   value       = { for variable, secret in aws_secretsmanager_secret.secret : variable => secret.name }
 }
 
@@ -14,7 +14,7 @@ output "backend_url" {
 }
 
 output "predict_url" {
-  description = "predict, which the light function hands /predict to."
+  description = "The address of predict, to which the light function forwards /predict."
   value       = trimsuffix(local.predict_url, "/")
 }
 

@@ -1,4 +1,4 @@
-# predict without a GPU: scales to zero, answers a small model in a second. Not made if predict_url names another one.
+# predict without a GPU: scales to zero, runs a small model in a second. Not made if predict_url is set.
 
 locals {
   predict_here = var.predict_url == null
@@ -19,7 +19,7 @@ resource "aws_lambda_function" "predict" {
   reserved_concurrent_executions = var.reserved_concurrency
 
   ephemeral_storage {
-    size = 4096 # MiB of /tmp: downloaded weights, and a video while it is read
+    size = 4096 # MiB of /tmp: weights, and one video at a time
   }
 
   image_config {
@@ -27,7 +27,7 @@ resource "aws_lambda_function" "predict" {
     command     = local.lambda_command
   }
 
-  # No TRAIN_TRIGGER_URL: Label Studio is given the address of the light function, which hands over to this one.
+  # No TRAIN_TRIGGER_URL: Label Studio gets the address of the light function, which forwards to this one.
   environment {
     variables = merge({ LABELLOOP_CACHE_BYTES = "2000000000" }, local.environment, {
       FUNCTION_SOURCE = "/app/functions/predict/main.py"
@@ -64,7 +64,7 @@ resource "aws_lambda_function_url" "predict" {
   count = local.predict_here ? 1 : 0
 
   function_name      = aws_lambda_function.predict[0].function_name
-  authorization_type = "NONE" # the light function passes Label Studio's Basic auth on; labelloop checks it
+  authorization_type = "NONE" # labelloop checks Label Studio's Basic auth, which the light function forwards
 }
 
 resource "aws_iam_role" "predict" {
@@ -86,7 +86,7 @@ resource "aws_iam_role_policy" "predict" {
       local.read_store,
       {
         Effect   = "Allow"
-        Action   = ["s3:PutObject"] # the project's config, and versions that cannot be served: no model, no pointer
+        Action   = ["s3:PutObject"] # the project's config and records of rejected versions, but no models and pointers
         Resource = ["${local.objects}/projects/*/project.json", "${local.objects}/projects/*/models/*/rejected/*"]
       },
       { Effect = "Allow", Action = ["secretsmanager:GetSecretValue"], Resource = values(local.function_secrets) },

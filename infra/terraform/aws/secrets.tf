@@ -1,4 +1,4 @@
-# Empty boxes: a person puts the values in (docs/deploy/aws.md), so that none is in Terraform's state.
+# Secrets without values: a person sets them (docs/deploy/aws.md), so that none is in Terraform's state.
 
 locals {
   secrets = {
@@ -13,5 +13,5 @@ resource "aws_secretsmanager_secret" "secret" {
   for_each = local.secrets
 
   name                    = "${var.name}/${each.value}"
-  recovery_window_in_days = 0 # or the name would be taken for weeks; all three can be made again
+  recovery_window_in_days = 0 # else the names would be blocked for weeks; all three can be made again
 }

@@ -74,7 +74,7 @@ variable "spot" {
 }
 
 variable "max_vcpus" {
-  description = "vCPUs of each of the two compute environments at most: 16 are four g6.xlarge. This bounds the bill."
+  description = "Maximum vCPUs of each of the two compute environments: 16 are four g6.xlarge. This limits the cost."
   type        = number
   default     = 16
 
@@ -85,7 +85,7 @@ variable "max_vcpus" {
 }
 
 variable "job" {
-  description = "What one training job gets. It must fit into each of instance_types; ECS keeps about 1 GB of an instance for itself."
+  description = "Resources of one training job. They must fit into each of instance_types; ECS keeps about 1 GB of an instance for itself."
   type = object({
     gpus              = optional(number, 1)
     vcpus             = optional(number, 4)
@@ -105,7 +105,7 @@ variable "job" {
 }
 
 variable "disk_gib" {
-  description = "Disk of a GPU instance: system, image (about 10 GiB unpacked), pictures of the runs."
+  description = "Disk of a GPU instance: system, container image (about 10 GiB unpacked), images of the runs."
   type        = number
   default     = 100
 
@@ -140,7 +140,7 @@ variable "predict_url" {
 }
 
 variable "predict_memory_mib" {
-  description = "Memory of predict as a Lambda function; 1769 MiB bring one vCPU, 10240 bring six. New accounts are held to 3008."
+  description = "Memory of predict as a Lambda function; 1769 MiB come with one vCPU, 10240 with six. New accounts are limited to 3008."
   type        = number
   default     = 3008
 
@@ -151,18 +151,18 @@ variable "predict_memory_mib" {
 }
 
 variable "reserved_concurrency" {
-  description = "Most instances of each function at once, taken from the account's quota. -1: as many as the account allows."
+  description = "Maximum instances of each function, reserved from the account's quota. -1: as many as the account allows."
   type        = number
   default     = -1
 
   validation {
     condition     = var.reserved_concurrency == -1 || var.reserved_concurrency >= 2
-    error_message = "reserved_concurrency: -1, or 2 and more: a sweep or a waiting prediction must not keep Label Studio out."
+    error_message = "reserved_concurrency: -1, or 2 and more: a sweep or a waiting prediction must not block Label Studio."
   }
 }
 
 variable "warm_instances" {
-  description = "Instances of the light function that are always awake, for teams: each costs about 11 dollars a month. 0: the sweep keeps one awake."
+  description = "Instances of the light function that are always running, for teams: each costs about 11 dollars a month. 0: the sweep keeps one running."
   type        = number
   default     = 0
 
@@ -173,7 +173,7 @@ variable "warm_instances" {
 }
 
 variable "log_days" {
-  description = "Days that logs are kept: one of the numbers that CloudWatch knows."
+  description = "Days that logs are kept: one of CloudWatch's numbers."
   type        = number
   default     = 30
 
@@ -192,7 +192,7 @@ variable "bucket_name" {
 }
 
 variable "keep_deleted_days" {
-  description = "Days that a deleted or overwritten object can still be brought back."
+  description = "Days in which a deleted or overwritten object can be restored."
   type        = number
   default     = 7
 
@@ -228,7 +228,7 @@ variable "subnet_ids" {
 }
 
 variable "function_subnet_ids" {
-  description = "Private subnets with a NAT, in vpc_id, for the functions: only where Label Studio cannot be reached from the internet."
+  description = "Private subnets with a NAT, in vpc_id, for the functions: only if Label Studio cannot be reached from the internet."
   type        = list(string)
   default     = []
 
@@ -239,7 +239,7 @@ variable "function_subnet_ids" {
 }
 
 variable "s3_route_table_ids" {
-  description = "Route tables that get a gateway endpoint for S3 (free), so that models and checkpoints do not pass a NAT. Of private subnets."
+  description = "Route tables that get a gateway endpoint for S3 (free), so that models and checkpoints do not pass a NAT. For private subnets."
   type        = list(string)
   default     = []
 }

@@ -4,7 +4,7 @@ terraform {
   required_providers {
     aws = {
       source = "hashicorp/aws"
-      # Older ones make Function URLs that AWS refuses: since October 2025 two permissions are needed.
+      # Older ones give Function URLs one permission; since October 2025 AWS needs two.
       version = ">= 6.29, < 7.0"
     }
   }

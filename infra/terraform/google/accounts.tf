@@ -1,8 +1,8 @@
-# One service account a program, each with what the program does and nothing else. None has a key.
+# A service account for each program, with the least rights. None has a key.
 locals {
   accounts = {
     predict       = "serves predictions"
-    train_trigger = "hears events, sweeps, starts trainings"
+    train_trigger = "answers webhooks, sweeps, starts trainings"
     train         = "trains"
     sweep         = "lets Cloud Scheduler call the sweep"
   }
@@ -26,7 +26,7 @@ resource "google_storage_bucket_iam_member" "writer" {
   member = google_service_account.account[each.key].member
 }
 
-# predict reads, creates records of versions that failed verification, and keeps what a /setup says of a project: no model, no pointer.
+# predict reads everything, and writes only records of rejected versions and the configs of projects.
 resource "google_storage_bucket_iam_member" "predict_reads" {
   bucket = google_storage_bucket.store.name
   role   = "roles/storage.objectViewer"
@@ -44,7 +44,7 @@ resource "google_storage_bucket_iam_member" "predict_rejects" {
   }
 }
 
-# Replacing an object takes the right to delete it, which objectCreator has not.
+# Replacing an object needs the right to delete it, which objectCreator does not have.
 resource "google_storage_bucket_iam_member" "predict_keeps_projects" {
   bucket = google_storage_bucket.store.name
   role   = "roles/storage.objectUser"
@@ -56,7 +56,7 @@ resource "google_storage_bucket_iam_member" "predict_keeps_projects" {
   }
 }
 
-# What the cloud-run launcher asks for. Every role that Google made for it allows more, or not enough.
+# The rights of the launcher cloud-run:. Google's own roles allow more, or too little.
 resource "google_project_iam_custom_role" "launcher" {
   role_id     = "${replace(var.name, "-", "_")}_launcher"
   title       = "labelloop launcher"

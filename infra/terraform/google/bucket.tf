@@ -1,5 +1,5 @@
-# Models, claims, runs. Nothing here is ever replaced but small records and checkpoints, so object versions would keep
-# what labelloop versions itself; soft delete brings back for a week what was deleted by mistake.
+# The store: models, claims, runs. Object versions are off, because only small records and checkpoints are ever replaced.
+# Soft delete can restore deleted objects for a week.
 resource "google_storage_bucket" "store" {
   name                        = "${var.name}-${data.google_project.this.number}"
   location                    = upper(coalesce(var.bucket_location, var.region))
@@ -12,7 +12,7 @@ resource "google_storage_bucket" "store" {
     retention_duration_seconds = 7 * 24 * 3600
   }
 
-  # A job that is killed while it uploads leaves an unfinished upload.
+  # Removes unfinished uploads of killed jobs.
   lifecycle_rule {
     action {
       type = "AbortIncompleteMultipartUpload"

@@ -8,7 +8,7 @@ resource "google_artifact_registry_repository" "images" {
     immutable_tags = true
   }
 
-  # An image with PyTorch and CUDA takes gigabytes: keep the newest of each, remove the others after a month.
+  # An image with PyTorch and CUDA has gigabytes: keep the newest five of each, remove others after a month.
   cleanup_policies {
     id     = "keep-newest"
     action = "KEEP"

@@ -1,4 +1,4 @@
-# Only with predict_private: train_trigger's calls of run.app go through this network, where Google knows them as internal.
+# Only with predict_private: train_trigger calls run.app through this network, so that Google treats the calls as internal.
 locals {
   private = var.predict_private ? 1 : 0
 }
@@ -26,7 +26,7 @@ resource "google_compute_subnetwork" "private" {
   name                     = var.name
   region                   = var.region
   network                  = google_compute_network.private[0].id
-  ip_cidr_range            = "10.8.0.0/26" # the least that Cloud Run takes; nothing else is in this network
+  ip_cidr_range            = "10.8.0.0/26" # the smallest that Cloud Run accepts; nothing else is in this network
   private_ip_google_access = true
 }
 

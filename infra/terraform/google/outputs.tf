@@ -4,7 +4,7 @@ output "repository" {
 }
 
 output "secrets" {
-  description = "Secrets that wait for a value: variable and name."
+  description = "Secrets that need a value: variable → name."
   value       = { for variable, secret in google_secret_manager_secret.secret : variable => secret.secret_id }
 }
 
@@ -14,7 +14,7 @@ output "backend_url" {
 }
 
 output "predict_url" {
-  description = "predict, which train_trigger hands /predict to. Not for Label Studio: a GPU that sleeps answers too late."
+  description = "The address of predict, to which train_trigger forwards /predict. Not for Label Studio: predict is too slow to wake."
   value       = local.url["predict"]
 }
 
@@ -38,7 +38,7 @@ output "logs" {
 }
 
 output "connect" {
-  description = "What to paste before labelloop connect, doctor and status; gcloud fetches the secrets. Where predict is private, train_trigger stands in for it."
+  description = "What to paste before labelloop connect, doctor and status; gcloud fetches the secrets. If predict is private, PREDICT_URL is train_trigger's."
   value       = <<-EOT
     export LABEL_STUDIO_URL=${var.label_studio_url}
     export LABELLOOP_STORE=${local.store}

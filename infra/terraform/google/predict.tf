@@ -1,9 +1,9 @@
-# The GPU that sleeps. train_trigger answers Label Studio meanwhile, and wakes it when somebody begins to annotate.
+# predict, without an instance while idle. train_trigger then answers Label Studio, and wakes predict when annotating begins.
 resource "google_cloud_run_v2_service" "predict" {
   name                 = "${var.name}-predict"
   location             = var.region
   ingress              = var.predict_private ? "INGRESS_TRAFFIC_INTERNAL_ONLY" : "INGRESS_TRAFFIC_ALL"
-  invoker_iam_disabled = true # labelloop's own credentials protect it: see train_trigger.tf
+  invoker_iam_disabled = true # protected by labelloop's own credentials: see train_trigger.tf
   deletion_protection  = false
 
   template {
@@ -11,7 +11,7 @@ resource "google_cloud_run_v2_service" "predict" {
     execution_environment            = "EXECUTION_ENVIRONMENT_GEN2"
     timeout                          = "120s"
     max_instance_request_concurrency = var.predict_concurrency
-    gpu_zonal_redundancy_disabled    = true # cheaper, and another quota than with redundancy
+    gpu_zonal_redundancy_disabled    = true # cheaper, and with a quota of its own
 
     scaling {
       min_instance_count = var.predict_min_instances
@@ -26,8 +26,8 @@ resource "google_cloud_run_v2_service" "predict" {
       image = local.image.predict
 
       resources {
-        limits            = { cpu = "4", memory = "16Gi", "nvidia.com/gpu" = "1" } # the least that an L4 comes with
-        cpu_idle          = false                                                  # as a GPU demands: billed while it is awake
+        limits            = { cpu = "4", memory = "16Gi", "nvidia.com/gpu" = "1" } # the minimum with an L4
+        cpu_idle          = false                                                  # required with a GPU: billed while it runs
         startup_cpu_boost = true
       }
 

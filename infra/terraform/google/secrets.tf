@@ -1,11 +1,11 @@
-# Secrets without a value: gcloud adds it (docs/deploy/google.md), so that no state and no plan ever holds one.
+# Secrets without values: a person sets them (docs/deploy/google.md), so that none is in Terraform's state or plan.
 locals {
   secrets = {
     LABEL_STUDIO_API_KEY          = "label-studio-api-key"
     LABELLOOP_BASIC_AUTH_PASSWORD = "basic-auth-password"
     LABELLOOP_WEBHOOK_SECRET      = "webhook-secret"
   }
-  # Who reads which. sweep is asked by nobody but Cloud Scheduler and needs no credentials of its own.
+  # Account → secrets that it reads. The service sweep is called by Cloud Scheduler only and needs no credentials of labelloop.
   readers = {
     predict       = ["LABEL_STUDIO_API_KEY", "LABELLOOP_BASIC_AUTH_PASSWORD", "LABELLOOP_WEBHOOK_SECRET"]
     train_trigger = ["LABEL_STUDIO_API_KEY", "LABELLOOP_BASIC_AUTH_PASSWORD", "LABELLOOP_WEBHOOK_SECRET"]

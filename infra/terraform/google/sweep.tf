@@ -8,13 +8,13 @@ resource "google_cloud_run_v2_service_iam_member" "sweep" {
 resource "google_cloud_scheduler_job" "sweep" {
   name             = "${var.name}-sweep"
   region           = var.region
-  description      = "Finds what no event announced, and runs whose machine was lost"
+  description      = "Finds changes whose webhook was lost, and resumes killed runs"
   schedule         = "* * * * *"
   time_zone        = "Etc/UTC"
   attempt_deadline = "120s"
 
   retry_config {
-    retry_count = 0 # the next minute comes by itself
+    retry_count = 0 # the next sweep comes in a minute
   }
 
   http_target {

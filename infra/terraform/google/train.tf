@@ -1,12 +1,12 @@
-# One training is one execution of this job; a launch adds TRAIN_REQUEST, which holds no secret.
+# Each attempt of a training is one execution of this job; the launcher adds TRAIN_REQUEST, which has no secret.
 resource "google_cloud_run_v2_job" "train" {
   name                = "${var.name}-train"
   location            = var.region
   deletion_protection = false
-  launch_stage        = "BETA" # where GPUs of jobs, or tasks longer than an hour, are a preview
+  launch_stage        = "BETA" # needed while GPUs of jobs, or tasks longer than an hour, are a preview
 
   lifecycle {
-    ignore_changes = [launch_stage] # Google answers GA where they are none
+    ignore_changes = [launch_stage] # Google answers GA where they are not
   }
 
   template {
@@ -16,16 +16,16 @@ resource "google_cloud_run_v2_job" "train" {
     template {
       service_account               = google_service_account.account["train"].email
       execution_environment         = "EXECUTION_ENVIRONMENT_GEN2"
-      max_retries                   = 0                           # labelloop starts the next attempt, from the checkpoint
-      timeout                       = "${var.longest_run + 600}s" # what comes before and after the training itself
+      max_retries                   = 0                           # labelloop launches the next attempt, from the checkpoint
+      timeout                       = "${var.longest_run + 600}s" # and time before and after the training itself
       gpu_zonal_redundancy_disabled = true
 
       node_selector {
         accelerator = "nvidia-l4"
       }
 
-      # No memory volume at /dev/shm: Cloud Run refuses mounts below /dev. The job looks how much shared memory there is
-      # and takes as many dataloader processes as fit. Everything that it writes lies below /tmp, which is memory here.
+      # No memory volume at /dev/shm, because Cloud Run refuses mounts below /dev: the job starts as many dataloader
+      # processes as fit into the shared memory. All its files are below /tmp, which is memory on Cloud Run.
       containers {
         name  = "train"
         image = local.image.train

@@ -1,8 +1,8 @@
-# The light function, twice. `backend` is what Label Studio calls: open to the network, because Label Studio knows Basic auth
-# and not Google's tokens; every route but /health asks for labelloop's own credentials. `sweep` is the same program
-# for Cloud Scheduler alone: Google asks for the caller's identity, so no secret lies in a scheduler or in Terraform's state.
+# The light function as two services. `backend` is called by Label Studio: open to the network, because Label Studio has Basic
+# auth but no Google tokens; every route but /health needs labelloop's own credentials. `sweep` is for Cloud Scheduler only:
+# Google checks the caller's identity, so that no secret is in the scheduler or in Terraform's state.
 locals {
-  # Known before the services are: each part names the other. https://cloud.google.com/run/docs/triggering/https-request
+  # Known before the services exist, because each names the other. https://cloud.google.com/run/docs/triggering/https-request
   url = {
     for part in ["predict", "train-trigger"] :
     part => "https://${var.name}-${part}-${data.google_project.this.number}.${var.region}.run.app"
@@ -24,7 +24,7 @@ locals {
     }
     sweep = {
       name    = "${var.name}-sweep"
-      environ = { LABELLOOP_AUTH = "off" } # Cloud Run has asked already
+      environ = { LABELLOOP_AUTH = "off" } # Cloud Run checks the caller
       secrets = ["LABEL_STUDIO_API_KEY"]
       min     = 0
       max     = 1
@@ -37,14 +37,14 @@ resource "google_cloud_run_v2_service" "light" {
 
   name                 = each.value.name
   location             = var.region
-  ingress              = each.key == "backend" ? "INGRESS_TRAFFIC_ALL" : "INGRESS_TRAFFIC_INTERNAL_ONLY" # Scheduler is internal
+  ingress              = each.key == "backend" ? "INGRESS_TRAFFIC_ALL" : "INGRESS_TRAFFIC_INTERNAL_ONLY" # Cloud Scheduler is internal
   invoker_iam_disabled = each.key == "backend"
-  deletion_protection  = false # it keeps no state
+  deletion_protection  = false # it has no state
 
   template {
     service_account                  = google_service_account.account["train_trigger"].email
     timeout                          = "120s" # longer than the 100 s that Label Studio waits for predictions
-    max_instance_request_concurrency = 60     # of 64 threads
+    max_instance_request_concurrency = 60     # the function has 64 threads
 
     scaling {
       min_instance_count = each.value.min
@@ -56,7 +56,7 @@ resource "google_cloud_run_v2_service" "light" {
 
       resources {
         limits            = { cpu = "1", memory = "512Mi" }
-        cpu_idle          = true # billed while it answers; what an answer began goes on with the next request
+        cpu_idle          = true # billed and running only while it answers a request
         startup_cpu_boost = true
       }
 
@@ -93,7 +93,7 @@ resource "google_cloud_run_v2_service" "light" {
     dynamic "vpc_access" {
       for_each = each.key == "backend" ? google_compute_subnetwork.private : []
       content {
-        egress = "PRIVATE_RANGES_ONLY" # Label Studio and the images are reached as before
+        egress = "PRIVATE_RANGES_ONLY" # Label Studio and images are reached directly
         network_interfaces {
           network    = vpc_access.value.network
           subnetwork = vpc_access.value.name

@@ -70,7 +70,7 @@ variable "settings" {
 # --- bucket ---
 
 variable "bucket_location" {
-  description = "Where the bucket lies: a region or a multi-region. Null: in region, where reading it costs nothing."
+  description = "Location of the bucket: a region or a multi-region. null: region, where reading it is free."
   type        = string
   default     = null
 }
@@ -84,7 +84,7 @@ variable "delete_bucket_with_content" {
 # --- train_trigger ---
 
 variable "train_trigger_min_instances" {
-  description = "Instances of train_trigger that are always awake. 1: about 10 $ a month, and every event is heard. 0: nothing, but while one starts (1 to 3 s) Label Studio calls the backend disconnected, and the sweep finds what an event did not announce, up to a minute later."
+  description = "Instances of train_trigger that are always running. 1: about 10 $ a month, and every webhook is answered. 0: free, but while one starts (1 to 3 s) Label Studio shows the backend as disconnected and loses webhooks; the sweep finds their changes up to a minute later."
   type        = number
   default     = 1
 
@@ -95,7 +95,7 @@ variable "train_trigger_min_instances" {
 }
 
 variable "train_trigger_max_instances" {
-  description = "Most instances of train_trigger."
+  description = "Maximum instances of train_trigger."
   type        = number
   default     = 5
 
@@ -108,7 +108,7 @@ variable "train_trigger_max_instances" {
 # --- predict ---
 
 variable "predict_min_instances" {
-  description = "GPU instances of predict that are always awake. 0: the GPU sleeps, and costs nothing, while nobody annotates. 1: first predictions at once, about 760 $ a month."
+  description = "GPU instances of predict that are always running. 0: no GPU, and no cost, while nobody annotates. 1: no wait for the first predictions, about 760 $ a month."
   type        = number
   default     = 0
 
@@ -119,7 +119,7 @@ variable "predict_min_instances" {
 }
 
 variable "predict_max_instances" {
-  description = "Most GPU instances of predict: the bound of what predicting can cost, and at most your quota of GPUs."
+  description = "Maximum GPU instances of predict, which limits its cost. At most your quota of GPUs."
   type        = number
   default     = 1
 
@@ -130,7 +130,7 @@ variable "predict_max_instances" {
 }
 
 variable "predict_concurrency" {
-  description = "Requests that one instance of predict takes at once; the model works on one batch after the other, the images of the others are fetched meanwhile."
+  description = "Requests that one instance of predict handles at a time: the model runs one batch after the other, while images of the next ones are fetched."
   type        = number
   default     = 8
 
@@ -141,7 +141,7 @@ variable "predict_concurrency" {
 }
 
 variable "predict_private" {
-  description = "Let only train_trigger reach predict, over a network made here (0.20 $ a month for its DNS zone). Off: whoever guesses the address can wake the GPU, though not use it; predict_max_instances bounds what that costs."
+  description = "Let only train_trigger reach predict, over a network made here (0.20 $ a month for its DNS zone). Off: anybody who knows the address can wake the GPU, but not use it; predict_max_instances limits the cost."
   type        = bool
   default     = false
 }
@@ -149,7 +149,7 @@ variable "predict_private" {
 # --- training ---
 
 variable "longest_run" {
-  description = "A training stops after so many seconds and uses the best epoch so far. Cloud Run ends a GPU task after an hour: up to 3000; with its preview of longer ones 12 hours: up to 42600."
+  description = "A training stops after this many seconds and uses the best epoch so far. Cloud Run ends a GPU task after an hour: up to 3000; with its preview of longer ones 12 hours: up to 42600."
   type        = number
   default     = 3000
 
@@ -171,7 +171,7 @@ variable "train_cpu" {
 }
 
 variable "train_memory_gib" {
-  description = "Memory of a training in GiB: images and dataset lie in it too, a Cloud Run instance has no disk."
+  description = "Memory of a training in GiB. It also holds images and dataset, because Cloud Run has no disk."
   type        = number
   default     = 32
 

@@ -1,4 +1,4 @@
-# labelloop on Google Cloud: docs/deploy/google.md says how to use this.
+# labelloop on Google Cloud: see docs/deploy/google.md.
 terraform {
   required_version = "~> 1.11"
   required_providers {
@@ -33,5 +33,5 @@ resource "google_project_service" "api" {
 
   project            = var.project
   service            = each.value
-  disable_on_destroy = false # others in the project may use it too
+  disable_on_destroy = false # others in the project may use it
 }

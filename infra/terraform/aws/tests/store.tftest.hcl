@@ -1,4 +1,4 @@
-# The bucket and the secrets. `terraform test` calls nobody and makes nothing: the provider is mocked.
+# The bucket and the secrets. The provider is mocked: `terraform test` calls and makes nothing.
 
 mock_provider "aws" {
   source = "./tests/mocks"

@@ -1,4 +1,4 @@
-# Batch: it scales to zero, tries once, and its roles may do little.
+# Batch: it scales to zero, runs a job once, and its roles have the least rights.
 
 mock_provider "aws" {
   source = "./tests/mocks"

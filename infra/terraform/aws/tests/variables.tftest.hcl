@@ -1,4 +1,4 @@
-# Wrong values are refused before anything is asked.
+# Wrong values are refused in the plan.
 
 mock_provider "aws" {
   source = "./tests/mocks"

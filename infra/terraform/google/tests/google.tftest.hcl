@@ -1,4 +1,4 @@
-# What must stay true whatever is changed. `terraform test` in the folder above.
+# Run `terraform test` in the folder above.
 variables {
   project          = "my-project-123"
   region           = "europe-west4"

@@ -1,4 +1,4 @@
-# What AWS would answer: enough of it that addresses and policies are whole.
+# Answers of AWS, as far as addresses and policies need them.
 
 mock_data "aws_caller_identity" {
   defaults = { account_id = "123456789012" }
