@@ -19,6 +19,7 @@ from infra.cli import configuration
 from infra.cli.connect import connect as connect_project
 from infra.cli.doctor import examine
 from infra.cli.environment import Invocation
+from infra.cli.export import FORMATS, export_version
 from infra.cli.findings import Finding, as_json, problems, show
 from infra.cli.keeping import forget_project, known_uids, prune_projects, removals_as_json, render_removals
 from infra.cli.projects import find_control, find_project
@@ -211,6 +212,33 @@ def rollback(
     body = {"project": uid, "control": name, "before": before, "version": to, "moved": promotion.moved}
     was = f"was v{before}" if before else "was base weights"
     _show(body, f"{name}: serves v{to} now ({was})" if promotion.moved else f"{name}: serves v{to} already", json_)
+
+
+@app.command()
+def export(
+    context: typer.Context,
+    version: Annotated[int, typer.Argument(min=1, metavar="VERSION", help="Number of the version.")],
+    folder: Annotated[
+        Path, typer.Option("--to", metavar="DIR", help="Folder to write to: empty, or made if it is not there.")
+    ],
+    format_name: Annotated[str, typer.Option("--format", metavar="FORMAT", help=f"{', '.join(FORMATS)}.")] = "onnx",
+    project: ProjectOption = None,
+    control: ControlOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Write a version's model in another format, with a model card as README.md, to use it without labelloop.
+
+    ultralytics' exporter does it. Packages that a format needs are named if missing. `pt`: the weights as they are.
+    """
+    store = _store(context.obj.settings())
+    uid = find_project(store, project)
+    name = find_control(store, uid, control)
+    with Console(stderr=True).status("") as progress:
+        exported = export_version(
+            store, uid, name, version, format_name=format_name, folder=folder, tell=lambda said: progress.update(said)
+        )
+    body = {"project": uid, "control": name, "version": version, "format": format_name} | exported.as_json()
+    _show(body, f"{name} v{version}: {exported.model}, described in {exported.card}", json_)
 
 
 @app.command()
