@@ -47,7 +47,7 @@ class Report:
             f"versions, {self.restarts} restarts of programs. Promises broken: {len(self.broken)}.",
             "",
             "| fault | times | during a training | tasks meanwhile: predicted | `[]` with a reason | predict was down "
-            "| promises broken |",
+            "| guarantees broken |",
             "| --- | --- | --- | --- | --- | --- | --- |",
         ]
         rows = [(name, counts) for name, counts in sorted(self.kinds.items()) if counts.struck]
