@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from pydantic import SecretStr
+from rich.console import RenderableType
+from rich.markup import escape
+from rich.table import Table
 
 from shared.settings import Settings, variable
 from shared.state.projects import NEVER_ABOVE, NEVER_BELOW, OVERRIDABLE
@@ -81,6 +84,16 @@ def listing(settings: Settings, environ: Mapping[str, str], file: Mapping[str, s
             }
         )
     return rows
+
+
+def render_listing(rows: list[dict[str, Any]]) -> RenderableType:
+    """The rows of `listing`, for a terminal."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for heading in ("variable", "value", "unit", "from"):
+        table.add_column(heading)
+    for row in rows:
+        table.add_row(row["variable"], escape(row["value"]), row["unit"], row["from"])
+    return table
 
 
 def _unit(field: Any) -> str:

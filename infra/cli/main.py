@@ -1,29 +1,24 @@
 """The `labelloop` command: reads the environment, knows the options, and leaves the rest to the modules beside it."""
 
-import json
 import os
 import sys
-import time
-from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console, RenderableType
-from rich.live import Live
-from rich.markup import escape
-from rich.table import Table
-from rich.text import Text
+from rich.console import Console
 
 from infra.cli import configuration
 from infra.cli.connect import connect as connect_project
 from infra.cli.doctor import examine
 from infra.cli.environment import Invocation
 from infra.cli.export import FORMATS, export_version
-from infra.cli.findings import Finding, as_json, problems, show
+from infra.cli.findings import problems
 from infra.cli.keeping import forget_project, known_uids, prune_projects, removals_as_json, render_removals
+from infra.cli.output import end, print_json, print_result, teller
 from infra.cli.projects import find_control, find_project
-from infra.cli.status import read_statuses, render_status
+from infra.cli.status import ProjectStatus, read_statuses
+from infra.cli.status_view import render_status, watch_status
 from infra.cli.train import start_training
 from infra.cli.up import prepare, run_until_interrupted
 from infra.cli.versions import list_versions, move_pointer, render_versions
@@ -42,7 +37,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 _LABEL_STUDIO_TIMEOUT = 30.0  # seconds: to add a backend Label Studio itself calls it four times
-_WATCH_INTERVAL = 2.0  # seconds
 
 ProjectOption = Annotated[
     str | None,
@@ -130,7 +124,7 @@ def connect(
         store=_store(settings),
         backend_url=backend_url,
         webhook_url=webhook_url,
-        tell=_teller(json_),
+        tell=teller(json_=json_),
     )
     if not json_ and not problems(findings):
         changed = any(finding.level == "changed" for finding in findings)
@@ -139,7 +133,7 @@ def connect(
             if changed
             else "Nothing to change."
         )
-    _end(findings, json_)
+    end(findings, json_=json_)
 
 
 @app.command()
@@ -150,9 +144,9 @@ def doctor(context: typer.Context, project: ProjectOption = None, json_: JsonOpt
     """
     settings, environ = context.obj.connection_settings(), context.obj.variables()
     findings = examine(
-        _label_studio(settings), settings, _store(settings), project, environ=environ, tell=_teller(json_)
+        _label_studio(settings), settings, _store(settings), project, environ=environ, tell=teller(json_=json_)
     )
-    _end(findings, json_)
+    end(findings, json_=json_)
 
 
 @app.command()
@@ -168,20 +162,17 @@ def status(
     """
     store = _store(context.obj.settings())
 
-    def read() -> list[Any]:
+    def read() -> list[ProjectStatus]:
         uids = [find_project(store, project)] if project else list(projects(store))
-        return list(read_statuses(store, uids))
+        return read_statuses(store, uids)
 
     if json_:
-        _print_json({"projects": [found.as_json() for found in read()]})
+        print_json({"projects": [found.as_json() for found in read()]})
         return
     if not watch:
         Console().print(render_status(read(), store.url))
         return
-    with suppress(KeyboardInterrupt), Live(render_status(read(), store.url), auto_refresh=False) as live:
-        while True:
-            time.sleep(_WATCH_INTERVAL)
-            live.update(render_status(read(), store.url), refresh=True)
+    watch_status(read, store.url)
 
 
 @app.command()
@@ -193,7 +184,7 @@ def versions(
     uid = find_project(store, project)
     name = find_control(store, uid, control)
     found = list_versions(store, uid, name)
-    _show({"project": uid, "control": name, "versions": found}, render_versions(name, found), json_)
+    print_result({"project": uid, "control": name, "versions": found}, render_versions(name, found), json_=json_)
 
 
 @app.command()
@@ -211,7 +202,9 @@ def rollback(
     before, promotion = move_pointer(store, uid, name, to)
     body = {"project": uid, "control": name, "before": before, "version": to, "moved": promotion.moved}
     was = f"was v{before}" if before else "was base weights"
-    _show(body, f"{name}: serves v{to} now ({was})" if promotion.moved else f"{name}: serves v{to} already", json_)
+    print_result(
+        body, f"{name}: serves v{to} now ({was})" if promotion.moved else f"{name}: serves v{to} already", json_=json_
+    )
 
 
 @app.command()
@@ -238,7 +231,7 @@ def export(
             store, uid, name, version, format_name=format_name, folder=folder, tell=lambda said: progress.update(said)
         )
     body = {"project": uid, "control": name, "version": version, "format": format_name} | exported.as_json()
-    _show(body, f"{name} v{version}: {exported.model}, described in {exported.card}", json_)
+    print_result(body, f"{name} v{version}: {exported.model}, described in {exported.card}", json_=json_)
 
 
 @app.command()
@@ -247,7 +240,7 @@ def train(context: typer.Context, project: ProjectOption = None, json_: JsonOpti
     settings = context.obj.settings()
     body = start_training(settings, find_project(_store(settings), project))
     run_id = str(body.get("job", "")).rpartition("/")[2]
-    _show(body, f"run {run_id} {body.get('status')}: {body.get('reason')}", json_)
+    print_result(body, f"run {run_id} {body.get('status')}: {body.get('reason')}", json_=json_)
 
 
 @app.command()
@@ -265,7 +258,7 @@ def prune(
     store = _store(settings)
     uids = [find_project(store, project)] if project else known_uids(store)
     removals = prune_projects(store, uids, settings, dry_run=dry_run)
-    _show(removals_as_json(removals, dry_run=dry_run), render_removals(removals, dry_run=dry_run), json_)
+    print_result(removals_as_json(removals, dry_run=dry_run), render_removals(removals, dry_run=dry_run), json_=json_)
 
 
 @app.command()
@@ -284,7 +277,9 @@ def forget(
     if not yes:
         typer.confirm(f"Remove all versions and runs of project {uid} from {store.url} for ever?", abort=True, err=True)
     count = forget_project(store, uid)
-    _show({"project": uid, "removed": count}, f"project {uid} is forgotten: {count} objects were removed", json_)
+    print_result(
+        {"project": uid, "removed": count}, f"project {uid} is forgotten: {count} objects were removed", json_=json_
+    )
 
 
 @app.command()
@@ -299,12 +294,7 @@ def settings(
         return
     invocation = context.obj
     rows = configuration.listing(invocation.settings(), invocation.environ, invocation.from_file())
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for heading in ("variable", "value", "unit", "from"):
-        table.add_column(heading)
-    for row in rows:
-        table.add_row(row["variable"], escape(row["value"]), row["unit"], row["from"])
-    _show({"settings": rows}, table, json_)
+    print_result({"settings": rows}, configuration.render_listing(rows), json_=json_)
 
 
 def run() -> None:
@@ -326,29 +316,6 @@ def _label_studio(settings: Settings) -> LabelStudio:
     return LabelStudio(
         settings.label_studio_url, settings.label_studio_api_key.get_secret_value(), timeout=_LABEL_STUDIO_TIMEOUT
     )
-
-
-def _teller(json_: bool) -> Any:
-    console = Console()
-    return (lambda _: None) if json_ else (lambda finding: show(finding, console))
-
-
-def _end(findings: list[Finding], json_: bool) -> None:
-    if json_:
-        _print_json(as_json(findings))
-    if problems(findings):
-        raise typer.Exit(1)
-
-
-def _show(body: dict[str, Any], rendered: RenderableType, json_: bool) -> None:
-    if json_:
-        _print_json(body)
-    else:
-        Console().print(Text(rendered) if isinstance(rendered, str) else rendered, highlight=False)
-
-
-def _print_json(body: dict[str, Any]) -> None:
-    print(json.dumps(body, indent=1, ensure_ascii=False))
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from infra.cli.metrics import measured_on, metrics_cells, shown_metrics
 from infra.cli.projects import NotKnown
-from infra.cli.status import measured_on, metrics_cells, shown_metrics
 from shared.errors import LabelloopError, NotFound, PreconditionFailed
 from shared.objectstore import ObjectStore
 from shared.state import claims

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from infra.cli.status import read_status, render_status
+from infra.cli.status import read_status
+from infra.cli.status_view import render_status
 from jobs.train.checkpoints.spool import Epoch
 from jobs.train.data.dataset import Counts
 from jobs.train.progress import ProgressWriter

@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 from infra.cli.environment import Invocation
 from infra.cli.main import app
 from infra.cli.projects import NotKnown
-from infra.cli.status import age
+from infra.cli.status_view import age
 from infra.cli.versions import move_pointer
 from shared.errors import ClaimLost, LaunchError
 from shared.objectstore import ObjectStore

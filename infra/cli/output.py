@@ -1,0 +1,38 @@
+"""How a command prints what it has to say: for a person at a terminal, or with `--json` for scripts."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import typer
+from rich.console import Console, RenderableType
+from rich.text import Text
+
+from infra.cli.findings import Finding, as_json, problems, show
+
+
+def print_result(body: dict[str, Any], rendered: RenderableType, *, json_: bool) -> None:
+    """Print one result: `body` as JSON, or `rendered` for a person."""
+    if json_:
+        print_json(body)
+    else:
+        Console().print(Text(rendered) if isinstance(rendered, str) else rendered, highlight=False)
+
+
+def print_json(body: dict[str, Any]) -> None:
+    """Print an object as indented JSON."""
+    print(json.dumps(body, indent=1, ensure_ascii=False))
+
+
+def teller(*, json_: bool) -> Callable[[Finding], None]:
+    """A function that prints a finding at once; with `json_` one that prints nothing, as `end` prints all of them."""
+    console = Console()
+    return (lambda _: None) if json_ else (lambda finding: show(finding, console))
+
+
+def end(findings: list[Finding], *, json_: bool) -> None:
+    """End a command that made findings, printed as JSON if asked for. Raises typer.Exit(1) if one is a problem."""
+    if json_:
+        print_json(as_json(findings))
+    if problems(findings):
+        raise typer.Exit(1)
