@@ -187,7 +187,7 @@ class LiveModels:
         /setup answers that version too. Raises `error` if there is none.
         """
         last = self._last(uid, control, wanted)
-        instead = last.manifest if last else self._registry(uid).behind(control.name, wanted.version)
+        instead = last.manifest if last else self._registry(uid).newest_before(control.name, wanted.version)
         if last is None and (instead is None or instead.yolo_task != control.yolo_task):
             raise error
         if self._pointers.hold(uid, control.name, wanted, instead):

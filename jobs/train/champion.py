@@ -52,7 +52,7 @@ def find_champion(attempt: Attempt, control: Control) -> Champion:
             missing.append(manifest.version)
         else:
             return Champion(served or manifest.version, manifest, path, _said(missing))
-        manifest = _comparable(attempt.registry.behind(control.name, manifest.version), control)
+        manifest = _comparable(attempt.registry.newest_before(control.name, manifest.version), control)
     return Champion(served, None, None, _said(missing, " and there is no older good version"))
 
 

@@ -1,11 +1,23 @@
-"""Who may run for a project: the records in `jobs.json`, and every change of them, from (record, now) to a new record.
+"""Every change of a project's `jobs.json`: pure functions of (record, now), which answer the record to write.
 
-Claim states: launching (somebody asked a launcher), queued (the launcher accepted), running (the job took it with a
-nonce of its own). `Jobs.update` writes what these functions answer; None means that nothing is to be written. They may
-be called again on a newer record, also on one that their own write made when its answer was lost.
+    take            a new run             no claim → launching
+    record_job      launcher accepted     launching → queued
+    start           first act of the job  launching or queued → running, with a nonce of the job's process
+    renew, extend   it goes on            the claim expires later
+    refuse          launcher refused      the claim expires now
+    withdraw        job never began       queued → launching, expired
+    retry_launch    after both            the same attempt is launched again
+    interrupt       attempt cannot go on  running without a nonce, expired
+    next_attempt    attempt has ended     → launching (queued if the target launches it again by itself)
+    release         run has ended         no claim; outcome and baseline are recorded
+    next_fence, lower_val_border, close, reopen: the fields beside the claim
+
+They answer None if nothing is to be written. `Jobs.update` writes what they answer; it may call them again, with a
+newer record, also with the one that their own write made if its answer was lost.
 
 Fences grow in steps: a new claim and a rollback take the next thousand, a further attempt of a run the next number. So
-a rollback stays above every later attempt of a run that was active when it happened, and none of them can undo it.
+the fence of a rollback is greater than those of all attempts, also later ones, of a run that was active when it
+happened, and none of them can undo it.
 """
 
 from datetime import datetime, timedelta
@@ -28,10 +40,10 @@ def take(
     forced: bool = False,
     decided_on: JobsRecord | None = None,
 ) -> JobsRecord | None:
-    """Claim the training for a new run, unless a run has it (which may have expired: see `next_attempt`).
+    """Claim the training for a new run, unless there is a claim (an expired one is for `next_attempt`).
 
-    `lifetime` in seconds; `registry_fence`: the greatest fence of the project's pointers; `decided_on`: the record that
-    led to this claim, None if it does not matter. Raises ClaimLost if a run began and ended since that was read.
+    `lifetime` in seconds. `registry_fence`: the greatest fence of the project's pointers. `decided_on`: the record that
+    the decision to train was made on; None: it does not matter. Raises ClaimLost if a run began and ended since then.
     """
     if record.training is not None:
         return None
@@ -60,11 +72,12 @@ def next_attempt(
     preempted: bool = False,
     requeued: bool = False,
 ) -> JobsRecord:
-    """Take over an attempt that ended without release: the caller asked the launcher, nothing waits for `claim`.
+    """Make the next attempt out of an expired or ended one. The caller has asked the launcher: its job is not running.
 
-    `lifetime` in seconds. `preempted`: the attempt got further than the one before and was killed; that does not count
-    against the run. `requeued`: its job waits to start anew, which will be the next attempt; else the caller launches
-    one. Raises ClaimLost if somebody else took over, or the attempt lives again.
+    `lifetime` in seconds. `error`: how the old attempt ended. `preempted`: it got further than the one before and was
+    killed, which does not count against the run. `requeued`: the target starts its job again, as the next attempt;
+    otherwise the caller launches a job. Raises ClaimLost if the claim has changed: somebody else was first, or the
+    attempt lives again.
     """
     _unchanged(record, claim)
     taken = evolve(
@@ -89,7 +102,7 @@ def next_attempt(
 
 
 def refuse(record: JobsRecord, now: datetime, claim: Claim, error: str) -> JobsRecord | None:
-    """The launcher refused: the claim expires at once. Raises ClaimLost if the job started nevertheless."""
+    """The launcher refused a job: the claim expires at once. Raises ClaimLost if the job started nevertheless."""
     refused = evolve(claim, expires_at=now, refused=claim.refused + 1, error=error)
     if record.training and evolve(record.training, expires_at=now) == refused:
         return None  # our own earlier write, whose answer was lost
@@ -98,7 +111,7 @@ def refuse(record: JobsRecord, now: datetime, claim: Claim, error: str) -> JobsR
 
 
 def withdraw(record: JobsRecord, now: datetime, claim: Claim, error: str) -> JobsRecord:
-    """The job ended, or was stopped, before it began: as if its launch had been refused. Raises ClaimLost."""
+    """The job ended, or was stopped, before it began: as if its launch had been refused. Raises ClaimLost if not."""
     _unchanged(record, claim)
     withdrawn = evolve(
         claim,
@@ -115,9 +128,9 @@ def withdraw(record: JobsRecord, now: datetime, claim: Claim, error: str) -> Job
 
 
 def retry_launch(record: JobsRecord, now: datetime, claim: Claim, *, lifetime: float) -> JobsRecord:
-    """Take over an attempt whose launch was refused: the same one, so that its name at the target stays.
+    """Claim the same attempt again after its launch was refused: its job keeps its name at the target.
 
-    `lifetime` in seconds. Raises ClaimLost if somebody else took over, or the job started nevertheless.
+    `lifetime` in seconds. Raises ClaimLost if somebody else was first, or the job started nevertheless.
     """
     _unchanged(record, claim)
     return evolve(record, training=evolve(claim, expires_at=_after(now, lifetime), started_at=now))
@@ -126,7 +139,7 @@ def retry_launch(record: JobsRecord, now: datetime, claim: Claim, *, lifetime: f
 def record_job(
     record: JobsRecord, _now: datetime, claim: Claim, job: str, *, logs: str | None = None
 ) -> JobsRecord | None:
-    """Note the launcher's reference and where the log is: launching → queued, unless the job is already running."""
+    """Note the launcher's reference to the job and where its log is. A job that runs already stays running."""
     current = record.training
     if current is None or (current.run_id, current.attempt) != (claim.run_id, claim.attempt):
         return None
@@ -136,9 +149,9 @@ def record_job(
 
 
 def start(record: JobsRecord, now: datetime, run_id: str, *, nonce: str, lifetime: float) -> JobsRecord | None:
-    """The job's first act: launching or queued → running, also if the claim expired and nobody took it over.
+    """The first act of a job, also if its claim has expired meanwhile and nobody took it over.
 
-    `lifetime` in seconds. Raises ClaimLost if another copy runs, or ran and was interrupted, or the run is over.
+    `lifetime` in seconds. Raises ClaimLost if another process runs the attempt or ran it, or if the run has ended.
     """
     current = record.training
     if current is None or current.run_id != run_id:
@@ -183,10 +196,10 @@ def extend(
     why: str = "",
     stuck: bool = False,
 ) -> JobsRecord | None:
-    """The launcher knows the job: extend its claim by `lifetime` seconds, unless the claim changed meanwhile.
+    """The launcher knows the job: extend its claim by `lifetime` seconds, unless the claim has changed.
 
-    `waiting`: the job has not started yet, so its time does not run; `why`, and whether it is `stuck`: it waits for a
-    correction.
+    `waiting`: the job has not started, so the run's time does not count yet; `why` it waits, in the target's words;
+    `stuck`: it waits for a correction by a person, not for capacity.
     """
     if record.training != claim:
         return None
@@ -203,10 +216,11 @@ def extend(
 def interrupt(
     record: JobsRecord, now: datetime, claim: Claim, error: str, *, preempted: bool = False, got_further: bool = False
 ) -> JobsRecord | None:
-    """An attempt that cannot go on lets its claim expire at once, so that the next sweep starts the next one.
+    """An attempt that cannot go on lets its claim expire at once, so that the next sweep starts the next attempt.
 
-    The claim loses its nonce, so that no renewal under way revives it. `preempted`: the machine ended it, which does
-    not count against the run; `got_further`: after it had left an epoch more than the attempt before. Raises ClaimLost.
+    The claim loses its nonce, so that a renewal under way does not revive it. `preempted`: the machine ended the
+    attempt, which does not count against the run. `got_further`: it left a checkpoint of its own. Raises ClaimLost if
+    the claim is another attempt's.
     """
     current = record.training
     if current and (current.state, current.fence, current.nonce) == ("running", claim.fence, None):
@@ -232,9 +246,9 @@ def release(
     baseline: Baseline | None = None,
     message: str = "",
 ) -> JobsRecord | None:
-    """End the run: no claim, its baseline recorded (None keeps the old one). Raises ClaimLost.
+    """End the run: no claim, and its outcome and baseline recorded. Raises ClaimLost if the claim is not the run's.
 
-    A run that failed uses up nothing: the old baseline stays, whatever it read.
+    `baseline`: None keeps the old one, and so does a run that failed: the changes that it was for stay due.
     """
     last = record.last_run
     if last and last.run_id == claim.run_id:
@@ -248,18 +262,18 @@ def release(
 
 
 def next_fence(record: JobsRecord, _now: datetime, registry_fence: int) -> JobsRecord:
-    """Take a new fence for a rollback: a run that is active cannot undo it."""
+    """Take a new fence, for a rollback (`registry_fence` as for `take`): an active run cannot undo it."""
     return evolve(record, fence=_next_step(max(record.fence, registry_fence)))
 
 
 def lower_val_border(record: JobsRecord, _now: datetime, border: float) -> JobsRecord | None:
-    """Nothing below it may be learnt from any more, in this run or a later one; it never rises."""
+    """Record the border (0–1) below which images are for validation, if it is lower than before: it never rises."""
     lower = record.val_border is None or border < record.val_border
     return evolve(record, val_border=border) if lower else None
 
 
 def close(record: JobsRecord, _now: datetime) -> JobsRecord | None:
-    """Label Studio says that the project is gone: nothing is started for it any more."""
+    """Label Studio says that the project is gone: nothing is started for it until `reopen`."""
     return None if record.closed else evolve(record, closed=True)
 
 

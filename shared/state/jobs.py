@@ -1,4 +1,4 @@
-"""The jobs record of one project, `jobs.json`: changed by compare-and-swap only."""
+"""Reads a project's `jobs.json` and changes it by compare-and-swap."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -32,10 +32,11 @@ class Jobs:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> JobsRecord:
-        """Write what `change(record, now, …)` answers (see `shared.state.claims`); None leaves the record as it is.
+        """Write what `change(record, now, …)` answers (see `shared.state.claims`); answers the record that is stored.
 
-        `now` is the store's clock. Where somebody else wrote meanwhile, `change` is called again, with the newer
-        record. Answers the record that is stored. Raises what `change` raises, and PreconditionFailed after 30 s.
+        None from `change` leaves the record as it is; `now` is the store's clock. If somebody else wrote meanwhile,
+        `change` is called again with the newer record. Raises what `change` raises, StoreError, and PreconditionFailed
+        after 30 s of losing to others.
         """
 
         def changed(found: JobsRecord | None) -> JobsRecord | None:

@@ -10,7 +10,7 @@ from shared.state.records import Record, new_serial
 from shared.state.runs import Baseline
 
 RunOutcome = Literal["promoted", "rejected", "unchanged", "nothing_to_learn", "failed"]
-"""All but `failed` have read the project whole: what it held then is used up, and only changes call for a new run."""
+"""After every outcome but `failed`, only changes since then call for a new run: the whole project was read."""
 
 
 class Claim(Record):
@@ -20,45 +20,45 @@ class Claim(Record):
     state: Literal["launching", "queued", "running"]
     fence: int
     attempt: int = Field(ge=1)
-    preempted: int = Field(default=0, ge=0)  # attempts, this one included, that a machine ended: no failures of the run
-    stalled: int = Field(default=0, ge=0)  # of those, the newest in a row that ended before they got further
+    preempted: int = Field(default=0, ge=0)  # attempts so far that machines ended: they are no failures of the run
+    stalled: int = Field(default=0, ge=0)  # the newest of those, in a row, that left no checkpoint of their own
     expires_at: datetime
-    started_at: datetime  # of the attempt's job: waiting in a queue does not count
-    spent: float = Field(default=0, ge=0)  # seconds that the attempts before have run
+    started_at: datetime  # when the attempt's job started; until then, when it was last seen waiting
+    spent: float = Field(default=0, ge=0)  # seconds that earlier attempts have run
     forced: bool = False  # a person asked for it: thresholds were skipped
-    nonce: str | None = None  # of the process that runs it
+    nonce: str | None = None  # of the process that runs the attempt; None: none does
     job: str | None = None  # the launcher's reference
     logs: str | None = None  # where the job's log is: a URL, a command or a path
-    refused: int = Field(default=0, ge=0)  # launches of this attempt that came to nothing, one after the other
-    error: str | None = None  # why the last attempt ended, or its launch was refused
-    waits: str | None = None  # why the job is queued, in the words of its target
-    stuck_since: datetime | None = None  # when it was first seen to wait for a correction, not for capacity
+    refused: int = Field(default=0, ge=0)  # launches of this attempt that were refused or withdrawn
+    error: str | None = None  # why the attempt before ended, or why this one's launch was refused
+    waits: str | None = None  # why the job is queued, in the target's words
+    stuck_since: datetime | None = None  # since when it is known to wait for a correction, not for capacity
 
     def has_run(self, now: datetime) -> timedelta:
-        """How long the run's jobs have run, this attempt's until `now`, or until its claim expired."""
+        """How long all jobs of the run have run together: this attempt's until `now`, or until its claim expired."""
         ran = min(now, self.expires_at) - self.started_at if self.state == "running" else timedelta(0)
         return timedelta(seconds=self.spent) + max(ran, timedelta(0))
 
 
 class LastRun(Record):
-    """How the newest ended run ended."""
+    """The newest run that has ended."""
 
     run_id: str
-    outcome: str  # a RunOutcome, or one that a newer version has
+    outcome: str  # a RunOutcome, or a word of a newer labelloop
     ended_at: datetime
     message: str = ""
-    failures: int = Field(default=0, ge=0)  # runs that failed one after the other, this one included
+    failures: int = Field(default=0, ge=0)  # runs in a row that failed, this one included; 0: it did not
 
 
 class JobsRecord(Record):
-    """The one mutable record of a project's jobs."""
+    """`jobs.json` of a project, changed by `shared.state.claims`."""
 
     serial: str = Field(default_factory=new_serial)
-    fence: int = 0  # the greatest ever given
+    fence: int = 0  # the greatest that was ever given
     training: Claim | None = None
     prelabel: Claim | None = None
     baseline: Baseline | None = None
-    val_border: float | None = None  # of what runs so far held out to validate on: it never rises
+    val_border: float | None = None  # images with a place (0–1) below it are for validation; it never rises
     last_run: LastRun | None = None
     closed: bool = False  # Label Studio itself said that the project is gone
 

@@ -1,7 +1,7 @@
-"""What a project's part of the store keeps and what may go: decided here alone, for job, command and tests.
+"""Decides what of a project is kept in the store and what may be removed. Pure.
 
-Kept are what the pointer names, what a rollback could name, all of the newest runs, and whatever belongs to a run that
-is not over. `plan` is pure; `shared.state.pruning` reads what is held and removes what the plan says.
+Kept are the version that the pointer names, versions that a rollback could name, everything of the newest runs, and
+whatever belongs to a run that has not ended. `shared.state.pruning` reads what is there and removes what `plan` says.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,53 +15,53 @@ from shared.state.versions import Manifest, Pointer
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """How much."""
+    """How much is kept."""
 
-    runs: int  # newest ones, at least 1
-    versions: int  # good ones on each side of the pointer's, at least 1
+    runs: int  # the newest runs, at least 1
+    versions: int  # good versions before the pointer's, and as many after it; at least 1
 
     @classmethod
     def of(cls, settings: Settings) -> "Keep":
-        """What the operator set."""
+        """As the operator's settings say."""
         return cls(settings.keep_runs, settings.keep_versions)
 
 
 @dataclass(frozen=True, slots=True)
 class HeldVersion:
-    """One version with the keys of its objects, as they go: the manifest last."""
+    """One version, with the keys of its objects."""
 
     manifest: Manifest
     files: tuple[str, ...]
-    rejection: str | None  # it failed verification
-    key: str
+    rejection: str | None  # key of the record that its file is bad; None: it is good
+    key: str  # of the manifest, which is removed last
 
 
 @dataclass(frozen=True, slots=True)
 class HeldControl:
-    """What is there of one control."""
+    """Everything that the store holds of one control."""
 
     name: str
     pointer: Pointer | None
     versions: tuple[HeldVersion, ...]
-    files: frozenset[str]  # that are there, named by a version or not
-    rejections: tuple[str, ...] = ()  # of versions that are not there
+    files: frozenset[str]  # keys of all its files, named by a version or not
+    rejections: tuple[str, ...] = ()  # keys of records about versions that are not there any more
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What is there of one project. Keys were listed before the record was read, versions after it."""
+    """Everything that the store holds of one project. Keys are listed before the record is read, versions after it."""
 
     record: JobsRecord
     runs: Mapping[str, tuple[str, ...]]  # run id → keys
     uid: str
     controls: tuple[HeldControl, ...]
-    images: tuple[str, ...] = ()  # keys of those that jobs keep
-    older: tuple[str, ...] = ()  # keys of runs as an older labelloop wrote them: nobody reads them any more
+    images: tuple[str, ...] = ()  # keys of the images that jobs keep
+    older: tuple[str, ...] = ()  # keys of runs where an older labelloop wrote them: nothing reads them
 
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """Objects that go together, in this order."""
+    """Objects that are removed together, in the order of `keys`."""
 
     what: str
     why: str
@@ -71,14 +71,14 @@ class Removal:
 
 
 def plan(held: Held, keep: Keep, images: frozenset[str] | None = None) -> list[Removal]:
-    """What may be removed. Run ids begin with the time, so their order is that of the runs.
+    """What may be removed.
 
-    `images`: the keys of those that are still named by a task; None if nobody knows which. Of a project that nobody
-    ever claimed (it was removed, and a job that lived on wrote once more) no run is kept.
+    `images`: the keys of the images that a task still names; None: not known, so all are kept. Of a project without any
+    claim so far no run is kept: it was forgotten, and a job that lived on wrote once more.
     """
     active = {claim.run_id for claim in (held.record.training, held.record.prelabel) if claim}
     last = {held.record.last_run.run_id} if held.record.last_run else set()
-    newest = sorted(held.runs)[-keep.runs :] if held.record.fence else []
+    newest = sorted(held.runs)[-keep.runs :] if held.record.fence else []  # run ids begin with the time
     kept = {*active, *last, *newest}
     removals = list(_runs(held, kept, active, keep))
     for control in held.controls:
@@ -103,7 +103,7 @@ def _runs(held: Held, kept: set[str], active: set[str], keep: Keep) -> Iterator[
 
 
 def _versions(control: HeldControl, kept_runs: set[str], keep: Keep) -> Iterator[Removal]:
-    """A version goes whole. Without a pointer nothing can be withdrawn, so the manifest stays until there is one."""
+    """Versions are removed whole. Without a pointer none can be withdrawn, so manifests stay until there is one."""
     numbers = _kept_numbers(control, kept_runs, keep)
     needed = {key for one in control.versions if one.manifest.version in numbers for key in one.files}
     for one in control.versions:
@@ -128,11 +128,11 @@ def _kept_numbers(control: HeldControl, kept_runs: set[str], keep: Keep) -> set[
         return set()
     named = control.pointer.version if control.pointer else 0
     withdrawn = set(control.pointer.withdrawn) if control.pointer else set()
-    there = [one for one in control.versions if one.manifest.version not in withdrawn]
-    good = [one.manifest.version for one in there if one.manifest.gate.passed and one.rejection is None]
+    present = [one for one in control.versions if one.manifest.version not in withdrawn]
+    good = [one.manifest.version for one in present if one.manifest.gate.passed and one.rejection is None]
     before = [number for number in good if number < named]
     after = [number for number in good if number > named]
-    made = {one.manifest.version for one in there if one.manifest.run_id in kept_runs}
+    made = {one.manifest.version for one in present if one.manifest.run_id in kept_runs}
     newest = control.versions[-1].manifest.version  # its number must never be given again
     return {named, newest, *before[-keep.versions :], *after[-keep.versions :], *made}
 

@@ -1,4 +1,4 @@
-"""Where everything lies in the store: the only page that spells keys.
+"""The keys of all objects in the store; no other file spells one.
 
     projects/<uid>/project.json                                labeling config, title, overrides (CAS)
     projects/<uid>/jobs.json                                   claims, fence, baseline of the last run (CAS)
@@ -9,9 +9,9 @@
     runs/<uid>/<run_id>/…                                      request, dataset, progress, checkpoints
     images/<uid>/…                                             images that jobs keep, if a setting says so
 
-CAS: changed by compare-and-swap only. Uids and names of controls are percent-encoded. Folders are named without a `/`
-at their end. Runs lie below one prefix for all projects, so that a store's lifecycle rules reach them. `labelloop/` is
-where `shared.objectstore` tests a store.
+CAS: changed by compare-and-swap only. Uids and names of controls are percent-encoded. A folder's name has no `/` at its
+end. Runs of all projects lie below one prefix, so that a store's lifecycle rules reach them. Below `labelloop/`,
+`shared.objectstore` tests a store.
 """
 
 import re
@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from urllib.parse import quote, unquote
 
 PROJECTS, RUNS, IMAGES = "projects", "runs", "images"
-"""Folders of all projects' folders."""
+"""The folders in which each project has one of its own."""
 _NUMBERED = re.compile(r"(\d{6,})\.json")
 
 
@@ -69,7 +69,7 @@ def manifest(uid: str, control: str, version: int) -> str:
 
 
 def rejections(uid: str, control: str) -> str:
-    """Folder of the records about bad versions."""
+    """Folder of the records about versions with a bad file."""
     return f"{control_folder(uid, control)}/rejected"
 
 

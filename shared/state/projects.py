@@ -1,4 +1,4 @@
-"""What is kept about a project besides its models, in `projects/<uid>/project.json`: config, title, overrides."""
+"""`projects/<uid>/project.json`: labeling config, title, and the settings that a project has for itself."""
 
 import json
 import logging
@@ -35,8 +35,9 @@ OVERRIDABLE = (
 """Settings that a project may set for itself, by its backend's extra params in Label Studio."""
 NEVER_ABOVE = ("longest_run", "epochs", "patience", "image_size", "batch", "max_objects")
 NEVER_BELOW = ("cool_down",)
-"""Of those, the operator's limits: what costs machines of others. A project may set less of the first, more of the
-second. Patience 0 is without end, batch 0 as much as fits: as limits they are none, of a project they are the most."""
+"""The operator's values of these are limits, since they cost machine time: a project may lower those of NEVER_ABOVE and
+raise those of NEVER_BELOW. Patience 0 is without end and batch 0 is as much as fits: as the operator's value they are
+no limit, as a project's they count as the greatest."""
 _PATIENCE = 2.0  # seconds of losing to other writers; Label Studio waits 3 s for a setup
 
 
@@ -49,12 +50,12 @@ class Project(Record):
 
 
 def projects(store: ObjectStore, *, folder: Literal["projects", "runs"] = "projects") -> Iterator[str]:
-    """The uid of every project that the store knows, or has anything of in another folder."""
+    """The uid of every project that has something in the folder."""
     yield from (keys.decode(name) for name in store.folders(folder))
 
 
 def projects_of(store: ObjectStore, number: int) -> list[str]:
-    """The uids with one id, ascending: those of several installations. Reads their keys alone."""
+    """The uids of the projects with an id, ascending: several installations may have one. Lists keys, reads nothing."""
     return sorted({keys.decode(key.split("/")[1]) for key in store.list(f"{keys.PROJECTS}/{number}.")})
 
 
@@ -71,7 +72,7 @@ def write_project(
     title: str | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> Project:
-    """Store what changed, by compare-and-swap. None keeps what is stored. Raises StoreError."""
+    """Store what has changed, by compare-and-swap; answers the record. None keeps what is stored. Raises StoreError."""
 
     def change(known: Project | None) -> Project | None:
         before = known or Project(label_config=label_config)
@@ -84,14 +85,14 @@ def write_project(
         return None if project == known else project
 
     project = update(Project, store, keys.project(uid), change, patience=_PATIENCE)
-    assert project is not None  # nothing there is never what is wanted
+    assert project is not None  # `change` answers None only for a project that is stored
     return project
 
 
 def parse_overrides(extra_params: Any) -> dict[str, Any] | None:
-    """The overrides in a backend's extra params: a JSON object, or a string that holds one. None: nothing was given.
+    """The overrides in a backend's extra params, a JSON object or a string that holds one. None: there are no params.
 
-    What is unknown or wrong is logged by name and left out: a typing error in Label Studio's page must not disconnect
+    Unknown and wrong ones are logged by name and left out: a typing error in Label Studio's page must not disconnect
     the backend.
     """
     if isinstance(extra_params, str) and extra_params.strip():
@@ -119,7 +120,7 @@ def parse_overrides(extra_params: Any) -> dict[str, Any] | None:
 
 
 def with_overrides(settings: Settings, project: Project | None) -> Settings:
-    """The settings as they hold for one project: its own, within the operator's limits."""
+    """The settings of one project: its overrides, within the operator's limits, over the operator's settings."""
     if project is None or not project.overrides:
         return settings
     overrides = parse_overrides(project.overrides) or {}
@@ -133,7 +134,7 @@ def with_overrides(settings: Settings, project: Project | None) -> Settings:
 
 @lru_cache(maxsize=256)
 def _limited(key: str, asked: float, limit: float) -> None:
-    """Once for each value: settings are read at every look at a project."""
+    """Log it once for each value: settings are read each time that a project is reconciled."""
     bound = "at most" if key in NEVER_ABOVE else "at least"
     logger.warning(
         f"extra param {key!r} asks for {asked}, the operator allows {bound} {variable(key)}={limit}",

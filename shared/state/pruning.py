@@ -1,7 +1,7 @@
-"""Removes from the store what nobody needs. Killed anywhere, it leaves whole what is kept, and the next one ends it.
+"""Removes from the store what is not kept. It may be killed anywhere: what is kept stays whole, the next prune goes on.
 
-Before a version goes it is withdrawn in the pointer, by compare-and-swap: a rollback that is under way fails there and
-reads again, so no pointer ever names what is being removed.
+Before a version is removed it is withdrawn in the pointer, by compare-and-swap: a rollback that is under way fails
+there and reads again, so the pointer never names what is being removed.
 """
 
 import logging
@@ -18,11 +18,11 @@ logger = logging.getLogger(__name__)
 
 
 def read_held(store: ObjectStore, uid: str) -> Held:
-    """What is there of a project. Raises StoreError, also for a record that this labelloop cannot read.
+    """Read what the store holds of a project. Raises StoreError, also for a record that this labelloop cannot read.
 
-    The order matters. A run takes its claim before it writes anything, and publishes before it releases it: so what was
-    listed before the record was read belongs to a run that the record knows, or that is over, and what that published
-    is among the versions, which are listed after it.
+    The order matters. A run takes its claim before it writes anything, and publishes before it releases its claim. So a
+    key that is listed before the record is read belongs to a run that the record names or that has ended, and what an
+    ended run published is among the versions, which are listed after the record is read.
     """
     jobs, registry = Jobs(store, uid), Registry(store, uid)
     runs: dict[str, list[str]] = defaultdict(list)
@@ -69,12 +69,12 @@ def keys_of(store: ObjectStore, uid: str) -> list[str]:
 
 
 def planned(store: ObjectStore, uid: str, keep: Keep, images: frozenset[str] | None = None) -> list[Removal]:
-    """What `prune` would remove now. Raises StoreError."""
+    """What `prune` would remove now; removes nothing. Raises StoreError."""
     return plan(read_held(store, uid), keep, images)
 
 
 def prune(store: ObjectStore, uid: str, keep: Keep, images: frozenset[str] | None = None) -> list[Removal]:
-    """Remove what the plan says; answers what went. Raises StoreError: what is left then goes the next time."""
+    """Remove what `plan` says; answers what was removed. After a StoreError, the next prune removes the rest."""
     held = read_held(store, uid)
     removals = plan(held, keep, images)
     moved = {control.name for control in held.controls if not _withdrawn(Registry(store, uid), control, removals)}
@@ -90,7 +90,7 @@ def prune(store: ObjectStore, uid: str, keep: Keep, images: frozenset[str] | Non
 
 
 def _withdrawn(registry: Registry, control: HeldControl, removals: list[Removal]) -> bool:
-    """Whether the versions of a control that are to go can be served by nobody any more."""
+    """Withdraw the versions of a control that are to be removed; False if the pointer was moved meanwhile."""
     versions = [one.version for one in removals if one.control == control.name and one.version is not None]
     if control.pointer is None or not (versions or control.pointer.withdrawn):
         return True

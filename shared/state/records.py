@@ -1,4 +1,4 @@
-"""What labelloop writes into the store: frozen records, how they are read and written, serials that never repeat."""
+"""Records: the JSON objects that labelloop keeps in the store, how they are read, written and updated."""
 
 import secrets
 from collections.abc import Callable
@@ -19,20 +19,19 @@ from shared.objectstore import ObjectStore, Token
 
 
 class Record(BaseModel):
-    """What labelloop writes into the store: frozen, and read by programs that are older or newer than its writer.
+    """A frozen record. Its readers may be older or newer than its writer, while an installation is upgraded.
 
-    While an installation is upgraded both run side by side. A field that a program does not know decides nothing there,
-    and goes along when the record is changed and written again (`shared.evolve`): an older trigger takes nothing out of
-    `jobs.json` that a newer job keeps in it. It ends with the record that it stands in: the next claim, baseline or
-    manifest is made anew. So a newer version may add fields, whose default says what older writers meant, and words
-    where the type is `str`; it never takes a field away, nor gives it another meaning. Files under `tests/records` hold
-    it to that.
+    A program ignores fields that it does not know, and keeps them when it changes the record and writes it again
+    (`shared.evolve`): an older trigger removes nothing from `jobs.json` that a newer job keeps in it. Records within
+    the record (claim, baseline) are made anew, without them. So a newer labelloop may add fields, whose default says
+    what older writers meant, and words where the type is `str`; it never removes a field or changes its meaning. Files
+    under `tests/records` check that.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
     def to_json(self) -> bytes:
-        """The bytes that are stored."""
+        """The record as it is stored: UTF-8 JSON."""
         return self.model_dump_json(indent=1).encode()
 
 
@@ -40,9 +39,9 @@ AnyRecord = TypeVar("AnyRecord", bound=Record)
 
 
 def load(kind: type[AnyRecord], store: ObjectStore, key: str) -> tuple[AnyRecord, Token]:
-    """Read one record. Raises NotFound, and StoreRefusal if the bytes are no such record."""
+    """Read one record and its token. Raises NotFound, and StoreRefusal if the bytes are no such record."""
     stored = store.get(key)
-    assert stored is not None  # nothing was compared, so it cannot be unchanged
+    assert stored is not None  # None means unchanged, and nothing was compared
     try:
         return kind.model_validate_json(stored.data), stored.token
     except ValidationError as error:
@@ -55,7 +54,7 @@ def load(kind: type[AnyRecord], store: ObjectStore, key: str) -> tuple[AnyRecord
 
 
 def find(kind: type[AnyRecord], store: ObjectStore, key: str) -> tuple[AnyRecord | None, Token | None]:
-    """As `load`; twice None if nothing is there."""
+    """As `load`; (None, None) if nothing is there."""
     try:
         return load(kind, store, key)
     except NotFound:
@@ -63,7 +62,7 @@ def find(kind: type[AnyRecord], store: ObjectStore, key: str) -> tuple[AnyRecord
 
 
 def write(store: ObjectStore, key: str, record: Record, token: Token | None) -> None:
-    """Replace what was read with `token`; None: create. Raises PreconditionFailed if somebody else wrote since."""
+    """Replace the record that was read with `token`; None: create. Raises PreconditionFailed if it changed since."""
     try:
         if token is None:
             store.create(key, record.to_json())
@@ -81,10 +80,10 @@ def update(
     *,
     patience: float,
 ) -> AnyRecord | None:
-    """Read, `change`, write if unchanged; again if somebody else wrote. Answers the record that is stored.
+    """Read a record, write what `change` makes of it, and answer the record that is stored.
 
-    `change` may be called several times; None leaves the record as it is. Raises PreconditionFailed after `patience`
-    seconds of losing to others, and not before the second try.
+    `change` gets None if nothing is there, answers None to leave it so, and is called again if somebody else wrote
+    meanwhile. Raises PreconditionFailed after `patience` seconds of losing to others, and at least two tries.
     """
     written: list[AnyRecord] = []
 
@@ -108,5 +107,5 @@ def update(
 
 
 def new_serial() -> str:
-    """A value that no other write has."""
+    """A value that no other write has: 16 random hex digits."""
     return secrets.token_hex(8)

@@ -1,7 +1,7 @@
-"""Versions of models: manifests that are written once, and the pointer that names the version predict must serve.
+"""The versions of a project's models: publishes them, finds the one to serve, and moves the pointer that names it.
 
-Files first, manifest second, pointer last: whoever sees a pointer can read everything behind it. The pointer is moved
-by `promote` only, also for a rollback, through one compare-and-swap.
+Files are written first, the manifest second, the pointer last: whoever reads a pointer can read all that it names. Only
+`promote` moves a pointer to another version, also for a rollback, by one compare-and-swap.
 """
 
 import tempfile
@@ -20,33 +20,33 @@ from shared.state import keys
 from shared.state.records import find, load, new_serial, write
 from shared.state.versions import FileEntry, Manifest, Pointer, Rejection
 
-_DOWNLOADS = 2  # before bytes that are wrong count as those of the file: a transfer may damage them once
+_DOWNLOADS = 2  # tries before wrong bytes count as a bad file: a transfer may damage them once
 _NEWEST = 8
-"""Manifests among which one of the newest is looked for."""
+"""Manifests that are read at once while the newest one of some kind is looked for."""
 _KEPT = 4096
-"""Manifests that a process remembers, of all projects: some 10 kB each."""
+"""Manifests that a process remembers, of all projects; about 10 kB each."""
 
 
 class Promotion(NamedTuple):
-    """What `promote` found and did."""
+    """The pointer after `promote`."""
 
     pointer: Pointer
     moved: bool  # False: the pointer already named this run's version
 
 
 class Serving(NamedTuple):
-    """What a control's pointer says, and what is to be served then."""
+    """A control's pointer, and the version that is to be served."""
 
     pointer: Pointer | None  # None before the first version
     manifest: Manifest | None  # None: base weights
 
 
 ReadManifest = Callable[[str], Manifest]
-"""From a manifest's key. Raises NotFound."""
+"""Key of a manifest → the manifest. Raises NotFound."""
 
 
 def read_manifests_once(store: ObjectStore) -> ReadManifest:
-    """Reads manifests and remembers those that were used last: they never change. Thread-safe."""
+    """A function that reads manifests and remembers the last ones: they never change. Thread-safe."""
 
     @lru_cache(maxsize=_KEPT)
     def read(key: str) -> Manifest:
@@ -56,10 +56,10 @@ def read_manifests_once(store: ObjectStore) -> ReadManifest:
 
 
 class Registry:
-    """The versions and pointers of one project."""
+    """The versions and pointers of one project. Every method may raise StoreError."""
 
     def __init__(self, store: ObjectStore, uid: str, read_manifest: ReadManifest | None = None) -> None:
-        """`read_manifest`: what several registries of the store share (see `read_manifests_once`)."""
+        """`read_manifest`: shared by several registries of a store, so that each manifest is read once."""
         self._store = store
         self._uid = uid
         self._read_manifest = read_manifest or read_manifests_once(store)
@@ -73,11 +73,11 @@ class Registry:
         return find(Pointer, self._store, keys.pointer(self._uid, control))[0]
 
     def manifest(self, control: str, version: int) -> Manifest:
-        """Raises NotFound."""
+        """The manifest of a version. Raises NotFound."""
         return self._read_manifest(keys.manifest(self._uid, control, version))
 
     def numbers(self, control: str) -> list[int]:
-        """Of all versions of a control, ascending, from the names of their manifests alone."""
+        """The numbers of all versions of a control, ascending. Lists keys, reads nothing."""
         return keys.numbers(self._store.list(f"{keys.versions(self._uid, control)}/"))
 
     def versions(self, control: str) -> list[Manifest]:
@@ -89,34 +89,34 @@ class Registry:
         return set(keys.numbers(self._store.list(f"{keys.rejections(self._uid, control)}/")))
 
     def reject(self, control: str, version: int, error: str) -> None:
-        """Record that a version's file is bad. A second record of it changes nothing."""
+        """Record that a version's file is bad; once, a later call changes nothing."""
         rejection = Rejection(version=version, error=error, rejected_at=self._store.now())
         with suppress(AlreadyExists):
             self._store.create(keys.rejection(self._uid, control, version), rejection.to_json())
 
     def serving(self, control: str) -> Manifest | None:
-        """The version to serve: the pointer's, or the newest good one behind it; None if there is none."""
+        """The version to serve: the pointer's, or if its file is bad the newest good one before it; None: none."""
         return self.look(control).manifest
 
     def look(self, control: str) -> Serving:
-        """The pointer, and what `serving` answers."""
+        """The pointer, together with what `serving` answers."""
         pointer = self.pointer(control)
         if pointer is None:
             return Serving(None, None)
         rejected = self.rejected(control)
         if pointer.version not in rejected:
             return Serving(pointer, self._named(control, pointer))
-        return Serving(pointer, self._behind(control, pointer.version, rejected.union(pointer.withdrawn)))
+        return Serving(pointer, self._newest_before(control, pointer.version, rejected.union(pointer.withdrawn)))
 
-    def behind(self, control: str, version: int) -> Manifest | None:
-        """The newest good version behind another one; None if there is none."""
+    def newest_before(self, control: str, version: int) -> Manifest | None:
+        """The newest good version with a smaller number; None if there is none."""
         pointer = self.pointer(control)
-        return self._behind(control, version, self.rejected(control).union(pointer.withdrawn if pointer else ()))
+        return self._newest_before(control, version, self.rejected(control).union(pointer.withdrawn if pointer else ()))
 
-    def _behind(self, control: str, version: int, gone: set[int]) -> Manifest | None:
-        behind = [number for number in self.numbers(control) if number < version and number not in gone]
-        for end in range(len(behind), 0, -_NEWEST):
-            newest = self._manifests(control, behind[max(end - _NEWEST, 0) : end])
+    def _newest_before(self, control: str, version: int, gone: set[int]) -> Manifest | None:
+        older = [number for number in self.numbers(control) if number < version and number not in gone]
+        for end in range(len(older), 0, -_NEWEST):
+            newest = self._manifests(control, older[max(end - _NEWEST, 0) : end])
             if good := next((manifest for manifest in reversed(newest) if manifest.gate.passed), None):
                 return good
         return None
@@ -127,16 +127,17 @@ class Registry:
         return max((pointer.fence for pointer in pointers if pointer), default=0)
 
     def upload_file(self, control: str, name: str, path: Path) -> FileEntry:
-        """Store one immutable file under its digest; the same bytes are stored once."""
+        """Store a file under its digest; the same bytes are stored once."""
         entry = FileEntry(name=name, sha256=sha256_of(path), size=path.stat().st_size)
         with suppress(AlreadyExists):
             self._store.upload(self._file(control, entry), path)
         return entry
 
     def download_file(self, control: str, entry: FileEntry, path: Path) -> None:
-        """Fetch one file; only verified bytes ever stand at `path`. Raises NotFound, StoreError (also for this disk).
+        """Fetch a file to `path`, where only bytes with the manifest's digest ever stand.
 
-        Raises ModelError if the bytes are twice not the ones that the manifest names: then nobody can use the version.
+        Raises NotFound, StoreError (also if this machine's disk fails), and ModelError if the digest is wrong twice:
+        then the file is bad and nobody can use the version.
         """
         try:
             with tempfile.TemporaryDirectory(dir=path.parent, prefix=".unverified-") as folder:
@@ -152,9 +153,9 @@ class Registry:
             raise StoreError(f"{entry.name} of {control!r} cannot be kept at {path}: {error.strerror}") from error
 
     def published_by(self, control: str, run_id: str) -> Manifest | None:
-        """The version that an earlier attempt of this run published.
+        """The version that an earlier attempt of the run published; None if none did.
 
-        It is among the newest: only attempts that had lost their claim can have published after it.
+        It is looked for among the newest: only attempts that have lost their claim can publish after it.
         """
         for number in reversed(self.numbers(control)[-_NEWEST:]):
             manifest = self._manifest_if_there(control, number)
@@ -163,10 +164,10 @@ class Registry:
         return None
 
     def publish(self, control: str, build: Callable[[int], Manifest]) -> Manifest:
-        """Write the manifest that `build(number)` makes under the next free number.
+        """Write the manifest that `build(number)` makes, under the next free number.
 
-        A run publishes one version of a control: if another attempt of it was first, or the answer to our own write was
-        lost, the version that is there is answered.
+        A run publishes one version of a control: if another attempt was first, or the answer to our own write was lost,
+        the manifest that is there is answered.
         """
         number = max(self.numbers(control), default=0) + 1
         if earlier := self.published_by(control, build(number).run_id):
@@ -195,13 +196,13 @@ class Registry:
     ) -> Promotion:
         """Move the pointer to a version, if it still names `expected` (None: no pointer yet).
 
-        A rollback is the same with `reason="rollback"` and a fence of its own (`Jobs.next_fence`). Raises NotFound if
-        there is no such version or it was withdrawn, ClaimLost if the pointer was moved under a newer fence (by another
-        attempt, or by a rollback that this run must not undo), PreconditionFailed if it names another version: decide
-        again.
+        A rollback is the same with `reason="rollback"` and a fence of its own (`claims.next_fence`). Raises NotFound if
+        there is no such version or it was withdrawn, ClaimLost if the pointer was moved under a greater fence (by
+        another attempt, or by a rollback, which this run must not undo), PreconditionFailed if it names another
+        version: the caller decides again.
         """
         current, token = find(Pointer, self._store, keys.pointer(self._uid, control))
-        self._stored_manifest(control, version)  # read after the pointer: what goes is withdrawn there first
+        self._stored_manifest(control, version)  # after the pointer was read: what is removed is withdrawn there first
         done = current and (current.run_id, current.version, current.reason) == (run_id, version, reason)
         if current and done and (reason == "promote" or current.fence == fence):
             return Promotion(current, moved=False)
@@ -229,10 +230,10 @@ class Registry:
         return Promotion(pointer, moved=True)
 
     def withdraw(self, control: str, versions: Iterable[int], *, seen: Pointer) -> None:
-        """Before they are removed: from now on no pointer may name these versions, and no others are withdrawn.
+        """Withdraw exactly these versions, before they are removed: from now on the pointer may not name them.
 
-        Every move of the pointer that is under way fails, and reads again. Raises PreconditionFailed if the pointer is
-        not the one that was `seen`: decide again what may go.
+        A move of the pointer that is under way fails, and reads again. Raises PreconditionFailed if the pointer is not
+        the one that was `seen`: the caller decides again what may be removed.
         """
         withdrawn = tuple(sorted(versions))
         current, token = find(Pointer, self._store, keys.pointer(self._uid, control))
@@ -243,14 +244,14 @@ class Registry:
             self._write_pointer(control, changed, token)
 
     def stored_files(self, control: str) -> list[str]:
-        """Keys of all files of a control, also of those that no version names (yet)."""
+        """Keys of all files of a control, with those that no version names (yet)."""
         return list(self._store.list(f"{keys.files(self._uid, control)}/"))
 
     def _file(self, control: str, entry: FileEntry) -> str:
         return keys.file(self._uid, control, entry.sha256, entry.name)
 
     def _write_pointer(self, control: str, pointer: Pointer, token: Token | None) -> None:
-        """Raises PreconditionFailed."""
+        """Write if the pointer is the one of `token`. Raises PreconditionFailed."""
         try:
             write(self._store, keys.pointer(self._uid, control), pointer, token)
         except PreconditionFailed as refusal:
@@ -258,23 +259,23 @@ class Registry:
                 raise PreconditionFailed(f"somebody else moved the pointer of {control!r} meanwhile") from refusal
 
     def _named(self, control: str, pointer: Pointer) -> Manifest:
-        """The manifest that a pointer names. Where a project was forgotten and begins again, numbers mean others."""
+        """The manifest that a pointer names: read anew if a remembered one is of a project that was forgotten since."""
         manifest = self.manifest(control, pointer.version)
         if pointer.reason == "promote" and manifest.run_id != pointer.run_id:
             return self._stored_manifest(control, pointer.version)
         return manifest
 
     def _stored_manifest(self, control: str, version: int) -> Manifest:
-        """As it is now, not as it is remembered. Raises NotFound."""
+        """Read from the store, not from memory. Raises NotFound."""
         return load(Manifest, self._store, keys.manifest(self._uid, control, version))[0]
 
     def _manifests(self, control: str, numbers: Iterable[int]) -> list[Manifest]:
-        """Without those that were removed since they were listed."""
+        """The manifests, without those that were removed since they were listed."""
         found = side_by_side(lambda number: self._manifest_if_there(control, number), numbers)
         return [manifest for manifest in found if manifest is not None]
 
     def _manifest_if_there(self, control: str, version: int) -> Manifest | None:
-        """None: it was removed since it was listed."""
+        """The manifest; None if it was removed since it was listed."""
         try:
             return self.manifest(control, version)
         except NotFound:

@@ -1,4 +1,4 @@
-"""What is written about one run under `runs/<uid>/<run_id>/`, and the one line that tells a job which run it is."""
+"""Records of one run, kept below `runs/<uid>/<run_id>/`, and TRAIN_REQUEST, which tells a job its run."""
 
 import secrets
 from contextlib import suppress
@@ -34,7 +34,7 @@ def new_run_id(now: datetime) -> str:
 
 
 class Totals(Record):
-    """Label Studio's own counters of a project."""
+    """Label Studio's own counters of a project, by its names."""
 
     task_number: int = 0
     total_annotations_number: int = 0
@@ -45,26 +45,26 @@ class Totals(Record):
 
 
 class Baseline(Record):
-    """What Label Studio held when the last run started its export."""
+    """What Label Studio held when a run started its export: changes are counted from there."""
 
     totals: Totals
     read_at: datetime  # Label Studio's clock
-    digest: str | None = None  # of all (annotation id, updated_at); None: the run failed before it knew
+    digest: str | None = None  # of all (annotation id, updated_at); None: the run failed before it had read them
 
 
 class RunRequest(Record):
-    """`runs/<uid>/<run_id>/request.json`: everything a run needs. TRAIN_REQUEST holds only where to find it."""
+    """`request.json`: what a run is to do. TRAIN_REQUEST says only where it is."""
 
     run_id: str
     project_uid: str
     project_id: int
     reason: str
     created_at: datetime
-    settings: dict[str, Any] = Field(default_factory=dict)  # training settings, project overrides applied
+    settings: dict[str, Any] = Field(default_factory=dict)  # training settings, with the project's overrides
 
 
 class TrainRequest(Record):
-    """TRAIN_REQUEST: what a launcher tells the job."""
+    """TRAIN_REQUEST: the variable that a launcher sets for its job."""
 
     store: str
     project_uid: str
@@ -82,9 +82,9 @@ class TrainRequest(Record):
 
 
 class Progress(Record):
-    """`runs/<uid>/<run_id>/progress.json`: for people and for resuming; nothing is decided by it."""
+    """`progress.json`: how far the run is, for people; nothing is decided by it."""
 
-    phase: str  # a RunPhase, or one that a newer version has
+    phase: str  # a RunPhase, or a word of a newer labelloop
     attempt: int
     updated_at: datetime
     control: str | None = None
@@ -92,9 +92,9 @@ class Progress(Record):
     epochs: int | None = None
     eta_seconds: float | None = None
     metrics: dict[str, float] = Field(default_factory=dict)  # of the newest epoch, on the val set
-    val_tasks: int = 0  # that these were measured on
-    val_things: int = 0
-    checkpoint: str | None = None  # key of the newest
+    val_tasks: int = 0  # tasks that the metrics were measured on
+    val_things: int = 0  # annotated objects in those tasks
+    checkpoint: str | None = None  # key of the newest one
     checkpoint_sha256: str | None = None
     message: str = ""
     error: str | None = None
@@ -108,16 +108,16 @@ class RunFiles:
         self._uid = uid
 
     def write_request(self, request: RunRequest) -> None:
-        """Once a run; a second attempt keeps the first request."""
+        """Create the request of a run; a later attempt keeps the first one."""
         with suppress(AlreadyExists):
             self._store.create(self._key(request.run_id, "request.json"), request.to_json())
 
     def request(self, run_id: str) -> RunRequest:
-        """Raises NotFound."""
+        """The request of a run. Raises NotFound."""
         return load(RunRequest, self._store, self._key(run_id, "request.json"))[0]
 
     def write_progress(self, run_id: str, progress: Progress) -> None:
-        """Informative: the last write wins."""
+        """Write without condition: the last write wins."""
         self._store.put(self._key(run_id, "progress.json"), progress.to_json())
 
     def progress(self, run_id: str) -> Progress | None:

@@ -13,7 +13,7 @@ WEIGHTS = "weights.pt"
 
 
 class FileEntry(Record):
-    """One immutable file of a version, kept under its digest."""
+    """One file of a version, kept under its digest. Sizes in bytes."""
 
     name: str
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
@@ -26,11 +26,11 @@ class Gate(Record):
     metric: str  # "mAP50-95", "balanced accuracy", "IDF1"
     challenger: float | None  # None: it could not be measured
     champion: float | None  # None: there is none, or it could not be measured
-    champion_version: int | None  # that was served then, compared or not; None: base weights
-    against: str | None = None  # "v3", "base-yolo11n"; None: there was nothing to compare with
-    worse: float | None = None  # 0–1: how probable it is that the challenger is the worse one
-    tasks: int = 0  # of the val set
-    things: int = 0  # objects annotated in it
+    champion_version: int | None  # the version that was served then, compared or not; None: base weights
+    against: str | None = None  # the champion's name: "v3", "base-yolo11n"; None: there was nothing to compare with
+    worse: float | None = None  # probability, 0–1, that the challenger is worse than the champion
+    tasks: int = 0  # in the val set
+    things: int = 0  # annotated objects in the val set
     passed: bool
     reason: str  # one sentence for a person
 
@@ -38,12 +38,12 @@ class Gate(Record):
 class Shown(Record):
     """What predict shows of one label."""
 
-    confidence: float = Field(ge=0, le=1)  # from which objects are shown
-    iou: float = Field(ge=0, le=1)  # overlap above which two are one
+    confidence: float = Field(ge=0, le=1)  # objects below it are hidden
+    iou: float = Field(ge=0, le=1)  # of two objects that overlap by more, one is hidden
 
 
 DEFAULT_SHOWN = Shown(confidence=0.25, iou=0.7)
-"""Where nobody asked for anything else, and the version chose nothing."""
+"""For labels for which neither a person nor the version chose anything."""
 
 
 class Manifest(Record):
@@ -54,7 +54,7 @@ class Manifest(Record):
     yolo_task: YoloTask
     labels: tuple[str, ...]  # class index → label at export
     files: tuple[FileEntry, ...]
-    metrics: dict[str, float]  # on the val set: mAP50-95, precision, saved …, or balanced accuracy …
+    metrics: dict[str, float]  # on the val set: mAP50-95, precision, saved …; of a classifier balanced accuracy …
     gate: Gate
     shown: dict[str, Shown] = Field(default_factory=dict)  # label → what is shown of it; empty: the defaults
     lineage: dict[str, Any]  # dataset digest and counts, base version, settings, package versions, seed
@@ -63,7 +63,7 @@ class Manifest(Record):
     created_at: datetime
 
     def file(self, name: str) -> FileEntry:
-        """The entry of that name. Raises ModelError."""
+        """The entry of the file with that name. Raises ModelError if there is none."""
         for entry in self.files:
             if entry.name == name:
                 return entry
@@ -71,19 +71,19 @@ class Manifest(Record):
 
 
 class Pointer(Record):
-    """Names the version to serve. The only mutable model object."""
+    """Names the version to serve: the only record of a model that changes."""
 
-    serial: str  # never repeats, so two writes never have the same bytes
+    serial: str  # unique, so that two writes never have the same bytes
     version: int = Field(ge=1)
     fence: int
     run_id: str
     reason: str  # "promote", "rollback"
     moved_at: datetime
-    withdrawn: tuple[int, ...] = ()  # versions whose files are being removed: no pointer may name them any more
+    withdrawn: tuple[int, ...] = ()  # versions whose files are being removed: the pointer may not name them any more
 
 
 class Rejection(Record):
-    """A version whose file is bad, for whoever reads it: what a machine lacks for a while is no reason."""
+    """A version with a bad file: bad for every reader, not only for a machine that is short of something."""
 
     version: int
     error: str
