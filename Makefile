@@ -5,12 +5,13 @@ ARGS ?=
 # What the demo shows: detect, obb, polygon, brush, ellipse, keypoint, choices, video, timeline.
 CONTROL ?= detect
 
-.PHONY: install install-dev demo test test-quick fuzz faults test-kubernetes test-images test-ceph locks bench lint format docs screenshot browser terraform-schemas clean
+.PHONY: install install-dev demo label-studio test test-quick fuzz faults test-kubernetes test-images test-ceph locks bench lint format docs screenshot browser terraform-schemas clean
 
 # What `labelloop` and the demo need; install-dev adds what tests, lint and bench need.
 install: $(VENV)/.installed
 install-dev: $(VENV)/.installed-dev
 
+# Without compiling all 20,000 files: Python compiles those that are used when they are.
 # label-studio-sdk brings opencv-python-headless and ultralytics opencv-python, two builds of the same files. The headless
 # one is written last: the other needs libGL, which a machine without a screen does not have.
 $(VENV)/.installed: EXTRA := cli
@@ -19,8 +20,8 @@ $(VENV)/.installed $(VENV)/.installed-dev: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "labelloop needs Python 3.11 or newer, $(PYTHON) is older: make PYTHON=python3.11 …"; exit 1; }
 	test -x $(VENV)/bin/pip || $(PYTHON) -m venv --clear $(VENV)
-	$(VENV)/bin/pip install --disable-pip-version-check --editable '.[$(EXTRA)]'
-	$(VENV)/bin/pip install --disable-pip-version-check --force-reinstall --no-deps \
+	$(VENV)/bin/pip install --disable-pip-version-check --no-compile --editable '.[$(EXTRA)]'
+	$(VENV)/bin/pip install --disable-pip-version-check --no-compile --force-reinstall --no-deps \
 		"opencv-python-headless==$$($(VENV)/bin/python -c 'from importlib.metadata import version; print(version("opencv-python"))')"
 	$(VENV)/bin/pip check --disable-pip-version-check
 	touch $(VENV)/.installed $@
@@ -28,7 +29,11 @@ $(VENV)/.installed $(VENV)/.installed-dev: pyproject.toml
 demo: install
 	$(VENV)/bin/python -m infra.demo.main --control $(CONTROL) $(ARGS)
 
-# In two processes; tests/conftest.py says what stays together.
+# The Label Studio of demo and tests, which they would install too where it is missing.
+label-studio: $(VENV)/.installed-dev
+	$(VENV)/bin/python -c 'from infra.local.label_studio import install; install()'
+
+# In two processes; tests/scheduling.py says what stays together and what begins first.
 test: install-dev browser
 	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder $(ARGS)
 

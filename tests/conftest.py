@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
-from xdist.scheduler import LoadScopeScheduling
 
 from shared.objectstore import ObjectStore, open_store
+from tests.scheduling import Scheduling, place
 from tests.servers.ceph import ceph
 from tests.servers.fake_gcs import FakeGCS, fake_gcs
 from tests.servers.s3_server import S3Server
@@ -19,20 +19,6 @@ from tests.servers.seaweedfs import seaweedfs
 settings.register_profile("labelloop", deadline=None, derandomize=True)
 settings.register_profile("fuzz", deadline=None, print_blob=True)
 settings.load_profile("labelloop")
-
-_TOGETHER = {
-    "training": (
-        "test_controls",
-        "test_demo.",
-        "test_emulation",
-        "test_faults.",
-        "test_loop_browser",
-        "test_kubernetes_loop",
-    ),
-    "downloads": ("test_terraform", "test_aws", "test_kubernetes", "test_compose"),
-}
-"""Files that one process of `make test` runs one after the other: two whole loops at once take longer than twice one,
-and two processes must not make the same tool in .cache. Every other file is on its own, dealt out whole."""
 
 _S3_SERVERS = {"seaweedfs": seaweedfs, "ceph": ceph}
 
@@ -44,19 +30,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-class _Together(LoadScopeScheduling):
-    """Deals out whole files, and whole groups of `_TOGETHER`."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        path = nodeid.split("::", 1)[0]
-        name = Path(path).name
-        return next((group for group, starts in _TOGETHER.items() if name.startswith(starts)), path)
-
-
 @pytest.hookimpl(optionalhook=True)  # unknown without pytest-xdist
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _Together:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
     """Say which tests run in one process. Not by marks: pytest 9.2 ignores those of pytest-xdist 3.8."""
-    return _Together(config, log)
+    return Scheduling(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Say which tests begin first, where several processes share them."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: place(item.nodeid))
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:

@@ -23,6 +23,7 @@ VERSION = "1.23.2"
 REPOSITORY = Path(__file__).resolve().parents[2]
 VENV = REPOSITORY / ".cache" / f"label-studio-{VERSION}"
 _DATABASE = "label_studio.sqlite3"
+_KEPT_TOKEN = "personal_access_token"  # noqa: S105  (a file in its folder)
 _START_SECONDS = 180.0  # until it must be healthy
 
 
@@ -66,11 +67,18 @@ class LabelStudioServer:
         return session
 
     def personal_access_token(self) -> str:
-        """Make a personal access token (a JWT refresh token). Label Studio answers it only once. Raises StartError."""
+        """The personal access token (a JWT refresh token): made at the first call, then kept in `folder`.
+
+        Label Studio answers it only once, and makes no second one. Raises StartError.
+        """
+        kept = self.folder / _KEPT_TOKEN
+        if kept.exists():
+            return kept.read_text()
         answer = self.session().post(f"{self.url}/api/token/", timeout=30)
         if not answer.ok:
             raise StartError(f"Label Studio made no personal access token: {answer.status_code} {answer.text[:300]}")
-        return str(answer.json()["token"])
+        kept.write_text(token := str(answer.json()["token"]))
+        return token
 
 
 def install(venv: Path = VENV, say: Say = print) -> None:
@@ -81,7 +89,7 @@ def install(venv: Path = VENV, say: Say = print) -> None:
             say(f"installing Label Studio {VERSION} into {venv} (once, about a minute)")
             _run([sys.executable, "-m", "venv", "--clear", venv], say, "cannot make a virtual environment")
             pip: list[str | Path] = [venv / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "--no-input"]
-            _run([*pip, "install", f"label-studio=={VERSION}"], say, f"cannot install Label Studio {VERSION}")
+            _run([*pip, "install", "--no-compile", f"label-studio=={VERSION}"], say, f"cannot install Label Studio {VERSION}")
         template = migrated_database(venv)
         if not template.exists():
             _migrate(venv, template, say)

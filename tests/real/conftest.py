@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from _pytest.capture import CaptureManager
 
+from infra.local.label_studio import LabelStudioServer, label_studio
 from tests.servers.kubernetes_server import KubernetesServer, build, kubernetes_server
 from tests.servers.ray_cluster import RayCluster, ray_cluster
 
@@ -42,6 +43,20 @@ def kubernetes(request: pytest.FixtureRequest) -> Iterator[KubernetesServer]:
         archive = build(print)
     with tempfile.TemporaryDirectory() as folder, kubernetes_server(archive, Path(folder)) as server:
         yield server  # pytest's own folder would stay, 300 MB
+
+
+@pytest.fixture(scope="session")
+def local_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `server` serves as local files."""
+    return tmp_path_factory.mktemp("local-files")
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory, local_files: Path) -> Iterator[LabelStudioServer]:
+    """A Label Studio for the whole session, which may call private addresses: each test makes its own project."""
+    folder = tmp_path_factory.mktemp("label-studio")
+    with label_studio(folder / "data", local_files=local_files, say=lambda _: None) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -44,13 +44,6 @@ def quiet(_: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabelStudioServer]:
-    """A Label Studio that may call private addresses."""
-    with label_studio(tmp_path_factory.mktemp("label-studio"), say=quiet) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def settings(server: LabelStudioServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """Those of both functions, which are running."""
     folder = tmp_path_factory.mktemp("functions")

@@ -5,7 +5,6 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from infra.demo.samples import CACHE, base_weights
 from infra.demo.screen import Screen
 from infra.demo.story import Story
 from infra.local.emulation import Emulation, emulation
-from infra.local.label_studio import LabelStudioServer, label_studio
+from infra.local.label_studio import LabelStudioServer
 from shared.evolve import evolve
 from shared.objectstore import open_store
 from shared.state.projects import write_project
@@ -70,26 +69,24 @@ def pictures(request: pytest.FixtureRequest) -> Path | None:
 
 
 @pytest.fixture(scope="module")
-def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loop]:
+def loop(server: LabelStudioServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loop]:
     folder = tmp_path_factory.mktemp("controls")
-    with ExitStack() as running:
-        server = running.enter_context(label_studio(folder / "label-studio", say=lambda _: None))
-        settings = evolve(
-            demo_settings(
-                server,
-                folder,
-                base_weights(),
-                epochs=max(row.epochs for row in ROWS.values()),  # each project takes fewer
-                image_size=128,
-                min_annotations=1000,
-            ),
-            confidence=0.15,
-            batch=4,
-            val_fraction=0.2,
-            threads=1,
-        )
-        functions = emulation(settings, folder / "logs", environ=os.environ, say=lambda _: None)
-        yield Loop(server, running.enter_context(functions))
+    settings = evolve(
+        demo_settings(
+            server,
+            folder,
+            base_weights(),
+            epochs=max(row.epochs for row in ROWS.values()),  # each project takes fewer
+            image_size=128,
+            min_annotations=1000,
+        ),
+        confidence=0.15,
+        batch=4,
+        val_fraction=0.2,
+        threads=1,
+    )
+    with emulation(settings, folder / "logs", environ=os.environ, say=lambda _: None) as functions:
+        yield Loop(server, functions)
 
 
 @pytest.mark.parametrize("kind", ROWS)

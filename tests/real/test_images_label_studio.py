@@ -2,7 +2,6 @@
 
 import io
 import time
-from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -14,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from infra.local.label_studio import LabelStudioServer, label_studio
+from infra.local.label_studio import LabelStudioServer
 from shared.errors import ImageError, LabelStudioError, ProjectGone, Unauthorized
 from shared.labelstudio.api import LabelStudio
 from shared.labelstudio.config import parse_label_config
@@ -55,22 +54,20 @@ class Studio:
 
 
 @pytest.fixture(scope="module")
-def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
-    folder = tmp_path_factory.mktemp("studio")
-    pictures = folder / "files" / "pictures"
-    pictures.mkdir(parents=True)
+def studio(server: LabelStudioServer, local_files: Path) -> Studio:
+    pictures = local_files / "pictures"
+    pictures.mkdir()
     (pictures / "b c.png").write_bytes(photo((0, 255, 0)))
-    with label_studio(folder / "data", local_files=folder / "files") as server:
-        api = LabelStudio(server.url, server.token, timeout=60)
-        project = api.request_json("POST", "/api/projects", {"title": "pictures", "label_config": CONFIG})["id"]
-        files = {"file": ("a.png", photo((255, 0, 0)))}
-        server.session().post(f"{server.url}/api/projects/{project}/import", files=files, timeout=60).raise_for_status()
-        storage = {"project": project, "path": str(pictures), "use_blob_urls": True, "regex_filter": ".*png"}
-        made = api.request_json("POST", "/api/storages/localfiles/", storage)
-        api.request_json("POST", f"/api/storages/localfiles/{made['id']}/sync")
-        listed = api.get_json("/api/tasks", {"project": str(project), "resolve_uri": "false"})["tasks"]
-        tasks = {"local" if "local-files" in task["data"]["image"] else "upload": task for task in listed}
-        yield Studio(server, folder / "files", project, tasks, server.personal_access_token())
+    api = LabelStudio(server.url, server.token, timeout=60)
+    project = api.request_json("POST", "/api/projects", {"title": "pictures", "label_config": CONFIG})["id"]
+    files = {"file": ("a.png", photo((255, 0, 0)))}
+    server.session().post(f"{server.url}/api/projects/{project}/import", files=files, timeout=60).raise_for_status()
+    storage = {"project": project, "path": str(pictures), "use_blob_urls": True, "regex_filter": ".*png"}
+    made = api.request_json("POST", "/api/storages/localfiles/", storage)
+    api.request_json("POST", f"/api/storages/localfiles/{made['id']}/sync")
+    listed = api.get_json("/api/tasks", {"project": str(project), "resolve_uri": "false"})["tasks"]
+    tasks = {"local" if "local-files" in task["data"]["image"] else "upload": task for task in listed}
+    return Studio(server, local_files, project, tasks, server.personal_access_token())
 
 
 def fetch(settings: Settings, api: LabelStudio | None, task: dict[str, Any]) -> bytes:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from infra.local.label_studio import VENV, Account, install, label_studio
+from infra.local.label_studio import VENV, Account, LabelStudioServer, install, label_studio
 from infra.local.processes import Child, StartError, choose_port
 
 
@@ -38,18 +38,17 @@ def test_starts_with_both_kinds_of_token_keeps_its_data_and_ends(tmp_path: Path)
         assert again.session().get(f"{again.url}/api/projects/{first['id']}").json()["title"] == "kept"
 
 
-def test_serves_a_local_folder(tmp_path: Path) -> None:
-    images = tmp_path / "root" / "images"
-    images.mkdir(parents=True)
+def test_serves_a_local_folder(server: LabelStudioServer, local_files: Path) -> None:
+    images = local_files / "images"
+    images.mkdir()
     (images / "one.txt").write_text("one")
-    with label_studio(tmp_path / "data", local_files=tmp_path / "root") as server:
-        session = server.session()
-        project = session.post(f"{server.url}/api/projects/", json={"title": "files"}).json()
-        storage = {"project": project["id"], "path": str(images), "use_blob_urls": True}
-        made = session.post(f"{server.url}/api/storages/localfiles/", json=storage)
-        assert made.status_code == 201, made.text
-        assert session.get(f"{server.url}/data/local-files/?d=images/one.txt").text == "one"
-    assert stat.S_IMODE((tmp_path / "data").stat().st_mode) == 0o700
+    session = server.session()
+    project = session.post(f"{server.url}/api/projects/", json={"title": "files"}).json()
+    storage = {"project": project["id"], "path": str(images), "use_blob_urls": True}
+    made = session.post(f"{server.url}/api/storages/localfiles/", json=storage)
+    assert made.status_code == 201, made.text
+    assert session.get(f"{server.url}/data/local-files/?d=images/one.txt").text == "one"
+    assert stat.S_IMODE(server.folder.stat().st_mode) == 0o700
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The loop as a person sees it: Label Studio's own pages in a real browser, a training that its button starts."""
 
 import os
+import re
 import sqlite3
 import time
 from pathlib import Path
@@ -11,12 +12,12 @@ from playwright.sync_api import Page
 
 from infra.cli.connect import connect
 from infra.cli.findings import problems
-from infra.demo.controls import CONTROL, DEMOS
+from infra.demo.controls import CONTROL, DEMOS, airships
 from infra.demo.main import demo_settings
 from infra.demo.project import DemoProject
 from infra.demo.samples import CACHE, base_weights
 from infra.local.emulation import emulation
-from infra.local.label_studio import LabelStudioServer, label_studio
+from infra.local.label_studio import LabelStudioServer
 from shared.evolve import evolve
 from shared.labelstudio.api import LabelStudio
 from shared.objectstore import open_store
@@ -26,59 +27,56 @@ from shared.state.registry import Registry
 from tests.servers.browser import CHROMIUM, browser, keep, open_task
 
 _TRAIN_SECONDS = 1200
+_QUICK = airships("detect", count=24, size=(320, 240), held_out=4, epochs=18, image_size=128)
+"""Learns in a minute what the gate lets pass."""
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine: apt-get install chromium")
 
 
 def test_start_training_is_pressed_and_the_new_models_boxes_are_shown(
-    tmp_path: Path, request: pytest.FixtureRequest
+    server: LabelStudioServer, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     picture: Path | None = request.config.getoption("--screenshot", default=None)
-    demo = DEMOS["detect"]
+    demo = DEMOS["detect"] if picture else _QUICK
     samples = demo.samples(CACHE)
-    with label_studio(tmp_path / "label-studio") as server:
-        settings = demo_settings(
-            server,
-            tmp_path,
-            base_weights(),
-            epochs=demo.epochs if picture else 25,  # fewer learn so little that the gate holds the version back
-            image_size=demo.image_size,
-            min_annotations=1000,
-        )
-        if not picture:
-            settings = evolve(settings, confidence=0.03)
-        with emulation(settings, tmp_path / "logs", environ=os.environ) as functions:
-            project = DemoProject(server, demo)
-            tasks = project.import_samples(samples)
-            client = LabelStudio(server.url, server.token)
-            store = open_store(settings.store)
-            assert not problems(connect(client, functions.settings, project.id, store=store))
-            kept = {sample.name for sample in samples[: demo.held_out]}
-            for task, sample in tasks.items():
-                if sample.name not in kept:
-                    project.annotate(task, sample)
-            jobs = Jobs(store, project.uid)
-            assert jobs.read().training is None, "the threshold is 1000, so no event may start a run"
+    settings = demo_settings(
+        server, tmp_path, base_weights(), epochs=demo.epochs, image_size=demo.image_size, min_annotations=1000
+    )
+    if not picture:
+        settings = evolve(settings, confidence=0.15, batch=4, val_fraction=0.2)
+    with emulation(settings, tmp_path / "logs", environ=os.environ) as functions:
+        project = DemoProject(server, demo)
+        tasks = project.import_samples(samples)
+        client = LabelStudio(server.url, server.token)
+        store = open_store(settings.store)
+        assert not problems(connect(client, functions.settings, project.id, store=store))
+        kept = {sample.name for sample in samples[: demo.held_out]}
+        for task, sample in tasks.items():
+            if sample.name not in kept:
+                project.annotate(task, sample)
+        jobs = Jobs(store, project.uid)
+        assert jobs.read().training is None, "the threshold is 1000, so no event may start a run"
 
-            with browser(server) as page:
-                run_id = _press_start_training(page, server, project)
-                claim = jobs.read().training
-                assert claim is not None
-                assert claim.run_id == run_id
-                assert claim.forced
-                assert _job_status(functions.settings, f"{project.uid}/{run_id}") in ("queued", "started")
+        with browser(server) as page:
+            run_id = _press_start_training(page, server, project)
+            claim = jobs.read().training
+            assert claim is not None
+            assert claim.run_id == run_id
+            assert claim.forced
+            assert _job_status(functions.settings, f"{project.uid}/{run_id}") in ("queued", "started")
 
-                _await_end(jobs)
-                assert _job_status(functions.settings, f"{project.uid}/{run_id}") == "finished"
-                manifest = Registry(store, project.uid).serving(CONTROL)
-                assert manifest is not None
-                assert manifest.run_id == run_id
+            _await_end(jobs)
+            assert _job_status(functions.settings, f"{project.uid}/{run_id}") == "finished"
+            manifest = Registry(store, project.uid).serving(CONTROL)
+            assert manifest is not None
+            assert manifest.run_id == run_id
 
-                held_out = next(task for task, sample in tasks.items() if sample.name == samples[0].name)
-                project.retrieve_predictions([held_out])
-                open_task(page, server, project.id, held_out, f"{CONTROL}:v{manifest.version}")
-                page.locator(".lsf-outliner-item", has_text="Tree").first.wait_for()
-                keep(page.screenshot(), picture or tmp_path / "label-studio.png")
+            held_out = next(task for task, sample in tasks.items() if sample.name == samples[0].name)
+            project.retrieve_predictions([held_out])
+            open_task(page, server, project.id, held_out, f"{CONTROL}:v{manifest.version}")
+            labels = re.compile("|".join(demo.control.class_names))
+            page.locator(".lsf-outliner-item", has_text=labels).first.wait_for()
+            keep(page.screenshot(), picture or tmp_path / "label-studio.png")
 
 
 def _press_start_training(page: Page, server: LabelStudioServer, project: DemoProject) -> str:
@@ -91,8 +89,9 @@ def _press_start_training(page: Page, server: LabelStudioServer, project: DemoPr
     assert pressed.value.ok, pressed.value.text()
     page.get_by_text("Request Sent!").wait_for()
     with sqlite3.connect(f"file:{server.folder}/label_studio.sqlite3?mode=ro", uri=True) as database:
-        assert database.execute("select state from ml_mlbackend").fetchall() == [("TR",)]
-        ((job,),) = database.execute("select job_id from ml_mlbackendtrainjob")
+        ((backend, state),) = database.execute("select id, state from ml_mlbackend where project_id = ?", [project.id])
+        assert state == "TR"
+        ((job,),) = database.execute("select job_id from ml_mlbackendtrainjob where ml_backend_id = ?", [backend])
     uid, run_id = job.split("/")
     assert uid == project.uid
     return str(run_id)

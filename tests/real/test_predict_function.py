@@ -17,7 +17,7 @@ from ultralytics.models import YOLO
 from ultralytics.utils import ASSETS
 
 from infra.demo.samples import base_weights, tiles
-from infra.local.label_studio import LabelStudioServer, label_studio
+from infra.local.label_studio import LabelStudioServer
 from shared.objectstore import open_store
 from shared.state.registry import Registry
 from shared.yolo.base_weights import SUFFIXES
@@ -25,6 +25,8 @@ from tests.fakes.predict_parts import UID, label_config, predict_function, publi
 from tests.samples.yolo_weights import make_weights
 
 NAMES = ("Tree", "Person")
+SMALL = {"LABELLOOP_IMAGE_SIZE": "320"}
+"""A quarter of the work, and the weights still find something."""
 IMAGE = "data:image/jpeg;base64," + base64.b64encode((ASSETS / "bus.jpg").read_bytes()).decode()
 
 
@@ -118,7 +120,7 @@ def test_a_moved_pointer_is_served_with_no_failed_and_no_mixed_request(
 ) -> None:
     store = open_store((tmp_path / "store").as_uri())
     publish(store, variants["Tree"])  # v1 and v3: Tree, v2 and v4: Person
-    with predict_function(tmp_path, LABELLOOP_POINTER_MAX_AGE="0") as url, ThreadPoolExecutor(4) as threads:
+    with predict_function(tmp_path, LABELLOOP_POINTER_MAX_AGE="0", **SMALL) as url, ThreadPoolExecutor(4) as threads:
         clients = Clients(url)
         running = [threads.submit(clients.ask) for _ in range(4)]
         try:
@@ -148,7 +150,7 @@ def test_a_tampered_version_is_rejected_and_the_older_one_served(tmp_path: Path,
     bad = publish(store, variants["Person"])
     (stored,) = (tmp_path / "store").rglob(f"{bad.files[0].sha256}/weights.pt")
     stored.write_bytes(stored.read_bytes()[:-1] + b"!")
-    with predict_function(tmp_path) as url:
+    with predict_function(tmp_path, **SMALL) as url:
         assert labels(predictions := predict(url)) == {"Tree"}
         assert predictions[0]["model_version"] == setup(url) == "label:v1"
         assert 'version="v1"' in requests.get(f"{url}/metrics", timeout=10).text
@@ -158,7 +160,7 @@ def test_a_tampered_version_is_rejected_and_the_older_one_served(tmp_path: Path,
 
 def test_predicting_goes_on_while_the_store_is_gone(tmp_path: Path, variants: dict[str, Path]) -> None:
     publish(open_store((tmp_path / "store").as_uri()), variants["Person"])
-    with predict_function(tmp_path, LABELLOOP_POINTER_MAX_AGE="0") as url:
+    with predict_function(tmp_path, LABELLOOP_POINTER_MAX_AGE="0", **SMALL) as url:
         assert labels(predict(url)) == {"Person"}
         (tmp_path / "store").rename(tmp_path / "gone")
         (tmp_path / "store").write_text("no folder any more")
@@ -173,7 +175,11 @@ def test_predicting_goes_on_while_the_store_is_gone(tmp_path: Path, variants: di
 
 def test_two_processes_share_a_cache_folder(tmp_path: Path, variants: dict[str, Path]) -> None:
     publish(open_store((tmp_path / "store").as_uri()), variants["Person"])
-    with predict_function(tmp_path) as one, predict_function(tmp_path) as other, ThreadPoolExecutor(2) as clients:
+    with (
+        predict_function(tmp_path, **SMALL) as one,
+        predict_function(tmp_path, **SMALL) as other,
+        ThreadPoolExecutor(2) as clients,
+    ):
         assert [labels(found) for found in clients.map(predict, (one, other))] == [{"Person"}, {"Person"}]
     assert len(list((tmp_path / "cache" / "weights").iterdir())) == 1
 
@@ -278,17 +284,11 @@ def eventually(ask: Callable[[], str], answer: str) -> bool:
     return True
 
 
-@pytest.fixture(scope="module")
-def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabelStudioServer]:
-    with label_studio(tmp_path_factory.mktemp("label-studio"), say=lambda _: None) as server:
-        yield server
-
-
 class Project:
     """One of the real Label Studio, with three photographs."""
 
-    def __init__(self, studio: LabelStudioServer, config: str) -> None:
-        self._url, self._session = studio.url, studio.session()
+    def __init__(self, server: LabelStudioServer, config: str) -> None:
+        self._url, self._session = server.url, server.session()
         self.id = self.call("POST", "/api/projects/", json={"title": "trees", "label_config": config})["id"]
         uploads = {tile.name: (f"{tile.name}.jpg", tile.data, "image/jpeg") for tile in tiles()[:3]}
         self.call("POST", f"/api/projects/{self.id}/import", files=uploads)
@@ -314,13 +314,13 @@ class Project:
 
 
 @contextmanager
-def connected_function(folder: Path, studio: LabelStudioServer, key: str, base_weights: str) -> Iterator[str]:
+def connected_function(folder: Path, server: LabelStudioServer, key: str, base_weights: str) -> Iterator[str]:
     """As an operator would run it beside that Label Studio."""
     with predict_function(
         folder,
         LABELLOOP_BASIC_AUTH_PASSWORD="secret",
         LABELLOOP_POINTER_MAX_AGE="0",
-        LABEL_STUDIO_URL=studio.url,
+        LABEL_STUDIO_URL=server.url,
         LABEL_STUDIO_API_KEY=key,
         LABELLOOP_BASE_WEIGHTS=base_weights,
     ) as url:
@@ -332,11 +332,11 @@ def connected_function(folder: Path, studio: LabelStudioServer, key: str, base_w
 
 @pytest.mark.parametrize("kind", ["legacy", "personal"])
 def test_a_real_label_studio_stores_the_predictions_of_each_version_once(
-    studio: LabelStudioServer, tmp_path: Path, variants: dict[str, Path], kind: str
+    server: LabelStudioServer, tmp_path: Path, variants: dict[str, Path], kind: str
 ) -> None:
-    project = Project(studio, label_config(labels=NAMES))
-    key = studio.token if kind == "legacy" else studio.personal_access_token()
-    with connected_function(tmp_path, studio, key, str(base_weights())) as url:
+    project = Project(server, label_config(labels=NAMES))
+    key = server.token if kind == "legacy" else server.personal_access_token()
+    with connected_function(tmp_path, server, key, str(base_weights())) as url:
         backend = project.connect(url)
         first = project.retrieve()
         assert [found["model_version"] for found in first] == ["label:base-ABD"] * 3
@@ -355,10 +355,10 @@ def test_a_real_label_studio_stores_the_predictions_of_each_version_once(
 
 
 def test_a_real_label_studio_stores_what_every_kind_of_control_found(
-    studio: LabelStudioServer, tmp_path: Path, of_every_task: str
+    server: LabelStudioServer, tmp_path: Path, of_every_task: str
 ) -> None:
-    project = Project(studio, ALL_CONTROLS)
-    with connected_function(tmp_path, studio, studio.token, of_every_task) as url:
+    project = Project(server, ALL_CONTROLS)
+    with connected_function(tmp_path, server, server.token, of_every_task) as url:
         project.connect(url)
         held = project.retrieve()
         assert [found["model_version"] for found in held] == [stamp()] * 3

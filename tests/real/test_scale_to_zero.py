@@ -5,7 +5,7 @@ must arrive in the labeling stream as soon as predict is there.
 """
 
 import base64
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from ultralytics.models import YOLO
 from ultralytics.utils import ASSETS
 
 from infra.demo.samples import base_weights
-from infra.local.label_studio import LabelStudioServer, label_studio
+from infra.local.label_studio import LabelStudioServer
 from infra.local.processes import LOOPBACK, choose_port
 from shared.labelstudio.requests import ProjectCounters
 from shared.web.access import SECRET_HEADER
@@ -31,12 +31,6 @@ CONFIG = (
 BUS = "data:image/jpeg;base64," + base64.b64encode((ASSETS / "bus.jpg").read_bytes()).decode()
 DUMMY = {"LABELLOOP_DUMMY": "true"}  # the wiring is real, the model is not
 IMAGES = tuple(f"https://e.org/{n}.jpg" for n in range(4))
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabelStudioServer]:
-    with label_studio(tmp_path_factory.mktemp("label_studio")) as server:
-        yield server
 
 
 class Annotator:
@@ -107,7 +101,7 @@ def test_label_studio_never_notices_that_predict_sleeps_wakes_and_dies(
     place, port = Place(tmp_path, server.url, server.token), choose_port()
     settings = {
         "PREDICT_URL": f"http://{LOOPBACK}:{port}",
-        "LABELLOOP_PREDICT_DEADLINE": "8",
+        "LABELLOOP_PREDICT_DEADLINE": "4",
         "LABELLOOP_WARM_UP_INTERVAL": "0.5",
         **DUMMY,
     }

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jobs.train.checkpoints.spool import Spool
+from jobs.train.checkpoints.spool import Spool, TrainingAborted
 from jobs.train.data.yolo_dataset import POINT_SIGMA
 from jobs.train.training import TrainingSettings
 from jobs.train.yolo.trainer import YoloTrainer
@@ -140,8 +140,10 @@ def test_a_label_begins_as_the_class_of_exactly_that_name(
     def look(ultralytics: Any) -> None:
         for network in (ultralytics.model, ultralytics.ema.ema):
             seen.append([(layer.weight.detach().clone(), layer.bias.detach().clone()) for layer in heads(network)])
+        raise TrainingAborted("all is seen")
 
-    trainer.fit(data, path, settings(), watching(tmp_path, look), None)
+    with pytest.raises(TrainingAborted):
+        trainer.fit(data, path, settings(), watching(tmp_path, look), None)
     before = heads(source.model.float())
     assert len(seen) == 2
     for layers in seen:
@@ -174,8 +176,10 @@ def test_a_classifier_begins_with_what_it_knows(trainer: YoloTrainer, tmp_path: 
 
     def look(ultralytics: Any) -> None:
         seen.append(heads(ultralytics.model)[0].weight.detach().clone())
+        raise TrainingAborted("all is seen")
 
-    trainer.fit(folder / "data.yaml", path, settings(), watching(tmp_path, look), None)
+    with pytest.raises(TrainingAborted):
+        trainer.fit(folder / "data.yaml", path, settings(), watching(tmp_path, look), None)
     old = heads(source.model.float())[0].weight
     torch.testing.assert_close(seen[0], old[[146, 145]], atol=1e-3, rtol=1e-2)
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import requests
 
-from infra.local.label_studio import LabelStudioServer, label_studio
+from infra.local.label_studio import LabelStudioServer
 from jobs.train.data.annotations import AnnotationDigest, ExportedTask, choose_annotation
 from jobs.train.data.export import LabelStudioExporter
 from shared.errors import ProjectGone, Unauthorized
@@ -58,9 +58,8 @@ def recorded(url: str) -> Iterator[tuple[str, list[str]]]:
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    with label_studio(tmp_path_factory.mktemp("label-studio")) as server:
-        yield Project(server)
+def project(server: LabelStudioServer) -> Project:
+    return Project(server)
 
 
 def exported(project: Project, token: str, url: str | None = None) -> list[ExportedTask]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from infra.local.label_studio import VENV, LabelStudioServer, label_studio
+from infra.local.label_studio import VENV, LabelStudioServer
 from shared.state.jobs import Jobs
 from shared.web.access import SECRET_HEADER
 from tests.servers.trigger_process import PASSWORD, SECRET, USER, Place, TriggerProcess, eventually
@@ -88,12 +88,6 @@ class Project:
             {"project": self.id, "url": f"{trigger.url}/webhook", "headers": {SECRET_HEADER: SECRET},
              "send_payload": payload, "send_for_all_actions": True},
         )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabelStudioServer]:
-    with label_studio(tmp_path_factory.mktemp("label_studio")) as server:
-        yield server
 
 
 @pytest.fixture
