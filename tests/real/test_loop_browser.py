@@ -27,7 +27,7 @@ from shared.state.registry import Registry
 from tests.servers.browser import CHROMIUM, browser, keep, open_task
 
 _TRAIN_SECONDS = 1200
-_QUICK = airships("detect", count=24, size=(320, 240), held_out=4, epochs=18, image_size=128)
+_QUICK = airships("detect", count=24, size=(320, 240), held_out=4, epochs=12, image_size=128)
 """Learns in a minute what the gate lets pass."""
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine: apt-get install chromium")
