@@ -89,7 +89,11 @@ def install(venv: Path = VENV, say: Say = print) -> None:
             say(f"installing Label Studio {VERSION} into {venv} (once, about a minute)")
             _run([sys.executable, "-m", "venv", "--clear", venv], say, "cannot make a virtual environment")
             pip: list[str | Path] = [venv / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "--no-input"]
-            _run([*pip, "install", "--no-compile", f"label-studio=={VERSION}"], say, f"cannot install Label Studio {VERSION}")
+            _run(
+                [*pip, "install", "--no-compile", f"label-studio=={VERSION}"],
+                say,
+                f"cannot install Label Studio {VERSION}",
+            )
         template = migrated_database(venv)
         if not template.exists():
             _migrate(venv, template, say)
