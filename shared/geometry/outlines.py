@@ -1,7 +1,7 @@
-"""Masks to outlines and back, and outlines of fewer points. Pure.
+"""Conversion of masks to outlines and back, and simplification of outlines. Pure.
 
 (0, 0) is the corner of the first pixel: pixel (i, j) covers x from i to i + 1, and is inside an outline if its centre
-is. cv2 is imported in functions: light programs have none.
+is. cv2 is imported in functions, since light installations do not have it.
 """
 
 from collections.abc import Sequence
@@ -16,31 +16,31 @@ from shared.geometry.rings import following, signed_area
 
 Mask = NDArray[np.uint8] | NDArray[np.bool_]
 
-_CRUMB = 0.01  # of the area of the greatest ring
-_RINGS = 100
-_LOSS = 0.08  # of an area: what simplifying may cost it on either side of the ring
+_CRUMB = 0.01  # part of the largest ring's area; smaller rings are dropped
+_RINGS = 100  # kept by `simplify`
+_LOSS = 0.08  # part of a ring's area that simplifying may cost on either side of the ring
 _CORNER = np.array([(0, 0), (1, 0), (1, 1), (0, 1)])
-"""Of a pixel, clockwise. From each a side of the pixel leads to the next one."""
+"""Corners of a pixel, clockwise; side k leads from corner k to the next one."""
 _MIDDLE = _CORNER + np.array([(1, 0), (0, 1), (-1, 0), (0, -1)]) / 2
-"""Of these sides."""
+"""Midpoints of these sides."""
 _ENTRY = np.array([2, 3, 3, 2, 0, 0, 1, 1, 0])
 _EXIT = np.array([0, 0, 1, 3, 0, 1, 3, 2, 2])
-"""Step from pixel to pixel on the way round an object, 4 + dx + 3 · dy → corner by which the border comes, or goes."""
+"""Step between pixels along an object's border, as 4 + dx + 3 · dy → corner where the border enters, or leaves."""
 _SIDES = (_EXIT - _ENTRY[:, None]) % 4
 _SIDES[(0, 2, 4, 6, 8), (8, 6, 4, 2, 0)] = 4
-"""Step to a pixel, step from it → its sides on the border: all of a lone one, or a tip that only a corner holds."""
+"""[step to a pixel, step from it] → number of its sides on the border; 4 for a pixel alone, or held by one corner."""
 
 
 def mask_to_outline(mask: Mask, tolerance: float = 0.0) -> Outline:
-    """One of `masks_to_outlines`."""
+    """`masks_to_outlines` of one mask."""
     return masks_to_outlines([mask], tolerance)[0]
 
 
 def masks_to_outlines(masks: Sequence[Mask], tolerance: float = 0.0) -> list[Outline]:
-    """(H, W) masks → rings along the borders of pixels other than 0: parts clockwise, holes the other way round.
+    """(H, W) masks → rings along the borders of the pixels other than 0: parts clockwise, holes anticlockwise.
 
-    Exact for a tolerance of 0. With more, rings run through the middles of the pixels' sides, which is still exact, and
-    leave points out as long as they stay within that many pixels of them: 0.75 takes the stairs away.
+    With a tolerance of 0 rings follow the pixels' sides. With more, they go through the midpoints of the sides, which
+    covers the same pixel centres, and points within `tolerance` pixels of the ring are dropped: 0.75 removes the stairs.
     """
     import cv2
 
@@ -54,7 +54,7 @@ def masks_to_outlines(masks: Sequence[Mask], tolerance: float = 0.0) -> list[Out
 
 
 def _rings(chains: Sequence[NDArray[Any]], tolerance: float) -> list[Floats]:
-    """Of the pixels along borders, clockwise. Each adds its sides, from the corner where the border comes to it."""
+    """Rings from the pixels along borders, clockwise. A pixel adds its sides from the corner where the border enters."""
     pixels = np.concatenate(chains)
     ends = np.cumsum([len(chain) for chain in chains])
     gone = 4 + (_in_turn(pixels, ends, 1) - pixels) @ (1, 3)
@@ -73,7 +73,7 @@ def _rings(chains: Sequence[NDArray[Any]], tolerance: float) -> list[Floats]:
 
 
 def _in_turn(rows: NDArray[Any], ends: Ints, by: int) -> NDArray[Any]:
-    """For each row of rings that stand one behind the other, the next of its ring (by 1), or the one before (by -1)."""
+    """For each row of concatenated rings the next row of its ring (`by` 1), or the previous one (-1)."""
     begins = np.concatenate([[0], ends[:-1]])
     turned = np.empty_like(rows)
     if by > 0:
@@ -91,7 +91,7 @@ def _fewer_points(ring: Floats, tolerance: float) -> Floats:
 
 
 def douglas_peucker(ring: Floats, tolerance: float) -> Floats:
-    """(K, 2) → the fewest of its points such that none of the others is further than `tolerance` from the new ring."""
+    """(K, 2) → (k, 2): fewer points, such that no dropped one is further than `tolerance` pixels from the new ring."""
     import cv2
 
     fewer: Floats = cv2.approxPolyDP(ring.astype(np.float32)[:, None], tolerance, True)[:, 0].astype(np.float64)
@@ -99,15 +99,14 @@ def douglas_peucker(ring: Floats, tolerance: float) -> Floats:
 
 
 def simplify(outline: Outline) -> Outline:
-    """As many points as an annotator would set, without crumbs: rings of less than a hundredth of the greatest one.
+    """An outline with about as many points as an annotator would set. Rings under 1 % of the largest one's area go.
 
-    The new ring is nowhere further from a point left out than 8 % of area / perimeter. So at most 16 % of the area are
-    lost or gained, and as a rule 2 %, whatever the size of the object is. Greatest rings first, and no more than a
-    hundred: a mask of noise has thousands.
+    A dropped point is at most 8 % of area / perimeter from the new ring. So at most 16 % of the area, as a rule 2 %, is
+    lost or gained, for objects of any size. The largest rings come first, at most 100: a mask of noise has thousands.
     """
     areas = sorted(((abs(signed_area(ring)), place) for place, ring in enumerate(outline)), reverse=True)[:_RINGS]
-    least = _CRUMB * areas[0][0] if areas else 0.0
-    return tuple(_simple_ring(outline[place], area) for area, place in areas if area > 0 and area >= least)
+    min_area = _CRUMB * areas[0][0] if areas else 0.0
+    return tuple(_simple_ring(outline[place], area) for area, place in areas if area > 0 and area >= min_area)
 
 
 def _simple_ring(ring: Floats, area: float) -> Floats:
@@ -116,31 +115,31 @@ def _simple_ring(ring: Floats, area: float) -> Floats:
 
 
 def outline_to_runs(outline: Outline, width: int, height: int) -> tuple[Ints, Ints]:
-    """One of `outlines_to_runs`."""
+    """`outlines_to_runs` of one outline."""
     return outlines_to_runs([outline], width, height)[0]
 
 
 def outlines_to_runs(outlines: Sequence[Outline], width: int, height: int) -> list[tuple[Ints, Ints]]:
-    """Pixels inside, as (R,) first indices and (R,) indices behind the last one of runs; index = y * width + x.
+    """Runs of the pixels inside each outline: (R,) first indices, and (R,) ends (exclusive); index = y * width + x.
 
-    Runs are in order and do not touch. Exact, by where the middle lines of the rows of pixels cross the rings.
+    Runs are ascending and do not touch. Exact: computed from where the rings cross the centre line of each pixel row.
     """
     rings = [ring for outline in outlines for ring in outline]
     points = [sum(map(len, outline)) for outline in outlines]
     start = np.concatenate([*rings, np.zeros((0, 2))])
     end = np.concatenate([*map(following, rings), np.zeros((0, 2))])
-    # From the upper end, so that an edge and the same one back cross a row at the same place to the last digit.
+    # From the upper end, so that an edge and its reverse cross a row at exactly the same position.
     falls = (start[:, 1] < end[:, 1])[:, None]
     upper, lower = np.where(falls, start, end), np.where(falls, end, start)
-    first = _middles_before(upper[:, 1], height)
-    rows = _middles_before(lower[:, 1], height) - first
+    first = _centres_before(upper[:, 1], height)
+    rows = _centres_before(lower[:, 1], height) - first
     edge = np.repeat(np.arange(len(start)), rows)
     row = first[edge] + np.arange(len(edge)) - (np.cumsum(rows) - rows)[edge]
     across, down = (lower - upper).T
     slope = np.divide(across, down, out=np.zeros(len(start)), where=rows > 0)
     x = upper[edge, 0] + (row + 0.5 - upper[edge, 1]) * slope[edge]
     sheet = np.repeat(np.arange(len(outlines)), points)[edge]  # each outline has an image of its own
-    place = (sheet * height + row) * (width + 1) + _middles_before(x, width)
+    place = (sheet * height + row) * (width + 1) + _centres_before(x, width)
     place.sort()
     index = place - place // (width + 1)  # row · width + column
     begin, end = index[0::2], index[1::2]
@@ -156,7 +155,7 @@ def outlines_to_runs(outlines: Sequence[Outline], width: int, height: int) -> li
     ]
 
 
-def _middles_before(at: Floats, most: int) -> Ints:
-    """How many middles of pixels, of so many in a row, are left of (or above) each place."""
-    before: Ints = np.minimum(np.maximum(np.ceil(at - 0.5), 0.0), most).astype(np.int64)
+def _centres_before(at: Floats, count: int) -> Ints:
+    """How many pixel centres, of `count` in a row, are left of (or above) each position."""
+    before: Ints = np.minimum(np.maximum(np.ceil(at - 0.5), 0.0), count).astype(np.int64)
     return before

@@ -1,4 +1,4 @@
-"""Closed rings of points, each (K, 2) pixels: area, parts and holes, joining, clipping, fitting. Pure."""
+"""Closed rings of points, (K, 2) in pixels: area, parts and holes, joining, clipping, fitting. Pure."""
 
 from collections.abc import Sequence
 
@@ -7,25 +7,25 @@ import numpy as np
 from shared.geometry.detections import FAR, Floats, Outline
 
 _MIN_AREA = 1e-6  # square pixels
-_COMPARED = 500  # points of a ring, where it has more, for the shortest bridge
+_COMPARED = 500  # at most so many points of a ring are compared for the shortest bridge
 
 
 def following(ring: Floats) -> Floats:
-    """(K, 2) for each point the next one."""
+    """(K, 2): for each point the next one."""
     return np.concatenate([ring[1:], ring[:1]])
 
 
 def signed_area(ring: Floats) -> float:
-    """Square pixels of a (K, 2) ring that does not cross itself; more than 0 if it runs clockwise on the screen."""
+    """Area in square pixels of a (K, 2) ring that does not cross itself; positive if clockwise on the screen."""
     x, y = ring.T
     return float(x[:-1] @ y[1:] - y[:-1] @ x[1:] + x[-1] * y[0] - y[-1] * x[0]) / 2
 
 
 def parts_of(outline: Outline) -> list[Outline]:
-    """One outline a part: the ring around it, clockwise, and those of its holes, anticlockwise."""
+    """One outline for each part: its outer ring, clockwise, then the rings of its holes, anticlockwise."""
     rings = sorted(outline, key=lambda ring: -abs(signed_area(ring)))
     parts: list[list[Floats]] = []
-    part_of: list[int] = []  # of each ring so far
+    part_of: list[int] = []  # for each ring so far the index of its part
     for ring in rings:
         around = [place for place in range(len(part_of)) if _is_inside(ring, rings[place])]
         hole = len(around) % 2 == 1
@@ -40,7 +40,7 @@ def parts_of(outline: Outline) -> list[Outline]:
 
 
 def _is_inside(ring: Floats, other: Floats) -> bool:
-    """Whether a ring lies in a greater one that does not cross it; corners may touch."""
+    """Whether a ring is inside a larger one that does not cross it; corners may touch."""
     import cv2
 
     contour = other.astype(np.float32)[:, None]
@@ -52,9 +52,9 @@ def _is_inside(ring: Floats, other: Floats) -> bool:
 
 
 def join_rings(outline: Sequence[Floats]) -> Floats:
-    """One (K, 2) ring of them all: bridges of no width lead from each to a near point of those before, and back.
+    """All rings as one (K, 2) ring: a bridge of no width leads from each to a near point of those before, and back.
 
-    By the even-odd rule the same is inside; as `parts_of` turns the rings, by the non-zero rule too.
+    The inside is the same by the even-odd rule, and, with the directions of `parts_of`, by the non-zero rule.
     """
     joined = outline[0]
     for ring in outline[1:]:
@@ -67,31 +67,31 @@ def join_rings(outline: Sequence[Floats]) -> Floats:
 
 
 def clip_outline(outline: Outline, width: int, height: int) -> Outline:
-    """What of an outline is inside the image; rings without area, or with points that no image has, are left out.
+    """The part of an outline inside the image. Rings without area, or with absurd coordinates, are left out.
 
-    Sutherland and Hodgman's algorithm.
+    Algorithm: Sutherland-Hodgman.
     """
     clipped = []
     for ring in outline:
-        least, most = ring.min(axis=0).tolist(), ring.max(axis=0).tolist()
-        if not all(abs(number) < FAR for number in least + most):
+        lowest, highest = ring.min(axis=0).tolist(), ring.max(axis=0).tolist()
+        if not all(abs(number) < FAR for number in lowest + highest):
             continue
         for axis, size in ((0, width), (1, height)):
-            ring = _cut(ring, axis, 0.0, 1.0) if least[axis] < 0 else ring
-            ring = _cut(ring, axis, size, -1.0) if most[axis] > size else ring
+            ring = _cut(ring, axis, 0.0, 1.0) if lowest[axis] < 0 else ring
+            ring = _cut(ring, axis, size, -1.0) if highest[axis] > size else ring
         if len(ring) >= 3 and signed_area(ring):
             clipped.append(ring)
     return tuple(clipped)
 
 
 def _cut(ring: Floats, axis: int, at: float, sign: float) -> Floats:
-    """What of a ring lies on one side of a vertical or horizontal line."""
+    """The part of a ring on one side of a vertical or horizontal line."""
     depth = (ring[:, axis] - at) * sign
     inside = depth >= 0
     goes = np.flatnonzero(inside != np.concatenate([inside[1:], inside[:1]]))
     comes = (goes + 1) % len(ring)
-    share = depth[goes] / (depth[goes] - depth[comes])
-    crossing = ring[goes] + (ring[comes] - ring[goes]) * share[:, None]
+    fraction = depth[goes] / (depth[goes] - depth[comes])
+    crossing = ring[goes] + (ring[comes] - ring[goes]) * fraction[:, None]
     crossing[:, axis] = at
     kept = np.flatnonzero(inside)
     order = np.argsort(np.concatenate([kept, goes + 0.5]))
@@ -100,10 +100,9 @@ def _cut(ring: Floats, axis: int, at: float, sign: float) -> Floats:
 
 
 def outline_to_ellipse(outline: Outline) -> Floats:
-    """(5,) centre x, y, width, height, radians clockwise of the ellipse with the same moments as the greatest ring.
+    """The ellipse with the moments of the largest ring: (5,) centre x, y, width, height in pixels, radians clockwise.
 
-    Holes and other parts do not count; without area it is all NaN. Along a half axis a of an ellipse the variance is
-    a² / 4.
+    Holes and other parts are ignored; NaN if the ring has no area. The variance along a half axis a is a² / 4.
     """
     import cv2
 

@@ -1,4 +1,4 @@
-"""From the image value of a task to pixels: where it may come from, fetched in bounds, decoded upright.
+"""Images and videos of tasks: which sources are allowed, fetching within limits, decoding to upright pixels.
 
-`shared.media.fetch` needs neither numpy nor Pillow nor OpenCV; `shared.media.decode` imports all three.
+`shared.media.fetch` imports neither numpy nor Pillow nor OpenCV; `shared.media.decode` imports all three.
 """

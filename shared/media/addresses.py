@@ -1,8 +1,8 @@
-"""Which network addresses images may come from, and a connection to exactly the address that was checked.
+"""Rules for the network addresses that images may come from, and connections to exactly the addresses checked.
 
-Task data is untrusted: whoever can import tasks chooses the host. A name is resolved once, every address that it has is
-judged, and the socket connects to a judged address, so a name that changes its mind between check and connect gains
-nothing. Numbers in disguise (`2130706433`, `0177.0.0.1`) are judged by what the resolver makes of them.
+Task data is untrusted: anybody who can import tasks chooses the host. A name is resolved once, each of its addresses is
+checked, and the socket connects to a checked address, so DNS rebinding does not help an attacker. Numeric host names
+(`2130706433`, `0177.0.0.1`) are checked as the addresses that the resolver makes of them.
 """
 
 import ipaddress
@@ -21,20 +21,20 @@ _NOT_PUBLIC: tuple[Network, ...] = tuple(
     ipaddress.ip_network(network)
     for network in (
         "168.63.129.16/32",  # Azure's host agent
-        "192.0.0.0/24",  # protocol assignments, and Oracle Cloud's metadata; this and the next miss in older Pythons
+        "192.0.0.0/24",  # protocol assignments, Oracle Cloud's metadata; older Pythons lack this and the next one
         "2002::/16",  # 6to4
         "3fff::/20",  # documentation
         "64:ff9b:1::/48",  # local-use NAT64
         "fec0::/10",  # site-local
     )
 )
-"""What ipaddress calls global in some version of Python, or what only looks public."""
+"""Networks that are not public although ipaddress, in some version of Python, says that they are."""
 
 
 def is_public(address: Address) -> bool:
     """Whether an address belongs to the public internet: not private, loopback, link-local, multicast, reserved …
 
-    IPv6 addresses that carry an IPv4 address are judged by that one.
+    An IPv6 address that embeds an IPv4 address is as public as that one.
     """
     if isinstance(address, ipaddress.IPv6Address):
         if address.ipv4_mapped:
@@ -47,7 +47,7 @@ def is_public(address: Address) -> bool:
 
 
 class AddressRules:
-    """Public addresses, and those private ones that a person named."""
+    """Allows public addresses, and the private ones that a setting names."""
 
     def __init__(
         self,
@@ -72,9 +72,9 @@ class AddressRules:
 
         Raises ImageError("refused") if the host has no allowed address, and OSError if none of them can be reached.
         """
-        return connect_to(host, self._judged(host, port, until), until, make_socket)
+        return connect_to(host, self._checked(host, port, until), until, make_socket)
 
-    def _judged(self, host: str, port: int, until: float) -> list[Place]:
+    def _checked(self, host: str, port: int, until: float) -> list[Place]:
         places = self._resolver.places(host, port, until)
         if (_name(host), port) == self._origin or _name(host) in self._names:
             return places

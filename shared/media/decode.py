@@ -1,9 +1,9 @@
-"""From the bytes of an image file to the pixels that a browser shows, and so the annotator saw.
+"""Decodes image files to the pixels that a browser shows, and so the annotator saw.
 
-The header is read first, so an image of too many pixels is refused before a pixel is decoded. What stands beside the
-picture in its file (a clip behind it, texts, profiles) is put aside before a decoder sees it. OpenCV decodes the plain
-cases, as it is the fastest; Pillow does what OpenCV does differently from a browser (transparency, palettes, CMYK, GIF,
-16 bit). Colour profiles and gamma are left aside, as ultralytics does when it trains.
+The header is read first, so that an image of too many pixels is refused before it is decoded. Other content of the file
+(a video clip after the picture, texts, profiles) is removed before a decoder sees it. OpenCV, which is the fastest,
+decodes the plain cases; Pillow those where OpenCV differs from a browser (transparency, palettes, CMYK, GIF, 16 bit).
+Colour profiles and gamma are ignored, as by ultralytics in training.
 """
 
 import io
@@ -21,18 +21,18 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from shared.errors import ImageError
 from shared.media.jpeg import Jpeg, first_picture
-from shared.media.png import SIGNATURE, without_notes
+from shared.media.png import SIGNATURE, without_metadata
 
-# Without EPS, which starts an interpreter, and without what browsers do not show; TIFF is for local files and buckets.
+# Not EPS, which starts an interpreter, nor formats that browsers do not show, except TIFF for local files and buckets.
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
 _MAGIC = (b"\xff\xd8", b"\x89PNG", b"RIFF", b"II*\0", b"MM\0*", b"BM", b"GIF8")
 _PLAIN_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP")
 _PLAIN_MODES = ("L", "RGB")
 _ANIMATED = {"PNG": (b"acTL", b"fcTL", b"fdAT"), "WEBP": (b"ANIM", b"ANMF")}  # their chunks
-_TURNING_FORMATS = ("JPEG", "MPO", "PNG")  # browsers heed the EXIF orientation of these, and not that of WebP
+_TURNING_FORMATS = ("JPEG", "MPO", "PNG")  # browsers apply the EXIF orientation of these, and not that of WebP
 _ORIENTATION, _SHORT = 0x0112, 3  # EXIF tag and type
 _BITS, _PHOTOMETRIC, _PLANES, _TILE_WIDTH, _TILE_HEIGHT = 258, 262, 284, 322, 323  # TIFF tags
-_STRIP = 256  # rows that Pillow converts at once
+_STRIP = 256  # rows that Pillow converts at a time
 _TURNS: dict[int, Callable[[NDArray[np.uint8]], MatLike]] = {
     2: lambda pixels: cv2.flip(pixels, 1),
     3: lambda pixels: cv2.flip(pixels, -1),
@@ -42,7 +42,7 @@ _TURNS: dict[int, Callable[[NDArray[np.uint8]], MatLike]] = {
     7: lambda pixels: cv2.flip(cv2.transpose(pixels), -1),
     8: lambda pixels: cv2.rotate(pixels, cv2.ROTATE_90_COUNTERCLOCKWISE),
 }
-"""EXIF orientation → what turns the picture upright."""
+"""EXIF orientation → function that turns the picture upright."""
 BROKEN = (
     OSError,
     SyntaxError,
@@ -54,24 +54,24 @@ BROKEN = (
     zlib.error,
     ArithmeticError,
 )
-"""What Pillow's plugins raise on bytes that are not what they seem."""
+"""Exceptions that Pillow's plugins raise on malformed files."""
 
 Image.MAX_IMAGE_PIXELS = None  # LABELLOOP_IMAGE_MAX_PIXELS is the limit, checked below
 
 
 def decode(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
-    """The first frame as (H, W, 3) uint8, blue-green-red, contiguous, turned upright as its EXIF orientation says.
+    """The first frame as (H, W, 3) uint8 BGR, contiguous, turned upright by its EXIF orientation.
 
-    Transparent pixels are blended with white, the page behind them. Takes at most 12 bytes of memory a pixel. Raises
-    ImageError: too_large (pixels, scans), no_memory, broken (also: a part is missing), unsupported (no known format, or
-    no defined white).
+    Transparent pixels are blended with white, like the page's background. Takes at most 12 bytes of memory a pixel.
+    Raises ImageError: too_large (pixels, scans), no_memory, broken (also if a part is missing), unsupported (unknown
+    format, or no defined white).
     """
     try:
         jpeg = first_picture(data) if data.startswith(b"\xff\xd8") else None
         picture = jpeg.data if jpeg else only_picture(data)
         with Image.open(io.BytesIO(picture), formats=_FORMATS) as image:
             _check_size(image, max_pixels)
-            turned = orientation(image)  # before pixels are read: browsers ignore what comes behind them
+            turned = orientation(image)  # before pixels are read: browsers ignore metadata after them
             pixels = _pixels(picture, image)
         if jpeg:
             _require_whole(jpeg, pixels)
@@ -90,17 +90,17 @@ def decode(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
 
 
 def only_picture(data: bytes) -> bytes:
-    """The file without what is beside or behind its picture. Raises ImageError as `first_picture` does."""
+    """The file without metadata and without what follows its picture. Raises ImageError as `first_picture` does."""
     if data.startswith(b"\xff\xd8"):
         jpeg = first_picture(data)
         return jpeg.data if jpeg else data
-    return without_notes(data) if data.startswith(SIGNATURE) else data
+    return without_metadata(data) if data.startswith(SIGNATURE) else data
 
 
 def is_plain(data: bytes, image: Image.Image) -> bool:
-    """Whether OpenCV reads the pixels of this file as a browser does, orientation aside.
+    """Whether OpenCV decodes the pixels of this file as a browser does, apart from orientation.
 
-    Not animated ones: of damaged ones OpenCV 4.12 writes beyond its memory, whatever Pillow thinks of their frames.
+    False for animated files: OpenCV 4.12 writes out of bounds if one is damaged.
     """
     return (
         image.format in _PLAIN_FORMATS
@@ -111,9 +111,9 @@ def is_plain(data: bytes, image: Image.Image) -> bool:
 
 
 def orientation(image: Image.Image) -> int:
-    """The EXIF orientation (1–8, 1 is upright) that a browser heeds, of a file that was just opened.
+    """The EXIF orientation (1–8, 1 is upright) that a browser applies, of a file that was just opened.
 
-    Only as one SHORT of the first directory; Pillow would take other types too, and XMP (TIFF 6.0, section 2).
+    Browsers read it only as a SHORT of the first directory (TIFF 6.0, section 2); Pillow takes other types and XMP too.
     """
     exif = image.info.get("exif", b"") if image.format in _TURNING_FORMATS else b""
     tiff = exif.removeprefix(b"Exif\0\0")
@@ -127,14 +127,14 @@ def orientation(image: Image.Image) -> int:
             tag, kind, count, value = struct.unpack_from(f"{order}HHIH", tiff, start + 2 + 12 * number)
             if (tag, kind, count) == (_ORIENTATION, _SHORT, 1):
                 return int(value)
-    except struct.error:  # the directory ends too soon: the picture is shown as it is
+    except struct.error:  # a truncated directory: browsers show the picture as it is
         return 1
     return 1
 
 
 def _check_size(image: Image.Image, max_pixels: int) -> None:
     width, height = image.size
-    if isinstance(image, TiffImageFile):  # a tile is unpacked whole, however small the picture
+    if isinstance(image, TiffImageFile):  # a tile is decoded whole, even if the picture is smaller
         width, height = max(width, image.tag_v2.get(_TILE_WIDTH, 0)), max(height, image.tag_v2.get(_TILE_HEIGHT, 0))
     if width * height > max_pixels:
         raise ImageError(
@@ -144,13 +144,16 @@ def _check_size(image: Image.Image, max_pixels: int) -> None:
 
 
 def _pixels(data: bytes, image: Image.Image) -> NDArray[np.uint8]:
-    """(H, W, 3) as they are stored, not turned."""
+    """(H, W, 3) BGR as stored, not turned upright."""
     pixels = _decode_plain(data, image) if is_plain(data, image) else None
     return _decode_any(image) if pixels is None else pixels
 
 
 def _require_whole(jpeg: Jpeg, pixels: NDArray[np.uint8]) -> None:
-    """Raise ImageError("broken") if some of a JPEG's pixels are a decoder's gray, because their data is missing."""
+    """Raise ImageError("broken") if the data of some pixels is missing, for which decoders fill in gray.
+
+    If the last corner looks gray, the file is decoded again with noise appended: rows that change had no data.
+    """
     if not jpeg.every_scan:
         raise ImageError("broken", "the JPEG file is broken: some of its scans are missing")
     corner = pixels[-1, -8:]
@@ -166,7 +169,7 @@ def _require_whole(jpeg: Jpeg, pixels: NDArray[np.uint8]) -> None:
 
 
 def _decode_plain(data: bytes, image: Image.Image) -> NDArray[np.uint8] | None:
-    """By OpenCV; None if it cannot."""
+    """Decoded by OpenCV; None if it fails."""
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     if pixels is None or pixels.shape[1::-1] != image.size:
         return None
@@ -174,12 +177,12 @@ def _decode_plain(data: bytes, image: Image.Image) -> NDArray[np.uint8] | None:
 
 
 def _decode_any(image: Image.Image) -> NDArray[np.uint8]:
-    """By Pillow, in strips, so that the picture is in memory twice and not six times."""
+    """Decoded by Pillow, in strips, so that the picture is in memory twice instead of six times."""
     frame = None
     if isinstance(image, GifImageFile):
-        frame = image.tile[0].extents  # may be a part of the picture; the rest is transparent
+        frame = image.tile[0].extents  # may cover only a part of the picture; the rest is transparent
     elif isinstance(image, TiffImageFile):
-        if image.tag_v2.get(_PLANES) == 2 and max(image.tag_v2[_BITS]) > 8:  # Pillow reads them wrong
+        if image.tag_v2.get(_PLANES) == 2 and max(image.tag_v2[_BITS]) > 8:  # Pillow decodes them wrongly
             raise ImageError("unsupported", "the TIFF file keeps colours of more than 8 bit in separate planes")
         ImageOps.exif_transpose(image, in_place=True)
     elif getattr(image, "default_image", False):
@@ -194,7 +197,7 @@ def _decode_any(image: Image.Image) -> NDArray[np.uint8]:
 
 
 def _colours(strip: Image.Image) -> NDArray[np.uint8]:
-    """(H, W, 3) blue-green-red of what Pillow has in 8 bit."""
+    """(H, W, 3) BGR of a strip in 8 bit."""
     if strip.mode in ("I", "F", "LAB"):
         raise ImageError("unsupported", f"the image has pixels of kind {strip.mode}: what is white is not defined")
     if strip.has_transparency_data:
@@ -205,7 +208,7 @@ def _colours(strip: Image.Image) -> NDArray[np.uint8]:
 
 
 def _deep_gray(image: Image.Image, strip: Image.Image) -> NDArray[np.uint8]:
-    """(H, W, 1) of 12 or 16 bit gray, scaled; Pillow's own conversion cuts at 255."""
+    """(H, W, 1) from 12 or 16 bit gray, scaled; Pillow's own conversion clips at 255."""
     bits, white_is_zero = 16, False
     if isinstance(image, TiffImageFile):
         bits, white_is_zero = image.tag_v2[_BITS][0], image.tag_v2.get(_PHOTOMETRIC) == 0

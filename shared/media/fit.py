@@ -1,20 +1,20 @@
-"""Pictures in the sizes in which models see them: the same for training, gate and prediction. Pure."""
+"""Resizing of pictures for models: the same for training, gate and prediction. Pure."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-_GRAY = 114  # what ultralytics pads with
-_THINNEST = 16  # of a strip in a square: the square's side in this many parts
-MIN_SIDE = 10  # pixels; ultralytics leaves smaller images out without a word
-_KEPT = 2  # times what a model sees
+_GRAY = 114  # ultralytics' padding
+_THINNEST = 16  # a strip is at least 1/16 of the square's side wide
+MIN_SIDE = 10  # pixels; ultralytics silently leaves smaller images out
+_KEPT = 2  # times the size that a model sees
 
 
 def squared(pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """(H, W, 3) → (size, size, 3): the whole picture in the middle of gray. What classifiers see.
+    """(H, W, 3) → (size, size, 3): the whole picture, resized and centred on gray. Classifiers see it so.
 
-    A strip that is over 16 times as long as wide is made wider: it would vanish.
+    A picture over 16 times as long as wide is widened, since it would vanish.
     """
-    import cv2  # a quarter of a second: not before the first image
+    import cv2  # takes 0.25 s: not before the first image
 
     height, width = pixels.shape[:2]
     longest = max(height, width)
@@ -27,10 +27,10 @@ def squared(pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
 
 
 def shrunk(pixels: NDArray[np.uint8], image_size: int) -> NDArray[np.uint8]:
-    """(H, W, 3) → what is kept of it for a model that sees `image_size` pixels of its longer side.
+    """(H, W, 3) → (h, w, 3): shrunk for a model whose input is `image_size` pixels on the longer side.
 
-    That is twice as much: the step from there averages four pixels, and does not pick one of many as the step from a
-    large picture would. Smaller pictures stay as they are, and no side gets shorter than ultralytics takes.
+    The longer side is twice that, so that the model's own resizing averages four pixels, where from a large picture it
+    would skip most. Smaller pictures are unchanged, and no side gets shorter than ultralytics accepts.
     """
     height, width = pixels.shape[:2]
     size = kept_size(width, height, image_size)
@@ -42,6 +42,6 @@ def shrunk(pixels: NDArray[np.uint8], image_size: int) -> NDArray[np.uint8]:
 
 
 def kept_size(width: int, height: int, image_size: int) -> tuple[int, int]:
-    """Width and height of what `shrunk` makes of a picture."""
+    """(width, height) of the result of `shrunk`, in pixels."""
     scale = max(_KEPT * image_size / max(height, width), MIN_SIDE / min(height, width))
     return (width, height) if scale >= 1.0 else (round(width * scale), round(height * scale))

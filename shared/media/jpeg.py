@@ -1,7 +1,7 @@
-"""What is the picture in a JPEG file: where it ends, how much work it is, and whether all of it is there.
+"""Finds the picture in a JPEG file: where it ends, how costly it is to decode, and whether it is complete.
 
-Phones write a clip, a second picture or their own notes behind the picture; transfers end early. Decoders make up for
-what is missing (with gray, and a warning that nobody sees), so it is looked up here. Format: ITU-T T.81, annex B.
+Phones append a video clip, a second picture or metadata; transfers are cut off. Decoders fill missing data with gray
+and only warn, so completeness is checked here. Format: ITU-T T.81, annex B.
 """
 
 import re
@@ -16,34 +16,34 @@ _END, _SCAN = 0xD9, 0xDA
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = (0xC2, 0xC6, 0xCA, 0xCE)
 _OTHERS = frozenset({0xC4, 0xCC, *range(0xDB, 0xF0), 0xFE})  # tables, APPn, comment: skipped by their length
-_MAX_SCANS = 100  # a usual progressive file has ten, and each costs as much as the whole picture
-_ALL = 2**64 - 1  # a bit a coefficient of a block
-_PADDING = re.compile(rb"[\x00\xff]{16,}\Z")  # of files whose end was never written
+_MAX_SCANS = 100  # a progressive file usually has ten, and decoding each costs as much as the whole picture
+_ALL = 2**64 - 1  # one bit for each coefficient of a block
+_PADDING = re.compile(rb"[\x00\xff]{16,}\Z")  # in files whose end was never written
 _NOISE = b"\xaa\x55" * 512
-_MAX_SEGMENTS = 10_000  # of 64 kB each where profiles and notes are large
-_MIN_WINDOW, _WINDOW = 64, 1_000_000  # bytes that are searched at once, more and more
+_MAX_SEGMENTS = 10_000  # large profiles and metadata are split into segments of 64 kB
+_MIN_WINDOW, _MAX_WINDOW = 64, 1_000_000  # bytes searched at a time; the window doubles
 
 
 @dataclass(frozen=True, slots=True)
 class Jpeg:
-    """One picture."""
+    """One picture of a JPEG file."""
 
-    data: bytes  # without what is behind it, and with an end marker
-    ended: bool  # the end marker was there
-    every_scan: bool  # what all scans together have to tell was begun: of every coefficient of every component
+    data: bytes  # without what follows the picture, and with an end marker
+    ended: bool  # the file has an end marker
+    every_scan: bool  # scans for every coefficient of every component begin in the file
 
     @property
     def with_noise(self) -> bytes:
-        """The same file with more pixel data. It shows the same, unless some was missing: then a decoder takes this."""
+        """The file with noise appended to its pixel data: it shows the same, unless data was missing."""
         return self.data[:-2] + _NOISE + self.data[-2:]
 
 
 def first_picture(data: bytes) -> Jpeg | None:
-    """The first picture in a JPEG file; None if there is not one scan in it.
+    """The first picture in a JPEG file; None if the file has no scan.
 
-    Raises ImageError("too_large") if it has so many scans or segments that decoding them would take too long.
+    Raises ImageError("too_large") if decoding would take too long, because of too many scans or segments.
     """
-    missing: dict[int, int] = {}  # component → coefficients that were not told to the last bit
+    missing: dict[int, int] = {}  # component → coefficients that no scan has completed so far
     end = scans = 0
     ended = progressive = False
     for marker, place, body in _segments(data):
@@ -55,10 +55,10 @@ def first_picture(data: bytes) -> Jpeg | None:
             progressive = marker in _PROGRESSIVE
             missing = dict.fromkeys(body[6 : 6 + 3 * body[5] : 3], _ALL)
         elif marker == _SCAN:
-            told = _told(body, progressive)
-            if told is None or not told.keys() <= missing.keys():
+            completed = _completed(body, progressive)
+            if completed is None or not completed.keys() <= missing.keys():
                 break
-            for component, coefficients in told.items():
+            for component, coefficients in completed.items():
                 missing[component] &= ~coefficients
             following = _next_marker(data, place + 4 + len(body))
             end, scans = len(data) if following is None else following, scans + 1
@@ -73,7 +73,7 @@ def first_picture(data: bytes) -> Jpeg | None:
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int, bytes]]:
-    """Marker, where it begins, and body, up to the end of the picture or to what cannot be a part of it."""
+    """(marker, position, body) of each segment, up to the end of the picture or the first invalid segment."""
     place, segments = 2, 0
     while (begin := _next_marker(data, place)) is not None:
         marker = data[begin + 1]
@@ -91,8 +91,8 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, bytes]]:
             raise ImageError("too_large", f"the JPEG file has more than {_MAX_SEGMENTS} segments")
 
 
-def _told(body: bytes, progressive: bool) -> dict[int, int] | None:
-    """Component → the coefficients that a scan tells to the last bit; None if it is no header of a scan (B.2.3)."""
+def _completed(body: bytes, progressive: bool) -> dict[int, int] | None:
+    """Component → bits of the coefficients that a scan completes; None if `body` is not a scan header (B.2.3)."""
     count = body[0] if body else 0
     if not 1 <= count <= 4 or len(body) != 4 + 2 * count:
         return None
@@ -106,7 +106,7 @@ def _told(body: bytes, progressive: bool) -> dict[int, int] | None:
 
 
 def _next_marker(data: bytes, place: int) -> int | None:
-    """Where the next FF is that begins a marker. In pixels FF 00 is a byte FF, and markers D0–D7 go on with them."""
+    """Position of the next marker's FF. In pixel data FF 00 is a byte FF, and D0–D7 are restart markers: skipped."""
     size = _MIN_WINDOW
     while place < len(data) - 1:
         window = np.frombuffer(data, np.uint8, min(size, len(data) - place), place)
@@ -115,5 +115,5 @@ def _next_marker(data: bytes, place: int) -> int | None:
         markers = begins[(codes != 0) & (codes != 0xFF) & ((codes < 0xD0) | (codes > 0xD7))]
         if len(markers):
             return place + int(markers[0])
-        place, size = place + len(window) - 1, min(2 * size, _WINDOW)
+        place, size = place + len(window) - 1, min(2 * size, _MAX_WINDOW)
     return None

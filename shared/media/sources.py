@@ -1,4 +1,4 @@
-"""What the image value of a task means: bytes, a file below the shared root, or a URL, with or without the token."""
+"""Classifies the image value of a task: inline bytes, a file below the shared root, or a URL with or without token."""
 
 import base64
 import binascii
@@ -14,10 +14,10 @@ from shared.labelstudio.api import LabelStudio
 
 STORAGE_SCHEMES = ("s3", "gs", "azure-blob")
 _FILE_ROUTE = re.compile(r"/(data/upload/|data/local-files/|storage-data/uploaded/|(tasks|projects)/\d+/resolve/)")
-"""The routes that serve files, and the only ones that get the token: a task must not make us call the API with it."""
+"""Label Studio's routes for files. Only they get the token: a task must not make labelloop call the API with it."""
 _UPLOADS = ("/data/upload/", "/storage-data/uploaded/")
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]{0,30}):", re.IGNORECASE)
-_UNESCAPED_AT_ONCE = 1 << 13  # characters
+_UNESCAPED_AT_ONCE = 1 << 13  # characters that are unquoted at a time
 _DATA_URI = re.compile(r"data:image/[\w.+-]+(;[\w.+-]+=[\w.+-]+)*;base64,", re.IGNORECASE)
 
 
@@ -30,14 +30,14 @@ class Inline:
 
 @dataclass(frozen=True, slots=True)
 class SharedFile:
-    """A path relative to the folder that is shared with Label Studio; not checked yet."""
+    """A path relative to the folder that is shared with Label Studio; unchecked."""
 
     path: str
 
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """An absolute http(s) URL. `trusted`: Label Studio serves it, so it may be asked with the token."""
+    """An absolute http(s) URL. `trusted`: it is one of Label Studio's routes for files and may get the token."""
 
     url: str
     trusted: bool
@@ -46,9 +46,9 @@ class Remote:
 def locate(
     value: object, *, task_id: int | None, label_studio: LabelStudio | None, shared: bool, max_bytes: int, limit: str
 ) -> Inline | SharedFile | Remote:
-    """Understand one value. `shared`: there is a shared folder. `limit`: the variable that `max_bytes` comes from.
+    """The source that a value names. `shared`: there is a shared folder. `limit`: the setting of `max_bytes`.
 
-    Raises ImageError; touches no network and no disk.
+    Raises ImageError. Uses neither network nor disk.
     """
     if not isinstance(value, str):
         raise ImageError("unsupported", f"the image value is a {type(value).__name__}, not a text")
@@ -71,7 +71,7 @@ def locate(
 
 
 def serves_file(label_studio: LabelStudio | None, url: str) -> bool:
-    """Whether a URL is one of Label Studio's routes for files, and surely stays below it."""
+    """Whether a URL is one of Label Studio's routes for files, without `..` that could lead out of it."""
     path = label_studio.path_below(url) if label_studio else None
     if path is None or _FILE_ROUTE.match(path) is None:
         return False
@@ -79,19 +79,19 @@ def serves_file(label_studio: LabelStudio | None, url: str) -> bool:
 
 
 def is_upload(label_studio: LabelStudio | None, url: str) -> bool:
-    """Whether a URL is a file that somebody uploaded to Label Studio: never another one under the same name."""
+    """Whether a URL is a file uploaded to Label Studio; its content never changes."""
     path = label_studio.path_below(url) if label_studio else None
     return path is not None and path.startswith(_UPLOADS)
 
 
 def read_shared(root: str, path: str, max_bytes: int, limit: str) -> bytes:
-    """A regular file below `root`, symbolic links resolved. Raises ImageError."""
+    """The bytes of a regular file below `root`, with symbolic links resolved. Raises ImageError."""
     folder = Path(root).resolve()
     try:
         file = (folder / path.lstrip("/")).resolve()
         if not file.is_relative_to(folder):
             raise ImageError("refused", "the local file lies outside LABELLOOP_IMAGE_ROOT")
-        # O_NONBLOCK: opening a named pipe must not wait for its writer. O_NOFOLLOW: resolved means resolved.
+        # O_NONBLOCK: opening a named pipe must not wait for a writer. O_NOFOLLOW: the path is resolved already.
         handle = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
         with os.fdopen(handle, "rb") as opened:
             if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
@@ -101,7 +101,7 @@ def read_shared(root: str, path: str, max_bytes: int, limit: str) -> bytes:
         raise ImageError("refused", "the local file is a folder") from error
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ImageError("not_found", f"no file {path[:200]!r} below LABELLOOP_IMAGE_ROOT={root}") from error
-    except (OSError, ValueError, RuntimeError) as error:  # also a null character, a loop of links
+    except (OSError, ValueError, RuntimeError) as error:  # also a NUL character, a loop of links
         raise ImageError("unreachable", f"a file below LABELLOOP_IMAGE_ROOT={root}: {type(error).__name__}") from error
     if len(data) > max_bytes:
         raise ImageError("too_large", f"the local file has more than {max_bytes} bytes ({limit})")
@@ -112,7 +112,7 @@ def _inline(text: str, max_bytes: int, limit: str) -> bytes:
     head = _DATA_URI.match(text)
     if head is None:
         raise ImageError("unsupported", "only data:image/…;base64,… is supported of data: values")
-    if (len(text) - head.end()) // 4 * 3 > 3 * max_bytes + 3:  # escapes make it at most three times as long
+    if (len(text) - head.end()) // 4 * 3 > 3 * max_bytes + 3:  # percent-escapes make it up to three times as long
         raise ImageError("too_large", f"the data: value has more than {max_bytes} bytes ({limit})")
     try:
         data = base64.b64decode(_unescaped(text, head.end()), validate=True)
@@ -124,7 +124,7 @@ def _inline(text: str, max_bytes: int, limit: str) -> bytes:
 
 
 def _unescaped(text: str, begin: int) -> bytearray:
-    """The bytes of percent-escaped text from a place on. In parts: unquoting takes some fifty bytes for each escape."""
+    """The bytes of percent-escaped text from `begin` on. In parts, since unquoting takes some 50 bytes an escape."""
     plain = bytearray()
     while begin < len(text):
         end = begin + _UNESCAPED_AT_ONCE
@@ -136,7 +136,7 @@ def _unescaped(text: str, begin: int) -> bytearray:
 
 
 def _resolved_by_label_studio(uri: str, scheme: str, task_id: int | None, label_studio: LabelStudio | None) -> Remote:
-    """Label Studio knows the bucket's credentials; ours would read buckets that a task's author must not see."""
+    """Label Studio's route for a storage URI. Our own credentials might read buckets that a task's author must not."""
     if label_studio is None:
         raise _needs_label_studio(f"{scheme}://")
     if task_id is None:
@@ -146,7 +146,7 @@ def _resolved_by_label_studio(uri: str, scheme: str, task_id: int | None, label_
 
 
 def _path_of_label_studio(path: str, label_studio: LabelStudio | None, shared: bool) -> SharedFile | Remote:
-    """A path as Label Studio writes it: with its path prefix, which LABEL_STUDIO_URL may lack inside a cluster."""
+    """The source of a path in a task. It may have Label Studio's path prefix, also if LABEL_STUDIO_URL has none."""
     route = _FILE_ROUTE.search(urlsplit(path).path)
     if route is not None:
         if shared and route.group(1) == "data/local-files/":

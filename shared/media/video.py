@@ -1,7 +1,7 @@
-"""From a video file to frames: in bounded pixels and number, decoded ahead on a thread.
+"""Decodes the frames of video files, ahead on a thread, with limits on their size and number.
 
-OpenCV decodes, through its FFmpeg. Only files that begin like a container that browsers play are given to it: FFmpeg
-would also open playlists, which name other files and addresses.
+OpenCV decodes by its FFmpeg. Only files that begin like a container that browsers play are passed to it: FFmpeg would
+also open playlists, which name other files and URLs.
 """
 
 import contextlib
@@ -21,27 +21,27 @@ from shared.errors import ImageError
 from shared.imports import undo_failed_import
 
 if TYPE_CHECKING:
-    import cv2  # importing it takes a quarter of a second: when the first video comes
+    import cv2  # takes 0.25 s: not before the first video
 
 MAX_FRAMES = 200_000
 """More than two hours at 25 frames a second."""
-_AHEAD = 8  # decoded frames that wait for whoever takes them
-AHEAD_BYTES = 100_000_000  # or fewer, if they are large
-_FPS = 24.0  # of a file that does not say
-_SOUND = 0.5  # seconds that sound may go on behind the last frame
+_AHEAD = 8  # frames that are decoded ahead
+AHEAD_BYTES = 100_000_000  # limit of their bytes: fewer are decoded ahead if they are large
+_FPS = 24.0  # of a file whose header has no rate
+_SOUND = 0.5  # seconds that sound may be longer than the frames
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One picture of a video."""
+    """One frame of a video."""
 
-    index: int  # from 0, of all that can be decoded
-    second: float  # when it begins
-    image: NDArray[np.uint8]  # (H, W, 3), blue first, upright
+    index: int  # from 0, in the order of decoding
+    second: float  # time at which it is first shown
+    image: NDArray[np.uint8]  # (H, W, 3) BGR, upright
 
 
 class Video:
-    """An open file. Its frames can be read once."""
+    """An open video file. Its frames can be read once."""
 
     def __init__(self, capture: "cv2.VideoCapture", *, max_pixels: int, max_frames: int) -> None:
         import cv2
@@ -60,16 +60,17 @@ class Video:
                 "(LABELLOOP_IMAGE_MAX_PIXELS)",
             )
         self._count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        # Seconds, as the header says: OpenCV's rate is the mean of all frames.
+        # Duration of the header in seconds: OpenCV's rate is the mean over all frames.
         self.announced: float | None = self._count / self.fps if 0 < self._count < 1e9 else None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="decode")
         self._grabbed = 0
         self._second = -math.inf
 
     def frames(self) -> Generator[Frame, None, None]:
-        """Every frame.
+        """All frames in order.
 
-        Raises ImageError: broken (not one frame can be decoded), too_large (number), unsupported (size changes).
+        Raises ImageError: broken (no frame, or a frame that cannot be decoded), too_large (number of frames),
+        unsupported (the size of frames changes).
         """
         ahead = max(min(_AHEAD, AHEAD_BYTES // (self.width * self.height * 3 or 1)), 2)
         waiting: deque[Future[Frame | None]] = deque(self._thread.submit(self._read) for _ in range(ahead))
@@ -81,25 +82,26 @@ class Video:
             self.close()
 
     def close(self) -> None:
-        """Decode no more, and wait for the frame that is just being decoded: nobody may take the file from under it."""
+        """Stop decoding; returns when the running decode call has ended, so that the file can be closed."""
         self._thread.shutdown(wait=True, cancel_futures=True)
 
     @property
     def duration(self) -> float:
-        """Seconds, once all frames were decoded: what the header says, as Label Studio has it; the last may stand long.
+        """Duration in seconds; valid once all frames were decoded.
 
-        Of a file that is cut off, or says nothing, to the end of the last frame, if it is as long as the mean one.
+        That of the header, as in Label Studio: the last frame may stay long. For a truncated file, or one without it in
+        the header, the end of the last frame, taken to be as long as the mean one.
         """
         decoded = max(self._second, 0.0) + 1.0 / self.fps
         whole = self.announced and (self._grabbed >= self._count or decoded + _SOUND >= self.announced)
         return self.announced if self.announced and whole else decoded
 
     def _read(self) -> Frame | None:
-        """The next frame; None at the end, where a file that is cut off ends too."""
+        """The next frame; None at the end, also of a truncated file."""
         if self._grab():
             return self._decoded()
         if not self._grabbed:
-            raise ImageError("broken", "not one frame of the video can be decoded")
+            raise ImageError("broken", "no frame of the video can be decoded")
         return None
 
     def _grab(self) -> bool:
@@ -123,9 +125,9 @@ class Video:
 
 @contextlib.contextmanager
 def open_video(source: bytes | Path, *, max_pixels: int, max_frames: int = MAX_FRAMES) -> Iterator[Video]:
-    """A video file, or its bytes (they go to a temporary file).
+    """Open a video file, or its bytes (in a temporary file). Closed at the end of the `with` block.
 
-    Raises ImageError: unsupported (no known container), broken (also: only sound), too_large (pixels of a frame).
+    Raises ImageError: unsupported (unknown container), broken (also without pictures), too_large (pixels of a frame).
     """
     with undo_failed_import("cv2"):
         import cv2
@@ -141,14 +143,14 @@ def open_video(source: bytes | Path, *, max_pixels: int, max_frames: int = MAX_F
         capture = cv2.VideoCapture(str(source), cv2.CAP_FFMPEG)
         stack.callback(capture.release)
         if not capture.isOpened():
-            raise ImageError("broken", "the video file is broken, or there is nothing to see in it")
+            raise ImageError("broken", "the video file is broken, or it has no pictures")
         video = Video(capture, max_pixels=max_pixels, max_frames=max_frames)
         stack.callback(video.close)
         yield video
 
 
 def frames_at(frames: Iterable[Frame], seconds: Iterable[float]) -> Iterator[Frame]:
-    """For each of ascending moments the frame that is on the screen then; the last one stays."""
+    """For each of the ascending times the frame that is shown then; after the end that is the last one."""
     following = iter(frames)
     shown = next(following, None)
     after = next(following, None)
@@ -161,10 +163,10 @@ def frames_at(frames: Iterable[Frame], seconds: Iterable[float]) -> Iterator[Fra
 
 
 def _require_container(head: bytes) -> None:
-    """MP4 and QuickTime, WebM and Matroska, Ogg, AVI."""
+    """Raise ImageError unless the file is MP4 or QuickTime, WebM or Matroska, Ogg, or AVI."""
     if not head:
         raise ImageError("broken", "the video file is empty")
     boxes = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
     if head[4:8] in boxes or head[:4] in (b"\x1a\x45\xdf\xa3", b"OggS") or (head[:4], head[8:12]) == (b"RIFF", b"AVI "):
         return
-    raise ImageError("unsupported", "the file is no MP4, WebM, Ogg or AVI video")
+    raise ImageError("unsupported", "the file is not an MP4, WebM, Ogg or AVI video")

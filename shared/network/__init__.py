@@ -1,1 +1,1 @@
-"""Names to addresses and connections to them, each within one deadline."""
+"""Name resolution and connections, each bounded by one deadline."""

@@ -1,7 +1,7 @@
-"""Outgoing HTTP connections that one deadline bounds, from the name's address to the last byte.
+"""Outgoing HTTP connections with one deadline for everything, from name resolution to the last byte.
 
-A plain socket time-out starts anew with every byte, so a server that sends one byte a second holds a reader for days.
-These sockets know the moment at which everything ends.
+A plain socket timeout starts again with every byte, so a server that sends one byte a second could keep a reader for
+days. These sockets have a deadline instead.
 """
 
 import socket
@@ -19,41 +19,44 @@ from urllib3.response import HTTPResponse
 from shared.network.resolver import Place
 
 MakeSocket = Callable[[int], socket.socket]
-"""Address family → a socket of it. Raises OSError for a family that this machine does not have."""
+"""Address family → new socket. Raises OSError for a family that this machine does not have."""
 Connect = Callable[[str, int, float, MakeSocket], socket.socket]
-"""Host, port, time.monotonic() value → a connected TCP socket. Raises OSError, UnicodeError, and what it likes to."""
+"""(host, port, deadline as time.monotonic(), make_socket) → connected TCP socket.
 
-_MIN_CONNECT = 0.5  # seconds that each of several addresses gets at least
+Raises OSError, UnicodeError, or errors of its own, which the pool does not translate.
+"""
+
+_MIN_CONNECT = 0.5  # seconds for each of several addresses
 
 
-class _Ends:
-    """What both kinds of socket have: a moment after which reading raises TimeoutError."""
+class _Deadline:
+    """Part of both kinds of socket: a time after which reading raises TimeoutError."""
 
-    deadline = float("inf")  # of time.monotonic()
+    deadline = float("inf")  # time.monotonic()
 
     def _left(self) -> float:
         left = self.deadline - time.monotonic()
         if left <= 0:
-            raise TimeoutError("the time for this answer is over")
+            raise TimeoutError("the deadline of this request has passed")
         return min(left, 3600.0)
 
 
-class _PlainSocket(_Ends, socket.socket):
+class _PlainSocket(_Deadline, socket.socket):
     def recv_into(self, *args: Any, **kwargs: Any) -> int:
         self.settimeout(self._left())
         return super().recv_into(*args, **kwargs)
 
 
-class _TlsSocket(_Ends, ssl.SSLSocket):
+class _TlsSocket(_Deadline, ssl.SSLSocket):
     def recv_into(self, *args: Any, **kwargs: Any) -> int:
         self.settimeout(self._left())
         return super().recv_into(*args, **kwargs)
 
 
 def connect_to(host: str, places: Sequence[Place], until: float, make_socket: MakeSocket) -> socket.socket:
-    """A connected TCP socket to the first place that can be reached. Raises OSError: why the last one cannot.
+    """A TCP socket, connected to the first address that can be reached. Raises the OSError of the last one.
 
-    `until`, a time.monotonic() value, bounds all attempts together.
+    `until` (time.monotonic()) is the deadline of all attempts together.
     """
     failed = OSError(f"{host} has no address")
     for number, (family, place) in enumerate(places):
@@ -76,9 +79,9 @@ def connect_to(host: str, places: Sequence[Place], until: float, make_socket: Ma
 
 
 def pool(connect_: Connect, maxsize: int) -> urllib3.PoolManager:
-    """Connections made by `connect_`, at most `maxsize` kept for each host. No proxies, nothing from the environment.
+    """A pool of connections made by `connect_`, at most `maxsize` for each host. It ignores proxies of the environment.
 
-    A request's `Timeout(total=…)` bounds it from connecting to the last byte of the body.
+    The `Timeout(total=…)` of a request is its limit from connecting to the last byte of the body.
     """
 
     def connect(connection: HTTPConnection) -> socket.socket:
@@ -98,7 +101,7 @@ def pool(connect_: Connect, maxsize: int) -> urllib3.PoolManager:
             raise NewConnectionError(connection, error.strerror or str(error)) from error
 
     def start_clock(connection: HTTPConnection) -> None:
-        if isinstance(connection.sock, _Ends) and isinstance(connection.timeout, (int, float)):
+        if isinstance(connection.sock, _Deadline) and isinstance(connection.timeout, (int, float)):
             connection.sock.deadline = time.monotonic() + connection.timeout
 
     class Plain(HTTPConnection):

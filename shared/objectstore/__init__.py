@@ -1,10 +1,10 @@
-"""One port for everything that labelloop stores, and the table from a URL's scheme to the adapter behind it.
+"""The port `ObjectStore` for everything that labelloop stores, and the table of its adapters by URL scheme.
 
-The port has three ways to write, with three refusals: `create` (only if absent, else AlreadyExists), `replace`
-(only if unchanged since the token was read, else PreconditionFailed) and `put` (always). A read of nothing is NotFound.
+There are three ways to write: `create` (only if absent, else AlreadyExists), `replace` (only if unchanged since the
+token was read, else PreconditionFailed) and `put` (always). Reading a missing object raises NotFound.
 
-A network may lose the answer to a write that succeeded. So an adapter may count a refused write as its own when the
-stored bytes equal the bytes it sent; bodies that must not be confused carry a serial or a nonce.
+The response to a successful write may be lost. So an adapter takes a refused write for a success if the stored bytes
+equal those that it sent; bodies that must be told apart carry a serial or a nonce.
 """
 
 import importlib
@@ -18,60 +18,65 @@ from urllib.parse import urlsplit
 from shared.errors import SettingsError, StoreRefusal
 
 Token = NewType("Token", str)
-"""Names one state of one object. Opaque: compare it for equality, hand it back to `get` and `replace`."""
+"""Identifies one state of one object. Opaque: only to be compared, and passed to `get` and `replace`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """An object as it was read."""
+    """An object's bytes, and the token of its state."""
 
     data: bytes
     token: Token
 
 
 class ObjectStore(Protocol):
-    """Keys are relative, `/`-separated, without empty, `.` or `..` parts. All times are aware UTC."""
+    """Keys are relative, `/`-separated, without empty, `.` or `..` parts. Times are aware, in UTC.
+
+    Every method also raises StoreError if the store fails, and StoreRefusal if a retry does not help.
+    """
 
     url: str
 
     def get(self, key: str, if_changed_from: Token | None = None) -> Stored | None:
-        """The object, or None if it still is what `if_changed_from` names. Raises NotFound."""
+        """The object; None if it is unchanged since the token `if_changed_from`. Raises NotFound."""
 
     def create(self, key: str, data: bytes) -> Token:
-        """Write only if nothing is there. Raises AlreadyExists."""
+        """Write only if the object does not exist. Raises AlreadyExists."""
 
     def replace(self, key: str, data: bytes, token: Token) -> Token:
-        """Write only if the object still is what `token` names. Raises PreconditionFailed (also when it is gone)."""
+        """Write only if the object is unchanged since `token`. Raises PreconditionFailed, also if it was deleted."""
 
     def put(self, key: str, data: bytes) -> Token:
-        """Write in any case: for objects that inform only."""
+        """Write unconditionally: for objects that only inform."""
 
     def delete(self, key: str) -> None:
-        """Remove; nothing there is no error. Never conditional: stores disagree about that."""
+        """Delete; a missing object is no error. Never conditional, as stores differ in that."""
 
     def list(self, prefix: str) -> Iterator[str]:
-        """Every key that starts with `prefix` (plain string prefix), in ascending order."""
+        """All keys that start with the string `prefix`, ascending."""
 
     def folders(self, folder: str) -> Iterator[str]:
-        """Names of the folders right below `folder/`, ascending, without going through their keys.
+        """Names of the folders directly below `folder/`, ascending, without listing their keys.
 
-        Some stores go on naming a folder for a while after its last object was deleted.
+        Some stores still name a folder for a while after its last object was deleted.
         """
 
     def upload(self, key: str, path: Path) -> None:
-        """Write a file of any size, only if nothing is there. Raises AlreadyExists. Never leaves half an object."""
+        """Write a file of any size, only if the object does not exist, and atomically. Raises AlreadyExists."""
 
     def download(self, key: str, path: Path) -> None:
-        """Read an object of any size into `path`, by way of a temporary file beside it. Raises NotFound."""
+        """Read an object of any size into `path`, atomically by a temporary file beside it. Raises NotFound."""
 
     def now(self) -> datetime:
-        """The store's clock: one clock for all who claim and expire."""
+        """The store's clock, by which all processes set and check the expiry of claims."""
 
 
 def check_key(key: str) -> str:
-    """The key itself. Raises StoreRefusal if it could lead out of the store, or name nothing in one of the adapters."""
+    """Return the key. Raises StoreRefusal if it could lead out of the store, or is invalid in some adapter."""
     if any(part in ("", ".", "..") for part in key.split("/")) or "\0" in key:
-        raise StoreRefusal(f"{key!r} is no key of an object store: parts must not be empty, '.' or '..', nor hold NUL")
+        raise StoreRefusal(
+            f"{key!r} is not a key of an object store: parts must not be empty, '.' or '..', or hold NUL"
+        )
     return key
 
 
@@ -80,15 +85,15 @@ _ADAPTERS = {
     "s3": ("shared.objectstore.s3", "S3Store", None),
     "gs": ("shared.objectstore.gcs", "GCSStore", "gcs"),
 }
-"""Scheme → module, class, extra that brings its library."""
+"""Scheme → (module, class, extra that installs its library)."""
 
 
 def open_store(url: str, *, s3_endpoint: str | None = None) -> ObjectStore:
-    """The store behind a URL: `file:///var/labelloop`, `s3://bucket/prefix` or `gs://bucket/prefix`.
+    """The store at a URL: `file:///var/labelloop`, `s3://bucket/prefix` or `gs://bucket/prefix`.
 
-    `s3_endpoint` is the HTTP address of an S3-compatible server (None: AWS). Credentials come from the library's own
-    chain: boto3's (AWS_ACCESS_KEY_ID …, profile, role), Google's application default ones. Raises SettingsError for a
-    URL without adapter, or whose library is not installed; touches no network.
+    `s3_endpoint` is the HTTP URL of an S3-compatible server (None: AWS). The libraries find credentials: boto3 in its
+    chain (AWS_ACCESS_KEY_ID …, profile, role), Google's in its application default credentials. Raises SettingsError
+    for an unknown scheme or a library that is not installed. Makes no request.
     """
     scheme = urlsplit(url).scheme
     if scheme not in _ADAPTERS:

@@ -1,4 +1,4 @@
-"""What all buckets behind HTTP have in common: keys below a prefix, one clock, and writes whose answer may be lost."""
+"""Common part of the bucket adapters: keys below a prefix, the store's clock, and writes whose response may be lost."""
 
 import abc
 import io
@@ -28,21 +28,21 @@ from shared.objectstore import Stored, Token, check_key
 from shared.objectstore.temporary import temporary_file
 
 ABSENT = Token("")
-"""In place of a token: write only if nothing is there."""
+"""In place of a token: write only if the object does not exist."""
 
-_CLOCK_MAX_AGE = 60.0  # seconds for which this machine may count on from a Date of the store
+_CLOCK_MAX_AGE = 60.0  # seconds after which a new Date of the store is needed
 
 
 class Refused(StoreError):
-    """A condition may not have held (304, 409, 412), or was not looked at (429): read again to know."""
+    """A condition may have failed (304, 409, 412), or was not checked (429): read the object to know."""
 
 
 class Unavailable(StoreError):
-    """Not reachable, overloaded or interrupted: the same request may succeed a little later."""
+    """Not reachable, overloaded or interrupted: a retry may succeed."""
 
 
 class _Undecided(StoreError):
-    """A write was refused although its condition holds: another write was under way."""
+    """A write was refused although its condition holds: another write was running."""
 
 
 _settled = retry(
@@ -51,7 +51,7 @@ _settled = retry(
     stop=stop_after_attempt(6),
     reraise=True,
 )
-"""Over at least 3 s: a store that takes one write a second for one object has taken somebody's by then."""
+"""Six attempts over at least 3 s: by then a store that takes one write a second for an object has taken one."""
 
 persistent = retry(
     retry=retry_if_exception_type(Unavailable),
@@ -59,7 +59,7 @@ persistent = retry(
     stop=stop_after_attempt(6) | stop_after_delay(15),
     reraise=True,
 )
-"""For a request that its library does not repeat by itself. A store that hangs is given up after two read timeouts."""
+"""For requests that the library does not retry by itself. A store that hangs fails after two read timeouts."""
 
 _from_the_start = retry(
     retry=retry_if_exception_type(Unavailable),
@@ -70,17 +70,17 @@ _from_the_start = retry(
 
 
 class Sink(Protocol):
-    """What an object is read into, chunk by chunk."""
+    """A writable object that receives an object's bytes in chunks."""
 
     def write(self, chunk: bytes, /) -> int:
-        """Take all of the chunk."""
+        """Accept the whole chunk; returns its length."""
 
 
 class BucketStore(abc.ABC):
-    """The object store in a bucket. `url` is `scheme://bucket/prefix`; subclasses speak one protocol each."""
+    """Base of the object stores in a bucket, one subclass a protocol. `url` is `scheme://bucket/prefix`."""
 
     def __init__(self, url: str) -> None:
-        """Raises SettingsError for a URL without bucket, or with credentials in it. Touches no network."""
+        """Raises SettingsError for a URL without bucket, or with credentials or a port. Makes no request."""
         parts = urlsplit(url)
         if not parts.netloc or "@" in parts.netloc or ":" in parts.netloc or parts.query or parts.fragment:
             raise SettingsError(
@@ -91,7 +91,7 @@ class BucketStore(abc.ABC):
         self._prefix = f"{prefix}/" if (prefix := parts.path.strip("/")) else ""
         self._connecting = threading.Lock()
         self._connection: Any = None
-        self._clock: tuple[datetime, float] | None = None  # Date of an answer, time.monotonic() when it came
+        self._clock: tuple[datetime, float] | None = None  # Date of a response, time.monotonic() when it came
 
     @abc.abstractmethod
     def get(self, key: str, if_changed_from: Token | None = None) -> Stored | None:
@@ -111,23 +111,23 @@ class BucketStore(abc.ABC):
 
     @abc.abstractmethod
     def _connect(self) -> Any:
-        """The library's client, which hands the Date of every answer to `_note_date`."""
+        """Make the library's client, which passes the Date of every response to `_note_date`."""
 
     @abc.abstractmethod
     def _write(self, key: str, data: bytes, condition: Token | None = None) -> Token:
-        """Write in any case, or only if the object is what `condition` names. Raises Refused, NotFound."""
+        """Write, if there is a `condition` only if the object is in that state. Raises Refused, NotFound."""
 
     @abc.abstractmethod
     def _send(self, key: str, path: Path) -> None:
-        """Write a file, only if nothing is there, whole or not at all. Raises Refused, NotFound."""
+        """Write a file atomically, only if the object does not exist. Raises Refused, NotFound."""
 
     @abc.abstractmethod
     def _receive(self, key: str, sink: Sink) -> None:
-        """Read an object of any size. Raises NotFound, and Unavailable when it breaks off."""
+        """Read an object of any size into `sink`. Raises NotFound, and Unavailable if the transfer breaks off."""
 
     @abc.abstractmethod
     def _exists(self, key: str) -> bool:
-        """Whether there is an object, by a request that moves none of its bytes."""
+        """Whether the object exists, by a request that does not transfer it."""
 
     @abc.abstractmethod
     def _where(self) -> str:
@@ -144,7 +144,7 @@ class BucketStore(abc.ABC):
                 raise _Undecided(str(refusal)) from refusal
             if found.data != data:
                 raise AlreadyExists(f"{self.url} already holds {key}") from refusal
-            return found.token  # our own write, whose answer was lost
+            return found.token  # our own write, whose response was lost
 
     @_settled
     def replace(self, key: str, data: bytes, token: Token) -> Token:
@@ -154,7 +154,7 @@ class BucketStore(abc.ABC):
         except (Refused, NotFound) as refusal:
             found = self._find(key)
             if found and found.data == data:
-                return found.token  # our own write, whose answer was lost
+                return found.token  # our own write, whose response was lost
             if found and found.token == token:
                 raise _Undecided(str(refusal)) from refusal
             raise PreconditionFailed(f"{key} in {self.url} {'was changed' if found else 'is gone'}") from refusal
@@ -187,15 +187,15 @@ class BucketStore(abc.ABC):
             raise StoreError(f"{error.filename or path}: {error.strerror or type(error).__name__}") from error
 
     def now(self) -> datetime:
-        """See ObjectStore.now: the Date of the store's newest answer (whole seconds), and the time since then."""
-        if (now := self._counted_on()) is None:
-            self._exists("labelloop/clock")  # any answer has a Date
-            now = self._counted_on()
+        """See ObjectStore.now: the Date of the newest response (whole seconds) plus the time since then."""
+        if (now := self._estimated_now()) is None:
+            self._exists("labelloop/clock")  # any response has a Date
+            now = self._estimated_now()
         if now is None:
-            raise StoreError(f"{self._where()}: the answers carry no Date, and claims need one clock for all")
+            raise StoreError(f"{self._where()}: its responses have no Date, which labelloop needs as one clock for all")
         return now
 
-    def _counted_on(self) -> datetime | None:
+    def _estimated_now(self) -> datetime | None:
         if self._clock is None:
             return None
         date, seen = self._clock
@@ -208,7 +208,7 @@ class BucketStore(abc.ABC):
                 self._clock = parsedate_to_datetime(date).astimezone(UTC), time.monotonic()
 
     def _refuse_present(self, key: str) -> None:
-        """Spare the sending of what is there: with parts, servers look at the condition in the end, or not at all."""
+        """Raise Refused if the object exists, before a file is sent in parts: servers check at its end, or never."""
         if self._exists(key):
             raise Refused(f"{self.url} already holds {key}")
 
@@ -220,7 +220,7 @@ class BucketStore(abc.ABC):
 
     @_from_the_start
     def _holds(self, key: str, path: Path) -> bool | None:
-        """Whether the object has the bytes of the file; None if there is no object."""
+        """Whether the object equals the file; None if there is no object."""
         with path.open("rb") as file:
             compared = _Compared(file)
             try:
@@ -241,7 +241,7 @@ class BucketStore(abc.ABC):
 
 
 class _Compared(io.RawIOBase):
-    """Compares what is written with a file."""
+    """A sink that compares what is written to it with a file."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.same = True

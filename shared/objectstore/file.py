@@ -1,8 +1,8 @@
-"""Objects as files below one folder of a POSIX file system: correct between threads and between processes.
+"""Objects as files below one folder of a POSIX file system. Safe between threads and between processes.
 
-A write goes to a temporary file, is flushed to disk and renamed into place, so no reader and no crash ever sees half an
-object. Conditions are compared under `flock`, which the kernel lets go of when a process dies. Locks and temporary
-files live in `.labelloop/` of the folder; a temporary file that a killed process left behind goes after a day.
+A write goes to a temporary file, is flushed to disk and renamed into place, so it is atomic for readers and crashes.
+Conditions are checked under `flock`, which the kernel releases when a process dies. Locks and temporary files are in
+`.labelloop/` of the folder; a temporary file of a killed process is removed after a day.
 """
 
 import errno
@@ -24,8 +24,8 @@ from shared.objectstore import Stored, Token, check_key
 from shared.objectstore.temporary import temporary_file
 
 _OWN = ".labelloop"
-_ABANDONED = 24 * 3600.0  # seconds after which nobody writes a temporary file any more
-_TRIES = 100  # of a rename, each lost to somebody who removed the folder in between
+_ABANDONED = 24 * 3600.0  # seconds after which a temporary file counts as abandoned
+_TRIES = 100  # of a rename; a try fails if another process removes the folder at that moment
 _ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
 
@@ -33,7 +33,7 @@ class FileStore:
     """The object store in a folder. `url` is `file:///absolute/folder`; the folder is made by the first write."""
 
     def __init__(self, url: str) -> None:
-        """Raises SettingsError for a URL that names no absolute folder of this machine."""
+        """Raises SettingsError if the URL is not an absolute folder of this machine."""
         parts = urlsplit(url)
         if parts.netloc not in ("", "localhost") or not parts.path.startswith("/") or parts.query or parts.fragment:
             raise SettingsError(f"LABELLOOP_STORE={url!r}: a folder is written file:///absolute/folder (# as %23)")
@@ -72,7 +72,7 @@ class FileStore:
     def upload(self, key: str, path: Path) -> None:
         """See ObjectStore.upload."""
         with _translated(path), path.open("rb") as source:
-            self._must_be_absent(key, self._path(key))  # spares the copy; asked again under the lock
+            self._must_be_absent(key, self._path(key))  # avoids a useless copy; checked again under the lock
             self._write(key, lambda file: shutil.copyfileobj(source, file, 1 << 20), self._must_be_absent)
 
     def download(self, key: str, path: Path) -> None:
@@ -114,12 +114,12 @@ class FileStore:
         yield from names
 
     def now(self) -> datetime:
-        """See ObjectStore.now. All processes that share a folder of one machine share its clock."""
+        """See ObjectStore.now. This machine's clock, which all processes that use the folder share."""
         return datetime.now(UTC)
 
     def _path(self, key: str) -> Path:
         if check_key(key).split("/", 1)[0] == _OWN:
-            raise StoreRefusal(f"{key!r}: {_OWN} is where {self.url} keeps its locks")
+            raise StoreRefusal(f"{key!r}: {self.url} uses {_OWN} for its locks")
         return self._root / key
 
     def _must_be_absent(self, key: str, path: Path) -> None:
@@ -129,7 +129,7 @@ class FileStore:
     def _write(
         self, key: str, fill: Callable[[BinaryIO], object], check: Callable[[str, Path], None] | None = None
     ) -> None:
-        """Fill a temporary file, then rename it into place if `check`, asked under the key's lock, does not raise."""
+        """Fill a temporary file and rename it into place, unless `check`, called under the key's lock, raises."""
         with _translated(self._path(key)) as path:
             temporary = self._root / _OWN / "temporary"
             _make_folder(temporary)
@@ -145,12 +145,12 @@ class FileStore:
 
     @contextmanager
     def _lock(self, key: str) -> Iterator[None]:
-        """Exclude other writers of the key, and of the few that share its lock file: 256 files serve all keys."""
+        """Exclude other writers of the key. 256 lock files serve all keys, so some keys share one."""
         locks = self._root / _OWN / "locks"
         _make_folder(locks)
         with (locks / hashlib.sha256(key.encode()).hexdigest()[:2]).open("ab") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            yield  # closing the file lets go of the lock
+            yield  # closing the file releases the lock
 
 
 def _token(data: bytes) -> Token:
@@ -166,7 +166,7 @@ def _read(path: Path) -> Stored | None:
 
 
 def _walk(folder: Path, base: str, prefix: str) -> Iterator[str]:
-    """Keys below a folder that start with `prefix`, ascending. What vanishes meanwhile is left out."""
+    """Keys below a folder that start with `prefix`, ascending. Files that are deleted meanwhile are left out."""
     try:
         with os.scandir(folder) as entries:
             names = sorted(entry.name + "/" if entry.is_dir() else entry.name for entry in entries)
@@ -191,7 +191,7 @@ def _remove_abandoned(folder: Path) -> None:
 
 
 def _put_in_place(file: Path, path: Path) -> None:
-    """Rename a file. Whoever deletes the last key beside it takes the folder away: then once more."""
+    """Rename a file. Retried if the folder is removed meanwhile, because its last other key was deleted."""
     for left in reversed(range(_TRIES)):
         try:
             _make_folder(path.parent)
@@ -200,23 +200,23 @@ def _put_in_place(file: Path, path: Path) -> None:
             if not left:
                 raise
             continue
-        with suppress(FileNotFoundError):  # deleted again already, with its folder
+        with suppress(FileNotFoundError):  # the key was deleted already, with its folder
             _sync_folder(path.parent)
         return
 
 
 def _remove_empty(folder: Path, root: Path) -> None:
-    """The folder and those above it, as far as nothing is in them: a folder is no key, and must not name a project."""
+    """Remove the folder and its parents up to `root`, as far as they are empty: `folders` must not list them."""
     while folder != root:
         try:
             folder.rmdir()
-        except OSError:  # something is in it
+        except OSError:  # not empty
             return
         folder = folder.parent
 
 
 def _make_folder(folder: Path) -> None:
-    """Like `mkdir -p`, each new name flushed to disk."""
+    """Like `mkdir -p`, with each new entry flushed to disk."""
     if folder.is_dir():
         return
     _make_folder(folder.parent)
@@ -241,12 +241,12 @@ _ADVICE = {
     errno.ENAMETOOLONG: "a control or file name is too long for this file system",
 }
 _REFUSALS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG)
-"""What waiting does not change. A full disk may be emptied."""
+"""Errors that a retry does not change. A full disk may get room again."""
 
 
 @contextmanager
 def _translated(path: Path) -> Iterator[Path]:
-    """Give the path, and turn what the file system refuses into one sentence that names it."""
+    """Yields the path; turns an OSError of the `with` block into a StoreError or StoreRefusal with advice."""
     try:
         yield path
     except OSError as error:

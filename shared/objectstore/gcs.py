@@ -1,8 +1,8 @@
-"""Objects in a bucket of Google Cloud Storage, by way of google-cloud-storage.
+"""Objects in a bucket of Google Cloud Storage, with google-cloud-storage.
 
-The token is the object's generation: https://cloud.google.com/storage/docs/request-preconditions. Google takes about
+The token is the object's generation: https://cloud.google.com/storage/docs/request-preconditions. Google accepts about
 one write a second for one object and answers 429 to more (https://cloud.google.com/storage/docs/gcs429): these are
-tried again with growing pauses. Credentials are Google's application default ones; STORAGE_EMULATOR_HOST names a fake.
+retried with growing pauses. Credentials are Google's application default ones; STORAGE_EMULATOR_HOST names an emulator.
 """
 
 from collections.abc import Iterator
@@ -20,10 +20,10 @@ from shared.objectstore import Stored, Token
 from shared.objectstore.bucket import ABSENT, BucketStore, Refused, Sink, persistent
 from shared.objectstore.gcs_errors import FOREIGN, TooOften, no_such_bucket, translate
 
-_TIMEOUT = (3, 10)  # seconds to connect, and without a byte of the answer
+_TIMEOUT = (3, 10)  # seconds to connect, and between two bytes of the response
 _FILE_TIMEOUT = (3, 60)
 _IN_ONE = 8 << 20  # bytes; the library sends a larger file in parts
-_PART = 16 << 20  # bytes; held in memory, and sent again when an upload is interrupted
+_PART = 16 << 20  # bytes; kept in memory, and sent again if an upload is interrupted
 _CONNECTIONS = 64
 _CONTENT_TYPE = "application/octet-stream"
 
@@ -38,7 +38,7 @@ class GCSStore(BucketStore):
         try:
             with self._translated(f"reading {key}"):
                 blob = self._blob(key)
-                # The library's own retry goes on in the middle of an object that may have been replaced meanwhile.
+                # The library's own retry would resume in the middle of an object that may have been replaced.
                 data = blob.download_as_bytes(if_generation_not_match=known, timeout=_TIMEOUT, retry=None)
         except Refused:  # 304
             return None
@@ -64,7 +64,7 @@ class GCSStore(BucketStore):
 
     @persistent
     def _listed(self, doing: str, **query: str) -> tuple[set[str], set[str]]:
-        """Names of objects, and of folders where a delimiter is asked for."""
+        """(names of objects, names of folders if `query` has a delimiter)."""
         try:
             with self._translated(doing):
                 blobs = self._client.list_blobs(self._bucket, timeout=_TIMEOUT, retry=None, **query)
@@ -90,11 +90,11 @@ class GCSStore(BucketStore):
         except TooOften as error:
             if condition is None:
                 raise
-            raise Refused(str(error)) from error  # somebody else wrote: waiting with an old token helps nobody
+            raise Refused(str(error)) from error  # another writer was first: read the object before a retry
         return _token(blob)
 
     def _send(self, key: str, path: Path) -> None:
-        # The library compares checksums at the end, and removes an object that was damaged on its way.
+        # The library compares checksums at the end, and deletes an object that was damaged in transfer.
         with self._translated(f"writing {key}"), path.open("rb") as body:
             size = path.stat().st_size
             if size > _IN_ONE:
@@ -109,7 +109,7 @@ class GCSStore(BucketStore):
             )
 
     def _receive(self, key: str, sink: Sink) -> None:
-        # The library does not look at the checksum of a download that its own retry went on with.
+        # The library's own retry would resume a download without checking its checksum.
         with self._translated(f"reading {key}"):
             self._blob(key).download_to_file(sink, timeout=_FILE_TIMEOUT, retry=None)
 
@@ -131,17 +131,17 @@ class GCSStore(BucketStore):
 
     @contextmanager
     def _translated(self, doing: str) -> Iterator[None]:
-        """Turn the errors of the library, and of the local file beside it, into those of the port."""
+        """Turn errors of the library, and of the local file, into StoreErrors."""
         try:
             yield
         except FOREIGN as error:
-            # Whoever knows the address of an upload under way may write to it: keep it out of tracebacks too.
+            # The URL of a running upload is a credential: keep it out of tracebacks too.
             raise translate(error, doing, self._where()) from (None if "upload_id" in str(error) else error)
 
     def _connect(self) -> Any:
         with self._translated("connecting"):
             client = Client(project=None)  # objects need no project
-        # Serves traces only, and asks about the bucket behind every answer that an object is not there.
+        # Used for traces only, and would ask for the bucket after every 404 of an object.
         client._bucket_metadata_cache = None
         session = client._http
         if not session.is_mtls:

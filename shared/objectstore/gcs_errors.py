@@ -1,4 +1,4 @@
-"""What Google Cloud Storage and its library refuse, as one sentence each. Never a secret, never an upload's address."""
+"""Errors of Google Cloud Storage and its library as StoreErrors, without secrets and without the URL of an upload."""
 
 from google.api_core.exceptions import GoogleAPICallError, GoogleAPIError, RetryError
 from google.auth.exceptions import GoogleAuthError, TransportError
@@ -10,17 +10,17 @@ from shared.errors import NotFound, StoreError, StoreRefusal
 from shared.objectstore.bucket import Refused, Unavailable
 
 FOREIGN = (GoogleAPIError, GoogleAuthError, DataCorruption, InvalidResponse, RequestException, HTTPError, OSError)
-"""All that the library raises, and the local file beside it."""
+"""What the library raises, and OSErrors of the local file."""
 
 _FAILING = (408, 500, 502, 503, 504)
 
 
 class TooOften(Unavailable):
-    """429: more than about one write a second for one object, or more requests than the bucket takes yet."""
+    """429: more than about one write a second for one object, or more requests than the bucket accepts now."""
 
 
 def translate(error: BaseException, doing: str, where: str) -> StoreError:
-    """The port's error for one of FOREIGN. `where` names the bucket."""
+    """The StoreError for an error of FOREIGN. `doing` and `where`: what was asked, and of which bucket."""
     what = f"{doing} in {where}"
     if isinstance(error, RetryError) and error.cause:
         return translate(error.cause, doing, where)
@@ -47,7 +47,7 @@ def translate(error: BaseException, doing: str, where: str) -> StoreError:
 
 
 def no_such_bucket(doing: str, where: str) -> StoreRefusal:
-    """A bucket that is not there. Google answers 404, as for an object: where nothing else says it, its words do."""
+    """The error for a missing bucket. Google answers 404 as for a missing object, with another text."""
     return StoreRefusal(
         f"{doing} in {where}: there is no such bucket; create it, or set LABELLOOP_STORE to one that exists"
     )

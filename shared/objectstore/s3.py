@@ -1,7 +1,7 @@
-"""Objects in a bucket of S3, or of a server that speaks its protocol, by way of boto3.
+"""Objects in a bucket of S3, or of a compatible server, with boto3.
 
 Conditional writes: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html. Servers differ: ETags
-are sent without quotes (Ceph refuses quoted ones), and 404, 409 and 412 all mean that the condition may not have held.
+are sent without quotes (Ceph refuses quoted ones), and 404, 409 and 412 all mean that the condition may have failed.
 """
 
 import shutil
@@ -22,12 +22,12 @@ from shared.objectstore.bucket import ABSENT, BucketStore, Refused, Sink, Unavai
 from shared.objectstore.s3_errors import translate
 
 _PART = 64 << 20  # bytes; a file up to this size is sent in one request
-_TIMEOUT = 10.0  # seconds without a byte of the answer
+_TIMEOUT = 10.0  # seconds between two bytes of the response
 _FILE_TIMEOUT = 60.0
 
 
 class _Clients(NamedTuple):
-    """Of boto3; a client has one timeout for all that it does."""
+    """Clients of boto3: one for small objects and one for files, since a client has one timeout."""
 
     objects: Any
     files: Any
@@ -37,7 +37,7 @@ class S3Store(BucketStore):
     """The object store in a bucket. `url` is `s3://bucket/prefix`, `endpoint` an S3-compatible server (None: AWS)."""
 
     def __init__(self, url: str, endpoint: str | None = None) -> None:
-        """Raises SettingsError for a URL without bucket, or with credentials in it. Touches no network."""
+        """Raises SettingsError for a URL without bucket, or with credentials or a port. Makes no request."""
         super().__init__(url)
         self._endpoint = endpoint
 
@@ -89,7 +89,7 @@ class S3Store(BucketStore):
                 with path.open("rb") as body:
                     self._client.files.put_object(Bucket=self._bucket, Key=self._key(key), Body=body, IfNoneMatch="*")
                 return
-            self._refuse_present(key)  # Ceph 16.2 does not look afterwards
+            self._refuse_present(key)  # Ceph 16.2 does not check the condition of a multipart upload
             config = TransferConfig(multipart_threshold=_PART, multipart_chunksize=_PART, max_concurrency=4)
             with create_transfer_manager(self._client.files, config) as manager:
                 manager.upload(str(path), self._bucket, self._key(key)).result()
@@ -100,7 +100,7 @@ class S3Store(BucketStore):
             try:
                 with body:
                     shutil.copyfileobj(body, sink, 1 << 20)
-            except BotoCoreError as error:  # boto3 repeats requests, not the reading of an answer
+            except BotoCoreError as error:  # boto3 retries requests, not the reading of a response
                 raise Unavailable(str(translate(error, f"reading {key}", self._where()))) from error
 
     def _exists(self, key: str) -> bool:
@@ -116,7 +116,7 @@ class S3Store(BucketStore):
 
     @contextmanager
     def _translated(self, doing: str) -> Iterator[None]:
-        """Turn the errors of boto3, and of the local file beside it, into those of the port."""
+        """Turn errors of boto3, and of the local file, into StoreErrors."""
         try:
             yield
         except (ClientError, BotoCoreError, Boto3Error, OSError) as error:
@@ -136,7 +136,7 @@ class S3Store(BucketStore):
                     read_timeout=read_timeout,
                     max_pool_connections=64,
                     retries={"mode": "standard", "total_max_attempts": 3},
-                    # Newer checksums by default are refused by some compatible servers.
+                    # Some compatible servers refuse the newer checksums that are boto3's default.
                     request_checksum_calculation="when_required",
                     response_checksum_validation="when_required",
                     s3={"addressing_style": "path"} if self._endpoint else None,
@@ -145,7 +145,7 @@ class S3Store(BucketStore):
         except ValueError as error:
             raise SettingsError(f"LABELLOOP_S3_ENDPOINT={self._endpoint!r}: {error}") from error
         client.meta.events.register("after-call.s3", self._note_answer)
-        # s3transfer knows no condition for uploads; every multipart upload of ours is a create.
+        # s3transfer has no option for conditions; every multipart upload of ours is a create.
         client.meta.events.register("provide-client-params.s3.CompleteMultipartUpload", _only_if_absent)
         return client
 

@@ -1,4 +1,4 @@
-"""What S3 and boto3 refuse, as one sentence each: what was asked, what was found, what to set. Never a secret."""
+"""Errors of S3 and boto3 as StoreErrors: what was asked, what was found, what to set; without secrets."""
 
 from botocore.exceptions import (
     BotoCoreError,
@@ -16,12 +16,15 @@ from shared.errors import NotFound, StoreError, StoreRefusal, UnsafeStore
 from shared.objectstore.bucket import Refused
 
 _NO_CREDENTIALS = (NoCredentialsError, PartialCredentialsError, ProfileNotFound)
-_NO_CREDENTIALS_NOW = (CredentialRetrievalError, TokenRetrievalError)  # where they come from did not answer
+_NO_CREDENTIALS_NOW = (CredentialRetrievalError, TokenRetrievalError)  # their source did not answer
 _REGION = ("PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException")
 
 
 def translate(error: Exception, doing: str, where: str) -> StoreError:
-    """The port's error for one of boto3's, or for an OSError of the local file. `where` names bucket and endpoint."""
+    """The StoreError for an error of boto3, or an OSError of the local file.
+
+    `doing` and `where`: what was asked, and of which bucket and endpoint.
+    """
     if isinstance(error, ClientError):
         return _answered(error, doing, where)
     what = f"{doing} in {where}"

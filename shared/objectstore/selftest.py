@@ -1,6 +1,6 @@
-"""Proves that a store honours conditions before anybody trusts it: some ignore them without a word.
+"""Checks that a store honours conditional writes before it is used: some stores silently ignore the conditions.
 
-https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html says what must happen.
+Expected behaviour: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html.
 """
 
 import json
@@ -20,7 +20,7 @@ _RESULT = "labelloop/selftest.json"
 
 
 def ensure_checked(store: ObjectStore) -> None:
-    """Run `check_store` once for a store, and keep a positive result in it. Raises UnsafeStore, StoreError."""
+    """Run `check_store` unless it passed before; a pass is recorded in the store. Raises UnsafeStore, StoreError."""
     try:
         store.get(_RESULT)
     except NotFound:
@@ -29,9 +29,9 @@ def ensure_checked(store: ObjectStore) -> None:
 
 
 def check_store(store: ObjectStore) -> None:
-    """Write, in a folder of its own, what only a store with working conditions answers rightly; then remove it.
+    """Try conditional writes in a new folder of the store, then remove it.
 
-    Raises UnsafeStore, which says what the store did, and StoreError if it cannot be used at all.
+    Raises UnsafeStore, with what the store did wrong, and StoreError if the store fails.
     """
     folder = f"labelloop/selftest/{secrets.token_hex(8)}"
     keys = {name: f"{folder}/{name}" for name in ("create", "replace", "missing", "creates", "replaces")}
@@ -55,7 +55,7 @@ def _check_replace(store: ObjectStore, key: str) -> None:
     stale = store.create(key, b"first")
     store.replace(key, b"second", stale)
     if _read(store, key) != b"second":
-        raise _unsafe(store, "it answered old bytes right after a `replace`")
+        raise _unsafe(store, "it returned the old bytes right after a `replace`")
     if _won(lambda: store.replace(key, b"third", stale)) or _read(store, key) != b"second":
         raise _unsafe(store, "it let `replace` overwrite a newer object (If-Match is ignored)")
 
@@ -64,7 +64,7 @@ def _check_replace_of_nothing(store: ObjectStore, key: str) -> None:
     token = store.create(key, b"first")
     store.delete(key)
     if _won(lambda: store.replace(key, b"second", token)):
-        raise _unsafe(store, "it let `replace` write an object that was gone (If-Match is ignored)")
+        raise _unsafe(store, "it let `replace` write an object that was deleted (If-Match is ignored)")
 
 
 def _check_concurrent_creates(store: ObjectStore, key: str) -> None:
@@ -89,7 +89,7 @@ def _check_one_winner(store: ObjectStore, key: str, verb: str, write: Callable[[
     if len(winners) != 1:
         raise _unsafe(store, f"of {_WRITERS} writers that used `{verb}` at the same time {len(winners)} won")
     if _read(store, key) != winners[0]:
-        raise _unsafe(store, f"of {_WRITERS} writers that used `{verb}` at the same time a loser's bytes stayed")
+        raise _unsafe(store, f"of {_WRITERS} writers that used `{verb}` at the same time the bytes of a loser stayed")
 
 
 def _won(write: Callable[[], Token]) -> bool:
@@ -107,7 +107,7 @@ def _read(store: ObjectStore, key: str) -> bytes:
 
 def _unsafe(store: ObjectStore, what: str) -> UnsafeStore:
     return UnsafeStore(
-        f"{store.url} must not be used: {what}. Two writers would overwrite each other unseen; set LABELLOOP_STORE to "
+        f"{store.url} must not be used: {what}. Two writers would overwrite each other; set LABELLOOP_STORE to "
         "a store with conditional writes, such as AWS S3, Google Cloud Storage, Ceph, SeaweedFS or a local folder"
     )
 

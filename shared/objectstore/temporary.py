@@ -1,4 +1,4 @@
-"""Files that are written under a name of their own and renamed when they are whole."""
+"""Temporary files that are renamed once they are complete."""
 
 import secrets
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 @contextmanager
 def temporary_file(folder: Path, prefix: str = "") -> Iterator[BinaryIO]:
-    """A new file in the folder, readable as the umask says, removed at the end if it still has its name."""
+    """A new file in the folder, with the umask's permissions; removed at the end unless it was renamed."""
     path = folder / f"{prefix}{secrets.token_hex(8)}"
     try:
         with path.open("xb") as file:

@@ -1,6 +1,6 @@
-"""Regions of Label Studio ↔ detections: one row a control, each with a writer and a reader.
+"""Conversion between Label Studio's regions and detections: a writer and a reader for each kind of control.
 
-Formats: https://labelstud.io/guide/export (percent of the upright image, label under the key named like the type).
+Formats: https://labelstud.io/guide/export (in percent of the upright image; labels under a key named like the type).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -23,15 +23,15 @@ Region = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Converter:
-    """How one control's regions become detections, and back."""
+    """The writer and the reader of one kind of control."""
 
     write: Callable[[Detections, Sequence[str | None], Control], list[Region]]
-    """`labels` maps class index → label; None becomes a region without a label."""
+    """(detections, class index → label, control) → regions. A label of None makes a region without a label."""
     read: Callable[[Sequence[Mapping[str, Any]], Control, int, int], Reading[Detections]]
-    """All regions of an annotation, the control, width and height of the upright image in pixels → what was annotated.
+    """(all regions of an annotation, control, width and height of the upright image in pixels) → its detections.
 
-    Classes index into the control's `class_names`. A region with several labels counts once for each. Regions of other
-    controls and labels do not count; what may be an object of this one, and could not be read, is told.
+    Classes are indices of the control's `class_names`. A region with several labels is one detection for each. Regions
+    of other controls and labels are ignored; one that may be an object of this control but cannot be read is reported.
     """
 
 
@@ -43,4 +43,4 @@ CONTROLS: dict[str, Converter] = {
     "KeyPointLabels": Converter(write_keypoints, read_keypoints),
     "Choices": Converter(write_choices, read_choices),
 }
-"""Tag of a control (`shared.labelstudio.controls.CONTROL_TASKS`) → its row."""
+"""Tag of a control (`shared.labelstudio.controls.CONTROL_TASKS`) → its converter."""

@@ -1,8 +1,8 @@
-"""Label Studio's run-length code of masks: bits of https://github.com/thi-ng/umbrella/tree/develop/packages/rle-pack.
+"""Label Studio's run-length encoding of masks, that of https://github.com/thi-ng/umbrella/tree/develop/packages/rle-pack.
 
-It codes the bytes red, green, blue, alpha of every pixel of the image. Header: 32 bits number of bytes, 5 bits size of
-a word − 1, four times 4 bits sizes of a count − 1. Then runs: a bit (1: one word that is repeated, 0: different words),
-2 bits that say which size the count has, count − 1, and the word or words.
+It encodes the RGBA bytes of every pixel of the image. Header: 32 bits number of bytes, 5 bits word size − 1, then four
+times 4 bits count size − 1. Then runs: 1 bit (1: one repeated word, 0: different words), 2 bits index of the count's
+size, count − 1, and the word or words.
 """
 
 from collections.abc import Sequence
@@ -16,21 +16,21 @@ from shared.geometry.detections import Ints
 _COUNT_BITS = np.array([3, 4, 8, 16])
 _WORD_BITS = 8
 _HEADER_BITS = 32 + 5 + 4 * 4
-_LONGEST = 1 << 16  # of a run
-_BYTES = 2_000_000  # of code; ten times what a picture full of strokes takes
+_MAX_RUN = 1 << 16  # words
+_MAX_BYTES = 2_000_000  # of an encoded mask; ten times what a picture full of strokes takes
 
 
 def encode_runs(begin: Ints, end: Ints, pixels: int) -> list[int]:
-    """Pixels of a mask as runs that do not touch (`outline_to_runs`), of so many in all → bytes of code."""
+    """Encode a mask: runs that do not touch, as of `outline_to_runs`, of an image of `pixels` pixels → bytes."""
     edges: Ints = np.stack([begin, end], axis=1).reshape(-1)
     lengths: Ints = np.diff(np.concatenate([[0], edges, [pixels]])) * 4
     painted: Ints = np.arange(len(lengths)) % 2
     some = lengths > 0
     lengths, painted = lengths[some], painted[some]
-    pieces = -(-lengths // _LONGEST)
+    pieces = -(-lengths // _MAX_RUN)
     run = np.repeat(np.arange(len(lengths)), pieces)
-    counts = np.full(len(run), _LONGEST)
-    counts[np.cumsum(pieces) - 1] = lengths - (pieces - 1) * _LONGEST
+    counts = np.full(len(run), _MAX_RUN)
+    counts[np.cumsum(pieces) - 1] = lengths - (pieces - 1) * _MAX_RUN
     size = np.searchsorted(1 << _COUNT_BITS, counts)
     count_bits = _COUNT_BITS[size]
     codes = ((((4 + size) << count_bits) + counts - 1) << 8) + painted[run] * 255
@@ -45,26 +45,26 @@ def encode_runs(begin: Ints, end: Ints, pixels: int) -> list[int]:
 
 
 def _pack(codes: Ints, bits: Ints) -> list[int]:
-    """Numbers of at most 32 bits each, one behind the other, as bytes."""
+    """Concatenate numbers of up to 32 bits each, `bits` wide, to bytes."""
     ends = np.cumsum(bits)
     starts = ends - bits
     length = int(-(-ends[-1] // 8))
-    window = codes << (40 - bits - (starts & 7))  # of 5 bytes, from the one in which the number begins
+    window = codes << (40 - bits - (starts & 7))  # 5 bytes, from the one in which the number begins
     places = (starts >> 3)[:, None] + np.arange(5)
     parts = (window[:, None] >> np.arange(32, -1, -8)) & 255
-    # No two numbers share a bit, so that sums are unions.
+    # No two numbers share a bit, so a sum is a bitwise or.
     packed = np.bincount(places.reshape(-1), parts.reshape(-1))[:length]
     code: list[int] = packed.astype(np.int64).tolist()
     return code
 
 
 def decode_mask(rle: object, width: int, height: int) -> NDArray[np.bool_] | None:
-    """(H, W) pixels that are not wholly transparent; None if this is no code, or that of another size of image.
+    """(H, W) pixels with alpha over 0; None if `rle` is malformed, or for another image size.
 
-    Takes a byte of memory a pixel, and time for the length of the code, whatever it says. Label Studio's SDK reads it
-    bit by bit, which takes six times as long, and four times the memory.
+    Takes a byte of memory a pixel, and time in proportion to the length of `rle`. Label Studio's SDK decodes bit by
+    bit, in six times the time and four times the memory.
     """
-    if not isinstance(rle, Sequence) or isinstance(rle, str) or len(rle) > _BYTES:
+    if not isinstance(rle, Sequence) or isinstance(rle, str) or len(rle) > _MAX_BYTES:
         return None
     try:
         code = bytes(rle)
@@ -84,16 +84,16 @@ def decode_mask(rle: object, width: int, height: int) -> NDArray[np.bool_] | Non
         end = begin + (run >> (29 - size) & ((1 << size) - 1)) + 1
         words = 1 if run >> 31 else end - begin
         bit += 3 + size
-        if end > total or bit + words * _WORD_BITS > len(code) * 8:  # cut off
+        if end > total or bit + words * _WORD_BITS > len(code) * 8:  # truncated
             return None
         alpha: Any = run >> (21 - size) & 255 if words == 1 else _words(stream, bit, words)[3 - begin % 4 :: 4]
-        mask[begin // 4 : end // 4] = alpha > 0  # of the pixels whose last byte is in this run
+        mask[begin // 4 : end // 4] = alpha > 0  # pixels whose alpha byte is in this run
         bit += words * _WORD_BITS
         begin = end
     return mask.reshape(height, width)
 
 
 def _words(stream: bytes, bit: int, count: int) -> Ints:
-    """So many words from a bit on."""
+    """(count,) words, from a bit position on."""
     raw = np.frombuffer(stream, np.uint8, count + 1, bit >> 3).astype(np.int64)
     return (raw[:-1] << (bit & 7) | raw[1:] >> (8 - (bit & 7))) & 255

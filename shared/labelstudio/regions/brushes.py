@@ -13,13 +13,13 @@ from shared.labelstudio.regions.brush_rle import decode_mask, encode_runs
 from shared.labelstudio.regions.fields import written
 from shared.labelstudio.regions.outline_shapes import outlines_of
 
-_SCALED = 4  # times as many pixels a mask may have as the picture has now
-_RINGS = 200  # of one object; strokes that cover it like dust have thousands
-_TOLERANCE = 0.5  # pixels; rings of strokes have thousands of points
+_SCALED = 4  # a mask may have up to so many times the pixels that the picture has now
+_RINGS = 200  # limit of an object's rings; masks with dust have thousands
+_TOLERANCE = 0.5  # pixels, to simplify rings: those of strokes have thousands of points
 
 
 def write_brushes(found: Detections, labels: Sequence[str | None], control: Control) -> list[dict[str, Any]]:
-    """One region an object, with all its parts and holes; without a pixel in the image it is left out."""
+    """One region an object, with its parts and holes. An object without a pixel in the image is left out."""
     regions = []
     visible = [clip_outline(outline, found.width, found.height) for outline in outlines_of(found)]
     masks = outlines_to_runs(visible, found.width, found.height)
@@ -33,10 +33,10 @@ def write_brushes(found: Detections, labels: Sequence[str | None], control: Cont
 
 
 def painted_outline(regions: Sequence[Mapping[str, Any]], width: int, height: int) -> Outline:
-    """What is painted in one of the regions, as rings in pixels of the picture; none if nothing is.
+    """The union of the regions' masks, as rings in pixels of the picture, accurate to a pixel; () if it is empty.
 
-    A region has a picture's size of its own, that of the day it was painted; all must have the same, and be decoded:
-    else there is none, too, rather than a part. Points are within a pixel of where they were painted.
+    A region stores the picture's size at the time of painting. If the sizes differ, or a mask cannot be decoded, the
+    result is () rather than a part of the object.
     """
     sizes = [(region.get("original_width"), region.get("original_height")) for region in regions]
     across, down = sizes[0] if sizes else (None, None)

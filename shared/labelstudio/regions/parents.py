@@ -1,4 +1,4 @@
-"""Which points belong to one object: those below the same region, by the `parentID` that Label Studio keeps."""
+"""Groups keypoints to objects: those below the same region, by Label Studio's `parentID`."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -9,10 +9,10 @@ Item = TypeVar("Item")
 
 
 def owners(result: Sequence[Mapping[str, Any]], points: Iterable[str]) -> dict[str, str]:
-    """Point id → id of the nearest region above it that is no point; without one, of the topmost point.
+    """Point id → id of its nearest ancestor that is not a point; without one, of its topmost ancestor.
 
-    Points that nobody arranged own themselves. Parents that are no region do not count; a circle is one group. What has
-    no id (empty) has no parent either.
+    A point without a parent owns itself. Parents that are not regions are ignored; points in a circle are one group. A
+    region without an id has no parent.
     """
     known = {region_id(region) for region in result} - {""}
     given = {region_id(region): region.get("parentID") for region in result if region_id(region)}
@@ -31,7 +31,7 @@ def owners(result: Sequence[Mapping[str, Any]], points: Iterable[str]) -> dict[s
 
 
 def shared_out(points: Iterable[tuple[int, Item]]) -> list[dict[int, Item]]:
-    """Points of several objects, told apart by their place in an object: one that is taken already begins the next."""
+    """(index, point) in order → one dict an object; an index that the last object has begins the next object."""
     objects: list[dict[int, Item]] = []
     for place, point in points:
         if not objects or place in objects[-1]:

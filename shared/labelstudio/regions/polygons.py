@@ -1,7 +1,7 @@
-"""PolygonLabels, and Polygon with Labels: outlines of few points.
+"""PolygonLabels, and Polygon with Labels.
 
-Label Studio's polygons have no holes: a bridge of no width leads from the outer ring to that of a hole and back, so
-that the reader, Label Studio's page and YOLO's label files all leave the hole out.
+Label Studio's polygons have no holes. So a hole is joined to the outer ring by a bridge of no width; our reader, Label
+Studio's page and YOLO's label files then all leave it out.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from shared.labelstudio.regions.outline_shapes import outlines_of
 
 
 def write_polygons(found: Detections, labels: Sequence[str | None], control: Control) -> list[dict[str, Any]]:
-    """Every part of an object is a region: `label-3`, `label-3.1`, …; what is outside the image is cut off."""
+    """One region a part of an object (ids `label-3`, `label-3.1`, …), clipped to the image."""
     size = np.array([found.width, found.height])
     regions = []
     for number, (outline, class_, score) in enumerate(
@@ -32,7 +32,7 @@ def write_polygons(found: Detections, labels: Sequence[str | None], control: Con
 
 
 def ring_of(value: Mapping[str, Any], width: int, height: int) -> Floats | None:
-    """(K, 2) pixels, not clipped; None if it is no polygon."""
+    """(K, 2) in pixels, not clipped; None if the value is not a polygon."""
     try:
         points = np.array(value["points"], dtype=np.float64)
     except (KeyError, TypeError, ValueError, OverflowError):

@@ -20,7 +20,7 @@ from shared.labelstudio.regions.rotated import fit_rotated
 
 
 def write_rectangles(found: Detections, labels: Sequence[str | None], control: Control) -> list[dict[str, Any]]:
-    """Boxes are clipped to the image; those without area inside it are left out."""
+    """One region an object, clipped to the image. Boxes without area inside it are left out."""
     rows, table = _upright(found) if found.rotated is None else _rotated(found.rotated, found.width, found.height)
     classes, scores = found.classes[rows].tolist(), found.scores[rows].tolist()
     regions = []
@@ -31,7 +31,7 @@ def write_rectangles(found: Detections, labels: Sequence[str | None], control: C
 
 
 def _upright(found: Detections) -> tuple[Ints, Floats]:
-    """Rows of the boxes that are left, and their x, y, width, height in percent, rotation in degrees."""
+    """(M,) rows of the boxes with area, and (M, 5) x, y, width, height in percent, rotation in degrees."""
     boxes = xyxy_to_percent(found.xyxy, found.width, found.height)
     rows = np.flatnonzero((boxes[:, 2] > 0) & (boxes[:, 3] > 0))
     return rows, np.hstack([boxes[rows], np.zeros((len(rows), 1))])
@@ -46,9 +46,9 @@ def _rotated(rotated: Floats, width: int, height: int) -> tuple[Ints, Floats]:
 
 
 def rectangle_corners(value: Mapping[str, Any], width: int, height: int) -> Floats | None:
-    """(4, 2) pixels, not clipped; None if it is no rectangle. Its sides may be negative, as in old data: it leads left.
+    """(4, 2) in pixels, not clipped; None if the value is not a rectangle. In old data, sides may be negative.
 
-    Label Studio turns every rectangle around x and y, also one that leads left or up from there.
+    Label Studio rotates a rectangle around (x, y), also if it extends left or up from there.
     """
     box, turn = numbers(value, "x", "y", "width", "height"), rotation_of(value)
     if box is None or turn is None:

@@ -1,4 +1,4 @@
-"""Rotated boxes as Label Studio takes them: no corner beyond 100 %, no side of more."""
+"""Rotated boxes within Label Studio's limits: position and sides up to 100 %."""
 
 import numpy as np
 
@@ -6,12 +6,12 @@ from shared.geometry.detections import FAR, Floats, Ints, clip_rotated, xywhr_to
 
 
 def fit_rotated(rotated: Floats, width: int, height: int) -> tuple[Ints, Floats]:
-    """(N, 5) xywhr in pixels → the M rows that have area inside the image, and (M, 5) xywhr of them.
+    """(N, 5) xywhr in pixels → (M,) rows of the boxes with area inside the image, and (M, 5) their xywhr.
 
-    A box over the border becomes the one turned alike around its visible part. A quarter turn with width and height
-    exchanged is the same box: the first is chosen whose sides are not longer than the image's, and whose top-left
-    corner (before the turn: Label Studio turns around it) is left of its right border and above its lower one. If there
-    is none, as for a thin box along the diagonal, its ends are cut off.
+    A box over the border becomes the box of the same rotation around its visible part. A box is the same after a
+    quarter turn with width and height exchanged: the first of these is taken whose sides are not longer than the
+    image's, and whose top-left corner before rotation (Label Studio's x, y) is not beyond the right or lower border. If
+    none is, as for a thin box along the diagonal, the sides are cut to the image's.
     """
     size = np.array([width, height])
     whole = (np.abs(rotated) < FAR).all(axis=1) & (rotated[:, 2:4] > 0).all(axis=1)

@@ -1,4 +1,4 @@
-"""TimelineLabels: spans of a video's frames, each with a label. A span's first and last frame both belong to it."""
+"""TimelineLabels: labelled spans of a video's frames."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from shared.labelstudio.regions.reading import Reading, named, whole
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Frames that mean the same."""
+    """Consecutive frames with a label."""
 
     start: int  # Label Studio's frame numbers, both inclusive
     end: int
@@ -38,9 +38,9 @@ def write_spans(spans: Sequence[Span], control: Control) -> list[dict[str, Any]]
 
 
 def read_spans(result: Sequence[Mapping[str, Any]], control: Control) -> Reading[list[Span]]:
-    """All spans with a label of the control. A region with several labels or ranges counts once for each.
+    """All spans with a label of the control. A region with several labels or ranges is one span for each.
 
-    One without ranges says nothing: Label Studio stores such beside the boxes of a video.
+    A region without ranges is ignored: Label Studio stores such regions beside the boxes of a video.
     """
     spans: list[Span] = []
     unusable: list[str] = []
@@ -56,7 +56,7 @@ def read_spans(result: Sequence[Mapping[str, Any]], control: Control) -> Reading
 
 
 def labels_held(frames: NDArray[np.int64], spans: Sequence[Span], control: Control) -> NDArray[np.bool_]:
-    """(F,) frame numbers → (F, C) which of the control's labels hold in each."""
+    """(F,) frame numbers → (F, labels) whether a span with the label includes the frame."""
     held = np.zeros((len(frames), len(control.label_values)), dtype=np.bool_)
     for span in spans:
         held[:, control.label_values.index(span.label)] |= (frames >= span.start) & (frames <= span.end)
