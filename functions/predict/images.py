@@ -1,4 +1,4 @@
-"""Images of tasks: fetched and decoded, a bounded number at a time, measured."""
+"""Fetches and decodes the images of tasks, a limited number at a time, and measures both."""
 
 import threading
 import time
@@ -24,9 +24,9 @@ class TaskImages:
         fetch_concurrency: int,
         decode_concurrency: int,
     ) -> None:
-        """The two limits hold for the process.
+        """`fetch_concurrency`, `decode_concurrency`: limits of the process.
 
-        Decoding takes cores from a model that runs on the processor: few at a time disturb it least.
+        Few images should be decoded at a time, as this takes CPU cores from a model that runs on the CPU.
         """
         self._fetcher = fetcher
         self._decode = decode
@@ -35,13 +35,16 @@ class TaskImages:
         self._decoding = threading.BoundedSemaphore(decode_concurrency)
 
     def fetch(self, task: Task, value: str, deadline: float) -> bytes:
-        """The bytes of the image that a tag's value means for a task. Raises ImageError, DeadlineExceeded."""
+        """The bytes of the image that a tag shows for a task. `value`: the tag's attribute, `"$image"`.
+
+        Raises ImageError, DeadlineExceeded.
+        """
         address = file_of(value, task.data, task.id)
         with _turn(self._fetching, deadline), self._metrics.phase("fetch"):
             return self._fetcher.fetch(address, task_id=task.id, deadline=deadline)
 
     def decode(self, data: bytes, deadline: float) -> Image:
-        """Raises ImageError, DeadlineExceeded."""
+        """Decode an image. Raises ImageError, DeadlineExceeded."""
         with _turn(self._decoding, deadline), self._metrics.phase("decode"):
             return self._decode(data)
 
@@ -50,7 +53,7 @@ class TaskImages:
 def _turn(semaphore: threading.Semaphore, deadline: float) -> Iterator[None]:
     left = deadline - time.monotonic()
     if left <= 0 or not semaphore.acquire(timeout=left):
-        raise DeadlineExceeded("there was no time for the image")
+        raise DeadlineExceeded("the deadline came before the image was loaded (LABELLOOP_PREDICT_DEADLINE)")
     try:
         yield
     finally:

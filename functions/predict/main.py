@@ -16,7 +16,7 @@ from shared.cores import usable_cores
 from shared.errors import SettingsError
 from shared.imports import undo_failed_import
 from shared.labelstudio.api import LabelStudio
-from shared.labelstudio.predict_body import MAX_BODY
+from shared.labelstudio.predict_body import MAX_PREDICT_BODY
 from shared.labelstudio.requests import PredictRequest
 from shared.logs import configure_logs
 from shared.media.fetch import ImageFetcher
@@ -122,7 +122,7 @@ def _function(settings: Settings, backend: Backend, metrics: Metrics, threads: i
     return Function(
         [
             *backend.routes(),
-            Route("POST", "/predict", "basic", predict_tasks, streams=MAX_BODY, waits=True),
+            Route("POST", "/predict", "basic", predict_tasks, streams=MAX_PREDICT_BODY, waits=True),
             Route("GET", "/metrics", "basic or secret", metrics.answer),
             Route("POST", "/", "basic or secret", hand_over, waits=True),
             Route("POST", "/webhook", "basic or secret", hand_over, waits=True),

@@ -15,7 +15,7 @@ from functions.train_trigger.trigger import Trigger
 from functions.train_trigger.warm_up import WarmUp
 from shared.errors import SettingsError
 from shared.labelstudio.api import LabelStudio
-from shared.labelstudio.predict_body import MAX_BODY
+from shared.labelstudio.predict_body import MAX_PREDICT_BODY
 from shared.logs import configure_logs
 from shared.objectstore import open_store
 from shared.settings import Settings
@@ -43,7 +43,7 @@ def _build(settings: Settings, environ: MutableMapping[str, str]) -> Function:
     return Function(
         [
             *backend.routes(),
-            Route("POST", "/predict", "basic", predictions.predict, streams=MAX_BODY, waits=True),
+            Route("POST", "/predict", "basic", predictions.predict, streams=MAX_PREDICT_BODY, waits=True),
             Route("POST", "/", "basic or secret", routes.webhook),
             Route("POST", "/webhook", "basic or secret", routes.webhook),
             Route("POST", "/train", "basic", routes.train),

@@ -12,7 +12,7 @@ from shared.geometry.detections import Detections, xyxy_to_percent
 from shared.labelstudio.controls import Control
 from shared.labelstudio.regions import CONTROLS
 from shared.labelstudio.regions.fields import label_holder
-from shared.labelstudio.regions.timeline import Span, labels_held, read_spans, write_spans
+from shared.labelstudio.regions.timeline import Span, labels_at, read_spans, write_spans
 from shared.labelstudio.regions.tracks import Track, detections_at, read_tracks, write_tracks
 
 Region = Mapping[str, Any]
@@ -45,7 +45,7 @@ def predicted(result: Sequence[Region], control: Control, sample: Sample) -> tup
         found = (detections_at(frame, boxes, control, width, height) for frame in frames.tolist())
         return tuple(replace(each, scores=scores[each.tracks]) for each in found)
     if control.tag == "TimelineLabels":
-        held = labels_held(frames, read_spans(result, control).found, control).astype(np.float64)
+        held = labels_at(frames, read_spans(result, control).found, control).astype(np.float64)
         return tuple(_classified(row, control, width, height) for row in held)
     objects = [
         (CONTROLS[control.tag].read(each, control, width, height).found, _score(each[0])) for each in _objects(result)

@@ -40,7 +40,7 @@ def masks_to_outlines(masks: Sequence[Mask], tolerance: float = 0.0) -> list[Out
     """(H, W) masks → rings along the borders of the pixels other than 0: parts clockwise, holes anticlockwise.
 
     With a tolerance of 0 rings follow the pixels' sides. With more, they go through the midpoints of the sides, which
-    covers the same pixel centres, and points within `tolerance` pixels of the ring are dropped: 0.75 removes the stairs.
+    covers the same pixel centres, and points within `tolerance` pixels of the ring are dropped: 0.75 removes stairs.
     """
     import cv2
 
@@ -54,7 +54,7 @@ def masks_to_outlines(masks: Sequence[Mask], tolerance: float = 0.0) -> list[Out
 
 
 def _rings(chains: Sequence[NDArray[Any]], tolerance: float) -> list[Floats]:
-    """Rings from the pixels along borders, clockwise. A pixel adds its sides from the corner where the border enters."""
+    """Rings from the pixels along borders, clockwise. A pixel adds its sides, from where the border enters it."""
     pixels = np.concatenate(chains)
     ends = np.cumsum([len(chain) for chain in chains])
     gone = 4 + (_in_turn(pixels, ends, 1) - pixels) @ (1, 3)

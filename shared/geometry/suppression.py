@@ -1,4 +1,4 @@
-"""Of objects that overlap, the surest: what predict shows, and what the gate measures. Pure."""
+"""Non-maximum suppression of overlapping boxes, for predict and the gate. Pure."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,9 +10,10 @@ from shared.geometry.detections import Floats, Ints, envelope, xywhr_to_corners
 
 
 def suppress(xyxy: Floats, scores: Floats, iou: float, rotated: Floats | None = None) -> NDArray[np.bool_]:
-    """Which of (N, 4) boxes remain if of two that overlap by more than `iou` the one of lower score goes.
+    """(N,) mask of the boxes that remain: of two that overlap by more than `iou`, the one of lower score is dropped.
 
-    With (N, 5) rotated boxes, those have to overlap as well: of two slim ones side by side the upright ones do.
+    `xyxy`: (N, 4) upright boxes. With (N, 5) rotated boxes these must overlap too, since the upright boxes around two
+    slim objects side by side may.
     """
     area = np.prod(xyxy[:, 2:] - xyxy[:, :2], axis=1)
     remain = np.ones(len(scores), dtype=np.bool_)
@@ -33,7 +34,7 @@ def suppress(xyxy: Floats, scores: Floats, iou: float, rotated: Floats | None = 
 
 
 def suppress_classes(boxes: Floats, scores: Floats, classes: Ints, iou: float) -> NDArray[np.bool_]:
-    """The same among the objects of each class. `boxes`: (N, 4) corners, or (N, 5) rotated ones."""
+    """As `suppress`, among the objects of each class. `boxes`: (N, 4) xyxy or (N, 5) xywhr."""
     remain = np.ones(len(scores), dtype=np.bool_)
     rotated = boxes if boxes.shape[1:] == (5,) else None
     upright = boxes if rotated is None else envelope(xywhr_to_corners(rotated))
@@ -45,7 +46,7 @@ def suppress_classes(boxes: Floats, scores: Floats, classes: Ints, iou: float) -
 
 
 def _rotated_iou(one: Floats, other: Floats) -> float:
-    """Of two (5,) boxes: centre x, y, width, height, radians."""
+    """Intersection over union of two (5,) boxes: centre x, y, width, height, radians."""
     import cv2
 
     first, second = (((x, y), (w, h), float(np.rad2deg(angle))) for x, y, w, h, angle in (one.tolist(), other.tolist()))

@@ -14,7 +14,7 @@ _NO_TASKS = b'"tasks":[]'
 _WANTED = (b'"id"', b'"data"')
 MAX_KEPT = 100_000_000
 """Limit of the bytes that are kept of a request's tasks: their data may hold whole images."""
-MAX_BODY = 1_000_000_000
+MAX_PREDICT_BODY = 1_000_000_000
 """Limit of the bytes of a whole request."""
 
 

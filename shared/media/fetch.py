@@ -1,4 +1,4 @@
-"""Fetch the image or video of a task, whatever kind its value is, in bounded bytes and time, from allowed places."""
+"""Fetches images and videos of tasks, from allowed sources only, within limits of bytes and time."""
 
 import math
 import re
@@ -20,47 +20,53 @@ from shared.network.connections import pool
 from shared.network.resolver import Resolve, resolve
 from shared.settings import Settings, variable
 
-_LONGEST_WAY = 5  # redirects
+_MAX_REDIRECTS = 5
 _CHUNK = 1 << 18  # bytes
-_DIGITS = 18  # of a length that anything can have; Python reads no number of more than 4300
+_DIGITS = 18  # limit of a Content-Length's digits; Python's int() refuses more than 4300
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _HEADERS = {"User-Agent": "labelloop", "Accept": "*/*", "Accept-Encoding": "identity"}
 
 
-_LONGEST_MARK = 1000  # characters of a version that are worth to be kept and sent
+_MAX_MARK = 1000  # characters of a version's mark; longer ones are not used
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """Which state of a file was fetched, by its server's marks (RFC 9110, 8.8)."""
+    """Identifies the state of a fetched file by its server's validators (RFC 9110, 8.8)."""
 
     etag: str = ""
-    modified: str = ""
-    fixed: bool = False  # nobody changes it: each upload to Label Studio has a name of its own
+    modified: str = ""  # Last-Modified
+    fixed: bool = False  # the file never changes: each upload to Label Studio has a name of its own
 
     def headers(self) -> dict[str, str]:
-        """What asks for the file only if it is another one by now."""
+        """Headers that request the file only if it has changed."""
         if self.etag:
             return {"If-None-Match": self.etag}
         return {"If-Modified-Since": self.modified} if self.modified else {}
 
 
 class Fetched(NamedTuple):
-    """What came."""
+    """The result of a fetch."""
 
     data: bytes | None  # None: the file still is the known version
-    version: Version | None  # None: its server does not tell one state from another
+    version: Version | None  # None: the server sends no validators
 
 
 class Fetcher(Protocol):
-    """What fetches the image or video that a task names, from where it is or from a cache. Thread-safe."""
+    """Fetches the image or video that a task names, from its source or from a cache. Thread-safe."""
 
     def fetch(self, value: object, *, task_id: int | None, deadline: float) -> bytes:
-        """The bytes behind a value of `task.data`. `deadline` is a value of time.monotonic(). Raises ImageError."""
+        """The bytes of the file that a value of `task.data` names. `deadline` is a time.monotonic() value.
+
+        Raises ImageError.
+        """
 
 
 class ImageFetcher:
-    """Thread-safe; keeps connections. The token goes to Label Studio's file routes, not after a foreign redirect."""
+    """Fetches from the source itself. Thread-safe; keeps connections open.
+
+    Only Label Studio's routes for files get the token, and not after a redirect by another host.
+    """
 
     def __init__(
         self,
@@ -70,7 +76,7 @@ class ImageFetcher:
         limit: Literal["image_max_bytes", "video_max_bytes"] = "image_max_bytes",
         resolve: Resolve = resolve,
     ) -> None:
-        """`limit`: the setting that bounds a file. `resolve` finds the addresses of a host (tests give their own)."""
+        """`limit`: the setting that limits a file's size. `resolve`: finds a host's addresses (tests replace it)."""
         self._label_studio = label_studio
         self._max_bytes: int = getattr(settings, limit)
         self._limit = variable(limit)
@@ -81,17 +87,13 @@ class ImageFetcher:
         self._http = pool(rules.connect, settings.fetch_concurrency)
 
     def fetch(self, value: object, *, task_id: int | None, deadline: float) -> bytes:
-        """The bytes of the image that `value` (what `task.data` holds) names.
-
-        `deadline` is a value of time.monotonic(); LABELLOOP_FETCH_TIMEOUT may end it sooner, but not a video. Raises
-        ImageError.
-        """
+        """As `Fetcher.fetch`. Images, but not videos, are limited by LABELLOOP_FETCH_TIMEOUT too."""
         data = self.fetch_newer(value, task_id=task_id, deadline=deadline, known=None).data
-        assert data is not None  # nothing is known
+        assert data is not None  # no version is known
         return data
 
     def fetch_newer(self, value: object, *, task_id: int | None, deadline: float, known: Version | None) -> Fetched:
-        """As `fetch`; no bytes if they still are those of the `known` version."""
+        """As `fetch`; `data` is None if the file still is the `known` version."""
         source = locate(
             value,
             task_id=task_id,
@@ -114,7 +116,7 @@ class ImageFetcher:
     def _download(self, source: Remote, until: float, known: Version | None) -> Fetched:
         url, trusted = source.url, source.trusted
         asked = known.headers() if known else {}
-        for _ in range(_LONGEST_WAY + 1):
+        for _ in range(_MAX_REDIRECTS + 1):
             response = self._ask(url, trusted, until, asked)
             try:
                 if asked and response.status == 304:
@@ -123,12 +125,12 @@ class ImageFetcher:
                     self._raise_for_status(response.status, url, trusted, sent_there=source.trusted)
                     return Fetched(self._body(response, _host(url)), self._version(source, response))
                 if response.headers.get("Content-Length") == "0":
-                    response.read()  # nothing, but then the connection can be kept
+                    response.read()  # empty, but the connection can then be reused
                 url = _joined(url, response.headers.get("Location", ""))
                 trusted = trusted and serves_file(self._label_studio, url)
             finally:
-                response.close()  # a connection whose answer was read to its end is back in the pool by now
-        raise ImageError("refused", f"{_host(source.url)} redirects more than {_LONGEST_WAY} times")
+                response.close()  # no effect if the response was read to its end: its connection is back in the pool
+        raise ImageError("refused", f"{_host(source.url)} redirects more than {_MAX_REDIRECTS} times")
 
     def _version(self, source: Remote, response: BaseHTTPResponse) -> Version | None:
         fixed = source.trusted and is_upload(self._label_studio, source.url)
@@ -136,7 +138,7 @@ class ImageFetcher:
         return version if version != Version() else None
 
     def _ask(self, url: str, trusted: bool, until: float, headers: dict[str, str]) -> BaseHTTPResponse:
-        """The answer to one GET, its body unread."""
+        """The response to one GET, with its body unread. A token that is refused is replaced once."""
         if not trusted or self._label_studio is None:
             return self._get(url, headers, until)
         try:
@@ -171,10 +173,10 @@ class ImageFetcher:
                     preload_content=False,
                     decode_content=False,
                 )
-            except ProtocolError as error:  # usually a kept connection that the server closed just now
+            except ProtocolError as error:  # usually an idle connection that the server has just closed
                 if not once_more:
-                    raise ImageError("unreachable", f"{host} breaks the connection off") from error
-            except NewConnectionError as error:  # also a name without address; before TimeoutError, whose kind it is
+                    raise ImageError("unreachable", f"{host} closed the connection") from error
+            except NewConnectionError as error:  # also a name without address; a subclass of TimeoutError
                 raise ImageError("unreachable", f"{host} is not reachable{_why(error)}") from error
             except TimeoutError as error:
                 raise _late(host) from error
@@ -198,34 +200,40 @@ class ImageFetcher:
         except TimeoutError as error:
             raise _late(host) from error
         except (HTTPError, OSError) as error:  # the connection ends before Content-Length bytes or the last chunk
-            raise ImageError("unreachable", f"{host} sent {size} bytes and then broke off") from error
+            raise ImageError("unreachable", f"{host} closed the connection after {size} bytes") from error
         return self._decompressed(b"".join(parts), response.headers.get("Content-Encoding", ""), host)
 
     def _raise_for_status(self, status: int, url: str, trusted: bool, *, sent_there: bool) -> None:
-        """`trusted`: Label Studio answers; `sent_there`: it does, or it signed the URL of a storage."""
+        """Raise ImageError unless the status is 200. `trusted`: Label Studio itself answered; `sent_there`: it did, or
+        redirected to a signed URL of its storage.
+        """
         host = _host(url)
         if status == 200:
             return
         if status in (401, 403):
             if not sent_there:
                 raise ImageError("forbidden", f"{host} answers {status}: it was asked without credentials")
-            hint = "check LABEL_STUDIO_API_KEY" if trusted else "the credentials of Label Studio's storage may be over"
+            hint = (
+                "check LABEL_STUDIO_API_KEY"
+                if trusted
+                else "the credentials of Label Studio's storage may have expired"
+            )
             raise ImageError("unauthorized", f"{host} answers {status}: {hint}")
-        if status == 404 and trusted and "/resolve/" in url:  # whatever goes wrong while it signs
+        if status == 404 and trusted and "/resolve/" in url:  # Label Studio's answer to any error of signing
             raise ImageError("unreachable", f"{host} cannot resolve the storage URI: look at the project's storage")
-        # Label Studio answers 500 for an uploaded file that it does not know (any more).
+        # Label Studio answers 500 for an upload that it does not have (any more).
         if status in (404, 410) or (status == 500 and trusted and "/data/upload/" in url):
-            raise ImageError("not_found", f"{host} answers {status}: the image is not there")
+            raise ImageError("not_found", f"{host} answers {status}: there is no such file")
         raise ImageError("unreachable", f"{host} answers {status}")
 
     def _decompressed(self, data: bytes, encoding: str, host: str) -> bytes:
-        """Some servers compress although they were asked not to."""
+        """The body, decompressed: some servers compress although they were asked not to. Raises ImageError."""
         encoding = encoding.strip().lower()
         if encoding in ("", "identity", "aws-chunked"):
             return data
         if encoding not in ("gzip", "x-gzip", "deflate"):
             raise ImageError("unsupported", f"{host} sends Content-Encoding {encoding[:40]!r}")
-        decoder = zlib.decompressobj(zlib.MAX_WBITS | 32)  # gzip or zlib, by its own header
+        decoder = zlib.decompressobj(zlib.MAX_WBITS | 32)  # gzip or zlib, detected by its header
         try:
             plain = decoder.decompress(data, self._max_bytes + 1)
         except zlib.error as error:
@@ -233,7 +241,7 @@ class ImageFetcher:
         if len(plain) > self._max_bytes:
             raise self._too_large(host)
         if not decoder.eof:
-            raise ImageError("unreachable", f"{host} sends a {encoding} body that ends too soon")
+            raise ImageError("unreachable", f"{host} sends a truncated {encoding} body")
         return plain
 
     def _too_large(self, host: str) -> ImageError:
@@ -241,14 +249,14 @@ class ImageFetcher:
 
 
 def _why(error: NewConnectionError) -> str:
-    """What the system says: refused, no route, an address family that this machine does not have …"""
+    """The system's reason: refused, no route, an address family that this machine does not have …"""
     cause = error.__cause__
     return f" ({cause.strerror})" if isinstance(cause, OSError) and cause.strerror else ""
 
 
 def _mark(response: BaseHTTPResponse, name: str) -> str:
     mark = response.headers.get(name, "")
-    return mark if len(mark) <= _LONGEST_MARK and mark.isascii() else ""
+    return mark if len(mark) <= _MAX_MARK and mark.isascii() else ""
 
 
 def _late(host: str) -> ImageError:
@@ -259,15 +267,15 @@ def _joined(url: str, location: str) -> str:
     try:
         return urljoin(url, location)
     except ValueError as error:
-        raise ImageError("refused", f"{_host(url)} redirects to what is no URL") from error
+        raise ImageError("refused", f"{_host(url)} redirects to an invalid URL") from error
 
 
 def _host(url: str) -> str:
-    """The host for messages: path and query of signed URLs hold secrets. Raises ImageError for other than http(s)."""
+    """The host of an http(s) URL, for messages, as a signed URL's query is secret. Raises ImageError for other URLs."""
     try:
         place = parse_url(url)
     except LocationParseError as error:
-        raise ImageError("unsupported", "the image's URL cannot be understood") from error
+        raise ImageError("unsupported", "the image's URL is invalid") from error
     if place.scheme not in ("http", "https") or not place.host or re.search(r"[\s\\]", place.host):
-        raise ImageError("refused", f"an image may come by http or https, not by {(place.scheme or 'nothing')[:20]!r}")
+        raise ImageError("refused", f"only http and https are allowed for images, not {(place.scheme or '')[:20]!r}")
     return place.host

@@ -140,7 +140,7 @@ def flown(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def boxes(region: dict[str, Any], xml: str, frames: list[int]) -> NDArray[np.float64]:
     (drawn,) = read_tracks([region], parse_label_config(xml)[0]).found
-    assert drawn.there(np.array(frames)).all()
+    assert drawn.visible_at(np.array(frames)).all()
     return drawn.boxes_at(np.array(frames))[:, :4]
 
 
@@ -148,7 +148,7 @@ def visible(region: dict[str, Any], xml: str) -> list[int]:
     (drawn,) = read_tracks([region], parse_label_config(xml)[0]).found
     assert isinstance(drawn, Drawn)
     frames = np.arange(1, region["value"]["framesCount"] + 1)
-    there: list[int] = frames[drawn.there(frames)].tolist()
+    there: list[int] = frames[drawn.visible_at(frames)].tolist()
     return there
 
 

@@ -15,7 +15,7 @@ from shared.errors import ImageError
 from shared.geometry.detections import Detections
 from shared.labelstudio.controls import Control
 from shared.labelstudio.frames import frame_count, seconds_of
-from shared.labelstudio.regions.timeline import labels_held, read_spans
+from shared.labelstudio.regions.timeline import labels_at, read_spans
 from shared.labelstudio.regions.tracks import Drawn, detections_at, read_tracks
 from shared.media.fit import MIN_SIDE, shrunk
 from shared.media.video import Frame, Video, frames_at, open_video
@@ -67,7 +67,7 @@ def _scenes(
     drawn = tracks_of(task, control, frames, video)
     there = np.zeros(len(frames), dtype=np.bool_)
     for one in drawn:
-        there |= one.there(frames)
+        there |= one.visible_at(frames)
     scenes = spread(frames[there], MAX_FRAMES_A_VIDEO)
     empty = spread(frames[~there], max(round(_BACKGROUND * len(scenes)), 1))
     return [
@@ -97,7 +97,7 @@ def _moments(
     spans = usable(read_spans(task.regions, control), control)
     if any(span.start > frames[-1] or span.end < frames[0] for span in spans):
         raise ImageError("unusable", f"a span of {control.name!r} lies outside the {len(frames)} frames of the video")
-    held = labels_held(frames, spans, control)
+    held = labels_at(frames, spans, control)
     held = np.column_stack([held, ~held.any(axis=1)])
     held &= held.sum(axis=1, keepdims=True) == 1
     whole = np.array([[0.0, 0.0, video.width, video.height]])

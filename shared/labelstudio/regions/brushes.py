@@ -10,7 +10,7 @@ from shared.geometry.outlines import mask_to_outline, outlines_to_runs
 from shared.geometry.rings import clip_outline, signed_area
 from shared.labelstudio.controls import Control
 from shared.labelstudio.regions.brush_rle import decode_mask, encode_runs
-from shared.labelstudio.regions.fields import written
+from shared.labelstudio.regions.fields import region_items
 from shared.labelstudio.regions.outline_shapes import outlines_of
 
 _SCALED = 4  # a mask may have up to so many times the pixels that the picture has now
@@ -28,7 +28,7 @@ def write_brushes(found: Detections, labels: Sequence[str | None], control: Cont
     ):
         if len(begin):
             value = {"format": "rle", "rle": encode_runs(begin, end, found.width * found.height)}
-            regions += written(value, control, f"{control.name}-{number}", labels[class_], score, found)
+            regions += region_items(value, control, f"{control.name}-{number}", labels[class_], score, found)
     return regions
 
 

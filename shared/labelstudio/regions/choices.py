@@ -1,4 +1,4 @@
-"""Choices: what an image shows, or (perRegion) what a region of it shows."""
+"""Choices: classes of a whole image, or (perRegion) of its regions."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -10,16 +10,16 @@ from shared.labelstudio.controls import REGION_SELECTED, Control
 from shared.labelstudio.items import without_labels
 from shared.labelstudio.regions.extents import upright_box
 from shared.labelstudio.regions.fields import region_id, words_of
-from shared.labelstudio.regions.reading import Reading, drawn_labels, named, whole
+from shared.labelstudio.regions.reading import Reading, drawn_labels, finish_reading, region_name
 
 _SHAPES = ("x", "points", "rle")
-"""Keys of which a region's value has one."""
+"""Keys of shapes; the value of a drawn region has one of them."""
 
 
 def write_choices(found: Detections, labels: Sequence[str | None], control: Control) -> list[dict[str, Any]]:
-    """The answer for a whole image: every label whose class score is above 0, the best first; nothing without one.
+    """The item for a whole image: the labels with a class score above 0, the best first; no item without one.
 
-    Of single choices the best one only. What belongs to regions is written by `write_region_choices`.
+    Only the best one unless the control has choice="multiple". No item for perRegion: see `write_region_choices`.
     """
     if control.per_region:
         return []
@@ -29,15 +29,15 @@ def write_choices(found: Detections, labels: Sequence[str | None], control: Cont
 def write_region_choices(
     found: Detections, labels: Sequence[str | None], control: Control, region: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
-    """The answer for one region: a result item with the region's id, shape and parent, as Label Studio stores it."""
+    """The item for one region: it has the region's id, shape and parent, as Label Studio stores it."""
     same = {key: region[key] for key in ("id", "parentID", "original_width", "original_height") if key in region}
     return _answered(found, labels, control, same | {"value": without_labels(region["value"]), "image_rotation": 0})
 
 
 def read_choices(result: Sequence[Mapping[str, Any]], control: Control, width: int, height: int) -> Reading[Detections]:
-    """One object an answered image, or an answered region with its box; `class_scores` are 1 for each chosen label.
+    """One object for an image with choices, or for each region with choices; `class_scores` are 1 for chosen labels.
 
-    Unusable with `per_region`: answers about a region without area in the image.
+    Unusable with `per_region`: choices of a region without area in the image.
     """
     boxes, rows, unusable = [], [], []
     shapes = _shapes(result) if control.per_region else {}
@@ -51,30 +51,30 @@ def read_choices(result: Sequence[Mapping[str, Any]], control: Control, width: i
         else:
             box = upright_box(value if _is_shape(value) else shapes.get(region_id(region), {}), width, height)
             if box is None:
-                unusable.append(f"{named(region)} was answered, and has no area inside the image")
+                unusable.append(f"{region_name(region)} has choices, but no area inside the image")
         if box is not None:
             boxes.append(box)
             rows.append(row)
-    if rows and not control.per_region:  # one image, one answer, however many items it came in
+    if rows and not control.per_region:  # several items of an image are one object
         boxes, rows = boxes[:1], [np.max(rows, axis=0)]
     scores = np.array(rows, dtype=np.float64).reshape(len(rows), len(control.labels))
     classes = scores.argmax(axis=1) if len(rows) else np.zeros(0)
     found = Detections.annotated(width, height, boxes, classes, control.label_values, class_scores=scores)
     seen = {control.label_values[index] for index in scores.nonzero()[1]}
-    return whole(found, seen, unusable, result, control)
+    return finish_reading(found, seen, unusable, result, control)
 
 
 def region_boxes(result: Sequence[Mapping[str, Any]], control: Control, width: int, height: int) -> dict[str, Floats]:
-    """Of each region that a Choices with perRegion is asked for, by id: its (4,) upright box in pixels.
+    """Id → (4,) upright box in pixels of each region that a Choices with perRegion applies to.
 
-    Regions without area in the image are left out, and those without the label that `whenLabelValue` names, or (with
-    visibleWhen="region-selected") labelled by another tag than `whenTagName` names.
+    Regions without area in the image are left out, and those without a label of `whenLabelValue`, or (with
+    visibleWhen="region-selected") labelled by another tag than `whenTagName`.
     Source: editor/src/mixins/PerRegion.js and Visibility.js of Label Studio 1.23.2.
     """
     wanted = control.attributes.get("whenLabelValue")
     tag = control.attributes.get("whenTagName") if control.attributes.get("visibleWhen") == REGION_SELECTED else None
     labels: dict[str, set[str]] = {}
-    tags: dict[str, object] = {}  # of a region, the first that gave it labels
+    tags: dict[str, object] = {}  # region id → the first tag that labelled it
     for region, value in _values(result):
         given = drawn_labels(value)
         labels.setdefault(region_id(region), set()).update(given)
@@ -116,7 +116,7 @@ def _row(value: Mapping[str, Any], control: Control) -> Floats | None:
 
 
 def _shapes(result: Sequence[Mapping[str, Any]], to_name: str | None = None) -> dict[str, Mapping[str, Any]]:
-    """Region id → the value that holds its shape."""
+    """Region id → the value with its shape."""
     shapes: dict[str, Mapping[str, Any]] = {}
     for region, value in _values(result):
         if region_id(region) and _is_shape(value) and (to_name is None or region.get("to_name") == to_name):

@@ -8,15 +8,15 @@ import numpy as np
 from shared.geometry.detections import Detections, Floats, axes_of, clip_xyxy
 from shared.geometry.rings import clip_outline, outline_to_ellipse
 from shared.labelstudio.controls import Control
-from shared.labelstudio.regions.fields import numbers, rotation_of, written
+from shared.labelstudio.regions.fields import numbers, region_items, rotation_of
 from shared.labelstudio.regions.rotated import fit_rotated
 
 _POINTS = 72
-"""Of an ellipse read as a ring: at most 1 − cos(2.5°), a thousandth, of a half axis is lost between two of them."""
+"""Points of an ellipse read as a ring: its error is at most 1 − cos(2.5°), a thousandth, of a half axis."""
 
 
 def write_ellipses(found: Detections, labels: Sequence[str | None], control: Control) -> list[dict[str, Any]]:
-    """The ellipse that an outline is most like; without outlines the one that touches the sides of the box."""
+    """One region an object: the ellipse fitted to its outline; without outlines the one inscribed in its box."""
     rows, ellipses = fit_rotated(_ellipses(found), found.width, found.height)
     size = np.array([found.width, found.height])
     table = np.hstack([ellipses[:, :2] / size, ellipses[:, 2:4] / 2 / size]) * 100.0
@@ -25,12 +25,12 @@ def write_ellipses(found: Detections, labels: Sequence[str | None], control: Con
     for number, (x, y, across, down), rotation in zip(rows.tolist(), table.tolist(), degrees.tolist(), strict=True):
         value = {"x": x, "y": y, "radiusX": across, "radiusY": down, "rotation": rotation}
         label, score = labels[found.classes[number]], float(found.scores[number])
-        regions += written(value, control, f"{control.name}-{number}", label, score, found)
+        regions += region_items(value, control, f"{control.name}-{number}", label, score, found)
     return regions
 
 
 def _ellipses(found: Detections) -> Floats:
-    """(N, 5) xywhr; NaN where there is nothing to fit."""
+    """(N, 5) xywhr; NaN for an object without visible area."""
     if found.outlines is None:
         boxes = clip_xyxy(found.xyxy, found.width, found.height)
         centre, sides = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
@@ -44,7 +44,7 @@ def _ellipses(found: Detections) -> Floats:
 
 
 def ellipse_of(value: Mapping[str, Any], width: int, height: int) -> tuple[Floats, Floats] | None:
-    """(2,) centre, (2, 2) both half axes, in pixels; None if it is no ellipse. Negative radii mean the same ellipse."""
+    """(2,) centre and (2, 2) half axes in pixels; None if the value is not an ellipse. Radii may be negative."""
     ellipse, turn = numbers(value, "x", "y", "radiusX", "radiusY"), rotation_of(value)
     if ellipse is None or turn is None:
         return None
@@ -53,7 +53,7 @@ def ellipse_of(value: Mapping[str, Any], width: int, height: int) -> tuple[Float
 
 
 def ellipse_ring(value: Mapping[str, Any], width: int, height: int) -> Floats | None:
-    """(K, 2) pixels, not clipped; None if it is no ellipse."""
+    """(K, 2) in pixels, not clipped; None if the value is not an ellipse."""
     ellipse = ellipse_of(value, width, height)
     if ellipse is None:
         return None

@@ -1,4 +1,4 @@
-"""The smallest upright box around a region, whatever its shape is."""
+"""The smallest upright box around a region of any shape."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,9 +14,10 @@ from shared.labelstudio.regions.rectangles import rectangle_corners
 
 
 def upright_box(value: Mapping[str, Any], width: int, height: int) -> Floats | None:
-    """(4,) pixel corners inside the image; None for a point, an unreadable shape, or one without area in the image.
+    """(4,) xyxy in pixels, clipped; None for a point, an unreadable shape, or one without area in the image.
 
-    Of an ellipse: √(a_x² + b_x²) to both sides of its centre, and √(a_y² + b_y²) up and down; a and b: its half axes.
+    The box of an ellipse with half axes a, b extends √(a_x² + b_x²) left and right of its centre, √(a_y² + b_y²) up and
+    down.
     """
     corners = _corners(value, width, height)
     if corners is None:
@@ -26,7 +27,7 @@ def upright_box(value: Mapping[str, Any], width: int, height: int) -> Floats | N
 
 
 def _corners(value: Mapping[str, Any], width: int, height: int) -> Floats | None:
-    """(K, 2) pixels with the same upright box."""
+    """(K, 2) points in pixels with the same upright box as the shape."""
     if "rle" in value:
         return _painted(decode_mask(value["rle"], width, height))
     if "points" in value:

@@ -1,4 +1,4 @@
-"""What all regions have in common: ids, numbers, labels (`shared.labelstudio.items` says how they are kept)."""
+"""Fields that all regions have: ids, numbers, labels (their format: `shared.labelstudio.items`)."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from shared.labelstudio.controls import Control
 from shared.labelstudio.items import result_items
 
 _TOOLS = {
-    "rle": "Brush",  # or MagicWand: the same masks
+    "rle": "Brush",  # or MagicWand, with the same masks
     "points": "Polygon",
     "radiusX": "Ellipse",
     "height": "Rectangle",
@@ -17,13 +17,13 @@ _TOOLS = {
     "sequence": "VideoRectangle",
     "ranges": "TimelineLabels",
 }
-"""Key of a region's value → the tag that draws such."""
+"""Key of a region's value → the tag that draws this shape."""
 
 
 def labelled(result: Sequence[Mapping[str, Any]], control: Control) -> Iterator[tuple[Mapping[str, Any], int]]:
-    """Every region of a control, once for each of its known labels, and the class index; its `value` is a mapping.
+    """(region, class index) for each region of a control and each of its known labels; `value` is a mapping.
 
-    Under a `<Labels>` that several tags share also those of the other tags: `tool_of` tells them apart.
+    If several tags share a `<Labels>`, regions of the other tags are included: `tool_of` tells them apart.
     """
     classes = {label: index for index, label in enumerate(control.label_values)}
     beside = label_holder(control)[0] != control.name
@@ -36,12 +36,12 @@ def labelled(result: Sequence[Mapping[str, Any]], control: Control) -> Iterator[
         value = region["value"]
         for label in dict.fromkeys(words_of(given) or ()):
             if label in classes:
-                lacking = shapes.get(region_id(region), {}) if beside and not tool_of(value) else {}
-                yield ({**region, "value": {**lacking, **value}} if lacking else region), classes[label]
+                missing = shapes.get(region_id(region), {}) if beside and not tool_of(value) else {}
+                yield ({**region, "value": {**missing, **value}} if missing else region), classes[label]
 
 
 def label_items(result: Iterable[Mapping[str, Any]], control: Control) -> Iterator[tuple[Mapping[str, Any], object]]:
-    """The items that hold a control's labels, and what stands there (`words_of`); the value of each is a mapping."""
+    """(item, its labels as they are, see `words_of`) for the items with a control's labels; `value` is a mapping."""
     holder, key = label_holder(control)
     for item in result:
         if item.get("from_name") == holder and isinstance(item.get("value"), Mapping):
@@ -49,29 +49,29 @@ def label_items(result: Iterable[Mapping[str, Any]], control: Control) -> Iterat
 
 
 def label_holder(control: Control) -> tuple[str, str]:
-    """The name of the tag whose items hold a control's labels, and under which key of their value."""
-    if control.tag == "VideoRectangle":  # Label Studio merges them into the item of the box
+    """(name of the tag whose items have a control's labels, key of the labels in their value)."""
+    if control.tag == "VideoRectangle":  # Label Studio puts the labels into the item of the box
         return control.name, "labels"
     return (control.labels_name, "labels") if control.labels_name else (control.name, control.tag.lower())
 
 
 def words_of(given: object) -> list[str] | None:
-    """What stands in place of labels, as labels: none if nothing does, None if it is no list of words."""
+    """A stored value as a list of labels: empty for None; None if it is not a list of strings."""
     if given is None:
         return []
     return given if isinstance(given, list) and all(isinstance(label, str) for label in given) else None
 
 
 def tool_of(value: Mapping[str, Any], own: str = "") -> str:
-    """The tag that draws what a region's value holds: `own` if it may be; empty for a point and for nothing."""
+    """The tag that drew a region's shape, `own` if that is possible; "" for a point, or without a shape."""
     drawn = [tool for key, tool in _TOOLS.items() if key in value]
     return own if own in drawn else drawn[0] if drawn else ""
 
 
 def is_used(result: Sequence[Mapping[str, Any]], control: Control) -> bool:
-    """Whether anything was drawn or chosen with the control itself, and with a label of it.
+    """Whether anything was drawn or chosen with the control itself and one of its labels.
 
-    Not of a timeline's items without spans, which Label Studio stores beside boxes of a video.
+    Items of a timeline without spans do not count: Label Studio stores them beside the boxes of a video.
     """
     own = {region_id(region) for region in result if region.get("from_name") == control.name}
     tool = "" if control.yolo_task == "pose" else control.tag.removesuffix("Labels")
@@ -87,13 +87,13 @@ def is_used(result: Sequence[Mapping[str, Any]], control: Control) -> bool:
 
 
 def region_id(region: Mapping[str, Any]) -> str:
-    """Empty if it has none: another program's import."""
+    """The region's id; "" without one, as in imports by other programs."""
     found = region.get("id")
     return found if isinstance(found, str) else ""
 
 
 def numbers(value: Mapping[str, Any], *keys: str) -> list[float] | None:
-    """What the keys hold; None if one is missing, or is no number that a person drew."""
+    """The numbers under these keys; None if one is missing, not a number, or implausible (`FAR`)."""
     try:
         found = [float(value[key]) for key in keys]
     except (KeyError, TypeError, ValueError, OverflowError):
@@ -102,13 +102,13 @@ def numbers(value: Mapping[str, Any], *keys: str) -> list[float] | None:
 
 
 def rotation_of(value: Mapping[str, Any]) -> float | None:
-    """Degrees, 0 if it says none; None if it is no number."""
+    """The rotation in degrees, 0 without one; None if it is not a number."""
     found = numbers(value, "rotation") if value.get("rotation") else [0.0]
     return found[0] if found else None
 
 
-def written(
+def region_items(
     value: dict[str, Any], control: Control, name: str, label: str | None, score: float, found: Detections
 ) -> list[dict[str, Any]]:
-    """The result items of one region called `name`. `value`: its shape."""
+    """The result items of one region with the id `name`. `value`: its shape."""
     return result_items(value, control, name, label, score, found.width, found.height)

@@ -30,7 +30,7 @@ def owners(result: Sequence[Mapping[str, Any]], points: Iterable[str]) -> dict[s
     return found
 
 
-def shared_out(points: Iterable[tuple[int, Item]]) -> list[dict[int, Item]]:
+def split_objects(points: Iterable[tuple[int, Item]]) -> list[dict[int, Item]]:
     """(index, point) in order → one dict an object; an index that the last object has begins the next object."""
     objects: list[dict[int, Item]] = []
     for place, point in points:

@@ -13,7 +13,7 @@ from shared.geometry.detections import FAR, Detections, Floats
 from shared.geometry.outlines import simplify
 from shared.geometry.rings import clip_outline, join_rings, parts_of
 from shared.labelstudio.controls import Control
-from shared.labelstudio.regions.fields import written
+from shared.labelstudio.regions.fields import region_items
 from shared.labelstudio.regions.outline_shapes import outlines_of
 
 
@@ -27,7 +27,7 @@ def write_polygons(found: Detections, labels: Sequence[str | None], control: Con
         for place, part in enumerate(parts_of(simplify(clip_outline(outline, found.width, found.height)))):
             value = {"points": (join_rings(part) / size * 100.0).tolist(), "closed": True}
             region_id = f"{control.name}-{number}" + (f".{place}" if place else "")
-            regions += written(value, control, region_id, labels[class_], score, found)
+            regions += region_items(value, control, region_id, labels[class_], score, found)
     return regions
 
 

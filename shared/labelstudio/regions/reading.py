@@ -1,4 +1,4 @@
-"""What a reader made of an annotation, and of what it could make nothing: never is that taken for "nothing here"."""
+"""The result of reading an annotation, with what could not be read: that must never be taken for an empty image."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,43 +16,45 @@ class Reading(Generic[Found]):
 
     found: Found
     unusable: tuple[str, ...]
-    """A sentence's end for each region that is, or may be, an object of the control and is not in `found`."""
+    """The reason for each region that is, or may be, an object of the control but is not in `found`."""
     converted: tuple[str, ...] = ()
-    """The tool of each object in `found` that was drawn with another one than the control's."""
+    """For each object in `found` that was drawn with another tool than the control's, that tool."""
 
 
-def named(region: Mapping[str, Any], label: str = "") -> str:
-    """A region as a person finds it in Label Studio's list."""
+def region_name(region: Mapping[str, Any], label: str = "") -> str:
+    """A region's id and label, for messages."""
     name = region_id(region)
     return f"region {name[:40]!r}" + (f" ({label[:40]!r})" if label else "")
 
 
-def whole(
+def finish_reading(
     found: Found, seen: Collection[str], unusable: Sequence[str], result: Sequence[Mapping[str, Any]], control: Control
 ) -> Reading[Found]:
-    """With what no reader reads. `seen`: the labels that were found; `unusable`: what the reader itself says.
+    """A Reading with further unusable regions. `seen`: labels in `found`; `unusable`: the reader's own reasons.
 
-    Labels of the control that are no list of words; those that only a tag of another control drew, so that nobody knows
-    whether this one should see them; and if there is nothing else, regions without a label that the config has.
+    Added are: labels that are not a list of strings; labels of the control drawn with another control's tag only, which
+    may or may not be objects of this one; and, if there is nothing else, regions without a label of the config.
     """
     own = [name for name in (control.name, control.labels_name, control.boxes_name) if name]
     labels, sentences, own_items = set(control.label_values) - set(seen), list(unusable), 0
     for region, given in label_items(result, control):
         if words_of(given) is None:
-            sentences.append(f"{named(region)} has labels that cannot be read")
+            sentences.append(f"{region_name(region)} has labels that cannot be read")
     for region in result:
         name, value = region.get("from_name"), region.get("value")
         if name in own:
             own_items += 1
         elif isinstance(value, Mapping) and region.get("to_name", control.to_name) == control.to_name:
             for label in sorted(labels & drawn_labels(value)):
-                sentences.append(f"{named(region, label)} was drawn with {str(name)[:40]!r}, and none with {own[0]!r}")
+                sentences.append(
+                    f"{region_name(region, label)} was drawn with {str(name)[:40]!r}, and none with {own[0]!r}"
+                )
     if own_items and not seen and not sentences:
         sentences.append(f"of {own_items} regions none has a label that the labeling config has")
     return Reading(found, tuple(sentences))
 
 
 def drawn_labels(value: Mapping[str, Any]) -> set[str]:
-    """The labels of a region of any tag; none of a timeline's without spans, which Label Studio leaves behind."""
+    """The labels of a region of any tag; none for a timeline's item without spans, which Label Studio leaves over."""
     keys = (key for key in value if key.endswith("labels") and (key != "timelinelabels" or value.get("ranges")))
     return {label for key in keys for label in words_of(value[key]) or ()}

@@ -15,7 +15,7 @@ from shared.geometry.detections import (
     xyxy_to_percent,
 )
 from shared.labelstudio.controls import Control
-from shared.labelstudio.regions.fields import numbers, rotation_of, written
+from shared.labelstudio.regions.fields import numbers, region_items, rotation_of
 from shared.labelstudio.regions.rotated import fit_rotated
 
 
@@ -26,7 +26,7 @@ def write_rectangles(found: Detections, labels: Sequence[str | None], control: C
     regions = []
     for number, box, class_, score in zip(rows.tolist(), table.tolist(), classes, scores, strict=True):
         value = dict(zip(("x", "y", "width", "height", "rotation"), box, strict=True))
-        regions += written(value, control, f"{control.name}-{number}", labels[class_], score, found)
+        regions += region_items(value, control, f"{control.name}-{number}", labels[class_], score, found)
     return regions
 
 

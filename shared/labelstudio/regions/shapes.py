@@ -1,7 +1,7 @@
-"""RectangleLabels, PolygonLabels, BrushLabels and EllipseLabels: whatever was drawn is read, where that is faithful.
+"""Reader of RectangleLabels, PolygonLabels, BrushLabels and EllipseLabels, also of shapes of another of these tags.
 
-Several tags may share one `<Labels>`. A box can be made of all that was drawn, an outline of all but a rectangle, and a
-rotated box of a rectangle only: how another shape is turned, nobody said.
+Several tags may share one `<Labels>`. Any shape can become a box; any but a rectangle an outline; only a rectangle a
+rotated box, as other shapes have no definite rotation.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +17,7 @@ from shared.labelstudio.regions.brushes import painted_outline
 from shared.labelstudio.regions.ellipses import ellipse_ring
 from shared.labelstudio.regions.fields import labelled, region_id, tool_of
 from shared.labelstudio.regions.polygons import ring_of
-from shared.labelstudio.regions.reading import Reading, named, whole
+from shared.labelstudio.regions.reading import Reading, finish_reading, region_name
 from shared.labelstudio.regions.rectangles import rectangle_corners
 from shared.yolo_task import YoloTask
 
@@ -28,21 +28,21 @@ _RINGS: dict[str, Callable[[Mapping[str, Any], int, int], Floats | None]] = {
 }
 _MASKS = ("Polygon", "Ellipse", "Brush")
 _TAKEN: dict[YoloTask, tuple[str, ...]] = {"detect": ("Rectangle", *_MASKS), "segment": _MASKS, "obb": ("Rectangle",)}
-_MADE: dict[YoloTask, str] = {"detect": "box", "segment": "outline", "obb": "rotated box"}
+_MADE: dict[YoloTask, str] = {"detect": "a box", "segment": "an outline", "obb": "a rotated box"}
 
 
 class _Object(NamedTuple):
     class_: int
     xyxy: Floats  # (4,)
     rotated: Floats  # (5,) xywhr
-    outline: Outline  # what is inside the image
-    tool: str  # that drew it: "Polygon"
+    outline: Outline  # clipped to the image
+    tool: str  # the tag that drew it: "Polygon"
 
 
 def read_shapes(result: Sequence[Mapping[str, Any]], control: Control, width: int, height: int) -> Reading[Detections]:
-    """A region is an object, with all its strokes; so are strokes of the same id and label. Holes are kept.
+    """One object a region; brush strokes of the same id and label are one object. Holes are kept.
 
-    What is outside the image is cut off. A rectangle is there as it was drawn (`rotated`), and as its clipped envelope.
+    Shapes are clipped to the image. For a rectangle `rotated` is the box as drawn, and `xyxy` its clipped envelope.
     """
     own = control.tag.removesuffix("Labels")
     drawn: dict[tuple[str | int, int], list[Mapping[str, Any]]] = {}
@@ -56,7 +56,7 @@ def read_shapes(result: Sequence[Mapping[str, Any]], control: Control, width: in
         if isinstance(shape, _Object):
             objects.append(shape)
         else:
-            unusable.append(f"{named(regions[0], control.label_values[class_])} {shape}")
+            unusable.append(f"{region_name(regions[0], control.label_values[class_])} {shape}")
     boxes = control.tag == "RectangleLabels"
     found = Detections.annotated(
         width,
@@ -69,7 +69,7 @@ def read_shapes(result: Sequence[Mapping[str, Any]], control: Control, width: in
     )
     seen = {control.label_values[shape.class_] for shape in objects}
     return replace(
-        whole(found, seen, unusable, result, control),
+        finish_reading(found, seen, unusable, result, control),
         converted=tuple(shape.tool for shape in objects if shape.tool != own),
     )
 
@@ -77,13 +77,13 @@ def read_shapes(result: Sequence[Mapping[str, Any]], control: Control, width: in
 def _object(
     regions: Sequence[Mapping[str, Any]], class_: int, control: Control, width: int, height: int
 ) -> _Object | str:
-    """Or why there is none."""
+    """The object of the regions; if they cannot be used, the reason."""
     value = regions[0]["value"]
     tool = tool_of(value, control.tag.removesuffix("Labels"))
     if not tool:
         return "has no shape that can be read"
     if tool not in _TAKEN[control.yolo_task]:
-        return f"was drawn with <{tool}>, of which no {_MADE[control.yolo_task]} can be made"
+        return f"was drawn with <{tool}>, which cannot become {_MADE[control.yolo_task]}"
     if tool == "Brush":
         outline = painted_outline(regions, width, height)
     else:

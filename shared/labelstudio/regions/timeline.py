@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from shared.labelstudio.controls import Control
 from shared.labelstudio.regions.fields import labelled, numbers
-from shared.labelstudio.regions.reading import Reading, named, whole
+from shared.labelstudio.regions.reading import Reading, finish_reading, region_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +49,13 @@ def read_spans(result: Sequence[Mapping[str, Any]], control: Control) -> Reading
         for given in ranges if isinstance(ranges, list) else [None] if ranges else []:
             frames = numbers(given, "start", "end") if isinstance(given, Mapping) else None
             if frames is None or not all(map(float.is_integer, frames)) or frames[0] > frames[1]:
-                unusable.append(f"{named(region, label)} has a span that cannot be read")
+                unusable.append(f"{region_name(region, label)} has a span that cannot be read")
             else:
                 spans.append(Span(int(frames[0]), int(frames[1]), label))
-    return whole(spans, {span.label for span in spans}, unusable, result, control)
+    return finish_reading(spans, {span.label for span in spans}, unusable, result, control)
 
 
-def labels_held(frames: NDArray[np.int64], spans: Sequence[Span], control: Control) -> NDArray[np.bool_]:
+def labels_at(frames: NDArray[np.int64], spans: Sequence[Span], control: Control) -> NDArray[np.bool_]:
     """(F,) frame numbers → (F, labels) whether a span with the label includes the frame."""
     held = np.zeros((len(frames), len(control.label_values)), dtype=np.bool_)
     for span in spans:

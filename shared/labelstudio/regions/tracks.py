@@ -1,8 +1,8 @@
-"""VideoRectangle with Labels: boxes through a video, kept as a few keyframes between which Label Studio interpolates.
+"""VideoRectangle with Labels: a box through a video, stored as keyframes between which Label Studio interpolates.
 
-Its editor draws a box at a keyframe's frame, and after it as long as that keyframe is enabled: on the straight line to
-the next one, or standing still behind the last (editor/src/regions/VideoRegion.js, VideoRectangleRegion.js). One result
-item holds the box and its labels.
+Label Studio shows a box at a keyframe and, if the keyframe is enabled, after it: interpolated linearly to the next
+keyframe, unchanged after the last one (editor/src/regions/VideoRegion.js, VideoRectangleRegion.js). One result item has
+the box and its labels.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,21 +15,21 @@ from numpy.typing import NDArray
 from shared.geometry.detections import Detections, Floats, Ints, clip_xyxy, envelope, percent_to_xyxy, rotated_corners
 from shared.labelstudio.controls import Control
 from shared.labelstudio.regions.fields import labelled, numbers, rotation_of
-from shared.labelstudio.regions.reading import Reading, named, whole
+from shared.labelstudio.regions.reading import Reading, finish_reading, region_name
 
 TOLERANCE = 1.0
-"""Percent of the frame by which an edge may be off between two keyframes …"""
+"""Largest error of an edge between two keyframes, in percent of the frame …"""
 RELATIVE_TOLERANCE = 0.1
-"""… and part of the box's own width or height, so that small objects keep their place too. The smaller one counts."""
-_DIGITS = 4  # of percent
-_MIN_SIDE = 0.01  # pixels; sine and cosine of a right angle leave less
+"""… and as part of the box's width or height, for small objects. The smaller of the two is the limit."""
+_DIGITS = 4  # decimals of percent
+_MIN_SIDE = 0.01  # pixels; more than the rounding error of a box rotated by a right angle
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Track:
-    """One object through a video, as a tracker saw it."""
+    """One object through a video, found by a tracker."""
 
-    frames: Ints  # (N,) Label Studio's frame numbers, ascending; it is not seen in those that are missing
+    frames: Ints  # (N,) Label Studio's frame numbers in which it is visible, ascending
     boxes: Floats  # (N, 4) x, y, width, height in percent of the frame
     label: str | None
     score: float  # 0–1
@@ -37,14 +37,14 @@ class Track:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Drawn:
-    """One object through a video, as a person drew it."""
+    """One object through a video, drawn by a person."""
 
-    class_: int  # index into the control's labels
-    frames: Ints  # (K,) of the keyframes, ascending, all different
-    enabled: NDArray[np.bool_]  # (K,) whether it is there after the keyframe
+    class_: int  # index of the control's label
+    frames: Ints  # (K,) frame numbers of the keyframes, ascending, distinct
+    enabled: NDArray[np.bool_]  # (K,) whether the object is visible after the keyframe
     boxes: Floats  # (K, 5) x, y, width, height in percent of the frame, rotation in degrees
 
-    def there(self, frames: Ints) -> NDArray[np.bool_]:
+    def visible_at(self, frames: Ints) -> NDArray[np.bool_]:
         """(F,) frame numbers → whether Label Studio shows the object in them."""
         before = np.searchsorted(self.frames, frames, side="right") - 1
         shown: NDArray[np.bool_] = (before >= 0) & (self.enabled[before] | (self.frames[before] == frames))
@@ -65,9 +65,9 @@ class Drawn:
 def write_tracks(
     tracks: Sequence[Track], control: Control, *, frames_count: int, duration: float, rate: float
 ) -> list[dict[str, Any]]:
-    """One region a track. `frames_count`, `rate`: as Label Studio counts; `duration` in seconds.
+    """One region a track, with edges accurate to TOLERANCE and RELATIVE_TOLERANCE.
 
-    No edge is drawn further from where it was seen than TOLERANCE and RELATIVE_TOLERANCE say.
+    `frames_count`, `rate`: Label Studio's number of frames, and frames a second; `duration` in seconds.
     """
     return [
         {
@@ -89,31 +89,31 @@ def write_tracks(
 
 
 def read_tracks(result: Sequence[Mapping[str, Any]], control: Control) -> Reading[list[Drawn]]:
-    """Everything that was drawn and has a label of the control, once for each such label.
+    """All regions with a label of the control, once for each such label.
 
-    Unusable: one with a keyframe that cannot be read (it would be drawn elsewhere), or without area in all of them.
+    Unusable: a region with a keyframe that cannot be read, or without area in all keyframes.
     """
     drawn: list[Drawn] = []
     unusable: list[str] = []
     for region, class_ in labelled(result, control):
         table = _read_sequence(region["value"].get("sequence"))
         if table is None:
-            unusable.append(f"{named(region, control.label_values[class_])} has a keyframe that cannot be read")
+            unusable.append(f"{region_name(region, control.label_values[class_])} has a keyframe that cannot be read")
             continue
         if not (table[:, 4:6] != 0).all(axis=1).any():
-            unusable.append(f"{named(region, control.label_values[class_])} has no area")
+            unusable.append(f"{region_name(region, control.label_values[class_])} has no area")
             continue
         drawn.append(Drawn(class_, table[:, 0].astype(np.int64), table[:, 1] > 0, table[:, 2:]))
-    return whole(drawn, {control.label_values[one.class_] for one in drawn}, unusable, result, control)
+    return finish_reading(drawn, {control.label_values[one.class_] for one in drawn}, unusable, result, control)
 
 
 def detections_at(frame: int, drawn: Sequence[Drawn], control: Control, width: int, height: int) -> Detections:
-    """What is there in one frame, of `width` × `height` pixels. Rotated boxes as their clipped envelope.
+    """The objects in one frame of `width` × `height` pixels; rotated boxes as their clipped envelope.
 
     Boxes without area inside the frame are left out. `tracks` are indices into `drawn`.
     """
     at = np.array([frame], dtype=np.int64)
-    tracks = np.array([number for number, one in enumerate(drawn) if one.there(at)[0]], dtype=np.int64)
+    tracks = np.array([number for number, one in enumerate(drawn) if one.visible_at(at)[0]], dtype=np.int64)
     boxes = np.array([drawn[number].boxes_at(at)[0] for number in tracks], dtype=np.float64).reshape(-1, 5)
     corners = rotated_corners(percent_to_xyxy(boxes[:, :4], width, height), boxes[:, 4])
     xyxy = clip_xyxy(envelope(corners), width, height)
@@ -123,10 +123,10 @@ def detections_at(frame: int, drawn: Sequence[Drawn], control: Control, width: i
     return found.only(large)
 
 
-def thinned(frames: Ints, edges: Floats, tolerance: Floats) -> list[int]:
-    """Which of N points remain if straight lines between those that do stay within (N, 4) tolerances of all others.
+def thin(frames: Ints, edges: Floats, tolerance: Floats) -> list[int]:
+    """Indices of keyframes among N frames, such that interpolation is within the (N, 4) tolerance of all `edges`.
 
-    Douglas and Peucker's algorithm (1973), with the distance taken at the same frame. The first and last remain.
+    The algorithm of Douglas and Peucker (1973), with the distance taken at the same frame. The first and last are kept.
     """
     kept = {0, len(frames) - 1}
     spans = [(0, len(frames) - 1)]
@@ -154,7 +154,7 @@ def _keyframes(track: Track, rate: float) -> list[dict[str, Any]]:
     sequence = []
     for first, last in zip([0, *(end + 1 for end in ends)], [*ends, len(boxes) - 1], strict=True):
         run = slice(first, last + 1)
-        for index in thinned(track.frames[run], edges[run], tolerance[run]):
+        for index in thin(track.frames[run], edges[run], tolerance[run]):
             x, y, width, height = boxes[first + index].tolist()
             frame = int(track.frames[first + index])
             sequence.append(
@@ -173,7 +173,7 @@ def _keyframes(track: Track, rate: float) -> list[dict[str, Any]]:
 
 
 def _read_sequence(sequence: Any) -> Floats | None:
-    """(K, 7) frame, enabled, x, y, width, height, rotation; None without any, or if one is no keyframe."""
+    """(K, 7) frame, enabled, x, y, width, height, rotation; None if there are no keyframes, or one cannot be read."""
     rows: dict[int, list[float]] = {}
     for one in sequence if isinstance(sequence, list) else ():
         given = numbers(one, "frame", "x", "y", "width", "height") if isinstance(one, Mapping) else None
@@ -186,6 +186,6 @@ def _read_sequence(sequence: Any) -> Floats | None:
 
 
 def _shortest_turn(degrees: Floats) -> Floats:
-    """The same angle, over −180 and at most 180."""
+    """The same angles, in (−180, 180]."""
     turned: Floats = 180.0 - np.mod(180.0 - degrees, 360.0)
     return turned

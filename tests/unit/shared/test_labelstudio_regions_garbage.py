@@ -14,7 +14,7 @@ from shared.labelstudio.config import parse_label_config
 from shared.labelstudio.regions import CONTROLS
 from shared.labelstudio.regions.brush_rle import encode_runs
 from shared.labelstudio.regions.choices import region_boxes
-from shared.labelstudio.regions.timeline import labels_held, read_spans
+from shared.labelstudio.regions.timeline import labels_at, read_spans
 from shared.labelstudio.regions.tracks import detections_at, read_tracks
 from tests.samples.shapes import taken_by_ultralytics
 
@@ -73,7 +73,7 @@ def seen(name: str, result: list[Any]) -> int:
     control, regions = CONTROL[name], regions_of({"result": result})
     foreign_labels(regions, control)
     if control.tag == "TimelineLabels":
-        return int(labels_held(np.arange(1, 10), read_spans(regions, control).found, control).sum())
+        return int(labels_at(np.arange(1, 10), read_spans(regions, control).found, control).sum())
     if control.tag == "VideoRectangle":
         drawn = read_tracks(regions, control).found
         found = [detections_at(frame, drawn, control, WIDTH, HEIGHT) for frame in (1, 4, 1000)]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from label_studio_sdk.label_interface import LabelInterface
 
 from shared.labelstudio.config import parse_label_config
-from shared.labelstudio.regions.timeline import Span, labels_held, read_spans, write_spans
+from shared.labelstudio.regions.timeline import Span, labels_at, read_spans, write_spans
 
 CONFIG = """<View><Video name="video" value="$video"/><TimelineLabels name="phase" toName="video">
 <Label value="Rise"/><Label value="Fall"/></TimelineLabels></View>"""
@@ -39,7 +39,7 @@ def test_region_to_the_class_of_each_frame_to_region(classes: list[int]) -> None
     """-1: outside of all spans."""
     frames = np.arange(1, len(classes) + 1)
     written = write_spans(_spans(classes), CONTROL)
-    held = labels_held(frames, read_spans(written, CONTROL).found, CONTROL)
+    held = labels_at(frames, read_spans(written, CONTROL).found, CONTROL)
     read = np.where(held.any(axis=1), held.argmax(axis=1), -1).tolist()
     assert read == classes
     assert write_spans(_spans(read), CONTROL) == written
@@ -65,7 +65,7 @@ def test_region() -> None:
 
 def test_labels_held_in_frames() -> None:
     spans = [Span(2, 3, "Fall"), Span(3, 3, "Rise"), Span(7, 9, "Fall")]
-    held = labels_held(np.arange(1, 8), spans, CONTROL)
+    held = labels_at(np.arange(1, 8), spans, CONTROL)
     assert held.tolist() == [
         [False, False],
         [False, True],

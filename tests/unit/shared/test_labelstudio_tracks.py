@@ -143,7 +143,7 @@ def test_what_is_written_is_read_as_the_sdk_expands_it(one: Track) -> None:
     (read,) = read_tracks([region], CONTROL).found
     sdk = drawn_by_sdk(region)
     every = np.arange(1, int(one.frames[-1]) + 20)
-    assert every[read.there(every)].tolist() == sorted(sdk)
+    assert every[read.visible_at(every)].tolist() == sorted(sdk)
     ours = read.boxes_at(one.frames)[:, :4]
     np.testing.assert_allclose(ours, [sdk[frame] for frame in one.frames.tolist()], atol=1e-9)
 
@@ -181,7 +181,7 @@ class TestReading:
     def test_the_last_keyframe_goes_on_while_it_is_enabled(self) -> None:
         (read,) = read_tracks([annotated(keyframe(3), keyframe(5, 20.0))], CONTROL).found
         frames = np.arange(1, 101)
-        assert frames[read.there(frames)].tolist() == list(range(3, 101))
+        assert frames[read.visible_at(frames)].tolist() == list(range(3, 101))
         assert read.boxes_at(np.array([3, 4, 5, 90]))[:, 0].tolist() == [10, 15, 20, 20]
         assert drawn_by_sdk(annotated(keyframe(3), keyframe(5, 20.0))).keys() == set(range(3, 101))
 
@@ -190,7 +190,7 @@ class TestReading:
             [annotated(keyframe(2), keyframe(4, enabled=False), keyframe(8, enabled=False))], CONTROL
         ).found
         frames = np.arange(1, 12)
-        assert frames[read.there(frames)].tolist() == [2, 3, 4, 8]
+        assert frames[read.visible_at(frames)].tolist() == [2, 3, 4, 8]
 
     def test_keyframes_in_any_order(self) -> None:
         (read,) = read_tracks([annotated(keyframe(9, 30.0, enabled=False), keyframe(1))], CONTROL).found

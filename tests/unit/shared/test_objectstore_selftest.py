@@ -24,7 +24,7 @@ from tests.fakes.stores import (
         (OverwritesOnCreate, "`create` overwrite"),
         (RefusesAfterWriting, "`create` overwrite"),
         (OverwritesOnReplace, "`replace` overwrite a newer"),
-        (RevivesOnReplace, "`replace` write an object that was gone"),
+        (RevivesOnReplace, "`replace` write an object that was deleted"),
         (LooksThenCreates, "8 writers that used `create` at the same time 8 won"),
         (LooksThenReplaces, "8 writers that used `replace` at the same time 8 won"),
         (AnswersOldReads, "old bytes"),
