@@ -19,7 +19,7 @@ from shared.labelstudio.controls import Control
 
 logger = logging.getLogger(__name__)
 
-HOPELESS = (NothingToLearn, ImagesMissing, LabelConfigError, ModelError, ProjectGone, SettingsError)
+PERMANENT = (NothingToLearn, ImagesMissing, LabelConfigError, ModelError, ProjectGone, SettingsError)
 """Errors that another attempt would meet again."""
 
 
@@ -31,8 +31,8 @@ def learn_all(attempt: Attempt, controls: tuple[Control, ...]) -> tuple[list[Ver
     StoreError at once, NothingToLearn if no annotation uses any control.
     """
     verdicts: list[Verdict] = []
-    hopeless: list[LabelloopError] = []
-    may_heal: list[Exception] = []
+    permanent: list[LabelloopError] = []
+    transient: list[Exception] = []
     for number, control in enumerate(controls):
         try:
             verdict = learn(attempt, control, controls_left=len(controls) - number)
@@ -46,15 +46,15 @@ def learn_all(attempt: Attempt, controls: tuple[Control, ...]) -> tuple[list[Ver
                 exc_info=not isinstance(error, LabelloopError),  # their message is enough
                 extra={"event": "control_failed", "control": control.name, "error": type(error).__name__},
             )
-            if isinstance(error, HOPELESS):
-                hopeless.append(type(error)(sentence))
+            if isinstance(error, PERMANENT):
+                permanent.append(type(error)(sentence))
             else:
-                may_heal.append(error)
+                transient.append(error)
         else:
             verdicts += [verdict] if verdict else []
-    if may_heal:
-        raise may_heal[0]
-    if not verdicts and not hopeless:
+    if transient:
+        raise transient[0]
+    if not verdicts and not permanent:
         used = ", ".join(f"{control.name!r} (<{control.tag}>)" for control in controls)
         raise NothingToLearn(f"no annotated task holds anything with a label of {used}")
-    return verdicts, hopeless
+    return verdicts, permanent

@@ -1,4 +1,4 @@
-"""How an attempt ends: released, failed or interrupted, each noted in the claim and in progress.json."""
+"""How an attempt ends: released, failed or interrupted, each recorded in the claim and in progress.json."""
 
 import logging
 
@@ -18,7 +18,7 @@ from shared.state.runs import Baseline
 logger = logging.getLogger(__name__)
 
 DONE, FAILED, INTERRUPTED = 0, 1, 143
-"""Exit codes of the job: nothing is left to do; no further attempt can succeed; the next attempt goes on."""
+"""Exit codes of the job: the run has ended; it failed for good; the next attempt continues it."""
 
 
 class Ending:
@@ -48,7 +48,7 @@ class Ending:
         except ClaimLost as lost:
             return self.lost(lost)
         except StoreError as refusal:
-            logger.error(f"the end of the run could not be noted: {refusal}", extra={"event": "end_not_noted"})
+            logger.error(f"the end of the run could not be recorded: {refusal}", extra={"event": "end_not_noted"})
             return FAILED
         self._progress.phase("failed", message="", error=str(error))
         self.sweep(snapshot)
@@ -64,7 +64,7 @@ class Ending:
             return self.lost(error)
         except StoreError as error:
             logger.error(
-                f"the claim could not be given back, it expires by itself: {error}", extra={"event": "interrupt_failed"}
+                f"the claim could not be released, it expires by itself: {error}", extra={"event": "interrupt_failed"}
             )
         self._progress.phase("interrupted", message="the next attempt goes on from here", error=sentence)
         return INTERRUPTED

@@ -64,7 +64,7 @@ class Heartbeat:
     ) -> None:
         self._done.set()
 
-    def allow(self, longest_run: float) -> None:
+    def set_longest_run(self, longest_run: float) -> None:
         """Set the longest run in seconds, once the request of the run is known."""
         self._longest_run = longest_run
 

@@ -1,6 +1,6 @@
-"""One attempt of a run: take the claim, freeze the data, let every control learn, end.
+"""One attempt of a run: take the claim, write the snapshot, train every control, end.
 
-It may be killed anywhere: the next attempt goes on from what it left in the store.
+It may be killed at any time: the next attempt continues from what it left in the store.
 """
 
 import logging
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from jobs.train.attempt import MIN_TO_TRAIN, Attempt
 from jobs.train.control import Verdict
-from jobs.train.controls import HOPELESS, learn_all
+from jobs.train.controls import PERMANENT, learn_all
 from jobs.train.data import snapshot as snapshots
 from jobs.train.data.annotations import NothingToLearn
 from jobs.train.data.files import ImageFiles
@@ -51,7 +51,7 @@ def run(parts: Parts, run_id: str, *, nonce: str) -> int:
         return DONE
     parts.folder.mkdir(parents=True, exist_ok=True)
     abort, *earlier = (parts.folder / f"abort-{attempt}" for attempt in range(claim.attempt, 0, -1))
-    for killed in earlier:  # a process that is left of it on this machine must not train beside this one
+    for killed in earlier:  # a process of it that still runs on this machine must stop training
         killed.touch()
     heartbeat = Heartbeat(
         jobs, claim, lifetime=settings.claim_lifetime, longest_run=settings.longest_run, on_lost=abort.touch
@@ -67,7 +67,7 @@ def run(parts: Parts, run_id: str, *, nonce: str) -> int:
             ending.release(outcome, message, work.baseline)
         except ClaimLost as error:
             return ending.lost(error)
-        except HOPELESS as error:
+        except PERMANENT as error:
             return ending.fail(error, work.snapshot)
         except (Stopped, KeyboardInterrupt):
             abort.touch()  # the processes of several GPUs outlive the one that started them
@@ -77,7 +77,7 @@ def run(parts: Parts, run_id: str, *, nonce: str) -> int:
                 return ending.lost(error)
             logger.error(
                 "the attempt failed, the next one may succeed",
-                exc_info=not isinstance(error, LabelloopError),  # those say what happened in their message
+                exc_info=not isinstance(error, LabelloopError),  # their message is enough
                 extra={"event": "attempt_failed", "error": str(error)},
             )
             return ending.interrupt(_sentence(error))
@@ -107,14 +107,14 @@ class _Work:
         except NotFound as error:
             raise SettingsError(f"run {claim.run_id} has no request: {error}") from error
         settings = TrainingSettings.of(request.settings, parts.settings)
-        self._heartbeat.allow(settings.longest_run)
+        self._heartbeat.set_longest_run(settings.longest_run)
         snapshot = self._freeze(request, settings)
         if snapshot is None:
             return "unchanged", "no annotation changed since the last run"
         self.baseline, self.snapshot = snapshot.header.baseline, snapshot
         if not snapshot.header.tasks:
             raise NothingToLearn("the project has no annotated task (skipped ones do not count)")
-        self._jobs.update(claims.lower_val_border, snapshot.header.border)  # before anything learns
+        self._jobs.update(claims.lower_val_border, snapshot.header.border)  # before any training
         controls = _controls(snapshot.header.label_config)
         attempt = Attempt(
             store=self._store,
@@ -144,7 +144,7 @@ class _Work:
         return _summary(*learn_all(attempt, controls))
 
     def _freeze(self, request: RunRequest, settings: TrainingSettings) -> Snapshot | None:
-        """The run's data, frozen by an earlier attempt or now; None if nothing changed since the last run."""
+        """The snapshot, of an earlier attempt or made now; None if nothing changed since the last run."""
         parts = self._parts
         key, path = keys.run(parts.project_uid, request.run_id, "dataset.json"), parts.folder / "dataset.json"
         if snapshot := snapshots.fetch(self._store, key, path):

@@ -97,7 +97,7 @@ def test_a_run_that_may_take_longer_keeps_its_claim_longer(file_store: ObjectSto
     beating = Heartbeat(jobs, old, lifetime=600, longest_run=1000, on_lost=lambda: None)
     with pytest.raises(ClaimLost, match="longest run"):
         beating.confirm()
-    beating.allow(9000)
+    beating.set_longest_run(9000)
     beating.confirm()
 
 
