@@ -9,13 +9,13 @@ from shared.settings import Settings
 from shared.web.access import SECRET_HEADER
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
-"""Hosts that are this machine: no proxy of the environment is used for them, nor sees the credentials."""
+"""Names of this machine: requests to them ignore proxies of the environment, which must not see credentials."""
 ASLEEP = (429, 502, 503, 504)
-"""Statuses that the front of a function which scales to zero answers while no instance is there to answer."""
+"""HTTP statuses that the platform answers while a function that scales to zero has no instance."""
 
 
 def straight_session() -> requests.Session:
-    """Takes no proxy and no credentials (~/.netrc) from the environment: for servers of this machine or its network."""
+    """A session for local servers: it ignores proxies of the environment and the credentials of ~/.netrc."""
     session = requests.Session()
     session.trust_env = False
     return session
@@ -31,10 +31,10 @@ def call(
     body: Any = None,
     straight: bool = False,
 ) -> requests.Response:
-    """Ask a function at `url`; answers its response, whatever the status. Raises requests.RequestException.
+    """The response of a function at `url`, of any status. Raises requests.RequestException.
 
-    `timeout` in seconds. Redirects are not followed; credentials that are not set are not sent. `straight`: never by a
-    proxy, as on this machine.
+    `body` is sent as JSON; `timeout` is in seconds. Redirects are not followed; credentials without a setting are not
+    sent. `straight`: ignore proxies, as for this machine.
     """
     password, secret = settings.basic_auth_password, settings.webhook_secret
     straight = straight or urlsplit(url).hostname in LOCAL

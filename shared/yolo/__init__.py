@@ -1,1 +1,1 @@
-"""What every program that runs YOLO models needs to know about ultralytics and its weights."""
+"""ultralytics and its weights, for every program that runs YOLO models."""

@@ -24,7 +24,7 @@ WEBHOOKS = sorted(path.stem for path in REQUESTS.glob("webhook_*.json"))
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """The function, and the servers that stand for Label Studio and train_trigger."""
+    """The function, and the servers that replace Label Studio and train_trigger."""
 
     url: str
     label_studio: WebServer

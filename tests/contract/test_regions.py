@@ -1,4 +1,4 @@
-"""What Label Studio's own editor stored for each control is read as it was drawn, in pixels of the 320×200 picture."""
+"""Regions that Label Studio's own editor stored are read as they were drawn, in pixels of the 320×200 picture."""
 
 import json
 from pathlib import Path

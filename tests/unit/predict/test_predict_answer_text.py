@@ -1,4 +1,4 @@
-"""The answer as JSON in small pieces: the encoder holds all other threads up while it works."""
+"""The response as JSON in small pieces: the encoder blocks all other threads."""
 
 import json
 from collections.abc import Iterator

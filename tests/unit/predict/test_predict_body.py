@@ -1,4 +1,4 @@
-"""Bodies of `/predict`, read as they come: whatever the pieces, what readers of JSON find, and no more in memory."""
+"""Bodies of `/predict`, read as a stream: in any pieces the result is that of a JSON parser, in bounded memory."""
 
 import json
 import tracemalloc

@@ -1,4 +1,4 @@
-"""Which version is served: swaps, rejected versions, a store that is gone, models and files that leave."""
+"""Which version is served: swaps, rejected versions, a store that is down, models and files that are evicted."""
 
 import os
 import threading
@@ -28,7 +28,7 @@ CONTROLS = parse_label_config(label_config())
 
 
 class Switch:
-    """A store that can be gone."""
+    """A store that can be down."""
 
     def __init__(self, store: ObjectStore) -> None:
         self.store = store
@@ -82,7 +82,7 @@ class Parts:
         )
 
     def serve(self, control: str = "label", yolo_task: YoloTask = "detect") -> tuple[str, tuple[str, ...]]:
-        """Version and class names of what is served now."""
+        """(version, class names) of what is served now."""
         served = self.models.serving(UID, replace(CONTROLS[0], name=control, yolo_task=yolo_task), FAR)
         return served.version, served.model.names
 

@@ -1,4 +1,4 @@
-"""The one thread that runs models: order, batches of what is alike, memory that runs out."""
+"""The one thread that runs models: order, batches of images of the same shape, out of memory."""
 
 import threading
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""A version that cannot be had for now: the old one goes on, /setup says so, nothing is rejected, and it heals."""
+"""A version that cannot be loaded now: the old one is served, also by /setup; nothing is rejected; it is retried."""
 
 import errno
 import os
@@ -75,7 +75,7 @@ def loads_have_ended() -> None:
 
 
 def after_a_pause(parts: Parts) -> tuple[str, tuple[str, ...]]:
-    """What is served once the next try has ended; it is not waited for where something else can be served."""
+    """What is served after the next retry has ended; requests do not wait for it if another version can be served."""
     parts.now += 10
     parts.serve()
     loads_have_ended()

@@ -155,7 +155,7 @@ def test_threshold_of_a_tracker() -> None:
 
 
 def test_a_version_says_from_which_confidence_each_label_is_shown() -> None:
-    """The others of its labels, and versions that say nothing, are shown from 0.25 on."""
+    """Other labels, and versions without thresholds, are shown from 0.25 on."""
     found = boxes((0, 0, 9, 9, 0.5, 0), (9, 9, 30, 30, 0.3, 1), names=("Tree", "Person"))
     chosen = {"Tree": Shown(confidence=0.6, iou=0.7)}
     before = to_prediction([plan(found.names)], [found], "label:v1")
@@ -165,7 +165,7 @@ def test_a_version_says_from_which_confidence_each_label_is_shown() -> None:
 
 
 def test_a_version_says_above_which_overlap_two_things_of_a_label_are_one() -> None:
-    """A third of each pair overlaps; what is of other labels, or of no label any more, is left alone."""
+    """A third of each pair overlaps; objects of other labels, or without a label now, are not affected."""
     pairs = [(x, 0, x + 20, 20, 0.9, class_) for class_ in (0, 1) for x in (0, 10)]
     found = boxes(*pairs, (2, 0, 22, 20, 0.95, 2), names=("Tree", "Person", "Shrub"))
     assert labels_of(to_prediction([plan(found.names)], [found], "label:v1")) == [["Tree"]] * 2 + [["Person"]] * 2
@@ -228,7 +228,7 @@ def test_suppress(xyxy: list[list[float]], scores: list[float], remain: list[boo
 
 
 def test_overlapping_rotated_proposals() -> None:
-    """Two slim objects side by side: what stands upright around them is all but the same."""
+    """Two slim objects side by side: the upright boxes around them are almost the same."""
     side_by_side = np.array([[50.0, 50, 100, 10, np.pi / 4], [57.0, 43, 100, 10, np.pi / 4], [50.5, 50, 100, 10, 0.78]])
     around = np.array([[11.0, 11, 89, 89], [18.0, 4, 96, 82], [11.0, 11, 89, 89]])
     scores = np.array([0.9, 0.8, 0.7])
@@ -256,7 +256,7 @@ def test_choices(attributes: str, scores: tuple[float, ...], chosen: list[str], 
 
 
 def test_base_weights_propose_things_of_points_without_a_meaning() -> None:
-    """Their points would be named by their number alone: what is found need not be the object that the labels mean."""
+    """Their points would be matched by number only, though the object may not be the one that the labels are for."""
     config = """<View><Image name="image" value="$image"/>
         <RectangleLabels name="kp_bbox" toName="image" model_skip="true"><Label value="Gauge"/></RectangleLabels>
         <KeyPointLabels name="kp" toName="image"><Label value="hub"/><Label value="tip"/></KeyPointLabels></View>"""
@@ -305,7 +305,7 @@ def test_proposals_without_a_label_are_what_label_studio_accepts(tag: str, besid
 
 
 def test_scores_of_classes_that_mean_one_label_are_at_most_1() -> None:
-    """Probabilities in half the precision, which were rounded up."""
+    """Probabilities in half precision, which were rounded up."""
     ours = plan(("cat", "dog", "puppy"), trained=False, config=choices())
     prediction = to_prediction([ours], [classified(0.0, 0.7, 0.3000001)], "what:base")
     assert [region["score"] for region in prediction["result"]] == [1.0]

@@ -79,7 +79,7 @@ def decode_small(data: bytes) -> NDArray[np.uint8]:
 
 
 class FakeVideos:
-    """Finds one region, sure by 0.6, in every video but a broken one."""
+    """Finds one region, of confidence 0.6, in every video but a broken one."""
 
     def regions(
         self, plan: Plan, model: Model, value: object, *, task_id: int | None, deadline: float, data: Mapping[str, Any]
@@ -135,7 +135,7 @@ def test_of_many_tasks_some_are_read_at_a_time_and_after_the_deadline_none() -> 
     assert all(ours.predict(request, FAR))
 
     class Once(list[Task]):
-        """Tasks that say which of them were read."""
+        """Tasks that record which of them were read."""
 
         read = 0
 
@@ -364,7 +364,7 @@ def view(*controls: str) -> str:
 
 
 def classifier(names: tuple[str, ...] = ("Oak", "Fir"), **options: Any) -> FakeModel:
-    """Says the same about every image, three to one for the first class."""
+    """Classifies every image alike, three to one for the first class."""
     scores = np.array([[0.75, 0.25]])
     sees = Detections(64, 48, np.array([[0.0, 0, 64, 48]]), scores.max(1), scores.argmax(1), names, class_scores=scores)
     return FakeModel(names=names, yolo_task="classify", finds=sees, **options)
@@ -439,7 +439,7 @@ def test_regions_that_other_controls_found_are_classified() -> None:
 
 
 def test_ids_of_regions_are_of_one_answer_alone() -> None:
-    """Also where the same task is asked for twice; what belongs together in an answer still does."""
+    """Also if the same task is predicted twice; items of one region still share an id."""
     points = (
         '<RectangleLabels name="kp_bbox" toName="image" model_skip="true"><Label value="Tree"/></RectangleLabels>'
         '<KeyPointLabels name="kp" toName="image"><Label value="top"/><Label value="foot"/></KeyPointLabels>'
@@ -493,7 +493,7 @@ def test_without_a_region_nothing_is_classified() -> None:
 
 
 def test_many_tasks_whose_regions_are_classified_bound_what_waits() -> None:
-    """A task keeps its place until its last crop is done, and no task waits for another one's place."""
+    """A task keeps its slot until its last crop is done, and no task waits for another one's slot."""
     kinds = classifier(at_once=False)
     ours, _ = predictor(FakeImages({"a": jpeg()}), concurrency=16, label=FakeModel(), kind=kinds)
     answers: list[object] = []
@@ -547,7 +547,7 @@ def test_each_control_asks_by_its_own_numbers() -> None:
 
 
 def test_what_a_version_shows_of_each_label() -> None:
-    """Asked once, with the largest overlap, outlined from the least confidence of what may be shown."""
+    """The model is asked once, with the largest overlap, and makes outlines from the lowest threshold on."""
     found = boxes(
         (0, 0, 20, 20, 0.9, 0), (9, 0, 29, 20, 0.5, 0), (40, 0, 60, 20, 0.5, 0),
         (40, 24, 60, 44, 0.5, 1), (44, 24, 64, 44, 0.45, 1),
@@ -590,7 +590,7 @@ def test_a_broken_config_is_the_callers_error() -> None:
 
 
 def test_once_the_device_is_lost_no_image_is_waited_for() -> None:
-    """The process ends as soon as its requests are answered; until then nobody else is."""
+    """The process ends as soon as its requests are answered; until then no other request is."""
 
     class Lost(FakeModel):
         def submit(self, *_: object, **__: object) -> "Future[Detections]":

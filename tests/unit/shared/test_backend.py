@@ -1,4 +1,4 @@
-"""What both functions answer to Label Studio themselves."""
+"""The routes that both functions answer themselves."""
 
 import json
 import threading
@@ -25,7 +25,7 @@ SECRET = "0123456789abcdef0123456789abcdef01234567"
 
 
 def ask(backend: Backend, method: str, path: str, body: object = None) -> tuple[int, dict[str, Any]]:
-    """Through routes and access rules, as from loopback."""
+    """Calls the backend through routes and access rules, as from loopback."""
     function = Function(backend.routes(), Settings.model_validate({"HOST": "127.0.0.1"}))
     with Flask("test").test_request_context(path, method=method, data=json.dumps(body)) as context:
         response = function(context.request)
@@ -68,7 +68,9 @@ def test_setup_answers_the_version_that_is_served(file_store: ObjectStore, tmp_p
 
 
 def test_in_front_of_predict_setup_answers_what_predict_holds(file_store: ObjectStore, tmp_path: Path) -> None:
-    """Seen: train_trigger named the pointer's version while predict, short of disk, stamped the one before."""
+    """A bug that was seen: train_trigger answered the pointer's version, while predict, without room on its disk,
+    stamped the one before.
+    """
     (tmp_path / "weights.pt").write_text("weights")
     first, second = (publish(file_store, tmp_path / "weights.pt") for _ in range(2))
     predict, trigger = (Backend(settings(LABELLOOP_POINTER_MAX_AGE=0), file_store) for _ in range(2))

@@ -1,4 +1,4 @@
-"""How many processors a process may use."""
+"""How many CPU cores a process may use."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""How long a request that was handed on may take."""
+"""How long a forwarded request may take."""
 
 import pytest
 from flask import Flask

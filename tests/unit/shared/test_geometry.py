@@ -1,4 +1,4 @@
-"""Shapes between Label Studio and YOLO: tables, properties, and an independent computation of turned boxes."""
+"""Boxes between Label Studio and YOLO: tables, properties, and an independent computation of rotated boxes."""
 
 import math
 from typing import Any
@@ -103,7 +103,7 @@ def test_turned_clockwise_around_the_top_left_corner(degrees: float, corners: li
 
 @given(boxes_inside(), st.floats(-720, 720))
 def test_envelope_of_a_turned_box(case: tuple[Any, int, int], degrees: float) -> None:
-    """By the sines of the angle and the signs of its quadrant, not by turning corners."""
+    """Computed by the sines of the angle and the signs of its quadrant, not by rotating corners."""
     xyxy, width, height = case
     left, top, right, bottom = xyxy[0]
     across, down = right - left, bottom - top

@@ -1,4 +1,4 @@
-"""Routes, access rules, and the hand-over from one function to the other."""
+"""Routes and access rules."""
 
 import base64
 import io
@@ -115,7 +115,7 @@ def test_access_by_settings(environ: dict[str, str], headers: dict[str, str], st
 
 @dataclass
 class Connection:
-    """A server's socket, as far as it is looked at."""
+    """The part of a server's socket that is used."""
 
     address: str
     family: int = socket.AF_INET
@@ -215,7 +215,7 @@ def test_a_request_for_which_memory_is_short_is_one_for_later(
 
 
 class Unread(io.BytesIO):
-    """A body that nobody may read."""
+    """A body that must not be read."""
 
     def read(self, size: int | None = -1) -> bytes:
         raise AssertionError("the body is read")
@@ -224,14 +224,14 @@ class Unread(io.BytesIO):
 
 
 class Endless(io.BytesIO):
-    """A body of nulls."""
+    """A body of NUL bytes."""
 
     def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
         return len(buffer)
 
 
 class Broken(Unread):
-    """A body that a server cannot make sense of."""
+    """A body that the server cannot parse."""
 
     def read(self, size: int | None = -1) -> bytes:
         raise LookupError("a chunk that is none")
@@ -248,7 +248,7 @@ def send(
     headers: dict[str, str] = RIGHT,
     raises: Exception | None = None,
 ) -> int:
-    """The status, once functions-framework has done what it does after every answer: read the rest of the body."""
+    """The status, after functions-framework has read the rest of the body, as it does after every response."""
 
     def handler(request: Request) -> Response:
         size = len(request.get_data())

@@ -1,4 +1,4 @@
-"""Which addresses count as public, and what a person may allow."""
+"""Which addresses count as public, and which private ones can be allowed."""
 
 import ipaddress
 import socket
@@ -62,7 +62,7 @@ def test_public(address: str) -> None:
 
 
 class Sockets:
-    """Remembers what would be connected to; connects to nothing."""
+    """Records the address to connect to, and connects to none."""
 
     def __init__(self) -> None:
         self.connected: list[tuple[Any, ...]] = []

@@ -1,4 +1,4 @@
-"""What image values mean, and files of a shared folder."""
+"""The sources that image values name, and files of a shared folder."""
 
 import base64
 import os

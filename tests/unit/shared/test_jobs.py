@@ -329,7 +329,7 @@ def test_a_failed_run_keeps_the_old_baseline_and_is_counted(jobs: Jobs) -> None:
 
 
 def test_a_record_of_an_older_version_is_read(jobs: Jobs, file_store: ObjectStore) -> None:
-    """An active claim held what the run was decided on; a last run did not count failures."""
+    """The active claim had the totals that the run was decided on; the last run had no count of failures."""
     take(jobs)
     key = f"projects/{UID}/jobs.json"
     stored = file_store.get(key)
@@ -365,7 +365,7 @@ def test_a_first_claim_whose_answer_was_lost_is_ours(clock: Clocked) -> None:
 
 
 def stubborn(use: Callable[[], T]) -> T:
-    """As a caller does that is told that the network broke."""
+    """As a caller does after a network error."""
     try:
         return use()
     except StoreError as error:
@@ -481,7 +481,7 @@ def test_the_last_progress_is_kept(jobs: Jobs) -> None:
 
 
 def test_a_slow_writer_gets_its_turn(clock: Clocked, jobs: Jobs) -> None:
-    """Somebody else writes before the first writes of ours."""
+    """Another process writes before our first writes."""
     take(jobs)
 
     class Crowded(BeforeWrite):

@@ -100,7 +100,7 @@ class Project:
             self.lost.add(process.nonce)
 
     def job_promotes(self, choice: int) -> None:
-        """Without asking for its claim first, as a process does that slept in between."""
+        """Without checking its claim first, as a process that was suspended in between."""
         for process in self._process(choice):
             version, pointer = publish(self.registry, process.run_id), self.registry.pointer("label")
             assert pointer is not None

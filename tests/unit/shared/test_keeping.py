@@ -1,4 +1,4 @@
-"""What the store keeps: killed after any write, whatever anybody does meanwhile, all that is needed is there."""
+"""What the store keeps: killed after any write, and beside any other process, all that is needed is still there."""
 
 import itertools
 import json
@@ -27,7 +27,7 @@ KEEP = Keep(runs=2, versions=2)
 
 
 def whole(store: Any, control: str, version: int) -> bool:
-    """A version's manifest and files are there."""
+    """Whether a version's manifest and files are in the store."""
     registry = Registry(store, UID)
     try:
         manifest = registry.manifest(control, version)
@@ -37,7 +37,7 @@ def whole(store: Any, control: str, version: int) -> bool:
 
 
 def needed(store: Any, keep: Keep) -> tuple[set[tuple[str, int]], set[str]]:
-    """Versions and keys that must not go, found apart from the code: (control, version), keys of runs and records."""
+    """What must not be deleted, computed independently: (control, version) of versions, keys of runs and records."""
     jobs, registry = Jobs(store, UID), Registry(store, UID)
     runs = sorted({key.split("/")[2] for key in store.list("runs/")})[-keep.runs :]
     claim = jobs.read().training
@@ -73,7 +73,7 @@ def assert_all_there(store: Any, versions: set[tuple[str, int]], keys: set[str])
 
 @st.composite
 def histories(draw: st.DrawFn) -> tuple[dict[str, bytes], set[str]]:
-    """The store of a project after some runs, and what a run that goes on has uploaded."""
+    """The store of a project after some runs, with the uploads of a run in progress."""
     store = Memory()
     history = History(store)
     fates_of_one: list[Fate] = ["promoted", "promoted", "held back", "nothing"]
@@ -98,7 +98,7 @@ def histories(draw: st.DrawFn) -> tuple[dict[str, bytes], set[str]]:
 
 
 def attempt(store: Any, control: str, version: int) -> None:
-    """Somebody rolls back, or is told why not."""
+    """A person rolls back; a refusal is fine."""
     try:
         move_pointer(store, UID, control, version)
     except LabelloopError:
@@ -106,7 +106,7 @@ def attempt(store: Any, control: str, version: int) -> None:
 
 
 def operations(objects: dict[str, bytes], kind: str, act: Callable[[Memory], object]) -> int:
-    """How many operations of a kind `act` does."""
+    """Number of operations of a kind that `act` does."""
     store, counted = Memory(objects), itertools.count()
     store.before = lambda operation: next(counted) if operation == kind else None
     act(store)
@@ -224,7 +224,7 @@ def test_a_version_that_is_on_its_way_out_is_never_pointed_at(file_store: Object
 
 
 def test_a_control_without_a_pointer_keeps_its_manifests(file_store: ObjectStore) -> None:
-    """Nobody can withdraw them; their files go."""
+    """They cannot be withdrawn; their files are deleted."""
     history = History(Clocked(file_store, BEGIN))
     for _ in range(5):
         history.run({"a": "held back"})

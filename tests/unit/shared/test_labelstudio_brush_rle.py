@@ -1,4 +1,4 @@
-"""Label Studio's run-length code against the SDK's, and against what a hostile annotation may hold."""
+"""Label Studio's run-length encoding, compared with the SDK's, and with hostile annotations."""
 
 import tracemalloc
 from typing import Any

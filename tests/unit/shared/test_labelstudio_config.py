@@ -1,4 +1,4 @@
-"""Labeling configs: which controls are served, under which labels, and what is no error."""
+"""Labeling configs: which controls are served, with which labels, and what is not an error."""
 
 import pytest
 from label_studio_sdk.label_interface import LabelInterface

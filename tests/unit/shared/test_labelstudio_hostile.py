@@ -1,4 +1,4 @@
-"""Annotations that anybody may import: whatever they hold, readers answer detections that can be trained on."""
+"""Hostile annotations, which anybody may import: readers always return detections that can be trained on."""
 
 from typing import Any
 
@@ -92,7 +92,7 @@ def test_boxes_of_regions(result: list[dict[str, Any]]) -> None:
 
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_thousands_of_regions(kind: str) -> None:
-    """All below one another, which must not take the square of their number."""
+    """Each below the next, which must not take quadratic time."""
     control = control_of(kind)
     shape = dict.fromkeys(("x", "y", "width", "height", "radiusX", "radiusY"), 5) | {"points": [[1, 1], [9, 1], [9, 9]]}
     if kind in ("KeyPointLabels", "points in boxes"):

@@ -82,7 +82,7 @@ def pose(points: Any, xyxy: Any = ((20, 20, 180, 80),), width: int = 200, height
 
 
 def write(found: Detections, config: str = CONFIG, *, trained: bool = False) -> list[dict[str, Any]]:
-    """The regions; Label Studio takes them."""
+    """The regions, which Label Studio accepts."""
     control = control_of(config)
     labels = class_labels(found.names, control, trained=False)
     only = control.class_names[0]
@@ -217,7 +217,7 @@ class TestWriting:
         assert "".join(by_place.get(x, "-") for x in (5, 10, 15)) == means
 
     def test_a_trained_version_takes_no_hints_for_strangers_weights(self) -> None:
-        """A label that took the index of one that is gone: its points are not in the version."""
+        """A label with the index of a removed one: the version has no points for it."""
         config = INDEXED.replace('value="left"', 'value="ear"')
         found = pose([[10, 10, 0.9], [20, 10, 0.9], [30, 10, 0.9]], point_names=POINTS)
         assert list(places(write(found, config, trained=True))) == ["nose", "right"]

@@ -1,4 +1,4 @@
-"""Whoever imports annotations may write anything into them: every reader takes it, and leaves out what is no region."""
+"""Imported annotations may contain anything: every reader accepts them, and leaves out what is not a region."""
 
 import copy
 import random
@@ -69,7 +69,7 @@ GARBAGE: list[Any] = [
 
 
 def seen(name: str, result: list[Any]) -> int:
-    """How many objects are read of one control; fails if they are none that a dataset can hold."""
+    """Number of objects that are read for one control; fails if a dataset cannot store them."""
     control, regions = CONTROL[name], regions_of({"result": result})
     foreign_labels(regions, control)
     if control.tag == "TimelineLabels":
@@ -91,7 +91,7 @@ def held_by_a_dataset(found: Detections, yolo_task: Any) -> int:
 
 
 def spoilt(result: list[Any], chance: random.Random) -> list[Any]:
-    """Somewhere inside, something is replaced, left out or there twice."""
+    """One inner value is replaced, removed or doubled."""
     result = copy.deepcopy(result)
     for _ in range(chance.choice((1, 1, 2, 4))):
         here: Any = result

@@ -1,4 +1,4 @@
-"""Bodies that Label Studio would not send, and tasks that it takes and nobody else."""
+"""Bodies that Label Studio would not send, and tasks that it accepts although JSON parsers refuse them."""
 
 import json
 import re

@@ -125,7 +125,7 @@ class TestRotatedRectangles:
 
     @given(st.floats(0, 2 * math.pi), st.floats(60, 140), st.floats(40, 60), st.floats(5, 35), st.floats(5, 35))
     def test_regions_are_those_of_the_sdk(self, angle: float, x: float, y: float, width: float, height: float) -> None:
-        """The SDK's converter starts from corners, and may name another of them the first."""
+        """The SDK's converter starts from corners, and may begin with another one."""
         rotated = np.array([[x, y, width, height, angle]])
         control = control_of(self.kind)
         theirs = convert_yolo_obb_to_annotation(xywhr_to_corners(rotated)[0].reshape(-1).tolist(), WIDTH, HEIGHT)

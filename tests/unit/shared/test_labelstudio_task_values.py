@@ -1,4 +1,4 @@
-"""What values of tags mean for a task; the expected ones were taken from the code of Label Studio 1.23.2's editor."""
+"""Values of tags for a task; the expected ones were taken from the code of Label Studio 1.23.2's editor."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Values from a store that may be slow or gone."""
+"""The cache of values from a store that may be slow or down."""
 
 import threading
 

@@ -1,4 +1,4 @@
-"""LABELLOOP_LAUNCHER: one table of shapes, and a sentence for what is none."""
+"""LABELLOOP_LAUNCHER: a table of valid URLs, and an error for each invalid one."""
 
 import sys
 

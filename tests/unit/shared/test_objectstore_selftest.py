@@ -1,4 +1,4 @@
-"""The self-test passes good stores, refuses planted bad ones, and leaves nothing behind."""
+"""The self-test accepts good stores, refuses bad ones, and removes its objects."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Masks to outlines and back: exact, and with few points at a stated loss."""
+"""Masks to outlines and back: exact, or with few points and a limited loss."""
 
 import numpy as np
 import pytest
@@ -79,7 +79,7 @@ def test_a_mask_of_any_number_but_zero() -> None:
 def test_runs_are_the_pixels_whose_centre_is_inside_an_odd_number_of_times(
     rings: list[list[tuple[float, float]]],
 ) -> None:
-    """Counted for each pixel by the crossings of a ray to the left."""
+    """Computed for each pixel by counting the crossings of a ray to the left."""
     outline = tuple(np.array(ring) for ring in rings)
     expected = np.zeros((8, 9), dtype=np.bool_)
     for row, column in np.ndindex(expected.shape):

@@ -1,4 +1,4 @@
-"""Versions are numbered once, and the pointer moves only forward in fences, whoever else writes."""
+"""Version numbers are unique, and the fence of the pointer only grows, also with concurrent writers."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime

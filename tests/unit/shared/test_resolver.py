@@ -1,4 +1,4 @@
-"""The system's resolver hangs at times; nobody waits longer than he may."""
+"""The system's resolver hangs at times; no caller waits beyond its deadline."""
 
 import threading
 import time
@@ -11,7 +11,7 @@ PLACE: Place = (2, ("192.0.2.1", 80))
 
 
 class Names:
-    """Answers at once, but for hosts that are called `hang…`: those when `answer` is set."""
+    """Answers at once, except for hosts called `hang…`: these once `answer` is set."""
 
     def __init__(self) -> None:
         self.answer = threading.Event()

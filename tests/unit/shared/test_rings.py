@@ -1,4 +1,4 @@
-"""Rings: parts and holes, joining, clipping, fitting; areas are compared as painted pixels."""
+"""Rings: parts and holes, joining, clipping, fitting; areas are compared by their pixels."""
 
 import tracemalloc
 

@@ -1,4 +1,4 @@
-"""Many questions at once: answers in order, errors as they came, and fewer threads where there are no more."""
+"""Parallel calls: results in order, errors raised, and fewer threads if the machine has no more."""
 
 import threading
 

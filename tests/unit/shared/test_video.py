@@ -1,4 +1,4 @@
-"""Video files that OpenCV writes, and ones that are none."""
+"""Video files that OpenCV writes, and files that are not videos."""
 
 import io
 import struct
@@ -64,7 +64,7 @@ def test_frames_that_nobody_takes_are_not_all_decoded(clip: Path) -> None:
 
 
 def test_the_file_is_closed_after_the_last_frame_under_way(clip: Path) -> None:
-    """Whoever failed in the middle still holds the frames: OpenCV must not decode a file that is gone."""
+    """A traceback may keep the iterator of frames alive: OpenCV must not decode a file that is closed."""
     before = threading.active_count()
     with open_video(clip, max_pixels=PIXELS) as video:
         frames = video.frames()
@@ -181,7 +181,7 @@ def test_on_the_screen_is_the_last_frame_that_began(gaps: list[float], moments: 
 
 
 def test_frames_are_upright(tmp_path: Path) -> None:
-    """A phone's film: lying pixels, and a matrix in the header that says how they are turned."""
+    """A phone's video: landscape pixels, and a matrix in the header that rotates them."""
     path = write_video(tmp_path / "clip.mp4", [np.zeros((48, 64, 3), np.uint8)] * 3, codec="mp4v")
     data = path.read_bytes()
     upright = struct.pack(">9i", 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
