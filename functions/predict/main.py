@@ -29,6 +29,7 @@ from shared.web.bodies import chunks_of
 from shared.web.forwarding import HELD_HEADER, forward, seconds_left
 from shared.web.http import Function, Route
 from shared.web.server import set_up_server
+from shared.yolo.environment import ultralytics_environ
 
 Predict = Callable[[PredictRequest, float], Iterable[Any]]
 """(request, deadline as time.monotonic()) → one item a task, each as soon as it is ready."""
@@ -55,15 +56,14 @@ def _build_serving(
 ) -> Function:
     from functions.predict.images import TaskImages
     from functions.predict.live_models import LiveModels
-    from functions.predict.model.loader import YoloLoader, library_environ
+    from functions.predict.model.loader import YoloLoader
     from functions.predict.one_task import TaskRunner
     from functions.predict.predictor import Predictor
     from functions.predict.video.predictor import VideoPredictor
     from functions.predict.weights import WeightsCache
 
     cache_dir = Path(settings.cache_dir)
-    for name, value in library_environ(cache_dir).items():
-        environ.setdefault(name, value)
+    environ.update(ultralytics_environ(cache_dir / "ultralytics"))
     backend = Backend(settings, store, on_setup=lambda uid, controls: models.prepare(uid, controls))
     models = LiveModels(
         backend.pointers,

@@ -306,6 +306,10 @@ def yolo_trainer(folder: Path, *, threads: int) -> Iterator[YoloTrainer]:
     with pytest.MonkeyPatch.context() as environ:
         for name, value in prepare_ultralytics(folder / "ultralytics", threads=threads).items():
             environ.setenv(name, value)
+        from ultralytics.utils import env_bool
+
+        # It was read when ultralytics was imported, perhaps by another test.
+        environ.setattr("ultralytics.nn.tasks.SAFE_LOAD", env_bool("ULTRALYTICS_SAFE_LOAD"))
         yield YoloTrainer(
             folder / "model", surroundings=folder / "ultralytics", weights_folder=folder / "weights", device="cpu"
         )

@@ -139,7 +139,7 @@ def test_a_file_that_is_no_model(tmp_path: Path, content: bytes | str, message: 
 
 
 def test_a_pickle_that_calls_something_is_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only classes of torch and ultralytics are unpickled, as library_environ() sets it for the function."""
+    """Only classes of torch and ultralytics are unpickled, as ultralytics_environ() sets it for the function."""
     monkeypatch.setattr("ultralytics.nn.tasks.SAFE_LOAD", True)
 
     class Evil:

@@ -172,6 +172,19 @@ def test_bad_base_weights(trainer: YoloTrainer, tmp_path: Path) -> None:
             trainer.base(str(outlines.weights), yolo_task)
 
 
+def test_base_weights_that_call_something_are_not_opened(trainer: YoloTrainer, tmp_path: Path) -> None:
+    import torch
+
+    class Evil:
+        def __reduce__(self) -> tuple[object, ...]:
+            return (Path.touch, (tmp_path / "evil was here",))
+
+    torch.save({"model": Evil()}, tmp_path / "evil.pt")
+    with pytest.raises(ModelError, match=r"evil\.pt holds no model .* references types outside"):
+        trainer.base(str(tmp_path / "evil.pt"), "detect")
+    assert not (tmp_path / "evil was here").exists()
+
+
 def test_a_version_that_nobody_can_load(trainer: YoloTrainer, tmp_path: Path) -> None:
     trainer.check(samples.base_weights(), "detect")
     with pytest.raises(ModelError, match="is for detect, its manifest says segment"):

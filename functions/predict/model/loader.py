@@ -150,23 +150,6 @@ class YoloLoader:
         )
 
 
-def library_environ(cache_dir: Path) -> dict[str, str]:
-    """Variables that ultralytics and OpenMP read when they are imported.
-
-    No packages installed, no usage reports, no look-ups (weights that a name asks for are downloaded all the same),
-    only known classes unpickled, settings in the cache folder. Waiting threads sleep: spinning, they would take
-    the cores from decoding.
-    """
-    return {
-        "YOLO_AUTOINSTALL": "false",
-        "YOLO_OFFLINE": "true",
-        "YOLO_VERBOSE": "false",
-        "YOLO_CONFIG_DIR": str(cache_dir / "ultralytics"),
-        "ULTRALYTICS_SAFE_LOAD": "true",
-        "OMP_WAIT_POLICY": "PASSIVE",
-    }
-
-
 def _import_torch() -> None:
     """Import torch and ultralytics: for the first time, or again where memory was too short for that.
 

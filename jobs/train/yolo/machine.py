@@ -7,6 +7,7 @@ from pathlib import Path
 
 from shared.cores import usable_cores
 from shared.errors import SettingsError
+from shared.yolo.environment import ultralytics_environ
 from shared.yolo_task import YoloTask
 
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  (where torch's dataloader processes put batches)
@@ -27,23 +28,14 @@ _BATCHES_AHEAD = 12  # a worker; train: 4, val: 2 with twice the workers and twi
 def prepare_ultralytics(folder: Path, threads: int) -> dict[str, str]:
     """Write ultralytics' settings below `folder`; answers environment variables to set before it or torch is imported.
 
-    They forbid installs, telemetry, reporting integrations and writes outside of `folder`. `threads` of OpenMP (0: the
-    usable cores), which ultralytics would set to 1; PASSIVE, because waiting threads that spin make a training ten
-    times slower when the machine is shared.
+    The settings forbid reporting integrations and writes outside of `folder`. `threads` of OpenMP (0: the usable
+    cores), which ultralytics would set to 1.
     """
     config = folder / "Ultralytics"
     config.mkdir(parents=True, exist_ok=True)
     places = {name: str(folder / name.removesuffix("_dir")) for name in ("weights_dir", "runs_dir", "datasets_dir")}
     (config / "settings.json").write_text(json.dumps(places | dict.fromkeys(_REPORTING, False)))
-    return {
-        "YOLO_CONFIG_DIR": str(folder),
-        "YOLO_OFFLINE": "true",
-        "YOLO_AUTOINSTALL": "false",
-        "YOLO_VERBOSE": "false",
-        "MPLCONFIGDIR": str(folder / "matplotlib"),
-        "OMP_NUM_THREADS": str(threads or usable_cores()),
-        "OMP_WAIT_POLICY": "PASSIVE",
-    }
+    return ultralytics_environ(folder) | {"OMP_NUM_THREADS": str(threads or usable_cores())}
 
 
 def checked_work_dir(folder: Path) -> None:

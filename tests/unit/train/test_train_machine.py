@@ -94,6 +94,7 @@ def test_ultralytics_reports_to_nobody_and_stays_in_its_folder(tmp_path: Path) -
     environ = prepare_ultralytics(tmp_path, threads=3)
     assert environ["OMP_NUM_THREADS"] == "3"
     assert environ["YOLO_CONFIG_DIR"] == str(tmp_path)
+    assert environ["ULTRALYTICS_SAFE_LOAD"] == "true"
     settings = json.loads((tmp_path / "Ultralytics" / "settings.json").read_text())
     assert settings["sync"] is False
     assert settings["weights_dir"].startswith(str(tmp_path))

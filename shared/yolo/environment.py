@@ -1,0 +1,25 @@
+"""Environment variables that torch and ultralytics read when they are imported."""
+
+from pathlib import Path
+
+
+def ultralytics_environ(folder: Path) -> dict[str, str]:
+    """The variables to set before the imports; ultralytics and matplotlib keep their own files below `folder`.
+
+    They forbid installs, telemetry and look-ups (weights that a name asks for are downloaded all the same). PASSIVE,
+    because waiting threads that spin make a training ten times slower when the machine is shared, and take predict's
+    cores from decoding.
+
+    ULTRALYTICS_SAFE_LOAD: only classes of torch and ultralytics are unpickled, in jobs as in predict. A job holds Label
+    Studio's key and may write to the store, so a file of weights must not run code there; and it must not learn from
+    weights that predict refuses to serve.
+    """
+    return {
+        "YOLO_AUTOINSTALL": "false",
+        "YOLO_OFFLINE": "true",
+        "YOLO_VERBOSE": "false",
+        "YOLO_CONFIG_DIR": str(folder),
+        "ULTRALYTICS_SAFE_LOAD": "true",
+        "MPLCONFIGDIR": str(folder / "matplotlib"),
+        "OMP_WAIT_POLICY": "PASSIVE",
+    }
