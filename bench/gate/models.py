@@ -46,9 +46,9 @@ def seen(model: Model, max_objects: int) -> dict[str, Seen]:
     """Task (`<tile>` or `<tile>/<view>`) → its outcome with the `max_objects` most confident objects."""
     found = {}
     for one in model.outcomes:
-        table = one.overlap[:, :max_objects]
-        found_classes, scores, boxes = (each[:max_objects] for each in (one.found, one.scores, one.boxes))
-        part = Outcome(one.task, one.truth, found_classes, scores, table, boxes)
+        top = slice(max_objects)
+        table = one.overlap[:, top]
+        part = Outcome(one.task, one.truth, one.found[top], one.scores[top], table, one.boxes[top])
         found[one.task] = Seen(
             one.task.split("/")[0], part.truth, part.found, part.scores, table, part.boxes, part.right()
         )

@@ -137,7 +137,7 @@ def _exported(weights: Path, format_name: str, chosen: Format) -> Path:
         done = subprocess.run(  # noqa: S603
             [sys.executable, "-m", "infra.cli.ultralytics_export", weights.name, chosen.argument],
             cwd=weights.parent,  # ultralytics replaces every `.pt` in a path, and we do not choose where we are
-            env=os.environ | prepare_ultralytics(Path(surroundings), threads=0) | {"ULTRALYTICS_SAFE_LOAD": "true"},
+            env=os.environ | prepare_ultralytics(Path(surroundings), threads=0),
             check=False,
             capture_output=True,
             text=True,
