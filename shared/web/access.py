@@ -1,4 +1,4 @@
-"""Who may ask a function: by Basic auth, by labelloop's secret header, or from this machine alone."""
+"""Access rules of the functions: Basic auth, labelloop's secret header, or requests from this machine only."""
 
 import base64
 import hmac
@@ -18,7 +18,7 @@ _PORT = re.compile(r":[0-9]*$")
 
 
 def refusal(request: Request, access: Access, settings: Settings) -> Response | None:
-    """The answer to somebody who may not ask: 401, or 403 to a page of another site; None: may ask."""
+    """The response to a request without access: 401, or 403 to a page of another site. None if it has access."""
     if access == "open" or settings.auth == "off":
         return None
     secrets = (settings.basic_auth_password, settings.webhook_secret)
@@ -35,7 +35,7 @@ def _has_credentials(request: Request, access: Access, settings: Settings) -> bo
     if password is not None:
         pair = f"{settings.basic_auth_user}:{password.get_secret_value()}"
         scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-        # Compared as it is written: what a stranger sends is not decoded.
+        # Compared in its encoded form: untrusted input is not decoded.
         same = _same(given.strip(), base64.b64encode(pair.encode()).decode())
         if same and scheme.lower() == "basic":
             return True
@@ -47,9 +47,9 @@ def _has_credentials(request: Request, access: Access, settings: Settings) -> bo
 
 
 def _came_by_loopback(request: Request) -> bool:
-    """Whether the connection ends at a loopback address, whatever HOST says: the server's `--host` decides.
+    """Whether the connection was made to a loopback address. HOST may say so wrongly: the server's `--host` decides.
 
-    True where the server does not show its socket.
+    True if the server does not expose its socket.
     """
     connection = request.environ.get("gunicorn.socket") or request.environ.get("werkzeug.socket")
     if connection is None or connection.family not in (socket.AF_INET, socket.AF_INET6):
@@ -58,9 +58,9 @@ def _came_by_loopback(request: Request) -> bool:
 
 
 def _refuse_other_sites(request: Request) -> Response | None:
-    """403 to a request that a page of another site made: a browser on this machine sends it for any page.
+    """403 to a request made by a page of another site, which a browser on this machine would send.
 
-    Such a page may also use a name of its own that means 127.0.0.1, so the Host must be a name of this machine.
+    Such a page may use a host name that resolves to 127.0.0.1, so the Host must be a name of this machine.
     """
     host, origin = request.headers.get("Host", ""), request.headers.get("Origin")
     name = _PORT.sub("", host).strip("[]").lower()

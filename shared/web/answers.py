@@ -1,4 +1,4 @@
-"""The form of every answer: JSON."""
+"""Responses in JSON."""
 
 import json
 from collections.abc import Mapping
@@ -8,5 +8,5 @@ from flask import Response
 
 
 def answer(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """`body` as JSON."""
+    """A response with `body` as JSON."""
     return Response(json.dumps(body), status, headers, mimetype="application/json")

@@ -1,6 +1,6 @@
-"""The bodies of requests: how much of one is read, and the errors of what cannot be read.
+"""Reads the bodies of requests, with size limits and uniform errors.
 
-functions-framework knows no limit, and the servers below it differ in what they raise for a body that breaks off.
+functions-framework has no limit, and its servers raise different errors for a body that breaks off.
 """
 
 from collections.abc import Iterator
@@ -13,14 +13,14 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from shared.errors import BodyTooLarge, LabelloopError
 
 MAX_BODY = 100_000_000
-"""Bytes of a body that is kept in memory: tasks may hold whole images."""
+"""Limit in bytes of a body that is kept in memory: tasks may hold whole images."""
 MAX_STRANGERS_BODY = 4_000
-"""Bytes of a body that are read, whatever goes wrong, for somebody who has not shown credentials."""
+"""Limit in bytes of what is read of a body without valid credentials, also in case of errors."""
 _CHUNK = 1 << 20  # bytes
 
 
 def read_body(request: Request) -> None:
-    """Read the whole body, which the request then keeps. Raises BodyTooLarge, and HTTPException if it breaks off."""
+    """Read the whole body into the request. Raises BodyTooLarge, and HTTPException if it breaks off."""
     with _body_errors(request):
         size = len(request.get_data())
     _check_size(request, size)
@@ -44,13 +44,13 @@ def _body_errors(request: Request) -> Iterator[None]:
         raise _too_large(request) from error
     except (HTTPException, LabelloopError, MemoryError):
         raise
-    except Exception as error:  # each server has its own, of chunks that are none
+    except Exception as error:  # each server raises its own errors for malformed chunks
         raise HTTPBadRequest(f"the body cannot be read ({type(error).__name__})") from error
 
 
 def _check_size(request: Request, size: int) -> None:
     announced, limit = request.content_length, request.max_content_length
-    if announced is None and limit is not None and size >= limit:  # werkzeug cuts off what comes in chunks
+    if announced is None and limit is not None and size >= limit:  # werkzeug truncates a chunked body at the limit
         raise _too_large(request)
     if announced is not None and size < announced:
         raise HTTPBadRequest(f"the body ends after {size} of {announced} bytes")

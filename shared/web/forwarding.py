@@ -1,4 +1,4 @@
-"""A request handed on to the other function, as it came, and its answer handed back."""
+"""Forwards requests to the other function, and returns its responses."""
 
 import logging
 import math
@@ -19,15 +19,15 @@ from shared.web.answers import answer
 logger = logging.getLogger(__name__)
 
 HELD_HEADER = "X-Labelloop-Held"
-"""Of predict's answer: versions that it serves instead of those that the pointers name."""
+"""Header of predict's responses: the versions that it serves instead of those that the pointers name."""
 _FORWARDED_HEADER = "X-Labelloop-Forwarded"
 _SECONDS_HEADER = "X-Labelloop-Seconds"
 
 
 def forward(request: Request, url: str | None, variable: str, timeout: float) -> Response:
-    """Hand a request to the other function as it came (body, query, credentials) and answer what it answers.
+    """The other function's response to the same request (body, query, credentials).
 
-    `timeout` in seconds. Without a `url`, or where it is not reachable: 503 with a sentence that names `variable`.
+    `timeout` is in seconds. 503, with a sentence that names `variable`, if `url` is not set or not reachable.
     """
     refusal = refuse_forwarding(request, url, variable)
     if refusal is not None:
@@ -44,7 +44,7 @@ def forward(request: Request, url: str | None, variable: str, timeout: float) ->
 
 
 def refuse_forwarding(request: Request, url: str | None, variable: str) -> Response | None:
-    """The answer to a request that cannot be handed on: 503 without an address, 508 if it was handed on already."""
+    """The response to a request that cannot be forwarded: 503 without a `url`, 508 if it was forwarded already."""
     if url is None:
         problem = f"this function does not serve {request.path}; set {variable} to the address of the one that does"
         return answer({"error": problem}, 503)
@@ -56,10 +56,10 @@ def refuse_forwarding(request: Request, url: str | None, variable: str) -> Respo
 def pass_on(
     request: Request, url: str, timeout: float, *, seconds: float | None = None, body: bytes | None = None
 ) -> Response:
-    """Ask the other function once, and answer what it answers. Raises urllib3's HTTPError.
+    """The other function's response to one try. Raises urllib3's HTTPError.
 
-    `timeout` in seconds, from the look-up of its name to the last byte. `seconds`: how long the other function may
-    take, which it is told (see `seconds_left`). `body`: sent instead of the request's own.
+    `timeout`: seconds from name resolution to the last byte. `seconds`: how long the other function may take, which is
+    sent to it in a header (see `seconds_left`). `body`: sent instead of the request's own.
     """
     target = url + request.path + (f"?{urlencode(list(request.args.items(multi=True)))}" if request.args else "")
     kept = ("Authorization", "Content-Type", SECRET_HEADER)
@@ -70,7 +70,7 @@ def pass_on(
         request.method,
         target,
         body=request.get_data() if body is None else body,
-        headers=headers | {"Connection": "close"},  # one that is kept would break off when the other one goes to sleep
+        headers=headers | {"Connection": "close"},  # an idle connection would break when the function scales to zero
         timeout=Timeout(connect=min(timeout, 5.0), total=timeout),
         redirect=False,
         retries=False,
@@ -94,7 +94,7 @@ def _peers() -> urllib3.PoolManager:
 
 
 def seconds_left(request: Request, limit: float) -> float:
-    """Seconds that an answer may take: what the function that handed the request on allows, at most `limit`."""
+    """Seconds that the response may take: as the forwarding function allows in its header, at most `limit`."""
     try:
         said = float(request.headers.get(_SECONDS_HEADER, "inf"))
     except ValueError:

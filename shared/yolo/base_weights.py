@@ -1,4 +1,4 @@
-"""The weights to start from before a version exists: files of the operator, or names that ultralytics downloads."""
+"""Base weights, from which a control starts: files of the operator, or names that ultralytics downloads."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,7 @@ from shared.labelstudio.controls import Control
 from shared.yolo_task import YoloTask
 
 SUFFIXES: dict[YoloTask, str] = {"detect": "", "segment": "-seg", "obb": "-obb", "pose": "-pose", "classify": "-cls"}
-"""YOLO task → end of the name of its weights, without `.pt`, and of its architecture."""
+"""YOLO task → suffix in the names of its weights (before `.pt`) and of its architecture."""
 _OFFICIAL = re.compile(
     rf"(?:(?:yolov8|yolo11|yolo26)[nsmlx](?:{'|'.join(SUFFIXES.values())})"
     r"|yolo12[nsmlx]|yolov10[nsmblx]|yolov9[tsmce]|yolov9[ce]-seg|yolov5[nsmlx]6?u|yolov3(?:-spp|-tiny)?u)\.pt"
@@ -17,11 +17,12 @@ _OFFICIAL = re.compile(
 
 
 def base_weights_for(control: Control, setting: str) -> str:
-    """The base weights of a control: a file, or a name that ultralytics downloads.
+    """The base weights of a control: a path, or a name that ultralytics downloads.
 
-    `setting` is LABELLOOP_BASE_WEIGHTS, which may list several. What the control's `model_path` names comes first,
-    then the listed weights whose name says the control's YOLO task, then the official ones of that task in the family
-    of the first. If there are none either, the first: names can err, and training starts other tasks from them too.
+    `setting` is LABELLOOP_BASE_WEIGHTS, which may list several. In this order: the weights of the control's
+    `model_path`; listed weights whose name has the suffix of the control's YOLO task; official weights of that task in
+    the family of the first listed ones; the first listed ones, since names may be wrong, and training can start other
+    tasks from them too.
     """
     asked, _ = _asked(control, setting)
     if asked:
@@ -35,21 +36,21 @@ def base_weights_for(control: Control, setting: str) -> str:
 
 
 def model_path_problem(control: Control, setting: str) -> str:
-    """Why the weights that the control's `model_path` names are not used; empty if they are, or if it names none."""
+    """Why the control's `model_path` is ignored; "" if it is used, or not set."""
     return _asked(control, setting)[1]
 
 
 def named_task(weights: str) -> YoloTask:
-    """The YOLO task that the name of a file says: `yolo11n-seg.pt` is for segment, a name that says none for detect."""
+    """The YOLO task in the name of a file: segment for `yolo11n-seg.pt`, detect for a name without a suffix."""
     stem = Path(weights).stem
     return next((task for task, suffix in SUFFIXES.items() if suffix and stem.endswith(suffix)), "detect")
 
 
 def base_weights_file(weights: str, folder: Path) -> Path:
-    """The file that base weights mean; a bare name that is no file is downloaded into `folder`, once.
+    """The file of base weights; a bare name that is not a file is downloaded into `folder`, once.
 
-    Imports ultralytics for a download only. Raises ModelError, which says what to set instead, and LabelloopError if
-    the download failed: that may heal.
+    Imports ultralytics only to download. Raises ModelError, which says what to set instead, and LabelloopError if the
+    download failed, which may be temporary.
     """
     path = Path(weights).expanduser()
     if path.is_file():
@@ -75,9 +76,9 @@ def _listed(setting: str) -> list[str]:
 
 
 def _asked(control: Control, setting: str) -> tuple[str, str]:
-    """The weights that `model_path` names, or none and why not.
+    """(the weights of the control's `model_path` or "", why it is ignored or "").
 
-    Whoever edits a project writes it: it may only choose, and never names a place.
+    Editors of a project are not trusted: they may choose listed or official weights, but not a path.
     """
     name = control.attributes.get("model_path", "").strip()
     if not name:
