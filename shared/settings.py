@@ -32,7 +32,7 @@ from shared.setting_values import (
 )
 
 PREFIX = "LABELLOOP_"
-_MONTH = 30 * 86_400.0  # seconds; a project may set durations for itself, and datetime ends somewhere
+_MONTH = 30 * 86_400.0  # seconds; a limit, since projects may set durations and datetime cannot hold all of them
 
 
 def _setting(variable: str, default: Any, help_: str, unit: str = "", **limits: Any) -> Any:
@@ -46,7 +46,7 @@ def _setting(variable: str, default: Any, help_: str, unit: str = "", **limits: 
 
 
 class Settings(BaseModel):
-    """All settings, frozen. Fields hold values in the unit that their variable is given in."""
+    """All settings, frozen. A field has the unit of its variable."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, populate_by_name=True)
 
@@ -353,7 +353,7 @@ class Settings(BaseModel):
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
-        """Read all settings. Empty variables count as not set. Raises SettingsError with one sentence a problem."""
+        """Read all settings; empty variables count as not set. Raises SettingsError, with a sentence for each problem."""
         known = {variable(name): name for name in cls.model_fields}
         given = {name: value for name, value in environ.items() if name in known and value != ""}
         problems = [_unknown(name, known) for name in sorted(environ) if name.startswith(PREFIX) and name not in known]
@@ -386,7 +386,7 @@ class Settings(BaseModel):
         return is_loopback(self.host)
 
     def to_environ(self) -> dict[str, str]:
-        """The variables that make these settings again (secrets included): for child processes."""
+        """The variables from which a child process reads these settings again, secrets included."""
         values = {}
         for name in type(self).model_fields:
             value = getattr(self, name)

@@ -25,9 +25,9 @@ TRAINING_SETTINGS = (
 
 
 class Attempts:
-    """What the launcher is asked about attempts, noted in the claim, in progress.json, in the log and in counters.
+    """Asks the launcher, and notes what it answers in the claim, in progress.json, in the log and in counters.
 
-    Thread-safe. Each method may raise StoreError.
+    Thread-safe. Methods raise StoreError, unless they say otherwise.
     """
 
     def __init__(self, store: ObjectStore, launcher: Launcher, metrics: Metrics) -> None:
@@ -87,7 +87,7 @@ class Attempts:
         return Reconciled("given_up", error)
 
     def status(self, job: str) -> JobStatus:
-        """How a job stands; `unknown` if the launcher cannot tell."""
+        """The state of a job; `unknown` if the launcher cannot tell. Never raises StoreError."""
         try:
             return self._launcher.status(job)
         except LaunchError as error:
@@ -95,7 +95,7 @@ class Attempts:
             return JobStatus("unknown")
 
     def tidy(self) -> None:
-        """Let the launcher remove what ended jobs left. What it cannot do is logged: the next sweep tries again."""
+        """Let the launcher remove what ended jobs left; what it cannot do is logged and left to the next sweep."""
         try:
             self._launcher.tidy()
         except LaunchError as error:

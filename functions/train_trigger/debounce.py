@@ -1,4 +1,4 @@
-"""At most one call for a key in an interval: the first at once, those that come meanwhile as one at its end."""
+"""Debounces calls: a key is called at once, then at the end of an interval if it was asked for again meanwhile."""
 
 import functools
 import logging
@@ -14,19 +14,19 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 MAX_KEYS = 50_000
-"""Keys that are called, or whose interval has not ended. 2.5 KB each; more keys than projects are somebody's attack."""
+"""Keys that may be known at once: called now, or within their interval. 2.5 KB each; only an attack has so many."""
 
 
 @dataclass(slots=True)
 class _Key:
-    """What happens with one key. It is forgotten once its call and its interval have ended and nobody asked again."""
+    """The state of a key, kept until its call and its interval have both ended and nobody has asked again."""
 
-    unfinished: int  # of the two: the call, the interval
-    due: bool = False  # asked for meanwhile: call again when both have ended
+    unfinished: int  # 2: call and interval, 1: one of them
+    due: bool = False  # asked for again: call once more when both have ended
 
 
 class Debounce(Generic[T]):
-    """Threads start with the first call, not with the object: a server may fork in between."""
+    """Thread-safe. Its threads start with the first call, not with the object: a server may fork in between."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class Debounce(Generic[T]):
     ) -> None:
         """`interval` in seconds. `call(key)` runs on one of `at_once` threads, never twice at once for a key.
 
-        Beyond `max_keys` a new key is not called: `on_full(key)` is told.
+        While `max_keys` are known, a new key is not called; `on_full(key)` is called instead.
         """
         self._call = call
         self._threads = threads
@@ -52,11 +52,11 @@ class Debounce(Generic[T]):
         self._keys: dict[str, _Key] = {}
 
     def __len__(self) -> int:
-        """How many keys are called now, or were within the interval."""
+        """Number of keys that are called now or are within their interval."""
         return len(self._keys)
 
     def ask(self, key: str) -> Future[T] | None:
-        """The call that starts now; None if it comes later: at the end of the key's interval, or never (`on_full`)."""
+        """The call of the key if it starts now; None if it comes at the end of the interval, or never (`on_full`)."""
         with self._lock:
             state = self._keys.get(key)
             full = state is None and len(self._keys) >= self._max_keys
@@ -73,7 +73,7 @@ class Debounce(Generic[T]):
             self._threads.later(self._interval, functools.partial(self._finished, key))
         except RuntimeError:
             with self._lock:
-                del self._keys[key]  # its interval would never end, and every later event would wait for that
+                del self._keys[key]  # else its interval never ends, and every later event waits for that
             raise
         return self._pool.submit(self._run, key)
 
@@ -103,6 +103,6 @@ class Debounce(Generic[T]):
             self._begin(key)
         except RuntimeError:
             logger.info(
-                "the process ends, or has no thread to give; the sweep will do it",
+                "the process ends, or no thread can be started: the call is left to the sweep",
                 extra={"event": "debounce_dropped", "key": key},
             )

@@ -1,4 +1,4 @@
-"""Whether a project needs a training, and what an active run needs. Pure: values in, decision out."""
+"""Decides whether a project needs a training, and what an active run needs. Pure."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -11,29 +11,29 @@ from shared.state.runs import Baseline, Totals
 _LAUNCHING_LIFETIME = 120.0  # seconds that a launched job may take to start before the launcher is asked about it
 _FIRST_PAUSE, _LONGEST_PAUSE = 5, 600  # seconds
 _SKEW = timedelta(minutes=5)
-"""What clocks of one server's machines may differ by. A moment further ahead was written while a clock was wrong: it
-says nothing about how long ago that is."""
+"""How far the clocks of one server's machines may differ. A stored moment that is further in the future was written
+while a clock was wrong, and says nothing about how long ago it was."""
 _FIRST_COOL_DOWN, _LONGEST_COOL_DOWN = timedelta(minutes=10), timedelta(days=1)
-_LONGEST_STUCK = timedelta(minutes=10)  # that a job may wait for a correction before it is launched anew
+_LONGEST_STUCK = timedelta(minutes=10)  # how long a job may wait for a correction before it is launched anew
 _MAX_STALLED = 4
-"""A run is given up when machines ended so many times its attempts, one after the other, before an epoch was done."""
+"""Machines may end so many times LABELLOOP_ATTEMPTS attempts in a row before an epoch is done; then the run fails."""
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """When to train; per-project overrides are applied."""
+    """When to train, for one project."""
 
-    min_annotations: int  # annotated tasks
-    min_changes: int  # annotations
-    cool_down: timedelta
-    longest_run: timedelta
-    attempts: int
+    min_annotations: int  # annotated tasks for the first training
+    min_changes: int  # changed annotations for the next training
+    cool_down: timedelta  # between the end of a run and the start of the next
+    longest_run: timedelta  # all attempts of a run together
+    attempts: int  # of one run that may fail
     running_lifetime: timedelta  # of the claim of a job that renews it
     launching_lifetime: timedelta  # of the claim of a job that has not started
 
     @classmethod
     def of(cls, settings: Settings) -> "Policy":
-        """What the operator set, and the project within these limits (`shared.state.projects.with_overrides`)."""
+        """As the settings say, the project's overrides applied (`shared.state.projects.with_overrides`)."""
         return cls(
             min_annotations=settings.min_annotations,
             min_changes=settings.min_changes,
@@ -47,7 +47,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Nothing:
-    """All is as it should be."""
+    """Nothing is to be done."""
 
     reason: str
 
@@ -69,37 +69,37 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class Extend:
-    """The launcher knows the job, only its claim grew old, or says something new of why it waits."""
+    """Extend the claim: the launcher knows the job, and the claim expired or does not say yet why the job waits."""
 
 
 @dataclass(frozen=True, slots=True)
 class NextAttempt:
     """Start the next attempt of the run."""
 
-    error: str  # how the last one ended
-    preempted: bool = False  # it got further and was killed: no failure of the run
+    error: str  # how the last attempt ended
+    preempted: bool = False  # the last one got further and was killed: that is no failure of the run
 
 
 @dataclass(frozen=True, slots=True)
 class Requeue:
-    """The target itself put the job back into its queue (Kueue): when it starts anew, it is the next attempt."""
+    """The target itself put the job back into its queue (Kueue): when the job starts again, it is the next attempt."""
 
-    error: str  # how the last one ended
-    preempted: bool = False
+    error: str  # how the last attempt ended
+    preempted: bool = False  # as for NextAttempt
 
 
 @dataclass(frozen=True, slots=True)
 class Withdraw:
-    """The job never began and will not: stop what is left of it, and count its launch as refused."""
+    """The job did not begin and will not: stop what is left of it, and count its launch as refused."""
 
     error: str  # why
 
 
 @dataclass(frozen=True, slots=True)
 class RetryLaunch:
-    """Try the launch of this attempt again, which came to nothing."""
+    """Launch the same attempt again: its launch was refused or withdrawn."""
 
-    error: str  # what it said
+    error: str  # why it was refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ class GiveUp:
 
 
 def decide_before_asking(record: JobsRecord, policy: Policy, now: datetime, *, forced: bool) -> Nothing | Wait | None:
-    """What can be said without Label Studio's numbers; None if they are needed."""
+    """The decision if it can be made without asking Label Studio; None if not."""
     if record.closed:
         return Nothing("the project is closed")
     if record.training is not None:
@@ -132,15 +132,15 @@ def decide(
 ) -> Nothing | Wait | Launch:
     """Whether to start a run.
 
-    `totals` are Label Studio's counters now; `changed_tasks` counts the annotated tasks that were updated since the
-    baseline was read. The counters miss an update, and a deletion followed by a new annotation; the tasks miss a
-    deletion: the greater of both counts. `forced` (a person asked) skips thresholds and cool-down. The baseline is that
-    of the last run that did not fail: what a failed one was started for is due until a run has read it.
+    `totals`: Label Studio's counters now. `changed_tasks`: annotated tasks that were updated since the baseline was
+    read. The number of changes is the greater of what both say: counters do not show an update, nor a deletion followed
+    by a new annotation; changed tasks do not show a deletion. `forced`: a person asked, so thresholds and cool-down are
+    skipped. The baseline is that of the last run that did not fail, so the changes of a failed run stay due.
     """
     early = decide_before_asking(record, policy, now, forced=forced)
     if early is not None:
         return early
-    # Label Studio leaves tasks with ground truths alone out of its count, and imported annotations are ground truths.
+    # Label Studio does not count tasks that have only ground truths, and imported annotations are ground truths.
     annotated = totals.num_tasks_with_annotations + totals.ground_truth_number
     if annotated == 0:
         return Nothing("nothing is annotated yet")
@@ -158,10 +158,10 @@ def decide(
 
 
 def changed_since(baseline: Baseline, now: datetime) -> datetime:
-    """From when on a task's update is a change that the last run did not see. Both are Label Studio's clock.
+    """The moment since when updated tasks are changes that the last run did not see; all by Label Studio's clock.
 
-    A baseline of a moment that is still to come was read while that clock was wrong: then all tasks count, and the run
-    that they start finds by their digest what changed.
+    A baseline from the future was read while that clock was wrong: then all tasks count, and the run finds by the
+    digest whether anything changed.
     """
     return baseline.read_at if baseline.read_at <= now + _SKEW else datetime.fromtimestamp(0, UTC)
 
@@ -177,9 +177,9 @@ def decide_claim(
 ) -> Nothing | Wait | Extend | NextAttempt | Requeue | Withdraw | RetryLaunch | GiveUp:
     """What an active run needs.
 
-    `job` is the launcher's answer; None: it was not asked, or the claim names no job. `forced`: a person asked, so a
-    launch that was refused is tried again without a pause. `kept_an_epoch`: this attempt left a checkpoint of its own;
-    then one that was killed without a word does not count against the run, as one that was told to stop does not.
+    `job`: the launcher's answer; None: it was not asked, or the claim names no job. `forced`: a person asked, so a
+    refused launch is tried again without a pause. `kept_an_epoch`: this attempt left a checkpoint of its own; then a
+    kill without notice does not count against the run, as a stop with notice (SIGTERM) does not.
     """
     expired = has_expired(claim, policy, now)
     if claim.state == "launching" and claim.refused:
@@ -189,7 +189,7 @@ def decide_claim(
         return Withdraw(error)
     requeued = expired and state == "queued" and claim.state == "running"
     if job and state in ("queued", "running") and not requeued:
-        if not expired and not _waits_otherwise(claim, job):
+        if not expired and not _reason_is_new(claim, job):
             return Nothing(f"run {claim.run_id} is active")
         if state == "running" and now >= claim.started_at + policy.longest_run + policy.running_lifetime:
             return GiveUp(f"the run stopped renewing its claim and is still there after {policy.longest_run}")
@@ -219,25 +219,25 @@ def decide_claim(
 
 
 def has_expired(claim: Claim, policy: Policy, now: datetime) -> bool:
-    """Whether the time of a claim is over, or cannot be told: it is longer than anybody claims."""
+    """Whether a claim has expired, or expires later than anybody can have claimed, so that its time says nothing."""
     longest = max(policy.running_lifetime, policy.launching_lifetime)
     return now >= claim.expires_at or claim.expires_at > now + longest + _SKEW
 
 
 def ended(claim: Claim, job: JobStatus | None) -> bool:
-    """Whether the launcher's answer says that the attempt is over, also while its claim has not expired."""
-    # A second copy of a launch finishes at once, while the first runs and renews.
+    """Whether the launcher says that the attempt has ended, even if its claim has not expired."""
+    # While a job runs, `finished` may be said of a second copy of it, which ends at once.
     state = job.state if job else None
     return state in ("failed", "refused", "gone") or (state == "finished" and claim.state != "running")
 
 
 def killed(claim: Claim) -> bool:
-    """Whether an attempt that is over gave no notice of its end: SIGKILL, or its machine was taken away."""
+    """Whether an attempt that has ended gave no notice: it got SIGKILL, or its machine was taken away."""
     return claim.state == "running" and claim.nonce is not None
 
 
 def _never_began(claim: Claim, job: JobStatus, now: datetime) -> str:
-    """Why the attempt has to be launched anew; empty: it has not."""
+    """Why the job is not going to begin, so that the attempt has to be launched again; empty if it may begin."""
     if job.state == "refused":
         return job.why or "the job ended before it began"
     if job.state == "queued" and job.stuck and claim.stuck_since and now >= claim.stuck_since + _LONGEST_STUCK:
@@ -245,8 +245,8 @@ def _never_began(claim: Claim, job: JobStatus, now: datetime) -> str:
     return ""
 
 
-def _waits_otherwise(claim: Claim, job: JobStatus) -> bool:
-    """Whether what the launcher says of a job that waits is not yet in its claim."""
+def _reason_is_new(claim: Claim, job: JobStatus) -> bool:
+    """Whether the claim does not say yet what the launcher says about why the job waits."""
     waits, stuck = (job.why or None, job.stuck) if job.state == "queued" else (None, False)
     return claim.state != "running" and (waits, stuck) != (claim.waits, claim.stuck_since is not None)
 
@@ -255,16 +255,16 @@ def _decide_refused(claim: Claim, now: datetime, *, expired: bool, forced: bool)
     if not expired:
         return Nothing(f"run {claim.run_id} is being launched")
     error = claim.error or "the launcher refused"
-    again = claim.expires_at + pause_after(claim.refused) if claim.expires_at <= now else now  # that clock was wrong
+    again = claim.expires_at + pause_after(claim.refused) if claim.expires_at <= now else now  # else a clock was wrong
     return RetryLaunch(error) if forced or now >= again else Wait(again, error)
 
 
 def pause_after(attempt: int) -> timedelta:
-    """How long to wait after the last sign of an attempt, or the last refusal of its launch, before the next."""
+    """The pause before the next attempt or launch: 5 s after the first one that failed, then 20, 80 … at most 600 s."""
     return timedelta(seconds=min(_FIRST_PAUSE * 4 ** (attempt - 1), _LONGEST_PAUSE))
 
 
 def cool_down_after(failures: int) -> timedelta:
-    """How long after a failed run its changes are due again; `failures` in a row, 0: it was not counted."""
+    """The pause after a failed run before its changes are due again. `failures` in a row; 0: they were not counted."""
     growth: int = 4 ** min(max(failures, 1) - 1, 10)
     return min(_FIRST_COOL_DOWN * growth, _LONGEST_COOL_DOWN)

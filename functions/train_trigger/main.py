@@ -1,4 +1,4 @@
-"""Wiring of train_trigger. Loaded by path as the module `main`; nobody imports it."""
+"""Wiring of train_trigger. functions-framework loads this file by its path, as the module `main`."""
 
 import os
 import sys

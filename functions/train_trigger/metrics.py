@@ -1,4 +1,4 @@
-"""What train_trigger counts, in Prometheus' format."""
+"""The metrics of train_trigger, for Prometheus."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
@@ -16,7 +16,7 @@ ACTIONS = frozenset(
         "PROJECT_DELETED",
     }
 )
-"""Actions that get a label of their own; what else somebody sends is counted together."""
+"""Actions of Label Studio that are counted by name; all others are counted together as "other"."""
 
 
 class Metrics:
@@ -50,9 +50,9 @@ class Metrics:
         )
 
     def event(self, action: str) -> None:
-        """Count one event."""
+        """Count one event of Label Studio."""
         self.events.labels(action if action in ACTIONS else "other").inc()
 
     def text(self) -> bytes:
-        """All of it, as GET /metrics answers it."""
+        """All metrics in Prometheus' text format, as GET /metrics answers them."""
         return generate_latest(self.registry)

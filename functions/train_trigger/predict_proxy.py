@@ -1,7 +1,7 @@
-"""`POST /predict` of the function that is always awake: hands it to predict, and waits while that one wakes.
+"""`POST /predict` of train_trigger: hands the request to predict, and waits while predict wakes.
 
-Label Studio waits 100 s for predictions, but skips them without a word after an error. So whatever keeps predict from
-answering is tried again until the deadline, and then every task is answered empty: Label Studio asks for it again.
+Label Studio waits 100 s for predictions, but silently goes on without them after an error. So a request that predict
+does not answer is tried again until the deadline; after it every task is answered empty, and Label Studio asks again.
 """
 
 import logging
@@ -24,14 +24,16 @@ from shared.web.peer import ASLEEP
 
 logger = logging.getLogger(__name__)
 
-_ANSWER_MARGIN = 3.0  # seconds beyond the deadline for an answer that is on its way: predict keeps the deadline, too
-_LONGEST_PAUSE = 2.0  # seconds between two tries: what a predict that has woken waits at most for its first request
+_ANSWER_MARGIN = (
+    3.0  # seconds after the deadline in which predict's answer may still arrive: it keeps the deadline, too
+)
+_LONGEST_PAUSE = 2.0  # seconds between two tries: a predict that has woken waits so long for its first request, at most
 _PASSED_ON = (*range(100, 429), *range(430, 500), HTTPStatus.LOOP_DETECTED)
-"""Statuses that say something about the request or the settings: trying again would not help, hiding them neither."""
+"""Statuses about the request or the settings: trying again would not help, so they are answered as they are."""
 
 
 class _Asleep(Exception):
-    """predict did not answer this try."""
+    """predict did not answer one try."""
 
 
 class PredictProxy:
@@ -51,7 +53,7 @@ class PredictProxy:
         self._bytes, self._max_bytes = 0, max_bytes
 
     def predict(self, request: Request) -> Response:
-        """What predict answers; `{"results": [[], …]}` with one `[]` a task if it cannot be had by the deadline."""
+        """predict's answer; if there is none by the deadline, `{"results": [[], …]}` with one `[]` a task."""
         refusal = refuse_forwarding(request, self._settings.predict_url, "PREDICT_URL")
         if refusal is not None:
             return refusal
@@ -88,7 +90,7 @@ class PredictProxy:
         return self._empty(tasks, "broken", f"predict answered {response.status_code}; its log says why")
 
     def _ask(self, request: Request, body: bytes, deadline: float) -> Response:
-        """Once. Raises _Asleep."""
+        """Ask predict once. Raises _Asleep."""
         left = max(deadline - time.monotonic(), 0.0)
         assert self._settings.predict_url is not None
         try:

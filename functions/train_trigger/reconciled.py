@@ -1,4 +1,4 @@
-"""What reconciling one project came to: one word for counters and answers, one sentence for people."""
+"""The outcome of reconciling one project: a word for counters and answers, a sentence for people."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,7 +8,7 @@ Status = Literal["nothing", "waiting", "active", "launched", "relaunched", "refu
 
 @dataclass(frozen=True, slots=True)
 class Reconciled:
-    """The outcome for one project."""
+    """How reconciling ended."""
 
     status: Status
     reason: str

@@ -1,4 +1,4 @@
-"""What train_trigger answers over HTTP: events, the Start Training button, job states, sweeps."""
+"""The HTTP handlers of train_trigger: events, the Start Training button, states of jobs, sweeps."""
 
 import logging
 import re
@@ -27,17 +27,17 @@ from shared.web.answers import answer
 logger = logging.getLogger(__name__)
 
 EVERY_PROJECT = "*"
-_PATIENCE = 0.7  # seconds an event's answer may wait; Label Studio gives up after one
-_WAITING = 2  # answers that may wait at once: the other threads go on answering
-_THREADS = 8
-_SWEEP_SECONDS = 45.0
+_PATIENCE = 0.7  # seconds that the answer to an event may wait; Label Studio gives up after one
+_WAITING = 2  # answers to events that may wait at once; all others are given without waiting
+_THREADS = 8  # projects that are reconciled at once after events
+_SWEEP_SECONDS = 45.0  # after which a sweep begins no project
 _RUN_ID = re.compile("[a-z0-9-]{1,50}")
 
 JobStatusWord = Literal["queued", "started", "finished", "failed"]
 
 
 class Routes:
-    """The handlers. Threads start with the first event."""
+    """The handlers. Their threads start with the first event."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class Routes:
         debounce: float,
         patience: float = _PATIENCE,
     ) -> None:
-        """`debounce` in seconds, and `patience`: how long an event's answer may wait for what becomes of it."""
+        """`debounce`: seconds between two looks at a project. `patience`: seconds that an event's answer may wait."""
         self._store = store
         self._trigger = trigger
         self._warm_up = warm_up
@@ -63,7 +63,7 @@ class Routes:
         self._waiting = threading.BoundedSemaphore(_WAITING)
 
     def webhook(self, request: Request) -> Response:
-        """`POST /webhook`: an event is a hint to look at its project; START_TRAINING is a person's order."""
+        """`POST /webhook`: an event is a hint to reconcile its project; START_TRAINING is a person's order."""
         event = Event.parse(request.get_data())
         self._metrics.event(event.action)
         if event.action == "START_TRAINING":
@@ -75,7 +75,7 @@ class Routes:
         return self._announced(self._uids(event.project))
 
     def train(self, request: Request) -> Response:
-        """`POST /train` of older Label Studios."""
+        """`POST /train`, as older versions of Label Studio ask."""
         uid = TrainCall.parse(request.get_data()).project
         if project_id(uid) and "." not in uid:
             raise BadRequest(f"project {uid} is an id; the uid <id>.<created_at timestamp> is needed")
@@ -99,7 +99,7 @@ class Routes:
         return Response(self._metrics.text(), 200, content_type=CONTENT_TYPE_LATEST)
 
     def _announced(self, keys: list[str]) -> Response:
-        """Look at projects now or at the end of their interval; answer what is known within the patience."""
+        """Reconcile projects now, or at the end of their interval; the answer has the outcome if it comes in time."""
         started = [future for key in keys if (future := self._debounce.ask(key)) is not None]
         if len(started) != 1 or not self._waiting.acquire(blocking=False):
             return answer({"status": "noted"}, 202)
@@ -112,7 +112,7 @@ class Routes:
         return answer(_body(outcome), 202 if outcome.status == "failed" else 200)
 
     def _look_at(self, key: str) -> Reconciled:
-        """Never raises: at the end of an interval nobody waits for the answer."""
+        """Reconcile one project, or sweep. Never raises: at the end of an interval nobody waits for the outcome."""
         if key != EVERY_PROJECT:
             return self._trigger.reconcile(key)
         try:
@@ -148,7 +148,7 @@ class Routes:
         return answer({"error": outcome.reason, "status": outcome.status}, code)
 
     def _uids(self, project: ProjectCounters) -> list[str]:
-        """The project's uid; of one that comes with its id alone (it was deleted) those that the store knows."""
+        """The project's uid. An event of a deleted project has the id only: then the uids with that id in the store."""
         if project.uid is not None:
             return [project.uid]
         return projects_of(self._store, project.id)

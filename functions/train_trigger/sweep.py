@@ -18,25 +18,25 @@ T = TypeVar("T")
 _Claim = Literal["active", "none", "closed", "not read"]
 _READS_AT_ONCE = 16  # of the store
 _LOOKS_AT_ONCE = 8  # at Label Studio, and at the launcher: AWS Batch answers 50 questions a second
-_CLOSED_PART = 60  # a closed project is asked about in one of so many sweeps: about once an hour
-_QUIET = ("nothing", "active", "closed")
-_DETAILS = 100
-_GOLDEN = 0.6180339887498949  # its multiples, modulo 1, cover the circle most evenly, however many there are
+_CLOSED_PART = 60  # a closed project is looked at in one of 60 sweeps: about once an hour
+_QUIET = ("nothing", "active", "closed")  # outcomes without details in the summary
+_MAX_DETAILS = 100
+_GOLDEN = 0.6180339887498949  # golden ratio: any number of its multiples, modulo 1, are evenly distributed
 
 
 class Reconcile(Protocol):
     """`Trigger.reconcile`: never raises."""
 
     def __call__(self, uid: str, *, sweeping: bool) -> Reconciled:
-        """Start what is missing for one project."""
+        """As `Trigger.reconcile`."""
 
 
 def sweep(store: ObjectStore, reconcile: Reconcile, threads: Threads, *, seconds: float) -> dict[str, Any]:
-    """Look at every project, begin none after `seconds`. Answers a summary: counts by outcome, and what was not quiet.
+    """Reconcile every project; begin none after `seconds`. Answers counts by outcome, and details of what matters.
 
-    The claims of all are read first, which is cheap, for at most half of the time. Projects with a run come next, then
-    those for which Label Studio must be asked. Each sweep begins elsewhere: where time is short, everybody's turn
-    comes, and two schedulers reach more than one. A few of the closed ones are asked about: they may be back.
+    The claims of all projects are read first, which is cheap, for at most half of the time. Projects with an active run
+    come first, then a few of the closed ones, which may be back, then those for which Label Studio must be asked. Each
+    sweep begins with another project: so if the time does not suffice for all, each has its turn in some sweep.
     """
     begin = threads.monotonic()
     read_until, end = begin + seconds / 2, begin + seconds
@@ -47,7 +47,7 @@ def sweep(store: ObjectStore, reconcile: Reconcile, threads: Threads, *, seconds
             return "not read"
         try:
             record = Jobs(store, uid).read()
-        except StoreError as error:  # `reconcile` will meet it again, and say so
+        except StoreError as error:  # `reconcile` meets it again, and logs it as an error
             logger.debug(str(error), extra={"event": "claim_not_read", "project": uid})
             return "none"
         return "active" if record.training else "closed" if record.closed else "none"
@@ -65,7 +65,7 @@ def sweep(store: ObjectStore, reconcile: Reconcile, threads: Threads, *, seconds
 
 
 def _from(uids: list[str], minutes: float) -> list[str]:
-    """The same order, beginning elsewhere at each moment."""
+    """The uids in the same order, beginning with another one each minute."""
     start = int(minutes * _GOLDEN % 1 * len(uids))
     return uids[start:] + uids[:start]
 
@@ -86,6 +86,6 @@ def _summary(known: int, outcomes: dict[str, Reconciled]) -> dict[str, Any]:
         "outcomes": counts,
         "details": {
             uid: {"status": outcome.status, "reason": outcome.reason, "run_id": outcome.run_id}
-            for uid, outcome in islice(loud, _DETAILS)
+            for uid, outcome in islice(loud, _MAX_DETAILS)
         },
     }

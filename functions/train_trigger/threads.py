@@ -1,4 +1,4 @@
-"""What train_trigger does beside answering: on which threads, and when; it alone asks for the process's clock."""
+"""Threads and timers for what train_trigger does besides answering; tests and simulations give their own."""
 
 import heapq
 import itertools
@@ -10,23 +10,23 @@ from typing import Protocol
 
 
 class Threads(Protocol):
-    """Pools of threads, calls that are due later, and the clock of both."""
+    """Pools of threads, delayed calls, and the clock of both."""
 
     def monotonic(self) -> float:
-        """Seconds."""
+        """The clock, in seconds, as time.monotonic()."""
 
     def pool(self, count: int, name: str) -> Executor:
-        """At most `count` calls at once; its threads start when they are needed."""
+        """A pool of at most `count` threads, which start when they are needed."""
 
     def later(self, seconds: float, call: Callable[[], None]) -> None:
-        """Call once after that time. `call` must be short and must not raise: one thread makes all of these calls.
+        """Call `call` once, after so many seconds. It must be short and not raise: one thread makes all such calls.
 
-        Raises RuntimeError if there is no thread to give; then `call` is never called.
+        Raises RuntimeError if no thread can be started; then `call` is never called.
         """
 
 
 class ProcessThreads:
-    """Those of this process. None starts before the first call: a server may fork after the wiring."""
+    """Real threads. None starts before it is needed: a server may fork after the wiring."""
 
     def __init__(self) -> None:
         self._news = threading.Condition()
@@ -48,7 +48,7 @@ class ProcessThreads:
             if self._thread is None:
                 thread = threading.Thread(target=self._run, name="later", daemon=True)
                 thread.start()
-                self._thread = thread  # only now: if this machine has no thread to give, the next call tries again
+                self._thread = thread  # only now: if no thread can be started, the next call tries again
             heapq.heappush(self._due, (time.monotonic() + seconds, next(self._order), call))
             self._news.notify()
 

@@ -1,4 +1,4 @@
-"""Reconciles a project: compares Label Studio with the last run and starts the training that is missing, once."""
+"""Reconciles a project: compares what is annotated with what the last run read, and starts a training if it is due."""
 
 import logging
 import threading
@@ -39,7 +39,7 @@ class LabelStudio(Protocol):
 
 
 class Trigger:
-    """Safe to call from many threads and many processes at once: whoever wins the claim launches."""
+    """Safe to call from many threads and processes at once: the one that wins the claim launches."""
 
     def __init__(
         self, store: ObjectStore, label_studio: LabelStudio, launcher: Launcher, settings: Settings, metrics: Metrics
@@ -52,10 +52,10 @@ class Trigger:
         self._checking, self._checked = threading.Lock(), False
 
     def reconcile(self, uid: str, *, forced: bool = False, sweeping: bool = False) -> Reconciled:
-        """Start what is missing for one project. Never raises for what can go wrong outside.
+        """Start a training if one is due, or look after the active run. Never raises: an error is an outcome.
 
-        `forced`: a person asked, so thresholds and cool-down are skipped, but never the claim. `sweeping`: the
-        launcher is asked about a job whose claim has not expired, too.
+        `forced`: a person asked, so thresholds and cool-down are skipped, but never the claim. `sweeping`: the launcher
+        is asked about the job even if its claim has not expired.
         """
         try:
             outcome = self._reconcile(Jobs(self._store, uid), forced=forced, sweeping=sweeping)
@@ -69,7 +69,7 @@ class Trigger:
         return outcome
 
     def tidy(self) -> None:
-        """What is to be done once a sweep, whatever the projects need. Never raises LaunchError."""
+        """Once a sweep: let the launcher remove what ended jobs left. Logs what it cannot do."""
         self._attempts.tidy()
 
     def _reconcile(self, jobs: Jobs, *, forced: bool, sweeping: bool) -> Reconciled:
@@ -128,7 +128,7 @@ class Trigger:
         return self._attempts.launch(jobs, claim, settings, decision.reason)
 
     def _project_state(self, uid: str) -> ProjectState:
-        """What Label Studio says of exactly this project. Raises ProjectGone."""
+        """The state of exactly this project. Raises ProjectGone, also if its id belongs to another project here."""
         state = self._label_studio.project(project_id(uid))
         if state.counters.uid != uid:
             raise ProjectGone(
@@ -138,7 +138,7 @@ class Trigger:
         return state
 
     def _reopen(self, jobs: Jobs) -> JobsRecord:
-        """Something asks for a closed project: it may be back, or LABEL_STUDIO_URL named another Label Studio."""
+        """Open a closed project again if Label Studio has it; answers the record."""
         try:
             self._project_state(jobs.uid)
         except ProjectGone:
@@ -146,13 +146,13 @@ class Trigger:
         return jobs.update(claims.reopen)
 
     def _close(self, jobs: Jobs, error: ProjectGone) -> Reconciled:
-        if read_project(self._store, jobs.uid) or jobs.read().fence:  # else an event made it up: nothing to close
+        if read_project(self._store, jobs.uid) or jobs.read().fence:  # else only an event named it: nothing to close
             jobs.update(claims.close)
         logger.warning(str(error), extra={"event": "project_closed", "project": jobs.uid})
         return Reconciled("closed", str(error))
 
     def _check_store(self) -> None:
-        """Before this process's first claim: a store that ignores conditions must not be used. Raises UnsafeStore."""
+        """Once a process, before its first claim: check that the store keeps conditions. Raises UnsafeStore."""
         if not self._checked:
             with self._checking:
                 ensure_checked(self._store)

@@ -1,4 +1,4 @@
-"""Wakes predict, and has it load a project's models, when somebody seems to begin to annotate."""
+"""Wakes a predict that scales to zero, and makes it load a project's models, when somebody begins to annotate."""
 
 import logging
 import threading
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 class WarmUp:
-    """One at a time, on a thread of its own, and at most one in the interval of the settings."""
+    """Warm-ups: one at a time, on a thread of its own, and at most one in LABELLOOP_WARM_UP_INTERVAL."""
 
     def __init__(self, settings: Settings, store: ObjectStore, metrics: Metrics) -> None:
         self._settings = settings
@@ -29,7 +29,7 @@ class WarmUp:
         self._under_way = False
 
     def ask(self, uid: str) -> None:
-        """Begin to wake predict for a project, if it is time to. Returns at once and never raises."""
+        """Start a warm-up for a project, if none was started within the interval. Returns at once, never raises."""
         interval = self._settings.warm_up_interval
         if self._settings.predict_url is None or interval == 0:
             return
@@ -40,7 +40,7 @@ class WarmUp:
             self._under_way, self._next_at = True, now + interval
         try:
             threading.Thread(target=self._run, args=(uid,), name="warm-up", daemon=True).start()
-        except RuntimeError as error:  # the process ends, or has no thread to give
+        except RuntimeError as error:  # the process ends, or no thread can be started
             logger.warning(str(error), extra={"event": "warm_up_failed", "project": uid})
             self._ended(uid, "failed")
 
@@ -57,13 +57,17 @@ class WarmUp:
             self._ended(uid, result)
 
     def _wake(self, uid: str) -> str:
-        """Its front may hold the first request until an instance is there. `/setup` makes predict load the models."""
+        """Wake predict by /health, make it load the models by /setup; answers the result, a word for the counter.
+
+        The front of predict may hold the first request until an instance is there. Raises requests.RequestException,
+        LabelloopError.
+        """
         url, settings = self._settings.predict_url, self._settings
         if read_project(self._store, uid) is None:
             return "unknown_project"
         reply = call("GET", f"{url}/health", settings, "none", timeout=settings.predict_deadline)
         if reply.status_code == codes.ok:
-            project = read_project(self._store, uid)  # anew: waking takes long, and an old config must not be kept
+            project = read_project(self._store, uid)  # again: waking takes long, its config may have changed
             if project is None:
                 return "unknown_project"
             body = {"project": uid, "schema": project.label_config}
@@ -79,7 +83,7 @@ class WarmUp:
     def _ended(self, uid: str, result: str) -> None:
         with self._lock:
             self._under_way = False
-            if result == "unknown_project":  # must not keep those that are known waiting
+            if result == "unknown_project":  # the next, known project need not wait for the interval
                 self._next_at = 0.0
         self._metrics.warm_ups.labels(result).inc()
         logger.debug("a warm-up ended", extra={"event": "warm_up_ended", "project": uid, "result": result})

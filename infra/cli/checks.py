@@ -1,6 +1,6 @@
-"""Checks that change nothing in Label Studio: who the token is, what the project holds, store and functions.
+"""Checks of the token, the project, the store, the functions and the launcher. They change nothing in Label Studio.
 
-Each answers a Finding; the ones that later checks build on also answer what they read, or None where they could not.
+Each answers a Finding; those that later checks need also answer what they read, or None if they could not.
 """
 
 import time
@@ -35,8 +35,8 @@ from shared.settings import Settings
 from shared.state.projects import read_project
 from shared.web.peer import ASLEEP, LOCAL, call
 
-_TIMEOUT = 5.0  # seconds for one question to a function
-_WAKING = 60.0  # seconds that one which scales to zero may take to wake
+_TIMEOUT = 5.0  # seconds for one request to a function
+_WAKING = 60.0  # seconds that a function which scales to zero may take to wake
 _NEW_KEY = (
     "make a token in Label Studio under Account & Settings → Personal Access Token and set LABEL_STUDIO_API_KEY "
     "(legacy tokens work only where the organisation allows them)"
@@ -45,7 +45,7 @@ _NEW_KEY = (
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """A project as Label Studio describes it."""
+    """A project, as Label Studio describes it."""
 
     id: int
     uid: str
@@ -55,7 +55,7 @@ class Project:
 
 
 def check_label_studio(label_studio: LabelStudio) -> Finding:
-    """Whether Label Studio answers and takes the token."""
+    """Check that Label Studio answers and takes the token."""
     try:
         kind = "legacy" if label_studio.authorization().startswith("Token ") else "personal access"
         user = label_studio.get_json("/api/current-user/whoami")
@@ -68,7 +68,7 @@ def check_label_studio(label_studio: LabelStudio) -> Finding:
 
 
 def check_project(label_studio: LabelStudio, project: str) -> tuple[Finding, Project | None]:
-    """Whether the project (id or uid) is there and has a control that labelloop serves."""
+    """Check that the project (id or uid) exists and has a control that labelloop serves."""
     number, _, timestamp = project.partition(".")
     try:
         answer = label_studio.get_json(f"/api/projects/{number}/")
@@ -107,12 +107,12 @@ def check_project(label_studio: LabelStudio, project: str) -> tuple[Finding, Pro
 
 
 def check_config(project: Project) -> list[Finding]:
-    """What labelloop does not understand of the labeling config: no problem, but nobody should have to guess."""
+    """A warning for each part of the labeling config that labelloop ignores."""
     return [Finding("warning", "config", sentence) for sentence in not_understood(project.answer["label_config"])]
 
 
 def check_object_store(store: ObjectStore) -> Finding:
-    """Whether the store does what it is asked, conditional writes above all (writes and removes some test objects)."""
+    """Check the store, above all its conditional writes. Writes some test objects and removes them."""
     try:
         check_store(store)
     except StoreError as error:
@@ -121,7 +121,7 @@ def check_object_store(store: ObjectStore) -> Finding:
 
 
 def check_same_store(store: ObjectStore, project: Project) -> Finding:
-    """Whether the functions that Label Studio calls keep their models where this command looks for them."""
+    """Check that the functions which Label Studio calls use the same store as this command."""
     if read_project(store, project.uid) is not None:
         return Finding("ok", "same_store", f"the functions use the same store ({store.url})")
     return Finding(
@@ -133,9 +133,9 @@ def check_same_store(store: ObjectStore, project: Project) -> Finding:
 
 
 def check_launcher(settings: Settings, environ: Mapping[str, str]) -> list[Finding]:
-    """Whether training jobs can be launched, with the credentials of whoever runs this; nothing is launched.
+    """Check that training jobs can be launched, with this command's own credentials; launches nothing.
 
-    Nothing is said of local jobs where train_trigger runs on another machine.
+    Without a finding for local jobs if train_trigger runs on another machine.
     """
     there = urlsplit(settings.train_trigger_url or "").hostname
     if settings.launcher == "local:" and there not in (None, *LOCAL):
@@ -147,7 +147,7 @@ def check_launcher(settings: Settings, environ: Mapping[str, str]) -> list[Findi
 
 
 def check_functions(settings: Settings) -> list[Finding]:
-    """Whether both functions answer here and take the credentials that Label Studio will be given."""
+    """Check that both functions answer here and take the credentials that Label Studio is given."""
     return [
         _check_function(settings, "predict", "PREDICT_URL", settings.predict_url),
         _check_function(settings, "train_trigger", "TRAIN_TRIGGER_URL", settings.train_trigger_url),
@@ -202,7 +202,7 @@ def _check_function(settings: Settings, name: str, variable: str, url: str | Non
 
 
 def _wake(url: str, settings: Settings) -> tuple[int, bool]:
-    """The status of a function's /health, and whether it had to be woken. Raises requests.RequestException."""
+    """The status of a function's /health, and whether it was asleep. Raises requests.RequestException."""
     tries = Retrying(
         retry=retry_if_result(ASLEEP.__contains__) | retry_if_exception_type(requests.ReadTimeout),
         wait=wait_random_exponential(multiplier=0.5, max=3),

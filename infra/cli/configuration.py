@@ -1,4 +1,4 @@
-"""`labelloop settings`: every variable with its value, and docs/configuration.md made from the same table."""
+"""`labelloop settings`: every variable with its value, and docs/configuration.md from the same table."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -21,7 +21,7 @@ _HEADINGS = {
     "epochs": "Training",
     "log_level": "Logs",
 }
-"""First setting of a group → heading; the groups follow the order of shared/settings.py."""
+"""First setting of a group → heading of the group; the order is that of shared/settings.py."""
 
 _INTRODUCTION = """\
 # Configuration
@@ -46,7 +46,7 @@ the role of the machine.
 
 
 def markdown() -> str:
-    """docs/configuration.md."""
+    """The text of docs/configuration.md."""
     introduction = _INTRODUCTION
     for word, names in (("OVERRIDABLE", OVERRIDABLE), ("AT_MOST", NEVER_ABOVE), ("AT_LEAST", NEVER_BELOW)):
         introduction = introduction.replace(word, ", ".join(f"`{name}`" for name in names))
@@ -69,7 +69,7 @@ def markdown() -> str:
 
 
 def listing(settings: Settings, environ: Mapping[str, str], file: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Every variable with its value in force, secrets hidden, and where the value comes from."""
+    """Every variable with its value in force (secrets hidden), its unit, its help and where the value comes from."""
     rows = []
     for name, field in Settings.model_fields.items():
         key = variable(name)

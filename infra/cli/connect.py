@@ -1,7 +1,7 @@
-"""`labelloop connect`: check everything, then wire a project of Label Studio to labelloop, all or nothing.
+"""`labelloop connect`: checks everything, then connects a project of Label Studio to labelloop, or changes nothing.
 
-The webhook comes first: where Label Studio blocks private addresses, adding a backend fails halfway and leaves one
-without a webhook behind; a refused webhook leaves nothing.
+The webhook is added first: if Label Studio blocks private addresses, a refused webhook leaves nothing, while a refused
+backend leaves a half-made one.
 """
 
 from collections.abc import Callable
@@ -52,10 +52,10 @@ def connect(
     webhook_url: str | None = None,
     tell: Tell = lambda _: None,
 ) -> list[Finding]:
-    """Wire a project (id or uid) to labelloop, and answer everything that was found and changed.
+    """Connect a project (id or uid) to labelloop; answers everything that was found and changed.
 
-    `tell` hears of each finding at once. Where a check finds a problem nothing is changed; where Label Studio refuses a
-    change, those before it are taken back. A second call changes nothing. Raises SettingsError, LabelStudioError.
+    `tell` is called with each finding at once. If a check finds a problem, nothing is changed; if Label Studio refuses
+    a change, those before it are undone. A second call changes nothing. Raises SettingsError, LabelStudioError.
     """
     findings: list[Finding] = []
 
@@ -85,7 +85,7 @@ def connect(
 
 @dataclass(slots=True)
 class _Connection:
-    """The changes to one project, in their order."""
+    """Makes the changes to one project, in their order."""
 
     label_studio: LabelStudio
     settings: Settings
@@ -96,6 +96,7 @@ class _Connection:
     webhook_changed: bool = field(default=False, init=False)
 
     def make(self) -> None:
+        """Make all changes, noting each. Undoes the webhook's if the backend is refused. Raises LabelStudioError."""
         webhook = self._place_webhook()
         if webhook is None:
             return
@@ -189,7 +190,7 @@ def _check_result(
     project: Project,
     note: Callable[[Finding], Finding],
 ) -> None:
-    """Prove from Label Studio's side what was made."""
+    """Check the connection by what Label Studio says of it, and store the project's title."""
     wiring = read_wiring(label_studio, project.id)
     assert wiring.backend is not None
     note(backend_state(settings, wiring.backend))
@@ -201,4 +202,4 @@ def _check_result(
     same = note(check_same_store(store, project))
     if same.level == "ok":
         config = project.answer["label_config"]
-        write_project(store, project.uid, label_config=config, title=project.title)  # /setup tells no title
+        write_project(store, project.uid, label_config=config, title=project.title)  # /setup sends no title

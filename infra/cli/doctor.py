@@ -1,4 +1,4 @@
-"""`labelloop doctor`: every check, nothing changed: what is wrong and what to set."""
+"""`labelloop doctor`: makes every check, says what is wrong and what to set, and changes nothing."""
 
 import contextlib
 import time
@@ -43,7 +43,7 @@ from shared.objectstore import ObjectStore
 from shared.settings import Settings
 
 Tell = Callable[[Finding], None]
-_FETCH_SECONDS = 30.0
+_FETCH_SECONDS = 30.0  # for one image or video
 _CONNECT = "run `labelloop connect`"
 
 
@@ -56,10 +56,10 @@ def examine(
     environ: Mapping[str, str] = MappingProxyType({}),
     tell: Tell = lambda _: None,
 ) -> list[Finding]:
-    """Check everything that can be checked; with a project (id or uid) its wiring, images and labels too.
+    """Check everything; with a project (id or uid) its connection, an image and its labels too.
 
-    Changes nothing but for objects of the store's self-test, which it removes. `environ` is what a launcher's
-    credentials are read from. `tell` hears of each finding at once.
+    Changes nothing, except for objects of the store's self-test, which it removes. `environ`: variables with a
+    launcher's credentials. `tell` is called with each finding at once.
     """
     findings: list[Finding] = []
 
@@ -121,7 +121,7 @@ def _check_webhook(wiring: Wiring, wanted: dict[str, Any]) -> Finding:
 
 
 def _check_media(label_studio: LabelStudio, settings: Settings, project: Project) -> list[Finding]:
-    """Fetch and decode what one real task holds under each key of its data that a control looks at."""
+    """Fetch and decode the images and videos of one task: one for each key of its data that a control uses."""
     asked = {"project": str(project.id), "page_size": "1", "resolve_uri": "false"}  # as /predict gets them
     try:
         tasks = label_studio.get_json("/api/tasks", asked)["tasks"]

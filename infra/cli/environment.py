@@ -1,7 +1,7 @@
-"""Where the command's settings come from: the environment, over `labelloop.env` in the current folder.
+"""The settings of the `labelloop` command: from the environment, and from `labelloop.env` in the current folder.
 
-`labelloop up` writes that file, so that every other command run in the same folder needs no variables at all. It holds
-secrets, is readable by its owner alone, and is never exported: only labelloop's own processes see it.
+`labelloop up` writes that file, so that other commands in the same folder need no variables. It holds secrets: only its
+owner can read it, and only labelloop's own processes get its variables.
 """
 
 import os
@@ -18,23 +18,23 @@ from shared.settings import Settings
 FILE = "labelloop.env"
 _HEADER = "# Made by `labelloop up`, read by every labelloop command that runs in this folder. Holds secrets.\n"
 _NOT_FROM_ENVIRONMENT = ("HOST",)
-"""Shells and compilers set HOST to a machine's name; only the file and `up --host` say where to listen."""
+"""Shells set HOST to the machine's name; only the file and `up --host` say where to listen."""
 
 
 @dataclass(frozen=True, slots=True)
 class Invocation:
-    """What a command is run with: the process' environment and the folder it is run in."""
+    """The environment of a command and the folder that it is run in."""
 
     environ: Mapping[str, str] = field(repr=False)
     folder: Path
 
     @property
     def file(self) -> Path:
-        """The folder's settings; need not exist."""
+        """Path of the folder's labelloop.env, which need not exist."""
         return self.folder / FILE
 
     def variables(self) -> dict[str, str]:
-        """All variables: the environment's, over the file's."""
+        """All variables; those of the environment win over those of the file."""
         environ = {name: value for name, value in self.environ.items() if name not in _NOT_FROM_ENVIRONMENT and value}
         return self.from_file() | environ
 
@@ -43,7 +43,7 @@ class Invocation:
         return {name: value for name, value in dotenv_values(self.file, interpolate=False).items() if value}
 
     def settings(self) -> Settings:
-        """Raises SettingsError, which names the file where one was read."""
+        """The settings. Raises SettingsError, which names the file if one was read."""
         try:
             return Settings.from_environ(self.variables())
         except SettingsError as error:
@@ -51,7 +51,7 @@ class Invocation:
             raise SettingsError(f"{error}{where}") from error
 
     def connection_settings(self) -> Settings:
-        """The settings of commands that talk to Label Studio. Raises SettingsError if they do not say which."""
+        """The settings, for commands that need Label Studio. Raises SettingsError without its address and token."""
         settings = self.settings()
         if settings.label_studio_url is None or settings.label_studio_api_key is None:
             raise SettingsError(
@@ -62,7 +62,7 @@ class Invocation:
 
 
 def keep(file: Path, values: Mapping[str, str]) -> list[str]:
-    """Write variables into the file, which is made if there is none, mode 0600. Answers the names that changed."""
+    """Write variables into the file, which is made with mode 0600 if needed. Answers the names that changed."""
     if not file.exists():
         with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as new:
             new.write(_HEADER)
@@ -76,7 +76,7 @@ def keep(file: Path, values: Mapping[str, str]) -> list[str]:
 
 
 def first_values(folder: Path, predict_port: int, train_trigger_port: int) -> dict[str, str]:
-    """What a new file holds: loopback only, new secrets, a store beside the file."""
+    """The variables of a new file: loopback addresses, new secrets, a store beside the file."""
     return {
         "HOST": "127.0.0.1",
         "PREDICT_URL": f"http://127.0.0.1:{predict_port}",

@@ -1,4 +1,4 @@
-"""What a check found or a command changed: one sentence for a person, one word for a script."""
+"""Findings: what a check found or a command changed, in a sentence for people and a word for scripts."""
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -34,7 +34,7 @@ def show(finding: Finding, console: Console) -> None:
 
 
 def as_json(findings: Iterable[Finding]) -> dict[str, Any]:
-    """For scripts: `ok` is false if there is a problem, `changed` true if something was changed."""
+    """The findings for scripts. `ok`: there is no problem; `changed`: something was changed."""
     listed = list(findings)
     return {
         "ok": not problems(listed),

@@ -1,4 +1,4 @@
-"""`labelloop prune` and `labelloop forget`: what the store need not keep, and a project that nobody wants."""
+"""`labelloop prune` and `labelloop forget`: remove what need not be kept, or a whole project, from the store."""
 
 from datetime import datetime
 from typing import Any
@@ -19,27 +19,28 @@ from shared.state.projects import projects
 from shared.state.pruning import keys_of, planned, prune
 
 _LAST = ("/project.json", "/jobs.json")
-"""As long as they are there the project is known: whatever else is left can be forgotten by the next try."""
+"""Ends of the keys that `forget` removes last: while they are there, a second try knows the project and goes on."""
 
 
 def known_uids(store: ObjectStore) -> list[str]:
-    """Of every project that the store holds anything of: also what a job wrote after its project was forgotten."""
+    """The uids of all projects of which the store holds anything, also what a job wrote after `forget`."""
     return sorted({*projects(store), *projects(store, folder="runs")})
 
 
 def prune_projects(
     store: ObjectStore, uids: list[str], settings: Settings, *, dry_run: bool
 ) -> dict[str, list[Removal]]:
-    """uid → what was removed, or would be. Raises StoreError.
+    """uid → what was removed, or with `dry_run` would be. Raises StoreError.
 
-    Which images a project still names only its runs know; where they keep none, all go.
+    Images are removed only if jobs do not keep any in the store (LABELLOOP_IMAGE_CACHE_IN_STORE): which ones a project
+    still names, only its runs know.
     """
     images = None if settings.image_cache_in_store else frozenset[str]()
     return {uid: (planned if dry_run else prune)(store, uid, Keep.of(settings), images) for uid in uids}
 
 
 def removals_as_json(removals: dict[str, list[Removal]], *, dry_run: bool) -> dict[str, Any]:
-    """For scripts."""
+    """The removals for scripts."""
     return {
         "dry_run": dry_run,
         "projects": {
@@ -50,7 +51,7 @@ def removals_as_json(removals: dict[str, list[Removal]], *, dry_run: bool) -> di
 
 
 def render_removals(removals: dict[str, list[Removal]], *, dry_run: bool) -> RenderableType:
-    """For a terminal."""
+    """The removals for a terminal."""
     parts: list[RenderableType] = []
     for uid, found in removals.items():
         if not found:
@@ -65,9 +66,9 @@ def render_removals(removals: dict[str, list[Removal]], *, dry_run: bool) -> Ren
 
 
 def forget_project(store: ObjectStore, uid: str) -> int:
-    """Remove everything of a project; answers how many objects. Killed at any moment, the next try ends it.
+    """Remove everything of a project from the store; answers the number of objects. If killed, a second call goes on.
 
-    Its pointers go first, so that none names what is not there. Raises LabelloopError while a run is active.
+    Pointers are removed first, so that none names what is not there. Raises LabelloopError while a run is active.
     """
     jobs = Jobs(store, uid)
 
@@ -80,7 +81,7 @@ def forget_project(store: ObjectStore, uid: str) -> int:
             )
         return evolve(record, closed=True, training=None, prelabel=None)
 
-    jobs.update(close)  # no sweep starts anything for it meanwhile
+    jobs.update(close)  # so that no sweep starts anything for it meanwhile
     keys = keys_of(store, uid)
     last = [key for key in keys if key.endswith(_LAST) and key.count("/") == 2]
     rest = sorted((key for key in keys if key not in last), key=lambda key: not key.endswith("/pointer.json"))

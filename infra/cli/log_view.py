@@ -1,4 +1,4 @@
-"""The log lines that a person at `labelloop up` wants to see: what the loop does, and everything that goes wrong."""
+"""Shows a person at `labelloop up` the log lines that matter: what the loop does, and everything that goes wrong."""
 
 from typing import Any
 
@@ -11,14 +11,14 @@ _STYLES = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red"}
 
 
 class LogView:
-    """Prints chosen log lines. What is said again and again by one program is printed once."""
+    """Prints chosen log lines; the same line of one program, repeated, is printed once."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._last: dict[str, str] = {}
 
     def __call__(self, name: str, line: dict[str, Any]) -> None:
-        """`name`: of the log file. `line`: its fields (see shared/logs.py)."""
+        """Print a line if it matters. `name`: of the log file. `line`: its fields (see shared/logs.py)."""
         level, event = str(line.get("level", "")), str(line.get("event", ""))
         if level not in _STYLES and event not in SHOWN_EVENTS:
             return

@@ -1,4 +1,4 @@
-"""The `labelloop` command: reads the environment, knows the options, and leaves the rest to the modules beside it."""
+"""The `labelloop` command: its subcommands with their options; the modules beside it do the work."""
 
 import os
 import sys
@@ -298,7 +298,7 @@ def settings(
 
 
 def run() -> None:
-    """Entry point: one sentence and exit code 1 for what goes wrong, 130 for Ctrl-C."""
+    """Run the command; exit code 1 and one sentence for an error, 130 for Ctrl-C."""
     try:
         app()
     except LabelloopError as error:

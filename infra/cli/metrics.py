@@ -1,4 +1,4 @@
-"""Metrics in tables: which columns there are, their cells, and what was measured on how much."""
+"""Metrics in tables: their columns, their cells, and the size of the val set."""
 
 from collections.abc import Iterable, Mapping
 
@@ -17,12 +17,12 @@ def shown_metrics(rows: Iterable[Mapping[str, float]]) -> list[str]:
 
 
 def metrics_cells(metrics: Mapping[str, float], names: Iterable[str]) -> list[str]:
-    """The cells of one row."""
+    """The cells of one row, with three digits; empty for a metric that it does not have."""
     return [f"{metrics[name]:.3f}" if name in metrics else "" for name in names]
 
 
 def measured_on(tasks: int, objects: int, yolo_task: YoloTask | None) -> str:
-    """`4 tasks, 31 boxes`: the val set behind metrics. Empty where that is not known."""
+    """The val set that was measured on, as `4 tasks, 31 boxes`; empty if that is not known."""
     if not tasks:
         return ""
     one, several = OBJECTS[yolo_task] if yolo_task else ("object", "objects")

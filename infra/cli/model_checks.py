@@ -1,4 +1,4 @@
-"""Checks of what a project is predicted with: are there classes for its labels, and weights of the right YOLO task?"""
+"""Checks of the models of a project: are they for the right YOLO task, and do they have a class for each label?"""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -16,9 +16,9 @@ from shared.yolo.base_weights import base_weights_for, model_path_problem
 
 
 def check_models(settings: Settings, store: ObjectStore, project: Project) -> list[Finding]:
-    """Of each control: weights that it asks for in vain, and labels that its model has no class for.
+    """Check for each control the weights that its config asks for, and that its model has a class for each label.
 
-    And whether all their models can be in memory at once.
+    And that all models of the project can be in memory at once.
     """
     registry = Registry(store, project.uid)
     findings = []
@@ -40,7 +40,7 @@ def check_models(settings: Settings, store: ObjectStore, project: Project) -> li
 
 
 def _check_base_weights(control: Control, weights: str) -> list[Finding]:
-    """What there is before the first version."""
+    """Check the base weights, which are served before the first version."""
     if not Path(weights).is_file():
         message = (
             f"{weights} is not a file here (ultralytics fetches it by name), so its classes were not compared with the "
@@ -83,7 +83,7 @@ def _compare_labels(control: Control, source: str, classes: Sequence[str], *, tr
 
 @lru_cache(maxsize=16)
 def _read_weights(weights: str) -> tuple[str, tuple[str, ...]]:
-    """YOLO task and class names in a weights file, read by ultralytics."""
+    """YOLO task and class names of a file of weights, read by ultralytics."""
     from ultralytics import YOLO  # takes seconds
 
     model = YOLO(weights)

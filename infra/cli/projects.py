@@ -1,4 +1,4 @@
-"""Which project and which control a person means by `--project` and `--control`."""
+"""Finds the project and the control that a person means by `--project` and `--control`."""
 
 from shared.errors import BadRequest, LabelConfigError, LabelloopError
 from shared.labelstudio.config import parse_label_config
@@ -15,7 +15,7 @@ class NotKnown(LabelloopError):
 
 
 def find_project(store: ObjectStore, wanted: str | None) -> str:
-    """The uid of a project given as id or uid; None means the only one. Raises NotKnown."""
+    """The uid of the project that `wanted` (id or uid) names; None: the only one. Raises NotKnown."""
     known = list(projects(store))
     if wanted is None:
         found = known
@@ -39,9 +39,9 @@ def find_project(store: ObjectStore, wanted: str | None) -> str:
 
 
 def read_controls(store: ObjectStore, uid: str) -> tuple[str, tuple[Control, ...], tuple[str, ...]]:
-    """Title and controls of a project, and what of its labeling config is not understood, as Label Studio told them.
+    """Title and controls of a project, and a sentence for each part of its labeling config that is not understood.
 
-    Nothing is known before the first /setup.
+    All empty before the first /setup.
     """
     project = read_project(store, uid)
     if project is None:
@@ -53,7 +53,7 @@ def read_controls(store: ObjectStore, uid: str) -> tuple[str, tuple[Control, ...
 
 
 def find_control(store: ObjectStore, uid: str, wanted: str | None) -> str:
-    """The name of a control that has versions; None means the only one. Raises NotKnown."""
+    """The name of a control that has versions; `wanted` None: the only one. Raises NotKnown."""
     known = Registry(store, uid).controls()
     if wanted in known:
         return wanted

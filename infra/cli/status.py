@@ -20,22 +20,22 @@ _AT_ONCE = 24  # requests to the store
 
 @dataclass(frozen=True, slots=True)
 class ControlStatus:
-    """One control: what the pointer says and what is served."""
+    """One control: what its pointer names and what is served."""
 
     name: str
     yolo_task: YoloTask | None
     labels: tuple[str, ...]
     pointer: int | None  # the version that the pointer names
     moved_at: datetime | None
-    moved_by: str | None
+    moved_by: str | None  # "promote" or "rollback"
     serving: int | None  # differs from the pointer if that version failed verification, or is for another YOLO task
-    other_task: str | None  # what the version is for, if the labeling config asks for another YOLO task now
-    versions: int
+    other_task: str | None  # the version's YOLO task, if the labeling config asks for another one now
+    versions: int  # number of versions
     metrics: dict[str, float]  # of the version that is served
-    gate: Gate | None  # its own, with what the metrics were measured on
+    gate: Gate | None  # of that version
 
     def as_json(self) -> dict[str, Any]:
-        """For scripts."""
+        """The control for scripts."""
         return {
             "control": self.name,
             "yolo_task": self.yolo_task,
@@ -53,7 +53,7 @@ class ControlStatus:
 
 @dataclass(frozen=True, slots=True)
 class ProjectStatus:
-    """One project."""
+    """One project: its controls, its record of jobs and the progress of a run."""
 
     uid: str
     title: str
@@ -64,7 +64,7 @@ class ProjectStatus:
     read_at: datetime  # the store's clock
 
     def as_json(self) -> dict[str, Any]:
-        """For scripts. `run` is null while no training is active."""
+        """The project for scripts. `run` is null while no training is active."""
         claim, last_run = self.jobs.training, self.jobs.last_run
         progress = self.progress.model_dump(mode="json") if self.progress else None
         return {
@@ -79,7 +79,7 @@ class ProjectStatus:
 
 
 def read_statuses(store: ObjectStore, uids: Sequence[str]) -> list[ProjectStatus]:
-    """Several projects, side by side. Raises StoreError."""
+    """Read several projects at once. Raises StoreError."""
     each = max(_AT_ONCE // max(len(uids), 1), 1)
     return side_by_side(lambda uid: read_status(store, uid, at_once=each), uids, at_once=_AT_ONCE)
 
@@ -108,7 +108,7 @@ def read_status(store: ObjectStore, uid: str, *, at_once: int = _AT_ONCE) -> Pro
 def _read_control(registry: Registry, name: str, yolo_task: YoloTask | None) -> ControlStatus:
     pointer, serving = registry.look(name)
     other_task = serving.yolo_task if serving and yolo_task not in (None, serving.yolo_task) else None
-    if other_task:  # as predict sees it
+    if other_task:  # predict does not serve it either
         serving = None
     return ControlStatus(
         name=name,

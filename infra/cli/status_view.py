@@ -21,7 +21,7 @@ _WATCH_INTERVAL = 2.0  # seconds
 
 
 def render_status(projects: list[ProjectStatus], store_url: str) -> RenderableType:
-    """For a terminal."""
+    """The projects for a terminal."""
     if not projects:
         return Text(f"The store {store_url} holds no project yet: run `labelloop connect --project N`.")
     return Group(*(part for project in projects for part in _render_project(project)))
@@ -52,7 +52,7 @@ def _render_project(project: ProjectStatus) -> list[RenderableType]:
             _served(control),
             str(control.versions),
             *metrics_cells(control.metrics, metrics),
-            *([_behind(control)] if metrics else []),
+            *([_measured_on(control)] if metrics else []),
         )
     parts.append(table)
     parts += [Text.from_markup(f"[yellow]![/] {escape(sentence)}") for sentence in project.not_understood]
@@ -60,7 +60,7 @@ def _render_project(project: ProjectStatus) -> list[RenderableType]:
     return [*parts, Text()]
 
 
-def _behind(control: ControlStatus) -> str:
+def _measured_on(control: ControlStatus) -> str:
     return measured_on(control.gate.tasks, control.gate.things, control.yolo_task) if control.gate else ""
 
 
@@ -120,16 +120,16 @@ def _progress(project: ProjectStatus) -> str:
         text += f" [cyan]{'━' * done}[/][dim]{'━' * (20 - done)}[/] epoch {progress.epoch}/{progress.epochs}"
     if progress.eta_seconds is not None:
         text += f", {age(timedelta(seconds=progress.eta_seconds))} to go"
-    told = [f"{name} {progress.metrics[name]:.3f}" for name in _SHOWN_WHILE_TRAINING if name in progress.metrics]
-    if told:
+    metrics = [f"{name} {progress.metrics[name]:.3f}" for name in _SHOWN_WHILE_TRAINING if name in progress.metrics]
+    if metrics:
         tasks = {control.name: control.yolo_task for control in project.controls}
         on = measured_on(progress.val_tasks, progress.val_things, tasks.get(progress.control or ""))
-        text += f", {', '.join(told)} on the val set" + (f" ({on})" if on else "")
+        text += f", {', '.join(metrics)} on the val set" + (f" ({on})" if on else "")
     return text + (f", {escape(progress.message)}" if progress.message else "")
 
 
 def age(time: timedelta) -> str:
-    """`42 s`, `3 min`, `5 h`, `2 d`."""
+    """A time in its largest unit of which there are two, rounded down: `42 s`, `3 min`, `5 h`, `2 d`."""
     seconds = max(0, int(time.total_seconds()))
     for length, unit in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= 2 * length:

@@ -1,4 +1,4 @@
-"""`labelloop train`: ask train_trigger for a run now, as the Start Training button does."""
+"""`labelloop train`: asks train_trigger for a run now, as the Start Training button does."""
 
 from typing import Any
 
@@ -12,9 +12,9 @@ _TIMEOUT = 30.0  # seconds; the function claims and launches inside the request
 
 
 def start_training(settings: Settings, uid: str) -> dict[str, Any]:
-    """Post to /train, which skips the thresholds but never the claim: an active run is answered, no second one.
+    """Ask for a run without regard to thresholds; if a run is active, the answer is about that one.
 
-    Answers what the function answered; `job` is `<uid>/<run_id>`. Raises SettingsError, LaunchError.
+    Answers the function's JSON, in which `job` is `<uid>/<run_id>`. Raises SettingsError, LaunchError.
     """
     settings.require("train_trigger_url")
     url = f"{settings.train_trigger_url}/train"
@@ -35,6 +35,6 @@ def start_training(settings: Settings, uid: str) -> dict[str, Any]:
             "LABELLOOP_BASIC_AUTH_USER and LABELLOOP_BASIC_AUTH_PASSWORD as the function has them"
         )
     if not reply.ok or not isinstance(body, dict):
-        said = body.get("error") or body.get("reason") if isinstance(body, dict) else None
-        raise LaunchError(f"functions/train_trigger answered {reply.status_code}: {said or reply.text[:200]}")
+        reason = body.get("error") or body.get("reason") if isinstance(body, dict) else None
+        raise LaunchError(f"functions/train_trigger answered {reply.status_code}: {reason or reply.text[:200]}")
     return body

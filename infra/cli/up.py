@@ -1,4 +1,4 @@
-"""`labelloop up`: both functions, the sweeper and the local launcher on this machine, until Ctrl-C."""
+"""`labelloop up`: runs both functions, the sweeper and local training jobs on this machine, until Ctrl-C."""
 
 import signal
 import sys
@@ -22,7 +22,7 @@ from shared.settings import Settings, variable
 PREDICT_PORT, TRAIN_TRIGGER_PORT = 9090, 9091
 _PORTS = {"predict_url": "--predict-port", "train_trigger_url": "--train-trigger-port"}
 _KEPT = ("LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY")
-_LOOK = 0.5  # seconds between two looks at the functions
+_CHECK_INTERVAL = 0.5  # seconds between two looks at the functions
 
 
 def prepare(
@@ -36,8 +36,8 @@ def prepare(
 ) -> Settings:
     """Make or complete labelloop.env, and answer the settings to start with. Raises SettingsError, StartError.
 
-    Options and the Label Studio of the environment are kept in the file, so that the other commands need neither.
-    Nothing is written before it is known to do.
+    Options, and the Label Studio of the environment, are written into the file, so that other commands need neither.
+    The file is written only if the settings are right and the ports are free.
     """
     present, variables = invocation.from_file(), invocation.variables()
     urls = {"PREDICT_URL": predict_port, "TRAIN_TRIGGER_URL": train_trigger_port}
@@ -63,8 +63,8 @@ def prepare(
 
 
 def run_until_interrupted(invocation: Invocation, settings: Settings, console: Console) -> None:
-    """Start everything, say where it is, and stop it at Ctrl-C. Raises StartError, SettingsError."""
-    # A kill or a closed terminal must not leave functions behind; a shell starts background commands deaf to Ctrl-C.
+    """Start everything, print the addresses, and stop it at Ctrl-C. Raises StartError, SettingsError."""
+    # A kill or a closed terminal must stop the functions too; shells start background commands with SIGINT ignored.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _as_ctrl_c)
     with emulation(
@@ -90,7 +90,7 @@ def run_until_interrupted(invocation: Invocation, settings: Settings, console: C
         )
         with suppress(KeyboardInterrupt):
             while True:
-                time.sleep(_LOOK)
+                time.sleep(_CHECK_INTERVAL)
                 running.check()
         console.print("stopping")
 
@@ -100,7 +100,7 @@ def _as_ctrl_c(_number: int, _frame: object) -> NoReturn:
 
 
 def _ask_for_label_studio(variables: Mapping[str, str]) -> dict[str, str]:
-    """What neither environment nor file say, from the person at the terminal. Raises SettingsError without one."""
+    """Ask the person at the terminal for missing variables. Raises SettingsError if there is no terminal."""
     missing = [name for name in _KEPT if not variables.get(name)]
     if missing and not sys.stdin.isatty():
         raise SettingsError(

@@ -1,4 +1,4 @@
-"""`labelloop versions` and `labelloop rollback`: the versions of a control, and moving its pointer by hand."""
+"""`labelloop versions` and `labelloop rollback`: lists the versions of a control, and moves its pointer by hand."""
 
 from typing import Any
 
@@ -20,7 +20,8 @@ from shared.state.versions import Gate
 def list_versions(store: ObjectStore, uid: str, control: str) -> list[dict[str, Any]]:
     """The versions of one control, oldest first, as `versions --json` prints them.
 
-    `gate` holds what the metrics were measured on (`tasks`, `things`), and how sure it was (`worse`, `against`).
+    `gate` has the size of the val set (`tasks`, `things`), what the version was compared with (`against`), and the
+    probability that the version is worse than that (`worse`).
     """
     registry = Registry(store, uid)
     (pointer, serving), rejected = registry.look(control), registry.rejected(control)
@@ -37,7 +38,7 @@ def list_versions(store: ObjectStore, uid: str, control: str) -> list[dict[str, 
 
 
 def render_versions(control: str, versions: list[dict[str, Any]]) -> RenderableType:
-    """For a terminal: a table, and below it what the gate said of each."""
+    """The versions for a terminal: a table, and below it the gate's reason for each."""
     table = Table(
         box=None,
         padding=(0, 2, 0, 0),
@@ -48,7 +49,7 @@ def render_versions(control: str, versions: list[dict[str, Any]]) -> RenderableT
     metrics = shown_metrics([version["metrics"] for version in versions])
     for heading in ("", "made", "task", *metrics, "measured on"):
         table.add_column(heading)
-    said = []
+    reasons = []
     for version in versions:
         mark = "[green]→ [/]" if version["serving"] else "  "
         note = "[red]failed verification[/] " if version["rejected"] else ""
@@ -61,15 +62,15 @@ def render_versions(control: str, versions: list[dict[str, Any]]) -> RenderableT
             *metrics_cells(version["metrics"], metrics),
             measured_on(gate.tasks, gate.things, version["yolo_task"]),
         )
-        said.append(Text.from_markup(f"v{version['version']}: {note}{verdict}{escape(gate.reason)}"))
-    return Group(table, *said)
+        reasons.append(Text.from_markup(f"v{version['version']}: {note}{verdict}{escape(gate.reason)}"))
+    return Group(table, *reasons)
 
 
 def move_pointer(store: ObjectStore, uid: str, control: str, version: int) -> tuple[int | None, Promotion]:
-    """Let predict serve `version`, older or newer. Answers the version before and what happened.
+    """Move the pointer to an older or newer version. Answers the version that it named before, and the promotion.
 
-    Takes a new fence, so that a run that is active now cannot undo it. Raises NotKnown for a version that is not there
-    or failed verification.
+    Takes a new fence, so that an active run cannot undo it. Raises NotKnown for a version that does not exist or has a
+    bad file, LabelloopError if somebody else moves the pointer at the same time.
     """
     registry = Registry(store, uid)
     numbers = registry.numbers(control)

@@ -1,6 +1,6 @@
-"""How a project of Label Studio is wired to labelloop: its ML backend, its webhook, the settings that show predictions.
+"""The connection of a project of Label Studio to labelloop: ML backend, webhook, and settings that show predictions.
 
-Here is what should be, what is, and the difference; `connect` removes the difference, `doctor` tells it.
+This file has what should be, what is, and the difference; `connect` removes the difference, `doctor` reports it.
 """
 
 import re
@@ -15,7 +15,7 @@ from shared.settings import Settings
 from shared.web.access import SECRET_HEADER
 
 TITLE = "labelloop"
-"""Of the backend. A project whose model_version is this title asks the backend while people label."""
+"""Title of the backend. A project with this model_version asks the backend for predictions while people label."""
 
 ACTIONS = (
     "ANNOTATION_CREATED",
@@ -24,9 +24,9 @@ ACTIONS = (
     "ANNOTATIONS_DELETED",
     "TASKS_CREATED",  # an import may bring annotations, and says so by this event alone
     "TASKS_DELETED",
-    "PROJECT_UPDATED",  # the labels may have changed; also the event that `connect` proves the way with
+    "PROJECT_UPDATED",  # the labels may have changed; `connect` causes this event, too, to see it arrive
 )
-"""The events after which there may be something to do."""
+"""Events after which a training may be due."""
 
 _CONNECTED = "CO"
 _TAG = re.compile("<[^>]*>")
@@ -62,23 +62,23 @@ _REMEDIES = (
 
 @dataclass(frozen=True, slots=True)
 class Wiring:
-    """What Label Studio holds for one project, in the order of the ids."""
+    """The backends and webhooks of one project in Label Studio, by ascending id."""
 
     backends: tuple[dict[str, Any], ...]
     webhooks: tuple[dict[str, Any], ...]
 
     @property
     def backend(self) -> dict[str, Any] | None:
-        """labelloop's."""
+        """The backend of labelloop; None if there is none."""
         return next((backend for backend in self.backends if backend["title"] == TITLE), None)
 
     def webhook(self, url: str) -> dict[str, Any] | None:
-        """labelloop's: the one at that address, else the one that carries a secret of labelloop."""
+        """The webhook of labelloop: the one with that address, else one with labelloop's secret header."""
         ours = [webhook for webhook in self.webhooks if webhook["url"] == url or SECRET_HEADER in webhook["headers"]]
         return min(ours, key=lambda webhook: webhook["url"] != url, default=None)
 
     def superfluous(self, backend_urls: set[str], webhook: dict[str, Any]) -> list[dict[str, Any]]:
-        """Webhooks that Label Studio made for these backends by itself, and older ones of labelloop."""
+        """Webhooks to remove: those that Label Studio made for these backends, and older ones of labelloop."""
         automatic = {f"{url.rstrip('/')}/webhook" for url in backend_urls}
         return [
             other
@@ -89,7 +89,7 @@ class Wiring:
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Where Label Studio reaches labelloop."""
+    """The addresses at which Label Studio reaches labelloop."""
 
     backend: str
     webhook: str
@@ -107,10 +107,10 @@ def read_wiring(label_studio: LabelStudio, project_id: int) -> Wiring:
 
 
 def choose_addresses(settings: Settings, wiring: Wiring, backend_url: str | None, webhook_url: str | None) -> Addresses:
-    """The addresses that were asked for; else those that work already; else those of the functions.
+    """The addresses that a person gave, else those that work already, else those of the functions.
 
-    Either function may be the backend. With a backend address alone, webhooks go there too: predict hands them on to
-    train_trigger.
+    Either function may be the backend. If only a backend address is given, webhooks go there too: predict hands them on
+    to train_trigger. Raises SettingsError.
     """
     settings.require("predict_url", "train_trigger_url")
     assert settings.predict_url
@@ -126,7 +126,7 @@ def choose_addresses(settings: Settings, wiring: Wiring, backend_url: str | None
 
 
 def wanted_backend(settings: Settings, addresses: Addresses, project_id: int) -> dict[str, Any]:
-    """The body for /api/ml. Label Studio never shows the password, so it is left out of comparisons."""
+    """The backend as it should be: a body for /api/ml."""
     wanted: dict[str, Any] = {
         "project": project_id,
         "title": TITLE,
@@ -144,7 +144,7 @@ def wanted_backend(settings: Settings, addresses: Addresses, project_id: int) ->
 
 
 def wanted_webhook(settings: Settings, addresses: Addresses, project_id: int) -> dict[str, Any]:
-    """The body for /api/webhooks."""
+    """The webhook as it should be: a body for /api/webhooks."""
     secret = settings.webhook_secret
     return {
         "project": project_id,
@@ -158,7 +158,7 @@ def wanted_webhook(settings: Settings, addresses: Addresses, project_id: int) ->
 
 
 def differences(present: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
-    """Names of the fields of `wanted` that Label Studio holds otherwise."""
+    """Names of the fields whose values differ from `wanted`, without the password, which Label Studio never shows."""
     return [
         name
         for name, value in wanted.items()
@@ -167,7 +167,7 @@ def differences(present: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
 
 
 def backend_state(settings: Settings, backend: dict[str, Any]) -> Finding:
-    """What Label Studio itself found when it called the backend just now."""
+    """Whether Label Studio reached the backend when it called it just now."""
     if backend["state"] == _CONNECTED:
         version = backend.get("model_version") or "no version"
         light = backend["url"].rstrip("/") == settings.train_trigger_url
@@ -191,7 +191,7 @@ def first_backend(wiring: Wiring) -> Finding | None:
 
 
 def shown_predictions(project: Project) -> Finding:
-    """Whether annotators see predictions, and whose."""
+    """Whether annotators see predictions, and of which model."""
     shown, version = project.answer.get("show_collab_predictions"), project.answer.get("model_version") or ""
     if shown and version == TITLE:
         return Finding("ok", "predictions", "annotators are shown live predictions of labelloop")
@@ -206,7 +206,7 @@ def shown_predictions(project: Project) -> Finding:
 
 
 def explain(check: str, message: str, fallback: str = "") -> Finding:
-    """A problem, with the remedy for what Label Studio said (`fallback` is looked up when it said nothing known)."""
+    """A problem with a remedy, looked up by a known part of `message`, or if there is none, of `fallback`."""
     for text in (message, fallback):
         for part, remedy in _REMEDIES:
             if part in text:
@@ -215,7 +215,7 @@ def explain(check: str, message: str, fallback: str = "") -> Finding:
 
 
 def explain_error(check: str, asked: str, error: LabelStudioError) -> Finding:
-    """A problem: what was asked of Label Studio, what it answered, what to set."""
+    """A problem with a remedy: what was asked of Label Studio, and what it answered."""
     return explain(check, f"{asked}: {_TAG.sub('', str(error))}")
 
 

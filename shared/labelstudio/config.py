@@ -1,4 +1,4 @@
-"""The labeling config: which controls a project has that a YOLO model can serve.
+"""Parses a labeling config: the controls of a project that a YOLO model can serve.
 
 The XML is untrusted (whoever edits a project writes it): it is parsed by defusedxml, and names are data, never paths.
 """
@@ -25,13 +25,13 @@ _SHAPES = {
     "KeyPoint": "KeyPointLabels",
     "VideoRectangle": "VideoRectangle",
 }
-"""Tag that draws, and finds its labels in a `<Labels>` of the same image or video → row of CONTROL_TASKS."""
-_OBJECTS: dict[str, Media] = {"Image": "image", "Video": "video"}
+"""Tag that draws and takes its labels from a `<Labels>` of the same image or video → tag in CONTROL_TASKS."""
+_MEDIA_TAGS: dict[str, Media] = {"Image": "image", "Video": "video"}
 _VIDEO_CONTROLS = {"VideoRectangle", "TimelineLabels"}
-_REPEATED = "{{idx}}"  # in the names and values of what a <Repeater> makes many of
-_LONGEST_NAME = 200  # bytes; it becomes part of file names, which hold 255
-_LONGEST_VALUE = 1000  # characters
-_LONGEST = 1_000_000  # characters; a thousand labels take less than a tenth
+_REPEATED = "{{idx}}"  # in the names and values of tags that a <Repeater> copies
+_MAX_NAME = 200  # bytes; it becomes part of file names, which may have 255
+_MAX_VALUE = 1000  # characters
+_MAX_CONFIG = 1_000_000  # characters; a thousand labels take less than a tenth
 _MAX_CONTROLS, _MAX_LABELS = 200, 2000
 
 
@@ -39,10 +39,9 @@ _MAX_CONTROLS, _MAX_LABELS = 200, 2000
 def parse_label_config(xml: str) -> tuple[Control, ...]:
     """The controls that labelloop serves, in the order of the config.
 
-    Raises LabelConfigError for broken or endless XML, and for controls whose labels cannot be told apart.
-
-    A control that labelloop does not know, or that says model_skip="true", is left out: other people's tags are no
-    error (`shared.labelstudio.config_review` names them).
+    Tags that labelloop does not know, and those with model_skip="true", are left out without an error
+    (`shared.labelstudio.config_review` names them). Raises LabelConfigError for XML that is broken or too large, for
+    two controls with the same name, and as `read_tags`.
     """
     controls = [found for _, found in read_tags(parse_xml(xml)) if isinstance(found, Control)]
     names = [control.name for control in controls]
@@ -53,8 +52,8 @@ def parse_label_config(xml: str) -> tuple[Control, ...]:
 
 def parse_xml(xml: str) -> Element:
     """The root of a labeling config. Raises LabelConfigError."""
-    if len(xml) > _LONGEST:
-        raise LabelConfigError(f"the labeling config has {len(xml)} characters, more than {_LONGEST}")
+    if len(xml) > _MAX_CONFIG:
+        raise LabelConfigError(f"the labeling config has {len(xml)} characters, more than {_MAX_CONFIG}")
     try:
         root: Element = fromstring(xml, forbid_dtd=True)
     except (ParseError, DefusedXmlException, ValueError) as error:
@@ -63,27 +62,27 @@ def parse_xml(xml: str) -> Element:
 
 
 def read_tags(root: Element) -> Iterator[tuple[Element, Control | str]]:
-    """Every tag that could be a control, with the control or a sentence's end that says why it is none.
+    """Every tag that could be a control, with its control, or why it is none: the end of a sentence about the tag.
 
-    The end is empty for what model_skip leaves out. Raises LabelConfigError.
+    The reason is empty for a tag with model_skip="true". Raises LabelConfigError.
     """
     found = [tag for tag in root.iter() if tag.tag in CONTROL_TASKS or tag.tag in _SHAPES]
     if len(found) > _MAX_CONTROLS:
         raise LabelConfigError(f"the labeling config has {len(found)} controls, more than {_MAX_CONTROLS}")
-    others = _Others(root)
+    tags = _Tags(root)
     for tag in found:
         if any(inner.tag in CONTROL_TASKS for child in tag for inner in child.iter()):
             raise LabelConfigError(f"a <{tag.tag}> of the labeling config holds another control")
-        yield tag, _control(tag, others)
+        yield tag, _control(tag, tags)
 
 
-class _Others:
-    """Where a control finds the tags that belong to it."""
+class _Tags:
+    """An index of all tags, in which a control finds those that belong to it."""
 
     def __init__(self, root: Element) -> None:
         self.by_name: dict[str, Element] = {}
-        self.labels: dict[str | None, Element] = {}  # toName → the first <Labels>
-        self.boxes: dict[str | None, list[Element]] = {}  # toName → all <RectangleLabels>
+        self.labels: dict[str | None, Element] = {}  # toName → its first <Labels>
+        self.boxes: dict[str | None, list[Element]] = {}  # toName → all its <RectangleLabels>
         self.repeated = {tag for repeater in root.iter("Repeater") for tag in repeater.iter()}
         for tag in root.iter():
             if not (name := tag.get("name")):
@@ -95,16 +94,16 @@ class _Others:
                 self.boxes.setdefault(tag.get("toName"), []).append(tag)
 
 
-def _control(tag: Element, others: _Others) -> Control | str:
+def _control(tag: Element, tags: _Tags) -> Control | str:
     name, row = tag.get("name"), _SHAPES.get(tag.tag, tag.tag)
     if not name:
         return "has no name"
-    looked_at = _looked_at(tag, others, video=row in _VIDEO_CONTROLS)
+    looked_at = _looked_at(tag, tags, video=row in _VIDEO_CONTROLS)
     if isinstance(looked_at, str):
         return looked_at
-    if tag in others.repeated or looked_at in others.repeated or _REPEATED in name + looked_at.get("value", ""):
+    if tag in tags.repeated or looked_at in tags.repeated or _REPEATED in name + looked_at.get("value", ""):
         return f"is one of many in a <Repeater> ({_REPEATED}): which there are depends on the task"
-    holder = others.labels.get(tag.get("toName")) if tag.tag in _SHAPES else tag
+    holder = tags.labels.get(tag.get("toName")) if tag.tag in _SHAPES else tag
     if holder is None:
         return f'has no labels: give it a <Labels> with toName="{tag.get("toName")}"'
     if row == "Choices" and (unclear := _unclear_choices(tag)):
@@ -112,9 +111,9 @@ def _control(tag: Element, others: _Others) -> Control | str:
     if not (labels := _labels(holder)):
         return "has no labels in the config: nothing can be learned, and nothing said of what is found"
     source = looked_at.get("value", "")
-    if len(quote(name)) > _LONGEST_NAME or len(source) > _LONGEST_VALUE:
+    if len(quote(name)) > _MAX_NAME or len(source) > _MAX_VALUE:
         raise LabelConfigError(f"the name of control {name[:40]!r}, or of the data that it looks at, is too long")
-    boxes = _boxes_for(tag, others) if row == "KeyPointLabels" else None
+    boxes = _boxes_for(tag, tags) if row == "KeyPointLabels" else None
     control = Control(
         name=name,
         tag=row,
@@ -123,7 +122,7 @@ def _control(tag: Element, others: _Others) -> Control | str:
         value=source,
         labels=labels,
         attributes=with_newer_names(tag.attrib),
-        media=_OBJECTS[looked_at.tag],
+        media=_MEDIA_TAGS[looked_at.tag],
         frame_rate=next((value for key, value in looked_at.attrib.items() if key.lower() == "framerate"), ""),
         labels_name="" if holder is tag else holder.get("name", ""),
         boxes_name="" if boxes is None else boxes.get("name", ""),
@@ -139,15 +138,15 @@ def _control(tag: Element, others: _Others) -> Control | str:
     return control
 
 
-def _looked_at(tag: Element, others: _Others, *, video: bool) -> Element | str:
-    """The image or video that a tag draws on, or why there is none."""
+def _looked_at(tag: Element, tags: _Tags, *, video: bool) -> Element | str:
+    """The image or video tag that a control refers to, or why there is none that can be served."""
     to_name = tag.get("toName", "")
-    found = others.by_name.get(to_name)
+    found = tags.by_name.get(to_name)
     if found is None:
         return f'looks at toName="{to_name}", which is no tag of the config'
-    if found.tag not in _OBJECTS:
+    if found.tag not in _MEDIA_TAGS:
         return f"looks at a <{found.tag}>: labelloop reads <Image> and <Video>"
-    if (_OBJECTS[found.tag] == "video") != video:
+    if (_MEDIA_TAGS[found.tag] == "video") != video:
         return f"cannot be served on <{found.tag}>"
     if any(key.lower() == "valuelist" for key in found.attrib):
         return f"looks at a <{found.tag}> with valueList: several files in one tag are not served"
@@ -157,7 +156,7 @@ def _looked_at(tag: Element, others: _Others, *, video: bool) -> Element | str:
 
 
 def _unclear_choices(tag: Element) -> str:
-    """Why the answers of a Choices cannot be predicted; empty if they can."""
+    """Why the choices of a Choices cannot be predicted; empty if they can."""
     if tag.get("allowNested", "").lower() == "true":
         return 'has allowNested="true": Label Studio takes no predictions of paths'
     if tag.get("perItem", "").lower() == "true":
@@ -167,15 +166,15 @@ def _unclear_choices(tag: Element) -> str:
     return ""
 
 
-def _boxes_for(tag: Element, others: _Others) -> Element | None:
-    """The RectangleLabels that holds the boxes around keypoints: `<name>_bbox`, or the only one of the image."""
-    boxes = others.boxes.get(tag.get("toName"), [])
+def _boxes_for(tag: Element, tags: _Tags) -> Element | None:
+    """The RectangleLabels with the boxes of keypoints: the one named `<name>_bbox`, or the image's only one."""
+    boxes = tags.boxes.get(tag.get("toName"), [])
     named = [one for one in boxes if one.get("name") == f"{tag.get('name')}_bbox"]
     return named[0] if named else boxes[0] if len(boxes) == 1 else None
 
 
 def _labels(holder: Element) -> tuple[Label, ...]:
-    """In the order of the config. The second of two that are stored alike is left out, as Label Studio does."""
+    """The labels of a tag, in its order. Of two with the same value the second is left out, as in Label Studio."""
     labels: dict[str, Label] = {}
     for tag in label_tags(holder):
         value = tag.get("alias") or tag.get("value", "")
@@ -191,11 +190,11 @@ def _labels(holder: Element) -> tuple[Label, ...]:
 
 
 def label_tags(holder: Element) -> Iterator[Element]:
-    """Every `<Label>` and `<Choice>`, but those inside another: Label Studio leaves them out too."""
-    left = [holder]
-    while left:
-        tag = left.pop()
+    """Every `<Label>` and `<Choice>` that is not inside another one: Label Studio leaves those out too."""
+    remaining = [holder]
+    while remaining:
+        tag = remaining.pop()
         if tag.tag in ("Label", "Choice"):
             yield tag
         else:
-            left += reversed(tag)
+            remaining += reversed(tag)

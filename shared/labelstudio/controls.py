@@ -1,4 +1,4 @@
-"""A control of a labeling config: the tag that annotators use, its labels, and the YOLO task that it asks for."""
+"""The controls of a labeling config: tags that annotators use, with their labels and YOLO tasks."""
 
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -20,25 +20,25 @@ CONTROL_TASKS: dict[str, YoloTask] = {
 }
 """Tag of a control → YOLO task."""
 REGION_SELECTED = "region-selected"
-"""`visibleWhen` of a tag that is on the page while a region is selected."""
+"""Value of `visibleWhen` for a tag that is shown while a region is selected."""
 
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """One `<Label>` or `<Choice>`, known in annotations by its value, or by its alias if it has one."""
+    """One `<Label>` or `<Choice>`."""
 
-    value: str  # what regions hold
-    predicted_values: tuple[str, ...] = ()  # model classes that a person named for it: predicted_values="car,truck"
-    shown: str = ""  # what annotators see, where an alias makes that another word
-    model_index: int | None = None  # of a keypoint: its place in the model's order
+    value: str  # what regions hold: the tag's alias if it has one, else its value
+    predicted_values: tuple[str, ...] = ()  # classes of models that mean this label: predicted_values="car,truck"
+    shown: str = ""  # what annotators see: the tag's value
+    model_index: int | None = None  # of a keypoint: its place in the model's order of points
 
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """One control that labelloop serves: a tag that holds its labels, or a shape and the `<Labels>` beside it."""
+    """One control that labelloop serves: a tag with its labels, or a shape and the `<Labels>` beside it."""
 
-    name: str  # of the tag that draws; versions are kept under it
-    tag: str  # row of CONTROL_TASKS: "PolygonLabels", also for a <Polygon> with <Labels>
+    name: str  # of the tag that draws; versions are stored by this name
+    tag: str  # a tag of CONTROL_TASKS: "PolygonLabels", also for a <Polygon> with <Labels>
     yolo_task: YoloTask
     to_name: str  # name of the image or video tag
     value: str  # of that tag, as written: "$image", "$page.image" (see shared.labelstudio.task_values)
@@ -58,11 +58,11 @@ class Control:
 
     @property
     def classes(self) -> tuple[Label, ...]:
-        """What the classes of a model that learns this control stand for, in their order.
+        """The labels that the classes of a model for this control stand for, in the order of the classes.
 
-        The control's labels; but what a pose model finds are objects that have points. Their classes are the labels of
-        the boxes around the points; without such boxes all objects are of one class, which is named like the control.
-        `predicted_values` of the points name classes of the model: as there is one label only, they name it.
+        They are the control's labels, except for a pose model, which finds objects with points. Its classes are the
+        labels of the boxes around the points; without boxes there is one class, named like the control. If there is one
+        class, it also has the `predicted_values` of all points.
         """
         if self.yolo_task != "pose" or len(self.boxes) > 1:
             return self.boxes or self.labels
@@ -72,12 +72,12 @@ class Control:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The names of the classes: the class order of training."""
+        """The names of the classes, in the order of training."""
         return tuple(label.value for label in self.classes)
 
     @property
     def point_names(self) -> tuple[str, ...]:
-        """The labels of a pose model's points, in its order: by `model_index` if each has one, else as written."""
+        """The labels of a pose model's points, ordered by `model_index` if each has its own, else as in the config."""
         if self.yolo_task != "pose":
             return ()
         indices = {label.model_index for label in self.labels}
@@ -86,15 +86,15 @@ class Control:
         return tuple(label.value for label in sorted(self.labels, key=lambda label: label.model_index or 0))
 
     def flag(self, attribute: str, default: bool = False) -> bool:
-        """A yes-or-no attribute; the default where it is not written or cannot be read."""
+        """The value of a yes-or-no attribute; the default if it is missing or cannot be read."""
         word = ATTRIBUTES[attribute].word(self.attributes.get(attribute, ""))
         return word in YES if word in YES + NO else default
 
     def number(self, attribute: str, default: float) -> float:
-        """A number; the default where it is not written or cannot be read."""
+        """The value of an attribute that is a number; the default if it is missing or cannot be read."""
         value = ATTRIBUTES[attribute].number(self.attributes.get(attribute, ""))
         return default if value is None else value
 
     def word(self, attribute: str, default: str) -> str:
-        """One of some words; the default where it is not written or cannot be read."""
+        """The value of an attribute that is one of some words; the default if it is missing or cannot be read."""
         return ATTRIBUTES[attribute].word(self.attributes.get(attribute, "")) or default

@@ -1,4 +1,4 @@
-"""Where batch jobs run: the port, and how the adapter behind LABELLOOP_LAUNCHER is found."""
+"""The port of launchers, which start batch jobs somewhere, and the one that LABELLOOP_LAUNCHER names."""
 
 import importlib
 from collections.abc import Mapping
@@ -11,48 +11,48 @@ from shared.settings import Settings
 from shared.state.runs import TrainRequest
 
 JobState = Literal["queued", "running", "finished", "failed", "refused", "gone", "unknown"]
-"""`refused`: it ended before it began, so its launch came to nothing; `gone`: there is none, and nobody knows how it
-ended; `unknown`: the target could not be asked, which no launcher says itself."""
+"""`refused`: the job ended before it began. `gone`: there is no such job (any more), and nobody knows how it ended.
+`unknown`: the target could not be asked; no launcher answers it, but raises LaunchError."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobStatus:
-    """How a job stands, as its target says."""
+    """The state of a job, as its target says."""
 
     state: JobState
-    why: str = ""  # it waits, failed or was refused: the target's own words
+    why: str = ""  # why it waits, failed or was refused, in the target's own words
     stuck: bool = False  # it waits for a correction (an image, a right, a smaller request), not for capacity
 
 
 class Launcher(Protocol):
-    """Starts batch jobs somewhere. A launch may happen twice; the job's claim makes the second copy end at once.
+    """Starts batch jobs at a target. A launch may happen twice: the second copy finds the claim taken, and ends.
 
-    The target holds image, resources, settings and secrets. A launch passes TRAIN_REQUEST and a name made of run id
-    and attempt; after a job that was stopped or refused before it began, the same name is launched anew. Targets must
-    not retry by themselves: the next attempt is launched by us, from the checkpoint.
+    Image, resources, settings and secrets are configured at the target. A launch passes TRAIN_REQUEST, and a name made
+    of run id and attempt. A job that was stopped or refused before it began is launched again under the same name.
+    Targets must not retry by themselves: labelloop launches the next attempt, which goes on from the checkpoint.
     """
 
     def launch(self, request: TrainRequest, *, attempt: int) -> str:
-        """Start one attempt of a run and answer a reference to its job. Raises LaunchError."""
+        """Start the job of one attempt; answers a reference to it. Raises LaunchError."""
 
     def status(self, job: str) -> JobStatus:
-        """How the job stands. Raises LaunchError: cannot tell."""
+        """The state of a job. Raises LaunchError if the target cannot tell."""
 
     def stop(self, job: str) -> None:
-        """Ask the job to end; one that has ended already is no error. Raises LaunchError."""
+        """Ask a job to end; one that has ended already is no error. Raises LaunchError."""
 
     def tidy(self) -> None:
-        """End what ended jobs still hold of their target; once a sweep. Raises LaunchError."""
+        """Once a sweep: free what ended jobs still hold at the target. Raises LaunchError."""
 
     def logs(self, job: str) -> str:
-        """Where the job's log is: a URL, a command or a path, without a secret. Asks nobody. Raises LaunchError."""
+        """Where a job's log is: a URL, a command or a path. Asks nobody, holds no secret. Raises LaunchError."""
 
     def check(self) -> str:
-        """Whether launches can succeed, in one line about what was found. Launches nothing. Raises LaunchError."""
+        """Check that launches can succeed, and answer a line about the target. Launches nothing. Raises LaunchError."""
 
 
 def open_launcher(settings: Settings, environ: Mapping[str, str]) -> Launcher:
-    """The launcher that LABELLOOP_LAUNCHER names. `environ` is what a local job inherits. Raises SettingsError."""
+    """The launcher that LABELLOOP_LAUNCHER names. `environ`: what a local job inherits. Raises SettingsError."""
     try:
         url = LauncherUrl.parse(settings.launcher)
     except ValueError as error:

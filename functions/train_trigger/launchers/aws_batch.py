@@ -1,4 +1,4 @@
-"""Jobs on AWS Batch: of one job definition (image, GPUs, timeout, secrets), in one queue (spot, on demand)."""
+"""Jobs on AWS Batch, from one job definition (image, GPUs, timeout, secrets), in one queue (spot, on demand)."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -26,7 +26,7 @@ _STATES: dict[str, JobState] = {
     "SUCCEEDED": "finished",
     "FAILED": "failed",
 }
-_MISCONFIGURED = "MISCONFIGURATION:"  # begins the reason of a job that no waiting helps; CAPACITY: is the other kind
+_MISCONFIGURED = "MISCONFIGURATION:"  # start of the reason where waiting does not help; the other kind is CAPACITY:
 _NOT_ALLOWED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "NotAuthorized")
 _BUSY = ("ThrottlingException", "Throttling", "TooManyRequestsException", "RequestLimitExceeded")
 _NO_CREDENTIALS = (
@@ -40,7 +40,7 @@ _RIGHTS = (
 
 
 def open_launcher(url: LauncherUrl, settings: Settings, environ: Mapping[str, str]) -> "AwsBatchLauncher":  # noqa: ARG001
-    """Region and credentials by boto3's own chain. Raises SettingsError if no region is known."""
+    """A launcher with region and credentials from boto3's own chain. Raises SettingsError if no region is known."""
     queue, definition = url.parts
     try:
         client = boto3.Session().client("batch", config=_QUICK)
@@ -52,10 +52,10 @@ def open_launcher(url: LauncherUrl, settings: Settings, environ: Mapping[str, st
 
 
 class AwsBatchLauncher:
-    """A reference is `aws-batch:<region>:<job id>`. `client` is boto3's for Batch.
+    """A reference is `aws-batch:<region>:<job id>`. `client` is boto3's client for Batch.
 
-    Batch has no token that makes a submission idempotent: the queue is asked for a job of the same name first, which
-    two submissions at the same moment both pass. The claim decides then which of both jobs runs.
+    Batch has no token that makes a submission idempotent. So the queue is first asked for a job of the same name; two
+    submissions at the same moment find none, and the claim decides which of both jobs runs.
     """
 
     def __init__(self, client: Any, queue: str, definition: str) -> None:
@@ -63,63 +63,63 @@ class AwsBatchLauncher:
         self._region = client.meta.region_name
         self._queue = queue
         self._definition = definition
-        self._said: set[tuple[str, str]] = set()
+        self._logged: set[tuple[str, str]] = set()
 
     def launch(self, request: TrainRequest, *, attempt: int) -> str:
-        """Submit the job; one that has its name already is the same. Raises LaunchError."""
+        """Submit the job, or answer the one that has its name already. Raises LaunchError."""
         name = f"labelloop-{request.run_id}-{attempt}"
         named = [{"name": "JOB_NAME", "values": [name]}]
         found = self._ask("ListJobs", self._client.list_jobs, jobQueue=self._queue, filters=named)["jobSummaryList"]
         same = [job["jobId"] for job in found if job["jobName"] == name and job["status"] != "FAILED"]
         if same:
             return f"aws-batch:{self._region}:{same[0]}"
-        told = [{"name": "TRAIN_REQUEST", "value": request.model_dump_json()}]
+        variables = [{"name": "TRAIN_REQUEST", "value": request.model_dump_json()}]
         job = self._ask(
             "SubmitJob",
             self._client.submit_job,
             jobName=name,
             jobQueue=self._queue,
             jobDefinition=self._definition,
-            containerOverrides={"environment": told},
-            retryStrategy={"attempts": 1},  # the next attempt is ours, with a claim and a fence of its own
+            containerOverrides={"environment": variables},
+            retryStrategy={"attempts": 1},  # labelloop launches the next attempt, with a fence of its own
         )
         return f"aws-batch:{self._region}:{job['jobId']}"
 
     def status(self, job: str) -> JobStatus:
-        """`refused` if it failed before it ran: no image, no instance type that holds it. Raises LaunchError.
+        """`refused` if the job failed before it ran: no image, or no instance type that is large enough.
 
-        `gone` a week after the end, when Batch forgets a job.
+        `gone` about a week after the end, when Batch forgets a job. Raises LaunchError.
         """
         found = self._ask("DescribeJobs", self._client.describe_jobs, jobs=[self._id_of(job)])["jobs"]
         if not found:
             return JobStatus("gone")
-        told = found[0]
-        state = _STATES.get(told["status"])
+        described = found[0]
+        state = _STATES.get(described["status"])
         if state is None:
-            raise LaunchError(f"AWS Batch says {told['status']!r} of {job}, which labelloop does not know")
-        if state == "failed" and not told.get("startedAt"):
+            raise LaunchError(f"AWS Batch says {described['status']!r} of {job}, which labelloop does not know")
+        if state == "failed" and not described.get("startedAt"):
             state = "refused"
         if state == "finished":
             return JobStatus(state)
-        reasons = (told.get("statusReason"), told.get("container", {}).get("reason"))
+        reasons = (described.get("statusReason"), described.get("container", {}).get("reason"))
         why = "; ".join(reason for reason in reasons if reason)
-        self._say(job, state, why, told["jobName"])
+        self._log_why(job, state, why, described["jobName"])
         return JobStatus(state, why, stuck=state == "queued" and why.startswith(_MISCONFIGURED))
 
     def tidy(self) -> None:
-        """A job that ended holds nothing."""
+        """Nothing: a job that ended holds nothing."""
 
     def stop(self, job: str) -> None:
-        """SIGTERM, and SIGKILL 30 s later; a job that waits is cancelled. Raises LaunchError."""
+        """SIGTERM to the job, SIGKILL 30 s later; a job that waits is cancelled. Raises LaunchError."""
         self._ask("TerminateJob", self._client.terminate_job, jobId=self._id_of(job), reason="stopped by labelloop")
 
     def logs(self, job: str) -> str:
-        """The job's page in the console, which links its log (it has none before it starts)."""
+        """The job's page in the AWS console, which links its log. There is no log before the job starts."""
         region = self._region
         return f"https://{region}.console.aws.amazon.com/batch/home?region={region}#jobs/detail/{self._id_of(job)}"
 
     def check(self) -> str:
-        """Whether queue and definition are there and take jobs. Raises LaunchError."""
+        """Check that queue and definition exist and take jobs; launches nothing. Raises LaunchError."""
         queues = self._ask("DescribeJobQueues", self._client.describe_job_queues, jobQueues=[self._queue])["jobQueues"]
         where = f"AWS Batch in {self._region}"
         if not queues:
@@ -142,10 +142,10 @@ class AwsBatchLauncher:
             raise LaunchError(f"{job!r} is no job of AWS Batch in {self._region}")
         return job_id
 
-    def _say(self, job: str, state: JobState, why: str, name: str) -> None:
-        """Log why a job waits or failed ("Host EC2 (instance i-…) terminated." is spot loss), once a reason."""
-        if why and (job, why) not in self._said:
-            self._said.add((job, why))
+    def _log_why(self, job: str, state: JobState, why: str, name: str) -> None:
+        """Log why a job waits or failed, each reason once ("Host EC2 (instance i-…) terminated." means spot loss)."""
+        if why and (job, why) not in self._logged:
+            self._logged.add((job, why))
             logger.warning(why, extra={"event": f"job_{state}", "job": job, "job_name": name})
 
     def _ask(self, operation: str, call: Callable[..., Any], **arguments: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Jobs as executions of one Cloud Run Job, which holds image, GPU, timeout and secrets."""
+"""Jobs as executions of one Cloud Run Job, in which image, GPU, timeout and secrets are configured."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -26,8 +26,8 @@ from shared.state.runs import TrainRequest
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-_SECONDS = 15.0  # for one question
-_RECENT = 50  # executions that are looked through for one with the same name
+_TIMEOUT = 15.0  # seconds for one request
+_RECENT = 50  # newest executions among which one with the same name is looked for
 _REASONS = run_v2.Condition.CommonReason
 _TO_CORRECT = (
     _REASONS.CONTAINER_MISSING, _REASONS.CONTAINER_PERMISSION_DENIED, _REASONS.CONTAINER_IMAGE_UNAUTHORIZED,
@@ -35,7 +35,7 @@ _TO_CORRECT = (
     _REASONS.ENCRYPTION_KEY_CHECK_FAILED, _REASONS.SECRETS_ACCESS_CHECK_FAILED, _REASONS.VPC_NETWORK_NOT_FOUND,
     _REASONS.REVISION_FAILED,
 )  # fmt: skip
-"""Reasons of an execution that waits which no waiting helps; the others of the enumeration pass."""
+"""Reasons for which an execution waits until a person corrects something; all others end by themselves."""
 _NAME = "LAUNCH_NAME"  # variable of the execution: run id and attempt
 _RIGHTS = (
     "run.jobs.get, run.jobs.runWithOverrides, run.executions.get, run.executions.list and run.executions.cancel "
@@ -44,7 +44,7 @@ _RIGHTS = (
 
 
 def open_launcher(url: LauncherUrl, settings: Settings, environ: Mapping[str, str]) -> "CloudRunLauncher":  # noqa: ARG001
-    """With Google's application default credentials. Raises SettingsError if there are none."""
+    """A launcher with Google's application default credentials. Raises SettingsError if there are none."""
     project, region, job = url.parts
     try:
         clients = Clients(run_v2.JobsClient(transport="rest"), run_v2.ExecutionsClient(transport="rest"))
@@ -57,7 +57,7 @@ def open_launcher(url: LauncherUrl, settings: Settings, environ: Mapping[str, st
 
 
 class Clients(NamedTuple):
-    """Google's clients of both services."""
+    """Google's clients, for jobs and for executions."""
 
     jobs: run_v2.JobsClient
     executions: run_v2.ExecutionsClient
@@ -66,30 +66,30 @@ class Clients(NamedTuple):
 class CloudRunLauncher:
     """A reference is `cloud-run:projects/P/locations/R/jobs/J/executions/E`.
 
-    Cloud Run names executions itself, so the newest ones are looked through for one with the same run id and attempt
-    first; two launches at the same moment both pass that, and the claim decides which of both executions runs.
+    Cloud Run names executions itself. So one with the same run id and attempt is first looked for among the newest; two
+    launches at the same moment find none, and the claim decides which of both executions runs.
     """
 
     def __init__(self, clients: Clients, project: str, region: str, job: str) -> None:
         self._clients = clients
         self._job = f"projects/{project}/locations/{region}/jobs/{job}"
-        self._said: set[tuple[str, str]] = set()
+        self._logged: set[tuple[str, str]] = set()
 
     def launch(self, request: TrainRequest, *, attempt: int) -> str:
-        """Start an execution; one with the same name is the same. Raises LaunchError."""
+        """Start an execution, or answer the one that has the same run id and attempt already. Raises LaunchError."""
         name = f"{request.run_id}-{attempt}"
         recent = run_v2.ListExecutionsRequest(parent=self._job, page_size=_RECENT)
         page = self._ask("list the executions of", self._clients.executions.list_executions, request=recent)
         for execution in next(iter(page.pages)).executions:
-            told = (env for one in execution.template.containers for env in one.env)
-            if any(env.name == _NAME and env.value == name for env in told) and not _came_to_nothing(execution):
+            variables = (env for container in execution.template.containers for env in container.env)
+            if any(env.name == _NAME and env.value == name for env in variables) and not _came_to_nothing(execution):
                 return f"cloud-run:{execution.name}"
-        variables = {"TRAIN_REQUEST": request.model_dump_json(), _NAME: name}
+        added = {"TRAIN_REQUEST": request.model_dump_json(), _NAME: name}
         overrides = run_v2.RunJobRequest.Overrides(
             task_count=1,
             container_overrides=[
                 run_v2.RunJobRequest.Overrides.ContainerOverride(
-                    env=[run_v2.EnvVar(name=key, value=value) for key, value in variables.items()]
+                    env=[run_v2.EnvVar(name=key, value=value) for key, value in added.items()]
                 )
             ],
         )
@@ -98,7 +98,7 @@ class CloudRunLauncher:
         return f"cloud-run:{operation.metadata.name}"
 
     def status(self, job: str) -> JobStatus:
-        """Of the execution's one task; why it waits or failed is logged. Raises LaunchError."""
+        """The state of the execution's one task. Logs why it waits or failed, each reason once. Raises LaunchError."""
         try:
             execution = self._ask("ask for", self._clients.executions.get_execution, name=self._name_of(job))
         except LaunchError as error:
@@ -108,17 +108,17 @@ class CloudRunLauncher:
         state = _state(execution)
         if state in ("running", "finished"):
             return JobStatus(state)
-        against = [one for one in execution.conditions if one.state != run_v2.Condition.State.CONDITION_SUCCEEDED]
-        messages = [condition.message for condition in against if condition.message]
+        unmet = [one for one in execution.conditions if one.state != run_v2.Condition.State.CONDITION_SUCCEEDED]
+        messages = [condition.message for condition in unmet if condition.message]
         for message in messages:
-            if (job, message) not in self._said:
+            if (job, message) not in self._logged:
                 logger.warning(message, extra={"event": f"job_{state}", "job": job})
-            self._said.add((job, message))
-        stuck = state == "queued" and any(condition.reason in _TO_CORRECT for condition in against)
+            self._logged.add((job, message))
+        stuck = state == "queued" and any(condition.reason in _TO_CORRECT for condition in unmet)
         return JobStatus(state, "; ".join(messages), stuck)
 
     def tidy(self) -> None:
-        """An execution that ended holds nothing."""
+        """Nothing: an execution that ended holds nothing."""
 
     def stop(self, job: str) -> None:
         """Cancel the execution: SIGTERM, and SIGKILL 10 s later. Raises LaunchError."""
@@ -132,14 +132,14 @@ class CloudRunLauncher:
             raise
 
     def logs(self, job: str) -> str:
-        """The log's page in the console."""
+        """The page of the log in Google's console."""
         _, project, _, region, _, _, _, execution = self._name_of(job).split("/")
         return (
             f"https://console.cloud.google.com/run/jobs/executions/details/{region}/{execution}/logs?project={project}"
         )
 
     def check(self) -> str:
-        """Whether the job is there, runs one task, and leaves further attempts to us. Raises LaunchError."""
+        """Check that the Cloud Run Job exists and does not retry by itself; launches nothing. Raises LaunchError."""
         job = self._ask("ask for", self._clients.jobs.get_job, name=self._job)
         task = job.template.template
         if task.max_retries:
@@ -158,7 +158,7 @@ class CloudRunLauncher:
     def _ask(self, doing: str, call: Callable[..., T], **arguments: Any) -> T:
         what = f"Cloud Run refused to {doing} {self._job}"
         try:
-            return call(**arguments, timeout=_SECONDS, retry=None)
+            return call(**arguments, timeout=_TIMEOUT, retry=None)
         except (Unauthorized, Forbidden) as error:
             sentence = f"{what} ({error.code}: {error.message}); give the function's service account {_RIGHTS}"
             raise LaunchError(sentence) from error
@@ -192,5 +192,5 @@ def _state(execution: run_v2.Execution) -> JobState:
 
 
 def _came_to_nothing(execution: run_v2.Execution) -> bool:
-    """Whether it ended, and its name may be launched again: refused, or stopped before it began."""
+    """Whether the execution was refused or failed, so that its name may be launched again."""
     return _state(execution) in ("failed", "refused")

@@ -1,7 +1,7 @@
-"""Jobs on a Ray cluster, by the REST API of its dashboard; the cluster's environment holds settings and secrets.
+"""Jobs on a Ray cluster, by the REST API of its dashboard; settings and secrets are in the cluster's environment.
 
-Ray's own client weighs 240 MB, knows no time limits, and calls another cluster where RAY_ADDRESS is set. The API is
-documented: https://docs.ray.io/en/latest/cluster/running-applications/job-submission/api.html
+Ray's own client is not used: it needs 240 MB, has no timeouts, and asks another cluster where RAY_ADDRESS is set. The
+API: https://docs.ray.io/en/latest/cluster/running-applications/job-submission/api.html
 """
 
 import logging
@@ -18,7 +18,7 @@ from shared.state.runs import TrainRequest
 
 logger = logging.getLogger(__name__)
 
-_SECONDS = 30.0  # a cluster that has just started takes ten for its first job
+_TIMEOUT = 30.0  # seconds for one request; a cluster that has just started takes ten for its first job
 _STATES: dict[str, JobState] = {
     "PENDING": "queued",
     "RUNNING": "running",
@@ -31,11 +31,11 @@ _NEVER_BEGAN = (
     "RUNTIME_ENV_SETUP_FAILURE", "JOB_SUPERVISOR_ACTOR_START_TIMEOUT", "JOB_SUPERVISOR_ACTOR_START_FAILURE",
     "JOB_SUPERVISOR_ACTOR_UNSCHEDULABLE", "JOB_ENTRYPOINT_COMMAND_START_ERROR",
 )  # fmt: skip
-"""What `error_type` says of a job whose command never ran."""
+"""Values of `error_type` of a job whose command never ran."""
 
 
 def open_launcher(url: LauncherUrl, settings: Settings, environ: Mapping[str, str]) -> "RayLauncher":  # noqa: ARG001
-    """`?gpus=N` is what a job reserves (1). RAY_AUTH_TOKEN is the cluster's token, if it asks for one."""
+    """A launcher for one cluster. `?gpus=N`: GPUs that a job reserves (1). RAY_AUTH_TOKEN: the cluster's token."""
     (address,) = url.parts
     gpus = url.options.get("gpus", "1")
     if not gpus.isdecimal():
@@ -44,7 +44,7 @@ def open_launcher(url: LauncherUrl, settings: Settings, environ: Mapping[str, st
 
 
 class RayLauncher:
-    """A reference is `ray:<host>:<port>/<submission id>`; Ray takes an id once, so a launch never doubles."""
+    """A reference is `ray:<host>:<port>/<submission id>`. Ray takes an id only once, so no launch happens twice."""
 
     def __init__(
         self, address: str, *, gpus: int, token: str | None = None, entrypoint: str = "python -m jobs.train"
@@ -56,7 +56,7 @@ class RayLauncher:
         self._entrypoint = entrypoint
 
     def launch(self, request: TrainRequest, *, attempt: int) -> str:
-        """Submit the job; one that has its id already is the same. Raises LaunchError."""
+        """Submit the job, or answer the one that has its id already. Raises LaunchError."""
         submission = f"{request.run_id}-{attempt}"
         job = {
             "submission_id": submission,
@@ -70,15 +70,16 @@ class RayLauncher:
         known = self._call("GET", f"/api/jobs/{submission}")
         if not known.ok:
             raise self._refusal(f"to submit {submission}", answer)
-        if self._json(known, f"to tell of {submission}")["status"] in ("STOPPED", "FAILED"):  # it came to nothing
+        ended = self._json(known, f"to tell of {submission}")["status"] in ("STOPPED", "FAILED")
+        if ended:  # before it began: its id may be used again
             self._json(self._call("DELETE", f"/api/jobs/{submission}"), f"to forget {submission}")
             self._json(self._call("POST", "/api/jobs/", job), f"to submit {submission}")
         return f"ray:{self._address}/{submission}"
 
     def status(self, job: str) -> JobStatus:
-        """`gone` after the cluster was started anew; `refused` if its command never ran. Raises LaunchError.
+        """`gone` after the cluster was restarted; `refused` if the job's command never ran. Raises LaunchError.
 
-        A job that waits is stuck where no node has as many GPUs as it reserves, taken or free.
+        A job that waits is stuck if no node has as many GPUs, taken or free, as it reserves.
         """
         answer = self._call("GET", f"/api/jobs/{self._id_of(job)}")
         if answer.status_code == requests.codes.not_found:
@@ -89,44 +90,44 @@ class RayLauncher:
             raise LaunchError(f"Ray says {found['status']!r} of {job}, which labelloop does not know")
         if state == "failed" and found.get("error_type") in _NEVER_BEGAN:
             state = "refused"
-        why = (found.get("message") or "").partition("\n")[0]  # below it: 20,000 characters of its log
+        why = (found.get("message") or "").partition("\n")[0]  # the other lines are 20,000 characters of its log
         if state in ("failed", "refused"):
             logger.warning(why or "the job failed", extra={"event": f"job_{state}", "job": job})
             return JobStatus(state, why)
         if state != "queued":
             return JobStatus(state)
-        most = self._max_gpus()
-        if most < self._gpus:
-            why = f"no node has the {self._gpus} GPU that a job reserves (the best has {most:g}). {why}"
-        return JobStatus(state, why, stuck=most < self._gpus)
+        max_gpus = self._max_gpus()
+        if max_gpus < self._gpus:
+            why = f"no node has the {self._gpus} GPU that a job reserves (the best has {max_gpus:g}). {why}"
+        return JobStatus(state, why, stuck=max_gpus < self._gpus)
 
     def tidy(self) -> None:
-        """A job that ended holds nothing."""
+        """Nothing: a job that ended holds nothing."""
 
     def stop(self, job: str) -> None:
-        """SIGTERM, and SIGKILL after RAY_JOB_STOP_WAIT_TIME_S (3) seconds of the cluster. Raises LaunchError."""
+        """SIGTERM to the job, SIGKILL after the cluster's RAY_JOB_STOP_WAIT_TIME_S (3) seconds. Raises LaunchError."""
         answer = self._call("POST", f"/api/jobs/{self._id_of(job)}/stop")
         if answer.status_code != requests.codes.not_found:
             self._json(answer, f"to stop {job}")
 
     def logs(self, job: str) -> str:
-        """The job's page in the dashboard."""
+        """The job's page in Ray's dashboard."""
         return f"http://{self._address}/#/jobs/{self._id_of(job)}"
 
     def check(self) -> str:
-        """Whether the cluster answers and has a machine with the GPUs that a job reserves. Raises LaunchError."""
+        """Check that the cluster answers and has a node with the GPUs that a job reserves. Raises LaunchError."""
         version = self._json(self._call("GET", "/api/version"), "to tell its version")["ray_version"]
-        most = self._max_gpus()
+        max_gpus = self._max_gpus()
         where = f"Ray {version} at {self._address}"
-        if most < self._gpus:
+        if max_gpus < self._gpus:
             raise LaunchError(
-                f"{where} has no node with {self._gpus} GPU (the best has {most:g}), so a job waits until an "
-                f"autoscaler adds one, or for ever: add one, or end LABELLOOP_LAUNCHER with ?gpus={most:g}"
+                f"{where} has no node with {self._gpus} GPU (the best has {max_gpus:g}), so a job waits until an "
+                f"autoscaler adds one, or for ever: add one, or end LABELLOOP_LAUNCHER with ?gpus={max_gpus:g}"
             )
-        return f"{where} takes jobs; each reserves {self._gpus} GPU, the best node has {most:g}"
+        return f"{where} takes jobs; each reserves {self._gpus} GPU, the best node has {max_gpus:g}"
 
     def _max_gpus(self) -> float:
-        """Of one node, taken or free."""
+        """The most GPUs that one node has, taken or free."""
         nodes = self._json(self._call("GET", "/api/v0/nodes?detail=1"), "to list its nodes")["data"]["result"]["result"]
         alive = (node["resources_total"].get("GPU", 0) for node in nodes if node["state"] == "ALIVE")
         return float(max(alive, default=0))
@@ -144,7 +145,7 @@ class RayLauncher:
                 f"http://{self._address}{path}",
                 json=body,
                 headers=self._headers,
-                timeout=_SECONDS,
+                timeout=_TIMEOUT,
                 allow_redirects=False,
             )
         except requests.RequestException as error:
@@ -171,6 +172,6 @@ class RayLauncher:
 
 
 def _last_line(text: str) -> str:
-    """Of a traceback: what it is about."""
+    """The last line that says something: of a traceback, its error."""
     lines = [line.strip() for line in text.splitlines() if line.strip(" .")]
     return lines[-1][:300] if lines else "no text"

@@ -1,6 +1,6 @@
-"""Asks a Kubernetes API server with the official client; a refusal becomes one sentence that says what to do.
+"""Requests to a Kubernetes API server, by the official client; errors are one sentence that says what to do.
 
-Objects stay plain dictionaries: the client's models would drop every field that is newer than the client.
+Objects are plain dictionaries: the client's models would drop every field that is newer than the client.
 """
 
 import json
@@ -27,7 +27,7 @@ _WHAT_TO_DO = {
 
 
 class KubernetesApi:
-    """Requests to one API server, as the pod's service account or as the kubeconfig says."""
+    """One API server, asked as one user."""
 
     def __init__(self, configuration: Configuration) -> None:
         configuration.retries = 1
@@ -36,7 +36,7 @@ class KubernetesApi:
 
     @classmethod
     def connect(cls, environ: Mapping[str, str]) -> "KubernetesApi":
-        """In a pod its service account, else the kubeconfig: KUBECONFIG or ~/.kube/config. Raises SettingsError."""
+        """As the service account of this program's pod, else by KUBECONFIG or ~/.kube/config. Raises SettingsError."""
         configuration = Configuration()
         try:
             if environ.get("KUBERNETES_SERVICE_HOST"):
@@ -89,7 +89,7 @@ class KubernetesApi:
 
 
 class KubernetesRefusal(LaunchError):
-    """The API server answered, but not with what was asked for; `status` is that of HTTP, 0: TLS failed."""
+    """The API server refused a request. `status`: HTTP's, or 0 if TLS failed."""
 
     def __init__(self, host: str, act: str, status: int, message: str) -> None:
         super().__init__(
@@ -107,7 +107,7 @@ def _advice(status: int, message: str) -> str:
 
 
 def _message(error: ApiException) -> str:
-    """Of the Status object in the body: without headers, which may hold more than a person needs."""
+    """The message of the Status object in the body; the error's own text has all headers, too."""
     try:
         return str(json.loads(error.body)["message"])
     except (TypeError, ValueError, KeyError):

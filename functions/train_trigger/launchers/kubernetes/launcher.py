@@ -1,4 +1,4 @@
-"""Jobs as Kubernetes Jobs, each made of one PodTemplate that holds image, resources, settings and secrets."""
+"""Jobs as Kubernetes Jobs, each made from one PodTemplate with image, resources, settings and secrets."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -29,17 +29,17 @@ RIGHTS = (
     ("", "pods", "list"),
     ("", "events", "list"),
 )
-"""API group, resource and verb of what the launcher does in its namespace, besides reading its PodTemplate."""
+"""API group, resource and verb of the rights that the launcher needs, besides reading its PodTemplate."""
 
 
 def open_launcher(url: LauncherUrl, settings: Settings, environ: Mapping[str, str]) -> "KubernetesLauncher":  # noqa: ARG001
-    """Jobs of the PodTemplate that the URL names. Raises SettingsError if no cluster is configured."""
+    """A launcher for the PodTemplate that the URL names. Raises SettingsError if no cluster is configured."""
     namespace, template = url.parts
     return KubernetesLauncher(KubernetesApi.connect(environ), namespace, template)
 
 
 class KubernetesLauncher:
-    """A reference is `kubernetes:<namespace>/<name of the Job>`; the name is given once, so no launch ever doubles."""
+    """A reference is `kubernetes:<namespace>/<name of the Job>`. A name is given once, so no launch happens twice."""
 
     def __init__(
         self,
@@ -52,10 +52,10 @@ class KubernetesLauncher:
         self._namespace = namespace
         self._template = template
         self._now = now
-        self._said: dict[str, str] = {}  # job → why it waits, as the log has it already
+        self._logged: dict[str, str] = {}  # job → the reason for waiting that was logged last
 
     def launch(self, request: TrainRequest, *, attempt: int) -> str:
-        """Create the Job; one that is there already with the same request is the same. Raises LaunchError."""
+        """Create the Job, or answer the one that is there already with the same request. Raises LaunchError."""
         job = job_from(self._read_template(), request, attempt)
         name = job["metadata"]["name"]
         what = f"Job {self._namespace}/{name}"
@@ -72,7 +72,7 @@ class KubernetesLauncher:
         return f"kubernetes:{self._namespace}/{name}"
 
     def status(self, job: str) -> JobStatus:
-        """`queued` also while Kueue suspends the Job; why a pod cannot start is logged. Raises LaunchError."""
+        """`queued` also while Kueue suspends the Job. Logs why a pod cannot start. Raises LaunchError."""
         namespace, name = _parse(job)
         try:
             found = self._api.get(f"{_jobs(namespace)}/{name}", f"Job {namespace}/{name}")
@@ -97,9 +97,9 @@ class KubernetesLauncher:
         return status
 
     def tidy(self) -> None:
-        """Delete the Jobs whose training ended while another container, such as a mesh's proxy, keeps the machine.
+        """Delete Jobs whose training ended while another container, such as a mesh's proxy, keeps the machine.
 
-        Their logs go with them. A Job that ended as a whole stays for a day, with its log. Raises LaunchError.
+        Their logs are deleted with them. A Job that ended as a whole stays for a day, with its log. Raises LaunchError.
         """
         for pod in self._list(self._namespace, "pods", "of every run", labelSelector="labelloop/run"):
             if only_others_run(pod):
@@ -111,9 +111,9 @@ class KubernetesLauncher:
                 self.stop(f"kubernetes:{self._namespace}/{name}")
 
     def stop(self, job: str) -> None:
-        """Delete the Job: its pod gets SIGTERM and its whole grace period, and the Job goes after it.
+        """Delete the Job: first its pod, which gets SIGTERM and its whole grace period, then the Job itself.
 
-        The default of the API would leave the pod behind. Raises LaunchError.
+        By the API's default the pod would stay. Raises LaunchError.
         """
         namespace, name = _parse(job)
         options = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Foreground"}
@@ -124,12 +124,12 @@ class KubernetesLauncher:
                 raise
 
     def logs(self, job: str) -> str:
-        """The command that shows them."""
+        """The kubectl command that shows the log."""
         namespace, name = _parse(job)
         return f"kubectl logs --namespace {namespace} job/{name}"
 
     def check(self) -> str:
-        """Ask for every right, and let the API server judge a Job without creating it. Raises LaunchError."""
+        """Check every right, and let the API server validate a Job without creating it. Raises LaunchError."""
         missing = [f"{verb} {resource}" for group, resource, verb in RIGHTS if not self._may(group, resource, verb)]
         if missing:
             raise LaunchError(
@@ -166,7 +166,7 @@ class KubernetesLauncher:
         return bool(review["status"]["allowed"])
 
     def _waiting(self, namespace: str, name: str, status: JobStatus, pods: list[dict[str, Any]]) -> JobStatus:
-        """What events add to it: of the Job's controller if there is no pod, else of the pod."""
+        """The status with what events say: those of the pod, or of the Job if there is no pod."""
         if not pods:
             return without_pod(self._events(namespace, name, "Job", name, ",type=Warning"), name)
         pod = pods[-1]
@@ -177,9 +177,9 @@ class KubernetesLauncher:
         return self._list(namespace, "events", job, fieldSelector=selector)
 
     def _say_why(self, job: str, why: str) -> None:
-        """Once a reason, not at every sweep."""
-        if why and self._said.get(job) != why:
-            self._said[job] = why
+        """Log why a job waits, if that has changed."""
+        if why and self._logged.get(job) != why:
+            self._logged[job] = why
             logger.warning(f"{job} waits: {why}", extra={"event": "job_waits", "job": job})
 
 

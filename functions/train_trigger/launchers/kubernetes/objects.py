@@ -1,4 +1,4 @@
-"""The Jobs that the launcher writes. Pure: dictionaries in, values out."""
+"""Builds and reads Kubernetes Jobs. Pure."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -10,19 +10,19 @@ Object = Mapping[str, Any]
 
 CONTAINER = "train"
 _KEPT_FOR = 86_400  # seconds that an ended Job keeps its log
-_OF_OTHER_TOOLS = ("kubectl.kubernetes.io/", "argocd.argoproj.io/")  # they follow what they applied themselves
+_OF_OTHER_TOOLS = ("kubectl.kubernetes.io/", "argocd.argoproj.io/")  # labels by which these find their own objects
 
 
 def job_from(template: Object, request: TrainRequest, attempt: int) -> dict[str, Any]:
-    """The Job of one attempt: the PodTemplate's pod with TRAIN_REQUEST, run once. Raises LaunchError.
+    """The Job of one attempt: runs the PodTemplate's pod once, with TRAIN_REQUEST. Raises LaunchError.
 
-    Labels and annotations of the PodTemplate go to the Job: kueue.x-k8s.io/queue-name there makes Kueue queue it.
+    The Job gets the labels and annotations of the PodTemplate: with kueue.x-k8s.io/queue-name, Kueue queues it.
     """
     pod = template["template"]
     container = container_of(template)
     env = [entry for entry in container.get("env", ()) if entry["name"] != "TRAIN_REQUEST"]
-    told = {**container, "env": [*env, {"name": "TRAIN_REQUEST", "value": request.model_dump_json()}]}
-    containers = [told if one is container else one for one in pod["spec"]["containers"]]
+    training = {**container, "env": [*env, {"name": "TRAIN_REQUEST", "value": request.model_dump_json()}]}
+    containers = [training if one is container else one for one in pod["spec"]["containers"]]
     labels = {
         "app.kubernetes.io/name": "labelloop",
         "app.kubernetes.io/component": "train",
@@ -54,7 +54,7 @@ def job_from(template: Object, request: TrainRequest, attempt: int) -> dict[str,
 
 
 def container_of(template: Object) -> dict[str, Any]:
-    """The one that trains. Raises LaunchError if there is none."""
+    """The container of a PodTemplate that trains. Raises LaunchError if there is none."""
     containers: list[dict[str, Any]] = template["template"]["spec"]["containers"]
     for container in containers:
         if container["name"] == CONTAINER:
@@ -65,7 +65,7 @@ def container_of(template: Object) -> dict[str, Any]:
 
 
 def request_of(job: Object) -> str | None:
-    """The TRAIN_REQUEST that a Job holds."""
+    """The TRAIN_REQUEST of a Job; None if it has none."""
     for container in job["spec"]["template"]["spec"]["containers"]:
         for entry in container.get("env", ()):
             if entry["name"] == "TRAIN_REQUEST":
@@ -74,7 +74,7 @@ def request_of(job: Object) -> str | None:
 
 
 def ended(job: Object) -> Literal["finished", "failed"] | None:
-    """How a Job ended; None before."""
+    """How a Job ended; None while it has not."""
     states = {entry["type"] for entry in job["status"].get("conditions") or () if entry["status"] == "True"}
     return "finished" if "Complete" in states else "failed" if "Failed" in states else None
 

@@ -1,4 +1,4 @@
-"""Jobs as processes of this machine: detached, so that they outlive the function that started them; few at once."""
+"""Jobs as processes of this machine: a few at once, detached, so that they outlive the function that started them."""
 
 import contextlib
 import fcntl
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 
 def open_launcher(url: LauncherUrl, settings: Settings, environ: Mapping[str, str]) -> "LocalLauncher":  # noqa: ARG001
-    """Jobs that inherit `environ` and log below LABELLOOP_WORK_DIR."""
+    """A launcher whose jobs inherit `environ` and log below LABELLOOP_WORK_DIR."""
     gpus = gpus_of(environ) if settings.device == "auto" else ()
     turns = turns_of(settings.local_jobs, gpus)
     return LocalLauncher(Path(settings.work_dir) / "logs", environ, turns=turns)
@@ -42,7 +42,10 @@ def gpus_of(environ: Mapping[str, str], devices: Path = Path("/dev")) -> tuple[s
 
 
 def turns_of(at_once: int, gpus: Sequence[str]) -> tuple[str, ...]:
-    """The GPUs of each job that may run at once, shared evenly; 0: a job a GPU, or one. "": it takes what it sees."""
+    """For each job that may run at once its GPUs, shared evenly; "": no choice is made.
+
+    `at_once` 0: as many jobs as GPUs, at least one.
+    """
     count = at_once or len(gpus) or 1
     if count == 1 or not gpus:
         return ("",) * count
@@ -52,10 +55,10 @@ def turns_of(at_once: int, gpus: Sequence[str]) -> tuple[str, ...]:
 
 
 class LocalLauncher:
-    """Starts `command` (the training job) in a session of its own, output to `<logs>/<run_id>-<attempt>.log`.
+    """Starts `command` (the training job) in a session of its own; its output goes to `<logs>/<run_id>-<attempt>.log`.
 
-    A reference is `local:<host>:<pid>:<start>:<name of the log>`: process ids are used again, a process id with its
-    start time is not. A job begins as a place in the line of this machine, in a folder beside the logs (`local_line`).
+    A reference is `local:<host>:<pid>:<start>:<name of the log>`: process ids repeat, a process id with its start time
+    does not. A job first waits in this machine's line, which is a folder beside the logs (`launchers.local.line`).
     """
 
     def __init__(
@@ -66,7 +69,7 @@ class LocalLauncher:
         *,
         turns: Sequence[str] = ("",),
     ) -> None:
-        """`turns`: the GPUs of each job that may run at once, or ""."""
+        """`turns`: for each job that may run at once its GPUs, or ""."""
         self._logs = logs
         self._line = logs.parent / "line"
         self._turns = tuple(turns)
@@ -76,7 +79,7 @@ class LocalLauncher:
         self._children: dict[str, subprocess.Popen[bytes]] = {}
 
     def launch(self, request: TrainRequest, *, attempt: int) -> str:
-        """Put one attempt into the line. Raises LaunchError if the interpreter or a folder cannot be used."""
+        """Start the job's process, which waits in line. Raises LaunchError if program or folders cannot be used."""
         log = self._logs / f"{request.run_id}-{attempt}.log"
         self._check_command()
         try:
@@ -103,7 +106,7 @@ class LocalLauncher:
         return job
 
     def status(self, job: str) -> JobStatus:
-        """`finished` and `failed` are known of own children only; of others `gone`. Raises LaunchError."""
+        """`finished` or `failed` if this process started the job, else `gone` once it has ended. Raises LaunchError."""
         pid, start = self._process_of(job)
         child = self._children.get(job)
         code = child.poll() if child else None
@@ -119,18 +122,18 @@ class LocalLauncher:
         return JobStatus("gone" if code is None else "finished")
 
     def jobs_of(self, store: str) -> list[str]:
-        """References of the jobs of this machine that wait or run for a store, whoever started them."""
+        """References of this machine's jobs that wait or run for a store, whichever process started them."""
         waiting = [path for path in sorted(self._line.glob(f"*{TICKET}")) if is_locked(path)]
         found = []
         for path in (*self._running(), *waiting):
-            with contextlib.suppress(FileNotFoundError):  # its turn comes: the next question finds it
-                told = path.read_text().splitlines()
-                if told[1:] == [store]:
-                    found.append(told[0])
+            with contextlib.suppress(FileNotFoundError):  # its turn comes just now: the next call finds it
+                job, *stores = path.read_text().splitlines() or [""]
+                if stores == [store]:
+                    found.append(job)
         return found
 
     def tidy(self) -> None:
-        """Forget trainings that ended. Raises LaunchError."""
+        """Remove the files of trainings that ended. Raises LaunchError."""
         jobs = set(self._line.glob(f"*{JOB}"))  # before the turns are read: a job's turn is there before its file
         try:
             for job in jobs.difference(self._running()):
@@ -151,14 +154,14 @@ class LocalLauncher:
             raise LaunchError(f"not allowed to stop process {pid}: {error}") from error
 
     def logs(self, job: str) -> str:
-        """The file that the job writes to."""
+        """The path of the job's log."""
         scheme, *_, name = job.split(":")
         if scheme != "local" or not name.endswith(".log"):
             raise LaunchError(f"{job!r} is no job of the local launcher")
         return str(self._logs / name)
 
     def check(self) -> str:
-        """Whether the interpreter is there and logs can be written. Raises LaunchError."""
+        """Check that the program exists and logs can be written; starts nothing. Raises LaunchError."""
         there = next(folder for folder in (self._logs, *self._logs.parents) if folder.exists())
         if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
             raise LaunchError(f"jobs cannot log at {self._logs}: {there} cannot be written; set LABELLOOP_WORK_DIR")
@@ -170,7 +173,7 @@ class LocalLauncher:
             raise LaunchError(f"jobs cannot start: {self._command[0]} is no program of this machine")
 
     def _ticket(self, log: str) -> tuple[Path, IO[bytes]]:
-        """A new one, the last in the line, and the file that is locked as long as somebody has it open."""
+        """A new ticket at the end of the line, and its file, which is locked as long as a process has it open."""
         self._line.mkdir(parents=True, exist_ok=True)
         ticket = self._line / f"{time.time_ns():020}-{log}{TICKET}"
         lock = ticket.with_suffix(".new").open("wb", buffering=0)
@@ -179,7 +182,7 @@ class LocalLauncher:
         return ticket, lock
 
     def _ticket_of(self, job: str) -> Path | None:
-        """Its ticket, if its turn never came."""
+        """The ticket of a job that waits, or that ended before its turn; None if it had its turn."""
         for ticket in self._line.glob(f"*-{glob.escape(job.rpartition(':')[2])}{TICKET}"):
             with contextlib.suppress(FileNotFoundError):  # its turn comes
                 if ticket.read_text().startswith(f"{job}\n"):
@@ -193,12 +196,12 @@ class LocalLauncher:
         return f"in this machine's line, {place}: {runs} at once (LABELLOOP_LOCAL_JOBS)"
 
     def _running(self) -> list[Path]:
-        """The `.job` files of those that have a turn."""
+        """The `.job` files of jobs that have a turn now."""
         names = (turn.read_text() for turn in sorted(self._line.glob(f"{TURN}*")) if is_locked(turn))
         return [self._line / name for name in names if name]
 
     def _forget_places(self, log: str) -> None:
-        """Those that ended processes of this attempt, which begins anew, left in the line."""
+        """Remove tickets that processes of the same attempt left in the line when they ended."""
         for ticket in self._line.glob(f"*-{glob.escape(log)}{TICKET}"):
             if not is_locked(ticket):
                 ticket.unlink(missing_ok=True)
@@ -220,7 +223,7 @@ def _lives(pid: int, start: str) -> bool:
     if start != "-":
         state, found = _stat(pid)
         return found == start and state not in ("Z", "X")
-    with contextlib.suppress(PermissionError):  # somebody else's process has it: it lives
+    with contextlib.suppress(PermissionError):  # a process of another user: it lives
         try:
             os.kill(pid, 0)
         except ProcessLookupError:

@@ -1,11 +1,12 @@
-"""A place in this machine's line of trainings, as a program of its own: waits for a turn, then becomes the training.
+"""A program that waits in this machine's line of trainings for a turn, and then becomes the training.
 
-    python -I local_line.py <ticket> <file descriptor of its lock> <gpus of each turn> <command …>
+    python -I line.py <ticket> <file descriptor of its lock> <gpus of each turn> <command …>
 
-Places and turns are locked files, so they end with their process, however it ends. A ticket's name says when it was
-drawn. The first in line takes the first turn that is free: `turn-0` … beside the tickets. Turns are separated by `;`,
-each with its GPUs (`0,1`), or empty: no choice is made. Its ticket is called `.job` then, and is named in the file of
-the turn, whose lock the training inherits. This program loads nothing but the standard library: many may wait.
+Tickets and turns are locked files, so they are free when their process ends, however it ends. A ticket's name begins
+with the time at which it was drawn. The first in line takes the first free turn, `turn-0` … beside the tickets. Turns
+are separated by `;`, each with its GPUs (`0,1`), or empty if no choice is made. The ticket is then renamed to `.job`,
+and the file of the turn, whose lock the training inherits, holds that name. This program loads only the standard
+library: many may wait.
 """
 
 import fcntl
@@ -19,7 +20,7 @@ _POLL = 0.25  # seconds, of the first in line only
 
 
 def is_locked(path: Path) -> bool:
-    """Whether a living process has it."""
+    """Whether a living process has the lock of a file."""
     try:
         with path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -31,13 +32,13 @@ def is_locked(path: Path) -> bool:
 
 
 def before(ticket: Path) -> list[Path]:
-    """The tickets whose processes wait and were there earlier, oldest first."""
+    """The tickets of processes that wait since before this one, oldest first."""
     tickets = sorted(ticket.parent.glob(f"*{TICKET}"))
     return [path for path in tickets if path.name < ticket.name and is_locked(path)]
 
 
 def _wait_for(path: Path) -> None:
-    """Until nobody has it any more."""
+    """Wait until no process has the lock of a file."""
     try:
         with path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH)
@@ -46,7 +47,7 @@ def _wait_for(path: Path) -> None:
 
 
 def _free_turn(folder: Path, turns: int) -> tuple[int, int]:
-    """Take a turn for this process and what becomes of it; its number, and the descriptor of its file."""
+    """Wait for a turn and lock it, also for the program that this process becomes; its number and file descriptor."""
     while True:
         for number in range(turns):
             turn = os.open(folder / f"{TURN}{number}", os.O_RDWR | os.O_CREAT, 0o600)
@@ -60,7 +61,7 @@ def _free_turn(folder: Path, turns: int) -> tuple[int, int]:
 
 
 def main(ticket: Path, lock: int, gpus: list[str], command: list[str]) -> None:
-    """Never returns: the command takes this process."""
+    """Wait for a turn, then run the command in this process. Never returns."""
     while earlier := before(ticket):
         _wait_for(earlier[-1])
     number, turn = _free_turn(ticket.parent, len(gpus))
