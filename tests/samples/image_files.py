@@ -5,6 +5,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -90,6 +91,7 @@ def deep(image: Image.Image) -> NDArray[np.uint16]:
     return np.asarray((upper << 8) | _LOWER[:, :, : upper.shape[2]], dtype=np.uint16)
 
 
+@cache
 def works() -> dict[str, ImageFile]:
     """Name → file, of all that work."""
     plain = (*_jpeg(), *_png(), *_deep_png(), *_webp(), *_bmp_and_gif(), *_animated(), *_tiff(), *_sizes())
@@ -162,8 +164,9 @@ def turned_jpeg() -> bytes:
 
 def _png_and_notes() -> Named:
     whole = encoded(PICTURE, "PNG")
+    zeros = zlib.compress(bytes(100_000_000), 9)
     for kind, head in {"zTXt": b"a\0\0", "iTXt": b"a\0\1\0\0\0", "iCCP": b"a\0\0"}.items():
-        long = png_chunk(kind.encode(), head + zlib.compress(bytes(100_000_000), 9))
+        long = png_chunk(kind.encode(), head + zeros)
         yield f"PNG with {kind} that unpacks to 100 MB", ImageFile(with_chunk(whole, long), COLOURS)
     text = png_chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(1_000_000), 9))
     yield "PNG with 70 texts of 1 MB", ImageFile(with_chunk(whole, 70 * text), COLOURS)

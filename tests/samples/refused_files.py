@@ -1,6 +1,7 @@
 """Image files that are refused, made here, with the reason."""
 
 import zlib
+from functools import cache
 
 import numpy as np
 from PIL import Image
@@ -9,6 +10,7 @@ from tests.samples.image_bytes import encoded, png_chunk, png_header, tiff
 from tests.samples.image_files import GRAY, PICTURE, deep
 
 
+@cache
 def refused() -> dict[str, tuple[bytes, str, str]]:
     """Name → file, reason, and a piece of the sentence that says it."""
     pixels = np.asarray(GRAY)[:, :, None]
