@@ -51,9 +51,11 @@ def test_the_schema_and_dclint_find_nothing() -> None:
 
 @pytest.mark.parametrize("service", OURS)
 def test_the_programs_understand_their_variables(service: str) -> None:
+    """Wrong values, missing ones and open doors are SettingsErrors, which name the variable."""
     settings = Settings.from_environ(compose()["services"][service]["environment"])
     settings.require("label_studio_url", "label_studio_api_key", "predict_url", "train_trigger_url")
     settings.require_access_rules()
+    assert settings.store.startswith("s3://")
 
 
 def test_every_secret_is_required_and_made(tmp_path: Path) -> None:

@@ -69,6 +69,7 @@ def test_a_batch_finds_what_its_images_have_one_by_one(
     lying = photographs[1]
     images = [lying, np.ascontiguousarray(lying[:, ::-1]), lying]
     single = [model.submit(image, 0.1).result(60) for image in images]
+    assert all(len(one) for one in single)
     model.batch = 3
     together = [model.submit(image, 0.1) for image in images]
     for one, other in zip(single, together, strict=True):

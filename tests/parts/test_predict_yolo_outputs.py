@@ -57,11 +57,14 @@ def find(model: YoloModel, image: Image, **options: float) -> Detections:
 @pytest.mark.parametrize("architecture", ["yolov8n", "yolo26n"])
 def test_boxes(served: Any, photographs: list[Image], architecture: str) -> None:
     model, oracle = served(architecture, "detect")
+    compared = 0
     for image in photographs:
         found, table = find(model, image), oracle(image).boxes.data.numpy()
+        compared += len(found)
         np.testing.assert_allclose(found.xyxy, table[:, :4], atol=0.05)
         np.testing.assert_allclose(found.scores, table[:, 4], atol=1e-4)
         assert found.classes.tolist() == table[:, 5].astype(int).tolist()
+    assert compared > 0
 
 
 @pytest.mark.parametrize("architecture", ["yolov8n-obb", "yolo26n-obb"])

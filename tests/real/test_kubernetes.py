@@ -150,8 +150,10 @@ def test_stopping_gives_the_pod_its_grace_and_takes_the_job_away(
 def test_a_job_that_waits_is_stopped_at_once(cluster: Cluster, launcher: KubernetesLauncher) -> None:
     job = launcher.launch(REQUEST, attempt=1)
     cluster.pod(job)
+    assert launcher.status(job).state == "queued", "its pod has no machine"
     launcher.stop(job)
-    eventually(lambda: launcher.status(job).state == "gone", "nothing is left")
+    eventually(lambda: launcher.status(job).state == "gone", "no kubelet has to end anything")
+    eventually(lambda: not cluster.core.list_namespaced_pod(cluster.namespace).items, "no pod is left")
 
 
 def test_check_says_what_would_run(launcher: KubernetesLauncher, cluster: Cluster) -> None:

@@ -128,9 +128,11 @@ def test_why_there_is_no_pod_is_read_as_train_trigger(applied: Cluster, caplog: 
     job = launcher.launch(REQUEST, attempt=2)
 
     def said() -> bool:
-        return launcher.status(job).state == "queued" and "exceeded quota" in caplog.text
+        assert launcher.status(job).state == "queued"
+        return "exceeded quota" in caplog.text
 
-    eventually(said, "the quota")
+    eventually(said, "the Job controller's event reaches the log")
+    assert f'pods "{job.rpartition("/")[2]}" is forbidden' in caplog.text
     launcher.stop(job)
     applied.core.delete_namespaced_resource_quota("quota", NAMESPACE)
 

@@ -115,8 +115,9 @@ def test_a_job_is_stopped_and_stopping_what_has_ended_is_no_error(target: Target
         eventually(lambda: target.told(), "its begin")
         launcher.stop(job)
         eventually(lambda: launcher.status(job).state not in LIVE, "its end")
-        launcher.stop(job)
-        target.launcher().stop(job)
+        for again in (launcher, target.launcher()):
+            again.stop(job)
+            assert again.status(job).state not in LIVE
 
 
 def test_a_job_that_nobody_knows_is_gone(target: Target, request_: TrainRequest) -> None:

@@ -32,11 +32,11 @@ def terraform(request: pytest.FixtureRequest, environ: dict[str, str], tmp_path:
 
 
 def test_formatted_as_terraform_does(terraform: Terraform) -> None:
-    terraform.run("fmt", "-check", "-diff", "-recursive")
+    assert terraform.run("fmt", "-check", "-diff", "-recursive") == "", "no file would be changed"
 
 
 def test_valid(terraform: Terraform) -> None:
-    terraform.run("validate")
+    assert "The configuration is valid" in terraform.run("validate")
 
 
 def test_the_example_makes_a_plan(terraform: Terraform) -> None:

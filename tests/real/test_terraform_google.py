@@ -1,6 +1,7 @@
 """infra/terraform/google: what its plan would give to each program, and to the world."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -137,8 +138,9 @@ def test_predict_writes_records_of_rejected_versions_and_configs_and_nothing_els
 
 def test_the_launchers_role_is_what_the_launcher_asks_for(resources: Resources) -> None:
     asked = (Path(__file__).parents[2] / "functions" / "train_trigger" / "launchers" / "cloud_run.py").read_text()
-    for permission in resources["google_project_iam_custom_role.launcher"]["permissions"]:
-        assert permission in asked or permission == "run.jobs.run"
+    needed = set(re.findall(r"run\.(?:jobs|executions)\.\w+", asked))
+    permissions = set(resources["google_project_iam_custom_role.launcher"]["permissions"])
+    assert permissions == needed | {"run.jobs.run"}, "which runWithOverrides needs too"
 
 
 def test_gpus_as_cloud_run_demands_them(resources: Resources, containers: dict[str, dict[str, Any]]) -> None:
@@ -158,7 +160,8 @@ def test_gpus_as_cloud_run_demands_them(resources: Resources, containers: dict[s
 
 
 def test_label_studio_is_waited_for(resources: Resources) -> None:
-    for address, values in resources.items():
-        if address.startswith("google_cloud_run_v2_service."):
-            assert float(values["template"][0]["timeout"].removesuffix("s")) > Settings().predict_deadline
-            assert values["template"][0]["max_instance_request_concurrency"] < 64  # threads of a function
+    services = [values for address, values in resources.items() if address.startswith("google_cloud_run_v2_service.")]
+    assert len(services) == 2, "both functions"
+    for values in services:
+        assert float(values["template"][0]["timeout"].removesuffix("s")) > Settings().predict_deadline
+        assert values["template"][0]["max_instance_request_concurrency"] < 64  # threads of a function
