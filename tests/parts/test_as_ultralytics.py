@@ -19,9 +19,9 @@ from shared.geometry.detections import (
     envelope,
     xywhr_to_corners,
 )
-from shared.labelstudio.config import parse_label_config
-from shared.labelstudio.controls import Control
 from shared.yolo.base_weights import model_path_problem, named_task
+from tests.samples.controls import control_for
+from tests.samples.outcomes import CLASSES, drawn_outcomes
 
 
 def row(*values: float) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -52,33 +52,12 @@ def test_a_rotated_box_is_clipped_as_ultralytics_does(
         assert min(seen[2] - seen[0], seen[3] - seen[1]) < 15  # a corner of it at most
 
 
-TAGS = {
-    "detect": '<RectangleLabels name="label" toName="image"{}>',
-    "obb": '<RectangleLabels name="label" toName="image" model_obb="true"{}>',
-    "segment": '<PolygonLabels name="label" toName="image"{}>',
-    "pose": '<KeyPointLabels name="label" toName="image"{}>',
-    "classify": '<Choices name="label" toName="image"{}>',
-}
-
-
-def control(yolo_task: str, model_path: str = "") -> Control:
-    attribute = f' model_path="{model_path}"' if model_path else ""
-    opening = TAGS[yolo_task].format(attribute)
-    label = "Choice" if yolo_task == "classify" else "Label"
-    closing = opening[1:].split()[0]
-    (found,) = parse_label_config(
-        f'<View><Image name="image" value="$image"/>{opening}<{label} value="Tree"/></{closing}></View>'
-    )
-    assert found.yolo_task == yolo_task
-    return found
-
-
 def test_official_names_are_those_of_ultralytics() -> None:
     """All that it has for these tasks; what else it has is for others."""
     ours = {
         name
         for name in GITHUB_ASSETS_NAMES
-        if name.endswith(".pt") and not model_path_problem(control(named_task(name), name), "/x.pt")
+        if name.endswith(".pt") and not model_path_problem(control_for(named_task(name), name), "/x.pt")
     }
     others = (
         "oiv7",
@@ -100,34 +79,16 @@ def test_official_names_are_those_of_ultralytics() -> None:
     }
 
 
-CLASSES = 3
-
-
-def drawn(random: np.random.Generator, task: str) -> Outcome:
-    there, found = int(random.integers(0, 6)), int(random.integers(0, 9))
-    scores = np.sort(random.random(found))[::-1]
-    boxes = np.column_stack([random.random((found, 2)) * 50, 50 + random.random((found, 2)) * 50])
-    return Outcome(
-        task,
-        random.integers(0, CLASSES, there),
-        random.integers(0, CLASSES, found),
-        scores,
-        random.random((there, found)),
-        boxes,
-    )
-
-
-@pytest.fixture
-def outcomes() -> list[Outcome]:
-    random = np.random.default_rng(7)
-    return [drawn(random, str(number // 2)) for number in range(60)]  # two pictures a task
-
-
 def ultralytics_validator() -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's own
         from ultralytics.models.yolo.detect import DetectionValidator
     return DetectionValidator
+
+
+@pytest.fixture
+def outcomes() -> list[Outcome]:
+    return drawn_outcomes()
 
 
 def test_things_are_matched_as_ultralytics_does(outcomes: list[Outcome], tmp_path: Any) -> None:
@@ -158,4 +119,4 @@ def test_the_area_is_the_one_that_ultralytics_reads_at_101_points(outcomes: list
 @pytest.mark.parametrize("name", ["yolo11z.pt", "yolo12n-seg.pt", "yolov9m-seg.pt", "yolov8nn.pt", "xyolov8n.pt"])
 def test_names_that_ultralytics_does_not_have(name: str) -> None:
     assert name not in GITHUB_ASSETS_NAMES
-    assert model_path_problem(control(named_task(name), name), "/x.pt")
+    assert model_path_problem(control_for(named_task(name), name), "/x.pt")

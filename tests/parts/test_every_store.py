@@ -1,7 +1,6 @@
 """What versions and claims ask of a store, on every kind of it."""
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from pathlib import Path
 
 from shared.errors import PreconditionFailed
@@ -10,40 +9,9 @@ from shared.objectstore.selftest import check_store, ensure_checked
 from shared.state import claims
 from shared.state.jobs import Jobs
 from shared.state.registry import Registry
-from shared.state.versions import WEIGHTS, FileEntry, Gate, Manifest
-from tests.fakes.stores import (
-    OverwritesOnCreate,
-)
-
-UID = "7.1700000000"
-
-
-PASSED = Gate(metric="mAP50-95", challenger=0.5, champion=None, champion_version=None, passed=True, reason="first")
-
-
-def manifest(number: int, run_id: str = "run", control: str = "label", gate: Gate = PASSED) -> Manifest:
-    return Manifest(
-        version=number,
-        control=control,
-        yolo_task="detect",
-        labels=("tree",),
-        files=(FileEntry(name=WEIGHTS, sha256="0" * 64, size=1),),
-        metrics={"mAP50-95": 0.5},
-        gate=gate,
-        lineage={},
-        run_id=run_id,
-        fence=1000,
-        created_at=datetime(2026, 1, 1, tzinfo=UTC),
-    )
-
-
-def publish(registry: Registry, run_id: str, control: str = "label", gate: Gate = PASSED) -> int:
-    return registry.publish(control, lambda number: manifest(number, run_id, control, gate)).version
-
-
-def served(registry: Registry, control: str = "label") -> int | None:
-    found = registry.serving(control)
-    return found.version if found else None
+from shared.state.versions import WEIGHTS
+from tests.fakes.stores import OverwritesOnCreate
+from tests.samples.versions import UID, publish, served
 
 
 def test_concurrent_publishes_take_one_number_each(store: ObjectStore) -> None:

@@ -17,19 +17,13 @@ from ultralytics.data.utils import polygon2mask
 
 from jobs.train.data.yolo_labels import label_lines
 from shared.geometry.detections import Detections, Floats, clip_rotated, envelope, xywhr_to_corners, xyxy_to_xywhn
-from shared.geometry.outlines import mask_to_outline, outline_to_runs
+from shared.geometry.outlines import mask_to_outline
 from shared.labelstudio.controls import Control
 from shared.labelstudio.regions import CONTROLS
-from shared.labelstudio.regions.brush_rle import encode_runs
-from tests.samples.shapes import Mask, blobs, config_of, control_of, iou, painted, read_label_lines, region
+from tests.samples.shapes import blobs, config_of, control_of, iou, painted, read_label_lines, region, rle
 
 SIZES = st.sampled_from([(200, 100), (90, 160), (640, 360)])
 through_ultralytics = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
-
-
-def rle(mask: Mask) -> list[int]:
-    height, width = mask.shape
-    return encode_runs(*outline_to_runs(mask_to_outline(mask), width, height), width * height)
 
 
 def sized(regions: Sequence[dict[str, Any]], width: int, height: int) -> list[dict[str, Any]]:

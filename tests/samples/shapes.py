@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from shared.geometry.detections import Detections, Outline, envelope
-from shared.geometry.outlines import outline_to_runs
+from shared.geometry.outlines import mask_to_outline, outline_to_runs
 from shared.labelstudio.config import parse_label_config
 from shared.labelstudio.controls import Control
+from shared.labelstudio.regions.brush_rle import encode_runs
 from shared.yolo_task import YoloTask
 
 Mask = NDArray[np.bool_]
@@ -58,6 +59,12 @@ def painted(outline: Outline, width: int, height: int) -> Mask:
     change[begin] += 1
     change[end] -= 1
     return np.cumsum(change)[:-1].reshape(height, width) > 0
+
+
+def rle(mask: Mask) -> list[int]:
+    """As Label Studio stores a brush."""
+    height, width = mask.shape
+    return encode_runs(*outline_to_runs(mask_to_outline(mask), width, height), width * height)
 
 
 def iou(one: Mask, other: Mask) -> float:

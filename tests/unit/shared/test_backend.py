@@ -1,49 +1,24 @@
 """The routes that both functions answer themselves."""
 
-import json
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from flask import Flask
 
 from shared.evolve import evolve
 from shared.labelstudio.config import parse_label_config
 from shared.labelstudio.controls import Control
 from shared.objectstore import ObjectStore
-from shared.settings import Settings, variable
+from shared.settings import variable
 from shared.state.projects import Project, parse_overrides, read_project, with_overrides, write_project
 from shared.state.registry import Registry
 from shared.web.backend import Backend, ServedVersions, base_version, stamp
-from shared.web.http import Function
+from tests.fakes.backend_parts import SECRET, ask, settings, setup_body
 from tests.fakes.predict_parts import UID, label_config, publish
 
 (CONTROL,) = parse_label_config(label_config())
-SECRET = "0123456789abcdef0123456789abcdef01234567"
-
-
-def ask(backend: Backend, method: str, path: str, body: object = None) -> tuple[int, dict[str, Any]]:
-    """Calls the backend through routes and access rules, as from loopback."""
-    function = Function(backend.routes(), Settings.model_validate({"HOST": "127.0.0.1"}))
-    with Flask("test").test_request_context(path, method=method, data=json.dumps(body)) as context:
-        response = function(context.request)
-    return response.status_code, response.get_json()
-
-
-def settings(**changes: object) -> Settings:
-    return Settings.model_validate({"LABELLOOP_BASE_WEIGHTS": "/models/tree-base.pt", **changes})
-
-
-def setup_body(config: str | None = None, extra_params: object = None) -> dict[str, object]:
-    return {
-        "project": UID,
-        "schema": config or label_config(),
-        "hostname": "http://evil.example",
-        "access_token": SECRET,
-        "extra_params": extra_params,
-    }
 
 
 @pytest.mark.parametrize("path", ["/", "/health"])

@@ -2,29 +2,8 @@
 
 import pytest
 
-from shared.labelstudio.config import parse_label_config
-from shared.labelstudio.controls import Control
 from shared.yolo.base_weights import base_weights_for, model_path_problem
-
-TAGS = {
-    "detect": '<RectangleLabels name="label" toName="image"{}>',
-    "obb": '<RectangleLabels name="label" toName="image" model_obb="true"{}>',
-    "segment": '<PolygonLabels name="label" toName="image"{}>',
-    "pose": '<KeyPointLabels name="label" toName="image"{}>',
-    "classify": '<Choices name="label" toName="image"{}>',
-}
-
-
-def control(yolo_task: str, model_path: str = "") -> Control:
-    attribute = f' model_path="{model_path}"' if model_path else ""
-    opening = TAGS[yolo_task].format(attribute)
-    label = "Choice" if yolo_task == "classify" else "Label"
-    closing = opening[1:].split()[0]
-    (found,) = parse_label_config(
-        f'<View><Image name="image" value="$image"/>{opening}<{label} value="Tree"/></{closing}></View>'
-    )
-    assert found.yolo_task == yolo_task
-    return found
+from tests.samples.controls import control_for
 
 
 @pytest.mark.parametrize(
@@ -48,7 +27,7 @@ def control(yolo_task: str, model_path: str = "") -> Control:
     ],
 )
 def test_weights_of_the_controls_task(setting: str, yolo_task: str, weights: str) -> None:
-    assert base_weights_for(control(yolo_task), setting) == weights
+    assert base_weights_for(control_for(yolo_task), setting) == weights
 
 
 @pytest.mark.parametrize(
@@ -70,7 +49,7 @@ def test_weights_of_the_controls_task(setting: str, yolo_task: str, weights: str
     ],
 )
 def test_what_a_control_asks_for(setting: str, yolo_task: str, model_path: str, weights: str, problem: str) -> None:
-    asked = control(yolo_task, model_path)
+    asked = control_for(yolo_task, model_path)
     assert base_weights_for(asked, setting) == weights
     assert problem in model_path_problem(asked, setting)
     assert bool(problem) == bool(model_path_problem(asked, setting))

@@ -18,7 +18,7 @@ from shared.state.jobs_record import Claim
 from shared.state.registry import Registry
 from shared.state.runs import new_run_id
 from tests.fakes.stores import Clocked, LosesAnswers
-from tests.unit.shared.test_registry import publish
+from tests.samples.versions import publish
 
 LIFETIME, LONGEST_RUN = 600.0, 3600.0
 

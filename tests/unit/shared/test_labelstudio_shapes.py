@@ -14,14 +14,13 @@ from label_studio_sdk.label_interface import LabelInterface
 from PIL import Image
 
 from shared.geometry.detections import Detections, Floats, Outline, envelope, xywhr_to_corners
-from shared.geometry.outlines import mask_to_outline, outline_to_runs
+from shared.geometry.outlines import mask_to_outline
 from shared.geometry.rings import clip_outline, signed_area
 from shared.labelstudio.controls import Control
 from shared.labelstudio.regions import CONTROLS
-from shared.labelstudio.regions.brush_rle import encode_runs
 from shared.media.decode import decode
 from tests.samples.shapes import CONTROLS as KINDS
-from tests.samples.shapes import Mask, config_of, control_of, iou, painted, region
+from tests.samples.shapes import Mask, config_of, control_of, iou, painted, region, rle
 
 WIDTH, HEIGHT = 200, 100
 LABELS = ["Tree", "Car"]
@@ -45,11 +44,6 @@ def write(kind: str, found: Detections) -> list[dict[str, Any]]:
 
 def read(control: Control, *regions: dict[str, Any], size: tuple[int, int] = (WIDTH, HEIGHT)) -> Detections:
     return CONTROLS[control.tag].read(regions, control, *size).found
-
-
-def rle(mask: Mask) -> list[int]:
-    height, width = mask.shape
-    return encode_runs(*outline_to_runs(mask_to_outline(mask), width, height), width * height)
 
 
 def box_mask(left: int, top: int, right: int, bottom: int, size: tuple[int, int] = (WIDTH, HEIGHT)) -> Mask:

@@ -16,12 +16,12 @@ from shared.state.projects import write_project
 from shared.state.registry import Registry
 from shared.state.versions import Pointer
 from shared.web.backend import Backend
+from tests.fakes.backend_parts import ask, settings, setup_body
 from tests.fakes.predict_parts import UID, label_config, publish
 from tests.fakes.stores import CountsTrips
 from tests.fakes.train_parts import UID as JOB_UID
-from tests.unit.shared.test_backend import ask, settings, setup_body
-from tests.unit.shared.test_registry import LOST, manifest
-from tests.unit.train.test_train_run import World
+from tests.fakes.train_world import World
+from tests.samples.versions import LOST, manifest
 
 NAMES = [f"c{number}" for number in range(20)]
 CONFIG = label_config(*NAMES)

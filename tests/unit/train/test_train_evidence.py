@@ -7,28 +7,12 @@ import pytest
 
 from jobs.train.evidence import Followed, Found, Outcome, ones
 from jobs.train.yolo.tracking_scores import TrackingCounts
-
-CLASSES = 3
-
-
-def drawn(random: np.random.Generator, task: str) -> Outcome:
-    there, found = int(random.integers(0, 6)), int(random.integers(0, 9))
-    scores = np.sort(random.random(found))[::-1]
-    boxes = np.column_stack([random.random((found, 2)) * 50, 50 + random.random((found, 2)) * 50])
-    return Outcome(
-        task,
-        random.integers(0, CLASSES, there),
-        random.integers(0, CLASSES, found),
-        scores,
-        random.random((there, found)),
-        boxes,
-    )
+from tests.samples.outcomes import CLASSES, drawn_outcomes
 
 
 @pytest.fixture
 def outcomes() -> list[Outcome]:
-    random = np.random.default_rng(7)
-    return [drawn(random, str(number // 2)) for number in range(60)]  # two pictures a task
+    return drawn_outcomes()
 
 
 def test_a_task_that_counts_twice_is_as_if_it_were_there_twice(outcomes: list[Outcome]) -> None:

@@ -1,7 +1,6 @@
 """The use case with a toy trainer: every way in which a run can end."""
 
 import json
-import secrets
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -15,16 +14,14 @@ from jobs.train.data.annotations import ExportedTask
 from jobs.train.data.files import ImageFiles
 from jobs.train.data.split import split_of
 from jobs.train.ending import DONE, FAILED, INTERRUPTED
-from jobs.train.parts import Parts
-from jobs.train.run import Stopped, run
+from jobs.train.run import Stopped
 from jobs.train.training import Measured
-from shared.errors import ImageError, LabelStudioError, ModelError, ProjectGone
+from shared.errors import LabelStudioError, ModelError, ProjectGone
 from shared.labelstudio.api import ProjectState
 from shared.labelstudio.requests import ProjectCounters
 from shared.objectstore import ObjectStore
 from shared.state import claims, keys
 from shared.state.jobs import Jobs
-from shared.state.jobs_record import Claim
 from shared.state.registry import Registry
 from shared.state.versions import WEIGHTS, Gate, Manifest
 from tests.fakes.stores import BeforeWrite, Clocked, Refuses
@@ -32,100 +29,16 @@ from tests.fakes.train_parts import (
     CONFIG,
     CREATED,
     UID,
-    ToyTrainer,
     annotation,
     begin_run,
     found_part,
-    jpeg,
     rectangle,
-    settings_for,
 )
+from tests.fakes.train_world import Studio, World
 
 TWO_CONTROLS = CONFIG.replace(
     "</View>", '<RectangleLabels name="second" toName="img"><Label value="Bird"/></RectangleLabels></View>'
 )
-
-
-class Studio:
-    """A project and its tasks; remembers how often it was exported."""
-
-    def __init__(self, count: int = 40) -> None:
-        self.all = [
-            ExportedTask(number, {"image": f"x{number}"}, (annotation(number, [rectangle()]),))
-            for number in range(1, count)
-        ]
-        self.config = CONFIG
-        self.error: Exception | None = None
-        self.exports = 0
-        self.fetched: list[int | None] = []
-        self.away: dict[int | None, str] = {}  # task → the reason why its image cannot be had
-
-    def project(self, project_id: int) -> ProjectState:
-        if self.error:
-            raise self.error
-        return ProjectState(ProjectCounters(id=1, created_at=CREATED, label_config=self.config), CREATED)
-
-    def tasks(self, project_id: int) -> Iterator[ExportedTask]:
-        self.exports += 1
-        yield from self.all
-
-    def fetch(self, value: object, *, task_id: int | None, deadline: float) -> bytes:
-        self.fetched.append(task_id)
-        if task_id in self.away:
-            raise ImageError(self.away[task_id], f"it is {self.away[task_id]}")
-        return jpeg()
-
-
-class World:
-    """One project with everything around it."""
-
-    def __init__(self, store: ObjectStore, folder: Path) -> None:
-        self.store = store
-        self.studio = Studio()
-        self.trainer = ToyTrainer()
-        self.jobs = Jobs(store, UID)
-        self.registry = Registry(store, UID)
-        self.settings: dict[str, object] = {}
-        self._folder = folder
-
-    def run(self, claim: Claim, store: ObjectStore | None = None, nonce: str = "") -> int:
-        parts = Parts(
-            store=store or self.store,
-            project_uid=UID,
-            exporter=self.studio,
-            images=self.studio,
-            videos=self.studio,
-            trainer=self.trainer,
-            settings=settings_for("http://label-studio.test", self._folder, **self.settings),
-            folder=self._folder / "work" / claim.run_id,
-        )
-        return run(parts, claim.run_id, nonce=nonce or secrets.token_hex(4))
-
-    def new_run(self, **settings: Any) -> int:
-        self.claim = begin_run(self.store, **{"epochs": 4, "val_fraction": 0.4, **settings})
-        return self.run(self.claim)
-
-    def next_attempt(self) -> int:
-        claim = self.jobs.read().training
-        assert claim
-        return self.run(self.jobs.update(claims.next_attempt, claim, lifetime=600, error="test").held)
-
-    @property
-    def outcome(self) -> str | None:
-        last = self.jobs.read().last_run
-        return last.outcome if last else None
-
-    @property
-    def message(self) -> str:
-        last = self.jobs.read().last_run
-        return last.message if last else ""
-
-    def served(self, control: str = "label") -> int | None:
-        pointer = self.registry.pointer(control)
-        return pointer.version if pointer else None
-
-    def progress(self) -> Any:
-        return self.jobs.runs.progress(self.claim.run_id)
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """What the trigger does about a run that is active: on a real store, with a launcher that keeps evidence."""
 
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -13,13 +12,6 @@ from shared.state.jobs import Jobs
 from shared.state.runs import TrainRequest
 from tests.fakes.stores import Clocked
 from tests.fakes.trigger_parts import UID, World
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    world = World(tmp_path / "store")
-    world.label_studio.annotations = 20
-    return world
 
 
 @pytest.mark.parametrize("state", ["failed", "gone"])

@@ -21,13 +21,6 @@ from tests.fakes.stores import Clocked
 from tests.fakes.trigger_parts import CREATED, UID, World
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    world = World(tmp_path / "store")
-    world.label_studio.annotations = 20
-    return world
-
-
 def test_the_first_training_is_claimed_requested_launched_and_recorded(world: World) -> None:
     outcome = world.reconcile()
     assert outcome.status == "launched"

@@ -1,0 +1,111 @@
+"""One project with everything around the job that trains for it."""
+
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from jobs.train.data.annotations import ExportedTask
+from jobs.train.parts import Parts
+from jobs.train.run import run
+from shared.errors import ImageError
+from shared.labelstudio.api import ProjectState
+from shared.labelstudio.requests import ProjectCounters
+from shared.objectstore import ObjectStore
+from shared.state import claims
+from shared.state.jobs import Jobs
+from shared.state.jobs_record import Claim
+from shared.state.registry import Registry
+from tests.fakes.train_parts import (
+    CONFIG,
+    CREATED,
+    UID,
+    ToyTrainer,
+    annotation,
+    begin_run,
+    jpeg,
+    rectangle,
+    settings_for,
+)
+
+
+class Studio:
+    """A project and its tasks; remembers how often it was exported."""
+
+    def __init__(self, count: int = 40) -> None:
+        self.all = [
+            ExportedTask(number, {"image": f"x{number}"}, (annotation(number, [rectangle()]),))
+            for number in range(1, count)
+        ]
+        self.config = CONFIG
+        self.error: Exception | None = None
+        self.exports = 0
+        self.fetched: list[int | None] = []
+        self.away: dict[int | None, str] = {}  # task → the reason why its image cannot be had
+
+    def project(self, project_id: int) -> ProjectState:
+        if self.error:
+            raise self.error
+        return ProjectState(ProjectCounters(id=1, created_at=CREATED, label_config=self.config), CREATED)
+
+    def tasks(self, project_id: int) -> Iterator[ExportedTask]:
+        self.exports += 1
+        yield from self.all
+
+    def fetch(self, value: object, *, task_id: int | None, deadline: float) -> bytes:
+        self.fetched.append(task_id)
+        if task_id in self.away:
+            raise ImageError(self.away[task_id], f"it is {self.away[task_id]}")
+        return jpeg()
+
+
+class World:
+    """One project with everything around it."""
+
+    def __init__(self, store: ObjectStore, folder: Path) -> None:
+        self.store = store
+        self.studio = Studio()
+        self.trainer = ToyTrainer()
+        self.jobs = Jobs(store, UID)
+        self.registry = Registry(store, UID)
+        self.settings: dict[str, object] = {}
+        self._folder = folder
+
+    def run(self, claim: Claim, store: ObjectStore | None = None, nonce: str = "") -> int:
+        parts = Parts(
+            store=store or self.store,
+            project_uid=UID,
+            exporter=self.studio,
+            images=self.studio,
+            videos=self.studio,
+            trainer=self.trainer,
+            settings=settings_for("http://label-studio.test", self._folder, **self.settings),
+            folder=self._folder / "work" / claim.run_id,
+        )
+        return run(parts, claim.run_id, nonce=nonce or secrets.token_hex(4))
+
+    def new_run(self, **settings: Any) -> int:
+        self.claim = begin_run(self.store, **{"epochs": 4, "val_fraction": 0.4, **settings})
+        return self.run(self.claim)
+
+    def next_attempt(self) -> int:
+        claim = self.jobs.read().training
+        assert claim
+        return self.run(self.jobs.update(claims.next_attempt, claim, lifetime=600, error="test").held)
+
+    @property
+    def outcome(self) -> str | None:
+        last = self.jobs.read().last_run
+        return last.outcome if last else None
+
+    @property
+    def message(self) -> str:
+        last = self.jobs.read().last_run
+        return last.message if last else ""
+
+    def served(self, control: str = "label") -> int | None:
+        pointer = self.registry.pointer(control)
+        return pointer.version if pointer else None
+
+    def progress(self) -> Any:
+        return self.jobs.runs.progress(self.claim.run_id)
