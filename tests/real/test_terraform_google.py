@@ -161,7 +161,7 @@ def test_gpus_as_cloud_run_demands_them(resources: Resources, containers: dict[s
 
 def test_label_studio_is_waited_for(resources: Resources) -> None:
     services = [values for address, values in resources.items() if address.startswith("google_cloud_run_v2_service.")]
-    assert len(services) == 2, "both functions"
+    assert len(services) == 3, "predict, and train_trigger once for Label Studio and once for the sweep"
     for values in services:
         assert float(values["template"][0]["timeout"].removesuffix("s")) > Settings().predict_deadline
         assert values["template"][0]["max_instance_request_concurrency"] < 64  # threads of a function
