@@ -1,4 +1,4 @@
-"""Fine-tuning and validation with ultralytics. torch and ultralytics are imported here only, inside functions."""
+"""Fine-tuning and validation with ultralytics, which is imported inside functions only, as torch is."""
 
 import contextlib
 import csv
@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from jobs.train.data.yolo_scan import scan_notes
 from jobs.train.training import InitialWeights, Measured, Trained, TrainingSettings
 from jobs.train.yolo.arguments import measured, mirroring_of, schedule
 from jobs.train.yolo.class_rows import with_classes_of
+from jobs.train.yolo.data_yaml import count_images, outlines_per_image, place
 from jobs.train.yolo.machine import (
     batch_size,
     dataloader_workers,
@@ -27,33 +27,38 @@ from jobs.train.yolo.machine import (
     step_images,
     task_image_size,
 )
+from jobs.train.yolo.memory import free_memory, short_of_memory
+from jobs.train.yolo.offline import place_downloads
 from jobs.train.yolo.sides import Mirroring
 from jobs.train.yolo.tracking_scores import TrackingCounts
 from jobs.train.yolo.transfer import transferred
+from jobs.train.yolo.weights import broken_weights, check_weights, open_weights, write_published
 from shared.cores import usable_cores
 from shared.digest import sha256_of
-from shared.errors import ModelError, SettingsError
+from shared.errors import ModelError
 from shared.labelstudio.controls import Control
 from shared.yolo.base_weights import base_weights_file
 from shared.yolo_task import YoloTask
 
 logger = logging.getLogger(__name__)
 
-_AMP_CHECK = "yolo26n.pt"  # the weights that ultralytics would download to see whether half precision works
-_FULLEST = 16  # images
-_VALIDATED = 8  # images at once
-_FONTS = ("Arial.ttf", "Arial.Unicode.ttf")  # that it would download for plots, also when it draws none
+_VALIDATED_AT_ONCE = 8  # images, unless LABELLOOP_BATCH says how many
 _CLASSIFY = {"auto_augment": None, "erasing": 0.0, "scale": 0.1}
-"""ultralytics' own distort colours, hide parts of the image and cut half of it away, as ImageNet's millions bear. On
-dozens of images, which people often tell apart by just these, a classifier learnt in half of the epochs without."""
+"""Augmentation of a classifier. ultralytics' defaults distort colours, hide parts of the image and cut half of it away,
+which suits ImageNet's millions of images. On dozens, whose classes often differ in just these, a classifier learnt in
+half of the epochs without."""
 
 
 class YoloTrainer:
-    """One ultralytics for one job. `folder` is scratch; `surroundings` is what YOLO_CONFIG_DIR names."""
+    """Trains and validates with ultralytics, for one job (see `jobs.train.training.Trainer`)."""
 
     def __init__(
         self, folder: Path, *, surroundings: Path, weights_folder: Path, device: str = "auto", workers: int = -1
     ) -> None:
+        """`folder`: scratch. `surroundings`: what YOLO_CONFIG_DIR names. `weights_folder`: for downloaded base weights.
+
+        `device` and `workers` as LABELLOOP_DEVICE and LABELLOOP_WORKERS.
+        """
         self._folder = folder
         self._save_dir = (folder / "training").resolve()
         self._surroundings = surroundings
@@ -62,45 +67,38 @@ class YoloTrainer:
         self._workers = workers
 
     def base(self, name: str, yolo_task: YoloTask) -> InitialWeights:
-        """The base weights. A bare name is one that ultralytics knows and downloads. Raises ModelError.
+        """The base weights for a YOLO task. A name without a folder may be one that ultralytics downloads.
 
-        Weights for detect serve every task: its architecture takes over the tensors that fit.
+        Detection weights serve every task: a model of the task's architecture takes over the tensors that fit. Raises
+        ModelError, and LabelloopError if a download failed.
         """
         path = base_weights_file(name, self._weights_folder)
-        model = _model(path)
+        model = open_weights(path)
         if model.task == yolo_task:
             return InitialWeights(path, path.name, sha256_of(path))
         self._folder.mkdir(parents=True, exist_ok=True)
-        weights, said = transferred(model, yolo_task, path, self._folder)
-        return InitialWeights(weights, said, sha256_of(path), own=False)
+        weights, called = transferred(model, yolo_task, path, self._folder)
+        return InitialWeights(weights, called, sha256_of(path), own=False)
 
     def check(self, weights: Path, yolo_task: YoloTask) -> None:
         """Raises ModelError as predict does, SettingsError if the packages of this machine cannot read the file."""
-        from ultralytics.models import YOLO
-
-        try:
-            found = YOLO(str(weights)).task
-        except TypeError as error:  # ultralytics' word for a file that is damaged, or no checkpoint of its own
-            raise ModelError(f"{weights.name} cannot be loaded: {error}") from error
-        except (KeyError, AttributeError, ModuleNotFoundError) as error:
-            raise SettingsError(
-                f"{weights.name} cannot be loaded by ultralytics {package_version('ultralytics')} of this machine "
-                f"({type(error).__name__}: {error}): install the version that made it, or a newer one"
-            ) from error
-        if found != yolo_task:
-            raise ModelError(f"{weights.name} is for {found}, its manifest says {yolo_task}")
+        check_weights(weights, yolo_task)
 
     def fit(
         self, data: Path, start: Path, settings: TrainingSettings, spool: Spool, resumed: Resumed | None
     ) -> Trained:
-        """Train until the last epoch, `patience`, or the spool says that time is up; the best epoch's weights.
+        """Train until the last epoch, until `patience` is used up or the spool's time is; answers the best epoch.
 
-        Raises TrainingAborted, ModelError if even a batch of one image needs too much memory.
+        Raises TrainingAborted, and ModelError if even a batch of one image needs too much memory.
         """
         device = devices(self._device)
         if resumed and (resumed.finished or time.time() >= spool.stop_at):
-            return Trained(self._published(resumed.best or resumed.last, data), resumed.epoch, batch=None)
-        self._surround(start)
+            return Trained(
+                write_published(resumed.best or resumed.last, data, self._folder / "weights.pt"),
+                resumed.epoch,
+                batch=None,
+            )
+        place_downloads(self._surroundings, start)
         shutil.rmtree(self._save_dir, ignore_errors=True)  # of an attempt that was killed on this machine
         batch: int | None = None if resumed else batch_size(settings.batch, device)
         described = json.loads(data.read_text(encoding="utf-8"))
@@ -109,12 +107,12 @@ class YoloTrainer:
         told = self._told(settings, mirrored)
         begun = start if resumed else self._begun(start, described, settings.seed)
         while True:
-            model = _model(resumed.last if resumed else begun)
+            model = open_weights(resumed.last if resumed else begun)
             for event, callback in spool.callbacks().items():
                 model.add_callback(event, callback)
             model.add_callback("on_train_start", learn_points_from_afar)
             try:
-                with _told_apart(spool):
+                with _translated_errors(spool):
                     model.train(**self._arguments(data, model, settings, device, batch, resumed, told))
             except _OutOfMemory as error:
                 batch, resumed = self._smaller(model, resumed, error)
@@ -124,7 +122,7 @@ class YoloTrainer:
             scanned = scan_notes(data, settings)
             for note in scanned:
                 logger.warning(note, extra={"event": "dataset_note"})
-            published = self._published(best, data)
+            published = write_published(best, data, self._folder / "weights.pt")
             return Trained(published, finished_epochs(trainer), trainer.batch_size, told, notes + scanned)
 
     def evaluate(
@@ -137,16 +135,16 @@ class YoloTrainer:
         trained: bool,
         points: Sequence[str],
     ) -> Measured:
-        """What `weights` show on the val set of `data`, run as predict runs them. Raises ModelError."""
+        """Measure `weights` on the val set of `data` (data.yaml), run as predict runs them. Raises ModelError."""
         from jobs.train.yolo.validation import measure
 
         device = devices(self._device)
-        batch = settings.batch or _VALIDATED
+        batch = settings.batch or _VALIDATED_AT_ONCE
         while True:
             try:
-                with _broken_weights(weights):
+                with broken_weights(weights):
                     return measure(
-                        _model(weights),
+                        open_weights(weights),
                         data,
                         control,
                         settings,
@@ -154,7 +152,9 @@ class YoloTrainer:
                         points=points,
                         batch=batch,
                         device=device[0] if isinstance(device, list) else device,
-                        workers=self._dataloader_workers(settings, device, batch, _outlines(data, control.yolo_task)),
+                        workers=self._dataloader_workers(
+                            settings, device, batch, outlines_per_image(data, control.yolo_task)
+                        ),
                         plots=False,
                         verbose=False,
                         project=str(self._folder.resolve()),
@@ -162,14 +162,14 @@ class YoloTrainer:
                         exist_ok=True,
                     )
             except (RuntimeError, MemoryError) as error:
-                if not (isinstance(error, MemoryError) or _short_of_memory(str(error))) or batch == 1:
+                if not (isinstance(error, MemoryError) or short_of_memory(str(error))) or batch == 1:
                     raise
                 logger.warning(
                     f"out of memory validating {batch} images at once: going on with {batch // 2}",
                     extra={"event": "out_of_memory", "batch": batch},
                 )
-            batch //= 2  # outside of the except clause, which holds what took the memory
-            _free_memory()
+            batch //= 2  # after the except clause: its error keeps alive what took the memory
+            free_memory()
 
     def track(
         self,
@@ -181,7 +181,7 @@ class YoloTrainer:
         trained: bool,
         max_pixels: int,
     ) -> dict[str, TrackingCounts]:
-        """How well the objects in annotated videos are followed, by task."""
+        """Id of the task → how well the objects in its annotated video are followed."""
         from jobs.train.yolo.tracking import track_metrics
 
         device = devices(self._device)
@@ -206,10 +206,11 @@ class YoloTrainer:
         resumed: Resumed | None,
         told: dict[str, Any],
     ) -> dict[str, Any]:
+        """The arguments of ultralytics' `train`. `told`: those that are noted in the manifest."""
         arguments: dict[str, Any] = {
-            "data": _place(data, model.task),
+            "data": place(data, model.task),
             "device": device,
-            "workers": self._dataloader_workers(settings, device, batch or -1, _outlines(data, model.task)),
+            "workers": self._dataloader_workers(settings, device, batch or -1, outlines_per_image(data, model.task)),
             "save_dir": str(self._save_dir),
             "plots": False,
         }
@@ -222,7 +223,7 @@ class YoloTrainer:
                 | {
                     "epochs": settings.epochs,
                     "imgsz": task_image_size(model.task, settings.image_size),
-                    "nbs": step_images(_count_images(data), -1 if batch is None else batch),
+                    "nbs": step_images(count_images(data), -1 if batch is None else batch),
                     "freeze": min(settings.freeze, len(model.model.model) - 1) or None,  # never the head itself
                     "patience": settings.patience,
                     "seed": settings.seed,
@@ -233,8 +234,8 @@ class YoloTrainer:
                 }
                 | (_CLASSIFY if model.task == "classify" else {})
             )
-        # The rest is in the checkpoint. Its best epoch has to be where ultralytics looks for it: it is written
-        # again only when an epoch is better.
+        # The checkpoint holds the rest. Its best epoch has to be where ultralytics looks for it: ultralytics writes
+        # that file only when an epoch is better.
         best = self._save_dir / "weights" / "best.pt"
         best.parent.mkdir(parents=True, exist_ok=True)
         if resumed.best and resumed.best != best:
@@ -242,21 +243,21 @@ class YoloTrainer:
         return arguments | {"resume": True}
 
     def _told(self, settings: TrainingSettings, mirrored: Mirroring) -> dict[str, Any]:
-        """What differs from ultralytics' defaults in what is learnt: for the manifest, too."""
+        """Arguments that change what is learnt, against ultralytics' defaults; the manifest holds them too."""
         flips = {"fliplr": mirrored.fliplr, "flipud": mirrored.flipud}
         return measured(settings) | schedule(settings.epochs) | flips
 
     def _begun(self, start: Path, described: dict[str, Any], seed: int) -> Path:
-        """The weights that the first epoch begins with: their classes are the labels."""
+        """The weights that the first epoch begins with: `start`, with the labels as its classes."""
         import torch
 
-        torch.manual_seed(seed)  # of what is new in the head
+        torch.manual_seed(seed)  # for the new tensors of the head
         self._folder.mkdir(parents=True, exist_ok=True)
         aliases = described.get("control", {}).get("predicted_values", {})
-        return with_classes_of(_model(start), described["names"], aliases, self._folder / "begun.pt") or start
+        return with_classes_of(open_weights(start), described["names"], aliases, self._folder / "begun.pt") or start
 
     def _smaller(self, model: Any, resumed: Resumed | None, error: Exception) -> tuple[int, Resumed | None]:
-        """Half the batch, going on from the newest checkpoint of this process if it has one."""
+        """Half the batch, and this process's newest checkpoint, if any, to continue from. Raises ModelError."""
         trainer = model.trainer
         tried = int(trainer.batch_size)
         if tried <= max(trainer.world_size, 1):
@@ -286,63 +287,9 @@ class YoloTrainer:
             outlines=outlines,
         )
 
-    def _surround(self, weights: Path) -> None:
-        """Put what ultralytics would download where it looks first; its multi-GPU processes find it there too."""
-        import matplotlib
-        from ultralytics.utils import WEIGHTS_DIR
-
-        config = self._surroundings / "Ultralytics"
-        config.mkdir(parents=True, exist_ok=True)
-        font = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
-        for name in _FONTS:
-            if not (config / name).exists():
-                shutil.copyfile(font, config / name)
-        WEIGHTS_DIR.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(weights, WEIGHTS_DIR / _AMP_CHECK)
-
-    def _published(self, weights: Path, data: Path) -> Path:
-        """A copy without optimizer and EMA twins, whose names are the labels as they were written."""
-        from ultralytics.utils.torch_utils import strip_optimizer
-
-        path = self._folder / "weights.pt"
-        shutil.copyfile(weights, path)
-        strip_optimizer(path)
-        described = json.loads(data.read_text(encoding="utf-8"))
-        names = {"names": dict(enumerate(described["names"]))}
-        if "kpt_names" in described:
-            names["kpt_names"] = {int(index): points for index, points in described["kpt_names"].items()}
-        model = _model(path)
-        # A classifier's are those of folders; of others, ultralytics turns codes of ImageNet into words.
-        wrong = {key: value for key, value in names.items() if getattr(model.model, key, None) != value}
-        for key, value in wrong.items():
-            setattr(model.model, key, value)
-        if wrong:
-            model.save(path)
-        return path
-
-
-def _place(data: Path, yolo_task: YoloTask) -> str:
-    """What ultralytics calls a dataset: a file, of a classifier the folder of its classes."""
-    return str((data.parent if yolo_task == "classify" else data).resolve())
-
-
-def _count_images(data: Path) -> int:
-    """Images to train on, of a `data.yaml` that this project wrote."""
-    images = data.parent / json.loads(data.read_text(encoding="utf-8"))["train"]
-    return sum(1 for path in images.rglob("*") if path.is_file())
-
-
-def _outlines(data: Path, yolo_task: YoloTask) -> float:
-    """How many an image has, on average over the fullest batch of a large machine."""
-    if yolo_task != "segment":
-        return 0.0
-    counts = (len(path.read_text().splitlines()) for path in (data.parent / "labels").rglob("*.txt"))
-    fullest = sorted(counts, reverse=True)[:_FULLEST]
-    return sum(fullest) / max(len(fullest), 1)
-
 
 def finished_epochs(trainer: Any) -> int:
-    """Of a training that is over. With several GPUs they were counted in other processes, which wrote them down."""
+    """Number of finished epochs of a training that is over. With several GPUs, other processes wrote it into a file."""
     if not trainer.ddp:
         return int(trainer.epoch) + 1
     with trainer.csv.open(encoding="utf-8", newline="") as rows:
@@ -351,9 +298,9 @@ def finished_epochs(trainer: Any) -> int:
 
 
 def learn_points_from_afar(trainer: Any) -> None:
-    """Let the loss take ultralytics' own sigmas: by those of the validation, points far away would not come nearer.
+    """Let the loss use ultralytics' own sigmas: with those of the validation, points that are far off learn nothing.
 
-    Other processes of a training on several GPUs load it by name.
+    The other processes of a training on several GPUs load this function by its name.
     """
     from ultralytics.utils.torch_utils import unwrap_model
 
@@ -362,51 +309,20 @@ def learn_points_from_afar(trainer: Any) -> None:
             network.kpt_oks_sigmas = None
 
 
-def _short_of_memory(said: str) -> bool:
-    """torch says so on a GPU; its allocator on the processor raises a plain RuntimeError."""
-    return "out of memory" in said.lower() or "can't allocate memory" in said.lower()
-
-
-def _free_memory() -> None:
-    import torch
-
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-
-
 class _OutOfMemory(Exception):
     """The device's memory is too small for the batch."""
 
 
-def _model(path: Path) -> Any:
-    """Raises ModelError if the file holds no model."""
-    from ultralytics.models import YOLO
-
-    with _broken_weights(path):
-        return YOLO(str(path))
-
-
 @contextlib.contextmanager
-def _told_apart(spool: Spool) -> Iterator[None]:
-    """Translate what a training raises, in this process or in those of several GPUs."""
+def _translated_errors(spool: Spool) -> Iterator[None]:
+    """Raise TrainingAborted or _OutOfMemory for the errors that mean so, also those of other GPUs' processes."""
     spool.forget_failure()
     try:
         yield
     except (RuntimeError, subprocess.CalledProcessError) as error:
-        said = f"{error} {spool.failure()}"
+        message = f"{error} {spool.failure()}"
         if spool.abort.exists():
             raise TrainingAborted("the training was told to stop") from error
-        if _short_of_memory(said):
-            raise _OutOfMemory(said) from error
+        if short_of_memory(message):
+            raise _OutOfMemory(message) from error
         raise
-
-
-@contextlib.contextmanager
-def _broken_weights(path: Path) -> Iterator[None]:
-    """Whatever unpickling finds wrong is one kind of error here."""
-    import pickle
-
-    try:
-        yield
-    except (pickle.UnpicklingError, EOFError, KeyError, AttributeError, ModuleNotFoundError, TypeError) as error:
-        raise ModelError(f"{path.name} holds no model that ultralytics can load: {error}") from error

@@ -1,0 +1,68 @@
+"""Files of weights, as ultralytics reads and writes them: opening, checking, and the copy that is published."""
+
+import contextlib
+import json
+import shutil
+from collections.abc import Iterator
+from importlib.metadata import version as package_version
+from pathlib import Path
+from typing import Any
+
+from shared.errors import ModelError, SettingsError
+from shared.yolo_task import YoloTask
+
+
+def open_weights(path: Path) -> Any:
+    """ultralytics' YOLO of a file. Raises ModelError if the file holds no model."""
+    from ultralytics.models import YOLO
+
+    with broken_weights(path):
+        return YOLO(str(path))
+
+
+@contextlib.contextmanager
+def broken_weights(path: Path) -> Iterator[None]:
+    """Turn whatever unpickling `path` raises into a ModelError."""
+    import pickle
+
+    try:
+        yield
+    except (pickle.UnpicklingError, EOFError, KeyError, AttributeError, ModuleNotFoundError, TypeError) as error:
+        raise ModelError(f"{path.name} holds no model that ultralytics can load: {error}") from error
+
+
+def check_weights(path: Path, yolo_task: YoloTask) -> None:
+    """Raises ModelError as predict does, SettingsError if the packages of this machine cannot read the file."""
+    from ultralytics.models import YOLO
+
+    try:
+        found = YOLO(str(path)).task
+    except TypeError as error:  # ultralytics' error for a file that is damaged, or no checkpoint of its own
+        raise ModelError(f"{path.name} cannot be loaded: {error}") from error
+    except (KeyError, AttributeError, ModuleNotFoundError) as error:
+        raise SettingsError(
+            f"{path.name} cannot be loaded by ultralytics {package_version('ultralytics')} of this machine "
+            f"({type(error).__name__}: {error}): install the version that made it, or a newer one"
+        ) from error
+    if found != yolo_task:
+        raise ModelError(f"{path.name} is for {found}, its manifest says {yolo_task}")
+
+
+def write_published(weights: Path, data: Path, path: Path) -> Path:
+    """Copy a checkpoint to `path` without optimizer and EMA, with the labels of `data` (data.yaml) as its classes."""
+    from ultralytics.utils.torch_utils import strip_optimizer
+
+    shutil.copyfile(weights, path)
+    strip_optimizer(path)
+    described = json.loads(data.read_text(encoding="utf-8"))
+    names = {"names": dict(enumerate(described["names"]))}
+    if "kpt_names" in described:
+        names["kpt_names"] = {int(index): points for index, points in described["kpt_names"].items()}
+    model = open_weights(path)
+    # A classifier's names are those of folders; in other models, ultralytics turns codes of ImageNet into words.
+    wrong = {key: value for key, value in names.items() if getattr(model.model, key, None) != value}
+    for key, value in wrong.items():
+        setattr(model.model, key, value)
+    if wrong:
+        model.save(path)
+    return path
