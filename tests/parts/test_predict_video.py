@@ -1,5 +1,6 @@
 """Videos through the real decoder and ultralytics' trackers; ten lines, or real weights, see what is in them."""
 
+import queue
 import threading
 import time
 from collections.abc import Iterator
@@ -35,6 +36,11 @@ SIZE = (160, 120)
 GROUND = cv2.resize(np.random.default_rng(0).integers(60, 120, (15, 20, 1), dtype=np.uint8), SIZE)
 """Gray and uneven, so that a tracker can tell whether the camera moved."""
 GREEN, RED = (0, 220, 0), (0, 0, 220)
+
+
+def soon() -> float:
+    """A deadline that strikes; until then a busy machine begins what is asked."""
+    return time.monotonic() + 0.3
 
 
 def config(rate: str = "25", **attributes: str) -> str:
@@ -212,13 +218,13 @@ class TestTracks:
     def test_the_deadline_leaves_nothing_behind(self, flown: Path) -> None:
         model, before = ColorModel(stuck=True), threading.active_count()
         with pytest.raises(DeadlineExceeded, match="LABELLOOP_PREDICT_DEADLINE"):
-            predict(flown, config(), model, deadline=time.monotonic() + 0.05)
+            predict(flown, config(), model, deadline=soon())
         assert threading.active_count() == before
         assert model.cancelled
         assert all(future.cancelled() for future in model.cancelled)
 
     def test_the_deadline_holds_where_not_the_model_is_slow(self, flown: Path) -> None:
-        ends = time.monotonic() + 0.2
+        ends = soon()
 
         class Instant(ColorModel):
             def _objects(self, image: Image) -> Detections:
@@ -231,7 +237,7 @@ class TestTracks:
     def test_few_frames_wait_for_the_model(self, flown: Path) -> None:
         model = ColorModel(stuck=True, batch=3)
         with pytest.raises(DeadlineExceeded):
-            predict(flown, config(), model, deadline=time.monotonic() + 0.05)
+            predict(flown, config(), model, deadline=soon())
         assert len(model.asked) == 7
 
     def test_large_frames_wait_for_the_model_by_their_bytes(self, tmp_path: Path) -> None:
@@ -239,29 +245,35 @@ class TestTracks:
         large = write_video(tmp_path / "large.avi", [np.zeros((2160, 3840, 3), np.uint8)] * 7, codec="MJPG")
         model = ColorModel(stuck=True, batch=32)
         with pytest.raises(DeadlineExceeded):
-            predict(large, config(), model, deadline=time.monotonic() + 0.05)
+            predict(large, config(), model, deadline=soon())
         assert len(model.asked) == 5
 
     def test_two_videos_at_once(self, flown: Path) -> None:
         """The third and fourth one wait, and their files are not even fetched."""
-        model = ColorModel(stuck=True)
-        begun: list[int | None] = []
+        model, leave = ColorModel(), threading.Event()
+        begun: queue.Queue[int | None] = queue.Queue()
 
         class Noting(Files):
             def fetch(self, value: object, *, task_id: int | None, deadline: float) -> bytes:
-                begun.append(task_id)
+                begun.put(task_id)
+                assert leave.wait(30)
                 return super().fetch(value, task_id=task_id, deadline=deadline)
 
         predictor = VideoPredictor(Noting(), max_pixels=10**7)
-        ends = time.monotonic() + 0.5
 
-        def ask(number: int) -> Found:
-            return predictor.regions(plan(config(), model), model, str(flown), task_id=number, deadline=ends, data={})
+        def ask(number: int, deadline: float) -> Found:
+            return predictor.regions(
+                plan(config(), model), model, str(flown), task_id=number, deadline=deadline, data={}
+            )
 
         with ThreadPoolExecutor(4) as threads:
-            asked = [threads.submit(ask, number) for number in range(4)]
-        assert all(isinstance(one.exception(), DeadlineExceeded) for one in asked)
-        assert len(begun) == 2
+            first = [threads.submit(ask, number, FAR) for number in range(2)]
+            assert {begun.get(timeout=30) for _ in first} == {0, 1}
+            later = [threads.submit(ask, number, soon()) for number in range(2, 4)]
+            assert all(isinstance(one.exception(30), DeadlineExceeded) for one in later)
+            leave.set()
+            assert [len(one.result(60).regions) for one in first] == [2, 2]
+        assert begun.empty()
 
     def test_a_failing_model_fails_the_task(self, flown: Path) -> None:
         class Broken(ColorModel):
