@@ -10,21 +10,14 @@ from typing import Any
 
 import pytest
 
-from functions.predict.live_models import LiveModels
-from functions.predict.metrics import Metrics
 from functions.predict.ports import DeadlineExceeded, Model, NothingToServe, NotNow
-from functions.predict.weights import WeightsCache
 from shared.errors import ModelError, StoreError
 from shared.labelstudio.config import parse_label_config
 from shared.objectstore import ObjectStore, Token
-from shared.settings import Settings
 from shared.state.registry import Registry
 from shared.state.versions import Shown
-from shared.web.backend import Backend
-from shared.yolo_task import YoloTask
-from tests.fakes.predict_parts import FAR, UID, FakeLoader, FakeModel, label_config, publish
-
-CONTROLS = parse_label_config(label_config())
+from tests.fakes.live_parts import CONTROLS, Parts, stored_weights
+from tests.fakes.predict_parts import FAR, UID, FakeModel, label_config, publish
 
 
 class Switch:
@@ -40,60 +33,6 @@ class Switch:
         return getattr(self.store, name)
 
 
-class Parts:
-    """A process of predict, without HTTP and torch."""
-
-    def __init__(
-        self,
-        store: ObjectStore,
-        folder: Path,
-        *,
-        max_age: float = 0.0,
-        keep: int = 4,
-        bytes_: int = 10**6,
-        base: str = "Thing",
-        more: str = "",
-        patience: float = 60.0,
-    ):
-        """`base`: content of the base weights; `more`: of a second file of them, for segment."""
-        self.now = 0.0  # of the clock of pauses
-        first, second = folder / "base.pt", folder / "base-seg.pt"
-        first.write_text(base)
-        second.write_text(more)
-        weights = f"{first},{second}" if more else str(first)
-        self.store = store
-        self.settings = Settings.model_validate(
-            {"LABELLOOP_POINTER_MAX_AGE": max_age, "LABELLOOP_BASE_WEIGHTS": weights}
-        )
-        self.backend = Backend(self.settings, store)
-        self.loader = FakeLoader()
-        self.metrics = Metrics()
-        self.cache = folder / "cache"
-        self.models = LiveModels(
-            self.backend.pointers,
-            lambda uid: Registry(store, uid),
-            WeightsCache(self.cache, bytes_),
-            self.loader,
-            self.metrics,
-            base_weights=weights,
-            keep=keep,
-            clock=lambda: self.now,
-            patience=patience,
-        )
-
-    def serve(self, control: str = "label", yolo_task: YoloTask = "detect") -> tuple[str, tuple[str, ...]]:
-        """(version, class names) of what is served now."""
-        served = self.models.serving(UID, replace(CONTROLS[0], name=control, yolo_task=yolo_task), FAR)
-        return served.version, served.model.names
-
-    @property
-    def answered_by_setup(self) -> str:
-        return self.backend.model_version(UID, CONTROLS)
-
-    def value(self, metric: str) -> float | None:
-        return self.metrics.registry.get_sample_value(metric)
-
-
 @pytest.fixture
 def publish_names(file_store: ObjectStore, tmp_path: Path) -> Callable[[str], str]:
     """Publishes "weights" with these class names; answers their digest."""
@@ -104,11 +43,6 @@ def publish_names(file_store: ObjectStore, tmp_path: Path) -> Callable[[str], st
         return publish(file_store, path).files[0].sha256
 
     return publish_names
-
-
-def stored_weights(tmp_path: Path, sha256: str) -> Path:
-    (found,) = (tmp_path / "store").rglob(f"{sha256}/weights.pt")
-    return found
 
 
 def test_base_weights_before_the_first_version_then_each_version(

@@ -13,9 +13,9 @@ from functions.predict.ports import NotNow
 from shared.errors import LabelloopError, StoreError
 from shared.objectstore import ObjectStore
 from shared.state.registry import Registry
+from tests.fakes.live_parts import CONTROLS, Parts, stored_weights
 from tests.fakes.predict_parts import FAR, UID, FakeModel, publish
 from tests.fakes.threads import no_thread_can_be_started
-from tests.unit.predict.test_predict_live_model import CONTROLS, Parts, stored_weights
 
 
 class Store:
