@@ -235,6 +235,7 @@ def test_a_control_of_every_kind_on_one_image(tmp_path: Path, variants: dict[str
         "LABELLOOP_BASE_WEIGHTS": of_every_task,
         "LABELLOOP_POINTER_MAX_AGE": "0",
         "LABELLOOP_CONFIDENCE": "0.5",
+        **SMALL,
     }
     with predict_function(tmp_path, **settings) as url:
         first, second = predict(url, tasks=2, config=ALL_CONTROLS)
@@ -258,7 +259,7 @@ def test_controls_without_weights_of_their_task_wait_for_their_first_version(
     tmp_path: Path, variants: dict[str, Path], of_every_task: str
 ) -> None:
     both, alone = label_config("box").replace("</View>", f"{POLYGONS}</View>"), view(POLYGONS)
-    with predict_function(tmp_path, LABELLOOP_BASE_WEIGHTS=str(variants["Tree"])) as url:
+    with predict_function(tmp_path, LABELLOOP_BASE_WEIGHTS=str(variants["Tree"]), **SMALL) as url:
         for _ in range(2):
             (found,) = predict(url, config=both)
             assert {region["from_name"] for region in found["result"]} == {"box"}
