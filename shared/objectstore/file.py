@@ -196,7 +196,7 @@ def _put_in_place(file: Path, path: Path) -> None:
         try:
             _make_folder(path.parent)
             os.replace(file, path)
-        except FileNotFoundError:
+        except (FileNotFoundError, FileExistsError):  # mkdir says the latter of a folder that goes at that moment
             if not left:
                 raise
             continue

@@ -1,5 +1,6 @@
 """What only the folder store promises: crashes leave nothing visible, and the file system's refusals are sentences."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -150,3 +151,22 @@ def test_a_writer_wins_over_whoever_empties_its_folder(file_store: ObjectStore) 
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(write_and_delete, "abcd"))
     assert list(file_store.list("a/")) == [f"a/b/{name}" for name in "abcd"]
+
+
+def test_a_folder_that_goes_while_it_is_made_is_made_again(
+    file_store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file_store.put("a/x", b"x")
+    file_store.delete("a/x")
+    real, gone = os.mkdir, []
+
+    def mkdir(path: Path, mode: int = 0o777) -> None:
+        if Path(path).name == "a" and not gone:
+            gone.append(path)  # another process made it, and removes it before pathlib looks whether it is a folder
+            raise FileExistsError(errno.EEXIST, "File exists", str(path))
+        real(path, mode)
+
+    monkeypatch.setattr(os, "mkdir", mkdir)
+    file_store.put("a/y", b"y")
+    assert gone
+    assert list(file_store.list("a/")) == ["a/y"]
