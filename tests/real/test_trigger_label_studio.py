@@ -1,7 +1,8 @@
 """train_trigger beside a real Label Studio: its webhooks, its button, and what no event announces."""
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,8 @@ BOX = {
     "value": {"x": 10, "y": 10, "width": 20, "height": 20, "rotation": 0, "rectanglelabels": ["Tree"]},
 }  # fmt: skip
 
-# Asks for the state of the newest training job with Label Studio's own code: its pages and API have no route for it.
+# Asks for the state of the newest training job, at every line of input, with Label Studio's own code: its pages and API
+# have no route for it.
 ASK_JOB_STATE = """
 import os, sys
 sys.path.insert(0, sys.argv[1] + "/label_studio")
@@ -30,9 +32,10 @@ os.environ["DJANGO_SETTINGS_MODULE"] = "label_studio.core.settings.label_studio"
 import django
 django.setup()
 from ml.models import MLBackendTrainJob
-job = MLBackendTrainJob.objects.latest("id")
-answer = job.ml_backend.api.get_train_job_status(job)
-print("ANSWER", job.job_id, answer.status_code, answer.response.get("job_status"))
+for _ in sys.stdin:
+    job = MLBackendTrainJob.objects.latest("id")
+    answer = job.ml_backend.api.get_train_job_status(job)
+    print("ANSWER", job.job_id, answer.status_code, answer.response.get("job_status"), flush=True)
 """
 
 
@@ -162,7 +165,7 @@ def test_the_sweep_finds_what_no_event_announced(place: Place, server: LabelStud
 
 def test_the_start_training_button_and_the_state_of_its_job(place: Place, server: LabelStudioServer) -> None:
     project = Project(server, tasks=2)
-    with place.function() as trigger:
+    with place.function() as trigger, job_states(server, place.folder / "job-states.log") as job_state:
         backend = project.add_backend(trigger)
         button = f"/api/ml/{backend['id']}/train"
 
@@ -177,20 +180,21 @@ def test_the_start_training_button_and_the_state_of_its_job(place: Place, server
         claim = Jobs(place.store, uid).read().training
         assert claim is not None
         assert claim.forced
-        assert job_state(server) == [f"{uid}/{claim.run_id}", "200", "started"]
+        assert job_state() == [f"{uid}/{claim.run_id}", "200", "started"]
 
         project.call("POST", button, {})  # while the run is active: the same run
         assert len(place.starts()) == 1
 
         place.finish_run(uid)
-        assert job_state(server)[2] == "finished"
+        assert job_state()[2] == "finished"
         for path in (place.folder / "store").rglob("jobs.json"):
             path.unlink()
-        assert job_state(server)[1] == "410"
+        assert job_state()[1] == "410"
 
 
-def job_state(server: LabelStudioServer) -> list[str]:
-    """Job, HTTP status and state, as Label Studio itself gets them."""
+@contextmanager
+def job_states(server: LabelStudioServer, log: Path) -> Iterator[Callable[[], list[str]]]:
+    """Answers job, HTTP status and state, as Label Studio itself gets them, at every call."""
     (packages,) = VENV.glob("lib/python3.*/site-packages")
     environ = {
         "LABEL_STUDIO_BASE_DATA_DIR": str(server.folder),
@@ -200,10 +204,22 @@ def job_state(server: LabelStudioServer) -> list[str]:
         "LATEST_VERSION_CHECK": "false",
         "SENTRY_DSN": "",
     }
-    done = subprocess.run(
-        [VENV / "bin" / "python", "-c", ASK_JOB_STATE, packages],
-        env=environ, capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
-    answers = [line.split()[1:] for line in done.stdout.splitlines() if line.startswith("ANSWER")]
-    assert answers, done.stderr[-2000:]
-    return answers[0]
+    command = [VENV / "bin" / "python", "-c", ASK_JOB_STATE, packages]
+    with (
+        log.open("w") as errors,
+        subprocess.Popen(
+            command, env=environ, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors
+        ) as asking,
+    ):
+        assert asking.stdin
+        assert asking.stdout
+        questions, output = asking.stdin, asking.stdout
+
+        def ask() -> list[str]:
+            questions.write("\n")
+            questions.flush()
+            answer = next((line for line in output if line.startswith("ANSWER")), None)
+            assert answer is not None, log.read_text()[-2000:]
+            return answer.split()[1:]
+
+        yield ask
