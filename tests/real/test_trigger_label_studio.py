@@ -204,7 +204,7 @@ def job_states(server: LabelStudioServer, log: Path) -> Iterator[Callable[[], li
         "LATEST_VERSION_CHECK": "false",
         "SENTRY_DSN": "",
     }
-    command = [VENV / "bin" / "python", "-c", ASK_JOB_STATE, packages]
+    command = [str(VENV / "bin" / "python"), "-c", ASK_JOB_STATE, str(packages)]
     with (
         log.open("w") as errors,
         subprocess.Popen(
