@@ -21,7 +21,8 @@ from shared.errors import LabelloopError, ModelError, StoreError
 from shared.labelstudio.controls import Control
 from shared.state.registry import Registry
 from shared.state.versions import WEIGHTS, Manifest
-from shared.web.backend import ServedVersions, base_version
+from shared.web.backend import base_version
+from shared.web.served_versions import ServedVersions
 from shared.yolo.base_weights import base_weights_for
 
 logger = logging.getLogger(__name__)

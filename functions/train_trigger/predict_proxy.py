@@ -17,10 +17,10 @@ from functions.train_trigger.metrics import Metrics
 from shared.labelstudio.predict_body import PredictBody
 from shared.settings import Settings
 from shared.web.answers import answer
-from shared.web.backend import ServedVersions
 from shared.web.bodies import chunks_of
 from shared.web.forwarding import HELD_HEADER, pass_on, refuse_forwarding
 from shared.web.peer import ASLEEP
+from shared.web.served_versions import ServedVersions
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from infra.local.processes import choose_port
 from shared.objectstore import open_store
 from shared.settings import Settings
 from shared.web.access import SECRET_HEADER
-from shared.web.backend import ServedVersions
+from shared.web.served_versions import ServedVersions
 from tests.servers.trigger_process import eventually
 from tests.servers.web_server import Handler, web_server
 

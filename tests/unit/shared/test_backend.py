@@ -14,7 +14,8 @@ from shared.objectstore import ObjectStore
 from shared.settings import variable
 from shared.state.projects import Project, parse_overrides, read_project, with_overrides, write_project
 from shared.state.registry import Registry
-from shared.web.backend import Backend, ServedVersions, base_version, stamp
+from shared.web.backend import Backend, base_version, stamp
+from shared.web.served_versions import ServedVersions
 from tests.fakes.backend_parts import SECRET, ask, settings, setup_body
 from tests.fakes.predict_parts import UID, label_config, publish
 
