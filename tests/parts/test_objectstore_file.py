@@ -158,7 +158,8 @@ def test_a_folder_that_goes_while_it_is_made_is_made_again(
 ) -> None:
     file_store.put("a/x", b"x")
     file_store.delete("a/x")
-    real, gone = os.mkdir, []
+    real = os.mkdir
+    gone: list[Path] = []
 
     def mkdir(path: Path, mode: int = 0o777) -> None:
         if Path(path).name == "a" and not gone:
