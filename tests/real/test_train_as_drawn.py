@@ -97,6 +97,21 @@ def test_a_thing_on_another_cuts_no_hole_into_it(trainer: YoloTrainer, tmp_path:
     assert "mAP50-95" in measured(trainer, fitted.weights, data, DRAWN, settings())
 
 
+def test_a_training_and_a_validation_take_the_threads_that_are_asked_for(tmp_path: Path) -> None:
+    import torch
+
+    threads = torch.get_num_threads()
+    data = dataset(tmp_path / "data", f"0 {SQUARE}\n")
+    seen: list[int] = []
+    with yolo_trainer(tmp_path, threads=3) as trainer:
+        spool = watching(tmp_path, lambda _: seen.append(torch.get_num_threads()))
+        fitted = trainer.fit(data, weights(tmp_path, "yolov8n", "detect"), settings(), spool, None)
+        measured(trainer, fitted.weights, data, DRAWN, settings())
+        seen.append(torch.get_num_threads())
+    torch.set_num_threads(threads)
+    assert seen == [3, 3]
+
+
 def heads(network: Any) -> list[Any]:
     """The layers that have a row a class."""
     head = network.model[-1]

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from importlib.metadata import version as package_version
@@ -15,7 +16,11 @@ from shared.yolo_task import YoloTask
 def open_weights(path: Path) -> Any:
     """ultralytics' YOLO of a file. Raises ModelError if the file holds no model."""
     from ultralytics.models import YOLO
+    from ultralytics.utils import torch_utils
 
+    # With each training and validation on a CPU ultralytics sets torch to this many threads, one fewer than the machine
+    # has cores, whatever OMP_NUM_THREADS says.
+    torch_utils.NUM_THREADS = int(os.environ.get("OMP_NUM_THREADS", torch_utils.NUM_THREADS))
     with broken_weights(path):
         return YOLO(str(path))
 
