@@ -308,8 +308,9 @@ def yolo_trainer(folder: Path, *, threads: int) -> Iterator[YoloTrainer]:
             environ.setenv(name, value)
         from ultralytics.utils import env_bool
 
-        # It was read when ultralytics was imported, perhaps by another test.
+        # Both were read when ultralytics was imported, perhaps by another test.
         environ.setattr("ultralytics.nn.tasks.SAFE_LOAD", env_bool("ULTRALYTICS_SAFE_LOAD"))
+        environ.setattr("ultralytics.utils.WEIGHTS_DIR", folder / "ultralytics" / "weights")
         yield YoloTrainer(
             folder / "model", surroundings=folder / "ultralytics", weights_folder=folder / "weights", device="cpu"
         )
