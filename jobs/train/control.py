@@ -20,7 +20,7 @@ from jobs.train.training import InitialWeights, Trained
 from shared.errors import ClaimLost, ImageError, ModelError, PreconditionFailed
 from shared.labelstudio.controls import Control
 from shared.labelstudio.regions.fields import is_used
-from shared.state.versions import WEIGHTS, Manifest
+from shared.state.versions import GRAPH, WEIGHTS, Manifest
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +76,7 @@ def _train_and_publish(
 ) -> Manifest:
     trained = _train(attempt, control, dataset, start, controls_left)
     attempt.progress.phase("gate", control=control.name)
+    graph = attempt.trainer.export(trained.weights, dataset.data)  # before the gate: without it nothing is published
     judged = _judge(attempt, control, dataset, trained.weights)
     attempt.progress.phase("publish", control=control.name, message=judged.gate.reason)
     report = Report(
@@ -98,7 +99,7 @@ def _train_and_publish(
     page.write_text(report.html(), encoding="utf-8")
     files = tuple(
         attempt.registry.upload_file(control.name, name, path)
-        for name, path in ((WEIGHTS, trained.weights), ("report.html", page))
+        for name, path in ((WEIGHTS, trained.weights), (GRAPH, graph), ("report.html", page))
     )
 
     def build(number: int) -> Manifest:

@@ -100,6 +100,12 @@ class Trainer(Protocol):
     ) -> Trained:
         """Fine-tune `start` on `data` (data.yaml), or continue from `resumed`. Raises TrainingAborted, ModelError."""
 
+    def export(self, weights: Path, data: Path) -> Path:
+        """The graph of trained weights, to serve them from.
+
+        Raises ModelError if it cannot be made, or answers otherwise than the weights on pictures of the val set.
+        """
+
     def evaluate(
         self,
         weights: Path,

@@ -5,7 +5,7 @@
     projects/<uid>/models/<control>/pointer.json               the version to serve (CAS)
     projects/<uid>/models/<control>/versions/000012.json       manifest (create only)
     projects/<uid>/models/<control>/rejected/000012.json       a version whose file is bad (create only)
-    projects/<uid>/models/<control>/files/<sha256>/<name>      weights.pt and its like (create only)
+    projects/<uid>/models/<control>/files/<sha256>/<name>      weights.pt, weights.onnx … (create only)
     runs/<uid>/<run_id>/…                                      request, dataset, progress, checkpoints
     images/<uid>/…                                             images that jobs keep, if a setting says so
 

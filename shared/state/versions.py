@@ -9,7 +9,8 @@ from shared.errors import ModelError
 from shared.state.records import Record
 from shared.yolo_task import YoloTask
 
-WEIGHTS = "weights.pt"
+WEIGHTS = "weights.pt"  # what the next training starts from
+GRAPH = "weights.onnx"  # the same network, to be served without torch; versions from before lack it
 
 
 class FileEntry(Record):

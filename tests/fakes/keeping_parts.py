@@ -13,7 +13,7 @@ from shared.state.jobs import Jobs
 from shared.state.jobs_record import Claim
 from shared.state.registry import Registry
 from shared.state.runs import Progress, RunRequest, new_run_id
-from shared.state.versions import WEIGHTS, FileEntry, Gate, Manifest
+from shared.state.versions import GRAPH, WEIGHTS, FileEntry, Gate, Manifest
 from tests.fakes.stores import Clocked
 
 UID = "7.1700000000"
@@ -121,18 +121,18 @@ class History:
             self.store.put(f"{keys.checkpoints(UID, claim.run_id, 'a')}/{name}", b"")
         return claim
 
-    def upload(self, control: str) -> FileEntry:
-        entry = FileEntry(name=WEIGHTS, sha256=f"{next(self.files):064x}", size=1)
+    def upload(self, control: str, name: str = WEIGHTS) -> FileEntry:
+        entry = FileEntry(name=name, sha256=f"{next(self.files):064x}", size=1)
         self.store.create(keys.file(UID, control, entry.sha256, entry.name), b"x")
         return entry
 
     def publish(self, control: str, claim: Claim, *, passed: bool = True) -> Manifest:
         gate = Gate(metric="m", challenger=1, champion=None, champion_version=None, passed=passed, reason="test")
-        entry = self.upload(control)
+        files = self.upload(control), self.upload(control, GRAPH)
 
         def build(number: int) -> Manifest:
             return Manifest(
-                version=number, control=control, yolo_task="detect", labels=("a",), files=(entry,), metrics={},
+                version=number, control=control, yolo_task="detect", labels=("a",), files=files, metrics={},
                 gate=gate, lineage={}, run_id=claim.run_id, fence=claim.fence, created_at=BEGIN,
             )  # fmt: skip
 

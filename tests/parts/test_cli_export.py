@@ -3,7 +3,6 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-import pytest
 from typer.testing import CliRunner, Result
 
 from infra.cli.environment import Invocation
@@ -35,7 +34,8 @@ def export(store: ObjectStore, weights: Path, folder: Path) -> Result:
 
 
 def test_a_version_becomes_a_graph(file_store: ObjectStore, tmp_path: Path) -> None:
-    onnx = pytest.importorskip("onnx")
+    import onnx
+
     result = export(file_store, base_weights(), tmp_path)
     assert result.exit_code == 0, result.exception
     target = tmp_path / "a.pt" / "out"  # ultralytics replaces the ending wherever it stands in a path
@@ -49,7 +49,6 @@ def test_a_version_becomes_a_graph(file_store: ObjectStore, tmp_path: Path) -> N
 
 
 def test_what_ultralytics_says_of_weights_that_are_none(file_store: ObjectStore, tmp_path: Path) -> None:
-    pytest.importorskip("onnx")
     (tmp_path / WEIGHTS).write_bytes(b"no model")
     error = export(file_store, tmp_path / WEIGHTS, tmp_path).exception
     assert isinstance(error, LabelloopError)

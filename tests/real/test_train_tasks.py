@@ -1,5 +1,6 @@
 """ultralytics itself, in a short training of each YOLO task: from regions on drawn pictures to weights."""
 
+import ast
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -126,6 +127,11 @@ def test_each_task_is_trained_measured_and_resumed(
     assert [epoch.number for epoch in epochs] == list(range(1, 9))
     assert all(set(epoch.metrics) == case.metrics for epoch in epochs)
     assert names_and_task(fitted.weights) == (dict(enumerate(case.control.class_names)), case.yolo_task)
+    told = metadata(trainer.export(fitted.weights, dataset.data))
+    assert ast.literal_eval(told["names"]) == dict(enumerate(case.control.class_names))
+    assert told["task"] == case.yolo_task
+    if case.yolo_task == "pose":
+        assert ast.literal_eval(told["kpt_names"]) == {0: list(case.control.point_names)}
 
     said = measured(trainer, fitted.weights, dataset.data, case.control, SETTINGS)
     best = next(epoch for epoch in reversed(epochs) if epoch.best)
@@ -148,6 +154,12 @@ def test_each_task_is_trained_measured_and_resumed(
     third = replace(spool, folder=tmp_path / "spool-3")
     next_one = trainer.fit(dataset.data, again.weights, evolve(SETTINGS, epochs=1), third, None)
     assert names_and_task(next_one.weights) == (dict(enumerate(case.control.class_names)), case.yolo_task)
+
+
+def metadata(graph: Path) -> dict[str, str]:
+    import onnx
+
+    return {entry.key: entry.value for entry in onnx.load(graph).metadata_props}
 
 
 def names_and_task(weights: Path) -> tuple[dict[int, str], str]:

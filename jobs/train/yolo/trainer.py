@@ -125,6 +125,12 @@ class YoloTrainer:
             published = write_published(best, data, self._folder / "weights.pt")
             return Trained(published, finished_epochs(trainer), trainer.batch_size, told, notes + scanned)
 
+    def export(self, weights: Path, data: Path) -> Path:
+        """Write the graph of trained weights and compare it with them on the val set of `data`. Raises ModelError."""
+        from jobs.train.yolo.graph import make_graph
+
+        return make_graph(weights, data)
+
     def evaluate(
         self,
         weights: Path,

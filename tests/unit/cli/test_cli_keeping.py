@@ -45,7 +45,7 @@ def test_a_dry_run_shows_and_removes_nothing(labelloop: Any, history: History, f
     before = list(file_store.list(""))
     shown = " ".join(labelloop("prune", "--dry-run").output.split())
     assert f"project {UID} would go objects why" in shown
-    assert "v1 of 'a' 2 more than 1 good ones are newer" in shown
+    assert "v1 of 'a' 3 more than 1 good ones are newer" in shown
     assert OTHER not in shown
     assert list(file_store.list("")) == before
     told = json.loads(labelloop("prune", "--dry-run", "--json", "-p", "7").output)

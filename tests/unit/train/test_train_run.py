@@ -16,6 +16,7 @@ from jobs.train.data.split import split_of
 from jobs.train.ending import DONE, FAILED, INTERRUPTED
 from jobs.train.run import Stopped
 from jobs.train.training import Measured
+from shared.digest import sha256_of
 from shared.errors import LabelStudioError, ModelError, ProjectGone
 from shared.labelstudio.api import ProjectState
 from shared.labelstudio.requests import ProjectCounters
@@ -23,7 +24,7 @@ from shared.objectstore import ObjectStore
 from shared.state import claims, keys
 from shared.state.jobs import Jobs
 from shared.state.registry import Registry
-from shared.state.versions import WEIGHTS, Gate, Manifest
+from shared.state.versions import GRAPH, WEIGHTS, Gate, Manifest
 from tests.fakes.stores import BeforeWrite, Clocked, Refuses
 from tests.fakes.train_parts import (
     CONFIG,
@@ -60,6 +61,24 @@ def test_a_first_version(world: World, tmp_path: Path) -> None:
     progress = world.progress()
     assert (progress.phase, progress.epoch, progress.epochs) == ("finished", 4, 4)
     assert not [key for key in world.store.list("") if "/checkpoints/" in key]
+
+
+def test_a_version_holds_weights_and_their_graph(world: World, tmp_path: Path) -> None:
+    assert world.new_run() == DONE
+    manifest = world.registry.manifest("label", 1)
+    assert [entry.name for entry in manifest.files] == [WEIGHTS, GRAPH, "report.html"]
+    for name in (WEIGHTS, GRAPH):
+        world.registry.download_file("label", manifest.file(name), tmp_path / name)
+        assert sha256_of(tmp_path / name) == manifest.file(name).sha256
+    assert (tmp_path / GRAPH).read_text() == f"graph of {(tmp_path / WEIGHTS).read_text()}"
+
+
+def test_without_a_graph_that_answers_as_the_weights_do_nothing_is_published(world: World) -> None:
+    world.trainer.graph_error = "the graph does not answer as the weights do"
+    assert world.new_run() == FAILED
+    assert world.outcome == "failed"
+    assert "the graph does not answer as the weights do" in world.message
+    assert not list(world.store.list(f"projects/{UID}/models/"))
 
 
 def test_a_better_and_a_worse_challenger(world: World) -> None:
@@ -215,7 +234,7 @@ def test_what_older_runs_left_in_the_store_goes_after_each_run(world: World) -> 
     assert not [key for key in world.store.list("runs/") if "/checkpoints/" in key]
     assert [one.version for one in world.registry.versions("label")] == [2, 3]
     files = list(world.store.list(f"projects/{UID}/models/label/files/"))
-    assert len(files) == 1 + 2, "toys have the same weights, and each version a report"
+    assert len(files) == 2 + 2, "toys have the same weights and graph, and each version a report"
 
 
 def test_another_installation_with_the_same_project_id(world: World) -> None:
