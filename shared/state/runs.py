@@ -29,7 +29,10 @@ ENDED: tuple[RunPhase, ...] = ("finished", "unchanged", "failed")
 
 
 def new_run_id(now: datetime) -> str:
-    """A new id. It begins with the time, so that the order of run ids is that of the runs."""
+    """A new id. It begins with the time, so that the order of run ids is that of a project's runs.
+
+    To the second: no project has two runs in one.
+    """
     return f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(4)}"
 
 
