@@ -6,7 +6,7 @@ from importlib.metadata import version as package_version
 from typing import Any
 
 from infra.cli.metrics import measured_on
-from jobs.train.yolo.machine import task_image_size
+from jobs.train.training import task_image_size
 from shared.state.versions import DEFAULT_SHOWN, WEIGHTS, Manifest
 
 

@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs.train.yolo.tracking_scores import TrackingCounts
+from jobs.train.tracking_scores import TrackingCounts
 from shared.geometry.detections import Floats, Ints
 from shared.geometry.suppression import suppress_classes
 

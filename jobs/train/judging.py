@@ -10,8 +10,8 @@ from jobs.train.data.dataset import Dataset
 from jobs.train.data.snapshot import SnapshotTask
 from jobs.train.evidence import Classified, Evidence, Followed, Found, ones
 from jobs.train.gate import Scored, judge
+from jobs.train.tracking_scores import TrackingCounts
 from jobs.train.training import Measured, Trainer, TrainingSettings
-from jobs.train.yolo.tracking_scores import TrackingCounts
 from shared.evolve import evolve
 from shared.labelstudio.controls import Control
 from shared.state.versions import DEFAULT_SHOWN, Gate, Shown

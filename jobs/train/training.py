@@ -11,12 +11,15 @@ from jobs.train.checkpoints.spool import Spool
 from jobs.train.checkpoints.store import Resumed
 from jobs.train.data.snapshot import SnapshotTask
 from jobs.train.evidence import Evidence, Found
-from jobs.train.yolo.tracking_scores import TrackingCounts
+from jobs.train.tracking_scores import TrackingCounts
 from shared.errors import SettingsError
 from shared.labelstudio.controls import Control
 from shared.settings import Settings
 from shared.state.versions import DEFAULT_SHOWN
 from shared.yolo_task import YoloTask
+
+_CLASSIFIED_SHARE = 224 / 640  # ultralytics' image size of classifiers to that of detectors
+_MIN_CLASSIFIED = 64  # pixels; below, a batch of one image has one value a channel, which cannot be normalised
 
 
 class TrainingSettings(BaseModel):
@@ -48,6 +51,16 @@ class TrainingSettings(BaseModel):
             problems = error.errors(include_url=False, include_input=False)
             where = "; ".join(f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in problems)
             raise SettingsError(f"the settings of this run cannot be used: {where}") from error
+
+
+def task_image_size(yolo_task: YoloTask, image_size: int) -> int:
+    """Longer side in pixels of the images that a model of this task sees; `image_size`: the setting.
+
+    Classifiers get 224 where others get 640 (ultralytics' defaults), and other sizes in proportion.
+    """
+    if yolo_task != "classify":
+        return image_size
+    return max(_MIN_CLASSIFIED, round(image_size * _CLASSIFIED_SHARE / 32) * 32)
 
 
 @dataclass(frozen=True, slots=True)

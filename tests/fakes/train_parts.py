@@ -23,9 +23,9 @@ from jobs.train.checkpoints.spool import Epoch, Spool, TrainingAborted
 from jobs.train.checkpoints.store import Resumed
 from jobs.train.evidence import Classified, Found, Outcome
 from jobs.train.judging import metrics_of
+from jobs.train.tracking_scores import TrackingCounts
 from jobs.train.training import InitialWeights, Measured, Trained, Trainer, TrainingSettings
 from jobs.train.yolo.machine import prepare_ultralytics
-from jobs.train.yolo.tracking_scores import TrackingCounts
 from jobs.train.yolo.trainer import YoloTrainer
 from shared.digest import sha256_of
 from shared.errors import ModelError

@@ -12,10 +12,10 @@ from typing import Protocol
 
 from jobs.train.data.files import write_square
 from jobs.train.data.samples import Sample
+from jobs.train.data.sides import mirrored_points
 from jobs.train.data.split import Split
 from jobs.train.data.yolo_labels import label_lines
-from jobs.train.yolo.machine import task_image_size
-from jobs.train.yolo.sides import mirrored_points
+from jobs.train.training import task_image_size
 from shared.labelstudio.attributes import ATTRIBUTES
 from shared.labelstudio.controls import Control
 

@@ -4,8 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from jobs.train.data.sides import Mirroring, mirroring
 from jobs.train.training import TrainingSettings
-from jobs.train.yolo.sides import Mirroring, mirroring
 
 HEAD = {"nms": None}
 """Of models with two heads the one that needs suppression, as predict uses it.

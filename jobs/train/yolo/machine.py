@@ -8,7 +8,6 @@ from pathlib import Path
 from shared.cores import usable_cores
 from shared.errors import SettingsError
 from shared.yolo.environment import ultralytics_environ
-from shared.yolo_task import YoloTask
 
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  (where torch's dataloader processes put batches)
 _MIN_FREE = 256 << 20  # bytes: checkpoints of the smallest models, and a few hundred images
@@ -16,8 +15,6 @@ _REPORTING = ("sync", "clearml", "comet", "dvc", "mlflow", "raytune", "tensorboa
 _CPU_BATCH = 8  # images
 _STEP_IMAGES = 64  # images for one optimizer step, ultralytics' default of `nbs`
 _MIN_STEPS = 4  # optimizer steps in an epoch
-_CLASSIFIED_SHARE = 224 / 640  # ultralytics' image size of classifiers to that of detectors
-_MIN_CLASSIFIED = 64  # pixels; below, a batch of one image has one value a channel, which cannot be normalised
 _MULTI_GPU_BATCH = 8  # images a device: ultralytics finds a batch size by itself on one GPU only
 _MAX_WORKERS = 8  # processes a device
 _UNKNOWN_BATCH = 64  # images, assumed while ultralytics has not chosen yet
@@ -86,16 +83,6 @@ def step_images(images: int, batch: int) -> int:
     """
     min_images = batch if batch > 0 else 16  # ultralytics has not chosen yet
     return min(_STEP_IMAGES, max(images // _MIN_STEPS, min_images))
-
-
-def task_image_size(yolo_task: YoloTask, image_size: int) -> int:
-    """Longer side in pixels of the images that a model of this task sees; `image_size`: the setting.
-
-    Classifiers get 224 where others get 640 (ultralytics' defaults), and other sizes in proportion.
-    """
-    if yolo_task != "classify":
-        return image_size
-    return max(_MIN_CLASSIFIED, round(image_size * _CLASSIFIED_SHARE / 32) * 32)
 
 
 def dataloader_workers(

@@ -11,7 +11,7 @@ import numpy as np
 
 from jobs.train.data.samples import usable
 from jobs.train.data.snapshot import SnapshotTask
-from jobs.train.yolo.tracking_scores import TrackingCounts
+from jobs.train.tracking_scores import TrackingCounts
 from shared.errors import ImageError
 from shared.geometry.detections import Detections
 from shared.labelstudio.class_labels import class_labels

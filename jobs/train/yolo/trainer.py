@@ -13,9 +13,11 @@ from typing import Any
 
 from jobs.train.checkpoints.spool import Spool, TrainingAborted
 from jobs.train.checkpoints.store import Resumed
+from jobs.train.data.sides import Mirroring
 from jobs.train.data.snapshot import SnapshotTask
 from jobs.train.data.yolo_scan import scan_notes
-from jobs.train.training import InitialWeights, Measured, Trained, TrainingSettings
+from jobs.train.tracking_scores import TrackingCounts
+from jobs.train.training import InitialWeights, Measured, Trained, TrainingSettings, task_image_size
 from jobs.train.yolo.arguments import measured, mirroring_of, schedule
 from jobs.train.yolo.class_rows import with_classes_of
 from jobs.train.yolo.data_yaml import count_images, outlines_per_image, place
@@ -25,12 +27,9 @@ from jobs.train.yolo.machine import (
     devices,
     shared_memory_free,
     step_images,
-    task_image_size,
 )
 from jobs.train.yolo.memory import free_memory, short_of_memory
 from jobs.train.yolo.offline import place_downloads
-from jobs.train.yolo.sides import Mirroring
-from jobs.train.yolo.tracking_scores import TrackingCounts
 from jobs.train.yolo.transfer import transferred
 from jobs.train.yolo.weights import broken_weights, check_weights, open_weights, write_published
 from shared.cores import usable_cores

@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 
 from jobs.train.evidence import Classified, Found, Outcome
-from jobs.train.training import Measured, TrainingSettings
+from jobs.train.training import Measured, TrainingSettings, task_image_size
 from jobs.train.yolo.arguments import measured
-from jobs.train.yolo.machine import task_image_size
 from shared.geometry.detections import Ints
 from shared.labelstudio.class_labels import class_labels, point_labels
 from shared.labelstudio.controls import Control

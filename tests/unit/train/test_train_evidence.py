@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jobs.train.evidence import Followed, Found, Outcome, ones
-from jobs.train.yolo.tracking_scores import TrackingCounts
+from jobs.train.tracking_scores import TrackingCounts
 from tests.samples.outcomes import CLASSES, drawn_outcomes
 
 

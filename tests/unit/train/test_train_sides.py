@@ -2,7 +2,7 @@
 
 import pytest
 
-from jobs.train.yolo.sides import mirrored_points, mirroring, sided
+from jobs.train.data.sides import mirrored_points, mirroring, sided
 
 
 @pytest.mark.parametrize(

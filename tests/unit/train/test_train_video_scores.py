@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.train.yolo.tracking_scores import TrackingCounts
+from jobs.train.tracking_scores import TrackingCounts
 from shared.geometry.detections import Detections
 
 Box = tuple[int, float] | tuple[int, float, int]
