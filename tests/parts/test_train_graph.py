@@ -9,8 +9,10 @@ from typing import Any, NamedTuple
 import pytest
 from PIL import Image
 
+from jobs.train.yolo import graph as graphs
 from jobs.train.yolo.graph import check_agreement, export_graph, make_graph, val_pictures
-from shared.errors import ModelError
+from jobs.train.yolo.trainer import YoloTrainer
+from shared.errors import ModelError, SettingsError
 from tests.samples.yolo_weights import CLASSES, make_weights
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # torch's own; what the job does is seen by its results
@@ -82,3 +84,14 @@ def test_what_goes_wrong_in_the_exporter_is_said(
     monkeypatch.setitem(default_callbacks, "on_export_start", [fail])
     with pytest.raises(ModelError, match=f"cannot be written as a graph, nothing is published: .*{said}"):
         make_graph(made.weights, made.data)
+
+
+def test_a_missing_package_is_said_before_the_training(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = YoloTrainer(tmp_path, surroundings=tmp_path, weights_folder=tmp_path)
+    trainer.check(made.weights, "detect")
+    monkeypatch.setattr(graphs, "find_spec", lambda name: None if name == "onnxruntime" else name)
+    for ask in (lambda: trainer.base(str(made.weights), "detect"), lambda: trainer.check(made.weights, "detect")):
+        with pytest.raises(SettingsError, match=r"package onnxruntime: install labelloop\[train\]"):
+            ask()

@@ -21,6 +21,7 @@ from jobs.train.training import InitialWeights, Measured, Trained, TrainingSetti
 from jobs.train.yolo.arguments import measured, mirroring_of, schedule
 from jobs.train.yolo.class_rows import with_classes_of
 from jobs.train.yolo.data_yaml import count_images, outlines_per_image, place
+from jobs.train.yolo.graph import check_packages
 from jobs.train.yolo.machine import (
     batch_size,
     dataloader_workers,
@@ -69,8 +70,9 @@ class YoloTrainer:
         """The base weights for a YOLO task. A name without a folder may be one that ultralytics downloads.
 
         Detection weights serve every task: a model of the task's architecture takes over the tensors that fit. Raises
-        ModelError, and LabelloopError if a download failed.
+        ModelError, LabelloopError if a download failed, and SettingsError if a package is missing.
         """
+        check_packages()
         path = base_weights_file(name, self._weights_folder)
         model = open_weights(path)
         if model.task == yolo_task:
@@ -81,6 +83,7 @@ class YoloTrainer:
 
     def check(self, weights: Path, yolo_task: YoloTask) -> None:
         """Raises ModelError as predict does, SettingsError if the packages of this machine cannot read the file."""
+        check_packages()
         check_weights(weights, yolo_task)
 
     def fit(
