@@ -1,5 +1,6 @@
 """Fixtures that several test files share: a real S3 server, an emulator of Google's, and every kind of store."""
 
+import os
 import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +20,8 @@ from tests.servers.seaweedfs import seaweedfs
 settings.register_profile("labelloop", deadline=None, derandomize=True)
 settings.register_profile("fuzz", deadline=None, print_blob=True)
 settings.load_profile("labelloop")
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # ONNX Runtime in the tests' own processes; programs set it themselves
 
 _S3_SERVERS = {"seaweedfs": seaweedfs, "ceph": ceph}
 

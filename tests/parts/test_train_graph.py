@@ -2,7 +2,10 @@
 
 import ast
 import json
+import os
 import random
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +16,7 @@ from jobs.train.yolo import graph as graphs
 from jobs.train.yolo.graph import check_agreement, export_graph, make_graph, val_pictures
 from jobs.train.yolo.trainer import YoloTrainer
 from shared.errors import ModelError, SettingsError
+from shared.yolo.environment import ultralytics_environ
 from tests.samples.yolo_weights import CLASSES, make_weights
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # torch's own; what the job does is seen by its results
@@ -95,3 +99,13 @@ def test_a_missing_package_is_said_before_the_training(
     for ask in (lambda: trainer.base(str(made.weights), "detect"), lambda: trainer.check(made.weights, "detect")):
         with pytest.raises(SettingsError, match=r"package onnxruntime: install labelloop\[train\]"):
             ask()
+
+
+def test_onnx_runtime_leaves_and_sends_nothing(made: Made, tmp_path: Path) -> None:
+    """It would send what it runs to its maker; then a session file and an id of the machine are left, too."""
+    home = tmp_path / "home"
+    home.mkdir()
+    code = "import sys, onnxruntime; onnxruntime.InferenceSession(sys.argv[1], providers=['CPUExecutionProvider'])"
+    environ = {"PATH": os.defpath, "HOME": str(home), "TMPDIR": str(home)} | ultralytics_environ(tmp_path / "settings")
+    subprocess.run([sys.executable, "-c", code, made.graph], env=environ, cwd=home, check=True)
+    assert list(home.rglob("*")) == []
