@@ -42,7 +42,7 @@ class Row:
 
 
 ROWS = {
-    "rectangle": Row(epochs=12),
+    "rectangle": Row(epochs=18),
     "obb": Row(epochs=30),
     "polygon": Row(epochs=24),
     "brush": Row(epochs=24),
