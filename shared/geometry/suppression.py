@@ -54,3 +54,28 @@ def _rotated_iou(one: Floats, other: Floats) -> float:
     common = 0.0 if corners is None else cv2.contourArea(cv2.convexHull(corners))
     union = float(one[2] * one[3] + other[2] * other[3]) - common
     return common / union if union > 0 else 0.0
+
+
+def gaussian_overlaps(boxes: Floats, others: Floats) -> Floats:
+    """(N, 5) and (M, 5) rotated boxes → (N, M) their overlap as Gaussians, 0–1: what ultralytics calls probiou.
+
+    1 − the Hellinger distance (https://arxiv.org/abs/2106.06072, batch_probiou in ultralytics/utils/metrics.py).
+    """
+    tiny = 1e-7
+    x1, y1, a1, b1, c1 = (column[:, None] for column in _gaussians(boxes))
+    x2, y2, a2, b2, c2 = (column[None] for column in _gaussians(others))
+    a, b, c, dx, dy = a1 + a2, b1 + b2, c1 + c2, x1 - x2, y1 - y2
+    both = a * b - c**2
+    apart = (a * dy**2 + b * dx**2) / (both + tiny) / 4 - c * dx * dy / (both + tiny) / 2
+    each = np.clip(a1 * b1 - c1**2, 0.0, None) * np.clip(a2 * b2 - c2**2, 0.0, None)
+    apart += np.log(both / (4 * np.sqrt(each) + tiny) + tiny) / 2
+    overlaps: Floats = 1.0 - np.sqrt(1.0 - np.exp(-np.clip(apart, tiny, 100.0)) + tiny)
+    return overlaps
+
+
+def _gaussians(boxes: Floats) -> tuple[Floats, Floats, Floats, Floats, Floats]:
+    """(N, 5) → means x, y and covariances a, b, c of [[a, c], [c, b]], each (N,)."""
+    along, across = boxes[:, 2] ** 2 / 12, boxes[:, 3] ** 2 / 12
+    cos, sin = np.cos(boxes[:, 4]), np.sin(boxes[:, 4])
+    a, b = along * cos**2 + across * sin**2, along * sin**2 + across * cos**2
+    return boxes[:, 0], boxes[:, 1], a, b, (along - across) * cos * sin

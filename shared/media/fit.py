@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-_GRAY = 114  # ultralytics' padding
+GRAY = 114  # ultralytics' padding
 _THINNEST = 16  # a strip is at least 1/16 of the square's side wide
 MIN_SIDE = 10  # pixels; ultralytics silently leaves smaller images out
 _KEPT = 2  # times the size that a model sees
@@ -20,7 +20,7 @@ def squared(pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     longest = max(height, width)
     across, down = (max(round(side * size / longest), size // _THINNEST) for side in (width, height))
     resized = cv2.resize(pixels, (across, down), interpolation=cv2.INTER_AREA if size < longest else cv2.INTER_LINEAR)
-    square = np.full((size, size, 3), _GRAY, dtype=np.uint8)
+    square = np.full((size, size, 3), GRAY, dtype=np.uint8)
     top, left = (size - down) // 2, (size - across) // 2
     square[top : top + down, left : left + across] = resized
     return square

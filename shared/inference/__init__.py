@@ -1,0 +1,1 @@
+"""What runs a graph, without torch and ultralytics: whoever predicts, gates or prelabels finds the same."""

@@ -1,0 +1,54 @@
+"""Masks of a segmentation network → outlines."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.geometry.detections import Floats, Outline
+from shared.inference.letterbox import place_in
+
+_STAIRS = 0.75  # pixels of a mask that an outline may be away from it: the steps of its pixels
+
+
+class Masks(NamedTuple):
+    """Masks in the making: an object's is where its mix of the prototypes is above 0, inside its box."""
+
+    prototypes: NDArray[np.float32]  # (M, h, w), of what the network saw made smaller
+    coefficients: NDArray[np.float32]  # (N, M)
+    xyxy: Floats  # (N, 4) pixels of what the network saw
+
+
+def outlines_of(masks: Masks, seen: tuple[int, int], size: tuple[int, int]) -> list[Outline]:
+    """The outline of each mask in pixels of the picture; empty where a mask is. `seen`, `size`: height, width."""
+    corner, inner = place_in(seen, size)
+    inside = np.clip(masks.xyxy, np.tile(corner, 2), np.tile(corner + inner, 2))
+    scale = np.array([size[1], size[0]]) / inner
+    count, *small = masks.prototypes.shape
+    mixed = (masks.coefficients @ masks.prototypes.reshape(count, -1)).reshape(-1, *small)
+    return [
+        tuple((ring - corner) * scale for ring in _outline(logits, box, seen))
+        for logits, box in zip(mixed, inside, strict=True)
+    ]
+
+
+def _outline(logits: NDArray[np.float32], box: Floats, seen: tuple[int, int]) -> Outline:
+    """(h, w) mixed prototypes of one object, and the (4,) part of what was seen to look at → its outline there.
+
+    The same pixels as those of ultralytics' process_mask, which enlarges the whole image; here what is around the box
+    is enlarged.
+    """
+    import cv2
+
+    from shared.geometry.outlines import mask_to_outline
+
+    times = seen[0] // logits.shape[0]
+    left, top, right, bottom = np.ceil(box).astype(int)
+    if right <= left or bottom <= top:
+        return ()
+    first = max(top // times - 1, 0), max(left // times - 1, 0)  # one more: pixels are blended with their neighbours
+    around = logits[first[0] : -(-bottom // times) + 1, first[1] : -(-right // times) + 1]
+    large = cv2.resize(around, None, fx=times, fy=times, interpolation=cv2.INTER_LINEAR)
+    down, across = first[0] * times, first[1] * times
+    mask = large[top - down : bottom - down, left - across : right - across] > 0
+    return tuple(ring + np.array([left, top]) for ring in mask_to_outline(mask, _STAIRS))

@@ -1,0 +1,45 @@
+"""A graph that is ready to be asked: pictures in, detections out."""
+
+from collections.abc import Sequence
+
+from shared.geometry.detections import Detections
+from shared.inference.engine import Engine, Pixels
+from shared.inference.graph import Graph
+from shared.inference.letterbox import letterbox
+from shared.inference.outputs import READERS, Head, Postprocessing, Question
+from shared.media.fit import squared
+
+
+class Network:
+    """Thread-safe, as its engine is."""
+
+    def __init__(self, engine: Engine, graph: Graph, *, image_size: int | None = None, max_objects: int = 300) -> None:
+        """`image_size`: pixels of the longer side that it is shown; None, or for classify: what the graph says.
+
+        `max_objects`: of an image; what is less sure is not answered.
+        """
+        asked = graph.image_size if image_size is None or graph.yolo_task == "classify" else image_size
+        self.graph = graph
+        self.engine = engine
+        self.image_size = -(-asked // graph.stride) * graph.stride
+        self._head = Head(graph, max_objects)
+
+    def fit(self, image: Pixels) -> Pixels:
+        """(H, W, 3) picture → what the network sees of it; pictures of one shape can share a batch."""
+        if self.graph.yolo_task == "classify":
+            return squared(image, self.image_size)
+        return letterbox(image, self.image_size, self.graph.stride)
+
+    def run(self, questions: Sequence[Question]) -> list[Detections | Postprocessing]:
+        """Ask about images of one shape in one call. Raises EngineError, DeviceLost."""
+        import numpy as np
+
+        outputs = self.engine.run(np.stack([question.image for question in questions]))
+        read = READERS[self.graph.yolo_task]
+        return [read(outputs, number, question, self._head) for number, question in enumerate(questions)]
+
+    def find(self, image: Pixels, confidence: float, iou: float = 0.7) -> Detections:
+        """Everything of at least `confidence` in one picture, blue first. Raises as `run`."""
+        question = Question(self.fit(image), (image.shape[0], image.shape[1]), confidence, iou)
+        (found,) = self.run([question])
+        return found if isinstance(found, Detections) else found()

@@ -1,0 +1,100 @@
+"""Graphs on the processor, by OpenVINO: in the precision that it is fastest in, bfloat16 where it has that."""
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from shared.errors import LabelloopError, ModelError
+from shared.imports import whole_or_not
+from shared.inference.engine import EngineError, Outputs, Pixels
+
+
+class OpenVinoEngine:
+    """A graph for several calls side by side."""
+
+    batch = 1
+
+    def __init__(self, path: Path, *, threads: int, streams: int, float32: bool, cache_dir: Path | None) -> None:
+        """`threads`: processor threads of all streams, which are calls at once. `float32`: never fewer bits.
+
+        `cache_dir`: a folder for what was compiled, which is loaded in a fifth of the time. Raises ModelError if the
+        file is no graph that can be run, LabelloopError if it cannot be loaded now.
+        """
+        with whole_or_not("openvino", keep="openvino._pyopenvino"):
+            import openvino
+
+        options: dict[str, int | bool | str] = {
+            "NUM_STREAMS": streams,
+            "INFERENCE_NUM_THREADS": threads,
+            "ENABLE_CPU_PINNING": False,  # two processes of a machine would be pinned to the same cores
+        }
+        core = openvino.Core()
+        if float32:
+            options["INFERENCE_PRECISION_HINT"] = "f32"
+        if cache_dir is not None:
+            core.set_property({"CACHE_DIR": str(cache_dir)})
+        model = _read(path)
+        try:
+            self._compiled = core.compile_model(_of_pixels(model), "CPU", options)
+        except (RuntimeError, MemoryError) as error:
+            raise LabelloopError(f"OpenVINO cannot load {path.name} now: {_line(error)}") from error
+        self._threads = threading.local()
+
+    def run(self, batch: Pixels) -> Outputs:
+        """As `Engine.run`."""
+        try:
+            request = getattr(self._threads, "request", None)
+            if request is None:
+                request = self._threads.request = self._compiled.create_infer_request()
+            request.infer(batch, share_inputs=True)
+            return [request.get_output_tensor(number).data for number in range(len(self._compiled.outputs))]
+        except (RuntimeError, MemoryError) as error:
+            raise EngineError(f"OpenVINO failed: {_line(error)}") from error
+
+    def warm_up(self, image_size: int) -> None:
+        """As `Engine.warm_up`."""
+        self.run(np.zeros((1, image_size, image_size, 3), dtype=np.uint8))
+
+
+def _read(path: Path) -> Any:
+    """The network in a file, by the reader of ONNX alone: where memory is too short for it, others refuse the file."""
+    from openvino.frontend import FrontEndManager
+
+    try:
+        reader = FrontEndManager().load_by_framework("onnx")
+    except (RuntimeError, MemoryError) as error:
+        raise LabelloopError(f"OpenVINO cannot read ONNX now: {_line(error)}") from error
+    if reader is None:
+        raise LabelloopError("OpenVINO cannot read ONNX now: it finds no reader")
+    try:
+        return reader.convert(reader.load(str(path)))
+    except (RuntimeError, MemoryError) as error:
+        if _short_of_memory(error):
+            raise LabelloopError(f"there is no memory for {path.name} now: {_line(error)}") from error
+        raise ModelError(f"OpenVINO cannot read {path.name}: {_line(error)}") from error
+
+
+def _of_pixels(model: Any) -> Any:
+    """The same network for (B, H, W, 3) bytes, blue first: what turns them into its input becomes part of it."""
+    import openvino
+    from openvino.preprocess import ColorFormat, PrePostProcessor
+
+    whole = PrePostProcessor(model)
+    pixels = whole.input().tensor()
+    pixels.set_element_type(openvino.Type.u8).set_layout(openvino.Layout("NHWC")).set_color_format(ColorFormat.BGR)
+    whole.input().model().set_layout(openvino.Layout("NCHW"))
+    steps = whole.input().preprocess().convert_element_type(openvino.Type.f32)
+    steps.convert_color(ColorFormat.RGB).scale(255.0)
+    return whole.build()
+
+
+def _short_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or "bad_alloc" in str(error) or "alloc" in str(error).lower()
+
+
+def _line(error: Exception) -> str:
+    """The last line, which names the cause; those before it name places in OpenVINO's source."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

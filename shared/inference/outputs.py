@@ -1,0 +1,144 @@
+"""What a graph's raw output means, by YOLO task: detections in pixels of the picture as it came.
+
+What ultralytics' predictors do with it is in ultralytics/models/yolo/*/predict.py.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.geometry.detections import Detections, Floats, Outline, clip_xyxy, envelope, xywhr_to_corners
+from shared.inference.candidates import surest, to_corners, without_rotated_twins, without_twins
+from shared.inference.engine import Outputs, Pixels
+from shared.inference.graph import Graph
+from shared.inference.letterbox import place_in, to_picture
+from shared.inference.masks import Masks, outlines_of
+from shared.yolo_task import YoloTask
+
+logger = logging.getLogger(__name__)
+
+Postprocessing = Callable[[], Detections]
+"""What is left to do for one image and needs no engine."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Question:
+    """One image, and what is wanted of it."""
+
+    image: Pixels  # as the network sees it
+    size: tuple[int, int]  # height, width of the picture as it came
+    confidence: float  # least of an object
+    iou: float = 0.7  # objects of a class that overlap more are one
+    outlined_from: float = 0.0  # confidence from which objects get outlines, which take time
+
+    @property
+    def seen(self) -> tuple[int, int]:
+        """Height and width of what the network sees."""
+        return self.image.shape[0], self.image.shape[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What is known of a graph's output."""
+
+    graph: Graph
+    max_objects: int  # most objects of an image
+
+
+def _detect(outputs: Outputs, number: int, question: Question, head: Head) -> Detections:
+    return _boxes(_kept(outputs, number, question, head), question, head)
+
+
+def _obb(outputs: Outputs, number: int, question: Question, head: Head) -> Detections:
+    table = _kept(outputs, number, question, head)
+    corner, inner = place_in(question.seen, question.size)
+    height, width = question.size
+    scale = np.array([width, height]) / inner
+    centres, sizes = (table[:, :2] - corner) * scale, table[:, 2:4] * scale
+    rotated = np.column_stack([centres, sizes, table[:, 6]])
+    xyxy = clip_xyxy(envelope(xywhr_to_corners(rotated)), width, height)
+    return _found(table, xyxy, question, head, rotated=rotated)
+
+
+def _pose(outputs: Outputs, number: int, question: Question, head: Head) -> Detections:
+    table = _kept(outputs, number, question, head)
+    points = table[:, 6:].reshape(-1, *head.graph.point_shape)
+    sure = points[..., 2:] if head.graph.point_shape[1] > 2 else np.ones_like(points[..., :1])
+    placed = np.concatenate([to_picture(points[..., :2], question.seen, question.size), sure], axis=-1)
+    return _boxes(table, question, head, keypoints=placed, point_names=head.graph.point_names)
+
+
+def _segment(outputs: Outputs, number: int, question: Question, head: Head) -> Detections | Postprocessing:
+    table = _kept(outputs, number, question, head)
+    outlined = table[:, 4] >= question.outlined_from
+    if not outlined.any():
+        return _boxes(table, question, head, outlines=((),) * len(table))
+    prototypes = outputs[1][number].copy()  # the next call may overwrite them
+    masks = Masks(prototypes, table[outlined, 6:].astype(np.float32), table[outlined, :4])
+    return partial(_with_outlines, table, outlined, masks, question, head)
+
+
+def _classify(outputs: Outputs, number: int, question: Question, head: Head) -> Detections:
+    scores = outputs[0][number].astype(np.float64)[None]
+    height, width = question.size
+    whole = np.array([[0.0, 0.0, width, height]])
+    return Detections(width, height, whole, scores.max(1), scores.argmax(1), head.graph.names, class_scores=scores)
+
+
+READERS: dict[YoloTask, Callable[[Outputs, int, Question, Head], Detections | Postprocessing]] = {
+    "detect": _detect,
+    "obb": _obb,
+    "segment": _segment,
+    "pose": _pose,
+    "classify": _classify,
+}
+"""YOLO task → what reads one image's part of a batch's output."""
+
+
+def _kept(outputs: Outputs, number: int, question: Question, head: Head) -> Floats:
+    """(N, 6 + …) boxes of what was seen, score, class, and what else the task has; suppressed, surest first.
+
+    Boxes are corners, but rotated ones centre, width and height. An end-to-end head gives (B, N, 6 + …) such rows.
+    """
+    graph, most, output = head.graph, head.max_objects, outputs[0][number]
+    if graph.end_to_end:
+        table: Floats = output[output[:, 4] > question.confidence][:most].astype(np.float64)
+    else:
+        classes = len(output) - 4 if graph.yolo_task == "detect" else len(graph.names)
+        table = surest(output, question.confidence, classes)
+        if graph.yolo_task == "obb":
+            table = without_rotated_twins(table, question.iou, most)
+        else:
+            table = without_twins(to_corners(table), question.iou, most)
+    if len(table) >= most and table[-1, 4] >= max(question.outlined_from, question.confidence):
+        logger.warning(
+            f"an image shows {most} objects or more: what is less sure is not answered (LABELLOOP_MAX_OBJECTS)",
+            extra={"event": "objects_cut", "most": most},
+        )
+    return table
+
+
+def _boxes(table: Floats, question: Question, head: Head, **more: Any) -> Detections:
+    corners = to_picture(table[:, :4].reshape(-1, 2, 2), question.seen, question.size)
+    return _found(table, corners.reshape(-1, 4), question, head, **more)
+
+
+def _found(table: Floats, xyxy: Floats, question: Question, head: Head, **more: Any) -> Detections:
+    height, width = question.size
+    return Detections(width, height, xyxy, table[:, 4], table[:, 5].astype(np.int64), head.graph.names, **more)
+
+
+def _with_outlines(
+    table: Floats, outlined: NDArray[np.bool_], masks: Masks, question: Question, head: Head
+) -> Detections:
+    """Objects that turn out to have no mask in the picture are left out."""
+    every: list[Outline] = [()] * len(table)
+    for index, outline in zip(np.flatnonzero(outlined), outlines_of(masks, question.seen, question.size), strict=True):
+        every[index] = outline
+    found = _boxes(table, question, head, outlines=tuple(every))
+    return found.only(np.array([bool(outline) for outline in every]) | ~outlined)
