@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from bench.predict_parts import SIZE, photographs, write_json
-from functions.predict.model.loader import YoloLoader
+from functions.predict.model.loader import GraphLoader
 from functions.predict.plan import Plan, plan_control
 from functions.predict.video.predictor import VideoPredictor
 from infra.demo.samples import AERIAL_IMAGE, base_weights, photograph
 from shared.labelstudio.config import parse_label_config
 from shared.settings import Settings
+from tests.samples.served_graphs import base_graph
 
 _FRAMES = 50
 _FPS = 25.0
@@ -104,8 +105,8 @@ class _Ours:
     """VideoPredictor without HTTP, from bytes to regions, with one thread for each core."""
 
     def __init__(self, weights: Path, tracker: str, film: Path) -> None:
-        loader = YoloLoader(device="cpu", threads=0, iou=0.7, image_size=640, cache_dir=film.parent)
-        self._model = loader.load_base(str(weights))
+        loader = GraphLoader(device="cpu", threads=0, float32=False, iou=0.7, image_size=640, base_graph=Path)
+        self._model = loader.load_base(str(base_graph(film.parent / "graph", weights)))
         (control,) = parse_label_config(_CONFIG.format(tracker=tracker))
         plan = plan_control(control, self._model.names, trained=True, settings=Settings())
         self._plan: Plan = replace(plan, labels=("Thing",) * len(self._model.names))  # every class, as track()

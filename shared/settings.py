@@ -123,7 +123,14 @@ class Settings(BaseModel):
         "Weights to serve and to fine-tune before a first version: names that ultralytics downloads, or files; comma-separated, one for each YOLO task. The end of a name says the task (-seg, -obb, -pose, -cls; none: detect). A task that none is for gets the official weights of the first one's family (yolo11n.pt: yolo11n-seg.pt …); if the first is a file, nothing is predicted for that task before its first version.",
     )
     device: str = _setting(
-        "LABELLOOP_DEVICE", "auto", "auto, cpu, cuda, cuda:1, mps … auto takes CUDA where there is one."
+        "LABELLOOP_DEVICE",
+        "auto",
+        "auto, cpu, cuda, cuda:1 …; jobs take mps too. auto takes CUDA where there is one; predict needs the extra predict-cuda for it.",
+    )
+    precision: Literal["auto", "float32"] = _setting(
+        "LABELLOOP_PRECISION",
+        "auto",
+        "auto: predict computes in what the hardware is fast in (bfloat16 on processors that have it, half precision on GPUs). float32: never in fewer bits.",
     )
     threads: int = _setting("LABELLOOP_THREADS", 0, "Processor threads of the model; 0: one a core.", "threads", ge=0)
     confidence: float | None = _setting(

@@ -16,11 +16,11 @@ from typing import NamedTuple
 from functions.predict.loaded_models import LoadedModels
 from functions.predict.metrics import Metrics
 from functions.predict.ports import DeadlineExceeded, Loader, NothingToServe, NotNow, Served
-from functions.predict.weights import WeightsCache
+from functions.predict.weights import WeightsCache, graph_of
 from shared.errors import LabelloopError, ModelError, StoreError
 from shared.labelstudio.controls import Control
 from shared.state.registry import Registry
-from shared.state.versions import WEIGHTS, Manifest
+from shared.state.versions import Manifest
 from shared.web.backend import base_version
 from shared.web.served_versions import ServedVersions
 from shared.yolo.base_weights import base_weights_for
@@ -28,7 +28,7 @@ from shared.yolo.base_weights import base_weights_for
 logger = logging.getLogger(__name__)
 
 _AFTER_THE_ANSWER = 0.05
-"""Seconds to wait before preparing, so that the import of torch does not delay the answer of the setup."""
+"""Seconds after which a setup is answered, so that loading a model does not delay it."""
 _PREPARE_SECONDS = 600.0
 _PATIENCE = 20.0
 """Seconds to wait for a new version to load, before the previous one is served instead. Loading mostly takes one."""
@@ -162,7 +162,7 @@ class LiveModels:
 
     def _trained(self, uid: str, control: Control, manifest: Manifest, deadline: float) -> Served:
         model = self._models.get(
-            manifest.file(WEIGHTS).sha256,
+            graph_of(manifest).sha256,
             lambda: self._loader.load(self._weights.path(self._registry(uid), control.name, manifest)),
             deadline,
             patience=self._patience if self._last(uid, control, manifest) else None,

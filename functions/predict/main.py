@@ -56,7 +56,7 @@ def _build_serving(
 ) -> Function:
     from functions.predict.images import TaskImages
     from functions.predict.live_models import LiveModels
-    from functions.predict.model.loader import YoloLoader
+    from functions.predict.model.loader import GraphLoader
     from functions.predict.one_task import TaskRunner
     from functions.predict.predictor import Predictor
     from functions.predict.video.predictor import VideoPredictor
@@ -65,17 +65,19 @@ def _build_serving(
     cache_dir = Path(settings.cache_dir)
     environ.update(ultralytics_environ(cache_dir / "ultralytics"))
     backend = Backend(settings, store, on_setup=lambda uid, controls: models.prepare(uid, controls))
+    weights = WeightsCache(cache_dir / "weights", settings.cache_bytes)
     models = LiveModels(
         backend.pointers,
         partial(Registry, store),
-        WeightsCache(cache_dir / "weights", settings.cache_bytes),
-        YoloLoader(
+        weights,
+        GraphLoader(
             device=settings.device,
             threads=settings.threads,
+            float32=settings.precision == "float32",
             iou=DEFAULT_SHOWN.iou if settings.iou is None else settings.iou,
             image_size=settings.image_size,
             max_objects=settings.max_objects,
-            cache_dir=cache_dir,
+            base_graph=partial(weights.base_path, store),
         ),
         metrics,
         base_weights=settings.base_weights,

@@ -61,12 +61,12 @@ class Loader(Protocol):
     """Loads models from files."""
 
     def load(self, path: Path) -> Model:
-        """Load a version's verified weights. Raises ModelError if the file cannot be served, NotNow."""
+        """Load a version's verified graph. Raises ModelError if the file cannot be served, NotNow."""
 
     def load_base(self, weights: str) -> Model:
-        """Load base weights: a path, or a name that can be downloaded.
+        """Load the graph of base weights, by a path or name of theirs.
 
-        Raises ModelError, NotNow, and LabelloopError if a download failed.
+        Raises ModelError if the store has none, or none that can be served; NotNow, StoreError.
         """
 
 

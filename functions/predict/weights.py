@@ -1,4 +1,6 @@
-"""Local cache of weights: files by digest, verified before every use, limited in bytes.
+"""Local cache of graphs: files by digest, verified before every use, limited in bytes.
+
+Beside each, in a folder, lies what an engine made of it for this machine; it is removed with it.
 
 Several processes may share the folder: a file gets its name only once it is complete and verified.
 """
@@ -6,18 +8,34 @@ Several processes may share the folder: a file gets its name only once it is com
 import logging
 import os
 import shutil
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from functions.predict.ports import NotNow
 from shared.digest import sha256_of
-from shared.errors import NotFound
+from shared.errors import ModelError, NotFound
+from shared.objectstore import ObjectStore
+from shared.state.base_weights import download_base_file, find_base_weights
 from shared.state.registry import Registry
-from shared.state.versions import WEIGHTS, Manifest
+from shared.state.versions import GRAPH, FileEntry, Manifest
 
 logger = logging.getLogger(__name__)
 
 _ABANDONED = 24 * 3600.0
 """Seconds after which a partial download counts as abandoned."""
+_FILE, _MADE = ".onnx", ".compiled"
+
+
+def graph_of(manifest: Manifest) -> FileEntry:
+    """The file that serves a version. Raises NotNow where it was published without one."""
+    for entry in manifest.files:
+        if entry.name == GRAPH:
+            return entry
+    raise NotNow(
+        f"v{manifest.version} of {manifest.control!r} was published without {GRAPH} by an older labelloop: "
+        "the next training publishes one with it"
+    )
 
 
 class WeightsCache:
@@ -28,21 +46,42 @@ class WeightsCache:
         self._max_bytes = max_bytes
 
     def path(self, registry: Registry, control: str, manifest: Manifest) -> Path:
-        """The verified local file of a version's weights, downloaded if needed.
+        """The verified local file of a version's graph, downloaded if needed.
 
         Raises ModelError if the file in the store differs from its digest in the manifest; StoreError or NotNow if it
         cannot be downloaded or stored now. A missing file is NotNow: a copy of the store may be in progress.
         """
-        entry = manifest.file(WEIGHTS)
-        cached = self._folder / f"{entry.sha256}.pt"
+        entry = graph_of(manifest)
+        try:
+            return self._path(entry, lambda path: registry.download_file(control, entry, path))
+        except NotFound as error:
+            raise NotNow(f"the graph of {control!r} v{manifest.version} is not in the store") from error
+
+    def base_path(self, store: ObjectStore, weights: str) -> Path:
+        """A verified local file of the graph of base weights, by their file or name.
+
+        Raises ModelError if nobody made it yet, StoreError, NotNow.
+        """
+        name = Path(weights).name
+        record = find_base_weights(store, name)
+        if record is None:
+            raise ModelError(
+                f"the base weights {name!r} are not in the store: nothing is predicted before a first version, until "
+                f"somebody adds them (labelloop base add {weights})"
+            )
+        entry = next((entry for entry in record.files if entry.name == GRAPH), None)
+        if entry is None:
+            raise ModelError(f"the base weights {name!r} in the store hold no {GRAPH}")
+        return self._path(entry, lambda path: download_base_file(store, record, GRAPH, path))
+
+    def _path(self, entry: FileEntry, download: Callable[[Path], None]) -> Path:
+        cached = self._folder / f"{entry.sha256}{_FILE}"
         try:
             if not self._verified(cached, entry.sha256):
                 self._folder.mkdir(parents=True, exist_ok=True)
-                registry.download_file(control, entry, cached)
+                download(cached)
             os.utime(cached)
             self._evict(keep=cached)
-        except NotFound as error:
-            raise NotNow(f"the weights of {control!r} v{manifest.version} are not in the store") from error
         except OSError as error:
             raise NotNow(
                 f"LABELLOOP_CACHE_DIR={str(self._folder.parent)!r} cannot be used: {error.strerror}"
@@ -65,22 +104,33 @@ class WeightsCache:
         """Remove the least recently used files above the limit. Other processes may do the same at the same time."""
         files = []
         for path in self._folder.iterdir():
+            if path.suffix == _MADE:
+                continue
             try:
                 stat = path.stat()
             except FileNotFoundError:
                 continue
-            files.append((stat.st_mtime, stat.st_size, path))
+            files.append((stat.st_mtime, stat.st_size + _bytes_in(path.with_suffix(_MADE)), path))
         newest = max((mtime for mtime, _, _ in files), default=0.0)
         total = sum(size for _, size, _ in files)
         for mtime, size, path in sorted(files):
-            abandoned = path.suffix != ".pt" and newest - mtime > _ABANDONED
-            too_much = path.suffix == ".pt" and path != keep and total > self._max_bytes
+            abandoned = path.suffix != _FILE and newest - mtime > _ABANDONED
+            too_much = path.suffix == _FILE and path != keep and total > self._max_bytes
             if abandoned or too_much:
                 if path.is_dir():  # a download that was killed
                     shutil.rmtree(path, ignore_errors=True)
                 else:
                     path.unlink(missing_ok=True)
+                    shutil.rmtree(path.with_suffix(_MADE), ignore_errors=True)
                 total -= size
                 logger.info(
                     "removed weights from the cache", extra={"event": "cache_evicted", "file": path.name, "bytes": size}
                 )
+
+
+def _bytes_in(folder: Path) -> int:
+    total = 0
+    for path in folder.glob("*"):
+        with suppress(FileNotFoundError):
+            total += path.stat().st_size
+    return total

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from shared.errors import LabelloopError, ModelError
-from shared.imports import whole_or_not
+from shared.imports import undo_failed_import
 from shared.inference.engine import EngineError, Outputs, Pixels
 
 
@@ -22,7 +22,7 @@ class OpenVinoEngine:
         `cache_dir`: a folder for what was compiled, which is loaded in a fifth of the time. Raises ModelError if the
         file is no graph that can be run, LabelloopError if it cannot be loaded now.
         """
-        with whole_or_not("openvino", keep="openvino._pyopenvino"):
+        with undo_failed_import("openvino", keep="openvino._pyopenvino"):
             import openvino
 
         options: dict[str, int | bool | str] = {

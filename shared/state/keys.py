@@ -6,6 +6,8 @@
     projects/<uid>/models/<control>/versions/000012.json       manifest (create only)
     projects/<uid>/models/<control>/rejected/000012.json       a version whose file is bad (create only)
     projects/<uid>/models/<control>/files/<sha256>/<name>      weights.pt, weights.onnx … (create only)
+    base/<name>/base.json                                      base weights (create only)
+    base/<name>/files/<sha256>/<name>                          their weights.pt and weights.onnx (create only)
     runs/<uid>/<run_id>/…                                      request, dataset, progress, checkpoints
     images/<uid>/…                                             images that jobs keep, if a setting says so
 
@@ -20,6 +22,8 @@ from urllib.parse import quote, unquote
 
 PROJECTS, RUNS, IMAGES = "projects", "runs", "images"
 """The folders in which each project has one of its own."""
+BASE = "base"
+"""The folder of base weights, which all projects share."""
 _NUMBERED = re.compile(r"(\d{6,})\.json")
 
 
@@ -86,6 +90,21 @@ def files(uid: str, control: str) -> str:
 def file(uid: str, control: str, sha256: str, name: str) -> str:
     """Key of an immutable file."""
     return f"{files(uid, control)}/{sha256}/{name}"
+
+
+def base_weights(name: str) -> str:
+    """Key of a `BaseWeights`."""
+    return f"{BASE}/{encode(name)}/base.json"
+
+
+def base_files(name: str) -> str:
+    """Folder of their files."""
+    return f"{BASE}/{encode(name)}/files"
+
+
+def base_file(name: str, sha256: str, file_name: str) -> str:
+    """Key of an immutable file of base weights."""
+    return f"{base_files(name)}/{sha256}/{file_name}"
 
 
 def runs(uid: str) -> str:

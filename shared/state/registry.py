@@ -34,6 +34,33 @@ class Promotion(NamedTuple):
     moved: bool  # False: the pointer already named this run's version
 
 
+def upload_once(store: ObjectStore, folder: str, name: str, path: Path) -> FileEntry:
+    """Store one immutable file below `folder` under its digest; the same bytes are stored once."""
+    entry = FileEntry(name=name, sha256=sha256_of(path), size=path.stat().st_size)
+    with suppress(AlreadyExists):
+        store.upload(f"{folder}/{entry.sha256}/{name}", path)
+    return entry
+
+
+def download_verified(store: ObjectStore, key: str, entry: FileEntry, path: Path, owner: str) -> None:
+    """Fetch one file; only verified bytes ever stand at `path`. `owner`: whose it is, for errors.
+
+    Raises NotFound, StoreError (also for this disk), and ModelError if the bytes are twice not those of `entry`.
+    """
+    try:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".unverified-") as folder:
+            unverified, found = Path(folder) / "file", ""
+            for _ in range(_DOWNLOADS):
+                store.download(key, unverified)
+                found = sha256_of(unverified)
+                if found == entry.sha256:
+                    unverified.replace(path)
+                    return
+            raise ModelError(f"{entry.name} of {owner} has SHA-256 {found}, its manifest says {entry.sha256}")
+    except OSError as error:
+        raise StoreError(f"{entry.name} of {owner} cannot be kept at {path}: {error.strerror}") from error
+
+
 class Serving(NamedTuple):
     """A control's pointer, and the version that is to be served."""
 
@@ -128,10 +155,7 @@ class Registry:
 
     def upload_file(self, control: str, name: str, path: Path) -> FileEntry:
         """Store a file under its digest; the same bytes are stored once."""
-        entry = FileEntry(name=name, sha256=sha256_of(path), size=path.stat().st_size)
-        with suppress(AlreadyExists):
-            self._store.upload(self._file(control, entry), path)
-        return entry
+        return upload_once(self._store, keys.files(self._uid, control), name, path)
 
     def download_file(self, control: str, entry: FileEntry, path: Path) -> None:
         """Fetch a file to `path`, where only bytes with the manifest's digest ever stand.
@@ -139,18 +163,7 @@ class Registry:
         Raises NotFound, StoreError (also if this machine's disk fails), and ModelError if the digest is wrong twice:
         then the file is bad and nobody can use the version.
         """
-        try:
-            with tempfile.TemporaryDirectory(dir=path.parent, prefix=".unverified-") as folder:
-                unverified, found = Path(folder) / "file", ""
-                for _ in range(_DOWNLOADS):
-                    self._store.download(self._file(control, entry), unverified)
-                    found = sha256_of(unverified)
-                    if found == entry.sha256:
-                        unverified.replace(path)
-                        return
-                raise ModelError(f"{entry.name} of {control!r} has SHA-256 {found}, its manifest says {entry.sha256}")
-        except OSError as error:
-            raise StoreError(f"{entry.name} of {control!r} cannot be kept at {path}: {error.strerror}") from error
+        download_verified(self._store, self._file(control, entry), entry, path, repr(control))
 
     def published_by(self, control: str, run_id: str) -> Manifest | None:
         """The version that an earlier attempt of the run published; None if none did.

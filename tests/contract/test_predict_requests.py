@@ -14,6 +14,7 @@ from ultralytics.utils import ASSETS
 from infra.demo.samples import base_weights
 from shared.web.forwarding import HELD_HEADER
 from tests.fakes.predict_parts import UID, jpeg, label_config, predict_function
+from tests.samples.served_graphs import store_base_graph
 from tests.servers.web_server import Handler, WebServer, web_server
 
 REQUESTS = Path(__file__).parent / "requests"
@@ -52,6 +53,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     def trigger(handler: Handler) -> None:
         handler.reply(201, json.dumps({"path": handler.path}).encode(), Content_Type="application/json")
 
+    store_base_graph((folder / "store").as_uri(), folder / "graph")
     with (
         web_server(label_studio) as studio,
         web_server(trigger) as other,

@@ -72,5 +72,5 @@ class Parts:
 
 
 def stored_weights(tmp_path: Path, sha256: str) -> Path:
-    (found,) = (tmp_path / "store").rglob(f"{sha256}/weights.pt")
+    (found,) = (tmp_path / "store").rglob(f"{sha256}/weights.onnx")
     return found

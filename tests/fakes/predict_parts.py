@@ -21,7 +21,7 @@ from shared.errors import ModelError
 from shared.geometry.detections import Detections
 from shared.objectstore import ObjectStore
 from shared.state.registry import Registry
-from shared.state.versions import WEIGHTS, Gate, Manifest, Shown
+from shared.state.versions import GRAPH, Gate, Manifest, Shown
 from shared.yolo_task import YoloTask
 
 UID = "1.1795332051"  # of the recorded requests
@@ -85,7 +85,7 @@ class FakeModel:
 
 
 class FakeLoader:
-    """A "weights" file holds the names of its classes; one that begins with "broken" cannot be loaded.
+    """A "graph" file holds the names of its classes; one that begins with "broken" cannot be loaded.
 
     The names may follow a YOLO task: "segment:Tree,Road".
     """
@@ -115,9 +115,9 @@ def publish(
     yolo_task: YoloTask = "detect",
     shown: dict[str, Shown] | None = None,
 ) -> Manifest:
-    """Upload weights as the control's next version and move the pointer to it."""
+    """Upload a graph as the control's next version and move the pointer to it."""
     registry = Registry(store, uid)
-    entry = registry.upload_file(control, WEIGHTS, weights)
+    entry = registry.upload_file(control, GRAPH, weights)
     gate = Gate(metric="mAP50-95", challenger=None, champion=None, champion_version=None, passed=True, reason="test")
     pointer = registry.pointer(control)
     fence = (pointer.fence if pointer else 0) + 1

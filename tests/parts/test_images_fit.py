@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from ultralytics.utils import ASSETS
 
-from functions.predict.model.loader import YoloLoader
-from infra.demo.samples import base_weights, tiles
+from infra.demo.samples import tiles
 from jobs.train.data.files import ImageFiles, upright, write_square
 from shared.media.decode import decode
 from shared.media.fit import shrunk, squared
 from tests.samples.image_bytes import encoded
+from tests.samples.served_graphs import base_graph, quick_loader
 
 GRAY = 114
 
@@ -124,8 +124,7 @@ def test_a_picture_that_is_turned_says_its_size_upright(tmp_path: Path) -> None:
 
 def test_predict_sees_a_large_picture_as_training_does(tmp_path: Path) -> None:
     """The file of a training, and the picture itself, with noise, which stays in one step to its size."""
-    loader = YoloLoader(device="cpu", threads=1, iou=0.5, image_size=640, cache_dir=tmp_path)
-    model = loader.load_base(str(base_weights()))
+    model = quick_loader(iou=0.5).load_base(str(base_graph(tmp_path)))
     noise = np.random.default_rng(0).integers(-40, 41, (4000, 4000, 3)).astype(np.int16)
     compared = 0
     for tile in tiles()[:3]:

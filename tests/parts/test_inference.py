@@ -19,8 +19,8 @@ from shared.inference.graph import read_graph
 from shared.inference.network import Network
 from shared.inference.onnxruntime_engine import OnnxRuntimeEngine
 from shared.inference.openvino_engine import OpenVinoEngine
-from shared.yolo_task import YoloTask
 from shared.media.fit import squared
+from shared.yolo_task import YoloTask
 from tests.samples.graphs import Exported, make_graph
 
 CONFIDENCE = 0.05
@@ -77,7 +77,8 @@ def expected(exported: Any, photographs: list[Pixels]) -> Callable[[Case], list[
 
     def ask(case: Case) -> list[Any]:
         if case not in results:
-            yolo, classify = YOLO(exported(case).weights), case[1] == "classify"
+            classify = case[1] == "classify"
+            yolo: Any = YOLO(exported(case).weights)
             size = read_graph(exported(case).graph).image_size
             options: dict[str, Any] = {"conf": CONFIDENCE, "iou": 0.7, "max_det": 300, "imgsz": size, "verbose": False}
             images = [squared(image, size) if classify else image for image in photographs]
@@ -182,7 +183,7 @@ def test_a_batch_finds_what_its_images_have_one_by_one(network: Any, photographs
 
     ours, lying = network(BOXES[0]), photographs[1]
     images = [lying, np.ascontiguousarray(lying[:, ::-1]), lying]
-    questions = [Question(ours.fit(image), image.shape[:2], CONFIDENCE) for image in images]
+    questions = [Question(ours.fit(image), (image.shape[0], image.shape[1]), CONFIDENCE) for image in images]
     for together, image in zip(ours.run(questions), images, strict=True):
         np.testing.assert_allclose(together.xyxy, find(ours, image).xyxy, atol=0.1)
 

@@ -1,19 +1,18 @@
-"""Memory that is really short: torch, ultralytics and OpenCV under a limit of the kernel, and what happens after it."""
+"""Memory that is really short: OpenVINO and OpenCV under a limit of the kernel, and what happens after it."""
 
 import subprocess
 import sys
 from pathlib import Path
 
-from infra.demo.samples import base_weights
+from tests.samples.graphs import make_graph
 
 _PROCESS = """
 import logging, resource, sys
 from pathlib import Path
-from functions.predict.model.loader import YoloLoader
+from functions.predict.model.loader import GraphLoader
 
 logging.disable(logging.CRITICAL)
-weights, cache = map(Path, sys.argv[1:])
-loader = YoloLoader(device="cpu", threads=1, iou=0.7, image_size=320, cache_dir=cache)
+loader = GraphLoader(device="cpu", threads=1, float32=True, iou=0.7, image_size=320, base_graph=Path)
 
 
 def leave(megabytes):
@@ -32,11 +31,11 @@ def attempt(name, call):
 
 def load():
     global model
-    model = loader.load_base(str(weights))
+    model = loader.load_base(sys.argv[1])
     return "loaded"
 
 
-leave(100)
+leave(50)
 attempt("import", load)
 leave(None)
 attempt("import again", load)
@@ -74,7 +73,7 @@ def said(script: str, *arguments: object) -> list[str]:
 
 
 def test_a_model_comes_back_when_there_is_memory_again(tmp_path: Path) -> None:
-    assert said(_PROCESS, base_weights(), tmp_path) == [
+    assert said(_PROCESS, make_graph(tmp_path, "yolov8n", "detect").graph) == [
         "import NotNow",
         "import again loaded",
         "load NotNow",

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from ultralytics.models import YOLO
 from ultralytics.utils import ASSETS, ROOT, YAML
 
-from functions.predict.model.loader import YoloLoader
 from functions.predict.plan import Found, Plan, plan_control
 from functions.predict.ports import DeadlineExceeded, Image
 from functions.predict.video.predictor import VideoPredictor
@@ -30,6 +29,7 @@ from shared.labelstudio.regions.tracks import Drawn, read_tracks
 from shared.settings import Settings
 from shared.yolo_task import YoloTask
 from tests.fakes.predict_parts import FAR
+from tests.samples.served_graphs import base_graph, quick_loader
 from tests.samples.videos import with_variable_rate, write_video
 
 SIZE = (160, 120)
@@ -310,9 +310,7 @@ def test_tracks_are_those_of_model_track(tmp_path: Path, tracker: str) -> None:
         assert seen_there is not None
         for row in np.asarray(seen_there.data) if seen_there.is_track else ():
             expected.setdefault(int(row[4]), {})[number] = row[:4]
-    model = YoloLoader(device="cpu", threads=1, iou=0.7, image_size=320, cache_dir=tmp_path).load_base(
-        str(base_weights())
-    )
+    model = quick_loader(image_size=320).load_base(str(base_graph(tmp_path / "graph")))
     xml = config(model_tracker=tracker, model_conf="0.05")
     every_class = replace(plan(xml, model), labels=("Car",) * len(model.names))
     found = VideoPredictor(Files(), max_pixels=10**7).regions(

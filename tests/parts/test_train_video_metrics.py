@@ -9,7 +9,6 @@ import pytest
 from ultralytics.models import YOLO
 from ultralytics.utils import ASSETS
 
-from functions.predict.model.loader import YoloLoader
 from functions.predict.plan import plan_control
 from functions.predict.video.predictor import VideoPredictor
 from infra.demo.samples import base_weights
@@ -20,6 +19,7 @@ from shared.labelstudio.config import parse_label_config
 from shared.labelstudio.controls import Control
 from shared.settings import Settings
 from tests.fakes.predict_parts import FAR
+from tests.samples.served_graphs import base_graph, quick_loader
 from tests.samples.videos import write_video
 
 
@@ -47,8 +47,7 @@ def test_weights_agree_with_themselves(film: Path, control: Control, tmp_path: P
         def fetch(self, value: object, *, task_id: int | None, deadline: float) -> bytes:
             return film.read_bytes()
 
-    loader = YoloLoader(device="cpu", threads=1, iou=0.7, image_size=320, cache_dir=tmp_path)
-    model = loader.load_base(str(base_weights()))
+    model = quick_loader(image_size=320).load_base(str(base_graph(tmp_path / "graph")))
     plan = plan_control(control, model.names, trained=False, settings=Settings())
     said = VideoPredictor(Files(), max_pixels=10**7).regions(plan, model, "", task_id=1, deadline=FAR, data={})
     assert len(said.regions) > 3

@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from infra.demo.samples import base_weights
 from infra.local.label_studio import REPOSITORY
 from tests.fakes.predict_parts import UID, jpeg, label_config, predict_function
+from tests.samples.served_graphs import store_base_graph
 from tests.servers.trigger_process import eventually
 from tests.servers.web_server import Handler, WebServer, web_server
 
@@ -52,6 +53,7 @@ def events(log: Path) -> list[str]:
 
 def test_a_lost_gpu_costs_the_predictions_under_way_and_nothing_else(tmp_path: Path) -> None:
     broken, log = tmp_path / "broken", tmp_path / "predict.log"
+    store_base_graph((tmp_path / "store").as_uri(), tmp_path / "graph")
     with (
         held_image() as (host, released),
         predict_function(

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from functions.predict.model.loader import YoloLoader
 from infra.demo.samples import base_weights
 from jobs.train.checkpoints.spool import Spool
 from jobs.train.data.dataset import build
@@ -20,6 +19,8 @@ from jobs.train.training import TrainingSettings
 from jobs.train.yolo.trainer import YoloTrainer
 from shared.labelstudio.config import parse_label_config
 from tests.fakes.train_parts import measured, yolo_trainer
+from tests.samples.graphs import export
+from tests.samples.served_graphs import quick_loader
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # torch's own; what the job does is seen by its results
 
@@ -91,8 +92,7 @@ def test_a_scratch_near_an_end_is_seen(trainer: YoloTrainer, tmp_path: Path) -> 
     fitted = trainer.fit(dataset.data, start.weights, settings, spool, None)
     top1 = measured(trainer, fitted.weights, dataset.data, control, settings)["top1"]
 
-    loader = YoloLoader(device="cpu", threads=1, iou=0.7, image_size=640, cache_dir=tmp_path / "cache")
-    model = loader.load(fitted.weights)
+    model = quick_loader().load(export(fitted.weights).graph)
     assert model.names == KINDS
     numbers = range(1000, 1000 + HELD_OUT)
     found = [model.submit(board(number), 0.0).result(60) for number in numbers]

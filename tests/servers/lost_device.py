@@ -1,4 +1,4 @@
-"""predict whose GPU breaks when a file says so, loaded by functions-framework: torch fails as it does then.
+"""predict whose GPU breaks when a file says so, loaded by functions-framework: its engine fails as it does then.
 
 Only the worker that finds the file is broken: it removes it.
 """
@@ -24,12 +24,10 @@ def predict(request: flask.Request) -> Any:
 
 def _break() -> None:
     """What every call to the device raises once a kernel read beyond its memory."""
-    import torch
-    from ultralytics.nn.autobackend import AutoBackend
+    from shared.inference.engine import DeviceLost, Outputs, Pixels
+    from shared.inference.openvino_engine import OpenVinoEngine
 
-    def fail(*_: object, **__: object) -> None:
-        raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered\nSearch for …")
+    def fail(_engine: OpenVinoEngine, _batch: Pixels) -> Outputs:
+        raise DeviceLost("cuda:0 fails every call of this process: an illegal memory access was encountered")
 
-    torch.cuda.is_initialized = lambda: True
-    torch.cuda.synchronize = fail
-    AutoBackend.forward = fail
+    OpenVinoEngine.run = fail  # type: ignore[method-assign]

@@ -1,1 +1,1 @@
-"""A loaded model: its loader, its thread, and what its raw outputs mean."""
+"""A loaded model: its loader, and the threads that it runs on. What it finds is worked out in `shared.inference`."""

@@ -1,6 +1,6 @@
-"""The one thread that runs models: a queue for all requests, and batches of images that are alike.
+"""The threads that run models: one queue for all requests, and batches of images that are alike.
 
-What is left to do after a batch, and needs no model, is done on other threads. Nothing that goes wrong ends the thread.
+What is left to do after a batch, and needs no model, is done on other threads. Nothing that goes wrong ends a thread.
 """
 
 import logging
@@ -11,30 +11,27 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, Protocol
 from weakref import WeakKeyDictionary
 
-from functions.predict.ports import Image, NotNow
+from functions.predict.ports import NotNow
 from shared.errors import ModelError
 from shared.geometry.detections import Detections
+from shared.inference.outputs import Postprocessing, Question
 
 logger = logging.getLogger(__name__)
-
-Answer = TypeVar("Answer")
-Postprocessing = Callable[[], Detections]
-"""What is left to do for one image."""
 
 _SMALLER_FOR = 300.0
 """Seconds for which batches stay small after memory ran out; then as many images as before are tried again."""
 
 
 class Runnable(Protocol):
-    """A model, as its thread sees it."""
+    """A model, as its threads see it."""
 
     batch: int  # images that fit at once; halved when they do not
 
-    def run(self, jobs: "Sequence[Inference]") -> Sequence[Detections | Postprocessing]:
-        """Run one batch."""
+    def run(self, questions: Sequence[Question]) -> Sequence[Detections | Postprocessing]:
+        """Run one batch, of images of one shape."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)  # a job is only ever equal to itself
@@ -42,64 +39,45 @@ class Inference:
     """One image for one model."""
 
     model: Runnable
-    image: Image  # as the model takes it; images of one shape can share a batch
-    size: tuple[int, int]  # (height, width) of the image as it came
-    confidence: float
+    question: Question
     done: "Future[Detections]"
-    iou: float = 0.7
-    outlined_from: float = 0.0
 
 
 class _Smaller(NamedTuple):
     """A model that runs fewer images at once than it should."""
 
     full: int
-    until: float  # on the thread's clock
+    until: float  # on the threads' clock
 
 
-class ModelThread:
-    """Runs jobs in the order in which they came; a batch takes along what is alike."""
+class ModelThreads:
+    """Begin jobs in the order in which they came; a batch takes along what is alike."""
 
     def __init__(
         self,
-        prepare: Callable[[], None],
+        count: int,
         out_of_memory: Callable[[Exception], bool],
         *,
         helpers: int = 1,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`prepare` runs first on the thread. `out_of_memory`: whether a model's error may be that. `helpers`: other
-        threads. Raises RuntimeError if there is no thread to give.
+        """`count`: batches that run at once. `out_of_memory`: whether a model's error may be that.
+
+        `helpers`: other threads. Raises RuntimeError if there is no thread to give.
         """
         self._out_of_memory = out_of_memory
         self._clock = clock
         self._smaller: WeakKeyDictionary[Runnable, _Smaller] = WeakKeyDictionary()
-        self._waiting: deque[Inference | Callable[[], None]] = deque()
+        self._waiting: deque[Inference] = deque()
         self._arrived = threading.Condition()
         self._helpers = ThreadPoolExecutor(helpers, thread_name_prefix="helper")
-        threading.Thread(target=self._run_forever, name="model", daemon=True).start()
-        self.call(prepare)
+        for number in range(count):
+            threading.Thread(target=self._run_forever, name=f"model-{number}", daemon=True).start()
 
     def submit(self, job: Inference) -> None:
         """Run a job in its turn."""
-        self._enqueue(job)
-
-    def call(self, work: Callable[[], Answer]) -> Answer:
-        """Run `work` on the thread in its turn, and answer what it answers or raise what it raises."""
-        answer: Future[Answer] = Future()
-
-        def fulfil() -> None:
-            try:
-                answer.set_result(work())
-            except Exception as error:  # noqa: BLE001 - raised where `call` was called
-                answer.set_exception(error)
-
-        self._enqueue(fulfil)
-        return answer.result()
-
-    def _enqueue(self, item: Inference | Callable[[], None]) -> None:
         with self._arrived:
-            self._waiting.append(item)
+            self._waiting.append(job)
             self._arrived.notify()
 
     def _run_forever(self) -> None:
@@ -108,14 +86,9 @@ class ModelThread:
                 while not self._waiting:
                     self._arrived.wait()
                 first = self._waiting.popleft()
-            if not isinstance(first, Inference):
-                first()
-                continue
-            jobs = [first]
-            try:
                 self._grow(first.model)
-                with self._arrived:
-                    jobs += self._alike(first)
+                jobs = [first, *self._alike(first)]
+            try:
                 jobs = [job for job in jobs if job.done.set_running_or_notify_cancel()]
                 self._run(jobs)
             except Exception as error:  # noqa: BLE001 - logged, and raised where the results are awaited
@@ -127,7 +100,7 @@ class ModelThread:
         for item in list(self._waiting) if first.model.batch > 1 else ():
             if len(alike) + 1 == first.model.batch:
                 break
-            if isinstance(item, Inference) and item.model is first.model and item.image.shape == first.image.shape:
+            if item.model is first.model and item.question.image.shape == first.question.image.shape:
                 alike.append(item)
                 self._waiting.remove(item)
         return alike
@@ -137,7 +110,7 @@ class ModelThread:
         while jobs:
             now = jobs[: jobs[0].model.batch]
             try:
-                found = now[0].model.run(now)
+                found = now[0].model.run([job.question for job in now])
             except Exception as error:  # noqa: BLE001 - logged, and raised where the results are awaited
                 if not self._out_of_memory(error):
                     _crashed(now, error)
@@ -155,9 +128,10 @@ class ModelThread:
             jobs = jobs[len(now) :]
 
     def _shrink(self, model: Runnable, batch: int) -> None:
-        before = self._smaller.get(model)
-        self._smaller[model] = _Smaller(before.full if before else model.batch, self._clock() + _SMALLER_FOR)
-        model.batch = batch
+        with self._arrived:
+            before = self._smaller.get(model)
+            self._smaller[model] = _Smaller(before.full if before else model.batch, self._clock() + _SMALLER_FOR)
+            model.batch = batch
         logger.warning("out of memory: smaller batches", extra={"event": "batch_halved", "batch": batch})
 
     def _grow(self, model: Runnable) -> None:

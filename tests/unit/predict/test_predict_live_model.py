@@ -301,8 +301,8 @@ def test_files_leave_the_cache_least_recently_used_first(file_store: ObjectStore
         (tmp_path / control).write_text(control * 1000)
         digests[control] = publish(file_store, tmp_path / control, control=control).files[0].sha256
         parts.serve(control)
-        os.utime(parts.cache / f"{digests[control]}.pt", (1000.0 + age, 1000.0 + age))
-    assert {path.stem for path in parts.cache.glob("*.pt")} == {digests["b"], digests["c"]}
+        os.utime(parts.cache / f"{digests[control]}.onnx", (1000.0 + age, 1000.0 + age))
+    assert {path.stem for path in parts.cache.glob("*.onnx")} == {digests["b"], digests["c"]}
     assert not list(parts.cache.glob("*.part"))
 
 
@@ -312,7 +312,7 @@ def test_a_damaged_or_partial_file_in_the_cache_never_counts(
     digest = publish_names("Tree")
     parts = Parts(file_store, tmp_path)
     parts.cache.mkdir()
-    (parts.cache / f"{digest}.pt").write_text("Tr")
+    (parts.cache / f"{digest}.onnx").write_text("Tr")
     (parts.cache / f"{digest}.123-abc.part").write_text("T")
     assert parts.serve() == ("v1", ("Tree",))
     assert Registry(file_store, UID).rejected("label") == set()
@@ -329,7 +329,7 @@ def test_what_killed_downloads_left_behind_goes_after_a_day(
         (folder / "file").write_text("T")
     os.utime(old, (1000.0, 1000.0))
     parts.serve()
-    assert set(parts.cache.iterdir()) == {young, parts.cache / f"{digest}.pt"}
+    assert set(parts.cache.iterdir()) == {young, parts.cache / f"{digest}.onnx"}
 
 
 def test_a_cache_folder_that_cannot_be_written_rejects_nothing(
