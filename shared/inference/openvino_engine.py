@@ -64,13 +64,13 @@ def _read(path: Path) -> Any:
 
     try:
         reader = FrontEndManager().load_by_framework("onnx")
-    except (RuntimeError, MemoryError) as error:
+    except Exception as error:  # of a class of its own
         raise LabelloopError(f"OpenVINO cannot read ONNX now: {_line(error)}") from error
     if reader is None:
         raise LabelloopError("OpenVINO cannot read ONNX now: it finds no reader")
     try:
         return reader.convert(reader.load(str(path)))
-    except (RuntimeError, MemoryError) as error:
+    except Exception as error:  # of several classes of its own
         if _short_of_memory(error):
             raise LabelloopError(f"there is no memory for {path.name} now: {_line(error)}") from error
         raise ModelError(f"OpenVINO cannot read {path.name}: {_line(error)}") from error
