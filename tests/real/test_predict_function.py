@@ -18,11 +18,15 @@ from ultralytics.utils import ASSETS
 
 from infra.demo.samples import base_weights, tiles
 from infra.local.label_studio import LabelStudioServer
-from shared.objectstore import open_store
+from shared.inference.graph import read_graph
+from shared.objectstore import ObjectStore, open_store
+from shared.state.base_weights import add_base_weights
 from shared.state.registry import Registry
+from shared.state.versions import GRAPH
 from shared.yolo.base_weights import SUFFIXES
 from tests.fakes.predict_parts import UID, label_config, predict_function, publish
-from tests.samples.yolo_weights import make_weights
+from tests.samples.graphs import export, make_graph
+from tests.samples.served_graphs import base_graph
 
 NAMES = ("Tree", "Person")
 SMALL = {"LABELLOOP_IMAGE_SIZE": "320"}
@@ -38,8 +42,9 @@ def variants(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for name in NAMES:
         model = YOLO(base_weights(), task="detect")
         model.model.names = dict.fromkeys(model.model.names, name)  # type: ignore[union-attr]
-        paths[name] = folder / f"{name}.pt"
-        model.save(paths[name])
+        weights = folder / f"{name}.pt"
+        model.save(weights)
+        paths[name] = export(weights).graph
     return paths
 
 
@@ -148,7 +153,7 @@ def test_a_tampered_version_is_rejected_and_the_older_one_served(tmp_path: Path,
     store = open_store((tmp_path / "store").as_uri())
     publish(store, variants["Tree"])
     bad = publish(store, variants["Person"])
-    (stored,) = (tmp_path / "store").rglob(f"{bad.files[0].sha256}/weights.pt")
+    (stored,) = (tmp_path / "store").rglob(f"{bad.files[0].sha256}/weights.onnx")
     stored.write_bytes(stored.read_bytes()[:-1] + b"!")
     with predict_function(tmp_path, **SMALL) as url:
         assert labels(predictions := predict(url)) == {"Tree"}
@@ -181,7 +186,7 @@ def test_two_processes_share_a_cache_folder(tmp_path: Path, variants: dict[str, 
         ThreadPoolExecutor(2) as clients,
     ):
         assert [labels(found) for found in clients.map(predict, (one, other))] == [{"Person"}, {"Person"}]
-    assert len(list((tmp_path / "cache" / "weights").iterdir())) == 1
+    assert len(list((tmp_path / "cache" / "weights").glob("*.onnx"))) == 1
 
 
 TREE = '<Label value="Tree"/>'
@@ -214,8 +219,15 @@ def of_every_task(tmp_path_factory: pytest.TempPathFactory, variants: dict[str, 
     """LABELLOOP_BASE_WEIGHTS: a file for each YOLO task, whose classes are all called Tree."""
     folder = tmp_path_factory.mktemp("tasks")
     others = [(task, suffix) for task, suffix in SUFFIXES.items() if task != "detect"]
-    files = [make_weights(folder, f"yolov8n{suffix}", task, names=("Tree",)) for task, suffix in others]
-    return ",".join(map(str, [variants["Tree"], *files]))
+    files = [make_graph(folder, f"yolov8n{suffix}", task, names=("Tree",)).weights for task, suffix in others]
+    return ",".join(map(str, [variants["Tree"].with_suffix(".pt"), *files]))
+
+
+def add_bases(store: ObjectStore, listed: str) -> None:
+    """Add the graphs beside listed weights to the store, as whoever has torch does."""
+    for weights in map(Path, listed.split(",")):
+        graph = weights.with_suffix(".onnx")
+        add_base_weights(store, weights.name, read_graph(graph).yolo_task, {GRAPH: graph})
 
 
 def stamp(**versions: str) -> str:
@@ -231,6 +243,7 @@ def check(prediction: dict[str, Any], config: str = ALL_CONTROLS, controls: tupl
 
 def test_a_control_of_every_kind_on_one_image(tmp_path: Path, variants: dict[str, Path], of_every_task: str) -> None:
     store = open_store((tmp_path / "store").as_uri())
+    add_bases(store, of_every_task)
     settings = {
         "LABELLOOP_BASE_WEIGHTS": of_every_task,
         "LABELLOOP_POINTER_MAX_AGE": "0",
@@ -242,7 +255,7 @@ def test_a_control_of_every_kind_on_one_image(tmp_path: Path, variants: dict[str
         check(first)
         check(second)
         assert first["model_version"] == setup(url, ALL_CONTROLS) == stamp()
-        segment = Path(next(file for file in of_every_task.split(",") if "-seg" in file))
+        segment = Path(next(file for file in of_every_task.split(",") if "-seg" in file)).with_suffix(".onnx")
         publish(store, segment, control="poly", yolo_task="segment")
         (after,) = predict(url, config=ALL_CONTROLS)
         check(after)
@@ -259,13 +272,15 @@ def test_controls_without_weights_of_their_task_wait_for_their_first_version(
     tmp_path: Path, variants: dict[str, Path], of_every_task: str
 ) -> None:
     both, alone = label_config("box").replace("</View>", f"{POLYGONS}</View>"), view(POLYGONS)
-    with predict_function(tmp_path, LABELLOOP_BASE_WEIGHTS=str(variants["Tree"]), **SMALL) as url:
+    base = str(variants["Tree"].with_suffix(".pt"))
+    add_bases(open_store((tmp_path / "store").as_uri()), base)
+    with predict_function(tmp_path, LABELLOOP_BASE_WEIGHTS=base, **SMALL) as url:
         for _ in range(2):
             (found,) = predict(url, config=both)
             assert {region["from_name"] for region in found["result"]} == {"box"}
             assert found["model_version"] == setup(url, both) == "box:base-Tree+poly:base-Tree"
         assert predict(url, config=alone) == [[]]
-        segment = Path(next(file for file in of_every_task.split(",") if "-seg" in file))
+        segment = Path(next(file for file in of_every_task.split(",") if "-seg" in file)).with_suffix(".onnx")
         publish(open_store((tmp_path / "store").as_uri()), segment, control="poly", yolo_task="segment")
         assert eventually(lambda: setup(url, both), "box:base-Tree+poly:v1")
         check(predict(url, config=both)[0], both, ("box", "poly"))
@@ -317,6 +332,7 @@ class Project:
 @contextmanager
 def connected_function(folder: Path, server: LabelStudioServer, key: str, base_weights: str) -> Iterator[str]:
     """As an operator would run it beside that Label Studio."""
+    add_bases(open_store((folder / "store").as_uri()), base_weights)
     with predict_function(
         folder,
         LABELLOOP_BASIC_AUTH_PASSWORD="secret",
@@ -337,7 +353,7 @@ def test_a_real_label_studio_stores_the_predictions_of_each_version_once(
 ) -> None:
     project = Project(server, label_config(labels=NAMES))
     key = server.token if kind == "legacy" else server.personal_access_token()
-    with connected_function(tmp_path, server, key, str(base_weights())) as url:
+    with connected_function(tmp_path, server, key, str(base_graph(tmp_path / "graph").with_suffix(".pt"))) as url:
         backend = project.connect(url)
         first = project.retrieve()
         assert [found["model_version"] for found in first] == ["label:base-ABD"] * 3
