@@ -18,6 +18,7 @@ from tests.fakes.predict_parts import UID, label_config, predict_function
 from tests.samples.image_bytes import encoded
 from tests.samples.image_files import exif, works
 from tests.samples.refused_files import refused
+from tests.samples.served_graphs import store_base_graph
 from tests.servers.browser import CHROMIUM, empty_page
 
 WORKS, REFUSED = works(), refused()
@@ -79,6 +80,7 @@ def test_every_file_of_one_request_is_answered_in_its_place(tmp_path: Path) -> N
     )
     names = sorted(files)  # those that work and those that do not take turns
     tasks = [{"id": number, "data": {"image": data_url(files[name], "image/x")}} for number, name in enumerate(names)]
+    store_base_graph((tmp_path / "store").as_uri(), tmp_path / "graph")
     with predict_function(
         tmp_path,
         LABELLOOP_BASE_WEIGHTS=str(base_weights()),

@@ -12,6 +12,7 @@ from ultralytics.utils import ASSETS
 from infra.demo.samples import base_weights
 from infra.local.processes import LOOPBACK
 from tests.fakes.predict_parts import UID, predict_function
+from tests.samples.served_graphs import store_base_graph
 from tests.samples.videos import write_video
 from tests.servers.web_server import Handler, web_server
 
@@ -36,6 +37,7 @@ def test_films_are_answered_with_tracks_and_what_is_none_with_nothing(tmp_path: 
         data = films.get(handler.path)
         handler.reply(404) if data is None else handler.reply(200, data)
 
+    store_base_graph((tmp_path / "store").as_uri(), tmp_path / "graph")
     with (
         web_server(answer) as web,
         predict_function(

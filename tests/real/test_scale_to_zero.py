@@ -21,6 +21,7 @@ from infra.local.processes import LOOPBACK, choose_port
 from shared.labelstudio.requests import ProjectCounters
 from shared.web.access import SECRET_HEADER
 from tests.fakes.predict_parts import predict_process, publish
+from tests.samples.graphs import export
 from tests.servers.cold_start import cold_start
 from tests.servers.trigger_process import PASSWORD, SECRET, USER, Place, TriggerProcess, eventually
 
@@ -83,12 +84,12 @@ class Annotator:
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Trained weights whose every class is called Tree."""
+    """The graph of trained weights whose every class is called Tree."""
     model = YOLO(base_weights(), task="detect")
     model.model.names = dict.fromkeys(model.model.names, "Tree")  # type: ignore[union-attr]
     path = tmp_path_factory.mktemp("weights") / "tree.pt"
     model.save(path)
-    return path
+    return export(path).graph
 
 
 def metrics(trigger: TriggerProcess) -> str:
