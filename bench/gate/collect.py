@@ -205,7 +205,8 @@ def _shown(trainer: Any, weights: Path, data: Path, settings: Any) -> dict[str, 
     from shared.labelstudio.config import parse_label_config
 
     [control] = parse_label_config(_CONFIG)
-    shown = trainer.evaluate(weights, data / "judge.yaml", control, settings, trained=True, points=())
+    graph = trainer.export(weights, data / "graph")
+    shown = trainer.evaluate(graph, data / "judge.yaml", control, settings, trained=True, points=())
     outcomes = shown.evidence.outcomes
     some = [outcome.scores >= _MIN_CONFIDENCE for outcome in outcomes]
     return {

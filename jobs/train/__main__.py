@@ -85,6 +85,7 @@ def _run(settings: Settings, request: TrainRequest, store: ObjectStore, folder: 
             weights_folder=Path(settings.work_dir) / "weights",
             device=settings.device,
             workers=settings.workers,
+            threads=settings.threads,
         ),
         settings=settings,
         folder=folder,

@@ -10,7 +10,7 @@ from jobs.train.training import InitialWeights
 from shared.digest import sha256_of
 from shared.errors import ModelError, NotFound
 from shared.labelstudio.controls import Control
-from shared.state.versions import WEIGHTS, Manifest
+from shared.state.versions import GRAPH, WEIGHTS, Manifest
 from shared.yolo.base_weights import base_weights_for
 
 logger = logging.getLogger(__name__)
@@ -27,13 +27,14 @@ class Champion:
         Manifest | None
     )  # of the served version, or of the newest older one that can be loaded; None: there is none
     weights: Path | None  # verified local file of `manifest`
+    graph: Path | None  # another one; None: an older labelloop published none
     missing: str  # which versions could not be compared, and why; empty: all could
 
 
 def find_champion(attempt: Attempt, control: Control) -> Champion:
     """Download and verify the served version, or else the newest older one that can be loaded. Raises StoreError.
 
-    A version whose file is bad (wrong digest, no model) is rejected for good. One whose file is missing is not: the
+    A version with a bad file (wrong digest, no model) is rejected for good. One with a missing file is not: the
     store may be in the middle of being copied.
     """
     served, missing = None, list[int]()
@@ -43,6 +44,7 @@ def find_champion(attempt: Attempt, control: Control) -> Champion:
         try:
             attempt.registry.download_file(control.name, manifest.file(WEIGHTS), path)
             attempt.trainer.check(path, control.yolo_task)
+            graph = _graph(attempt, manifest, path)
         except ModelError as error:
             logger.error(str(error), extra={"event": "version_rejected", "version": manifest.version})
             attempt.registry.reject(control.name, manifest.version, str(error))
@@ -51,9 +53,9 @@ def find_champion(attempt: Attempt, control: Control) -> Champion:
             served = served or manifest.version
             missing.append(manifest.version)
         else:
-            return Champion(served or manifest.version, manifest, path, _said(missing))
+            return Champion(served or manifest.version, manifest, path, graph, _said(missing))
         manifest = _comparable(attempt.registry.newest_before(control.name, manifest.version), control)
-    return Champion(served, None, None, _said(missing, " and there is no older good version"))
+    return Champion(served, None, None, None, _said(missing, " and there is no older good version"))
 
 
 def serving(attempt: Attempt, control: Control) -> Manifest | None:
@@ -76,11 +78,26 @@ def rival_of(attempt: Attempt, control: Control, champion: Champion) -> tuple[Ri
         name = f"v{manifest.version}"
         unsure = "" if "border" in manifest.lineage else f"{name} {_MAY_HAVE_SEEN_VAL}"
         caveat = "; ".join(filter(None, (missing, unsure)))
-        return Rival(name, manifest.version, champion.weights, manifest.labels, manifest.shown, caveat), ""
+        graph = champion.graph or _exported(attempt, control, champion.weights)
+        return Rival(name, manifest.version, graph, manifest.labels, manifest.shown, caveat), ""
     base = _base(attempt, control)
     if not base.own:
         return None, "; ".join(filter(None, (missing, f"there are no base weights for {control.yolo_task}")))
-    return Rival(f"base-{Path(base.name).stem}", None, base.weights, (), {}, missing), ""
+    return Rival(f"base-{Path(base.name).stem}", None, _exported(attempt, control, base.weights), (), {}, missing), ""
+
+
+def _graph(attempt: Attempt, manifest: Manifest, weights: Path) -> Path | None:
+    """The graph of a version, downloaded beside its weights; None if there is none. Raises as `download_file`."""
+    entry = next((entry for entry in manifest.files if entry.name == GRAPH), None)
+    if entry is None:
+        return None
+    path = weights.with_suffix(".onnx")
+    attempt.registry.download_file(manifest.control, entry, path)
+    return path
+
+
+def _exported(attempt: Attempt, control: Control, weights: Path) -> Path:
+    return attempt.trainer.export(weights, attempt.folder_of(control, "champion-graph"))
 
 
 def _base(attempt: Attempt, control: Control) -> InitialWeights:
@@ -94,4 +111,4 @@ def _comparable(manifest: Manifest | None, control: Control) -> Manifest | None:
 
 def _said(missing: list[int], more: str = "") -> str:
     which = " and ".join(f"v{version}" for version in missing)
-    return f"v{missing[0]} is served, but the store lacks {WEIGHTS} of {which}{more}" if missing else ""
+    return f"v{missing[0]} is served, but the store lacks files of {which}{more}" if missing else ""

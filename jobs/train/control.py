@@ -76,8 +76,8 @@ def _train_and_publish(
 ) -> Manifest:
     trained = _train(attempt, control, dataset, start, controls_left)
     attempt.progress.phase("gate", control=control.name)
-    graph = attempt.trainer.export(trained.weights, dataset.data)  # before the gate: without it nothing is published
-    judged = _judge(attempt, control, dataset, trained.weights)
+    graph = attempt.trainer.export(trained.weights, attempt.folder_of(control, "graph"))
+    judged = _judge(attempt, control, dataset, graph, weights=trained.weights)
     attempt.progress.phase("publish", control=control.name, message=judged.gate.reason)
     report = Report(
         control=control.name,
@@ -140,9 +140,9 @@ def _promote(attempt: Attempt, control: Control, manifest: Manifest, dataset: Da
             dataset = dataset or _dataset(attempt, control)
             if dataset is None:
                 raise ModelError(f"v{manifest.version} of {control.name!r} has no dataset to be compared on")
-            weights = attempt.folder_of(control, "published") / WEIGHTS
-            registry.download_file(control.name, manifest.file(WEIGHTS), weights)
-            gate = _judge(attempt, control, dataset, weights).gate
+            graph = attempt.folder_of(control, "published") / GRAPH
+            registry.download_file(control.name, manifest.file(GRAPH), graph)
+            gate = _judge(attempt, control, dataset, graph).gate
             continue
         try:
             registry.promote(
@@ -186,7 +186,7 @@ def _train(attempt: Attempt, control: Control, dataset: Dataset, start: InitialW
         return attempt.trainer.fit(dataset.data, start.weights, attempt.settings, spool, resumed)
 
 
-def _judge(attempt: Attempt, control: Control, dataset: Dataset, weights: Path) -> Judged:
+def _judge(attempt: Attempt, control: Control, dataset: Dataset, graph: Path, weights: Path | None = None) -> Judged:
     judge = Judge(
         trainer=attempt.trainer,
         control=control,
@@ -197,7 +197,7 @@ def _judge(attempt: Attempt, control: Control, dataset: Dataset, weights: Path) 
     )
     champion = find_champion(attempt, control)
     rival, why_none = rival_of(attempt, control, champion)
-    return judge.judge(weights, rival, why_none, served=champion.served)
+    return judge.judge(graph, rival, why_none, served=champion.served, weights=weights)
 
 
 def _val_videos(attempt: Attempt, control: Control) -> Iterator[tuple[SnapshotTask, Path]]:

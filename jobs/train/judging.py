@@ -19,11 +19,11 @@ from shared.state.versions import DEFAULT_SHOWN, Gate, Shown
 
 @dataclass(frozen=True, slots=True)
 class Rival:
-    """The champion's weights, as the challenger is compared with them."""
+    """The champion, as the challenger is compared with it."""
 
     name: str  # "v3", "base-yolo11n"
     version: int | None  # None: base weights
-    weights: Path
+    graph: Path
     points: tuple[str, ...]  # names of its labels, keypoints included
     shown: dict[str, Shown]  # label → its thresholds; empty: the defaults
     caveat: str = ""  # a sentence that is added to the gate's reason
@@ -51,24 +51,33 @@ class Judge:
     videos: Callable[[], Iterator[tuple[SnapshotTask, Path]]]  # tasks of the val set and their files
     max_pixels: int  # of a video frame
 
-    def judge(self, weights: Path, champion: Rival | None, why_no_champion: str, *, served: int | None) -> Judged:
-        """Compare new weights with a champion, on the labels that both know. Raises ModelError.
+    def judge(
+        self,
+        graph: Path,
+        champion: Rival | None,
+        why_no_champion: str,
+        *,
+        served: int | None,
+        weights: Path | None = None,
+    ) -> Judged:
+        """Compare a new graph with a champion, on the labels that both know. Raises ModelError.
 
         `champion`: None if there is none, then `why_no_champion` says why. `served`: the version that predict serves,
-        for the gate's record; the champion may be an older one.
+        for the gate's record; the champion may be an older one. `weights`: what the graph was just made of, to be
+        compared with it.
         """
         points = self.control.point_names
         if champion and any(point in champion.points for point in points):
             points = tuple(point for point in points if point in champion.points)
-        ours = self._measure(weights, points, trained=True)
+        ours = self._measure(graph, points, trained=True, weights=weights)
         shown = self._choose(ours)
-        theirs = self._measure(champion.weights, points, trained=champion.version is not None) if champion else None
+        theirs = self._measure(champion.graph, points, trained=champion.version is not None) if champion else None
         metrics = metrics_of(ours.evidence, self.control, shown)
         both = [class_ for class_ in ours.known if theirs and class_ in theirs.known]
         if champion and not both:
             why_no_champion = "; ".join(filter(None, (champion.caveat, f"{champion.name} knows none of the labels")))
             champion = None
-        followed = self._followed(weights, trained=True)
+        followed = self._followed(graph, trained=True)
         metrics |= metrics_of(followed, self.control, {}) if followed else {}
         evidence: Evidence = followed or (ours.evidence.of(both) if both else ours.evidence)
         scored, their_metrics = None, dict[str, float]()
@@ -76,7 +85,7 @@ class Judge:
             their_metrics = metrics_of(theirs.evidence.of(both), self.control, self._by_class(champion.shown))
             rival: Evidence = theirs.evidence.of(both)
             if followed:
-                rival = self._followed(champion.weights, trained=champion.version is not None) or rival
+                rival = self._followed(champion.graph, trained=champion.version is not None) or rival
                 their_metrics |= metrics_of(rival, self.control, {})
             scored = Scored(champion.name, champion.version, rival)
         gate = judge(
@@ -91,9 +100,9 @@ class Judge:
         notes = (self._cut(ours),) if ours.cut else ()
         return Judged(gate, metrics, their_metrics, self._by_label(shown), notes)
 
-    def _measure(self, weights: Path, points: tuple[str, ...], *, trained: bool) -> Measured:
+    def _measure(self, graph: Path, points: tuple[str, ...], *, trained: bool, weights: Path | None = None) -> Measured:
         return self.trainer.evaluate(
-            weights, self.dataset.data, self.control, self.settings, trained=trained, points=points
+            graph, self.dataset.data, self.control, self.settings, trained=trained, points=points, weights=weights
         )
 
     def _choose(self, ours: Measured) -> dict[int, Shown]:
@@ -102,12 +111,12 @@ class Judge:
             return {}
         return shown_choice.choose(ours.evidence.outcomes, ours.known)
 
-    def _followed(self, weights: Path, *, trained: bool) -> Followed | None:
+    def _followed(self, graph: Path, *, trained: bool) -> Followed | None:
         """Tracks in the videos of the val set; None for other controls, or if no video can be used."""
         if self.control.tag != "VideoRectangle":
             return None
         videos: dict[str, TrackingCounts] = self.trainer.track(
-            weights, self.videos(), self.control, self.settings, trained=trained, max_pixels=self.max_pixels
+            graph, self.videos(), self.control, self.settings, trained=trained, max_pixels=self.max_pixels
         )
         return Followed(videos) if videos else None
 

@@ -113,31 +113,29 @@ class Trainer(Protocol):
     ) -> Trained:
         """Fine-tune `start` on `data` (data.yaml), or continue from `resumed`. Raises TrainingAborted, ModelError."""
 
-    def export(self, weights: Path, data: Path) -> Path:
-        """The graph of trained weights, to serve them from.
-
-        Raises ModelError if it cannot be made, or answers otherwise than the weights on pictures of the val set.
-        """
+    def export(self, weights: Path, folder: Path) -> Path:
+        """The graph of weights, from which they are served, in a folder of scratch. Raises ModelError."""
 
     def evaluate(
         self,
-        weights: Path,
+        graph: Path,
         data: Path,
         control: Control,
         settings: TrainingSettings,
         *,
         trained: bool,
         points: Sequence[str],
+        weights: Path | None = None,
     ) -> Measured:
-        """Measure `weights` on the val set of `data` (data.yaml). Raises ModelError.
+        """Measure a graph on the val set of `data` (data.yaml). Raises ModelError.
 
-        `trained`: they are a version of this project, so classes are matched with labels by name alone. `points`: names
-        of the keypoints that are compared.
+        `trained`: it is a version of this project, so classes are matched with labels by name alone. `points`: names
+        of the keypoints that are compared. `weights`: what the graph was made of; raises ModelError if they differ.
         """
 
     def track(
         self,
-        weights: Path,
+        graph: Path,
         videos: Iterable[tuple[SnapshotTask, Path]],
         control: Control,
         settings: TrainingSettings,

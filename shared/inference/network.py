@@ -38,8 +38,9 @@ class Network:
         read = READERS[self.graph.yolo_task]
         return [read(outputs, number, question, self._head) for number, question in enumerate(questions)]
 
-    def find(self, image: Pixels, confidence: float, iou: float = 0.7) -> Detections:
+    def find(self, image: Pixels, confidence: float, iou: float = 0.7, *, cut_is_said: bool = True) -> Detections:
         """Everything of at least `confidence` in one picture, blue first. Raises as `run`."""
-        question = Question(self.fit(image), (image.shape[0], image.shape[1]), confidence, iou)
+        size = image.shape[0], image.shape[1]
+        question = Question(self.fit(image), size, confidence, iou, cut_is_said=cut_is_said)
         (found,) = self.run([question])
         return found if isinstance(found, Detections) else found()

@@ -35,6 +35,7 @@ class Question:
     confidence: float  # least of an object
     iou: float = 0.7  # objects of a class that overlap more are one
     outlined_from: float = 0.0  # confidence from which objects get outlines, which take time
+    cut_is_said: bool = True  # whether it is logged if there are more objects than are answered
 
     @property
     def seen(self) -> tuple[int, int]:
@@ -115,7 +116,7 @@ def _kept(outputs: Outputs, number: int, question: Question, head: Head) -> Floa
             table = without_rotated_twins(table, question.iou, most)
         else:
             table = without_twins(to_corners(table), question.iou, most)
-    if len(table) >= most and table[-1, 4] >= max(question.outlined_from, question.confidence):
+    if question.cut_is_said and len(table) >= most and table[-1, 4] >= max(question.outlined_from, question.confidence):
         logger.warning(
             f"an image shows {most} objects or more: what is less sure is not answered (LABELLOOP_MAX_OBJECTS)",
             extra={"event": "objects_cut", "most": most},

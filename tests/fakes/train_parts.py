@@ -211,7 +211,7 @@ class ToyTrainer:
         self.stop_at: list[float] = []  # time.time() after which each training must not go on
         self.on_epoch: list[Any] = []  # called after each epoch
         self.damaged: set[str] = set()  # digests of files that are no models
-        self.graph_error = ""  # why no graph can be made; empty: it can
+        self.graph_error = ""  # how a graph differs from its weights; empty: it does not
 
     def base(self, name: str, yolo_task: str) -> InitialWeights:
         """A file that is always there."""
@@ -243,35 +243,36 @@ class ToyTrainer:
                 tell(number)
         return Trained(weights, settings.epochs, batch=8)
 
-    def export(self, weights: Path, data: Path) -> Path:
-        """A file, unless the graph is no good."""
-        if self.graph_error:
-            raise ModelError(self.graph_error)
-        graph = weights.with_suffix(".onnx")
-        graph.write_text(f"graph of {weights.read_text()}")
+    def export(self, weights: Path, folder: Path) -> Path:
+        """A file that says the same."""
+        graph = folder / weights.with_suffix(".onnx").name
+        graph.write_text(f" {weights.read_text()}")
         return graph
 
     def evaluate(
         self,
-        weights: Path,
+        graph: Path,
         data: Path,
         control: Control,
         settings: TrainingSettings,
         *,
         trained: bool,
         points: Sequence[str],
+        weights: Path | None = None,
     ) -> Measured:
-        """One object in each of a hundred tasks, and as many found as the weights' score says."""
+        """One object in each of a hundred tasks, and as many found as the graph's score says."""
+        if weights is not None and self.graph_error:
+            raise ModelError(self.graph_error)
         if not trained:
             return Measured(found_part(self.base_score or 0.0), known=(0,) if self.base_score else ())
-        said = json.loads(weights.read_text())
+        said = json.loads(graph.read_text())
         if control.yolo_task == "classify":
             return Measured(guessed_part(said["score"]), known=(0, 1))
         return Measured(found_part(said["score"]), known=tuple(said.get("known", range(len(control.class_names)))))
 
     def track(
         self,
-        weights: Path,
+        graph: Path,
         videos: object,
         control: object,
         settings: TrainingSettings,
@@ -310,8 +311,9 @@ def found_part(score: float, count: int = 100) -> Found:
 def measured(
     trainer: Trainer, weights: Path, data: Path, control: Control, settings: TrainingSettings
 ) -> dict[str, float]:
-    """The metrics of a version of a control."""
-    found = trainer.evaluate(weights, data, control, settings, trained=True, points=control.point_names)
+    """The metrics of a version of a control, whose graph finds what its weights find."""
+    graph = trainer.export(weights, weights.parent / "graph")
+    found = trainer.evaluate(graph, data, control, settings, trained=True, points=control.point_names, weights=weights)
     return metrics_of(found.evidence, control, {})
 
 
@@ -327,5 +329,9 @@ def yolo_trainer(folder: Path, *, threads: int) -> Iterator[YoloTrainer]:
         environ.setattr("ultralytics.nn.tasks.SAFE_LOAD", env_bool("ULTRALYTICS_SAFE_LOAD"))
         environ.setattr("ultralytics.utils.WEIGHTS_DIR", folder / "ultralytics" / "weights")
         yield YoloTrainer(
-            folder / "model", surroundings=folder / "ultralytics", weights_folder=folder / "weights", device="cpu"
+            folder / "model",
+            surroundings=folder / "ultralytics",
+            weights_folder=folder / "weights",
+            device="cpu",
+            threads=threads,
         )

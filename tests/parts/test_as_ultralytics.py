@@ -2,18 +2,23 @@
 
 import math
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from ultralytics.utils.downloads import GITHUB_ASSETS_NAMES
 from ultralytics.utils.instance import Instances
+from ultralytics.utils.metrics import batch_probiou, box_iou, kpt_iou
 from ultralytics.utils.ops import xywhr2xyxyxyxy
 
 from jobs.train.evidence import Found, Outcome, ones
+from jobs.train.yolo.overlaps import overlaps
 from shared.geometry.detections import (
+    Detections,
     clip_rotated,
     clip_xyxy,
     envelope,
@@ -50,6 +55,29 @@ def test_a_rotated_box_is_clipped_as_ultralytics_does(
         around = envelope(theirs.segments.astype(np.float64))[0]
         seen = clip_xyxy(around[None], 200, 100)[0]
         assert min(seen[2] - seen[0], seen[3] - seen[1]) < 15  # a corner of it at most
+
+
+def test_objects_are_alike_as_in_ultralytics() -> None:
+    random = np.random.default_rng(0)
+
+    def some(count: int) -> Detections:
+        corner = random.uniform(0, 40, (count, 2))
+        boxes = np.hstack([corner, corner + random.uniform(4, 30, (count, 2))])
+        points = np.concatenate([random.uniform(0, 60, (count, 4, 2)), random.integers(0, 3, (count, 4, 1))], axis=2)
+        return Detections.annotated(100, 80, boxes, np.zeros(count), ("a",), keypoints=points)
+
+    truth, found = some(5), some(7)
+    sigmas, areas = np.array([0.1, 0.2, 0.15, 0.5]), np.prod(truth.xyxy[:, 2:] - truth.xyxy[:, :2], axis=1) * 0.53
+    points: Any = [torch.from_numpy(each.keypoints) for each in (truth, found)]
+    theirs = kpt_iou(points[0], points[1], torch.from_numpy(areas), sigmas.tolist())
+    np.testing.assert_allclose(overlaps(truth, found, sigmas), theirs.numpy(), atol=1e-6)
+    one, other = (replace(each, keypoints=None) for each in (truth, found))
+    theirs = box_iou(torch.from_numpy(truth.xyxy), torch.from_numpy(found.xyxy))
+    np.testing.assert_allclose(overlaps(one, other, sigmas), theirs.numpy(), atol=1e-6)
+    turned = [np.hstack([each.xyxy, random.uniform(-2, 2, (len(each), 1))]) for each in (truth, found)]
+    one, other = (replace(each, rotated=rotated) for each, rotated in zip((one, other), turned, strict=True))
+    theirs = batch_probiou(torch.from_numpy(turned[0]), torch.from_numpy(turned[1]))
+    np.testing.assert_allclose(overlaps(one, other, sigmas), theirs.numpy(), atol=1e-4)
 
 
 def test_official_names_are_those_of_ultralytics() -> None:

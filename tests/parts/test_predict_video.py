@@ -1,6 +1,7 @@
 """Videos through the real decoder and ultralytics' trackers; ten lines, or real weights, see what is in them."""
 
 import queue
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ from functions.predict.ports import DeadlineExceeded, Image
 from functions.predict.video.predictor import VideoPredictor
 from functions.predict.video.spans import by_label, smoothed, steady
 from infra.demo.samples import base_weights
-from shared.errors import ImageError, ModelError
+from shared.errors import ImageError, ModelError, SettingsError
 from shared.geometry.detections import Detections
 from shared.labelstudio.config import parse_label_config
 from shared.labelstudio.regions.tracks import Drawn, read_tracks
@@ -210,6 +211,11 @@ class TestTracks:
         (tmp_path / "tracker.yaml").write_text("tracker_type: nonsense")
         for name in (str(tmp_path / "tracker"), "../../trackers/bytetrack", "deepocsort"):
             assert len(predict(flown, config(model_tracker=name), ColorModel()).regions) == 2
+
+    def test_without_the_extra_the_remedy_is_said(self, flown: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "ultralytics.trackers.track", None)
+        with pytest.raises(SettingsError, match=r"pip install 'labelloop\[video\]'"):
+            predict(flown, config(), ColorModel())
 
     def test_nothing_in_it(self, tmp_path: Path) -> None:
         path = write_video(tmp_path / "empty.webm", [scene()] * 5)

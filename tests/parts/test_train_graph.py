@@ -1,30 +1,48 @@
-"""The graph of trained weights, by ultralytics' real exporter: what it says of itself, and when it is refused."""
+"""The graph of weights, by ultralytics' real exporter: what it says of itself, what is measured, when it is refused."""
 
 import ast
 import json
 import os
-import random
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import cv2
+import numpy as np
 import pytest
-from PIL import Image
+from ultralytics.utils import ASSETS
 
+from jobs.train.data.yolo_labels import label_lines
+from jobs.train.training import Measured, TrainingSettings
 from jobs.train.yolo import graph as graphs
-from jobs.train.yolo.graph import check_agreement, export_graph, make_graph, val_pictures
+from jobs.train.yolo.graph import make_graph
 from jobs.train.yolo.trainer import YoloTrainer
 from shared.errors import ModelError, SettingsError
+from shared.inference.device import choose_device, open_engine
+from shared.inference.graph import read_graph
+from shared.inference.network import Network
+from shared.labelstudio.config import parse_label_config
 from shared.yolo.environment import ultralytics_environ
+from shared.yolo_task import YoloTask
+from tests.fakes.train_parts import yolo_trainer
 from tests.samples.yolo_weights import CLASSES, make_weights
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # torch's own; what the job does is seen by its results
 NAMES = ("n01440764", 'Trees: "old", and new')  # a label may look like a code of ImageNet
+[CONTROL] = parse_label_config(
+    '<View><Image name="i" value="$i"/><RectangleLabels name="label" toName="i"><Label value="n01440764"/>'
+    '<Label value="Trees: &quot;old&quot;, and new"/></RectangleLabels></View>'
+)
+SETTINGS = TrainingSettings(
+    epochs=1, image_size=448, batch=1, freeze=0, patience=1, val_fraction=0.2, seed=0, base_weights="x", longest_run=1
+)
 
 
 class Made(NamedTuple):
-    """Weights with two heads, their graph, and pictures of odd sizes."""
+    """Weights, their graph, and a val set that shows what it finds."""
 
     weights: Path
     graph: Path
@@ -32,41 +50,98 @@ class Made(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    folder = tmp_path_factory.mktemp("graph")
-    weights = make_weights(folder, "yolo26n", "detect", names=NAMES)
-    (folder / "images" / "val").mkdir(parents=True)
-    for number, size in enumerate([(90, 61), (64, 200)]):
-        image = Image.frombytes("RGB", size, random.Random(number).randbytes(size[0] * size[1] * 3))
-        image.save(folder / "images" / "val" / f"{number}.png")
+def trainer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[YoloTrainer]:
+    with yolo_trainer(tmp_path_factory.mktemp("trainer"), threads=1) as ready:
+        yield ready
+
+
+@pytest.fixture(scope="module")
+def made(trainer: YoloTrainer, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, YoloTask], Made]:
+    found: dict[str, Made] = {}
+
+    def make(architecture: str, yolo_task: YoloTask) -> Made:
+        if architecture not in found:
+            folder = tmp_path_factory.mktemp(architecture)
+            weights = make_weights(folder, architecture, yolo_task, names=NAMES)
+            graph = trainer.export(weights, folder / "graph")
+            found[architecture] = Made(weights, graph, val_set(folder, graph))
+        return found[architecture]
+
+    return make
+
+
+def val_set(folder: Path, path: Path) -> Path:
+    """data.yaml of photographs on which a person drew what the graph is sure of."""
+    graph = read_graph(path)
+    network = Network(open_engine(path, choose_device("cpu", threads=1, float32=True)), graph)
+    for kind in ("images", "labels"):
+        (folder / kind / "val").mkdir(parents=True)
+    for name in ("bus", "zidane"):
+        photograph = cv2.imread(str(ASSETS / f"{name}.jpg"))
+        assert photograph is not None
+        image = cv2.resize(photograph, None, fx=0.7, fy=0.6).astype(np.uint8)
+        cv2.imwrite(str(folder / "images" / "val" / f"{name}.png"), image)
+        found = network.find(image, 0.1)
+        lines = label_lines(replace(found, classes=found.classes % 2), graph.yolo_task)
+        assert len(lines) > 2
+        (folder / "labels" / "val" / f"{name}.txt").write_text("".join(lines))
     data = folder / "data.yaml"
-    data.write_text(json.dumps({"val": "images/val"}))
-    return Made(weights, export_graph(weights), data)
+    data.write_text(json.dumps({"val": "images/val", "names": NAMES}))
+    return data
 
 
-def test_what_a_graph_says_of_itself(made: Made) -> None:
+def measured(trainer: YoloTrainer, made: Made, weights: Path) -> Measured:
+    return trainer.evaluate(made.graph, made.data, CONTROL, SETTINGS, trained=True, points=(), weights=weights)
+
+
+def test_what_a_graph_says_of_itself(made: Any) -> None:
     import onnx
 
-    model: Any = onnx.load(made.graph)
+    weights, graph, _ = made("yolo26n", "detect")
+    model: Any = onnx.load(graph)
     told = {entry.key: entry.value for entry in model.metadata_props}
     assert ast.literal_eval(told["names"]) == {number: NAMES[number % 2] for number in range(CLASSES)}
     assert (told["task"], told["end2end"], told["imgsz"], told["stride"]) == ("detect", "False", "[448, 448]", "32")
-    assert str(made.weights.parent) not in str(told)
+    assert str(weights.parent) not in str(told)
     shown = model.graph.input[0].type.tensor_type.shape.dim
     assert [size.dim_param or size.dim_value for size in shown] == ["batch", 3, "height", "width"]
 
 
-def test_a_graph_that_answers_otherwise_is_refused(made: Made, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("architecture", "yolo_task"), [("yolo26n", "detect"), ("yolov8n-obb", "obb"), ("yolov8n-seg", "segment")]
+)
+def test_a_graph_is_measured_by_what_it_finds(
+    trainer: YoloTrainer, made: Any, architecture: str, yolo_task: YoloTask
+) -> None:
+    """What was drawn is what predict finds: nothing is lost or moved on the way through label files."""
+    one = made(architecture, yolo_task)
+    evidence = measured(trainer, one, one.weights).evidence
+    assert evidence.score(np.ones((1, 2))) == pytest.approx(1.0, abs=0.03)
+
+
+def test_a_graph_that_finds_something_else_than_its_weights_is_refused(
+    trainer: YoloTrainer, made: Any, tmp_path: Path
+) -> None:
     from ultralytics.models import YOLO
 
-    pictures = val_pictures(made.data)
-    assert len(pictures) == 2
-    check_agreement(made.graph, made.weights, pictures)
-    other: Any = YOLO(made.weights)
-    other.model.model[-1].cv3[0][-1].bias.data += 0.1  # of the confidences that the first of three scales finds
+    one = made("yolo26n", "detect")
+    other: Any = YOLO(one.weights)
+    other.model.model[-1].cv3[0][-1].bias.data += 1  # of the confidences that the first of three scales finds
     other.save(tmp_path / "other.pt")
-    with pytest.raises(ModelError, match="does not answer as they do, so nothing is published: on 2 pictures"):
-        check_agreement(made.graph, tmp_path / "other.pt", pictures)
+    with pytest.raises(ModelError, match=r"so nothing is published: .* mAP50-95 is .*, that of the weights 0\.\d+"):
+        measured(trainer, one, tmp_path / "other.pt")
+
+
+def test_what_rounding_may_do_and_what_costs_nothing_is_published(
+    trainer: YoloTrainer, made: Any, tmp_path: Path
+) -> None:
+    from ultralytics.models import YOLO
+
+    one = made("yolo26n", "detect")
+    other: Any = YOLO(one.weights)
+    other.model.model[-1].cv3[0][-1].bias.data += 1e-3  # ten times what rounding is; all scores, in the same order
+    other.save(tmp_path / "other.pt")
+    assert measured(trainer, one, tmp_path / "other.pt").known == (0, 1)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +153,7 @@ def test_a_graph_that_answers_otherwise_is_refused(made: Made, tmp_path: Path) -
     ],
 )  # fmt: skip
 def test_what_goes_wrong_in_the_exporter_is_said(
-    made: Made, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
+    made: Any, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
 ) -> None:
     from ultralytics.utils.callbacks.base import default_callbacks
 
@@ -87,25 +162,25 @@ def test_what_goes_wrong_in_the_exporter_is_said(
 
     monkeypatch.setitem(default_callbacks, "on_export_start", [fail])
     with pytest.raises(ModelError, match=f"cannot be written as a graph, nothing is published: .*{said}"):
-        make_graph(made.weights, made.data)
+        make_graph(made("yolo26n", "detect").weights)
 
 
 def test_a_missing_package_is_said_before_the_training(
-    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trainer: YoloTrainer, made: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trainer = YoloTrainer(tmp_path, surroundings=tmp_path, weights_folder=tmp_path)
-    trainer.check(made.weights, "detect")
-    monkeypatch.setattr(graphs, "find_spec", lambda name: None if name == "onnxruntime" else name)
-    for ask in (lambda: trainer.base(str(made.weights), "detect"), lambda: trainer.check(made.weights, "detect")):
-        with pytest.raises(SettingsError, match=r"package onnxruntime: install labelloop\[train\]"):
+    weights = made("yolo26n", "detect").weights
+    trainer.check(weights, "detect")
+    monkeypatch.setattr(graphs, "find_spec", lambda name: None if name == "openvino" else name)
+    for ask in (lambda: trainer.base(str(weights), "detect"), lambda: trainer.check(weights, "detect")):
+        with pytest.raises(SettingsError, match=r"package openvino: install labelloop\[train\]"):
             ask()
 
 
-def test_onnx_runtime_leaves_and_sends_nothing(made: Made, tmp_path: Path) -> None:
+def test_onnx_runtime_leaves_and_sends_nothing(made: Any, tmp_path: Path) -> None:
     """It would send what it runs to its maker; then a session file and an id of the machine are left, too."""
     home = tmp_path / "home"
     home.mkdir()
     code = "import sys, onnxruntime; onnxruntime.InferenceSession(sys.argv[1], providers=['CPUExecutionProvider'])"
     environ = {"PATH": os.defpath, "HOME": str(home), "TMPDIR": str(home)} | ultralytics_environ(tmp_path / "settings")
-    subprocess.run([sys.executable, "-c", code, made.graph], env=environ, cwd=home, check=True)
+    subprocess.run([sys.executable, "-c", code, made("yolo26n", "detect").graph], env=environ, cwd=home, check=True)
     assert list(home.rglob("*")) == []

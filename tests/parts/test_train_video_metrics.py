@@ -15,6 +15,9 @@ from infra.demo.samples import base_weights
 from jobs.train.data.snapshot import SnapshotTask
 from jobs.train.yolo.tracking import track_metrics
 from shared.evolve import evolve
+from shared.inference.device import choose_device, open_engine
+from shared.inference.graph import read_graph
+from shared.inference.network import Network
 from shared.labelstudio.config import parse_label_config
 from shared.labelstudio.controls import Control
 from shared.settings import Settings
@@ -42,51 +45,46 @@ def control() -> Control:
     )[0]
 
 
-def test_weights_agree_with_themselves(film: Path, control: Control, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return base_graph(tmp_path_factory.mktemp("graph"))
+
+
+@pytest.fixture(scope="module")
+def network(graph: Path) -> Network:
+    engine = open_engine(graph, choose_device("cpu", threads=1, float32=True))
+    return Network(engine, read_graph(graph), image_size=320)
+
+
+def test_a_graph_agrees_with_itself(film: Path, control: Control, graph: Path, network: Network) -> None:
     class Files:
         def fetch(self, value: object, *, task_id: int | None, deadline: float) -> bytes:
             return film.read_bytes()
 
-    model = quick_loader(image_size=320).load_base(str(base_graph(tmp_path / "graph")))
+    model = quick_loader(image_size=320).load_base(str(graph))
     plan = plan_control(control, model.names, trained=False, settings=Settings())
     said = VideoPredictor(Files(), max_pixels=10**7).regions(plan, model, "", task_id=1, deadline=FAR, data={})
     assert len(said.regions) > 3
     task = SnapshotTask(id=1, annotation=1, updated_at=None, split="val", data={}, regions=said.regions)
-    same = track_metrics(
-        base_weights(), [(task, film)], control, trained=False, image_size=320, device="cpu", max_pixels=10**6
-    )["1"].scores()
+
+    def scores(annotated: SnapshotTask) -> dict[str, float]:
+        videos = [(annotated, film)]
+        return track_metrics(network, videos, control, trained=False, max_pixels=10**6)["1"].scores()
+
+    same = scores(task)
     assert same["IDF1"] > 0.95
     assert same["MOTA"] > 0.9
-    half = evolve(task, regions=said.regions[::2])
-    assert (
-        track_metrics(
-            base_weights(), [(half, film)], control, trained=False, image_size=320, device="cpu", max_pixels=10**6
-        )["1"].scores()["MOTA"]
-        < same["MOTA"]
-    )
+    assert scores(evolve(task, regions=said.regions[::2]))["MOTA"] < same["MOTA"]
 
 
-def test_no_video_no_metrics(control: Control) -> None:
-    assert (
-        track_metrics(base_weights(), [], control, trained=False, image_size=320, device="cpu", max_pixels=10**6) == {}
-    )
+def test_no_video_no_metrics(control: Control, network: Network) -> None:
+    assert track_metrics(network, [], control, trained=False, max_pixels=10**6) == {}
 
 
 def test_a_video_that_cannot_be_decoded_is_left_out(
-    control: Control, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    control: Control, network: Network, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "page").write_text("<html>")
     task = SnapshotTask(id=7, annotation=1, updated_at=None, split="val", data={}, regions=[])
-    assert (
-        track_metrics(
-            base_weights(),
-            [(task, tmp_path / "page")],
-            control,
-            trained=False,
-            image_size=320,
-            device="cpu",
-            max_pixels=10**6,
-        )
-        == {}
-    )
+    assert track_metrics(network, [(task, tmp_path / "page")], control, trained=False, max_pixels=10**6) == {}
     assert "video of task 7" in caplog.text

@@ -1,19 +1,15 @@
-"""Tracks of boxes over the frames of a video, by ultralytics' trackers, in Label Studio's frames.
-
-ultralytics' own `model.track()` takes one frame at a time, and reads a tracker's settings from any file that it is
-given; here they are read from the package only.
-"""
+"""Tracks of boxes over the frames of a video, in Label Studio's frames."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from functions.predict.plan import Found, Plan, relevant_objects
 from shared.geometry.detections import Detections, Floats, Ints, xyxy_to_percent
+from shared.inference.tracker import Tracker
 from shared.labelstudio.frames import frame_count, seconds_of
 from shared.labelstudio.regions.tracks import Track, write_tracks
 from shared.media.video import Frame, Video
@@ -36,20 +32,23 @@ def find_tracks(
 
     The class of a track is that of its boxes, weighted by confidence. `rate`: Label Studio's frames a second.
     """
-    tracker, confidence = _tracker(plan)
+    tracker = Tracker(plan.control.word("model_tracker", "botsort"), plan.threshold)
     tracks: defaultdict[int, _Sightings] = defaultdict(_Sightings)
     begins: list[float] = []
     best = 0.0
-    for frame, found in watch(confidence):
+    for frame, found in watch(tracker.least):
         begins.append(frame.second)
         boxes = relevant_objects(plan, found)
         best = max(best, float(boxes.scores.max(initial=0.0)))
-        for x1, y1, x2, y2, number, score, class_, _ in _tracked(tracker, boxes, frame.image).tolist():
-            track = tracks[int(number)]
+        followed = tracker.follow(boxes, frame.image)
+        assert followed.tracks is not None
+        for place, number in enumerate(followed.tracks.tolist()):
+            score = float(followed.scores[place])
+            track = tracks[number]
             track.frames.append(frame.index)
-            track.xyxy.append(np.array([x1, y1, x2, y2]))
+            track.xyxy.append(followed.xyxy[place])
             track.scores.append(score)
-            track.classes[int(class_)] += score
+            track.classes[int(followed.classes[place])] += score
     count = frame_count(video.duration, rate)
     shown_at = np.searchsorted(begins, seconds_of(np.arange(1, count + 1), rate), side="right") - 1
     shown = [track for track in tracks.values() if max(track.scores) >= plan.threshold]
@@ -71,29 +70,3 @@ def _in_label_studio(track: _Sightings, shown_at: NDArray[np.intp], plan: Plan, 
         label=plan.labels[class_],
         score=float(np.mean(track.scores)),
     )
-
-
-def _tracker(plan: Plan) -> tuple[Any, float]:
-    """The tracker that the control names, and the lowest confidence of boxes that it uses.
-
-    By default it begins a track at a confidence of 0.25. For a control with a lower threshold this is lowered too, and
-    overlap is not multiplied by confidence, since boxes of low confidence would never match.
-    """
-    from ultralytics.trackers.track import TRACKER_MAP
-    from ultralytics.utils import ROOT, YAML, IterableSimpleNamespace
-
-    name = plan.control.word("model_tracker", "botsort")
-    settings: dict[str, Any] = YAML.load(ROOT / "cfg" / "trackers" / f"{name}.yaml")  # type: ignore[no-untyped-call]
-    settings["fuse_score"] &= plan.threshold >= settings["new_track_thresh"]
-    for key in ("track_high_thresh", "new_track_thresh", "track_low_thresh"):
-        settings[key] = min(settings[key], plan.threshold)
-    return TRACKER_MAP[name](args=IterableSimpleNamespace(**settings)), settings["track_low_thresh"]
-
-
-def _tracked(tracker: Any, found: Detections, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """(T, 8) x1, y1, x2, y2, track, score, class, index of the tracks in this frame."""
-    from ultralytics.engine.results import Boxes
-
-    table = np.column_stack([found.xyxy, found.scores, found.classes]).astype(np.float32)
-    tracks: NDArray[np.float32] = tracker.update(Boxes(table, (found.height, found.width)), image)
-    return tracks.reshape(-1, 8)

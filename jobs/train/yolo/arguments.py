@@ -17,7 +17,7 @@ AS_DRAWN = {"overlap_mask": False, "single_cls": False}
 
 
 def measured(settings: TrainingSettings) -> dict[str, Any]:
-    """Arguments of a validation, in a training and for the gate."""
+    """Arguments of a validation in a training: as the gate measures."""
     return HEAD | AS_DRAWN | {"iou": settings.iou, "max_det": settings.max_objects}
 
 

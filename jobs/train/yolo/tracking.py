@@ -1,11 +1,11 @@
-"""Measures how well a model tracks objects in annotated videos: ultralytics' tracker against annotated keyframes."""
+"""Measures how well a model tracks objects in annotated videos: predict's tracker against annotated keyframes."""
 
 import logging
 from collections.abc import Iterable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -14,12 +14,14 @@ from jobs.train.data.snapshot import SnapshotTask
 from jobs.train.tracking_scores import TrackingCounts
 from shared.errors import ImageError
 from shared.geometry.detections import Detections
+from shared.inference.network import Network
+from shared.inference.tracker import Tracker
 from shared.labelstudio.class_labels import class_labels
 from shared.labelstudio.controls import Control
 from shared.labelstudio.frames import seconds_of
 from shared.labelstudio.regions.tracks import detections_at, read_tracks
-from shared.media.fit import shrunk
 from shared.media.video import Video, open_video
+from shared.state.versions import DEFAULT_SHOWN
 
 logger = logging.getLogger(__name__)
 
@@ -30,31 +32,24 @@ _MAX_VIDEOS = 10
 
 
 def track_metrics(
-    weights: Path,
+    network: Network,
     videos: Iterable[tuple[SnapshotTask, Path]],
     control: Control,
     *,
     trained: bool,
-    image_size: int,
-    device: Any,
     max_pixels: int,
 ) -> dict[str, TrackingCounts]:
     """Id of the task → counts over the beginning of its video, with the tracker's default settings.
 
-    `trained`: the weights are a version of this project, so classes are matched with labels by name alone. A video that
+    `trained`: the network is a version of this project, so classes are matched with labels by name alone. A video that
     cannot be decoded, or whose annotation cannot be used, is left out.
     """
-    from ultralytics.models import YOLO
-
     watched: dict[str, TrackingCounts] = {}
     for task, path in islice(videos, _MAX_VIDEOS):
-        model, counts = (
-            YOLO(weights, task="detect"),
-            TrackingCounts(),
-        )  # a new model, since it keeps the tracker's state
+        counts = TrackingCounts()
         try:
             with open_video(path, max_pixels=max_pixels) as video:
-                counts.add(_frames(task, video, _follow(model, video, control, trained, image_size, device), control))
+                counts.add(_frames(task, video, _follow(network, video, control, trained), control))
         except ImageError as error:
             logger.warning(
                 f"the video of task {task.id} is not measured: {error}",
@@ -65,41 +60,17 @@ def track_metrics(
     return watched
 
 
-def _follow(
-    model: Any, video: Video, control: Control, trained: bool, image_size: int, device: Any
-) -> Iterator[tuple[float, Detections]]:
+def _follow(network: Network, video: Video, control: Control, trained: bool) -> Iterator[tuple[float, Detections]]:
     """(second at which a frame begins, tracked objects in it) for each frame."""
-    from ultralytics.utils import ROOT
-
-    names = [model.names[index] for index in range(len(model.names))]
-    labels = class_labels(names, control, trained=trained)
-    of_class = np.array([-1 if label is None else control.label_values.index(label) for label in labels])
-    tracker = str(ROOT / "cfg" / "trackers" / f"{control.word('model_tracker', 'botsort')}.yaml")
+    labels = class_labels(network.graph.names, control, trained=trained)
+    numbers = [-1 if label is None else control.label_values.index(label) for label in labels]
+    of_class = np.array(numbers, dtype=np.int64)
+    tracker = Tracker(control.word("model_tracker", "botsort"), DEFAULT_SHOWN.confidence)
     with closing(video.frames()) as frames:
         for frame in islice(frames, _MAX_FRAMES):
-            seen = shrunk(frame.image, image_size)  # as predict does
-            (result,) = model.track(
-                seen,
-                persist=True,
-                tracker=tracker,
-                iou=control.number("model_iou", 0.7),
-                imgsz=image_size,
-                device=device,
-                verbose=False,
-            )
-            boxes = result.boxes.cpu().numpy()
-            scale = np.tile(np.divide(frame.image.shape[1::-1], seen.shape[1::-1]), 2)
-            known = of_class[boxes.cls.astype(np.int64)] if boxes.is_track else np.zeros(0, dtype=np.int64)
-            found = Detections(
-                video.width,
-                video.height,
-                boxes.xyxy[: len(known)].astype(np.float64) * scale,
-                boxes.conf[: len(known)].astype(np.float64),
-                known.astype(np.int64),
-                control.label_values,
-                tracks=boxes.id.astype(np.int64) if boxes.is_track else np.zeros(0, dtype=np.int64),
-            )
-            yield frame.second, found.only(known >= 0)
+            every = network.find(frame.image, tracker.least, control.number("model_iou", DEFAULT_SHOWN.iou))
+            found = replace(every, classes=of_class[every.classes], names=control.label_values)
+            yield frame.second, tracker.follow(found.only(found.classes >= 0), frame.image)
 
 
 def _frames(

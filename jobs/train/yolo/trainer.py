@@ -29,20 +29,21 @@ from jobs.train.yolo.machine import (
     shared_memory_free,
     step_images,
 )
-from jobs.train.yolo.memory import free_memory, short_of_memory
+from jobs.train.yolo.memory import short_of_memory
+from jobs.train.yolo.networks import Networks
 from jobs.train.yolo.offline import place_downloads
 from jobs.train.yolo.transfer import transferred
-from jobs.train.yolo.weights import broken_weights, check_weights, open_weights, write_published
+from jobs.train.yolo.weights import check_weights, open_weights, write_published
 from shared.cores import usable_cores
 from shared.digest import sha256_of
 from shared.errors import ModelError
+from shared.inference.network import Network
 from shared.labelstudio.controls import Control
 from shared.yolo.base_weights import base_weights_file
 from shared.yolo_task import YoloTask
 
 logger = logging.getLogger(__name__)
 
-_VALIDATED_AT_ONCE = 8  # images, unless LABELLOOP_BATCH says how many
 _CLASSIFY = {"auto_augment": None, "erasing": 0.0, "scale": 0.1}
 """Augmentation of a classifier. ultralytics' defaults distort colours, hide parts of the image and cut half of it away,
 which suits ImageNet's millions of images. On dozens, whose classes often differ in just these, a classifier learnt in
@@ -53,11 +54,18 @@ class YoloTrainer:
     """Trains and validates with ultralytics, for one job (see `jobs.train.training.Trainer`)."""
 
     def __init__(
-        self, folder: Path, *, surroundings: Path, weights_folder: Path, device: str = "auto", workers: int = -1
+        self,
+        folder: Path,
+        *,
+        surroundings: Path,
+        weights_folder: Path,
+        device: str = "auto",
+        workers: int = -1,
+        threads: int = 0,
     ) -> None:
         """`folder`: scratch. `surroundings`: what YOLO_CONFIG_DIR names. `weights_folder`: for downloaded base weights.
 
-        `device` and `workers` as LABELLOOP_DEVICE and LABELLOOP_WORKERS.
+        `device`, `workers` and `threads` as LABELLOOP_DEVICE, LABELLOOP_WORKERS and LABELLOOP_THREADS.
         """
         self._folder = folder
         self._save_dir = (folder / "training").resolve()
@@ -65,6 +73,7 @@ class YoloTrainer:
         self._weights_folder = weights_folder
         self._device = device
         self._workers = workers
+        self._networks = Networks(device, threads)
 
     def base(self, name: str, yolo_task: YoloTask) -> InitialWeights:
         """The base weights for a YOLO task. A name without a folder may be one that ultralytics downloads.
@@ -127,61 +136,46 @@ class YoloTrainer:
             published = write_published(best, data, self._folder / "weights.pt")
             return Trained(published, finished_epochs(trainer), trainer.batch_size, told, notes + scanned)
 
-    def export(self, weights: Path, data: Path) -> Path:
-        """Write the graph of trained weights and compare it with them on the val set of `data`. Raises ModelError."""
+    def export(self, weights: Path, folder: Path) -> Path:
+        """Write the graph of weights into a folder of scratch. Raises ModelError."""
         from jobs.train.yolo.graph import make_graph
 
-        return make_graph(weights, data)
+        folder.mkdir(parents=True, exist_ok=True)
+        copy = folder / weights.name  # ultralytics writes beside what it reads
+        if not (copy.exists() and copy.samefile(weights)):
+            shutil.copyfile(weights, copy)
+        return make_graph(copy)
 
     def evaluate(
         self,
-        weights: Path,
+        graph: Path,
         data: Path,
         control: Control,
         settings: TrainingSettings,
         *,
         trained: bool,
         points: Sequence[str],
+        weights: Path | None = None,
     ) -> Measured:
-        """Measure `weights` on the val set of `data` (data.yaml), run as predict runs them. Raises ModelError."""
+        """Measure a graph on the val set of `data` (data.yaml), run as predict runs it. Raises ModelError."""
+        from jobs.train.yolo.agreement import answer_alike, require_same_score
+        from jobs.train.yolo.val_set import ValSet
         from jobs.train.yolo.validation import measure
 
-        device = devices(self._device)
-        batch = settings.batch or _VALIDATED_AT_ONCE
-        while True:
-            try:
-                with broken_weights(weights):
-                    return measure(
-                        open_weights(weights),
-                        data,
-                        control,
-                        settings,
-                        trained=trained,
-                        points=points,
-                        batch=batch,
-                        device=device[0] if isinstance(device, list) else device,
-                        workers=self._dataloader_workers(
-                            settings, device, batch, outlines_per_image(data, control.yolo_task)
-                        ),
-                        plots=False,
-                        verbose=False,
-                        project=str(self._folder.resolve()),
-                        name="val",
-                        exist_ok=True,
-                    )
-            except (RuntimeError, MemoryError) as error:
-                if not (isinstance(error, MemoryError) or short_of_memory(str(error))) or batch == 1:
-                    raise
-                logger.warning(
-                    f"out of memory validating {batch} images at once: going on with {batch // 2}",
-                    extra={"event": "out_of_memory", "batch": batch},
-                )
-            batch //= 2  # after the except clause: its error keeps alive what took the memory
-            free_memory()
+        def by(network: Network, at_once: int) -> Measured:
+            return measure(network, data, control, settings, trained=trained, points=points, at_once=at_once)
+
+        network, at_once = self._networks.of_graph(graph, settings, trained=trained)
+        found = by(network, at_once)
+        if weights is not None:
+            theirs = self._networks.of_weights(weights, network, settings)
+            if not answer_alike(network, theirs, ValSet.of(data).pictures()):
+                require_same_score(found.evidence, by(theirs, 1).evidence)
+        return found
 
     def track(
         self,
-        weights: Path,
+        graph: Path,
         videos: Iterable[tuple[SnapshotTask, Path]],
         control: Control,
         settings: TrainingSettings,
@@ -192,17 +186,8 @@ class YoloTrainer:
         """Id of the task → how well the objects in its annotated video are followed."""
         from jobs.train.yolo.tracking import track_metrics
 
-        device = devices(self._device)
-        first = device[0] if isinstance(device, list) else device
-        return track_metrics(
-            weights,
-            videos,
-            control,
-            trained=trained,
-            image_size=settings.image_size,
-            device=first,
-            max_pixels=max_pixels,
-        )
+        network, _ = self._networks.of_graph(graph, settings, trained=trained)
+        return track_metrics(network, videos, control, trained=trained, max_pixels=max_pixels)
 
     def _arguments(
         self,

@@ -70,7 +70,7 @@ def test_a_version_holds_weights_and_their_graph(world: World, tmp_path: Path) -
     for name in (WEIGHTS, GRAPH):
         world.registry.download_file("label", manifest.file(name), tmp_path / name)
         assert sha256_of(tmp_path / name) == manifest.file(name).sha256
-    assert (tmp_path / GRAPH).read_text() == f"graph of {(tmp_path / WEIGHTS).read_text()}"
+    assert (tmp_path / GRAPH).read_text() == f" {(tmp_path / WEIGHTS).read_text()}"
 
 
 def test_without_a_graph_that_answers_as_the_weights_do_nothing_is_published(world: World) -> None:
@@ -487,10 +487,10 @@ def test_a_control_that_was_of_another_yolo_task_begins_anew(world: World, tmp_p
     foreign_version(world, 0.9, tmp_path, fence=1, yolo_task="segment")
     evaluate, evaluated = world.trainer.evaluate, []
 
-    def once(weights: Path, *given: Any, **named: Any) -> Measured:
-        evaluated.append(weights)
+    def once(graph: Path, *given: Any, **named: Any) -> Measured:
+        evaluated.append(graph)
         assert len(evaluated) == 1, "it is judged again and again"
-        return evaluate(weights, *given, **named)
+        return evaluate(graph, *given, **named)
 
     world.trainer.evaluate = once  # type: ignore[method-assign]
     assert world.new_run() == DONE
@@ -545,12 +545,13 @@ def test_attempts_that_left_no_checkpoint_and_no_time_fail_the_run(world: World)
     assert "images, and earlier attempts, took 950 of the 1000 s" in world.message
 
 
-def test_a_champion_that_is_broken_is_passed_over(world: World) -> None:
+@pytest.mark.parametrize("name", [WEIGHTS, GRAPH])
+def test_a_champion_that_is_broken_is_passed_over(world: World, name: str) -> None:
     world.new_run()
     world.trainer.score = 0.9
     world.new_run()
-    broken = world.registry.manifest("label", 2).file(WEIGHTS)
-    world.store.put(f"projects/{UID}/models/label/files/{broken.sha256}/{WEIGHTS}", b"tampered with")
+    broken = world.registry.manifest("label", 2).file(name)
+    world.store.put(f"projects/{UID}/models/label/files/{broken.sha256}/{name}", b"tampered with")
     world.trainer.score = 0.6
     assert world.new_run() == DONE
     assert world.registry.rejected("label") == {2}
@@ -573,7 +574,7 @@ def test_a_champion_whose_file_is_missing_is_not_rejected_and_the_one_behind_is_
     assert (world.outcome, world.served(), world.registry.rejected("label")) == ("promoted", 4, set())
     gate = world.registry.manifest("label", 4).gate
     assert (gate.against, gate.champion, gate.champion_version) == ("v1", 0.5, 2)
-    assert "v2 is served, but the store lacks weights.pt of v2" in world.message
+    assert "v2 is served, but the store lacks files of v2" in world.message
 
 
 @pytest.mark.parametrize(("base", "against"), [(None, None), (0.3, "base-yolo11n")])
@@ -586,7 +587,7 @@ def test_where_no_champion_can_be_had_the_verdict_says_so(
     assert world.new_run() == DONE
     gate = world.registry.manifest("label", 2).gate
     assert (world.served(), gate.against, world.registry.rejected("label")) == (2, against, set())
-    assert "v1 is served, but the store lacks weights.pt of v1 and there is no older good version" in world.message
+    assert "v1 is served, but the store lacks files of v1 and there is no older good version" in world.message
 
 
 def test_a_champion_that_is_no_model_is_rejected_and_passed_over(world: World) -> None:
@@ -684,10 +685,10 @@ def test_a_worse_version_of_one_control_does_not_undo_the_other(two: World) -> N
     two.new_run()
     evaluate = two.trainer.evaluate
 
-    def worse(weights: Path, data: Path, *given: Any, **named: Any) -> Measured:
-        if "second" in data.parts and "champion" not in weights.parts:
+    def worse(graph: Path, data: Path, *given: Any, **named: Any) -> Measured:
+        if "second" in data.parts and "champion" not in graph.parts:
             return Measured(found_part(0.1), known=(0,))
-        return evaluate(weights, data, *given, **named)
+        return evaluate(graph, data, *given, **named)
 
     two.trainer.evaluate = worse  # type: ignore[method-assign]
     assert two.new_run() == DONE
