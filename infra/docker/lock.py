@@ -17,12 +17,13 @@ COMMAND = "make locks"
 EXTRAS: Mapping[str, tuple[str, ...]] = {
     "light": ("gcs", "kubernetes", "cloud-run", "aws-lambda"),
     "predict": ("predict", "gcs", "aws-lambda"),
-    "train": ("train", "cli", "gcs"),
+    "predict-cuda": ("predict-cuda", "gcs", "aws-lambda"),
+    "train": ("train", "cli", "gcs", "predict-cuda"),
 }
 """Image → extras of pyproject.toml that are installed in it."""
 
 TORCH = re.compile(r"(torch|torchvision|triton|nvidia-(?!ml-py)[\w-]+|cuda-[\w-]+)")
-"""Packages of torch.txt: PyTorch and what its CUDA build depends on."""
+"""Packages of torch.txt, the part of `train` that the CPU image has in another build: PyTorch, and CUDA's libraries."""
 
 
 def main() -> None:
@@ -32,14 +33,14 @@ def main() -> None:
         if "--upgrade" not in sys.argv[1:]:
             everything.write_text("".join(path.read_text() for path in sorted(FOLDER.glob("*.txt"))))
         _compile(everything, {extra for extras in EXTRAS.values() for extra in extras})
-        torch: dict[str, str] = {}
         for image, extras in EXTRAS.items():
             lock = Path(scratch) / f"{image}.txt"
             _compile(lock, set(extras), "--constraints", str(everything))
             pins = dict(blocks(lock.read_text()))
-            torch |= {name: pin for name, pin in pins.items() if TORCH.fullmatch(name)}
+            torch = {name: pin for name, pin in pins.items() if image == "train" and TORCH.fullmatch(name)}
             _write(image, {name: pin for name, pin in pins.items() if name not in torch})
-        _write("torch", torch)
+            if torch:
+                _write("torch", torch)
     _write_build_lock()
 
 
@@ -50,7 +51,7 @@ def blocks(lock: str) -> Iterator[tuple[str, str]]:
 
 
 def _compile(lock: Path, extras: set[str], *more: str) -> None:
-    sees = bool(extras & {"predict", "train"})
+    sees = bool(extras & {"predict", "predict-cuda", "train"})
     _uv(
         [REPOSITORY / "pyproject.toml", *([FOLDER / "opencv.in"] if sees else [])],
         lock,

@@ -22,7 +22,7 @@ from tests.infra.dockerfiles import Context, ancestry, environ, stages
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DOCKERFILE = REPOSITORY / "infra" / "docker" / "Dockerfile"
-IMAGES = ("light", "predict", "train")
+IMAGES = ("light", "predict", "predict-cuda", "train")
 LARGEST_LIGHT = 250_000_000  # bytes
 HEAVY = {"numpy", "torch", "torchvision", "ultralytics", "opencv-python", "opencv-python-headless", "label-studio-sdk"}
 LOCKED = sysconfig.get_platform() == "linux-x86_64" and sys.version_info[:2] == (3, 11)
@@ -41,7 +41,7 @@ def lock(image: str) -> str:
 
 def pins(image: str) -> dict[str, Version]:
     """Versions by name of what is installed into an image."""
-    files = [image] if image in ("light", "build") else ["torch", image]
+    files = ["torch", image] if image == "train" else [image]
     found = [re.match(r"([\w.-]+)==(\S+)", block) for file in files for _, block in blocks(lock(file))]
     return {canonicalize_name(match[1]): Version(match[2]) for match in found if match}
 
@@ -87,7 +87,11 @@ def test_a_package_has_one_version_in_all_images() -> None:
 
 def test_only_the_torch_lock_holds_torch() -> None:
     assert all(TORCH.fullmatch(name) for name, _ in blocks(lock("torch")))
-    assert not [name for image in IMAGES for name, _ in blocks(lock(image)) if TORCH.fullmatch(name)]
+    assert not [name for name, _ in blocks(lock("train")) if TORCH.fullmatch(name)]
+
+
+def test_predict_has_no_torch() -> None:
+    assert not {"torch", "torchvision", "ultralytics"} & {*pins("predict"), *pins("predict-cuda")}
 
 
 def test_opencv_does_not_need_a_screen() -> None:

@@ -8,7 +8,7 @@ resource "google_artifact_registry_repository" "images" {
     immutable_tags = true
   }
 
-  # An image with PyTorch and CUDA has gigabytes: keep the newest five of each, remove others after a month.
+  # An image with CUDA has gigabytes: keep the newest five of each, remove others after a month.
   cleanup_policies {
     id     = "keep-newest"
     action = "KEEP"
@@ -30,5 +30,5 @@ resource "google_artifact_registry_repository" "images" {
 
 locals {
   repository = "${var.region}-docker.pkg.dev/${var.project}/${google_artifact_registry_repository.images.repository_id}"
-  image      = { for part in ["light", "predict", "train"] : part => "${local.repository}/labelloop-${part}:${var.image_tag}" }
+  image      = { for part in ["light", "predict-cuda", "train"] : part => "${local.repository}/labelloop-${part}:${var.image_tag}" }
 }

@@ -1,5 +1,5 @@
 output "repository" {
-  description = "Where to push the images: labelloop-light, labelloop-predict, labelloop-train."
+  description = "Where to push the images: labelloop-light, labelloop-predict-cuda, labelloop-train."
   value       = local.repository
 }
 

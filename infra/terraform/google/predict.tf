@@ -23,7 +23,7 @@ resource "google_cloud_run_v2_service" "predict" {
     }
 
     containers {
-      image = local.image.predict
+      image = local.image["predict-cuda"]
 
       resources {
         limits            = { cpu = "4", memory = "16Gi", "nvidia.com/gpu" = "1" } # the minimum with an L4
