@@ -17,7 +17,7 @@ COMMAND = "make locks"
 EXTRAS: Mapping[str, tuple[str, ...]] = {
     "light": ("gcs", "kubernetes", "cloud-run", "aws-lambda"),
     "predict": ("predict", "gcs", "aws-lambda"),
-    "predict-cuda": ("predict-cuda", "gcs", "aws-lambda"),
+    "predict-cuda": ("predict-cuda", "video", "gcs", "aws-lambda"),
     "train": ("train", "cli", "gcs", "predict-cuda"),
 }
 """Image → extras of pyproject.toml that are installed in it."""

@@ -1,4 +1,4 @@
-"""Objects followed from frame to frame of a video, by ultralytics' trackers (the extra `video`)."""
+"""Objects followed from frame to frame of a video, by the package `trackers` (the extra `video`)."""
 
 from dataclasses import replace
 from typing import Any
@@ -9,37 +9,48 @@ from shared.errors import SettingsError
 from shared.geometry.detections import Detections
 from shared.inference.engine import Pixels
 
+_BEGINS = 0.25
+"""Confidence from which a track begins, and is matched first; that of ultralytics' trackers."""
+_LEAST = 0.1
+"""Confidence of boxes with which a track goes on."""
+
+_SMALLER = 4
+"""Times that a frame is made smaller to see how the camera moved: half the time of the package's 2."""
+
 
 class Tracker:
-    """For one video, with the settings of ultralytics' package; `model.track()` would read them from any file.
+    """BoT-SORT for one video; bytetrack is the same without looking at how the camera moves.
 
-    By default it begins a track at a confidence of 0.25. With a lower threshold this is lowered too, and overlap is not
-    multiplied by confidence, since boxes of low confidence would never match.
+    With a threshold below `_BEGINS` tracks begin there, and overlap is not multiplied by confidence, since boxes of low
+    confidence would never match.
     """
 
     def __init__(self, name: str, threshold: float) -> None:
         """`name`: botsort or bytetrack. `threshold`: confidence from which objects are shown. Raises SettingsError."""
         try:
-            from ultralytics.trackers.track import TRACKER_MAP
-            from ultralytics.utils import ROOT, YAML, IterableSimpleNamespace
+            from trackers import BoTSORTTracker
         except ModuleNotFoundError as error:
             raise SettingsError(
-                f"objects in videos are followed by ultralytics, and {error.name} is not installed: "
+                f"objects in videos are followed by the package trackers, and {error.name} is not installed: "
                 "pip install 'labelloop[video]'"
             ) from error
-
-        settings: dict[str, Any] = YAML.load(ROOT / "cfg" / "trackers" / f"{name}.yaml")  # type: ignore[no-untyped-call]
-        settings["fuse_score"] &= threshold >= settings["new_track_thresh"]
-        for key in ("track_high_thresh", "new_track_thresh", "track_low_thresh"):
-            settings[key] = min(settings[key], threshold)
-        self.least: float = settings["track_low_thresh"]  # confidence of boxes that it uses
-        self._tracker: Any = TRACKER_MAP[name](args=IterableSimpleNamespace(**settings))
+        self.least = min(_LEAST, threshold)
+        self._begins = min(_BEGINS, threshold)
+        self._sure = threshold < _BEGINS
+        self._tracker: Any = BoTSORTTracker(
+            track_activation_threshold=self._begins,
+            high_conf_det_threshold=self._begins,
+            enable_cmc=name == "botsort",
+            cmc_downscale=_SMALLER,
+        )
 
     def follow(self, found: Detections, image: Pixels) -> Detections:
         """The boxes in the next frame that belong to a track, with its number."""
-        from ultralytics.engine.results import Boxes
+        from supervision import Detections as Boxes
 
-        table = np.column_stack([found.xyxy, found.scores, found.classes]).astype(np.float32)
-        rows = self._tracker.update(Boxes(table, (found.height, found.width)), image).reshape(-1, 8).astype(np.float64)
-        some = found.only(rows[:, 7].astype(np.int64))
-        return replace(some, xyxy=rows[:, :4], tracks=rows[:, 4].astype(np.int64))
+        scores = np.where(self._sure & (found.scores >= self._begins), 1.0, found.scores)
+        boxes = Boxes(xyxy=found.xyxy, confidence=scores, class_id=np.arange(len(found)))
+        followed: Any = self._tracker.update(boxes, image if self._tracker.enable_cmc else None)
+        some = followed.tracker_id >= 0
+        which = followed.class_id[some] if len(followed) else np.zeros(0, dtype=np.int64)
+        return replace(found.only(which), tracks=followed.tracker_id[some].astype(np.int64))

@@ -1,6 +1,7 @@
-"""Videos through the real decoder and ultralytics' trackers; ten lines, or real weights, see what is in them."""
+"""Videos through the real decoder and trackers; ten lines, or real weights, see what is in them."""
 
 import queue
+import subprocess
 import sys
 import threading
 import time
@@ -23,6 +24,7 @@ from functions.predict.ports import DeadlineExceeded, Image
 from functions.predict.video.predictor import VideoPredictor
 from functions.predict.video.spans import by_label, smoothed, steady
 from infra.demo.samples import base_weights
+from jobs.train.yolo.tracking_scores import TrackingCounts
 from shared.errors import ImageError, ModelError, SettingsError
 from shared.geometry.detections import Detections
 from shared.labelstudio.config import parse_label_config
@@ -213,9 +215,16 @@ class TestTracks:
             assert len(predict(flown, config(model_tracker=name), ColorModel()).regions) == 2
 
     def test_without_the_extra_the_remedy_is_said(self, flown: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setitem(sys.modules, "ultralytics.trackers.track", None)
+        monkeypatch.setitem(sys.modules, "trackers", None)
         with pytest.raises(SettingsError, match=r"pip install 'labelloop\[video\]'"):
             predict(flown, config(), ColorModel())
+
+    def test_following_needs_no_torch(self) -> None:
+        code = (
+            "import sys; from shared.inference.tracker import Tracker; Tracker('botsort', 0.25);"
+            "print({'torch', 'ultralytics'} & {*sys.modules})"
+        )
+        assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
 
     def test_nothing_in_it(self, tmp_path: Path) -> None:
         path = write_video(tmp_path / "empty.webm", [scene()] * 5)
@@ -296,7 +305,7 @@ class TestTracks:
 
 
 @pytest.mark.parametrize("tracker", ["botsort", "bytetrack"])
-def test_tracks_are_those_of_model_track(tmp_path: Path, tracker: str) -> None:
+def test_tracks_are_much_like_those_of_model_track(tmp_path: Path, tracker: str) -> None:
     """Real weights on a photograph that a camera pans over, with ultralytics' own `track()` as the oracle."""
     photograph = cv2.imread(str(ASSETS / "bus.jpg"))
     assert photograph is not None
@@ -322,13 +331,31 @@ def test_tracks_are_those_of_model_track(tmp_path: Path, tracker: str) -> None:
     found = VideoPredictor(Files(), max_pixels=10**7).regions(
         every_class, model, str(path), task_id=1, deadline=FAR, data={}
     )
-    assert len(found.regions) == len(expected) >= 10
-    for region, seen in zip(found.regions, expected.values(), strict=True):
-        frames = sorted(seen)
-        assert visible(region, xml) == frames
+    assert len(expected) >= 10
+    counts = TrackingCounts()
+    counts.add(
+        (tracked(number, expected), tracked(number, dict(enumerate(drawn_boxes(found.regions, xml)))))
+        for number in range(1, 9)
+    )
+    assert counts.scores()["IDF1"] > 0.9
+
+
+def drawn_boxes(regions: list[dict[str, Any]], xml: str) -> list[dict[int, NDArray[np.float64]]]:
+    """For each region the corners in pixels by frame."""
+    every = []
+    for region in regions:
+        frames = visible(region, xml)
         x, y, width, height = (boxes(region, xml, frames) / 100 * [380, 400, 380, 400]).T
-        wanted = np.clip([seen[frame] for frame in frames], 0, [380, 400, 380, 400])
-        np.testing.assert_allclose(np.stack([x, y, x + width, y + height], 1), wanted, atol=4.1)
+        every.append(dict(zip(frames, np.stack([x, y, x + width, y + height], 1), strict=True)))
+    return every
+
+
+def tracked(number: int, tracks: dict[int, dict[int, NDArray[np.float64]]]) -> Detections:
+    """The boxes of tracks in one frame."""
+    there = [(track, by_frame[number]) for track, by_frame in tracks.items() if number in by_frame]
+    xyxy = np.clip([box for _, box in there], 0, 400).reshape(-1, 4) if there else np.zeros((0, 4))
+    tracks_there = np.array([track for track, _ in there], dtype=np.int64)
+    return Detections.annotated(380, 400, xyxy, np.zeros(len(there)), ("Car",), tracks=tracks_there)
 
 
 def test_a_thing_stays_as_long_as_the_last_frame_stands(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""predict as a process, asked about films on a web server, with real weights and ultralytics' tracker."""
+"""predict as a process, asked about films on a web server, with real weights and trackers."""
 
 from pathlib import Path
 from typing import Any
