@@ -120,7 +120,7 @@ class Settings(BaseModel):
     base_weights: WeightsNames = _setting(
         "LABELLOOP_BASE_WEIGHTS",
         "yolo11n.pt",
-        "Weights to serve and to fine-tune before a first version: names that ultralytics downloads, or files; comma-separated, one for each YOLO task. The end of a name says the task (-seg, -obb, -pose, -cls; none: detect). A task that none is for gets the official weights of the first one's family (yolo11n.pt: yolo11n-seg.pt …); if the first is a file, nothing is predicted for that task before its first version.",
+        "Weights to serve and to fine-tune before a first version, kept in the store under their names: names that ultralytics downloads, or files; comma-separated, one for each YOLO task. The end of a name says the task (-seg, -obb, -pose, -cls; none: detect). A task that none is for gets the official weights of the first one's family (yolo11n.pt: yolo11n-seg.pt …); if the first is a file, nothing is predicted for that task before its first version.",
     )
     device: str = _setting(
         "LABELLOOP_DEVICE",

@@ -33,8 +33,8 @@ def graph_of(manifest: Manifest) -> FileEntry:
         if entry.name == GRAPH:
             return entry
     raise NotNow(
-        f"v{manifest.version} of {manifest.control!r} was published without {GRAPH} by an older labelloop: "
-        "the next training publishes one with it"
+        f"v{manifest.version} of {manifest.control!r} was published without {GRAPH} by an older labelloop: a job makes "
+        "it and publishes the version again"
     )
 
 
@@ -62,16 +62,13 @@ class WeightsCache:
 
         Raises ModelError if nobody made it yet, StoreError, NotNow.
         """
-        name = Path(weights).name
-        record = find_base_weights(store, name)
+        record = find_base_weights(store, weights)
         if record is None:
             raise ModelError(
-                f"the base weights {name!r} are not in the store: nothing is predicted before a first version, until "
-                f"somebody adds them (labelloop base add {weights})"
+                f"the base weights {Path(weights).name!r} are not in the store: nothing is predicted before a first "
+                f"version, until a job has made them, or you have (labelloop base add {weights})"
             )
-        entry = next((entry for entry in record.files if entry.name == GRAPH), None)
-        if entry is None:
-            raise ModelError(f"the base weights {name!r} in the store hold no {GRAPH}")
+        entry = record.file(GRAPH)
         return self._path(entry, lambda path: download_base_file(store, record, GRAPH, path))
 
     def _path(self, entry: FileEntry, download: Callable[[Path], None]) -> Path:

@@ -1,12 +1,14 @@
 """Decides whether a project needs a training, and what an active run needs. Pure."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from functions.train_trigger.launchers import JobStatus
 from shared.settings import Settings
-from shared.state.jobs_record import Claim, JobsRecord
+from shared.state.jobs_record import Claim, JobsRecord, RunKind
 from shared.state.runs import Baseline, Totals
+from shared.state.servable import Lack
 
 _LAUNCHING_LIFETIME = 120.0  # seconds that a launched job may take to start before the launcher is asked about it
 _FIRST_PAUSE, _LONGEST_PAUSE = 5, 600  # seconds
@@ -65,6 +67,7 @@ class Launch:
     """Start a run."""
 
     reason: str
+    kind: RunKind = "train"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +119,7 @@ def decide_before_asking(record: JobsRecord, policy: Policy, now: datetime, *, f
     if record.training is not None:
         return Nothing(f"run {record.training.run_id} is active")
     last = record.last_run
-    if last is None or forced:
+    if last is None or forced or last.kind == "base":  # that one read nothing of the project
         return None
     if last.outcome == "failed":
         pause = max(policy.cool_down, cool_down_after(last.failures))
@@ -155,6 +158,15 @@ def decide(
     if changes < policy.min_changes:
         return Nothing(f"{changes} of {policy.min_changes} changes since the last run")
     return Launch(f"{changes} changes since the last run")
+
+
+def decide_to_prepare(record: JobsRecord, lacks: Sequence[Lack], now: datetime) -> Launch | None:
+    """Whether to start a run that makes what controls lack; after a failed run only when a growing pause is over."""
+    last = record.last_run
+    failed = last is not None and last.outcome == "failed" and last.ended_at <= now + _SKEW
+    if not lacks or (last and failed and now < last.ended_at + cool_down_after(last.failures)):
+        return None
+    return Launch(f"{' and '.join(map(str, lacks))} must be made before predictions", kind="base")
 
 
 def changed_since(baseline: Baseline, now: datetime) -> datetime:

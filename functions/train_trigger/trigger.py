@@ -7,7 +7,16 @@ from typing import Protocol
 
 from functions.train_trigger.active_run import attend
 from functions.train_trigger.attempts import Attempts
-from functions.train_trigger.decide import Launch, Nothing, Policy, Wait, changed_since, decide, decide_before_asking
+from functions.train_trigger.decide import (
+    Launch,
+    Nothing,
+    Policy,
+    Wait,
+    changed_since,
+    decide,
+    decide_before_asking,
+    decide_to_prepare,
+)
 from functions.train_trigger.launchers import Launcher
 from functions.train_trigger.metrics import Metrics
 from functions.train_trigger.reconciled import Reconciled
@@ -21,9 +30,10 @@ from shared.settings import Settings
 from shared.state import claims
 from shared.state.jobs import Jobs
 from shared.state.jobs_record import JobsRecord
-from shared.state.projects import read_project, with_overrides
+from shared.state.projects import Project, read_project, with_overrides
 from shared.state.registry import Registry
 from shared.state.runs import Totals, new_run_id
+from shared.state.servable import Lack, lacks_of
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +60,7 @@ class Trigger:
         self._settings = settings
         self._metrics = metrics
         self._checking, self._checked = threading.Lock(), False
+        self._servable: dict[str, int] = {}  # uid → hash of the labeling config under which nothing was lacking
 
     def reconcile(self, uid: str, *, forced: bool = False, sweeping: bool = False) -> Reconciled:
         """Start a training if one is due, or look after the active run. Never raises: an error is an outcome.
@@ -74,7 +85,8 @@ class Trigger:
 
     def _reconcile(self, jobs: Jobs, *, forced: bool, sweeping: bool) -> Reconciled:
         record, now = jobs.read(), self._store.now()
-        settings = with_overrides(self._settings, read_project(self._store, jobs.uid))
+        project = read_project(self._store, jobs.uid)
+        settings = with_overrides(self._settings, project)
         policy = Policy.of(settings)
         if record.training is not None:
             return attend(
@@ -94,9 +106,12 @@ class Trigger:
         totals = Totals.model_validate(state.counters.model_dump(include=set(Totals.model_fields)))
         decision = decide(record, totals, changed, policy, now, forced=forced)
         logger.debug(decision.reason, extra={"event": "decided", "project": jobs.uid, "read_at": state.read_at})
-        if not isinstance(decision, Launch):
-            return _outcome(decision)
-        if problem := _not_trainable(state.counters.label_config):
+        if not isinstance(decision, Launch):  # a training makes what is lacking by itself
+            prepare = decide_to_prepare(record, self._lacks(jobs.uid, project), now)
+            if prepare is None:
+                return _outcome(decision)
+            decision = prepare
+        elif problem := _not_trainable(state.counters.label_config):
             return Reconciled("nothing", problem)
         return self._claim(jobs, record, decision, settings, policy, forced=forced)
 
@@ -117,6 +132,7 @@ class Trigger:
                 claims.take,
                 run_id,
                 lifetime=policy.launching_lifetime.total_seconds(),
+                kind=decision.kind,
                 forced=forced,
                 registry_fence=Registry(self._store, jobs.uid).fence(),
                 decided_on=None if forced else record,
@@ -126,6 +142,19 @@ class Trigger:
         if claim.run_id != run_id:
             return Reconciled("active", f"run {claim.run_id} is active", claim.run_id)
         return self._attempts.launch(jobs, claim, settings, decision.reason)
+
+    def _lacks(self, uid: str, project: Project | None) -> list[Lack]:
+        """What must be made before a connected project's controls can be served. Looked at until nothing is lacking."""
+        if project is None or self._settings.dummy or self._servable.get(uid) == hash(project.label_config):
+            return []
+        try:
+            controls = parse_label_config(project.label_config)
+        except LabelConfigError:  # /setup refused it, or will
+            return []
+        lacks = lacks_of(self._store, uid, controls, self._settings.base_weights)
+        if not lacks:
+            self._servable[uid] = hash(project.label_config)
+        return lacks
 
     def _project_state(self, uid: str) -> ProjectState:
         """The state of exactly this project. Raises ProjectGone, also if its id belongs to another project here."""

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from infra.cli import configuration
+from infra.cli.base_weights import add_base_weights, base_as_json, render_base
 from infra.cli.connect import connect as connect_project
 from infra.cli.doctor import examine
 from infra.cli.environment import Invocation
@@ -26,6 +27,7 @@ from shared.errors import LabelloopError
 from shared.labelstudio.api import LabelStudio
 from shared.objectstore import ObjectStore, open_store
 from shared.settings import Settings
+from shared.state.base_weights import all_base_weights
 from shared.state.projects import projects
 
 app = typer.Typer(
@@ -36,6 +38,12 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+base = typer.Typer(
+    name="base",
+    no_args_is_help=True,
+    help="Base weights in the store: what controls begin with, and are served with before a first version.",
+)
+app.add_typer(base)
 _LABEL_STUDIO_TIMEOUT = 30.0  # seconds: to add a backend Label Studio itself calls it four times
 
 ProjectOption = Annotated[
@@ -232,6 +240,32 @@ def export(
         )
     body = {"project": uid, "control": name, "version": version, "format": format_name} | exported.as_json()
     print_result(body, f"{name} v{version}: {exported.model}, described in {exported.card}", json_=json_)
+
+
+@base.command("add")
+def base_add(
+    context: typer.Context,
+    weights: Annotated[
+        list[str], typer.Argument(metavar="WEIGHTS", help="Files, or names that ultralytics knows: yolo11n.pt …")
+    ],
+    json_: JsonOption = False,
+) -> None:
+    """Make base weights ready to serve, and keep them in the store: the file, and its graph, checked. Once each.
+
+    `labelloop up` does it by itself, and so does a job; this does it ahead, or where jobs have no internet. To begin
+    with a file, name it in LABELLOOP_BASE_WEIGHTS too.
+    """
+    settings, environ = context.obj.settings(), context.obj.variables()
+    with Console(stderr=True).status("") as progress:
+        added = add_base_weights(_store(settings), weights, environ=environ, tell=lambda said: progress.update(said))
+    print_result({"base": base_as_json(added)}, render_base(added), json_=json_)
+
+
+@base.command("list")
+def base_list(context: typer.Context, json_: JsonOption = False) -> None:
+    """List the base weights in the store."""
+    found = list(all_base_weights(_store(context.obj.settings())))
+    print_result({"base": base_as_json(found)}, render_base(found), json_=json_)
 
 
 @app.command()

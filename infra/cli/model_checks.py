@@ -1,7 +1,6 @@
 """Checks of the models of a project: are they for the right YOLO task, and do they have a class for each label?"""
 
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 
 from infra.cli.checks import Project
@@ -11,6 +10,7 @@ from shared.labelstudio.controls import Control
 from shared.objectstore import ObjectStore
 from shared.settings import Settings
 from shared.side_by_side import side_by_side
+from shared.state.base_weights import find_base_weights
 from shared.state.registry import Registry
 from shared.yolo.base_weights import base_weights_for, model_path_problem
 
@@ -35,24 +35,24 @@ def check_models(settings: Settings, store: ObjectStore, project: Project) -> li
         if manifest is not None and manifest.yolo_task == control.yolo_task:
             findings += _compare_labels(control, f"v{manifest.version}", manifest.labels, trained=True)
         else:
-            findings += _check_base_weights(control, base_weights_for(control, settings.base_weights))
+            findings += _check_base_weights(store, control, base_weights_for(control, settings.base_weights))
     return findings
 
 
-def _check_base_weights(control: Control, weights: str) -> list[Finding]:
+def _check_base_weights(store: ObjectStore, control: Control, weights: str) -> list[Finding]:
     """Check the base weights, which are served before the first version."""
-    if not Path(weights).is_file():
-        message = (
-            f"{weights} is not a file here (ultralytics fetches it by name), so its classes were not compared with the "
-            f"labels of {control.name!r}"
-        )
-        return [Finding("warning", "labels", message)]
-    task, classes = _read_weights(weights)
-    if task == control.yolo_task:
-        return _compare_labels(control, weights, classes, trained=False)
-    message = f"{weights} is a {task} model, {control.name!r} needs {control.yolo_task}: nothing is predicted by it"
-    remedy = f"training starts a {control.yolo_task} model from it; or list such weights too in LABELLOOP_BASE_WEIGHTS"
-    return [Finding("warning", "labels", message, remedy)]
+    name, task, record = Path(weights).name, control.yolo_task, find_base_weights(store, weights)
+    if record is None:
+        message = f"the base weights {name} of {control.name!r} are not in the store: nothing is predicted yet"
+        return [Finding("warning", "labels", message, f"a job makes them, or do it now: labelloop base add {weights}")]
+    findings = []
+    if problem := record.problem_with(weights):
+        findings.append(Finding("warning", "labels", problem))
+    if record.yolo_task == task:
+        return [*findings, *_compare_labels(control, name, record.names, trained=False)]
+    message = f"{name} is a {record.yolo_task} model, {control.name!r} needs {task}: nothing is predicted by it"
+    remedy = f"training starts a {task} model from it; or list such weights too in LABELLOOP_BASE_WEIGHTS"
+    return [*findings, Finding("warning", "labels", message, remedy)]
 
 
 def _compare_labels(control: Control, source: str, classes: Sequence[str], *, trained: bool) -> list[Finding]:
@@ -79,12 +79,3 @@ def _compare_labels(control: Control, source: str, classes: Sequence[str], *, tr
     if not trained:
         remedy += "; until then name classes of the weights in predicted_values of the <Label>"
     return [*findings, Finding("warning", "labels", message, remedy)]
-
-
-@lru_cache(maxsize=16)
-def _read_weights(weights: str) -> tuple[str, tuple[str, ...]]:
-    """YOLO task and class names of a file of weights, read by ultralytics."""
-    from ultralytics import YOLO  # takes seconds
-
-    model = YOLO(weights)
-    return str(model.task), tuple(model.names.values())

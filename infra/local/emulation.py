@@ -12,12 +12,14 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from infra.local import base_weights
 from infra.local.label_studio import REPOSITORY
 from infra.local.log_lines import LogFollower
 from infra.local.processes import LOOPBACK, Child, Say, StartError, choose_port
 from infra.local.running_jobs import stop_jobs_of
 from infra.local.sweeper import sweep_until
 from shared.evolve import evolve
+from shared.objectstore import open_store
 from shared.settings import PREFIX, Settings, variable
 
 OnLine = Callable[[str, dict[str, Any]], None]
@@ -81,9 +83,14 @@ class Emulation:
         return self._children[name]
 
     def start(self, ports: Mapping[str, int]) -> None:
-        """Start the functions (name → port), wait until they answer, then start watching and sweeping."""
+        """Make the base weights that the store lacks, start the functions (name → port), wait until they answer, then
+        start watching and sweeping.
+        """
         self._lines = LogFollower(self.folder / "*.log", Path(self.settings.work_dir) / "logs" / "*.log")
         self._ports |= ports
+        if not self.settings.dummy:
+            store = open_store(self.settings.store, s3_endpoint=self.settings.s3_endpoint)
+            base_weights.ensure(store, self.settings, self._environ, self._say)
         for name in ports:
             self._say(f"starting {name}")
             self._children[name] = self._child(name)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jobs.train.attempt import Attempt
+from jobs.train.base_weights import stored_base_weights
 from jobs.train.judging import Rival
 from jobs.train.training import InitialWeights
 from shared.digest import sha256_of
@@ -83,7 +84,7 @@ def rival_of(attempt: Attempt, control: Control, champion: Champion) -> tuple[Ri
     base = _base(attempt, control)
     if not base.own:
         return None, "; ".join(filter(None, (missing, f"there are no base weights for {control.yolo_task}")))
-    return Rival(f"base-{Path(base.name).stem}", None, _exported(attempt, control, base.weights), (), {}, missing), ""
+    return Rival(f"base-{Path(base.name).stem}", None, base.weights.with_suffix(".onnx"), (), {}, missing), ""
 
 
 def _graph(attempt: Attempt, manifest: Manifest, weights: Path) -> Path | None:
@@ -101,7 +102,9 @@ def _exported(attempt: Attempt, control: Control, weights: Path) -> Path:
 
 
 def _base(attempt: Attempt, control: Control) -> InitialWeights:
-    return attempt.trainer.base(base_weights_for(control, attempt.settings.base_weights), control.yolo_task)
+    weights = base_weights_for(control, attempt.settings.base_weights)
+    path = stored_base_weights(attempt.store, attempt.trainer, weights, attempt.folder / "base")
+    return attempt.trainer.base(path, control.yolo_task)
 
 
 def _comparable(manifest: Manifest | None, control: Control) -> Manifest | None:

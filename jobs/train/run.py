@@ -19,6 +19,7 @@ from jobs.train.ending import DONE, Ending
 from jobs.train.heartbeat import Heartbeat
 from jobs.train.parts import Parts
 from jobs.train.patient_store import PatientStore
+from jobs.train.preparing import Preparing
 from jobs.train.progress import ProgressWriter
 from jobs.train.training import TrainingSettings
 from shared.errors import ClaimLost, LabelConfigError, LabelloopError, NotFound, SettingsError
@@ -28,8 +29,10 @@ from shared.objectstore import ObjectStore
 from shared.state import claims, keys
 from shared.state.jobs import Jobs
 from shared.state.jobs_record import Claim, RunOutcome
+from shared.state.projects import read_project
 from shared.state.registry import Registry
 from shared.state.runs import Baseline, RunRequest
+from shared.state.servable import lacks_of
 
 logger = logging.getLogger(__name__)
 
@@ -108,6 +111,9 @@ class _Work:
             raise SettingsError(f"run {claim.run_id} has no request: {error}") from error
         settings = TrainingSettings.of(request.settings, parts.settings)
         self._heartbeat.set_longest_run(settings.longest_run)
+        if claim.kind == "base":
+            self._progress.phase("prepare")
+            return "prepared", self._prepare(settings)
         snapshot = self._freeze(request, settings)
         if snapshot is None:
             return "unchanged", "no annotation changed since the last run"
@@ -142,6 +148,14 @@ class _Work:
             last=claim.attempt - claim.preempted >= parts.settings.attempts,
         )
         return _summary(*learn_all(attempt, controls))
+
+    def _prepare(self, settings: TrainingSettings) -> str:
+        """Make what the project's controls lack; answers a sentence."""
+        parts, uid = self._parts, self._parts.project_uid
+        project = read_project(self._store, uid)
+        controls = parse_label_config(project.label_config) if project else ()
+        preparing = Preparing(self._store, uid, parts.trainer, self._claim, self._heartbeat, parts.folder)
+        return preparing.make(lacks_of(self._store, uid, controls, settings.base_weights))
 
     def _freeze(self, request: RunRequest, settings: TrainingSettings) -> Snapshot | None:
         """The snapshot, of an earlier attempt or made now; None if nothing changed since the last run."""

@@ -74,6 +74,16 @@ class InitialWeights:
 
 
 @dataclass(frozen=True, slots=True)
+class Prepared:
+    """Weights that can be served."""
+
+    weights: Path  # the bytes that were given
+    graph: Path  # of the same network
+    yolo_task: YoloTask
+    names: tuple[str, ...]  # class index → name
+
+
+@dataclass(frozen=True, slots=True)
 class Trained:
     """A finished training."""
 
@@ -102,8 +112,14 @@ class Measured:
 class Trainer(Protocol):
     """Fine-tunes and validates models."""
 
-    def base(self, name: str, yolo_task: YoloTask) -> InitialWeights:
-        """The base weights `name` (a file or a name of ultralytics) for a yolo task. Raises ModelError."""
+    def prepare(self, weights: str) -> Prepared:
+        """Weights with their graph, which answers as they do. `weights`: a file or a name of ultralytics.
+
+        Raises ModelError, and LabelloopError if a download failed.
+        """
+
+    def base(self, path: Path, yolo_task: YoloTask) -> InitialWeights:
+        """The base weights in a file, for a yolo task. Raises ModelError."""
 
     def check(self, weights: Path, yolo_task: YoloTask) -> None:
         """Raise ModelError if the file is no model for the yolo task, SettingsError if this machine cannot read it."""

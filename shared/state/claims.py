@@ -24,7 +24,7 @@ from datetime import datetime, timedelta
 
 from shared.errors import ClaimLost
 from shared.evolve import evolve
-from shared.state.jobs_record import Claim, JobsRecord, LastRun, RunOutcome
+from shared.state.jobs_record import Claim, JobsRecord, LastRun, RunKind, RunOutcome
 from shared.state.runs import Baseline
 
 _FENCE_STEP = 1000
@@ -36,6 +36,7 @@ def take(
     run_id: str,
     *,
     lifetime: float,
+    kind: RunKind = "train",
     registry_fence: int = 0,
     forced: bool = False,
     decided_on: JobsRecord | None = None,
@@ -52,6 +53,7 @@ def take(
     fence = _next_step(max(record.fence, registry_fence))
     claim = Claim(
         run_id=run_id,
+        kind=kind,
         state="launching",
         fence=fence,
         attempt=1,
@@ -253,11 +255,11 @@ def release(
     last = record.last_run
     if last and last.run_id == claim.run_id:
         return None  # our own earlier write, whose answer was lost
-    _ours(record, claim)
+    kind = _ours(record, claim).kind
     failures, kept = 0, baseline or record.baseline
     if outcome == "failed":
         failures, kept = (last.failures if last else 0) + 1, record.baseline
-    ended = LastRun(run_id=claim.run_id, outcome=outcome, ended_at=now, message=message, failures=failures)
+    ended = LastRun(run_id=claim.run_id, kind=kind, outcome=outcome, ended_at=now, message=message, failures=failures)
     return evolve(record, training=None, baseline=kept, last_run=ended)
 
 

@@ -9,7 +9,9 @@ from shared.errors import ClaimLost
 from shared.state.records import Record, new_serial
 from shared.state.runs import Baseline
 
-RunOutcome = Literal["promoted", "rejected", "unchanged", "nothing_to_learn", "failed"]
+RunKind = Literal["train", "base"]
+"""What a run does: train all controls that are due, or make what they lack to be served (`shared.state.servable`)."""
+RunOutcome = Literal["promoted", "rejected", "unchanged", "nothing_to_learn", "prepared", "failed"]
 """After every outcome but `failed`, only changes since then call for a new run: the whole project was read."""
 
 
@@ -17,6 +19,7 @@ class Claim(Record):
     """The right to run for a project until `expires_at`."""
 
     run_id: str = Field(pattern="^[a-z0-9-]{1,50}$")
+    kind: str = "train"  # a RunKind
     state: Literal["launching", "queued", "running"]
     fence: int
     attempt: int = Field(ge=1)
@@ -44,6 +47,7 @@ class LastRun(Record):
     """The newest run that has ended."""
 
     run_id: str
+    kind: str = "train"  # a RunKind
     outcome: str  # a RunOutcome, or a word of a newer labelloop
     ended_at: datetime
     message: str = ""

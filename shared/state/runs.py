@@ -14,6 +14,7 @@ from shared.state.records import Record, find, load
 
 RunPhase = Literal[
     "launching",
+    "prepare",
     "export",
     "dataset",
     "train",

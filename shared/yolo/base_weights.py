@@ -1,9 +1,8 @@
-"""Base weights, from which a control starts: files of the operator, or names that ultralytics downloads."""
+"""The names of base weights, from which a control starts: files of the operator, or what ultralytics downloads."""
 
 import re
 from pathlib import Path
 
-from shared.errors import LabelloopError, ModelError
 from shared.labelstudio.controls import Control
 from shared.yolo_task import YoloTask
 
@@ -14,6 +13,11 @@ _OFFICIAL = re.compile(
     r"|yolo12[nsmlx]|yolov10[nsmblx]|yolov9[tsmce]|yolov9[ce]-seg|yolov5[nsmlx]6?u|yolov3(?:-spp|-tiny)?u)\.pt"
 )
 """Names of weights that ultralytics downloads (GITHUB_ASSETS_NAMES in ultralytics/utils/downloads.py)."""
+
+
+def listed(setting: str) -> list[str]:
+    """The weights that LABELLOOP_BASE_WEIGHTS lists."""
+    return [part.strip() for part in setting.split(",") if part.strip()]
 
 
 def base_weights_for(control: Control, setting: str) -> str:
@@ -27,12 +31,12 @@ def base_weights_for(control: Control, setting: str) -> str:
     asked, _ = _asked(control, setting)
     if asked:
         return asked
-    listed = _listed(setting)
-    for weights in listed:
+    first, *_ = every = listed(setting)
+    for weights in every:
         if named_task(weights) == control.yolo_task:
             return weights
-    sibling = _sibling(listed[0], control.yolo_task)
-    return sibling if _OFFICIAL.fullmatch(sibling) else listed[0]
+    sibling = _sibling(first, control.yolo_task)
+    return sibling if _OFFICIAL.fullmatch(sibling) else first
 
 
 def model_path_problem(control: Control, setting: str) -> str:
@@ -46,35 +50,6 @@ def named_task(weights: str) -> YoloTask:
     return next((task for task, suffix in SUFFIXES.items() if suffix and stem.endswith(suffix)), "detect")
 
 
-def base_weights_file(weights: str, folder: Path) -> Path:
-    """The file of base weights; a bare name that is not a file is downloaded into `folder`, once.
-
-    Imports ultralytics only to download. Raises ModelError, which says what to set instead, and LabelloopError if the
-    download failed, which may be temporary.
-    """
-    path = Path(weights).expanduser()
-    if path.is_file():
-        return path
-    asked = f"base weights {weights!r}"
-    hint = "set LABELLOOP_BASE_WEIGHTS to .pt files, or to names that ultralytics can download, such as yolo11n.pt"
-    if len(path.parts) > 1:
-        raise ModelError(f"{asked}: there is no such file; {hint}")
-    from ultralytics.utils.downloads import attempt_download_asset
-
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        found = Path(attempt_download_asset(folder / path.name))
-    except Exception as error:
-        raise LabelloopError(f"{asked} could not be downloaded; {hint}") from error
-    if not found.is_file():
-        raise ModelError(f"{asked}: ultralytics offers no such file; {hint}")
-    return found
-
-
-def _listed(setting: str) -> list[str]:
-    return [part.strip() for part in setting.split(",") if part.strip()]
-
-
 def _asked(control: Control, setting: str) -> tuple[str, str]:
     """(the weights of the control's `model_path` or "", why it is ignored or "").
 
@@ -83,7 +58,7 @@ def _asked(control: Control, setting: str) -> tuple[str, str]:
     name = control.attributes.get("model_path", "").strip()
     if not name:
         return "", ""
-    for weights in _listed(setting):
+    for weights in listed(setting):
         if Path(weights).name == name:
             return weights, ""
     ignored = f"model_path={name[:100]!r} of {control.name!r} is ignored:"

@@ -24,7 +24,7 @@ from jobs.train.checkpoints.store import Resumed
 from jobs.train.evidence import Classified, Found, Outcome
 from jobs.train.judging import metrics_of
 from jobs.train.tracking_scores import TrackingCounts
-from jobs.train.training import InitialWeights, Measured, Trained, Trainer, TrainingSettings
+from jobs.train.training import InitialWeights, Measured, Prepared, Trained, Trainer, TrainingSettings
 from jobs.train.yolo.machine import prepare_ultralytics
 from jobs.train.yolo.trainer import YoloTrainer
 from shared.digest import sha256_of
@@ -34,7 +34,7 @@ from shared.objectstore import ObjectStore
 from shared.settings import Settings
 from shared.state import claims
 from shared.state.jobs import Jobs
-from shared.state.jobs_record import Claim
+from shared.state.jobs_record import Claim, RunKind
 from shared.state.registry import Registry
 from shared.state.runs import RunRequest, new_run_id
 from tests.servers.web_server import LABEL_STUDIO_404, Handler, WebServer, web_server
@@ -186,13 +186,13 @@ def settings_for(url: str, folder: Path, **fields: Any) -> Settings:
 _RUNS = itertools.count()
 
 
-def begin_run(store: ObjectStore, *, forced: bool = True, **settings: Any) -> Claim:
+def begin_run(store: ObjectStore, *, forced: bool = True, kind: RunKind = "train", **settings: Any) -> Claim:
     """What train_trigger does before it launches the job."""
     jobs = Jobs(store, UID)
     fence = Registry(store, UID).fence()
     # Run ids are in order by the second, and these runs take less.
     run_id = new_run_id(store.now() + timedelta(seconds=next(_RUNS)))
-    claim = jobs.update(claims.take, run_id, lifetime=600, forced=forced, registry_fence=fence).held
+    claim = jobs.update(claims.take, run_id, lifetime=600, kind=kind, forced=forced, registry_fence=fence).held
     request = RunRequest(
         run_id=claim.run_id, project_uid=UID, project_id=1, reason="test", created_at=store.now(), settings=settings
     )
@@ -211,11 +211,18 @@ class ToyTrainer:
         self.stop_at: list[float] = []  # time.time() after which each training must not go on
         self.on_epoch: list[Any] = []  # called after each epoch
         self.damaged: set[str] = set()  # digests of files that are no models
+        self.prepare_error = ""  # why base weights cannot be made
         self.graph_error = ""  # how a graph differs from its weights; empty: it does not
 
-    def base(self, name: str, yolo_task: str) -> InitialWeights:
-        """A file that is always there."""
-        return InitialWeights(Path(__file__), name, "0" * 64, own=self.base_score is not None)
+    def prepare(self, weights: str) -> Prepared:
+        """Files that are always there."""
+        if self.prepare_error:
+            raise ModelError(self.prepare_error)
+        return Prepared(Path(__file__), Path(__file__), "detect", ("Tree",))
+
+    def base(self, path: Path, yolo_task: str) -> InitialWeights:
+        """As it comes from the store."""
+        return InitialWeights(path, path.name, sha256_of(path), own=self.base_score is not None)
 
     def check(self, weights: Path, yolo_task: str) -> None:
         """By its digest."""

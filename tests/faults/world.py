@@ -13,6 +13,7 @@ import requests
 from infra.cli.connect import connect
 from infra.cli.findings import problems
 from infra.demo.samples import base_weights, tiles
+from infra.local.base_weights import ensure
 from infra.local.label_studio import REPOSITORY, label_studio
 from infra.local.processes import LOOPBACK, StartError, choose_port
 from shared.labelstudio.api import LabelStudio
@@ -161,6 +162,8 @@ def world(folder: Path, say: Callable[[str], None]) -> Iterator[World]:
             **s3.environ,
             **settings.to_environ(),
         }
+        real_store = open_store(settings.store, s3_endpoint=s3.endpoint)
+        ensure(real_store, settings, environ, say)
         supervisor = Supervisor(folder / "logs", environ)
         running.callback(supervisor.stop)
         for name in FUNCTIONS:
@@ -170,7 +173,6 @@ def world(folder: Path, say: Callable[[str], None]) -> Iterator[World]:
             supervisor.child(name).wait_until_healthy(f"{url}/health", _START_SECONDS, say)
         supervisor.run("sweeper", [sys.executable, "-m", "tests.faults.sweeper"])
         project = Project(server, images.url, parts)
-        real_store = open_store(settings.store, s3_endpoint=s3.endpoint)
         _connect(settings, project, real_store, f"{events.url}/webhook")
         yield World(
             settings=settings,

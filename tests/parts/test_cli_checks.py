@@ -11,6 +11,8 @@ from shared.labelstudio.api import LabelStudio
 from shared.labelstudio.config import parse_label_config
 from shared.objectstore import ObjectStore
 from shared.settings import Settings
+from shared.state.base_weights import add_base_weights
+from shared.state.versions import GRAPH, WEIGHTS
 from tests.fakes.predict_parts import UID, label_config, publish
 from tests.servers.web_server import Handler, web_server
 
@@ -70,15 +72,12 @@ def test_what_is_not_understood_of_a_config_is_a_warning_each() -> None:
     assert [(finding.level, finding.check) for finding in check_config(project(config))] == [("warning", "config")] * 2
 
 
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A detect model of two classes."""
-    from ultralytics import YOLO
-
-    path = tmp_path_factory.mktemp("weights") / "base.pt"
-    model = YOLO("yolov8n.yaml")
-    model.model.names = {0: "tree", 1: "rock"}  # type: ignore[union-attr]
-    model.save(path)
+@pytest.fixture
+def weights(file_store: ObjectStore, tmp_path: Path) -> Path:
+    """A detect model of two classes, which the store has as well."""
+    path = tmp_path / "base.pt"
+    path.write_text("weights")
+    add_base_weights(file_store, path.name, "detect", ("tree", "rock"), {WEIGHTS: path, GRAPH: path})
     return path
 
 
@@ -107,8 +106,20 @@ class TestModels:
         config = label_config().replace("RectangleLabels", "PolygonLabels")
         (finding,) = self.check(config, file_store, weights)
         assert finding.level == "warning"
-        assert finding.message == f"{weights} is a detect model, 'label' needs segment: nothing is predicted by it"
+        assert finding.message == "base.pt is a detect model, 'label' needs segment: nothing is predicted by it"
         assert "LABELLOOP_BASE_WEIGHTS" in finding.remedy
+
+    def test_base_weights_that_nobody_made_yet(self, file_store: ObjectStore) -> None:
+        (finding,) = self.check(label_config(), file_store, "/models/mine.pt")
+        assert finding.level == "warning"
+        assert "base weights mine.pt of 'label' are not in the store: nothing is predicted" in finding.message
+        assert "labelloop base add /models/mine.pt" in finding.remedy
+
+    def test_a_file_that_is_not_the_one_in_the_store(self, file_store: ObjectStore, weights: Path) -> None:
+        weights.write_text("trained further")
+        other, compared = self.check(label_config(labels=("Tree",)), file_store, weights)
+        assert (other.level, compared.level) == ("warning", "ok")
+        assert "is another file than the base weights 'base.pt' in the store" in other.message
 
     def test_weights_that_a_config_asks_for_in_vain(self, file_store: ObjectStore, weights: Path) -> None:
         config = label_config(labels=("Tree",)).replace('name="label"', 'name="label" model_path="/etc/passwd"')

@@ -15,7 +15,6 @@ from functions.predict.ports import DeviceLost, Image, NotNow
 from shared.errors import LabelloopError, ModelError, SettingsError
 from shared.inference import cuda, engine
 from shared.media.fit import shrunk
-from shared.yolo.base_weights import base_weights_file
 from tests.fakes.predict_parts import FakeModel
 from tests.samples.graphs import Exported, make_graph
 
@@ -192,23 +191,3 @@ def test_a_fake_model_looks_like_a_real_one(exported: Exported) -> None:
         found = model.submit(image, 0.05).result(60)
         assert (found.width, found.height, found.xyxy.shape[1]) == (64, 48, 4)
         assert isinstance(model.names, tuple)
-
-
-@pytest.mark.parametrize("name", ["/nowhere/weights.pt", "folder/weights.pt", "no-such-model.pt"])
-def test_base_weights_that_cannot_be_had_name_the_setting(
-    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("YOLO_OFFLINE", "true")
-    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")  # no internet
-    with pytest.raises(ModelError, match=r"base weights '.*set LABELLOOP_BASE_WEIGHTS to \.pt files"):
-        base_weights_file(name, tmp_path)
-
-
-def test_a_download_of_base_weights_that_failed_may_heal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object, **__: object) -> None:
-        raise ConnectionError("no internet")
-
-    monkeypatch.setattr("ultralytics.utils.downloads.safe_download", fail)
-    with pytest.raises(LabelloopError, match=r"base weights 'yolov8x-oiv7\.pt' could not be") as caught:
-        base_weights_file("yolov8x-oiv7.pt", tmp_path)
-    assert not isinstance(caught.value, ModelError), "it would fail a run at once"

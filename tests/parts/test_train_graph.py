@@ -171,7 +171,7 @@ def test_a_missing_package_is_said_before_the_training(
     weights = made("yolo26n", "detect").weights
     trainer.check(weights, "detect")
     monkeypatch.setattr(graphs, "find_spec", lambda name: None if name == "openvino" else name)
-    for ask in (lambda: trainer.base(str(weights), "detect"), lambda: trainer.check(weights, "detect")):
+    for ask in (lambda: trainer.base(weights, "detect"), lambda: trainer.check(weights, "detect")):
         with pytest.raises(SettingsError, match=r"package openvino: install labelloop\[train\]"):
             ask()
 

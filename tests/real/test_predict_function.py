@@ -18,15 +18,12 @@ from ultralytics.utils import ASSETS
 
 from infra.demo.samples import base_weights, tiles
 from infra.local.label_studio import LabelStudioServer
-from shared.inference.graph import read_graph
 from shared.objectstore import ObjectStore, open_store
-from shared.state.base_weights import add_base_weights
 from shared.state.registry import Registry
-from shared.state.versions import GRAPH
 from shared.yolo.base_weights import SUFFIXES
 from tests.fakes.predict_parts import UID, label_config, predict_function, publish
 from tests.samples.graphs import export, make_graph
-from tests.samples.served_graphs import base_graph
+from tests.samples.served_graphs import base_graph, keep_base_weights
 
 NAMES = ("Tree", "Person")
 SMALL = {"LABELLOOP_IMAGE_SIZE": "320"}
@@ -225,9 +222,8 @@ def of_every_task(tmp_path_factory: pytest.TempPathFactory, variants: dict[str, 
 
 def add_bases(store: ObjectStore, listed: str) -> None:
     """Add the graphs beside listed weights to the store, as whoever has torch does."""
-    for weights in map(Path, listed.split(",")):
-        graph = weights.with_suffix(".onnx")
-        add_base_weights(store, weights.name, read_graph(graph).yolo_task, {GRAPH: graph})
+    for weights in listed.split(","):
+        keep_base_weights(store, Path(weights).with_suffix(".onnx"))
 
 
 def stamp(**versions: str) -> str:

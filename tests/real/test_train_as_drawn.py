@@ -285,6 +285,6 @@ def test_folders_with_odd_names_are_trained_in(tmp_path: Path, folder: str) -> N
     data = dataset(odd / "data", "0 0.5 0.5 0.5 0.5\n")
     spool = Spool(odd / "spool", odd / "abort", time.time() + 3600)
     with yolo_trainer(odd, threads=1) as trainer:
-        start = trainer.base(str(weights(odd, "yolov8n", "detect")), "detect")
+        start = trainer.base(weights(odd, "yolov8n", "detect"), "detect")
         fitted = trainer.fit(data, start.weights, settings(), spool, None)
         assert "mAP50-95" in measured(trainer, fitted.weights, data, DRAWN, settings())

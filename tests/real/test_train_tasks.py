@@ -119,7 +119,7 @@ def test_each_task_is_trained_measured_and_resumed(
     classifies = case.yolo_task == "classify"
     drawn = portraits(TRAIN + VAL, SIDE, SIDE) if classifies else pictures(TRAIN + VAL, SIDE, SIDE, max_ships=1)
     dataset = dataset_of(drawn, case.control, VAL, tmp_path)
-    start = trainer.base(str(base_weights()), case.yolo_task)
+    start = trainer.base(base_weights(), case.yolo_task)
     assert (start.name, start.sha256) == (case.base, sha256_of(base_weights()))
     settings = evolve(SETTINGS, freeze=0) if classifies else SETTINGS
     fitted = trainer.fit(dataset.data, start.weights, settings, spool, None)
@@ -180,7 +180,7 @@ def test_things_in_videos_are_learnt_and_followed(trainer: YoloTrainer, spool: S
     dataset = dataset_of(drawn, control, 1, tmp_path)
     assert (dataset.counts.train, dataset.counts.train_images, dataset.counts.val_objects) == (2, 24, 24)
     few = evolve(SETTINGS, epochs=2)
-    fitted = trainer.fit(dataset.data, trainer.base(str(base_weights()), "detect").weights, few, spool, None)
+    fitted = trainer.fit(dataset.data, trainer.base(base_weights(), "detect").weights, few, spool, None)
     files = ImageFiles(Files(drawn), tmp_path / "pictures", max_pixels=10**6)
     film = tasks_of(drawn, control, 1)[0], files.file(0, "file", "drawn")
     assert "mAP50-95" in measured(trainer, fitted.weights, dataset.data, control, few)
@@ -200,7 +200,7 @@ def test_moments_of_videos_are_classes_and_so_is_the_time_outside_of_them(
     dataset = build(tasks, control, files, tmp_path / "dataset", concurrency=1, check=lambda: None)
     assert dataset is not None
     assert (dataset.labels, dataset.counts.train_objects, dataset.counts.val_objects) == (KINDS, 24, 12)
-    start = trainer.base(str(base_weights()), "classify").weights
+    start = trainer.base(base_weights(), "classify").weights
     fitted = trainer.fit(dataset.data, start, evolve(SETTINGS, epochs=1), spool, None)
     assert names_and_task(fitted.weights) == ({0: "Cargo", 1: "Mail", 2: ""}, "classify")
     said = measured(trainer, fitted.weights, dataset.data, control, SETTINGS)

@@ -88,7 +88,7 @@ def test_a_scratch_near_an_end_is_seen(trainer: YoloTrainer, tmp_path: Path) -> 
         longest_run=3600,
     )  # fmt: skip
     spool = Spool(tmp_path / "spool", tmp_path / "abort", time.time() + 3600)
-    start = trainer.base(str(base_weights()), "classify")
+    start = trainer.base(base_weights(), "classify")
     fitted = trainer.fit(dataset.data, start.weights, settings, spool, None)
     top1 = measured(trainer, fitted.weights, dataset.data, control, settings)["top1"]
 

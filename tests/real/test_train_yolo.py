@@ -63,7 +63,7 @@ def settings(**changes: Any) -> TrainingSettings:
 
 
 def test_train_resume_and_what_is_published(trainer: YoloTrainer, spool: Spool, data: Path, tmp_path: Path) -> None:
-    start = trainer.base(str(samples.base_weights()), "detect")
+    start = trainer.base(samples.base_weights(), "detect")
     base = start.weights
     assert (start.name, start.sha256) == ("ABD.pt", sha256_of(base))
     fitted = trainer.fit(data, base, settings(), spool, None)
@@ -145,15 +145,15 @@ def test_too_little_memory_for_one_image_fails_with_advice(trainer: YoloTrainer,
 
 def test_bad_base_weights(trainer: YoloTrainer, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="there is no such file"):
-        trainer.base(str(tmp_path / "nothing.pt"), "detect")
+        trainer.prepare(str(tmp_path / "nothing.pt"))
     broken = tmp_path / "broken.pt"
     broken.write_bytes(b"not a model")
     with pytest.raises(ModelError, match="holds no model"):
-        trainer.base(str(broken), "detect")
-    outlines = trainer.base(str(samples.base_weights()), "segment")
+        trainer.base(broken, "detect")
+    outlines = trainer.base(samples.base_weights(), "segment")
     for yolo_task in ("detect", "pose"):
         with pytest.raises(ModelError, match=f"for segment, the control needs {yolo_task}: set LABELLOOP_BASE_WEIGHTS"):
-            trainer.base(str(outlines.weights), yolo_task)
+            trainer.base(outlines.weights, yolo_task)
 
 
 def test_base_weights_that_call_something_are_not_opened(trainer: YoloTrainer, tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_base_weights_that_call_something_are_not_opened(trainer: YoloTrainer, t
 
     torch.save({"model": Evil()}, tmp_path / "evil.pt")
     with pytest.raises(ModelError, match=r"evil\.pt holds no model .* references types outside"):
-        trainer.base(str(tmp_path / "evil.pt"), "detect")
+        trainer.base(tmp_path / "evil.pt", "detect")
     assert not (tmp_path / "evil was here").exists()
 
 
@@ -186,7 +186,7 @@ def test_base_weights_of_an_architecture_that_has_no_such_task(trainer: YoloTrai
     path = tmp_path / "unusual.pt"
     YOLO("yolov10n.yaml").save(path)
     with pytest.raises(ModelError, match=r"unusual\.pt are weights for detect.*no such architecture for obb"):
-        trainer.base(str(path), "obb")
+        trainer.base(path, "obb")
 
 
 def test_the_light_half_of_the_job_needs_no_torch() -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 from functions.predict.model.loader import GraphLoader
 from infra.demo.samples import base_weights
 from shared.inference.graph import read_graph
-from shared.objectstore import open_store
+from shared.objectstore import ObjectStore, open_store
 from shared.state.base_weights import add_base_weights
-from shared.state.versions import GRAPH
+from shared.state.versions import GRAPH, WEIGHTS
 from tests.samples.graphs import export
 
 
@@ -22,8 +22,13 @@ def base_graph(folder: Path, weights: Path | None = None) -> Path:
 
 def store_base_graph(store: str, folder: Path, weights: Path | None = None) -> None:
     """Adds base weights to the store at an address, as whoever has torch does before predict can serve them."""
-    graph = base_graph(folder, weights)
-    add_base_weights(open_store(store), f"{graph.stem}.pt", read_graph(graph).yolo_task, {GRAPH: graph})
+    keep_base_weights(open_store(store), base_graph(folder, weights))
+
+
+def keep_base_weights(store: ObjectStore, graph: Path) -> None:
+    """Adds a graph that lies beside its weights."""
+    weights, made = graph.with_suffix(".pt"), read_graph(graph)
+    add_base_weights(store, weights.name, made.yolo_task, made.names, {WEIGHTS: weights, GRAPH: graph})
 
 
 def quick_loader(**options: object) -> GraphLoader:

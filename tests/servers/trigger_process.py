@@ -16,8 +16,10 @@ import requests
 
 from infra.local.processes import Child, choose_port
 from shared.objectstore.file import FileStore
+from shared.state.base_weights import add_base_weights
 from shared.state.jobs import Jobs
 from shared.state.jobs_record import JobsRecord
+from shared.state.versions import GRAPH, WEIGHTS
 from shared.web.access import SECRET_HEADER
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -43,6 +45,8 @@ class Place:
         self.starts_folder = folder / "starts"
         self.starts_folder.mkdir(parents=True)
         self.store = FileStore(f"file://{folder}/store")
+        files = {name: Path(__file__) for name in (WEIGHTS, GRAPH)}
+        add_base_weights(self.store, "yolo11n.pt", "detect", ("person",), files)  # else a job begins to make them
         self._label_studio = {"LABEL_STUDIO_URL": label_studio_url, "LABEL_STUDIO_API_KEY": api_key}
 
     @contextmanager

@@ -32,17 +32,25 @@ def answer_alike(graph: Network, weights: Network, pictures: Sequence[Path]) -> 
     return all(_difference(graph, weights, picture) <= _ROUNDING for picture in shown)
 
 
+def require_same_answers(graph: Network, weights: Network, pictures: Sequence[Path]) -> None:
+    """Raises ModelError if both do not answer the same: where there is no val set to measure what it costs."""
+    if not answer_alike(graph, weights, pictures):
+        raise ModelError(
+            "the graph of the weights does not answer as they do, so nothing is published: on photographs their "
+            f"numbers differ by more than rounding; try other releases of the packages that made it ({_releases()})"
+        )
+
+
 def require_same_score(graph: Evidence, weights: Evidence) -> None:
     """Raises ModelError if the scores of both on the val set differ."""
     (name, ours), (_, theirs) = _score(graph), _score(weights)
     if math.isnan(ours) and math.isnan(theirs):
         return
     if not abs(ours - theirs) <= _TOLERANCE:  # also where one is no number
-        releases = ", ".join(f"{package} {package_version(package)}" for package in ("torch", "ultralytics", "onnx"))
         raise ModelError(
             f"the graph of the trained weights does not find what they find, so nothing is published: on the val set "
             f"its {name} is {ours:.4f}, that of the weights {theirs:.4f}, and {_TOLERANCE:g} is tolerated; "
-            f"try other releases of the packages that made it ({releases})"
+            f"try other releases of the packages that made it ({_releases()})"
         )
 
 
@@ -55,6 +63,10 @@ def _difference(graph: Network, weights: Network, picture: Path) -> float:
         size = np.maximum(np.abs(theirs).max(axis=axes, keepdims=True), 1)
         worst = float(np.maximum(worst, (np.abs(ours - theirs) / size).max()))
     return worst
+
+
+def _releases() -> str:
+    return ", ".join(f"{package} {package_version(package)}" for package in ("torch", "ultralytics", "onnx"))
 
 
 def _score(evidence: Evidence) -> tuple[str, float]:

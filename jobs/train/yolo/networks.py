@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from jobs.train.training import TrainingSettings
 from jobs.train.yolo.machine import devices
 from jobs.train.yolo.memory import free_memory
 from jobs.train.yolo.weights_engine import WeightsEngine
@@ -25,10 +24,11 @@ class Networks:
         self._asked = device
         self._threads = threads
 
-    def of_graph(self, path: Path, settings: TrainingSettings, *, trained: bool) -> tuple[Network, int]:
+    def of_graph(self, path: Path, *, image_size: int | None = None, max_objects: int = 300) -> tuple[Network, int]:
         """A graph, and how many pictures to ask about at once. Raises ModelError, SettingsError, LabelloopError.
 
-        Versions (`trained`) see pictures of the size that they say, base weights those of the setting, as in predict.
+        `image_size`: as for `Network`; versions see pictures of the size that they say, base weights those of the
+        setting, as in predict.
         """
         free_memory()  # what torch keeps of a GPU
         gpu = self._torch_device().index
@@ -38,8 +38,8 @@ class Networks:
         network = Network(
             open_engine(path, device),
             read_graph(path),
-            image_size=None if trained else settings.image_size,
-            max_objects=settings.max_objects,
+            image_size=image_size,
+            max_objects=max_objects,
         )
         engine = type(network.engine).__name__
         logger.info(
@@ -48,10 +48,10 @@ class Networks:
         )
         return network, device.streams
 
-    def of_weights(self, path: Path, graph: Network, settings: TrainingSettings) -> Network:
+    def of_weights(self, path: Path, graph: Network, *, max_objects: int = 300) -> Network:
         """The weights of a graph, asked as it is. Raises ModelError."""
         engine = WeightsEngine(path, self._torch_device())
-        return Network(engine, graph.graph, image_size=graph.image_size, max_objects=settings.max_objects)
+        return Network(engine, graph.graph, image_size=graph.image_size, max_objects=max_objects)
 
     def _torch_device(self) -> Any:
         """torch's device: the first of those that are trained on. Apple's GPUs only train."""

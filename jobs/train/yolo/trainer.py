@@ -17,7 +17,7 @@ from jobs.train.data.sides import Mirroring
 from jobs.train.data.snapshot import SnapshotTask
 from jobs.train.data.yolo_scan import scan_notes
 from jobs.train.tracking_scores import TrackingCounts
-from jobs.train.training import InitialWeights, Measured, Trained, TrainingSettings, task_image_size
+from jobs.train.training import InitialWeights, Measured, Prepared, Trained, TrainingSettings, task_image_size
 from jobs.train.yolo.arguments import measured, mirroring_of, schedule
 from jobs.train.yolo.class_rows import with_classes_of
 from jobs.train.yolo.data_yaml import count_images, outlines_per_image, place
@@ -33,13 +33,12 @@ from jobs.train.yolo.memory import short_of_memory
 from jobs.train.yolo.networks import Networks
 from jobs.train.yolo.offline import place_downloads
 from jobs.train.yolo.transfer import transferred
-from jobs.train.yolo.weights import check_weights, open_weights, write_published
+from jobs.train.yolo.weights import base_weights_file, check_weights, open_weights, write_published
 from shared.cores import usable_cores
 from shared.digest import sha256_of
 from shared.errors import ModelError
 from shared.inference.network import Network
 from shared.labelstudio.controls import Control
-from shared.yolo.base_weights import base_weights_file
 from shared.yolo_task import YoloTask
 
 logger = logging.getLogger(__name__)
@@ -73,16 +72,37 @@ class YoloTrainer:
         self._weights_folder = weights_folder
         self._device = device
         self._workers = workers
+        self._threads = threads
         self._networks = Networks(device, threads)
 
-    def base(self, name: str, yolo_task: YoloTask) -> InitialWeights:
-        """The base weights for a YOLO task. A name without a folder may be one that ultralytics downloads.
+    def prepare(self, weights: str) -> Prepared:
+        """Weights with their graph. A name without a folder may be one that ultralytics downloads.
 
-        Detection weights serve every task: a model of the task's architecture takes over the tensors that fit. Raises
-        ModelError, LabelloopError if a download failed, and SettingsError if a package is missing.
+        Raises ModelError, LabelloopError if a download failed, and SettingsError if a package is missing.
         """
         check_packages()
-        path = base_weights_file(name, self._weights_folder)
+        path = base_weights_file(weights, self._weights_folder)
+        from ultralytics.utils import ASSETS
+
+        from jobs.train.yolo.agreement import require_same_answers
+
+        open_weights(path)  # whose errors name the file as the operator did
+        self._folder.mkdir(parents=True, exist_ok=True)
+        copy = self._folder / "prepared.pt"
+        shutil.copyfile(path, copy)
+        graph = self.export(copy, self._folder)
+        networks = Networks("cpu", self._threads)  # a GPU rounds more
+        network, _ = networks.of_graph(graph)
+        require_same_answers(network, networks.of_weights(copy, network), sorted(ASSETS.glob("*.jpg")))
+        return Prepared(copy, graph, network.graph.yolo_task, network.graph.names)
+
+    def base(self, path: Path, yolo_task: YoloTask) -> InitialWeights:
+        """The base weights for a YOLO task.
+
+        Detection weights serve every task: a model of the task's architecture takes over the tensors that fit. Raises
+        ModelError, and SettingsError if a package is missing.
+        """
+        check_packages()
         model = open_weights(path)
         if model.task == yolo_task:
             return InitialWeights(path, path.name, sha256_of(path))
@@ -165,10 +185,13 @@ class YoloTrainer:
         def by(network: Network, at_once: int) -> Measured:
             return measure(network, data, control, settings, trained=trained, points=points, at_once=at_once)
 
-        network, at_once = self._networks.of_graph(graph, settings, trained=trained)
+        objects = settings.max_objects
+        network, at_once = self._networks.of_graph(
+            graph, image_size=None if trained else settings.image_size, max_objects=objects
+        )
         found = by(network, at_once)
         if weights is not None:
-            theirs = self._networks.of_weights(weights, network, settings)
+            theirs = self._networks.of_weights(weights, network, max_objects=objects)
             if not answer_alike(network, theirs, ValSet.of(data).pictures()):
                 require_same_score(found.evidence, by(theirs, 1).evidence)
         return found
@@ -186,7 +209,9 @@ class YoloTrainer:
         """Id of the task → how well the objects in its annotated video are followed."""
         from jobs.train.yolo.tracking import track_metrics
 
-        network, _ = self._networks.of_graph(graph, settings, trained=trained)
+        network, _ = self._networks.of_graph(
+            graph, image_size=None if trained else settings.image_size, max_objects=settings.max_objects
+        )
         return track_metrics(network, videos, control, trained=trained, max_pixels=max_pixels)
 
     def _arguments(

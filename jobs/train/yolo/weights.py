@@ -1,4 +1,4 @@
-"""Files of weights, as ultralytics reads and writes them: opening, checking, and the copy that is published."""
+"""Files of weights, as ultralytics reads and writes them: fetched, opened, checked, and the copy that is published."""
 
 import contextlib
 import json
@@ -9,8 +9,33 @@ from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import Any
 
-from shared.errors import ModelError, SettingsError
+from shared.errors import LabelloopError, ModelError, SettingsError
 from shared.yolo_task import YoloTask
+
+
+def base_weights_file(weights: str, folder: Path) -> Path:
+    """The file of base weights; a bare name that is not a file is downloaded into `folder`, once.
+
+    Imports ultralytics only to download. Raises ModelError, which says what to set instead, and LabelloopError if the
+    download failed, which may be temporary.
+    """
+    path = Path(weights).expanduser()
+    if path.is_file():
+        return path
+    asked = f"base weights {weights!r}"
+    hint = "set LABELLOOP_BASE_WEIGHTS to .pt files, or to names that ultralytics can download, such as yolo11n.pt"
+    if len(path.parts) > 1:
+        raise ModelError(f"{asked}: there is no such file; {hint}")
+    from ultralytics.utils.downloads import attempt_download_asset
+
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        found = Path(attempt_download_asset(folder / path.name))
+    except Exception as error:
+        raise LabelloopError(f"{asked} could not be downloaded; {hint}") from error
+    if not found.is_file():
+        raise ModelError(f"{asked}: ultralytics offers no such file; {hint}")
+    return found
 
 
 def open_weights(path: Path) -> Any:

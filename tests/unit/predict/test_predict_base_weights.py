@@ -6,10 +6,10 @@ import pytest
 
 from functions.predict.ports import NotNow
 from functions.predict.weights import WeightsCache, graph_of
-from shared.errors import AlreadyExists, ModelError
+from shared.errors import ModelError
 from shared.evolve import evolve
 from shared.objectstore import ObjectStore
-from shared.state.base_weights import add_base_weights, find_base_weights
+from shared.state.base_weights import add_base_weights
 from shared.state.versions import GRAPH, WEIGHTS
 from tests.fakes.predict_parts import publish
 
@@ -18,17 +18,7 @@ def add(store: ObjectStore, tmp_path: Path, *, graph: str = "graph") -> None:
     files = {WEIGHTS: "weights", **({GRAPH: graph} if graph else {})}
     for name, text in files.items():
         (tmp_path / name).write_text(text)
-    add_base_weights(store, "yolo11n.pt", "detect", {name: tmp_path / name for name in files})
-
-
-def test_they_are_made_once_for_all_projects(file_store: ObjectStore, tmp_path: Path) -> None:
-    assert find_base_weights(file_store, "yolo11n.pt") is None
-    add(file_store, tmp_path)
-    found = find_base_weights(file_store, "yolo11n.pt")
-    assert found is not None
-    assert [entry.name for entry in found.files] == [WEIGHTS, GRAPH]
-    with pytest.raises(AlreadyExists):
-        add(file_store, tmp_path, graph="another")
+    add_base_weights(store, "yolo11n.pt", "detect", ("person",), {name: tmp_path / name for name in files})
 
 
 @pytest.mark.parametrize("weights", ["yolo11n.pt", "/models/yolo11n.pt"])
@@ -45,9 +35,14 @@ def test_until_somebody_adds_them_the_reason_says_how(file_store: ObjectStore, t
     cache = WeightsCache(tmp_path / "cache", 10**6)
     with pytest.raises(ModelError, match=r"'yolo11n\.pt' are not in the store.*labelloop base add yolo11n\.pt"):
         cache.base_path(file_store, "yolo11n.pt")
+    add(file_store, tmp_path)
+    assert cache.base_path(file_store, "yolo11n.pt").is_file()
+
+
+def test_base_weights_without_a_graph_are_named(file_store: ObjectStore, tmp_path: Path) -> None:
     add(file_store, tmp_path, graph="")
     with pytest.raises(ModelError, match=r"hold no weights\.onnx"):
-        cache.base_path(file_store, "yolo11n.pt")
+        WeightsCache(tmp_path / "cache", 10**6).base_path(file_store, "yolo11n.pt")
 
 
 def test_a_version_of_an_older_labelloop_is_not_rejected(file_store: ObjectStore, tmp_path: Path) -> None:

@@ -259,7 +259,7 @@ def test_what_may_heal_is_tried_again(world: World) -> None:
 
 @pytest.mark.parametrize(
     ("part", "trained"),
-    [("dataset.json", [1]), ("files/", [1, 5]), ("versions/", [1, 5]), ("pointer.json", [1])],
+    [("dataset.json", [1]), ("label/files/", [1, 5]), ("versions/", [1, 5]), ("pointer.json", [1])],
 )
 def test_what_the_store_refuses_ends_the_attempt_at_once(
     file_store: ObjectStore, tmp_path: Path, part: str, trained: list[int]

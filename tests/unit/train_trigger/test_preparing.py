@@ -1,0 +1,98 @@
+"""Runs that make what a connected project's controls lack to be served, before there is anything to learn."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from shared.state import claims
+from shared.state.base_weights import add_base_weights
+from shared.state.jobs import Jobs
+from shared.state.projects import write_project
+from shared.state.registry import Registry
+from shared.state.versions import GRAPH, WEIGHTS
+from tests.fakes.stores import Clocked
+from tests.fakes.trigger_parts import CONFIG, UID, World
+from tests.samples.versions import manifest
+
+
+@pytest.fixture
+def connected(world: World) -> World:
+    """Nothing is annotated yet, and the store holds no base weights."""
+    world.label_studio.annotations = 0
+    write_project(world.store, UID, label_config=CONFIG)
+    return world
+
+
+def add(world: World, name: str = "yolo11n.pt") -> None:
+    add_base_weights(world.store, name, "detect", ("person",), {WEIGHTS: Path(__file__), GRAPH: Path(__file__)})
+
+
+def test_a_connected_project_without_base_weights_gets_a_run_without_annotations(connected: World) -> None:
+    outcome = connected.reconcile()
+    assert (outcome.status, connected.claim.kind) == ("launched", "base")
+    assert outcome.reason == "the base weights yolo11n.pt must be made before predictions"
+    assert connected.reconcile().status == "active"
+    add(connected)
+    connected.jobs.update(claims.release, connected.job_runs(), outcome="prepared")
+    last = connected.jobs.read().last_run
+    assert last is not None
+    assert (last.kind, last.outcome) == ("base", "prepared")
+    assert connected.reconcile().status == "nothing"
+    assert len(connected.launcher.launched) == 1
+
+
+def test_the_first_training_does_not_wait_for_a_cool_down_after_it(connected: World) -> None:
+    connected.reconcile()
+    connected.jobs.update(claims.release, connected.job_runs(), outcome="prepared")
+    connected.label_studio.annotations = 20
+    assert connected.reconcile().status == "launched"
+    assert connected.claim.kind == "train", "it makes base weights by itself"
+
+
+@pytest.mark.parametrize("why", ["base weights are there", "nobody connected it", "a training is due", "dummy"])
+def test_no_such_run_is_started(tmp_path: Path, why: str) -> None:
+    world = World(tmp_path, dummy=why == "dummy")
+    if why != "nobody connected it":
+        write_project(world.store, UID, label_config=CONFIG)
+    if why == "base weights are there":
+        add(world)
+    world.label_studio.annotations = 20 if why == "a training is due" else 0
+    status = world.reconcile().status
+    assert status == ("launched" if why == "a training is due" else "nothing")
+    assert [kept.kind for kept in [world.jobs.read().training] if kept] == ["train"] * (status == "launched")
+
+
+def test_what_cannot_be_made_is_tried_again_after_growing_pauses(connected: World) -> None:
+    clock = Clocked(connected.store, connected.store.now())
+    trigger, jobs = connected.another_trigger(clock), Jobs(clock, UID)
+    failed_at, pauses = clock.time, []
+    for number in range(3):
+        while trigger.reconcile(UID).status == "nothing":
+            clock.time += timedelta(minutes=5)
+        pauses.append((clock.time - failed_at).total_seconds() / 60)
+        claim = jobs.update(claims.start, connected.claim.run_id, nonce=str(number), lifetime=600).held
+        jobs.update(claims.release, claim, outcome="failed", message="there is no such file")
+        failed_at = clock.time
+    assert pauses == [0, 10, 40]
+    connected.label_studio.annotations = 20
+    assert trigger.reconcile(UID).status == "launched", "a training does not wait for it"
+    assert connected.claim.kind == "train"
+
+
+def test_a_version_of_an_older_labelloop_is_converted(connected: World) -> None:
+    registry = Registry(connected.store, UID)
+    registry.publish("label", manifest)
+    registry.promote("label", 1, fence=1000, run_id="run", expected=None)
+    outcome = connected.reconcile()
+    assert outcome.reason == "the graph of v1 of 'label' must be made before predictions"
+    assert (connected.claim.kind, connected.claim.fence > 1000) == ("base", True)
+
+
+def test_once_nothing_is_lacking_nobody_looks_again_until_the_config_changes(connected: World) -> None:
+    add(connected)
+    assert connected.reconcile().status == "nothing"
+    connected.store.delete("base/yolo11n%2Ept/base.json")
+    assert connected.reconcile().status == "nothing"
+    write_project(connected.store, UID, label_config=CONFIG.replace("RectangleLabels", "PolygonLabels"))
+    assert connected.reconcile().reason == "the base weights yolo11n-seg.pt must be made before predictions"
