@@ -20,6 +20,8 @@ from shared.evolve import evolve
 from shared.labelstudio.api import LabelStudio
 from shared.objectstore import ObjectStore, open_store
 from shared.settings import Settings
+from shared.state.base_weights import add_base_weights
+from shared.state.versions import GRAPH, WEIGHTS
 
 CONFIG = (
     '<View><Image name="image" value="$image"/><RectangleLabels name="label" toName="image"><Label value="Tree"/>'
@@ -385,10 +387,9 @@ def test_another_store_than_the_functions_is_found(
 def test_labels_without_a_class_are_named(
     client: LabelStudio, settings: Settings, store: ObjectStore, project: int, tmp_path: Path
 ) -> None:
-    from ultralytics import YOLO
-
     weights = tmp_path / "base.pt"
-    YOLO("yolov8n.yaml").save(weights)  # classes 0 … 79, named by number
+    weights.write_text("weights")
+    add_base_weights(store, weights.name, "detect", ("0", "1"), {WEIGHTS: weights, GRAPH: weights})
     settings = evolve(settings, base_weights=str(weights))
 
     (finding,) = (found for found in examine(client, settings, store, str(project)) if found.check == "labels")
