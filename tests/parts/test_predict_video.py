@@ -14,6 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from jobs.train.yolo.tracking_scores import TrackingCounts
 from label_studio_sdk.label_interface import LabelInterface
 from numpy.typing import NDArray
 from ultralytics.models import YOLO
@@ -24,7 +25,6 @@ from functions.predict.ports import DeadlineExceeded, Image
 from functions.predict.video.predictor import VideoPredictor
 from functions.predict.video.spans import by_label, smoothed, steady
 from infra.demo.samples import base_weights
-from jobs.train.yolo.tracking_scores import TrackingCounts
 from shared.errors import ImageError, ModelError, SettingsError
 from shared.geometry.detections import Detections
 from shared.labelstudio.config import parse_label_config

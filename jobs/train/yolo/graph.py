@@ -18,7 +18,6 @@ from shared.errors import ModelError, SettingsError
 logger = logging.getLogger(__name__)
 
 
-
 def check_packages() -> None:
     """Before hours of training: raises SettingsError if a package is missing that the graph needs at its end."""
     missing = [name for name in ("onnx", "openvino") if find_spec(name) is None]
