@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from bench.predict_parts import SIZE, photographs, write_json
-from functions.predict.model.loader import GraphLoader
-from functions.predict.plan import Plan, plan_control
-from functions.predict.video.predictor import VideoPredictor
 from infra.demo.samples import AERIAL_IMAGE, base_weights, photograph
 from shared.labelstudio.config import parse_label_config
+from shared.prediction.model.loader import GraphLoader
+from shared.prediction.plan import Plan, plan_control
+from shared.prediction.video.predictor import VideoPredictor
 from shared.settings import Settings
 from tests.samples.served_graphs import base_graph
 

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from functions.predict.region_ids import with_own_ids
 from shared.labelstudio.config import parse_label_config
 from shared.labelstudio.controls import Control
 from shared.labelstudio.items import result_items, without_labels
 from shared.labelstudio.requests import PredictRequest
+from shared.prediction.region_ids import with_own_ids
 from shared.web.backend import DUMMY_VERSION
 
 _WIDTH, _HEIGHT = 1000, 1000

@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from functions.predict.loaded_models import LoadedModels
-from functions.predict.metrics import Metrics
-from functions.predict.ports import DeadlineExceeded, Loader, NothingToServe, NotNow, Served
-from functions.predict.weights import WeightsCache, graph_of
 from shared.errors import LabelloopError, ModelError, StoreError
 from shared.labelstudio.controls import Control
+from shared.prediction.metrics import Metrics
+from shared.prediction.ports import DeadlineExceeded, Loader, NothingToServe, NotNow, Served
+from shared.prediction.weights import WeightsCache, graph_of
+from shared.state.model_version import base_version
 from shared.state.registry import Registry
 from shared.state.versions import Manifest
-from shared.web.backend import base_version
 from shared.web.served_versions import ServedVersions
 from shared.yolo.base_weights import base_weights_for
 

@@ -8,9 +8,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 
-from functions.predict.metrics import Metrics
-from functions.predict.ports import DeadlineExceeded, Model, NotNow
 from shared.errors import LabelloopError
+from shared.prediction.metrics import Metrics
+from shared.prediction.ports import DeadlineExceeded, Model, NotNow
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,6 @@ from typing import Any
 import flask
 
 from functions.predict.answer_text import answer_text
-from functions.predict.metrics import Metrics
 from shared.cores import usable_cores
 from shared.errors import SettingsError
 from shared.imports import undo_failed_import
@@ -21,6 +20,7 @@ from shared.labelstudio.requests import PredictRequest
 from shared.logs import configure_logs
 from shared.media.fetch import ImageFetcher
 from shared.objectstore import ObjectStore, open_store
+from shared.prediction.metrics import Metrics
 from shared.settings import Settings
 from shared.state.registry import Registry
 from shared.state.versions import DEFAULT_SHOWN
@@ -54,13 +54,13 @@ def _build(settings: Settings, environ: MutableMapping[str, str]) -> Function:
 def _build_serving(
     settings: Settings, store: ObjectStore, metrics: Metrics, environ: MutableMapping[str, str], threads: int
 ) -> Function:
-    from functions.predict.images import TaskImages
     from functions.predict.live_models import LiveModels
-    from functions.predict.model.loader import GraphLoader
-    from functions.predict.one_task import TaskRunner
-    from functions.predict.predictor import Predictor
-    from functions.predict.video.predictor import VideoPredictor
-    from functions.predict.weights import WeightsCache
+    from shared.prediction.images import TaskImages
+    from shared.prediction.model.loader import GraphLoader
+    from shared.prediction.one_task import TaskRunner
+    from shared.prediction.predictor import Predictor
+    from shared.prediction.video.predictor import VideoPredictor
+    from shared.prediction.weights import WeightsCache
 
     cache_dir = Path(settings.cache_dir)
     environ.update(ultralytics_environ(cache_dir / "ultralytics"))

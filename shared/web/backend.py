@@ -5,9 +5,8 @@ version of `/setup` and the one that `/predict` stamps come from the same cache 
 """
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
-from pathlib import Path
 from typing import Any
 
 from flask import Request, Response
@@ -20,6 +19,7 @@ from shared.labelstudio.requests import SetupRequest, ValidateRequest, project_i
 from shared.objectstore import ObjectStore
 from shared.settings import Settings
 from shared.side_by_side import both, side_by_side
+from shared.state.model_version import base_version, stamp
 from shared.state.projects import Project, parse_overrides, projects, read_project, with_overrides, write_project
 from shared.state.registry import Registry
 from shared.state.versions import Manifest
@@ -33,16 +33,6 @@ logger = logging.getLogger(__name__)
 
 _MAX_WARNINGS = 20  # log lines about one labeling config
 DUMMY_VERSION = "label:dummy"
-
-
-def stamp(versions: Iterable[tuple[str, str]]) -> str:
-    """The model_version of (control, version) pairs: `label:v12+poly:v3`."""
-    return "+".join(f"{control}:{version}" for control, version in versions) or "none"
-
-
-def base_version(base_weights: str) -> str:
-    """The version of a control before its first training: `base-yolo11n`."""
-    return f"base-{Path(base_weights).stem}"
 
 
 class Backend:

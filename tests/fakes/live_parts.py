@@ -4,10 +4,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from functions.predict.live_models import LiveModels
-from functions.predict.metrics import Metrics
-from functions.predict.weights import WeightsCache
 from shared.labelstudio.config import parse_label_config
 from shared.objectstore import ObjectStore
+from shared.prediction.metrics import Metrics
+from shared.prediction.weights import WeightsCache
 from shared.settings import Settings
 from shared.state.registry import Registry
 from shared.web.backend import Backend

@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image as Pillow
 
-from functions.predict.ports import Image
 from infra.local.label_studio import REPOSITORY
 from infra.local.processes import LOOPBACK, Child, choose_port
 from shared.errors import ModelError
 from shared.geometry.detections import Detections
 from shared.objectstore import ObjectStore
+from shared.prediction.ports import Image
 from shared.state.registry import Registry
 from shared.state.versions import GRAPH, Gate, Manifest, Shown
 from shared.yolo_task import YoloTask

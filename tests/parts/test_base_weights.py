@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from functions.predict.weights import WeightsCache
 from infra.demo.samples import base_weights
 from jobs.train.yolo.weights import base_weights_file
 from shared.digest import sha256_of
 from shared.errors import LabelloopError, ModelError
 from shared.objectstore import open_store
+from shared.prediction.weights import WeightsCache
 from shared.state.base_weights import find_base_weights
 from shared.state.versions import GRAPH, WEIGHTS
 from tests.samples.served_graphs import quick_loader

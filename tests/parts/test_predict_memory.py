@@ -9,7 +9,7 @@ from tests.samples.graphs import make_graph
 _PROCESS = """
 import logging, resource, sys
 from pathlib import Path
-from functions.predict.model.loader import GraphLoader
+from shared.prediction.model.loader import GraphLoader
 
 logging.disable(logging.CRITICAL)
 loader = GraphLoader(device="cpu", threads=1, float32=True, iou=0.7, image_size=320, base_graph=Path)

@@ -20,15 +20,15 @@ from numpy.typing import NDArray
 from ultralytics.models import YOLO
 from ultralytics.utils import ASSETS, ROOT, YAML
 
-from functions.predict.plan import Found, Plan, plan_control
-from functions.predict.ports import DeadlineExceeded, Image
-from functions.predict.video.predictor import VideoPredictor
-from functions.predict.video.spans import by_label, smoothed, steady
 from infra.demo.samples import base_weights
 from shared.errors import ImageError, ModelError, SettingsError
 from shared.geometry.detections import Detections
 from shared.labelstudio.config import parse_label_config
 from shared.labelstudio.regions.tracks import Drawn, read_tracks
+from shared.prediction.plan import Found, Plan, plan_control
+from shared.prediction.ports import DeadlineExceeded, Image
+from shared.prediction.video.predictor import VideoPredictor
+from shared.prediction.video.spans import by_label, smoothed, steady
 from shared.settings import Settings
 from shared.yolo_task import YoloTask
 from tests.fakes.predict_parts import FAR

@@ -10,11 +10,11 @@ import pytest
 from ultralytics.models import YOLO
 from ultralytics.utils import ASSETS
 
-from functions.predict.model.loader import GraphLoader
-from functions.predict.ports import DeviceLost, Image, NotNow
 from shared.errors import LabelloopError, ModelError, SettingsError
 from shared.inference import cuda, engine
 from shared.media.fit import shrunk
+from shared.prediction.model.loader import GraphLoader
+from shared.prediction.ports import DeviceLost, Image, NotNow
 from tests.fakes.predict_parts import FakeModel
 from tests.samples.graphs import Exported, make_graph
 
@@ -122,7 +122,7 @@ def test_batches_that_fail_are_halved(exported: Exported, monkeypatch: pytest.Mo
 
 def test_a_lost_device_ends_the_process(exported: Exported, monkeypatch: pytest.MonkeyPatch) -> None:
     ended: list[str] = []
-    monkeypatch.setattr("functions.predict.model.model.end_process", lambda event, _: ended.append(event))
+    monkeypatch.setattr("shared.prediction.model.model.end_process", lambda event, _: ended.append(event))
     model = loader().load(exported.graph)
 
     def lost(_: engine.Pixels) -> engine.Outputs:
@@ -148,7 +148,7 @@ def test_a_device_that_cannot_load_now_says_nothing_about_the_graph(
     def fail(*_: object, **__: object) -> None:
         raise LabelloopError("OpenVINO cannot load weights.onnx now: no memory")
 
-    monkeypatch.setattr("functions.predict.model.loader.open_engine", fail)
+    monkeypatch.setattr("shared.prediction.model.loader.open_engine", fail)
     with pytest.raises(NotNow, match="no memory"):
         loader().load(exported.graph)
 

@@ -9,8 +9,6 @@ import pytest
 from ultralytics.models import YOLO
 from ultralytics.utils import ASSETS
 
-from functions.predict.plan import plan_control
-from functions.predict.video.predictor import VideoPredictor
 from infra.demo.samples import base_weights
 from jobs.train.data.snapshot import SnapshotTask
 from jobs.train.yolo.tracking import track_metrics
@@ -20,6 +18,8 @@ from shared.inference.graph import read_graph
 from shared.inference.network import Network
 from shared.labelstudio.config import parse_label_config
 from shared.labelstudio.controls import Control
+from shared.prediction.plan import plan_control
+from shared.prediction.video.predictor import VideoPredictor
 from shared.settings import Settings
 from tests.fakes.predict_parts import FAR
 from tests.samples.served_graphs import base_graph, quick_loader

@@ -3,10 +3,10 @@
 import shutil
 from pathlib import Path
 
-from functions.predict.model.loader import GraphLoader
 from infra.demo.samples import base_weights
 from shared.inference.graph import read_graph
 from shared.objectstore import ObjectStore, open_store
+from shared.prediction.model.loader import GraphLoader
 from shared.state.base_weights import add_base_weights
 from shared.state.versions import GRAPH, WEIGHTS
 from tests.samples.graphs import export

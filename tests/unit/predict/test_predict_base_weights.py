@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from functions.predict.ports import NotNow
-from functions.predict.weights import WeightsCache, graph_of
 from shared.errors import ModelError
 from shared.evolve import evolve
 from shared.objectstore import ObjectStore
+from shared.prediction.ports import NotNow
+from shared.prediction.weights import WeightsCache, graph_of
 from shared.state.base_weights import add_base_weights
 from shared.state.versions import GRAPH, WEIGHTS
 from tests.fakes.predict_parts import publish

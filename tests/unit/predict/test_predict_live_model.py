@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from functions.predict.ports import DeadlineExceeded, Model, NothingToServe, NotNow
 from shared.errors import ModelError, StoreError
 from shared.labelstudio.config import parse_label_config
 from shared.objectstore import ObjectStore, Token
+from shared.prediction.ports import DeadlineExceeded, Model, NothingToServe, NotNow
 from shared.state.registry import Registry
 from shared.state.versions import Shown
 from tests.fakes.live_parts import CONTROLS, Parts, stored_weights

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from functions.predict.model.thread import Inference, ModelThreads
 from shared.errors import ModelError
 from shared.geometry.detections import Detections
 from shared.inference.outputs import Question
+from shared.prediction.model.thread import Inference, ModelThreads
 from tests.fakes.predict_parts import boxes
 from tests.fakes.threads import no_thread_can_be_started
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from functions.predict.ports import NotNow
 from shared.errors import LabelloopError, StoreError
 from shared.objectstore import ObjectStore
+from shared.prediction.ports import NotNow
 from shared.state.registry import Registry
 from tests.fakes.live_parts import CONTROLS, Parts, stored_weights
 from tests.fakes.predict_parts import FAR, UID, FakeModel, publish

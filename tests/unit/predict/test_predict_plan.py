@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from label_studio_sdk.label_interface import LabelInterface
 
-from functions.predict.plan import Plan, found_in, image_score, plan_control
-from functions.predict.plan import to_prediction as prediction_of
 from shared.geometry.detections import Detections
 from shared.geometry.suppression import suppress
 from shared.labelstudio.config import parse_label_config
+from shared.prediction.plan import Plan, found_in, image_score, plan_control
+from shared.prediction.plan import to_prediction as prediction_of
 from shared.settings import Settings
 from shared.state.versions import Shown
 from tests.fakes.predict_parts import boxes, label_config

@@ -13,18 +13,18 @@ import pytest
 from label_studio_sdk.label_interface import LabelInterface
 from numpy.typing import NDArray
 
-from functions.predict.images import TaskImages
-from functions.predict.metrics import Metrics
-from functions.predict.one_task import TaskRunner
-from functions.predict.plan import Found, Plan
-from functions.predict.ports import DeadlineExceeded, DeviceLost, Model, NothingToServe, Served
-from functions.predict.predictor import Predictor
 from shared.errors import ImageError, LabelConfigError, LabelloopError, ModelError
 from shared.evolve import evolve
 from shared.geometry.detections import Detections
 from shared.labelstudio.controls import Control
 from shared.labelstudio.requests import InteractiveParams, PredictRequest, Task
 from shared.media.decode import decode as decode_image
+from shared.prediction.images import TaskImages
+from shared.prediction.metrics import Metrics
+from shared.prediction.one_task import TaskRunner
+from shared.prediction.plan import Found, Plan
+from shared.prediction.ports import DeadlineExceeded, DeviceLost, Model, NothingToServe, Served
+from shared.prediction.predictor import Predictor
 from shared.settings import Settings
 from shared.state.versions import Shown
 from tests.fakes.predict_parts import FAR, UID, FakeModel, boxes, jpeg, label_config

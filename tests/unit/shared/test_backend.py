@@ -12,9 +12,10 @@ from shared.labelstudio.config import parse_label_config
 from shared.labelstudio.controls import Control
 from shared.objectstore import ObjectStore
 from shared.settings import variable
+from shared.state.model_version import base_version, stamp
 from shared.state.projects import Project, parse_overrides, read_project, with_overrides, write_project
 from shared.state.registry import Registry
-from shared.web.backend import Backend, base_version, stamp
+from shared.web.backend import Backend
 from shared.web.served_versions import ServedVersions
 from tests.fakes.backend_parts import SECRET, ask, settings, setup_body
 from tests.fakes.predict_parts import UID, label_config, publish

@@ -9,7 +9,7 @@ from flask import Request, Response
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-from functions.predict.process_end import processes_ended
+from shared.prediction.process_end import processes_ended
 
 Phase = Literal["fetch", "decode", "model", "convert", "request"]
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 90.0)

@@ -6,10 +6,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from functions.predict.model.model import YoloModel
-from functions.predict.model.thread import ModelThreads
-from functions.predict.ports import DeviceLost, NotNow
-from functions.predict.process_end import end_process
 from shared.cores import usable_cores
 from shared.errors import ModelError, SettingsError
 from shared.inference import engine
@@ -17,6 +13,10 @@ from shared.inference.device import Device, choose_device, open_engine
 from shared.inference.engine import EngineError
 from shared.inference.graph import read_graph
 from shared.inference.network import Network
+from shared.prediction.model.model import YoloModel
+from shared.prediction.model.thread import ModelThreads
+from shared.prediction.ports import DeviceLost, NotNow
+from shared.prediction.process_end import end_process
 
 logger = logging.getLogger(__name__)
 

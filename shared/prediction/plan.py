@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from functions.predict.region_ids import with_own_ids
 from shared.geometry.detections import Detections
 from shared.geometry.suppression import suppress, suppress_classes
 from shared.labelstudio.class_labels import class_labels
 from shared.labelstudio.controls import Control
 from shared.labelstudio.regions import CONTROLS, Region
 from shared.labelstudio.regions.keypoints import write_keypoints
+from shared.prediction.region_ids import with_own_ids
 from shared.settings import Settings
 from shared.state.versions import DEFAULT_SHOWN, Shown
 

@@ -9,14 +9,14 @@ from concurrent.futures import Future
 from contextlib import AbstractContextManager, closing, contextmanager
 from typing import Any
 
-from functions.predict.plan import Found, Plan
-from functions.predict.ports import DeadlineExceeded, Model
-from functions.predict.video.spans import find_spans
-from functions.predict.video.tracks import find_tracks
 from shared.geometry.detections import Detections
 from shared.labelstudio.frames import frame_rate
 from shared.media.fetch import Fetcher
 from shared.media.video import AHEAD_BYTES, Frame, Video, open_video
+from shared.prediction.plan import Found, Plan
+from shared.prediction.ports import DeadlineExceeded, Model
+from shared.prediction.video.spans import find_spans
+from shared.prediction.video.tracks import find_tracks
 
 _AT_ONCE = 2
 """Videos that a process predicts at a time: one is fetched while the model works on the other. More would take memory,

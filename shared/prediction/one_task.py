@@ -11,10 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
-from functions.predict.images import TaskImages
-from functions.predict.metrics import Metrics
-from functions.predict.plan import FLOOR, Found, Plan, choose, confidences_of, found_in, to_prediction
-from functions.predict.ports import DeadlineExceeded, Image, Model, Videos
 from shared.errors import ImageError
 from shared.geometry.detections import Detections
 from shared.labelstudio.regions import Region
@@ -22,6 +18,10 @@ from shared.labelstudio.regions.choices import region_boxes, write_region_choice
 from shared.labelstudio.requests import Task
 from shared.labelstudio.task_values import file_of
 from shared.media.crop import crop
+from shared.prediction.images import TaskImages
+from shared.prediction.metrics import Metrics
+from shared.prediction.plan import FLOOR, Found, Plan, choose, confidences_of, found_in, to_prediction
+from shared.prediction.ports import DeadlineExceeded, Image, Model, Videos
 
 _FINAL = {"no_data", "broken", "unsupported", "too_large"}
 """Reasons of an ImageError that are permanent: a retry helps only if the task or the file is changed."""

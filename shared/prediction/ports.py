@@ -9,10 +9,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from functions.predict.plan import Found, Plan
 from shared.errors import LabelloopError, ModelError
 from shared.geometry.detections import Detections
 from shared.labelstudio.controls import Control
+from shared.prediction.plan import Found, Plan
 from shared.state.versions import Shown
 from shared.yolo_task import YoloTask
 

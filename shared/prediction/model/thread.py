@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 from weakref import WeakKeyDictionary
 
-from functions.predict.ports import NotNow
 from shared.errors import ModelError
 from shared.geometry.detections import Detections
 from shared.inference.outputs import Postprocessing, Question
+from shared.prediction.ports import NotNow
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from functions.predict.metrics import Metrics
+from shared.prediction.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 

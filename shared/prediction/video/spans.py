@@ -6,11 +6,11 @@ from typing import Protocol
 
 import numpy as np
 
-from functions.predict.plan import Found, Plan
 from shared.geometry.detections import Detections, Floats, Ints
 from shared.labelstudio.frames import frame_count, seconds_of
 from shared.labelstudio.regions.timeline import Span, write_spans
 from shared.media.video import Frame, Video
+from shared.prediction.plan import Found, Plan
 
 _LOOKS = 10.0
 """Sampled times a second, called looks here: finer than annotators work, and few enough for long videos. A frame that

@@ -12,10 +12,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from functions.predict.ports import NotNow
 from shared.digest import sha256_of
 from shared.errors import ModelError, NotFound
 from shared.objectstore import ObjectStore
+from shared.prediction.ports import NotNow
 from shared.state.base_weights import download_base_file, find_base_weights
 from shared.state.registry import Registry
 from shared.state.versions import GRAPH, FileEntry, Manifest

@@ -5,11 +5,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from functions.predict.metrics import Metrics
-from functions.predict.ports import DeadlineExceeded, Image
 from shared.labelstudio.requests import Task
 from shared.labelstudio.task_values import file_of
 from shared.media.fetch import Fetcher
+from shared.prediction.metrics import Metrics
+from shared.prediction.ports import DeadlineExceeded, Image
 
 
 class TaskImages:

@@ -15,18 +15,18 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from functions.predict.metrics import Metrics
-from functions.predict.one_task import Answer, ControlModel, PredictContext, Started, TaskRunner, result_of
-from functions.predict.plan import Plan, plan_control
-from functions.predict.ports import DeadlineExceeded, DeviceLost, Models, NothingToServe
-from functions.predict.tally import Tally
 from shared.errors import ImageError, LabelloopError
 from shared.labelstudio.class_labels import unclear_classes
 from shared.labelstudio.config import parse_label_config
 from shared.labelstudio.controls import Control
 from shared.labelstudio.requests import PredictRequest, Task
+from shared.prediction.metrics import Metrics
+from shared.prediction.one_task import Answer, ControlModel, PredictContext, Started, TaskRunner, result_of
+from shared.prediction.plan import Plan, plan_control
+from shared.prediction.ports import DeadlineExceeded, DeviceLost, Models, NothingToServe
+from shared.prediction.tally import Tally
 from shared.settings import Settings
-from shared.web.backend import stamp
+from shared.state.model_version import stamp
 
 logger = logging.getLogger(__name__)
 

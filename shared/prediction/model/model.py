@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from concurrent.futures import Future
 
-from functions.predict.model.thread import Inference, ModelThreads
-from functions.predict.ports import DeviceLost, Image
-from functions.predict.process_end import end_process
 from shared.geometry.detections import Detections
 from shared.inference import engine
 from shared.inference.network import Network
 from shared.inference.outputs import Postprocessing, Question
+from shared.prediction.model.thread import Inference, ModelThreads
+from shared.prediction.ports import DeviceLost, Image
+from shared.prediction.process_end import end_process
 
 
 class YoloModel:

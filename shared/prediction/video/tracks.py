@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from functions.predict.plan import Found, Plan, relevant_objects
 from shared.geometry.detections import Detections, Floats, Ints, xyxy_to_percent
 from shared.inference.tracker import Tracker
 from shared.labelstudio.frames import frame_count, seconds_of
 from shared.labelstudio.regions.tracks import Track, write_tracks
 from shared.media.video import Frame, Video
+from shared.prediction.plan import Found, Plan, relevant_objects
 
 
 @dataclass(slots=True)
