@@ -5,10 +5,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from jobs.train.yolo.tracking_scores import TrackingCounts
 
 from infra.demo.drawn import videos
 from infra.demo.samples import Sample
+from jobs.train.tracking_scores import TrackingCounts
 from shared.geometry.detections import Detections
 from shared.inference.engine import Pixels
 from shared.inference.tracker import Tracker

@@ -14,13 +14,13 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from jobs.train.yolo.tracking_scores import TrackingCounts
 from label_studio_sdk.label_interface import LabelInterface
 from numpy.typing import NDArray
 from ultralytics.models import YOLO
 from ultralytics.utils import ASSETS, ROOT, YAML
 
 from infra.demo.samples import base_weights
+from jobs.train.tracking_scores import TrackingCounts
 from shared.errors import ImageError, ModelError, SettingsError
 from shared.geometry.detections import Detections
 from shared.labelstudio.config import parse_label_config
