@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from shared.errors import LabelloopError
 from shared.prediction.metrics import Metrics
-from shared.prediction.ports import DeadlineExceeded, Model, NotNow
+from shared.prediction.ports import DeadlineExceeded, Model, NotMadeYet, NotNow
 
 logger = logging.getLogger(__name__)
 
@@ -20,6 +20,8 @@ _FIRST_PAUSE = 10.0
 """Seconds between a failed load and the first retry; the pause doubles with each further failure …"""
 _MAX_PAUSE = 300.0
 """… up to this: free memory, or room on a disk, is noticed within minutes."""
+_LOOK_AGAIN = 3.0
+"""Seconds between two looks for base weights that are not made yet: that is one small request to the store."""
 
 
 @dataclass(eq=False, slots=True)
@@ -90,8 +92,11 @@ class LoadedModels:
             load.done.set()
 
     def _end(self, load: _Load, error: LabelloopError) -> None:
-        self._metrics.load_failed()
-        load.retry_at = self._clock() + min(_FIRST_PAUSE * 2.0**load.failures, _MAX_PAUSE)
+        if isinstance(error, NotMadeYet):
+            load.retry_at, load.failures = self._clock() + _LOOK_AGAIN, -1  # once they are there, the first try
+        else:
+            self._metrics.load_failed()
+            load.retry_at = self._clock() + min(_FIRST_PAUSE * 2.0**load.failures, _MAX_PAUSE)
         load.error = error.with_traceback(None)  # its frames would keep what was loaded in memory
         load.done.set()
 

@@ -156,6 +156,8 @@ class Routes:
     def _status_of(self, uid: str, run_id: str) -> JobStatusWord | None:
         jobs = Jobs(self._store, uid)
         record = jobs.read()
+        if record.next_run == run_id:
+            return "queued"
         if record.training is not None and record.training.run_id == run_id:
             return "started" if record.training.state == "running" else "queued"
         if record.last_run is not None and record.last_run.run_id == run_id:

@@ -21,6 +21,7 @@ from functions.train_trigger.launchers import Launcher
 from functions.train_trigger.metrics import Metrics
 from functions.train_trigger.reconciled import Reconciled
 from shared.errors import ClaimLost, LabelConfigError, LabelloopError, ProjectGone
+from shared.evolve import evolve
 from shared.labelstudio.api import ProjectState
 from shared.labelstudio.config import parse_label_config
 from shared.labelstudio.requests import project_id
@@ -36,6 +37,8 @@ from shared.state.runs import Totals, new_run_id
 from shared.state.servable import Lack, lacks_of
 
 logger = logging.getLogger(__name__)
+
+_LOOKS = 2
 
 
 class LabelStudio(Protocol):
@@ -60,7 +63,7 @@ class Trigger:
         self._settings = settings
         self._metrics = metrics
         self._checking, self._checked = threading.Lock(), False
-        self._servable: dict[str, int] = {}  # uid → hash of the labeling config under which nothing was lacking
+        self._complete: dict[str, tuple[int, int, int]] = {}  # uid → see `_lacks`
 
     def reconcile(self, uid: str, *, forced: bool = False, sweeping: bool = False) -> Reconciled:
         """Start a training if one is due, or look after the active run. Never raises: an error is an outcome.
@@ -88,12 +91,14 @@ class Trigger:
         project = read_project(self._store, jobs.uid)
         settings = with_overrides(self._settings, project)
         policy = Policy.of(settings)
-        if record.training is not None:
-            return attend(
-                self._attempts, jobs, record.training, settings, policy, now, forced=forced, sweeping=sweeping
-            )
+        if active := record.training:
+            outcome = attend(self._attempts, jobs, active, settings, policy, now, forced=forced, sweeping=sweeping)
+            if not forced or active.kind != "base" or outcome.status == "given_up":
+                return outcome
+            record = evolve(record, training=None)  # it makes what is lacking: what a person asks for is decided now
         if record.closed:
             record = self._reopen(jobs)
+        forced = forced or record.next_run is not None
         early = decide_before_asking(record, policy, now, forced=forced)
         if early is not None:
             return _outcome(early)
@@ -106,13 +111,15 @@ class Trigger:
         totals = Totals.model_validate(state.counters.model_dump(include=set(Totals.model_fields)))
         decision = decide(record, totals, changed, policy, now, forced=forced)
         logger.debug(decision.reason, extra={"event": "decided", "project": jobs.uid, "read_at": state.read_at})
+        if isinstance(decision, Launch) and (problem := _not_trainable(state.counters.label_config)):
+            decision = Nothing(problem)
+        if not isinstance(decision, Launch) and record.next_run is not None:
+            jobs.update(claims.forget_next)
         if not isinstance(decision, Launch):  # a training makes what is lacking by itself
-            prepare = decide_to_prepare(record, self._lacks(jobs.uid, project), now)
+            prepare = None if active else decide_to_prepare(record, self._lacks(jobs.uid, project, record.fence), now)
             if prepare is None:
                 return _outcome(decision)
             decision = prepare
-        elif problem := _not_trainable(state.counters.label_config):
-            return Reconciled("nothing", problem)
         return self._claim(jobs, record, decision, settings, policy, forced=forced)
 
     def _claim(
@@ -126,9 +133,10 @@ class Trigger:
         forced: bool,
     ) -> Reconciled:
         self._check_store()
-        run_id = new_run_id(self._store.now())
+        asked = record.next_run if decision.kind == "train" else None
+        run_id = asked or new_run_id(self._store.now())
         try:
-            claim = jobs.update(
+            taken = jobs.update(
                 claims.take,
                 run_id,
                 lifetime=policy.launching_lifetime.total_seconds(),
@@ -136,16 +144,30 @@ class Trigger:
                 forced=forced,
                 registry_fence=Registry(self._store, jobs.uid).fence(),
                 decided_on=None if forced else record,
-            ).held
+            )
+            claim = taken.held
         except ClaimLost as error:
             return Reconciled("nothing", str(error))
+        if claim.run_id != run_id and forced and taken.next_run:
+            follows = f"run {claim.run_id} makes what predictions need; the training begins when that has ended"
+            return Reconciled("waiting", follows, taken.next_run)
         if claim.run_id != run_id:
             return Reconciled("active", f"run {claim.run_id} is active", claim.run_id)
         return self._attempts.launch(jobs, claim, settings, decision.reason)
 
-    def _lacks(self, uid: str, project: Project | None) -> list[Lack]:
-        """What must be made before a connected project's controls can be served. Looked at until nothing is lacking."""
-        if project is None or self._settings.dummy or self._servable.get(uid) == hash(project.label_config):
+    def _lacks(self, uid: str, project: Project | None, fence: int) -> list[Lack]:
+        """What must be made before a connected project's controls can be served.
+
+        Nobody looks again until the labeling config changes or a run or a rollback takes a fence. That is a moment
+        before it moves a pointer, so two looks count.
+        """
+        if project is None or self._settings.dummy:
+            return []
+        config = hash(project.label_config)
+        *seen, looks = self._complete.get(uid, (config, fence, 0))
+        if seen != [config, fence]:
+            looks = 0
+        if looks >= _LOOKS:
             return []
         try:
             controls = parse_label_config(project.label_config)
@@ -153,7 +175,7 @@ class Trigger:
             return []
         lacks = lacks_of(self._store, uid, controls, self._settings.base_weights)
         if not lacks:
-            self._servable[uid] = hash(project.label_config)
+            self._complete[uid] = config, fence, looks + 1
         return lacks
 
     def _project_state(self, uid: str) -> ProjectState:

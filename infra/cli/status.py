@@ -64,7 +64,7 @@ class ProjectStatus:
     read_at: datetime  # the store's clock
 
     def as_json(self) -> dict[str, Any]:
-        """The project for scripts. `run` is null while no training is active."""
+        """The project for scripts. `run` is null while none is active."""
         claim, last_run = self.jobs.training, self.jobs.last_run
         progress = self.progress.model_dump(mode="json") if self.progress else None
         return {
@@ -74,6 +74,7 @@ class ProjectStatus:
             "not_understood": list(self.not_understood),
             "controls": [control.as_json() for control in self.controls],
             "run": claim.model_dump(mode="json", exclude={"nonce"}) | {"progress": progress} if claim else None,
+            "next_run": self.jobs.next_run,
             "last_run": last_run.model_dump(mode="json") if last_run else None,
         }
 

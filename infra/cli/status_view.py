@@ -91,6 +91,8 @@ def _run_lines(project: ProjectStatus) -> list[str]:
             lines.append(f"  [yellow]the attempt before ended:[/] {escape(claim.error)}")
         elif progress is not None and progress.error:
             lines.append(f"  [yellow]{escape(progress.error)}[/]")
+        if project.jobs.next_run:
+            lines.append(f"Run {project.jobs.next_run}: begins when that has ended, as somebody asked")
         return lines
     if last_run is None:
         return ["No run yet."]

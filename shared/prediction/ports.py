@@ -32,6 +32,10 @@ class DeviceLost(NotNow):
     """The GPU fails every call of this process, so the process ends. The next process may succeed."""
 
 
+class NotMadeYet(ModelError):
+    """Base weights that nobody has put into the store yet: that may happen at any moment."""
+
+
 class NothingToServe(ModelError):
     """A control has neither a version nor usable base weights for its YOLO task. Other controls are predicted."""
 
@@ -66,7 +70,7 @@ class Loader(Protocol):
     def load_base(self, weights: str) -> Model:
         """Load the graph of base weights, by a path or name of theirs.
 
-        Raises ModelError if the store has none, or none that can be served; NotNow, StoreError.
+        Raises NotMadeYet if the store has none, ModelError if they cannot be served; NotNow, StoreError.
         """
 
 

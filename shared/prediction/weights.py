@@ -13,9 +13,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from shared.digest import sha256_of
-from shared.errors import ModelError, NotFound
+from shared.errors import NotFound
 from shared.objectstore import ObjectStore
-from shared.prediction.ports import NotNow
+from shared.prediction.ports import NotMadeYet, NotNow
 from shared.state.base_weights import download_base_file, find_base_weights
 from shared.state.registry import Registry
 from shared.state.versions import GRAPH, FileEntry, Manifest
@@ -60,11 +60,11 @@ class WeightsCache:
     def base_path(self, store: ObjectStore, weights: str) -> Path:
         """A verified local file of the graph of base weights, by their file or name.
 
-        Raises ModelError if nobody made it yet, StoreError, NotNow.
+        Raises NotMadeYet, ModelError if the file differs from its digest, StoreError, NotNow.
         """
         record = find_base_weights(store, weights)
         if record is None:
-            raise ModelError(
+            raise NotMadeYet(
                 f"the base weights {Path(weights).name!r} are not in the store: nothing is predicted before a first "
                 f"version, until a job has made them, or you have (labelloop base add {weights})"
             )

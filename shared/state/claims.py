@@ -10,7 +10,7 @@
     interrupt       attempt cannot go on  running without a nonce, expired
     next_attempt    attempt has ended     → launching (queued if the target launches it again by itself)
     release         run has ended         no claim; outcome and baseline are recorded
-    next_fence, lower_val_border, close, reopen: the fields beside the claim
+    next_fence, lower_val_border, close, reopen, forget_next: the fields beside the claim
 
 They answer None if nothing is to be written. `Jobs.update` writes what they answer; it may call them again, with a
 newer record, also with the one that their own write made if its answer was lost.
@@ -43,11 +43,13 @@ def take(
 ) -> JobsRecord | None:
     """Claim the training for a new run, unless there is a claim (an expired one is for `next_attempt`).
 
+    If that is of kind base, a training that a person asked for (`forced`) is noted as the next run.
     `lifetime` in seconds. `registry_fence`: the greatest fence of the project's pointers. `decided_on`: the record that
     the decision to train was made on; None: it does not matter. Raises ClaimLost if a run began and ended since then.
     """
     if record.training is not None:
-        return None
+        waits = forced and kind == "train" and record.training.kind == "base" and record.next_run is None
+        return evolve(record, next_run=run_id) if waits else None
     if decided_on and (record.baseline, record.last_run) != (decided_on.baseline, decided_on.last_run):
         raise ClaimLost("somebody else decided first")
     fence = _next_step(max(record.fence, registry_fence))
@@ -61,7 +63,7 @@ def take(
         started_at=now,
         forced=forced,
     )
-    return evolve(record, training=claim, fence=fence)
+    return evolve(record, training=claim, fence=fence, next_run=None if kind == "train" else record.next_run)
 
 
 def next_attempt(
@@ -272,6 +274,11 @@ def lower_val_border(record: JobsRecord, _now: datetime, border: float) -> JobsR
     """Record the border (0–1) below which images are for validation, if it is lower than before: it never rises."""
     lower = record.val_border is None or border < record.val_border
     return evolve(record, val_border=border) if lower else None
+
+
+def forget_next(record: JobsRecord, _now: datetime) -> JobsRecord | None:
+    """The training that a person asked for cannot begin any more: nothing is annotated, for example."""
+    return None if record.next_run is None else evolve(record, next_run=None)
 
 
 def close(record: JobsRecord, _now: datetime) -> JobsRecord | None:

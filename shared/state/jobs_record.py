@@ -64,6 +64,7 @@ class JobsRecord(Record):
     baseline: Baseline | None = None
     val_border: float | None = None  # images with a place (0–1) below it are for validation; it never rises
     last_run: LastRun | None = None
+    next_run: str | None = None  # id of the training that a person asked for while a run of kind base was active
     closed: bool = False  # Label Studio itself said that the project is gone
 
     @property

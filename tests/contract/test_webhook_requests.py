@@ -149,6 +149,25 @@ def test_the_start_training_button(trial: Trial) -> None:
     assert len(trial.launcher.launched) == 1
 
 
+def test_the_button_while_base_weights_are_made(trial: Trial) -> None:
+    """The job that Label Studio remembers is the training, also before it begins."""
+    trial.label_studio.annotations = 1
+    write_project(trial.store, UID, label_config=trial.label_studio.label_config)
+    trial.event("webhook_annotation_created")
+    jobs = Jobs(trial.store, UID)
+    base = jobs.update(claims.start, jobs.read().held.run_id, nonce="n", lifetime=60).held
+    assert base.kind == "base"
+    answered = trial.send("POST", "/webhook", recorded("webhook_start_training")["body"])
+    assert (answered.status_code, answered.json["status"]) == (200, "waiting")
+    job = answered.json["job"]
+    assert job.split("/")[1] != base.run_id
+    assert trial.send("POST", "/job_status", {"job": job}).json == {"job_status": "queued"}
+    jobs.update(claims.release, base, outcome="prepared")
+    trial.send("POST", "/sweep")
+    assert trial.launcher.launched[-1] == (job.split("/")[1], 1)
+    assert trial.send("POST", "/job_status", {"job": job}).json == {"job_status": "queued"}
+
+
 def test_older_label_studios_post_train(trial: Trial) -> None:
     answered = trial.send("POST", "/train", {"project": UID, "annotations": [], "label_config": "<View/>"})
     assert answered.json["job"] == f"{UID}/{trial.launcher.launched[0][0]}"

@@ -1,6 +1,7 @@
 """predict as a process with real weights: swapped, tampered with, without its store; asked by a real Label Studio."""
 
 import base64
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ from shared.yolo.base_weights import SUFFIXES
 from tests.fakes.predict_parts import UID, label_config, predict_function, publish
 from tests.samples.graphs import export, make_graph
 from tests.samples.served_graphs import base_graph, keep_base_weights
+from tests.samples.videos import panned
 
 NAMES = ("Tree", "Person")
 SMALL = {"LABELLOOP_IMAGE_SIZE": "320"}
@@ -52,9 +54,11 @@ def setup(url: str, config: str = label_config(labels=NAMES)) -> str:
     return str(response.json()["model_version"])
 
 
-def predict(url: str, tasks: int = 1, config: str = label_config(labels=NAMES)) -> list[dict[str, Any]]:
+def predict(
+    url: str, tasks: int = 1, config: str = label_config(labels=NAMES), data: str = IMAGE
+) -> list[dict[str, Any]]:
     body = {
-        "tasks": [{"id": number, "data": {"image": IMAGE}} for number in range(tasks)],
+        "tasks": [{"id": number, "data": {"image": data}} for number in range(tasks)],
         "project": UID,
         "label_config": config,
     }
@@ -206,6 +210,11 @@ ALL_CONTROLS = view(
     '<Choices name="scene" toName="image"><Choice value="Tree"/><Choice value="Town"/></Choices>',
     '<Choices name="kind" toName="image" perRegion="true"><Choice value="Tree"/></Choices>',
 )
+FILM_CONTROLS = (
+    '<View><Video name="video" value="$image" frameRate="10"/>'
+    f'<VideoRectangle name="track" toName="video"/><Labels name="kinds" toName="video">{TREE}</Labels>'
+    f'<TimelineLabels name="phase" toName="video">{TREE}<Label value="Person"/></TimelineLabels></View>'
+)
 NAMED = ("box", "turned", "poly", "brush", "round", "points", "scene", "kind")
 BASES = {"turned": "-obb", "points": "-pose", "scene": "-cls", "kind": "-cls", "box": ""}
 STAMPS = {name: f"base-{'yolov8n' + BASES.get(name, '-seg') if name != 'box' else 'Tree'}" for name in NAMED}
@@ -237,10 +246,41 @@ def check(prediction: dict[str, Any], config: str = ALL_CONTROLS, controls: tupl
     assert 0 < prediction["score"] < 1
 
 
-def test_a_control_of_every_kind_on_one_image(tmp_path: Path, variants: dict[str, Path], of_every_task: str) -> None:
-    store = open_store((tmp_path / "store").as_uri())
+class NoTorch:
+    """Stands in the place of what predict must not import, in a process of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir()
+        for name in ("torch", "torchvision", "ultralytics"):
+            asked = f"open({str(folder / 'asked')!r}, 'a').write({name!r})\nraise ImportError"
+            (folder / f"{name}.py").write_text(asked)
+
+    @property
+    def path(self) -> str:
+        """The process's PYTHONPATH."""
+        return os.pathsep.join(filter(None, (str(self._folder), os.environ.get("PYTHONPATH"))))
+
+    def was_asked_for(self) -> bool:
+        return (self._folder / "asked").exists()
+
+
+def every_other_route(url: str) -> list[int]:
+    """What they answer: 503 is for what train_trigger answers, which nobody has named."""
+    ours = ("/", "/health", "/versions", "/metrics")
+    handed_on = ("/", "/webhook", "/train", "/job_status")
+    answers = [requests.get(f"{url}{path}", timeout=30).status_code for path in ours]
+    return answers + [requests.post(f"{url}{path}", json={}, timeout=30).status_code for path in handed_on]
+
+
+def test_a_control_of_every_kind_on_one_image_and_a_film_without_torch(
+    tmp_path: Path, variants: dict[str, Path], of_every_task: str
+) -> None:
+    store, no_torch = open_store((tmp_path / "store").as_uri()), NoTorch(tmp_path / "modules")
     add_bases(store, of_every_task)
     settings = {
+        "PYTHONPATH": no_torch.path,
+        "LABELLOOP_IMAGE_ROOT": str(tmp_path),
         "LABELLOOP_BASE_WEIGHTS": of_every_task,
         "LABELLOOP_POINTER_MAX_AGE": "0",
         "LABELLOOP_CONFIDENCE": "0.5",
@@ -259,6 +299,11 @@ def test_a_control_of_every_kind_on_one_image(tmp_path: Path, variants: dict[str
         publish(store, variants["Tree"], control="turned")  # before model_obb was set
         (same,) = predict(url, config=ALL_CONTROLS)
         assert same["model_version"] == setup(url, ALL_CONTROLS) == stamp(poly="v1")
+        panned(tmp_path / "film.webm")
+        (shown,) = predict(url, config=FILM_CONTROLS, data="/data/local-files/?d=film.webm")
+        check(shown, FILM_CONTROLS, ("track", "phase"))
+        assert every_other_route(url) == [200] * 4 + [503] * 4
+    assert not no_torch.was_asked_for()
     log = (tmp_path / "predict.log").read_text()
     assert "v1 of 'turned' is for detect, the labeling config asks for obb now" in log
     assert "not_predicted" not in log

@@ -3,17 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 import requests
 from label_studio_sdk.label_interface import LabelInterface
-from ultralytics.utils import ASSETS
 
 from infra.demo.samples import base_weights
 from infra.local.processes import LOOPBACK
 from tests.fakes.predict_parts import UID, predict_function
 from tests.samples.served_graphs import store_base_graph
-from tests.samples.videos import write_video
+from tests.samples.videos import panned
 from tests.servers.web_server import Handler, web_server
 
 CONFIG = """<View><Video name="video" value="$film" frameRate="$fps"/>
@@ -21,17 +18,9 @@ CONFIG = """<View><Video name="video" value="$film" frameRate="$fps"/>
 <Labels name="kind" toName="video"><Label value="Thing"/></Labels></View>"""
 
 
-def film(folder: Path) -> bytes:
-    """A camera pans over a photograph, ten frames a second."""
-    photograph = cv2.imread(str(ASSETS / "bus.jpg"))
-    assert photograph is not None
-    views = [photograph[100 + 6 * n : 900 + 6 * n, 2 * n : 760 + 2 * n] for n in range(10)]
-    frames = [cv2.resize(view, (380, 400)).astype(np.uint8) for view in views]
-    return write_video(folder / "pan.webm", frames, fps=10.0).read_bytes()
-
-
 def test_films_are_answered_with_tracks_and_what_is_none_with_nothing(tmp_path: Path) -> None:
-    films = {"/pan.webm": film(tmp_path), "/page": b"<html>", "/half.webm": film(tmp_path)[:300]}
+    film = panned(tmp_path / "pan.webm").read_bytes()
+    films = {"/pan.webm": film, "/page": b"<html>", "/half.webm": film[:300]}
 
     def answer(handler: Handler) -> None:
         data = films.get(handler.path)

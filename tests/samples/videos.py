@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from ultralytics.utils import ASSETS
 
 
 def write_video(path: Path, frames: Iterable[NDArray[np.uint8]], *, fps: float = 25.0, codec: str = "VP80") -> Path:
@@ -22,6 +23,13 @@ def write_video(path: Path, frames: Iterable[NDArray[np.uint8]], *, fps: float =
     assert writer is not None
     writer.release()
     return path
+
+
+def panned(path: Path) -> Path:
+    """A second in which a camera pans over a photograph, ten frames a second."""
+    photograph = np.asarray(cv2.imread(str(ASSETS / "bus.jpg")), dtype=np.uint8)
+    views = [photograph[100 + 6 * n : 900 + 6 * n, 2 * n : 760 + 2 * n] for n in range(10)]
+    return write_video(path, [cv2.resize(view, (380, 400)).astype(np.uint8) for view in views], fps=10.0)
 
 
 def with_variable_rate(path: Path, seconds: Sequence[float]) -> Path:

@@ -14,8 +14,10 @@ from shared.errors import ModelError, StoreError
 from shared.labelstudio.config import parse_label_config
 from shared.objectstore import ObjectStore, Token
 from shared.prediction.ports import DeadlineExceeded, Model, NothingToServe, NotNow
+from shared.prediction.weights import WeightsCache
+from shared.state.base_weights import add_base_weights
 from shared.state.registry import Registry
-from shared.state.versions import Shown
+from shared.state.versions import GRAPH, WEIGHTS, Shown
 from tests.fakes.live_parts import CONTROLS, Parts, stored_weights
 from tests.fakes.predict_parts import FAR, UID, FakeModel, label_config, publish
 
@@ -350,6 +352,25 @@ def test_base_weights_that_fail_are_not_tried_at_every_request(file_store: Objec
         with pytest.raises(ModelError):
             parts.serve()
     assert parts.loader.loaded == ["broken"]
+
+
+def test_base_weights_that_are_made_later_are_noticed_within_seconds(file_store: ObjectStore, tmp_path: Path) -> None:
+    parts, cache, looks = Parts(file_store, tmp_path), WeightsCache(tmp_path / "base cache", 10**6), list[float]()
+
+    def load_base(weights: str) -> FakeModel:
+        looks.append(parts.now)
+        return parts.loader.load(cache.base_path(file_store, weights))
+
+    parts.loader.load_base = load_base  # type: ignore[method-assign]
+    for parts.now in (0.0, 1.0, 2.9, 3.0, 1000.0, 1003.0):
+        with pytest.raises(NothingToServe, match=r"'base\.pt' are not in the store"):
+            parts.serve()
+    assert looks == [0.0, 3.0, 1000.0, 1003.0]
+    assert parts.value("labelloop_failed_loads_total") == 0
+    files = dict.fromkeys((WEIGHTS, GRAPH), tmp_path / "base.pt")
+    add_base_weights(file_store, "base.pt", "detect", ("Thing",), files)
+    parts.now += 3.0
+    assert parts.serve() == ("base-base", ("Thing",))
 
 
 def test_prepare_loads_in_the_background(

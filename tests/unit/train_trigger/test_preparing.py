@@ -5,12 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from shared.errors import LabelStudioError
+from shared.evolve import evolve
 from shared.state import claims
 from shared.state.base_weights import add_base_weights
 from shared.state.jobs import Jobs
 from shared.state.projects import write_project
 from shared.state.registry import Registry
-from shared.state.versions import GRAPH, WEIGHTS
+from shared.state.versions import GRAPH, WEIGHTS, FileEntry
 from tests.fakes.stores import Clocked
 from tests.fakes.trigger_parts import CONFIG, UID, World
 from tests.samples.versions import manifest
@@ -48,6 +50,50 @@ def test_the_first_training_does_not_wait_for_a_cool_down_after_it(connected: Wo
     connected.label_studio.annotations = 20
     assert connected.reconcile().status == "launched"
     assert connected.claim.kind == "train", "it makes base weights by itself"
+
+
+def test_a_training_that_a_person_asks_for_meanwhile_begins_when_it_has_ended(connected: World) -> None:
+    base = connected.reconcile().run_id
+    connected.label_studio.annotations = 1
+    asked = connected.reconcile(forced=True)
+    assert (asked.status, asked.run_id != base) == ("waiting", True)
+    assert asked.reason == f"run {base} makes what predictions need; the training begins when that has ended"
+    assert connected.reconcile(forced=True) == asked, "pressed again"
+    assert connected.reconcile(sweeping=True).run_id == base
+    claim = connected.job_runs()
+    connected.jobs.update(claims.release, claim, outcome="failed", message="there is no such file")
+    assert connected.reconcile().run_id == asked.run_id
+    assert (connected.claim.kind, connected.claim.forced) == ("train", True)
+    connected.job_ends(connected.job_runs())
+    assert connected.reconcile().status == "waiting", "it is asked for once"
+    assert [run for run, _ in connected.launcher.launched] == [base, asked.run_id]
+
+
+def test_a_training_that_cannot_be_is_refused_at_once_or_forgotten(connected: World) -> None:
+    base = connected.reconcile().run_id
+    refused = connected.reconcile(forced=True)
+    assert (refused.status, refused.reason) == ("nothing", "nothing is annotated yet")
+    assert connected.jobs.read().next_run is None
+    connected.label_studio.annotations = 1
+    connected.reconcile(forced=True)
+    connected.label_studio.annotations = 0
+    add(connected)
+    connected.jobs.update(claims.release, connected.job_runs(), outcome="prepared")
+    assert connected.reconcile().reason == "nothing is annotated yet"
+    connected.label_studio.annotations = 1
+    assert connected.reconcile().reason == "1 of 20 annotated tasks for the first training"
+    assert [run for run, _ in connected.launcher.launched] == [base]
+
+
+def test_while_label_studio_is_gone_nothing_that_was_asked_for_is_lost(connected: World) -> None:
+    connected.reconcile()
+    connected.label_studio.annotations = 1
+    asked = connected.reconcile(forced=True).run_id
+    connected.jobs.update(claims.release, connected.job_runs(), outcome="prepared")
+    connected.label_studio.error = LabelStudioError("it is not there")
+    assert connected.reconcile().status == "failed"
+    connected.label_studio.error = None
+    assert connected.reconcile().run_id == asked
 
 
 @pytest.mark.parametrize("why", ["base weights are there", "nobody connected it", "a training is due", "dummy"])
@@ -89,9 +135,21 @@ def test_a_version_of_an_older_labelloop_is_converted(connected: World) -> None:
     assert (connected.claim.kind, connected.claim.fence > 1000) == ("base", True)
 
 
+def test_a_rollback_to_such_a_version_is_seen_by_the_process_that_knew_of_no_lack(connected: World) -> None:
+    registry, graph = Registry(connected.store, UID), FileEntry(name=GRAPH, sha256="1" * 64, size=1)
+    registry.publish("label", manifest)
+    registry.publish("label", lambda number: evolve(manifest(number, "next"), files=(*manifest(1).files, graph)))
+    registry.promote("label", 2, fence=1000, run_id="next", expected=None)
+    assert [connected.reconcile().status for _ in range(3)] == ["nothing"] * 3
+    fence = connected.jobs.update(claims.next_fence, registry.fence()).fence
+    assert connected.reconcile().status == "nothing", "the pointer is not moved yet"
+    registry.promote("label", 1, fence=fence, run_id="rollback", expected=2, reason="rollback")
+    assert connected.reconcile().reason == "the graph of v1 of 'label' must be made before predictions"
+
+
 def test_once_nothing_is_lacking_nobody_looks_again_until_the_config_changes(connected: World) -> None:
     add(connected)
-    assert connected.reconcile().status == "nothing"
+    assert [connected.reconcile().status for _ in range(2)] == ["nothing"] * 2
     connected.store.delete("base/yolo11n%2Ept/base.json")
     assert connected.reconcile().status == "nothing"
     write_project(connected.store, UID, label_config=CONFIG.replace("RectangleLabels", "PolygonLabels"))
