@@ -12,6 +12,7 @@ _SIMPLIFIES = ("onnx", "engine")  # by onnxslim, which we do without: engines si
 
 def main() -> None:
     """The entry point."""
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment] # it tells OpenVINO's maker of every export
     try:
         said = {"made": export(Path(sys.argv[1]), sys.argv[2])}
     except ModuleNotFoundError as error:

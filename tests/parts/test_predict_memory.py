@@ -43,6 +43,7 @@ leave(2)
 attempt("load", load)
 leave(None)
 attempt("load again", load)
+print("told its maker", "openvino_telemetry" in sys.modules)
 """
 
 _OPENCV = """
@@ -78,6 +79,7 @@ def test_a_model_comes_back_when_there_is_memory_again(tmp_path: Path) -> None:
         "import again loaded",
         "load NotNow",
         "load again loaded",
+        "told its maker False",
     ]
 
 
