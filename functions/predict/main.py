@@ -1,43 +1,42 @@
-"""Wiring of predict. functions-framework loads it by path as the module `main`; no other module imports it."""
+"""Wiring of predict. functions-framework loads it by path as the module `main`; no other module imports it.
+
+What the answer to `/health` needs is imported here, the rest when somebody asks for it: it decides over the start.
+"""
 
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, MutableMapping
-from functools import partial
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterable, MutableMapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import flask
 
 from functions.predict.answer_text import answer_text
-from shared.cores import usable_cores
+from functions.predict.soon import Soon
 from shared.errors import SettingsError
-from shared.imports import undo_failed_import
-from shared.labelstudio.api import LabelStudio
+from shared.labelstudio.controls import Control
 from shared.labelstudio.predict_body import MAX_PREDICT_BODY
 from shared.labelstudio.requests import PredictRequest
 from shared.logs import configure_logs
-from shared.media.fetch import ImageFetcher
 from shared.objectstore import ObjectStore, open_store
 from shared.prediction.metrics import Metrics
 from shared.settings import Settings
-from shared.state.registry import Registry
-from shared.state.versions import DEFAULT_SHOWN
 from shared.web.backend import Backend
 from shared.web.bodies import chunks_of
-from shared.web.forwarding import HELD_HEADER, forward, seconds_left
 from shared.web.http import Function, Route
 from shared.web.server import set_up_server
-from shared.yolo.environment import ultralytics_environ
+
+if TYPE_CHECKING:
+    from functions.predict.serving import Serving
 
 Predict = Callable[[PredictRequest, float], Iterable[Any]]
 """(request, deadline as time.monotonic()) → one item a task, each as soon as it is ready."""
+Answer = Callable[[flask.Request], flask.Response]
 
 _FORWARD_TIMEOUT = 10.0  # seconds to wait for the other function; Label Studio waits less
 
 
-def _build(settings: Settings, environ: MutableMapping[str, str]) -> Function:
+def _build(settings: Settings, environ: MutableMapping[str, str]) -> Answer:
     settings.require_access_rules()
     configure_logs(settings.log_level)
     threads = set_up_server(environ)
@@ -53,63 +52,35 @@ def _build(settings: Settings, environ: MutableMapping[str, str]) -> Function:
 
 def _build_serving(
     settings: Settings, store: ObjectStore, metrics: Metrics, environ: MutableMapping[str, str], threads: int
-) -> Function:
-    from functions.predict.live_models import LiveModels
-    from shared.prediction.images import TaskImages
-    from shared.prediction.model.loader import GraphLoader
-    from shared.prediction.one_task import TaskRunner
-    from shared.prediction.predictor import Predictor
-    from shared.prediction.video.predictor import VideoPredictor
-    from shared.prediction.weights import WeightsCache
+) -> Answer:
+    """What predicts is imported once the first request, whatever it was, is answered."""
 
-    cache_dir = Path(settings.cache_dir)
-    environ.update(ultralytics_environ(cache_dir / "ultralytics"))
-    backend = Backend(settings, store, on_setup=lambda uid, controls: models.prepare(uid, controls))
-    weights = WeightsCache(cache_dir / "weights", settings.cache_bytes)
-    models = LiveModels(
-        backend.pointers,
-        partial(Registry, store),
-        weights,
-        GraphLoader(
-            device=settings.device,
-            threads=settings.threads,
-            float32=settings.precision == "float32",
-            iou=DEFAULT_SHOWN.iou if settings.iou is None else settings.iou,
-            image_size=settings.image_size,
-            max_objects=settings.max_objects,
-            base_graph=partial(weights.base_path, store),
-        ),
-        metrics,
-        base_weights=settings.base_weights,
-        keep=settings.loaded_models,
-    )
-    label_studio = None
-    if settings.label_studio_url and settings.label_studio_api_key:
-        label_studio = LabelStudio(settings.label_studio_url, settings.label_studio_api_key.get_secret_value())
-    images = TaskImages(
-        ImageFetcher(settings, label_studio),
-        partial(_decode, max_pixels=settings.image_max_pixels),
-        metrics,
-        fetch_concurrency=settings.fetch_concurrency,
-        decode_concurrency=max(usable_cores() // 2, 1),
-    )
-    videos = VideoPredictor(
-        ImageFetcher(settings, label_studio, limit="video_max_bytes"), max_pixels=settings.image_max_pixels
-    )
-    runner = TaskRunner(images, videos, metrics)
-    predictor = Predictor(models, runner, metrics, backend.settings_for, threads=settings.fetch_concurrency)
-    return _function(settings, backend, metrics, threads, predictor.each)
+    def build() -> "Serving":
+        from functions.predict.serving import build_serving
 
+        return build_serving(settings, store, metrics, environ, backend)
 
-def _decode(data: bytes, max_pixels: int) -> Any:
-    with undo_failed_import("cv2"):
-        from shared.media.decode import decode  # importing OpenCV takes 0.25 s: not before the first image
+    def prepare(uid: str, controls: Sequence[Control]) -> None:
+        serving.begin().add_done_callback(lambda made: made.result().prepare(uid, controls))
 
-    return decode(data, max_pixels)
+    def predict(call: PredictRequest, deadline: float) -> Iterable[Any]:
+        return serving.begin().result().predict(call, deadline)
+
+    def answer(request: flask.Request) -> flask.Response:
+        response = function(request)
+        serving.begin()
+        return response
+
+    serving = Soon(build)
+    backend = Backend(settings, store, on_setup=prepare)
+    function = _function(settings, backend, metrics, threads, predict)
+    return answer
 
 
 def _function(settings: Settings, backend: Backend, metrics: Metrics, threads: int, predict: Predict) -> Function:
     def predict_tasks(request: flask.Request) -> flask.Response:
+        from shared.web.forwarding import HELD_HEADER, seconds_left
+
         call = PredictRequest.receive(chunks_of(request))
         deadline = time.monotonic() + seconds_left(request, settings.predict_deadline)  # the caller waits from now on
         pieces = list(answer_text(predict(call, deadline)))
@@ -119,6 +90,8 @@ def _function(settings: Settings, backend: Backend, metrics: Metrics, threads: i
         return response
 
     def hand_over(request: flask.Request) -> flask.Response:
+        from shared.web.forwarding import forward
+
         return forward(request, settings.train_trigger_url, "TRAIN_TRIGGER_URL", _FORWARD_TIMEOUT)
 
     return Function(

@@ -2,7 +2,9 @@
 
 import logging
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -57,17 +59,20 @@ def open_engine(path: Path, device: Device, cache_dir: Path | None = None) -> En
 
     Raises ModelError if the file is no graph that can be run, SettingsError, LabelloopError if it cannot be loaded now.
     """
+    return import_engine(device)(path, cache_dir=cache_dir)
+
+
+def import_engine(device: Device) -> Callable[..., Engine]:
+    """What opens graphs on a device, by their path and `cache_dir`. Raises SettingsError, or as the import."""
     if device.gpu is None and find_spec("openvino"):
         from shared.inference.openvino_engine import OpenVinoEngine
 
-        return OpenVinoEngine(
-            path, threads=device.threads, streams=device.streams, float32=device.float32, cache_dir=cache_dir
-        )
+        return partial(OpenVinoEngine, threads=device.threads, streams=device.streams, float32=device.float32)
     if not find_spec("onnxruntime"):
-        raise SettingsError(f"there is neither openvino nor onnxruntime to run {path.name}: {_INSTALL}")
+        raise SettingsError(f"there is neither openvino nor onnxruntime to run graphs: {_INSTALL}")
     from shared.inference.onnxruntime_engine import OnnxRuntimeEngine
 
-    return OnnxRuntimeEngine(path, gpu=device.gpu, threads=device.threads, float32=device.float32, cache_dir=cache_dir)
+    return partial(OnnxRuntimeEngine, gpu=device.gpu, threads=device.threads, float32=device.float32)
 
 
 def _cuda_is_there() -> bool:

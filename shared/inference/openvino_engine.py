@@ -1,15 +1,25 @@
 """Graphs on the processor, by OpenVINO: in the precision that it is fastest in, bfloat16 where it has that."""
 
+import shutil
 import sys
 import threading
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
-
-import numpy as np
 
 from shared.errors import LabelloopError, ModelError
 from shared.imports import undo_failed_import
 from shared.inference.engine import EngineError, Outputs, Pixels
+
+with undo_failed_import("openvino", keep="openvino._pyopenvino"):
+    # To Python it is not there: OpenVINO's converter, which tells its maker of every import and takes 0.3 s for it.
+    sys.modules.setdefault("openvino.tools.ovc", None)  # type: ignore[arg-type]
+    import openvino
+    from openvino.frontend import FrontEndManager
+    from openvino.preprocess import ColorFormat, PrePostProcessor
+
+_KEPT = "pixels-1.xml"
+"""Name of the file that `_kept` writes. Its number is raised when `_of_pixels` changes."""
 
 
 class OpenVinoEngine:
@@ -20,10 +30,9 @@ class OpenVinoEngine:
     def __init__(self, path: Path, *, threads: int, streams: int, float32: bool, cache_dir: Path | None) -> None:
         """`threads`: processor threads of all streams, which are calls at once. `float32`: never fewer bits.
 
-        `cache_dir`: a folder for what was compiled, which is loaded in a fifth of the time. Raises ModelError if the
-        file is no graph that can be run, LabelloopError if it cannot be loaded now.
+        `cache_dir`: a folder for what was compiled, from which it is mapped into memory next time. Raises ModelError if
+        the file is no graph that can be run, LabelloopError if it cannot be loaded now, OSError.
         """
-        openvino = _import_openvino()
         options: dict[str, int | bool | str] = {
             "NUM_STREAMS": streams,
             "INFERENCE_NUM_THREADS": threads,
@@ -34,10 +43,12 @@ class OpenVinoEngine:
             options["INFERENCE_PRECISION_HINT"] = "f32"
         if cache_dir is not None:
             core.set_property({"CACHE_DIR": str(cache_dir)})
-        model = _read(path)
         try:
-            self._compiled = core.compile_model(_of_pixels(model), "CPU", options)
+            model = _of_pixels(_read(path)) if cache_dir is None else _kept(path, cache_dir)
+            self._compiled = core.compile_model(model, "CPU", options)
         except (RuntimeError, MemoryError) as error:
+            if cache_dir is not None:  # a file there may be damaged: next time they are made anew
+                shutil.rmtree(cache_dir, ignore_errors=True)
             raise LabelloopError(f"OpenVINO cannot load {path.name} now: {_line(error)}") from error
         self._threads = threading.local()
 
@@ -53,22 +64,27 @@ class OpenVinoEngine:
             raise EngineError(f"OpenVINO failed: {_line(error)}") from error
 
     def warm_up(self, image_size: int) -> None:
-        """As `Engine.warm_up`."""
-        self.run(np.zeros((1, image_size, image_size, 3), dtype=np.uint8))
+        """As `Engine.warm_up`: nothing, since the first picture of each shape pays for that shape, and for no other."""
 
 
-def _import_openvino() -> Any:
-    """Without its converter, which would tell OpenVINO's maker of every import, by Google, and takes 0.3 s of it."""
-    with undo_failed_import("openvino", keep="openvino._pyopenvino"):
-        sys.modules.setdefault("openvino.tools.ovc", None)  # type: ignore[arg-type] # to Python: there is none
-        import openvino
-    return openvino
+def _kept(path: Path, folder: Path) -> Path:
+    """The network of `_of_pixels` as a file in OpenVINO's own format, which is mapped and not read. Made once.
+
+    Raises as `_read`, OSError.
+    """
+    kept = folder / _KEPT
+    if not kept.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=folder) as unfinished:
+            made = Path(unfinished) / _KEPT
+            openvino.save_model(_of_pixels(_read(path)), made, compress_to_fp16=False)
+            for suffix in (".bin", ".xml"):
+                made.with_suffix(suffix).replace(kept.with_suffix(suffix))
+    return kept
 
 
 def _read(path: Path) -> Any:
     """The network in a file, by the reader of ONNX alone: where memory is too short for it, others refuse the file."""
-    from openvino.frontend import FrontEndManager
-
     try:
         reader = FrontEndManager().load_by_framework("onnx")
     except Exception as error:  # of a class of its own
@@ -85,9 +101,6 @@ def _read(path: Path) -> Any:
 
 def _of_pixels(model: Any) -> Any:
     """The same network for (B, H, W, 3) bytes, blue first: what turns them into its input becomes part of it."""
-    import openvino
-    from openvino.preprocess import ColorFormat, PrePostProcessor
-
     whole = PrePostProcessor(model)
     pixels = whole.input().tensor()
     pixels.set_element_type(openvino.Type.u8).set_layout(openvino.Layout("NHWC")).set_color_format(ColorFormat.BGR)

@@ -28,6 +28,7 @@ class Watch:
 sys.meta_path.insert(0, Watch())
 from functions_framework import create_app
 client = create_app("predict", sys.argv[1]).test_client()
+early = sorted(sys.modules)
 codes = [
     client.get("/").status_code,
     client.get("/health").status_code,
@@ -37,7 +38,7 @@ codes = [
     client.get("/metrics").status_code,
     client.post("/predict", json=json.loads(sys.argv[4])).status_code,
 ]
-print(json.dumps({"codes": codes, "asked": asked, "modules": sorted(sys.modules)}))
+print(json.dumps({"codes": codes, "asked": asked, "early": early, "modules": sorted(sys.modules)}))
 """
 
 
@@ -73,6 +74,7 @@ def test_no_route_imports_torch_and_no_request_thread_an_engine(tmp_path: Path) 
     assert told["codes"] == [200, 200, 200, 503, 200, 200, 200]  # nobody is named to hand the webhook to
     assert "MainThread" not in told["asked"].values()
     assert not {"torch", "torchvision", "ultralytics"} & (set(told["asked"]) | set(told["modules"]))
+    assert not {*HEAVY, "numpy", "PIL", "boto3", "urllib3"} & set(told["early"])  # what the first answer waits for
 
 
 def test_dummy_needs_no_torch_no_numpy_no_image_library(tmp_path: Path) -> None:

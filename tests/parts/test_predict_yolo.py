@@ -93,11 +93,19 @@ def test_only_objects_that_are_shown_get_outlines(photographs: list[Image], tmp_
     assert none.outlines == ((),) * len(none)
 
 
-def test_what_was_compiled_is_kept_beside_the_graph(exported: Exported, tmp_path: Path) -> None:
-    path = tmp_path / "abc.onnx"
+def test_what_was_compiled_is_kept_beside_the_graph_and_made_anew_if_it_is_damaged(
+    exported: Exported, tmp_path: Path
+) -> None:
+    path, picture = tmp_path / "abc.onnx", np.zeros((48, 64, 3), np.uint8)
     path.write_bytes(exported.graph.read_bytes())
-    loader().load(path)
-    assert list((tmp_path / "abc.compiled").glob("*.blob"))
+    before = loader().load(path).submit(picture, 0.0).result(60)
+    (kept,) = (tmp_path / "abc.compiled").glob("*.xml")
+    assert list(kept.parent.glob("*.blob"))
+    kept.write_text("damaged")
+    with pytest.raises(NotNow):
+        loader().load(path)
+    for _ in ("made anew", "as it was kept"):
+        np.testing.assert_array_equal(loader().load(path).submit(picture, 0.0).result(60).xyxy, before.xyxy)
 
 
 def test_batches_that_fail_are_halved(exported: Exported, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from shared.cores import usable_cores
 from shared.errors import ModelError, SettingsError
 from shared.inference import engine
-from shared.inference.device import Device, choose_device, open_engine
+from shared.inference.device import Device, choose_device, import_engine, open_engine
 from shared.inference.engine import EngineError
 from shared.inference.graph import read_graph
 from shared.inference.network import Network
@@ -48,6 +48,11 @@ class GraphLoader:
         self._base_graph = base_graph
         self._lock = threading.Lock()  # one load at a time: memory and cores are those of one
         self._started: tuple[Device, ModelThreads] | None = None
+
+    def import_engine(self) -> None:
+        """Import what the first load needs. Raises as `load`, and whatever the import does."""
+        with self._lock:
+            import_engine(self._start()[0])
 
     def load(self, path: Path) -> YoloModel:
         """A version's graph, from a file that was verified. Raises ModelError, NotNow, SettingsError."""

@@ -1,0 +1,99 @@
+"""The part of predict that answers `/predict`. Imported late: numpy and all that predicts would delay `/health`."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterable, MutableMapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from functions.predict.live_models import LiveModels
+from shared.cores import usable_cores
+from shared.imports import undo_failed_import
+from shared.labelstudio.api import LabelStudio
+from shared.labelstudio.controls import Control
+from shared.labelstudio.requests import PredictRequest
+from shared.media.fetch import ImageFetcher
+from shared.objectstore import ObjectStore
+from shared.prediction.images import TaskImages
+from shared.prediction.metrics import Metrics
+from shared.prediction.model.loader import GraphLoader
+from shared.prediction.one_task import TaskRunner
+from shared.prediction.predictor import Predictor
+from shared.prediction.video.predictor import VideoPredictor
+from shared.prediction.weights import WeightsCache
+from shared.settings import Settings
+from shared.state.registry import Registry
+from shared.state.versions import DEFAULT_SHOWN
+from shared.web.backend import Backend
+from shared.yolo.environment import ultralytics_environ
+
+logger = logging.getLogger(__name__)
+
+
+class Serving(NamedTuple):
+    """What predicts."""
+
+    predict: Callable[[PredictRequest, float], Iterable[Any]]  # as Predictor.each
+    prepare: Callable[[str, Sequence[Control]], None]  # as LiveModels.prepare
+
+
+def build_serving(
+    settings: Settings, store: ObjectStore, metrics: Metrics, environ: MutableMapping[str, str], backend: Backend
+) -> Serving:
+    """Wire it, and begin to import what the first load and the first image need."""
+    cache_dir = Path(settings.cache_dir)
+    environ.update(ultralytics_environ(cache_dir / "ultralytics"))
+    weights = WeightsCache(cache_dir / "weights", settings.cache_bytes)
+    loader = GraphLoader(
+        device=settings.device,
+        threads=settings.threads,
+        float32=settings.precision == "float32",
+        iou=DEFAULT_SHOWN.iou if settings.iou is None else settings.iou,
+        image_size=settings.image_size,
+        max_objects=settings.max_objects,
+        base_graph=partial(weights.base_path, store),
+    )
+    models = LiveModels(
+        backend.pointers,
+        partial(Registry, store),
+        weights,
+        loader,
+        metrics,
+        base_weights=settings.base_weights,
+        keep=settings.loaded_models,
+    )
+    label_studio = None
+    if settings.label_studio_url and settings.label_studio_api_key:
+        label_studio = LabelStudio(settings.label_studio_url, settings.label_studio_api_key.get_secret_value())
+    images = TaskImages(
+        ImageFetcher(settings, label_studio),
+        partial(_decode, max_pixels=settings.image_max_pixels),
+        metrics,
+        fetch_concurrency=settings.fetch_concurrency,
+        decode_concurrency=max(usable_cores() // 2, 1),
+    )
+    videos = VideoPredictor(
+        ImageFetcher(settings, label_studio, limit="video_max_bytes"), max_pixels=settings.image_max_pixels
+    )
+    runner = TaskRunner(images, videos, metrics)
+    predictor = Predictor(models, runner, metrics, backend.settings_for, threads=settings.fetch_concurrency)
+    threading.Thread(target=_import_ahead, args=(loader,), name="ahead", daemon=True).start()
+    return Serving(predictor.each, models.prepare)
+
+
+def _decode(data: bytes, max_pixels: int) -> Any:
+    with undo_failed_import("cv2"):
+        from shared.media.decode import decode  # imports OpenCV
+
+    return decode(data, max_pixels)
+
+
+def _import_ahead(loader: GraphLoader) -> None:
+    """Fails where the first load or image will, which then says why and tries again."""
+    try:
+        loader.import_engine()
+        with undo_failed_import("cv2"):
+            import shared.media.decode  # noqa: F401
+    except Exception as error:  # noqa: BLE001 - of any library, or no memory
+        logger.warning(f"imports failed: {error}", extra={"event": "not_imported_ahead"})
