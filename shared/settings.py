@@ -155,6 +155,13 @@ class Settings(BaseModel):
         ge=1,
         le=30_000,
     )
+    control_group: float = _setting(
+        "LABELLOOP_CONTROL_GROUP",
+        0.0,
+        "Share of the tasks, always the same ones, that get no predictions, so that `labelloop effort` can compare (docs/effort.md); 0: none, 0.05 does.",
+        ge=0,
+        le=1,
+    )
     predict_deadline: float = _setting(
         "LABELLOOP_PREDICT_DEADLINE",
         90.0,

@@ -28,7 +28,7 @@ def suppress(xyxy: Floats, scores: Floats, iou: float, rotated: Floats | None = 
         union = area[best] + area[rest] - common
         same = rest[common > iou * union]
         if rotated is not None:
-            same = np.array([each for each in same if _rotated_iou(rotated[best], rotated[each]) > iou], dtype=np.int64)
+            same = np.array([each for each in same if rotated_iou(rotated[best], rotated[each]) > iou], dtype=np.int64)
         remain[same] = False
     return remain
 
@@ -45,7 +45,7 @@ def suppress_classes(boxes: Floats, scores: Floats, classes: Ints, iou: float) -
     return remain
 
 
-def _rotated_iou(one: Floats, other: Floats) -> float:
+def rotated_iou(one: Floats, other: Floats) -> float:
     """Intersection over union of two (5,) boxes: centre x, y, width, height, radians."""
     import cv2
 

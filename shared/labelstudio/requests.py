@@ -79,6 +79,7 @@ class Task(Received):
 
     id: Annotated[int | None, _or(None)] = None  # absent in a preview of the labeling config
     data: Annotated[dict[str, Any], _or({})] = Field(default_factory=dict)
+    is_labeled: Annotated[bool, _or(False)] = False  # it has as many annotations as the project wants
 
 
 class Tasks(Sequence[Task]):

@@ -44,6 +44,7 @@ class PredictContext:
     stamp: str  # model_version of the predictions
     deadline: float  # time.monotonic()
     waiting: threading.Semaphore  # tasks whose decoded images wait for the models
+    control_group: float = 0.0  # share of the tasks that get no predictions
 
 
 class Answer(NamedTuple):

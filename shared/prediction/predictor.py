@@ -13,8 +13,10 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import compress
 from typing import Any
 
+from shared.control_group import in_control_group
 from shared.errors import ImageError, LabelloopError
 from shared.labelstudio.class_labels import unclear_classes
 from shared.labelstudio.config import parse_label_config
@@ -46,6 +48,9 @@ class _Failure:
 
     reason: str  # one word from a fixed set
     message: str
+
+
+_CONTROL_GROUP = _Failure("control_group", "they are in the control group (LABELLOOP_CONTROL_GROUP)")
 
 
 class Predictor:
@@ -106,8 +111,11 @@ class Predictor:
                 yield from ([] for _ in range(rest))
                 return
             tasks = call.tasks[first : first + _TASKS_AT_ONCE]
-            for task, answer in zip(tasks, self._all(tasks, context), strict=True):
-                yield _counted(task, answer, tally)
+            share = context.control_group
+            helped = [task.is_labeled or not in_control_group(call.project, task.id, share) for task in tasks]
+            answers = self._all(list(compress(tasks, helped)), context)
+            for task, is_helped in zip(tasks, helped, strict=True):
+                yield _counted(task, next(answers) if is_helped else _CONTROL_GROUP, tally)
 
     def _prepare(self, uid: str, controls: Sequence[Control], deadline: float) -> PredictContext | _Failure:
         """Load the models and plan the controls.
@@ -146,7 +154,9 @@ class Predictor:
         for name, failure in unserved.items():
             _warn_unserved(uid, name, failure)
         batch = max(part.model.batch for part in parts)
-        return PredictContext(tuple(parts), stamp(versions), deadline, threading.Semaphore(2 + 2 * batch))
+        return PredictContext(
+            tuple(parts), stamp(versions), deadline, threading.Semaphore(2 + 2 * batch), settings.control_group
+        )
 
     def _all(self, tasks: Sequence[Task], context: PredictContext) -> Iterator[Answer | _Failure]:
         started: deque[Future[Started]] = deque(Future() for _ in tasks)

@@ -52,7 +52,8 @@ class Tally:
         for (what, reason), group in self._groups.items():
             empty = what == "are answered empty"
             (metrics.failed if empty else metrics.left_out)(reason, group.count)
-            logger.warning(
+            logger.log(
+                logging.INFO if reason == "control_group" else logging.WARNING,
                 f"{group.count} of {self._tasks} tasks {what}: {group.messages[0]}",
                 extra={
                     "event": "not_predicted" if empty else "control_left_out",

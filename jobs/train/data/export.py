@@ -37,12 +37,13 @@ def _is_transient(error: BaseException) -> bool:
     return error.status is None or error.status >= 500 or error.status in _TRANSIENT
 
 
-_with_retries = retry(
+with_retries = retry(
     retry=retry_if_exception(_is_transient),
     wait=wait_random_exponential(0.5, max=20),
     stop=stop_after_attempt(6),
     reraise=True,
 )
+"""Asks Label Studio again, six times at most, after errors that may pass."""
 
 
 class LabelStudioExporter:
@@ -61,7 +62,7 @@ class LabelStudioExporter:
         """Close idle connections."""
         self._label_studio.close()
 
-    @_with_retries
+    @with_retries
     def project(self, project_id: int) -> ProjectState:
         """Counters, config and Label Studio's clock. Raises the same errors as `tasks`."""
         return self._label_studio.project(project_id)
@@ -137,7 +138,7 @@ class LabelStudioExporter:
         why = f"Label Studio's answer for the task after task {after} cannot be read: {error}"
         return [ExportedTask(first + number, {}, (), unreadable=why) for number in range(place - 1)]
 
-    @_with_retries
+    @with_retries
     def _page(self, project_id: int, after: int, *, size: int, page: int = 1) -> list[ExportedTask]:
         return self._ask(project_id, after, size=size, page=page)
 
@@ -180,7 +181,7 @@ class LabelStudioExporter:
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
-    @_with_retries
+    @with_retries
     def _annotations(self, task_id: int) -> tuple[Annotation, ...]:
         """A task's annotations that are not cancelled; empty if the task was deleted meanwhile."""
         try:

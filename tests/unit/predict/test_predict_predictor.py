@@ -13,6 +13,7 @@ import pytest
 from label_studio_sdk.label_interface import LabelInterface
 from numpy.typing import NDArray
 
+from shared.control_group import in_control_group
 from shared.errors import ImageError, LabelConfigError, LabelloopError, ModelError
 from shared.evolve import evolve
 from shared.geometry.detections import Detections
@@ -96,11 +97,12 @@ def predictor(
     decode: Callable[[bytes], NDArray[np.uint8]] = decode_small,
     trained: bool = True,
     shown: dict[str, Shown] | None = None,
+    control_group: float = 0.0,
     **models: Model | LabelloopError,
 ) -> tuple[Predictor, Metrics]:
     metrics = Metrics()
     served = FakeModels(models or {"label": FakeModel()}, trained, shown or {})
-    settings = Settings()
+    settings = evolve(Settings(), control_group=control_group)
     task_images = TaskImages(images, decode, metrics, fetch_concurrency=concurrency, decode_concurrency=2)
     runner = TaskRunner(task_images, FakeVideos(), metrics)
     return Predictor(served, runner, metrics, lambda *_: settings, threads=concurrency), metrics
@@ -481,6 +483,24 @@ def test_smart_tools_are_answered_by_nothing_at_once(caplog: pytest.LogCaptureFi
     assert [record.message for record in caplog.records if "smart" in record.message] == [
         "smart tools get empty answers: labelloop cannot turn a click or a box into a region yet"
     ]
+
+
+def test_the_control_group_gets_nothing_and_the_others_theirs_in_order() -> None:
+    files: dict[object, bytes | Exception] = {f"{width}": jpeg(width=width) for width in range(60, 100)}
+    images = FakeImages(files)
+    ours, metrics = predictor(images, control_group=0.3)
+    answers = ours.predict(call(*files), FAR)
+    chosen = [number for number in range(40) if in_control_group(UID, number, 0.3)]
+    assert chosen
+    assert [number for number, answer in enumerate(answers) if answer == []] == chosen
+    widths = {number: answer["result"][0]["original_width"] for number, answer in enumerate(answers) if answer}  # type: ignore[call-overload]
+    assert widths == {number: 60 + number for number in range(40) if number not in chosen}
+    assert len(images.fetched) == 40 - len(chosen), "no image is fetched for nothing"
+    assert failures(metrics) == {"control_group": len(chosen)}
+    annotated = call("60")
+    chosen_one = annotated.tasks[0].model_copy(update={"id": chosen[0], "is_labeled": True})
+    assert ours.predict(evolve(annotated, tasks=[chosen_one]), FAR) != [[]], "nobody is helped by it any more"
+    assert predictor(FakeImages(files), control_group=1.0)[0].predict(call("60", "61"), FAR) == [[], []]
 
 
 def test_without_a_region_nothing_is_classified() -> None:

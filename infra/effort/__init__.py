@@ -1,0 +1,1 @@
+"""What annotators had to do, read from Label Studio: what predictions saved, and what more labels would bring."""

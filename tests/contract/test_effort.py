@@ -1,0 +1,118 @@
+"""What Label Studio 1.23.2 stored of annotations that were begun, edited and submitted in its own page.
+
+Each task had predictions of two versions, `label:v1` and `label:v2`; v2 was the project's model_version.
+"""
+
+import json
+from collections import Counter
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from infra.effort.edits import edits_of
+from infra.effort.project import ProjectEffort, version_of
+from infra.effort.reading import Sitting, SittingReader
+from jobs.train.data.export import LabelStudioExporter
+from shared.labelstudio.api import LabelStudio
+from shared.labelstudio.config import parse_label_config
+from tests.fakes.train_parts import PagedProject
+from tests.servers.web_server import Handler, web_server
+
+FOLDER = Path(__file__).parent / "effort"
+CONFIG = (
+    '<View><Image name="image" value="$image"/><RectangleLabels name="label" toName="image"><Label value="Tree"/>'
+    '<Label value="Bush"/></RectangleLabels><Choices name="kind" toName="image"><Choice value="forest"/>'
+    '<Choice value="town"/></Choices></View>'
+)
+KEY = "0" * 40
+NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
+
+
+@pytest.fixture(scope="module")
+def sittings() -> dict[str, Sitting]:
+    """Recording → what is read of it, from a Label Studio that answers the recordings."""
+    records = {number: json.loads((FOLDER / f"{name}.json").read_text()) for number, name in enumerate(NAMES, 1)}
+    tasks = {n: {"id": n, "data": {}, "annotations": [record["annotation"]]} for n, record in records.items()}
+    project = PagedProject(len(records), tasks=tasks)
+    predictions = {one["id"]: one for record in records.values() for one in record["predictions"]}
+
+    def respond(handler: Handler) -> None:
+        place, _, query = handler.path.partition("?")
+        number = place.removeprefix("/api/predictions/").strip("/")
+        if not place.startswith("/api/predictions/"):
+            project.respond(handler)
+        elif number:
+            handler.reply(200, json.dumps(predictions[int(number)]).encode(), Content_Type="application/json")
+        else:
+            found = records[int(query.removeprefix("task="))]["predictions"]
+            handler.reply(200, json.dumps(found).encode(), Content_Type="application/json")
+
+    with web_server(respond) as web, closing(LabelStudioExporter(web.url, KEY)) as exporter:
+        read = list(SittingReader(exporter, LabelStudio(web.url, KEY)).sittings(1))
+    return dict(zip(NAMES, (one for (one,) in read), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "begun", "version", "boxes", "choices"),
+    [
+        pytest.param(
+            "edited", "with a prediction", "v2",
+            {"kept": 2, "moved": 1, "relabelled": 1, "deleted": 1, "added": 1}, {"relabelled": 1}, id="edited",
+        ),
+        pytest.param("untouched", "with a prediction", "v2", {"kept": 5}, {"kept": 1}, id="untouched"),
+        pytest.param("empty", "with a prediction", "v2", {}, {}, id="nothing predicted, nothing drawn"),
+        pytest.param(
+            "draft", "with a prediction", "v2",
+            {"kept": 2, "moved": 1, "relabelled": 1, "deleted": 1, "added": 1}, {"kept": 1},
+            id="continued from a draft: parent_prediction is gone, the ids are not",
+        ),
+        pytest.param("converted", "with a prediction", "v1", {"kept": 5}, {"kept": 1}, id="by the menu: no origin"),
+        pytest.param("by_hand", "without", "no version", {"added": 1}, {}, id="by hand"),
+        pytest.param("prediction_deleted", "lost", "no version", None, None, id="its prediction was deleted since"),
+    ],
+)  # fmt: skip
+def test_what_a_person_did(
+    sittings: dict[str, Sitting],
+    name: str,
+    begun: str,
+    version: str,
+    boxes: dict[str, int] | None,
+    choices: dict[str, int] | None,
+) -> None:
+    sitting = sittings[name]
+    assert sitting.begun == begun
+    assert version_of(sitting.version, "label") == version
+    for control, expected in zip(parse_label_config(CONFIG), (boxes, choices), strict=True):
+        if expected is not None:
+            edits = edits_of(sitting.predicted, sitting.result, control)
+            assert Counter(edit.kind for edit in edits) == expected, control.name
+
+
+def test_the_page_was_open_for_so_long(sittings: dict[str, Sitting]) -> None:
+    assert sittings["untouched"].seconds == pytest.approx(2.5, abs=0.1)
+    assert sittings["draft"].seconds == pytest.approx(12.2, abs=0.1), "both sittings together"
+    assert sittings["converted"].seconds is None, "nobody looked at it"
+
+
+def test_all_of_them_together(sittings: dict[str, Sitting]) -> None:
+    effort = ProjectEffort("1.1795332051", parse_label_config(CONFIG))
+    for sitting in sittings.values():
+        effort.add([sitting])
+    assert effort.versions() == [
+        ("", "label"),
+        ("v1", "label"),
+        ("v2", "label"),
+        ("", "kind"),
+        ("label:v1", "kind"),
+        ("label:v2", "kind"),
+    ]
+    counts = effort.counts["v2", "label"]
+    assert (counts.images, counts.unedited) == (4, 2)
+    assert (counts.total.shown, counts.total.kept, counts.total.final) == (15, 9, 15)
+    assert counts.total.acceptance == pytest.approx(9 / 15)
+    assert counts.total.coverage == pytest.approx(13 / 15)
+    assert counts.total.saved() == pytest.approx(1 - (0.5 * 2 + 0.3 * 2 + 0.2 * 2 + 1 * 2) / 15)
+    assert counts.classes["Bush"].final == 2
+    assert counts.classes["Bush"].shown == 0
+    assert effort.left_out == {"begun with a prediction that is not in Label Studio any more": 1}
