@@ -54,6 +54,7 @@ class OnnxRuntimeEngine:
             raise LabelloopError(f"ONNX Runtime cannot load {path.name} now: {error}") from error
         if gpu is not None:
             _require_cuda(self._session.get_providers())
+        self._session.disable_fallback()  # else it goes on with the processor where a call fails
         self._input = self._session.get_inputs()[0].name
 
     def run(self, batch: Pixels) -> Outputs:

@@ -10,8 +10,10 @@ import pytest
 from ultralytics.models import YOLO
 from ultralytics.utils import ASSETS
 
+from jobs.train.yolo.overlaps import overlaps
 from shared.errors import LabelloopError, ModelError, SettingsError
 from shared.inference import cuda, engine
+from shared.inference.onnxruntime_engine import OnnxRuntimeEngine
 from shared.media.fit import shrunk
 from shared.prediction.model.loader import GraphLoader
 from shared.prediction.ports import DeviceLost, Image, NotNow
@@ -167,6 +169,32 @@ def test_a_device_that_is_not_there_names_the_setting(exported: Exported, device
         pytest.skip("this machine has CUDA")
     with pytest.raises(SettingsError, match="LABELLOOP_DEVICE"):
         loader(device=device).load(exported.graph)
+
+
+@pytest.mark.filterwarnings("ignore")  # ONNX Runtime's, of the same
+def test_cuda_that_cannot_be_loaded_is_an_error_with_the_remedy_and_never_the_processor(exported: Exported) -> None:
+    if cuda.devices():
+        pytest.skip("this machine has CUDA")
+    with pytest.raises(SettingsError, match=r"could not load it: pip install 'labelloop\[predict-cuda\]' brings"):
+        OnnxRuntimeEngine(exported.graph, gpu=0, threads=1, float32=True)
+
+
+def test_in_fewer_bits_what_is_sure_is_found_all_the_same(exported: Exported, photographs: list[Image]) -> None:
+    import openvino
+
+    if not {"BF16", "FP16"} & set(openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")):
+        pytest.skip("this processor computes in float32 alone")
+    exact, quick = (loader(float32=float32).load(exported.graph) for float32 in (True, False))
+    sure, there = 0, 0
+    for image in photographs:
+        one, other = (model.submit(image, 0.08).result(60) for model in (exact, quick))
+        for these, those in ((one, other), (other, one)):  # recall, precision
+            these = these.only(these.scores >= 0.1)
+            same = overlaps(these, those, np.zeros(0)) >= 0.8
+            sure += len(these)
+            there += int((same & (these.classes[:, None] == those.classes)).any(axis=1).sum())
+    assert sure > 20
+    assert there >= 0.95 * sure
 
 
 def test_two_models_can_be_asked_from_many_threads(exported: Exported, photographs: list[Image]) -> None:

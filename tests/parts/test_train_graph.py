@@ -25,10 +25,11 @@ from shared.inference.device import choose_device, open_engine
 from shared.inference.graph import read_graph
 from shared.inference.network import Network
 from shared.labelstudio.config import parse_label_config
+from shared.yolo.base_weights import SUFFIXES
 from shared.yolo.environment import ultralytics_environ
 from shared.yolo_task import YoloTask
 from tests.fakes.train_parts import yolo_trainer
-from tests.samples.yolo_weights import CLASSES, make_weights
+from tests.samples.yolo_weights import CLASSES, make_weights, untrained_weights
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # torch's own; what the job does is seen by its results
 NAMES = ("n01440764", 'Trees: "old", and new')  # a label may look like a code of ImageNet
@@ -105,6 +106,22 @@ def test_what_a_graph_says_of_itself(made: Any) -> None:
     assert str(weights.parent) not in str(told)
     shown = model.graph.input[0].type.tensor_type.shape.dim
     assert [size.dim_param or size.dim_value for size in shown] == ["batch", 3, "height", "width"]
+
+
+@pytest.mark.parametrize(
+    ("family", "yolo_task"),
+    [("yolo11n", "segment"), ("yolo12n", "obb"), ("yolo11n", "pose"), ("yolo12n", "classify")],
+)
+def test_other_families_have_graphs_that_answer_as_the_weights(
+    trainer: YoloTrainer, tmp_path: Path, family: str, yolo_task: YoloTask
+) -> None:
+    """Their heads are those of YOLOv8; these, those of YOLO26, and what all four detect, are in test_inference.py."""
+    weights = untrained_weights(tmp_path, family + SUFFIXES[yolo_task])
+    prepared = trainer.prepare(str(weights))  # raises if the outputs differ
+    assert (prepared.yolo_task, len(prepared.names) > 1) == (yolo_task, True)
+    graph = read_graph(prepared.graph)
+    assert (graph.image_size, graph.end_to_end) == (64, False)
+    assert graph.point_shape == ((17, 3) if yolo_task == "pose" else (0, 0))
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,15 @@ def make_weights(
     return path
 
 
+def untrained_weights(folder: Path, architecture: str) -> Path:
+    """A file of weights as they begin, for small pictures: it is made in a moment, and finds nothing."""
+    yolo: Any = YOLO(f"{architecture}.yaml")
+    yolo.ckpt = {"train_args": {"imgsz": 64}}
+    path = folder / f"{architecture}.pt"
+    yolo.save(path)
+    return path
+
+
 def _make_sure(model: Any) -> None:
     """Let a network without training answer according to what it sees, and find something now and then."""
     photographs = [np.asarray(cv2.imread(str(ASSETS / name))) for name in ("bus.jpg", "zidane.jpg")]
