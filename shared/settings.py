@@ -197,7 +197,7 @@ class Settings(BaseModel):
         ge=1,
     )
     dummy: bool = _setting(
-        "LABELLOOP_DUMMY", False, "Answer fixed predictions without weights or torch, to prove the wiring first."
+        "LABELLOOP_DUMMY", False, "Answer fixed predictions without a model, to prove the wiring first."
     )
     # Images
     fetch_concurrency: int = _setting(

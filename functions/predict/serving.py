@@ -26,7 +26,7 @@ from shared.settings import Settings
 from shared.state.registry import Registry
 from shared.state.versions import DEFAULT_SHOWN
 from shared.web.backend import Backend
-from shared.yolo.environment import ultralytics_environ
+from shared.yolo.environment import prediction_environ
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ def build_serving(
 ) -> Serving:
     """Wire it, and begin to import what the first load and the first image need."""
     cache_dir = Path(settings.cache_dir)
-    environ.update(ultralytics_environ(cache_dir / "ultralytics"))
+    environ.update(prediction_environ(cache_dir))
     weights = WeightsCache(cache_dir / "weights", settings.cache_bytes)
     loader = GraphLoader(
         device=settings.device,

@@ -75,7 +75,7 @@ def labelloop(context: typer.Context) -> None:
 @app.command()
 def up(
     context: typer.Context,
-    dummy: Annotated[bool, typer.Option("--dummy", help="Answer fixed predictions without weights or torch.")] = False,
+    dummy: Annotated[bool, typer.Option("--dummy", help="Answer fixed predictions without a model.")] = False,
     host: Annotated[
         str | None,
         typer.Option(

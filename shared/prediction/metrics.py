@@ -56,7 +56,7 @@ class Metrics:
         )
         Gauge(
             "labelloop_processes_ended",
-            "Processes that ended themselves to be replaced, since their GPU, or torch, could not be used any more.",
+            "Processes that ended themselves to be replaced, since their GPU could not be used any more.",
             registry=self.registry,
         ).set_function(processes_ended)
 
