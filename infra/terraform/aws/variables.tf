@@ -145,8 +145,8 @@ variable "predict_memory_mib" {
   default     = 3008
 
   validation {
-    condition     = var.predict_memory_mib >= 2048 && var.predict_memory_mib <= 10240
-    error_message = "predict_memory_mib: 2048 (torch needs it) to 10240 (Lambda's limit)."
+    condition     = var.predict_memory_mib >= 1024 && var.predict_memory_mib <= 10240
+    error_message = "predict_memory_mib: 1024 (a model, and pictures) to 10240 (Lambda's limit)."
   }
 }
 

@@ -30,5 +30,5 @@ resource "google_artifact_registry_repository" "images" {
 
 locals {
   repository = "${var.region}-docker.pkg.dev/${var.project}/${google_artifact_registry_repository.images.repository_id}"
-  image      = { for part in ["light", "predict-cuda", "train"] : part => "${local.repository}/labelloop-${part}:${var.image_tag}" }
+  image      = { for part in ["light", "predict", "predict-cuda", "train"] : part => "${local.repository}/labelloop-${part}:${var.image_tag}" }
 }

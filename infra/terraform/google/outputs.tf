@@ -1,5 +1,5 @@
 output "repository" {
-  description = "Where to push the images: labelloop-light, labelloop-predict-cuda, labelloop-train."
+  description = "Where to push the images: labelloop-light, labelloop-train, and labelloop-predict-cuda (without predict_gpu: labelloop-predict)."
   value       = local.repository
 }
 

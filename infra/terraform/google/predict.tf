@@ -1,4 +1,4 @@
-# predict, without an instance while idle. train_trigger then answers Label Studio, and wakes predict when annotating begins.
+# predict, with a GPU or on processors, without an instance while idle. train_trigger then answers Label Studio, and wakes predict when annotating begins.
 resource "google_cloud_run_v2_service" "predict" {
   name                 = "${var.name}-predict"
   location             = var.region
@@ -11,28 +11,31 @@ resource "google_cloud_run_v2_service" "predict" {
     execution_environment            = "EXECUTION_ENVIRONMENT_GEN2"
     timeout                          = "120s"
     max_instance_request_concurrency = var.predict_concurrency
-    gpu_zonal_redundancy_disabled    = true # cheaper, and with a quota of its own
+    gpu_zonal_redundancy_disabled    = var.predict_gpu ? true : null # cheaper, and with a quota of its own
 
     scaling {
       min_instance_count = var.predict_min_instances
       max_instance_count = var.predict_max_instances
     }
 
-    node_selector {
-      accelerator = "nvidia-l4"
+    dynamic "node_selector" {
+      for_each = var.predict_gpu ? ["nvidia-l4"] : []
+      content {
+        accelerator = node_selector.value
+      }
     }
 
     containers {
-      image = local.image["predict-cuda"]
+      image = local.image[var.predict_gpu ? "predict-cuda" : "predict"]
 
       resources {
-        limits            = { cpu = "4", memory = "16Gi", "nvidia.com/gpu" = "1" } # the minimum with an L4
-        cpu_idle          = false                                                  # required with a GPU: billed while it runs
+        limits            = var.predict_gpu ? local.with_l4 : { cpu = "2", memory = "4Gi" }
+        cpu_idle          = !var.predict_gpu # a GPU is billed while the instance is there, processors while it answers
         startup_cpu_boost = true
       }
 
       dynamic "env" {
-        for_each = merge(local.everywhere, { TRAIN_TRIGGER_URL = local.url["train-trigger"] })
+        for_each = merge(var.predict_gpu ? {} : { LABELLOOP_CACHE_BYTES = "500000000" }, local.everywhere, { TRAIN_TRIGGER_URL = local.url["train-trigger"] })
         content {
           name  = env.key
           value = env.value
@@ -63,4 +66,8 @@ resource "google_cloud_run_v2_service" "predict" {
   }
 
   depends_on = [google_secret_manager_secret_iam_member.reader, google_storage_bucket_iam_member.predict_reads]
+}
+
+locals {
+  with_l4 = { cpu = "4", memory = "16Gi", "nvidia.com/gpu" = "1" } # Cloud Run's minimum
 }

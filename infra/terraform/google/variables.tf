@@ -107,8 +107,14 @@ variable "train_trigger_max_instances" {
 
 # --- predict ---
 
+variable "predict_gpu" {
+  description = "Give predict an NVIDIA L4. false: 2 vCPU and 4 GiB, which start in seconds, need no quota and are billed only while they answer."
+  type        = bool
+  default     = true
+}
+
 variable "predict_min_instances" {
-  description = "GPU instances of predict that are always running. 0: no GPU, and no cost, while nobody annotates. 1: no wait for the first predictions, about 760 $ a month."
+  description = "Instances of predict that are always running. 0: none, and no cost, while nobody annotates. 1: no wait for the first predictions, with a GPU about 760 $ a month."
   type        = number
   default     = 0
 
@@ -119,7 +125,7 @@ variable "predict_min_instances" {
 }
 
 variable "predict_max_instances" {
-  description = "Maximum GPU instances of predict, which limits its cost. At most your quota of GPUs."
+  description = "Maximum instances of predict, which limits its cost. With GPUs at most your quota."
   type        = number
   default     = 1
 

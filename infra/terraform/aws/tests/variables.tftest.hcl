@@ -76,7 +76,7 @@ run "numbers_out_of_range" {
     max_vcpus            = 2
     disk_gib             = 30
     longest_run_hours    = 0
-    predict_memory_mib   = 1024
+    predict_memory_mib   = 512
     reserved_concurrency = 0
     warm_instances       = -1
     log_days             = 2

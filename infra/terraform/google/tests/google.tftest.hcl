@@ -27,6 +27,26 @@ run "the_gpu_sleeps_and_only_the_gpu" {
   }
 }
 
+run "predict_may_run_on_processors" {
+  command = plan
+  variables {
+    predict_gpu = false
+  }
+
+  assert {
+    condition     = length(google_cloud_run_v2_service.predict.template[0].node_selector) == 0 && !contains(keys(google_cloud_run_v2_service.predict.template[0].containers[0].resources[0].limits), "nvidia.com/gpu")
+    error_message = "No GPU was asked for."
+  }
+  assert {
+    condition     = google_cloud_run_v2_service.predict.template[0].containers[0].resources[0].cpu_idle
+    error_message = "Processors are billed only while they answer."
+  }
+  assert {
+    condition     = strcontains(google_cloud_run_v2_service.predict.template[0].containers[0].image, "/labelloop-predict:")
+    error_message = "The image without CUDA's libraries starts sooner."
+  }
+}
+
 run "nothing_retries_but_labelloop" {
   command = plan
 
