@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from functions.train_trigger.active_run import attend
@@ -39,6 +39,8 @@ from shared.state.servable import Lack, lacks_of
 logger = logging.getLogger(__name__)
 
 _LOOKS = 2
+_MAKING = timedelta(minutes=10)
+"""How long the other projects that lack the same base weights wait for the run of one."""
 
 
 class LabelStudio(Protocol):
@@ -63,6 +65,7 @@ class Trigger:
         self._settings = settings
         self._metrics = metrics
         self._checking, self._checked = threading.Lock(), False
+        self._begun_lock, self._begun = threading.Lock(), dict[str, datetime]()  # base weights → when a run began
         self._complete: dict[str, tuple[int, int, int]] = {}  # uid → see `_lacks`
 
     def reconcile(self, uid: str, *, forced: bool = False, sweeping: bool = False) -> Reconciled:
@@ -116,8 +119,9 @@ class Trigger:
         if not isinstance(decision, Launch) and record.next_run is not None:
             jobs.update(claims.forget_next)
         if not isinstance(decision, Launch):  # a training makes what is lacking by itself
-            prepare = None if active else decide_to_prepare(record, self._lacks(jobs.uid, project, record.fence), now)
-            if prepare is None:
+            lacks = [] if active else self._lacks(jobs.uid, project, record.fence)
+            prepare = decide_to_prepare(record, lacks, now)
+            if prepare is None or self._others_make(lacks, now):
                 return _outcome(decision)
             decision = prepare
         return self._claim(jobs, record, decision, settings, policy, forced=forced)
@@ -177,6 +181,15 @@ class Trigger:
         if not lacks:
             self._complete[uid] = config, fence, looks + 1
         return lacks
+
+    def _others_make(self, lacks: list[Lack], now: datetime) -> bool:
+        """Whether a run of another project was begun a moment ago for all that is lacking: base weights are for all."""
+        with self._begun_lock:
+            late = now - _MAKING
+            others = all(lack.weights and self._begun.get(lack.weights, late) > late for lack in lacks)
+            if not others:
+                self._begun |= {lack.weights: now for lack in lacks}
+            return others
 
     def _project_state(self, uid: str) -> ProjectState:
         """The state of exactly this project. Raises ProjectGone, also if its id belongs to another project here."""

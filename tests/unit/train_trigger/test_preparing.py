@@ -126,6 +126,19 @@ def test_what_cannot_be_made_is_tried_again_after_growing_pauses(connected: Worl
     assert connected.claim.kind == "train"
 
 
+def test_one_project_s_run_makes_base_weights_for_all(connected: World) -> None:
+    clock, others = Clocked(connected.store, connected.store.now()), [UID.replace("1.", f"{id}.") for id in (2, 3)]
+    trigger = connected.another_trigger(clock)
+    for uid in others:
+        write_project(connected.store, uid, label_config=CONFIG)
+    assert [trigger.reconcile(uid).status for uid in (UID, *others)] == ["launched", "nothing", "nothing"]
+    clock.time += timedelta(minutes=10)
+    assert [trigger.reconcile(uid).status for uid in others] == ["launched", "nothing"], "that run does not come to it"
+    more = CONFIG.replace("RectangleLabels", "PolygonLabels")
+    write_project(connected.store, others[1], label_config=more)
+    assert trigger.reconcile(others[1]).status == "launched", "it lacks something else"
+
+
 def test_a_version_of_an_older_labelloop_is_converted(connected: World) -> None:
     registry = Registry(connected.store, UID)
     registry.publish("label", manifest)
