@@ -34,6 +34,9 @@ def check_models(settings: Settings, store: ObjectStore, project: Project) -> li
             findings.append(Finding("warning", "config", problem))
         if manifest is not None and manifest.yolo_task == control.yolo_task:
             findings += _compare_labels(control, f"v{manifest.version}", manifest.labels, trained=True)
+            if manifest.graph is None:
+                message = f"v{manifest.version} of {control.name!r} is of an older labelloop and has no graph"
+                findings.append(Finding("warning", "models", message, "a job makes it: see `labelloop status`"))
         else:
             findings += _check_base_weights(store, control, base_weights_for(control, settings.base_weights))
     return findings

@@ -11,7 +11,7 @@ from jobs.train.training import InitialWeights
 from shared.digest import sha256_of
 from shared.errors import ModelError, NotFound
 from shared.labelstudio.controls import Control
-from shared.state.versions import GRAPH, WEIGHTS, Manifest
+from shared.state.versions import WEIGHTS, Manifest
 from shared.yolo.base_weights import base_weights_for
 
 logger = logging.getLogger(__name__)
@@ -89,11 +89,10 @@ def rival_of(attempt: Attempt, control: Control, champion: Champion) -> tuple[Ri
 
 def _graph(attempt: Attempt, manifest: Manifest, weights: Path) -> Path | None:
     """The graph of a version, downloaded beside its weights; None if there is none. Raises as `download_file`."""
-    entry = next((entry for entry in manifest.files if entry.name == GRAPH), None)
-    if entry is None:
+    if manifest.graph is None:
         return None
     path = weights.with_suffix(".onnx")
-    attempt.registry.download_file(manifest.control, entry, path)
+    attempt.registry.download_file(manifest.control, manifest.graph, path)
     return path
 
 

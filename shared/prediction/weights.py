@@ -29,13 +29,12 @@ _FILE, _MADE = ".onnx", ".compiled"
 
 def graph_of(manifest: Manifest) -> FileEntry:
     """The file that serves a version. Raises NotNow where it was published without one."""
-    for entry in manifest.files:
-        if entry.name == GRAPH:
-            return entry
-    raise NotNow(
-        f"v{manifest.version} of {manifest.control!r} was published without {GRAPH} by an older labelloop: a job makes "
-        "it and publishes the version again"
-    )
+    if manifest.graph is None:
+        raise NotNow(
+            f"v{manifest.version} of {manifest.control!r} was published without {GRAPH} by an older labelloop: a job "
+            "makes it and publishes the version again"
+        )
+    return manifest.graph
 
 
 class WeightsCache:

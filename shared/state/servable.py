@@ -9,7 +9,7 @@ from shared.objectstore import ObjectStore
 from shared.side_by_side import side_by_side
 from shared.state.base_weights import find_base_weights
 from shared.state.registry import Registry
-from shared.state.versions import GRAPH, Manifest
+from shared.state.versions import Manifest
 from shared.yolo.base_weights import base_weights_for
 
 
@@ -35,8 +35,7 @@ def lacks_of(store: ObjectStore, uid: str, controls: Sequence[Control], base_wei
     def lack_of(control: Control) -> Lack | None:
         manifest = registry.serving(control.name)
         if manifest is not None and manifest.yolo_task == control.yolo_task:
-            has_graph = any(entry.name == GRAPH for entry in manifest.files)
-            return None if has_graph else Lack(control.name, "", manifest)
+            return None if manifest.graph else Lack(control.name, "", manifest)
         weights = base_weights_for(control, base_weights)
         return None if find_base_weights(store, weights) else Lack(control.name, weights)
 

@@ -63,6 +63,11 @@ class Manifest(Record):
     fence: int
     created_at: datetime
 
+    @property
+    def graph(self) -> FileEntry | None:
+        """What it is served from; None if an older labelloop published it: a job has to make one."""
+        return next((entry for entry in self.files if entry.name == GRAPH), None)
+
     def file(self, name: str) -> FileEntry:
         """The entry of the file with that name. Raises ModelError if there is none."""
         for entry in self.files:

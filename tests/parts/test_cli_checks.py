@@ -12,8 +12,10 @@ from shared.labelstudio.config import parse_label_config
 from shared.objectstore import ObjectStore
 from shared.settings import Settings
 from shared.state.base_weights import add_base_weights
+from shared.state.registry import Registry
 from shared.state.versions import GRAPH, WEIGHTS
 from tests.fakes.predict_parts import UID, label_config, publish
+from tests.samples.versions import manifest
 from tests.servers.web_server import Handler, web_server
 
 
@@ -140,3 +142,10 @@ class TestModels:
         assert finding.message == "v1 has no class for 'Person' of 'label': never predicted"
         (finding,) = self.check(label_config(labels=("tree",)), file_store, "nothing.pt")
         assert finding.message == "v1 has no class for any label of 'label': nothing is predicted"
+        Registry(file_store, UID).publish("label", manifest)  # by an older labelloop
+        Registry(file_store, UID).promote("label", 2, fence=10**6, run_id="run", expected=1)
+        *_, finding = self.check(label_config(), file_store, "nothing.pt")
+        assert (finding.level, finding.message) == (
+            "warning",
+            "v2 of 'label' is of an older labelloop and has no graph",
+        )
