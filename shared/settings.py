@@ -212,6 +212,11 @@ class Settings(BaseModel):
     image_max_pixels: int = _setting(
         "LABELLOOP_IMAGE_MAX_PIXELS", 200_000_000, "Larger images are refused before they are decoded.", "pixels", ge=1
     )
+    reduced_decoding: bool = _setting(
+        "LABELLOOP_REDUCED_DECODING",
+        True,
+        "JPEG files that have at least twice the pixels of the model's input on the longer side are decoded at a half, a quarter or an eighth of their size, in predict and in validation. false: in all pixels, most of which are averaged afterwards.",
+    )
     video_max_bytes: int = _setting(
         "LABELLOOP_VIDEO_MAX_BYTES", 500_000_000, "Larger video files are refused.", "bytes", ge=1
     )

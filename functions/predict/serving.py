@@ -68,7 +68,7 @@ def build_serving(
         label_studio = LabelStudio(settings.label_studio_url, settings.label_studio_api_key.get_secret_value())
     images = TaskImages(
         ImageFetcher(settings, label_studio),
-        partial(_decode, max_pixels=settings.image_max_pixels),
+        partial(_decode, max_pixels=settings.image_max_pixels, reduced=settings.reduced_decoding),
         metrics,
         fetch_concurrency=settings.fetch_concurrency,
         decode_concurrency=max(usable_cores() // 2, 1),
@@ -82,11 +82,11 @@ def build_serving(
     return Serving(predictor.each, models.prepare)
 
 
-def _decode(data: bytes, max_pixels: int) -> Any:
+def _decode(data: bytes, side: int | None, *, max_pixels: int, reduced: bool) -> Any:
     with undo_failed_import("cv2"):
-        from shared.media.decode import decode  # imports OpenCV
+        from shared.media.decode import decode_for  # imports OpenCV
 
-    return decode(data, max_pixels)
+    return decode_for(data, max_pixels, side if reduced else None)
 
 
 def _import_ahead(loader: GraphLoader) -> None:

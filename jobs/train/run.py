@@ -133,6 +133,7 @@ class _Work:
                 parts.folder / "pictures",
                 max_pixels=parts.settings.image_max_pixels,
                 image_size=settings.image_size,
+                reduced_decoding=settings.reduced_decoding,
                 videos=parts.videos,
             ),
             heartbeat=self._heartbeat,

@@ -38,6 +38,7 @@ class TrainingSettings(BaseModel):
     longest_run: float = Field(gt=0)  # seconds
     iou: float = Field(default=DEFAULT_SHOWN.iou, ge=0, le=1)  # overlap for suppression
     max_objects: int = Field(default=300, ge=1)  # shown of an image
+    reduced_decoding: bool = True  # of JPEG files that are much larger than what a model sees
     fliplr: float = Field(default=0.5, ge=0, le=1)  # share of the images that are mirrored, left to right
     flipud: float = Field(default=0.0, ge=0, le=1)  # and upside down
 

@@ -8,20 +8,21 @@ from shared.inference.engine import Pixels
 from shared.media.fit import GRAY, shrunk
 
 
-def letterbox(image: Pixels, size: int, stride: int) -> Pixels:
+def letterbox(image: Pixels, size: int, stride: int, whole: tuple[int, int] | None = None) -> Pixels:
     """(H, W, 3) → the picture, its longer side of `size` pixels, in gray up to the next multiple of `stride`.
 
-    Large pictures take two steps, as those that a training keeps (see `shrunk`). What ultralytics' LetterBox does with
-    `auto` (ultralytics/data/augment.py).
+    `whole`: height and width of the picture, if these are fewer pixels. Large pictures take two steps, as those that a
+    training keeps (see `shrunk`). What ultralytics' LetterBox does with `auto` (ultralytics/data/augment.py).
     """
     import cv2  # a quarter of a second: not before the first image
 
-    height, width = image.shape[:2]
+    height, width = whole or image.shape[:2]
     scale = size / max(height, width)
     inner = max(round(width * scale), 1), max(round(height * scale), 1)
     small = shrunk(image, size)
     if small.shape[1::-1] != inner:
-        small = cv2.resize(small, inner, interpolation=cv2.INTER_LINEAR).astype(np.uint8, copy=False)
+        how = cv2.INTER_LINEAR if image.shape[:2] == (height, width) else cv2.INTER_AREA  # no pixel is passed over
+        small = cv2.resize(small, inner, interpolation=how).astype(np.uint8, copy=False)
     across, down = ((size - side) % stride / 2 for side in inner)
     top, bottom, left, right = round(down - 0.1), round(down + 0.1), round(across - 0.1), round(across + 0.1)
     boxed: Pixels = cv2.copyMakeBorder(small, top, bottom, left, right, cv2.BORDER_CONSTANT, value=(GRAY,) * 3).astype(

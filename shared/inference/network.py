@@ -24,11 +24,14 @@ class Network:
         self.image_size = -(-asked // graph.stride) * graph.stride
         self._head = Head(graph, max_objects)
 
-    def fit(self, image: Pixels) -> Pixels:
-        """(H, W, 3) picture → what the network sees of it; pictures of one shape can share a batch."""
+    def fit(self, image: Pixels, whole: tuple[int, int] | None = None) -> Pixels:
+        """(H, W, 3) picture → what the network sees of it; pictures of one shape can share a batch.
+
+        `whole`: height and width of the picture, if the image is one of fewer pixels.
+        """
         if self.graph.yolo_task == "classify":
-            return squared(image, self.image_size)
-        return letterbox(image, self.image_size, self.graph.stride)
+            return squared(image, self.image_size, whole)
+        return letterbox(image, self.image_size, self.graph.stride, whole)
 
     def run(self, questions: Sequence[Question]) -> list[Detections | Postprocessing]:
         """Ask about images of one shape in one call. Raises EngineError, DeviceLost."""
@@ -38,9 +41,17 @@ class Network:
         read = READERS[self.graph.yolo_task]
         return [read(outputs, number, question, self._head) for number, question in enumerate(questions)]
 
-    def find(self, image: Pixels, confidence: float, iou: float = 0.7, *, cut_is_said: bool = True) -> Detections:
-        """Everything of at least `confidence` in one picture, blue first. Raises as `run`."""
-        size = image.shape[0], image.shape[1]
-        question = Question(self.fit(image), size, confidence, iou, cut_is_said=cut_is_said)
+    def find(
+        self,
+        image: Pixels,
+        confidence: float,
+        iou: float = 0.7,
+        *,
+        whole: tuple[int, int] | None = None,
+        cut_is_said: bool = True,
+    ) -> Detections:
+        """Everything of at least `confidence` in one picture, blue first. `whole`: as of `fit`. Raises as `run`."""
+        size = whole or (image.shape[0], image.shape[1])
+        question = Question(self.fit(image, whole), size, confidence, iou, cut_is_said=cut_is_said)
         (found,) = self.run([question])
         return found if isinstance(found, Detections) else found()

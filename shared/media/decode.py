@@ -4,6 +4,9 @@ The header is read first, so that an image of too many pixels is refused before 
 (a video clip after the picture, texts, profiles) is removed before a decoder sees it. OpenCV, which is the fastest,
 decodes the plain cases; Pillow those where OpenCV differs from a browser (transparency, palettes, CMYK, GIF, 16 bit).
 Colour profiles and gamma are ignored, as by ultralytics in training.
+
+A large JPEG file for a model with a small input is decoded at a reduced scale: libjpeg computes fewer pixels, where all
+of them would be averaged afterwards.
 """
 
 import io
@@ -20,6 +23,7 @@ from PIL.GifImagePlugin import GifImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from shared.errors import ImageError
+from shared.media.fit import Sized, in_full
 from shared.media.jpeg import Jpeg, first_picture
 from shared.media.png import SIGNATURE, without_metadata
 
@@ -33,6 +37,14 @@ _TURNING_FORMATS = ("JPEG", "MPO", "PNG")  # browsers apply the EXIF orientation
 _ORIENTATION, _SHORT = 0x0112, 3  # EXIF tag and type
 _BITS, _PHOTOMETRIC, _PLANES, _TILE_WIDTH, _TILE_HEIGHT = 258, 262, 284, 322, 323  # TIFF tags
 _STRIP = 256  # rows that Pillow converts at a time
+_SCALES = {
+    8: cv2.IMREAD_REDUCED_COLOR_8,
+    4: cv2.IMREAD_REDUCED_COLOR_4,
+    2: cv2.IMREAD_REDUCED_COLOR_2,
+    1: cv2.IMREAD_COLOR,
+}
+"""Pixels of a file on each side that become one → how OpenCV is told."""
+_BLOCK = 8  # pixels of a JPEG file that are stored together, on each side
 _TURNS: dict[int, Callable[[NDArray[np.uint8]], MatLike]] = {
     2: lambda pixels: cv2.flip(pixels, 1),
     3: lambda pixels: cv2.flip(pixels, -1),
@@ -43,6 +55,7 @@ _TURNS: dict[int, Callable[[NDArray[np.uint8]], MatLike]] = {
     8: lambda pixels: cv2.rotate(pixels, cv2.ROTATE_90_COUNTERCLOCKWISE),
 }
 """EXIF orientation → function that turns the picture upright."""
+_LYING = (5, 6, 7, 8)  # of these: with width and height exchanged
 BROKEN = (
     OSError,
     SyntaxError,
@@ -66,16 +79,29 @@ def decode(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
     Raises ImageError: too_large (pixels, scans), no_memory, broken (also if a part is missing), unsupported (unknown
     format, or no defined white).
     """
+    return decode_for(data, max_pixels, None).pixels
+
+
+def decode_for(data: bytes, max_pixels: int, side: int | None) -> Sized:
+    """As `decode`, for who needs `side` pixels on the longer side; None: all.
+
+    A JPEG file that has at least twice as many comes at a half, a quarter or an eighth of its size, sides rounded up.
+    """
     try:
         jpeg = first_picture(data) if data.startswith(b"\xff\xd8") else None
         picture = jpeg.data if jpeg else only_picture(data)
         with Image.open(io.BytesIO(picture), formats=_FORMATS) as image:
             _check_size(image, max_pixels)
             turned = orientation(image)  # before pixels are read: browsers ignore metadata after them
-            pixels = _pixels(picture, image)
-        if jpeg:
+            width, height = image.size
+            reduced = _reduced(jpeg, image, side) if jpeg and side else None
+            pixels = _pixels(picture, image) if reduced is None else reduced
+        if jpeg and reduced is None:
             _require_whole(jpeg, pixels)
-        return _upright(pixels, turned)
+        shown = _upright(pixels, turned)
+        if reduced is None:
+            return in_full(shown)
+        return Sized(shown, (width, height) if turned in _LYING else (height, width))
     except (UnidentifiedImageError, ImportError) as error:  # ImportError: ultralytics, once imported, makes
         # Pillow look for another decoder in a package that is not installed
         if data.startswith(_MAGIC) or not data:
@@ -156,9 +182,8 @@ def _require_whole(jpeg: Jpeg, pixels: NDArray[np.uint8]) -> None:
     """
     if not jpeg.every_scan:
         raise ImageError("broken", "the JPEG file is broken: some of its scans are missing")
-    corner = pixels[-1, -8:]
-    if jpeg.ended and ((corner != corner[0, 0]).any() or corner[0, 0] in (0, 255)):
-        return  # the corner that comes last is not gray
+    if jpeg.ended and _ends_in_picture(pixels, _BLOCK):
+        return
     data = jpeg.with_noise
     with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
         other = _pixels(data, image)
@@ -168,10 +193,28 @@ def _require_whole(jpeg: Jpeg, pixels: NDArray[np.uint8]) -> None:
             raise ImageError("broken", f"the JPEG file is broken: {lost} of {len(pixels)} rows of pixels are missing")
 
 
-def _decode_plain(data: bytes, image: Image.Image) -> NDArray[np.uint8] | None:
-    """Decoded by OpenCV; None if it fails."""
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    if pixels is None or pixels.shape[1::-1] != image.size:
+def _ends_in_picture(pixels: NDArray[np.uint8], block: int) -> bool:
+    """Whether the corner that comes last, `block` pixels wide, is not the gray of missing data."""
+    corner = pixels[-1, -block:]
+    return bool((corner != corner[0, 0]).any()) or corner[0, 0] in (0, 255)
+
+
+def _reduced(jpeg: Jpeg, image: Image.Image, side: int) -> NDArray[np.uint8] | None:
+    """(h, w, 3) BGR as stored, the longer side of `side` pixels or more; None if all pixels have to be looked at."""
+    scale = next((scale for scale in _SCALES if max(image.size) >= scale * side), 1)
+    if scale == 1 or not jpeg.ended or not is_plain(jpeg.data, image):
+        return None
+    pixels = _decode_plain(jpeg.data, image, scale)
+    if pixels is None or _ends_in_picture(pixels, _BLOCK // scale):
+        return pixels
+    other = _decode_plain(jpeg.with_noise, image, scale)
+    return pixels if other is not None and (pixels == other).all() else None
+
+
+def _decode_plain(data: bytes, image: Image.Image, scale: int = 1) -> NDArray[np.uint8] | None:
+    """Decoded by OpenCV; None if it fails. `scale`: pixels on each side that become one, sides rounded up."""
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), _SCALES[scale] | cv2.IMREAD_IGNORE_ORIENTATION)
+    if pixels is None or pixels.shape[1::-1] != tuple(-(-side // scale) for side in image.size):
         return None
     return pixels.astype(np.uint8, copy=False)
 

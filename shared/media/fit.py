@@ -1,5 +1,7 @@
 """Resizing of pictures for models: the same for training, gate and prediction. Pure."""
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,14 +11,27 @@ MIN_SIDE = 10  # pixels; ultralytics silently leaves smaller images out
 _KEPT = 2  # times the size that a model sees
 
 
-def squared(pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+class Sized(NamedTuple):
+    """A picture, maybe in fewer pixels than it has."""
+
+    pixels: NDArray[np.uint8]  # (h, w, 3) BGR, contiguous, upright
+    whole: tuple[int, int]  # height, width in all its pixels
+
+
+def in_full(pixels: NDArray[np.uint8]) -> Sized:
+    """A picture in all its pixels."""
+    return Sized(pixels, (pixels.shape[0], pixels.shape[1]))
+
+
+def squared(pixels: NDArray[np.uint8], size: int, whole: tuple[int, int] | None = None) -> NDArray[np.uint8]:
     """(H, W, 3) → (size, size, 3): the whole picture, resized and centred on gray. Classifiers see it so.
 
-    A picture over 16 times as long as wide is widened, since it would vanish.
+    A picture over 16 times as long as wide is widened, since it would vanish. `whole`: height and width of the picture,
+    if these are fewer pixels.
     """
     import cv2  # takes 0.25 s: not before the first image
 
-    height, width = pixels.shape[:2]
+    height, width = whole or pixels.shape[:2]
     longest = max(height, width)
     across, down = (max(round(side * size / longest), size // _THINNEST) for side in (width, height))
     resized = cv2.resize(pixels, (across, down), interpolation=cv2.INTER_AREA if size < longest else cv2.INTER_LINEAR)

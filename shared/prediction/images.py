@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from shared.labelstudio.requests import Task
 from shared.labelstudio.task_values import file_of
 from shared.media.fetch import Fetcher
+from shared.media.fit import Sized
 from shared.prediction.metrics import Metrics
-from shared.prediction.ports import DeadlineExceeded, Image
+from shared.prediction.ports import DeadlineExceeded
 
 
 class TaskImages:
@@ -18,13 +19,15 @@ class TaskImages:
     def __init__(
         self,
         fetcher: Fetcher,
-        decode: Callable[[bytes], Image],
+        decode: Callable[[bytes, int | None], Sized],
         metrics: Metrics,
         *,
         fetch_concurrency: int,
         decode_concurrency: int,
     ) -> None:
-        """`fetch_concurrency`, `decode_concurrency`: limits of the process.
+        """`decode`: of a file, and the pixels that are needed of the longer side (None: all).
+
+        `fetch_concurrency`, `decode_concurrency`: limits of the process.
 
         Few images should be decoded at a time, as this takes CPU cores from a model that runs on the CPU.
         """
@@ -43,10 +46,13 @@ class TaskImages:
         with _turn(self._fetching, deadline), self._metrics.phase("fetch"):
             return self._fetcher.fetch(address, task_id=task.id, deadline=deadline)
 
-    def decode(self, data: bytes, deadline: float) -> Image:
-        """Decode an image. Raises ImageError, DeadlineExceeded."""
+    def decode(self, data: bytes, side: int | None, deadline: float) -> Sized:
+        """Decode an image. `side`: pixels of the longer side that are needed; None: all.
+
+        Raises ImageError, DeadlineExceeded.
+        """
         with _turn(self._decoding, deadline), self._metrics.phase("decode"):
-            return self._decode(data)
+            return self._decode(data, side)
 
 
 @contextmanager

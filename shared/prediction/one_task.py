@@ -18,10 +18,11 @@ from shared.labelstudio.regions.choices import region_boxes, write_region_choice
 from shared.labelstudio.requests import Task
 from shared.labelstudio.task_values import file_of
 from shared.media.crop import crop
+from shared.media.fit import Sized, in_full
 from shared.prediction.images import TaskImages
 from shared.prediction.metrics import Metrics
 from shared.prediction.plan import FLOOR, Found, Plan, choose, confidences_of, found_in, to_prediction
-from shared.prediction.ports import DeadlineExceeded, Image, Model, Videos
+from shared.prediction.ports import DeadlineExceeded, Model, Videos
 
 _FINAL = {"no_data", "broken", "unsupported", "too_large"}
 """Reasons of an ImageError that are permanent: a retry helps only if the task or the file is changed."""
@@ -159,16 +160,16 @@ class TaskRunner:
             )
         futures: list[Future[Detections]] = []
         try:
-            images: dict[str, Image] = {}
+            images: dict[str, Sized] = {}
             for value, data in fetched.items():
                 with _leaving_out(missing, value):
-                    images[value] = self._images.decode(data, context.deadline)
+                    images[value] = self._images.decode(data, _side(value, context), context.deadline)
             return self._ask(images, context, futures)
         finally:
             _when_all_are_done(futures, context.waiting.release)
 
     def _ask(
-        self, images: Mapping[str, Image], context: PredictContext, futures: "list[Future[Detections]]"
+        self, images: Mapping[str, Sized], context: PredictContext, futures: "list[Future[Detections]]"
     ) -> dict[str, Pending]:
         """Hand each image to each model once, then the crops of the regions found in it. Fills `futures`."""
         asked: dict[tuple[str, Model, float], Future[Detections]] = {}
@@ -194,10 +195,10 @@ class TaskRunner:
                     found = _found(pending[other.control.name], context.deadline)
                     pending[other.control.name] = found  # converted once
                     regions += found.regions
-            image = images[plan.control.value]
-            boxes = region_boxes(regions, plan.control, image.shape[1], image.shape[0])
+            image, (height, width) = images[plan.control.value]  # in all its pixels: see `_side`
+            boxes = region_boxes(regions, plan.control, width, height)
             crops = {
-                name: self._submit(model, crop(image, box), FLOOR, plan.iou, outlined_from=0.0)
+                name: self._submit(model, in_full(crop(image, box)), FLOOR, plan.iou, outlined_from=0.0)
                 for name, box in boxes.items()
             }
             futures += crops.values()
@@ -206,10 +207,11 @@ class TaskRunner:
         return pending
 
     def _submit(
-        self, model: Model, image: Image, confidence: float, iou: float, *, outlined_from: float
+        self, model: Model, image: Sized, confidence: float, iou: float, *, outlined_from: float
     ) -> "Future[Detections]":
         started = time.perf_counter()
-        future = model.submit(image, confidence, iou=iou, outlined_from=outlined_from)
+        pixels, whole = image
+        future = model.submit(pixels, confidence, whole=whole, iou=iou, outlined_from=outlined_from)
         future.add_done_callback(lambda _: self._metrics.observe("model", time.perf_counter() - started))
         return future
 
@@ -229,6 +231,14 @@ def _found(pending: Pending, deadline: float) -> Found:
 
 def _of_images(context: PredictContext) -> list[ControlModel]:
     return [part for part in context.parts if part.plan.control.media == "image"]
+
+
+def _side(value: str, context: PredictContext) -> int | None:
+    """Pixels of an image's longer side that its models need; None: all, to cut regions out of it."""
+    asking = [part for part in _of_images(context) if part.plan.control.value == value]
+    if any(plan.control.per_region for plan, _ in asking):
+        return None
+    return max(model.image_size for _, model in asking)
 
 
 @contextmanager

@@ -50,14 +50,22 @@ class Model(Protocol):
     names: tuple[str, ...]  # class index → name
     batch: int  # preferred number of images in a batch
     yolo_task: YoloTask
+    image_size: int  # pixels of the longer side that it sees
 
     def submit(
-        self, image: Image, confidence: float, *, iou: float | None = None, outlined_from: float = 0.0
+        self,
+        image: Image,
+        confidence: float,
+        *,
+        whole: tuple[int, int] | None = None,
+        iou: float | None = None,
+        outlined_from: float = 0.0,
     ) -> "Future[Detections]":
         """Detect objects of at least this confidence. The future fails with ModelError.
 
-        `iou`: overlap above which objects of a class are suppressed; None: as set. Outlines, which take time, are made
-        only of objects with at least the confidence `outlined_from`; those of others are empty.
+        `whole`: height and width of the picture, if the image is one of fewer pixels: what is found is in pixels of
+        the whole one. `iou`: overlap above which objects of a class are suppressed; None: as set. Outlines, which take
+        time, are made only of objects with at least the confidence `outlined_from`; those of others are empty.
         """
 
 

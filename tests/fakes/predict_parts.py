@@ -59,19 +59,28 @@ class FakeModel:
     names: tuple[str, ...] = ("Tree",)
     batch: int = 1
     yolo_task: YoloTask = "detect"
+    image_size: int = 640
     finds: Detections = field(default_factory=lambda: boxes((8, 8, 32, 24, 0.9, 0)))
     at_once: bool = True
-    waiting: "list[tuple[Future[Detections], Image]]" = field(default_factory=list)
+    waiting: "list[tuple[Future[Detections], tuple[int, int]]]" = field(default_factory=list)  # height, width
+    seen: list[tuple[int, ...]] = field(default_factory=list)  # shapes
     confidences: list[float] = field(default_factory=list)
     asked: list[tuple[float | None, float]] = field(default_factory=list)  # iou, outlined_from
 
     def submit(
-        self, image: Image, confidence: float, *, iou: float | None = None, outlined_from: float = 0.0
+        self,
+        image: Image,
+        confidence: float,
+        *,
+        whole: tuple[int, int] | None = None,
+        iou: float | None = None,
+        outlined_from: float = 0.0,
     ) -> "Future[Detections]":
         self.confidences.append(confidence)
         self.asked.append((iou, outlined_from))
         future: Future[Detections] = Future()
-        self.waiting.append((future, image))
+        self.waiting.append((future, whole or (image.shape[0], image.shape[1])))
+        self.seen.append(image.shape)
         if self.at_once:
             self.finish()
         return future
@@ -79,9 +88,9 @@ class FakeModel:
     def finish(self) -> None:
         """Answer everything that waits."""
         while self.waiting:
-            future, image = self.waiting.pop()
+            future, (height, width) = self.waiting.pop()
             if future.set_running_or_notify_cancel():
-                future.set_result(replace(self.finds, width=image.shape[1], height=image.shape[0]))
+                future.set_result(replace(self.finds, width=width, height=height))
 
 
 class FakeLoader:

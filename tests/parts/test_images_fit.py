@@ -12,7 +12,7 @@ from ultralytics.utils import ASSETS
 
 from infra.demo.samples import tiles
 from jobs.train.data.files import ImageFiles, upright, write_square
-from shared.media.decode import decode
+from shared.media.decode import decode, decode_for
 from shared.media.fit import shrunk, squared
 from tests.samples.image_bytes import encoded
 from tests.samples.served_graphs import base_graph, quick_loader
@@ -139,14 +139,22 @@ def test_predict_sees_a_large_picture_as_training_does(tmp_path: Path) -> None:
         order, other = ours.xyxy[:, 0].argsort(), theirs.xyxy[:, 0].argsort()
         np.testing.assert_allclose(ours.xyxy[order], theirs.xyxy[other] * 4000 / 1280, atol=40)  # a hundredth
         np.testing.assert_allclose(ours.scores[order], theirs.scores[other], atol=0.05)
+        small, whole = decode_for(data, 10**8, model.image_size)
+        assert small.shape == (1000, 1000, 3)
+        again = model.submit(small, 0.2, whole=whole).result(60)
+        for box in ours.xyxy[ours.scores >= 0.3]:
+            assert np.abs(again.xyxy - box).max(axis=1).min() < 40
         compared += len(ours)
     assert compared > 5
 
 
-def test_classifiers_learn_from_the_very_pixels_that_predict_shows_them(tmp_path: Path) -> None:
+@pytest.mark.parametrize("reduced", [True, False])
+def test_classifiers_learn_from_the_very_pixels_that_predict_shows_them(reduced: bool, tmp_path: Path) -> None:
     data = encoded(Image.fromarray(photograph("zidane.jpg", 1)[:, :, ::-1]), "JPEG", quality=90)
     picture = ImageFiles(Answers(data), tmp_path, max_pixels=10**8, image_size=640).get(7, "image", "a")
-    write_square(picture.path, tmp_path / "square.png", 224)
+    write_square(picture.path, tmp_path / "square.png", 224, reduced=reduced)
     written = cv2.imread(str(tmp_path / "square.png"))
     assert written is not None
-    np.testing.assert_array_equal(written, squared(decode(data, 10**8), 224))
+    shown = decode_for(data, 10**8, 224 if reduced else None)
+    assert shown.pixels.shape == ((180, 320, 3) if reduced else (720, 1280, 3))
+    np.testing.assert_array_equal(written, squared(shown.pixels, 224, shown.whole))

@@ -66,13 +66,20 @@ class ColorModel:
     names: tuple[str, ...] = ("Car", "Ship")
     batch: int = 4
     yolo_task: YoloTask = "detect"
+    image_size: int = 640
     score: float = 0.9
     asked: list[tuple[float, float | None]] = field(default_factory=list)
     cancelled: "list[Future[Detections]]" = field(default_factory=list)
     stuck: bool = False
 
     def submit(
-        self, image: Image, confidence: float, *, iou: float | None = None, outlined_from: float = 0.0
+        self,
+        image: Image,
+        confidence: float,
+        *,
+        whole: tuple[int, int] | None = None,
+        iou: float | None = None,
+        outlined_from: float = 0.0,
     ) -> "Future[Detections]":
         self.asked.append((confidence, iou))
         future: Future[Detections] = Future()

@@ -96,7 +96,7 @@ def build(
     shutil.rmtree(folder, ignore_errors=True)  # of an attempt that was killed on this machine
     made = folder / "made"
     made.mkdir(parents=True)
-    files = files_for(control, classes, folder, images.image_size)
+    files = files_for(control, classes, folder, images.image_size, reduced_decoding=images.reduced_decoding)
     counts, missing = Counts(), Missing()
     for task, samples in _with_samples(tasks, control, images, made, concurrency):
         check()

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import sys
 import threading
 import time
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random_
 
 from jobs.train.data.outage import TRANSIENT, Breaker
 from shared.errors import ImageError
-from shared.media.decode import BROKEN, decode, is_plain, only_picture
+from shared.media.decode import BROKEN, decode, decode_for, is_plain, only_picture
 from shared.media.fetch import Fetcher
 from shared.media.fit import MIN_SIDE, kept_size, shrunk, squared
 
@@ -47,10 +48,12 @@ class ImageFiles:
         *,
         max_pixels: int,
         image_size: int = 640,
+        reduced_decoding: bool = True,
         videos: Fetcher | None = None,
     ) -> None:
         """`max_pixels` of an image; `image_size`: pixels of the longer side that models see.
 
+        `reduced_decoding`: whether predict decodes much larger JPEG files at a reduced scale, so classifiers learn it.
         `videos` fetches videos, which have other limits; None: `fetcher` does.
         """
         self._fetcher = fetcher
@@ -58,6 +61,7 @@ class ImageFiles:
         self._folder = folder
         self.max_pixels = max_pixels
         self.image_size = image_size
+        self.reduced_decoding = reduced_decoding
         self._breaker = Breaker()
         self._decoding = threading.BoundedSemaphore(_DECODED_AT_ONCE)
         folder.mkdir(parents=True, exist_ok=True)
@@ -166,12 +170,16 @@ def upright(data: bytes, max_pixels: int, image_size: int | None = None) -> Imag
     return ImageFile(_SUFFIXES[format_], _encoded(pixels, format_), width, height)
 
 
-def write_square(image: Path, square: Path, size: int) -> None:
-    """Write `image`, a file of ImageFiles, as the PNG square of `size` pixels that classifiers see. Raises OSError."""
-    pixels = cv2.imread(str(image), cv2.IMREAD_COLOR)
-    if pixels is None:
-        raise OSError(f"{image} cannot be read again")
-    written = cv2.imencode(".png", squared(pixels.astype(np.uint8, copy=False), size), [cv2.IMWRITE_PNG_COMPRESSION, 1])
+def write_square(image: Path, square: Path, size: int, *, reduced: bool) -> None:
+    """Write `image`, a file of ImageFiles, as the PNG square of `size` pixels that classifiers see. Raises OSError.
+
+    `reduced`: decoded as predict decodes a picture that is asked about as a whole.
+    """
+    try:
+        pixels, whole = decode_for(image.read_bytes(), sys.maxsize, size if reduced else None)
+    except ImageError as error:
+        raise OSError(f"{image} cannot be read again: {error}") from error
+    written = cv2.imencode(".png", squared(pixels, size, whole), [cv2.IMWRITE_PNG_COMPRESSION, 1])
     square.write_bytes(written[1].tobytes())
 
 

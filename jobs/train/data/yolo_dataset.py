@@ -66,13 +66,14 @@ class ClassFolders:
     no folder has the name of a label, and empty ones are made too.
     """
 
-    def __init__(self, control: Control, classes: tuple[str, ...], folder: Path, size: int) -> None:
-        """`size`: of an image's side in pixels."""
+    def __init__(self, control: Control, classes: tuple[str, ...], folder: Path, size: int, *, reduced: bool) -> None:
+        """`size`: of an image's side in pixels. `reduced`: see `write_square`."""
         mark = "class"
         while any(name.startswith(mark) for name in classes):
             mark += "_"
         self._folder = folder
         self._size = size
+        self._reduced = reduced
         self._classes = [f"{mark}{index:06d}" for index in range(len(classes))]
         for split in ("train", "val"):
             for name in self._classes:
@@ -84,7 +85,7 @@ class ClassFolders:
         if not chosen:
             return None
         first, *others = (self._folder / split / self._classes[index] / f"{sample.name}.png" for index in chosen)
-        write_square(sample.image, first, self._size)
+        write_square(sample.image, first, self._size, reduced=self._reduced)
         for other in others:
             _link(first, other)
         return len(chosen)
@@ -96,10 +97,14 @@ def classes_of(control: Control) -> tuple[str, ...]:
     return control.class_names + outside
 
 
-def files_for(control: Control, classes: tuple[str, ...], folder: Path, image_size: int) -> YoloFiles:
+def files_for(
+    control: Control, classes: tuple[str, ...], folder: Path, image_size: int, *, reduced_decoding: bool
+) -> YoloFiles:
     """An empty dataset in an empty folder. `image_size`: the run's, in pixels."""
     if control.yolo_task == "classify":
-        return ClassFolders(control, classes, folder, task_image_size(control.yolo_task, image_size))
+        size = task_image_size(control.yolo_task, image_size)
+        reduced = reduced_decoding and control.media == "image" and not control.per_region
+        return ClassFolders(control, classes, folder, size, reduced=reduced)
     return LabelFiles(control, classes, folder)
 
 

@@ -56,7 +56,7 @@ def require_same_score(graph: Evidence, weights: Evidence) -> None:
 
 def _difference(graph: Network, weights: Network, picture: Path) -> float:
     """NaN if one answers what is no number."""
-    batch = graph.fit(picture_of(picture))[None]
+    batch = graph.fit(*picture_of(picture, graph.image_size))[None]
     worst = 0.0
     for ours, theirs in zip(graph.engine.run(batch), weights.engine.run(batch), strict=True):
         axes = tuple(axis for axis in range(theirs.ndim) if axis != 1)

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 
 from shared.geometry.detections import Detections, Floats, clip_rotated, envelope, xywhn_to_xyxy, xywhr_to_corners
-from shared.inference.engine import Pixels
-from shared.media.decode import decode
+from shared.media.decode import decode_for
+from shared.media.fit import Sized
 from shared.yolo_task import YoloTask
 
 
@@ -69,9 +69,12 @@ class ValSet:
         )
 
 
-def picture_of(path: Path) -> Pixels:
-    """(H, W, 3), blue first. Raises ImageError. Its size was bounded when the file was written."""
-    return decode(path.read_bytes(), sys.maxsize)
+def picture_of(path: Path, side: int | None) -> Sized:
+    """A picture for a model that sees `side` pixels of its longer side; None: all. Raises ImageError.
+
+    Its size was bounded when the file was written.
+    """
+    return decode_for(path.read_bytes(), sys.maxsize, side)
 
 
 def task_of(picture: Path) -> str:

@@ -45,14 +45,16 @@ def measure(
     if graph.yolo_task == "classify":
         return _classified(network, val, class_of, known, at_once)
     place = _places(graph, val.points, control, trained)
+    as_predict = settings.reduced_decoding and control.media == "image"  # the frames of a video come in all pixels
+    side = network.image_size if as_predict else None
     ignored = [number for number, name in enumerate(val.points) if name not in points]
 
     def outcome(picture: Path) -> Outcome:
-        image = picture_of(picture)
-        truth = val.annotated(picture, image.shape[1], image.shape[0], graph.yolo_task)
+        image, (height, width) = picture_of(picture, side)
+        truth = val.annotated(picture, width, height, graph.yolo_task)
         if truth.keypoints is not None:
             truth.keypoints[:, ignored, 2] = 0.0
-        every = network.find(image, MIN_CONFIDENCE, settings.iou, cut_is_said=False)
+        every = network.find(image, MIN_CONFIDENCE, settings.iou, whole=(height, width), cut_is_said=False)
         every = replace(every, classes=class_of[every.classes])
         found = _rearranged(every.only(every.classes >= 0), place, len(val.points))
         boxes = found.xyxy if found.rotated is None else found.rotated
@@ -70,7 +72,8 @@ def _classified(network: Network, val: ValSet, class_of: Ints, known: tuple[int,
         of_name.setdefault(picture.stem, []).append(picture)
 
     def guess(picture: Path) -> int:
-        return int(class_of[int(network.find(picture_of(picture), 0.0).classes[0])])
+        pixels, whole = picture_of(picture, None)  # a square of the size that it sees
+        return int(class_of[int(network.find(pixels, 0.0, whole=whole).classes[0])])
 
     pictures = [files[0] for files in of_name.values()]
     guessed = np.array(side_by_side(guess, pictures, at_once=at_once), dtype=np.int64)

@@ -26,12 +26,18 @@ class YoloModel:
         self._iou = iou
 
     def submit(
-        self, image: Image, confidence: float, *, iou: float | None = None, outlined_from: float = 0.0
+        self,
+        image: Image,
+        confidence: float,
+        *,
+        whole: tuple[int, int] | None = None,
+        iou: float | None = None,
+        outlined_from: float = 0.0,
     ) -> "Future[Detections]":
         """Find everything of at least this confidence (see ports.Model). Resizes at once, on the calling thread."""
         question = Question(
-            self._network.fit(image),
-            (image.shape[0], image.shape[1]),
+            self._network.fit(image, whole),
+            whole or (image.shape[0], image.shape[1]),
             confidence,
             iou=self._iou if iou is None else iou,
             outlined_from=outlined_from,

@@ -19,7 +19,8 @@ from shared.evolve import evolve
 from shared.geometry.detections import Detections
 from shared.labelstudio.controls import Control
 from shared.labelstudio.requests import InteractiveParams, PredictRequest, Task
-from shared.media.decode import decode as decode_image
+from shared.media.decode import decode_for
+from shared.media.fit import Sized
 from shared.prediction.images import TaskImages
 from shared.prediction.metrics import Metrics
 from shared.prediction.one_task import TaskRunner
@@ -75,8 +76,8 @@ class FakeModels:
         return Served(found, "v1", trained=self.trained, shown=self.shown)
 
 
-def decode_small(data: bytes) -> NDArray[np.uint8]:
-    return decode_image(data, 10**6)
+def decode_small(data: bytes, side: int | None) -> Sized:
+    return decode_for(data, 10**6, side)
 
 
 class FakeVideos:
@@ -94,7 +95,7 @@ def predictor(
     images: FakeImages,
     *,
     concurrency: int = 4,
-    decode: Callable[[bytes], NDArray[np.uint8]] = decode_small,
+    decode: Callable[[bytes, int | None], Sized] = decode_small,
     trained: bool = True,
     shown: dict[str, Shown] | None = None,
     control_group: float = 0.0,
@@ -250,7 +251,7 @@ def test_without_a_thread_to_give_a_batch_is_predicted_on_the_thread_of_the_requ
 def test_few_images_are_decoded_at_once() -> None:
     pair, most, now, lock = threading.Barrier(2), 0, 0, threading.Lock()
 
-    def decode_in_pairs(data: bytes) -> NDArray[np.uint8]:
+    def decode_in_pairs(data: bytes, side: int | None) -> Sized:
         nonlocal most, now
         with lock:
             now += 1
@@ -258,7 +259,7 @@ def test_few_images_are_decoded_at_once() -> None:
         pair.wait(10)  # opens only when two are decoded at once
         with lock:
             now -= 1
-        return decode_small(data)
+        return decode_small(data, side)
 
     ours, _ = predictor(FakeImages({"a": jpeg()}), concurrency=8, decode=decode_in_pairs)
     assert all(ours.predict(call(*["a"] * 8), FAR))
@@ -358,6 +359,7 @@ def test_a_control_whose_image_can_never_be_had_leaves_the_others(
 
 BOXES = """<RectangleLabels name="label" toName="image"><Label value="Tree"/></RectangleLabels>"""
 KINDS = '<Choices name="kind" toName="image" perRegion="true"><Choice value="Oak"/><Choice value="Fir"/></Choices>'
+WHOLE = KINDS.replace(' perRegion="true"', "")
 
 
 def view(*controls: str) -> str:
@@ -392,9 +394,8 @@ def test_a_control_that_has_nothing_to_serve_leaves_the_others(caplog: pytest.Lo
 
 @pytest.mark.parametrize(("names", "reason"), [(("Cat", "Dog"), "no_class"), (("Oak", "Dog"), None)])
 def test_classes_that_mean_no_label_leave_a_classification_out(names: tuple[str, ...], reason: str | None) -> None:
-    whole = KINDS.replace(' perRegion="true"', "")
     ours, metrics = predictor(FakeImages({"a": jpeg()}), kind=classifier(names))
-    answers = ours.predict(call("a", config=view(whole)), FAR)
+    answers = ours.predict(call("a", config=view(WHOLE)), FAR)
     assert bool(answers[0]) == (reason is None)
     assert failures(metrics) == ({reason: 1} if reason else {})
 
@@ -501,6 +502,29 @@ def test_the_control_group_gets_nothing_and_the_others_theirs_in_order() -> None
     chosen_one = annotated.tasks[0].model_copy(update={"id": chosen[0], "is_labeled": True})
     assert ours.predict(evolve(annotated, tasks=[chosen_one]), FAR) != [[]], "nobody is helped by it any more"
     assert predictor(FakeImages(files), control_group=1.0)[0].predict(call("60", "61"), FAR) == [[], []]
+
+
+@pytest.mark.parametrize(
+    ("controls", "sizes", "seen"),
+    [
+        pytest.param([BOXES], {"label": 41}, (60, 80), id="an eighth would be too small"),
+        pytest.param([BOXES, WHOLE], {"label": 90, "kind": 40}, (120, 160), id="as large as the largest model needs"),
+        pytest.param([BOXES, WHOLE], {"label": 400, "kind": 40}, (240, 320), id="all, for one"),
+        pytest.param([BOXES, KINDS], {"label": 40, "kind": 40}, (240, 320), id="all, to cut regions out of it"),
+    ],
+)
+def test_an_image_has_the_pixels_that_its_models_need(
+    controls: list[str], sizes: dict[str, int], seen: tuple[int, int]
+) -> None:
+    label, kind = FakeModel(image_size=sizes["label"]), classifier(image_size=sizes.get("kind", 1000))
+    ours, _ = predictor(FakeImages({"a": jpeg(320, 240)}), label=label, kind=kind)
+    (answer,) = ours.predict(call("a", config=view(*controls)), FAR)
+    assert isinstance(answer, dict)
+    assert label.seen == [(*seen, 3)]
+    sizes_said = {
+        (each["original_width"], each["original_height"]) for each in answer["result"] if each["type"] != "choices"
+    }
+    assert sizes_said == {(320, 240)}
 
 
 def test_without_a_region_nothing_is_classified() -> None:
