@@ -3,13 +3,16 @@
 Each task had predictions of two versions, `label:v1` and `label:v2`; v2 was the project's model_version.
 """
 
+import io
 import json
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from infra.cli.effort import Report, render_effort
 from infra.effort.edits import edits_of
 from infra.effort.project import ProjectEffort, version_of
 from infra.effort.reading import Sitting, SittingReader
@@ -116,3 +119,17 @@ def test_all_of_them_together(sittings: dict[str, Sitting]) -> None:
     assert counts.classes["Bush"].final == 2
     assert counts.classes["Bush"].shown == 0
     assert effort.left_out == {"begun with a prediction that is not in Label Studio any more": 1}
+
+
+def test_a_terminal_of_80_columns_shows_it(sittings: dict[str, Sitting]) -> None:
+    effort = ProjectEffort("1.1795332051", parse_label_config(CONFIG))
+    for sitting in sittings.values():
+        effort.add([sitting])
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(render_effort(Report(effort, effort.fit(), ())))
+    text = console.export_text()
+    rows = {row.split()[0]: row.split()[1:] for row in text.splitlines() if row.strip()}
+    assert " ".join(rows["version"]) == "images as is edits kept moved IoU rel. del. added acc. cov. saved"
+    assert rows["v2"] == ["4", "50%", "2.0", "9", "2", "0.74", "2", "2", "2", "60%", "87%", "73%"]
+    assert rows["Not"][:3] == ["counted:", "1", "begun"]
+    assert "usual weights: 5 annotations have a time" in " ".join(text.split())

@@ -1,6 +1,7 @@
 """`labelloop connect` and `doctor` on a real Label Studio, with both functions running as `up --dummy` runs them."""
 
 import io
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,18 +10,23 @@ from typing import Any
 import pytest
 import requests
 from PIL import Image
+from typer.testing import CliRunner
 
 from infra.cli.connect import connect
 from infra.cli.doctor import examine
+from infra.cli.environment import Invocation
 from infra.cli.findings import Finding, problems
+from infra.cli.main import app
 from infra.cli.wiring import ACTIONS
 from infra.local.emulation import emulation
 from infra.local.label_studio import LabelStudioServer, label_studio
 from shared.evolve import evolve
 from shared.labelstudio.api import LabelStudio
+from shared.labelstudio.requests import ProjectCounters
 from shared.objectstore import ObjectStore, open_store
 from shared.settings import Settings
 from shared.state.base_weights import add_base_weights
+from shared.state.projects import write_project
 from shared.state.versions import GRAPH, WEIGHTS
 
 CONFIG = (
@@ -408,3 +414,46 @@ def upload_image(server: LabelStudioServer, project: int) -> None:
         timeout=60,
     )
     assert answer.status_code == requests.codes.created, answer.text
+
+
+def test_effort_counts_what_annotators_did_to_predictions(
+    client: LabelStudio, settings: Settings, store: ObjectStore, project: int, tmp_path: Path
+) -> None:
+    uid = str(ProjectCounters.model_validate(client.get_json(f"/api/projects/{project}/")).uid)
+    write_project(store, uid, label_config=CONFIG)
+    for place in range(3):
+        data = {"project": project, "data": {"image": f"/{place}.jpg"}}
+        task = client.request_json("POST", "/api/tasks/", data)["id"]
+        if place == 2:  # by hand
+            annotate(client, task, [box("c", 70)], lead_time=20.0)
+            continue
+        shown = {"task": task, "result": [box("a", 10), box("b", 40)], "model_version": "label:v1", "score": 0.5}
+        prediction = client.request_json("POST", "/api/predictions/", shown)["id"]
+        kept, moved, new = box("a", 10, "prediction"), box("b", 44, "prediction-changed"), box("c", 70, "manual")
+        annotate(client, task, [kept, moved, new], lead_time=10.0, parent_prediction=prediction)
+    picture = tmp_path / "effort.png"
+    command = ["effort", "--project", uid, "--json", "--picture", str(picture)]
+
+    answer = CliRunner().invoke(app, command, obj=Invocation(settings.to_environ(), tmp_path))
+
+    assert answer.exit_code == 0, answer.output
+    found = json.loads(answer.stdout)
+    by_hand, first = found["versions"]
+    assert (by_hand["version"], by_hand["added"], by_hand["images"]) == (None, 1, 1)
+    assert (first["version"], first["control"], first["images"]) == ("v1", "label", 2)
+    assert [first[kind] for kind in ("shown", "kept", "moved", "deleted", "added", "final")] == [4, 2, 2, 0, 2, 6]
+    assert first["moved_median_iou"] == pytest.approx(2 / 3, abs=0.01)
+    assert first["saved"] == pytest.approx(1 - (0.5 * 2 + 2) / 6)
+    assert found["tasks"] == 3
+    with Image.open(picture) as drawn:
+        assert drawn.width > 500
+
+
+def box(name: str, x: float, origin: str = "") -> dict[str, Any]:
+    value = {"x": x, "y": 10, "width": 20, "height": 20, "rotation": 0, "rectanglelabels": ["Tree"]}
+    item = {"id": name, "from_name": "label", "to_name": "image", "type": "rectanglelabels", "value": value}
+    return item | {"original_width": 100, "original_height": 100} | ({"origin": origin} if origin else {})
+
+
+def annotate(client: LabelStudio, task: int, result: list[dict[str, Any]], **fields: Any) -> None:
+    client.request_json("POST", f"/api/tasks/{task}/annotations/", {"result": result} | fields)
