@@ -20,6 +20,7 @@ _DRAWS = 400  # bootstrap samples
 _LEFT_OUT = {
     "unused": "begun from nothing although there was a prediction",
     "lost": "begun with a prediction that is not in Label Studio any more",
+    "converted": "made of predictions by Label Studio's menu, so that nobody looked at them",
     "copied": "copied from another annotation",
     "elsewhere": "made by another program or imported",
     "unreadable": "of tasks that cannot be read",

@@ -20,9 +20,10 @@ from shared.labelstudio.api import LabelStudio
 _AT_ONCE = 4  # requests at a time, so that Label Studio stays fast for annotators
 _PREDICTED = ("prediction", "prediction-changed")
 
-Begun = Literal["with a prediction", "without", "unused", "lost", "copied", "elsewhere", "unreadable"]
+Begun = Literal["with a prediction", "without", "unused", "lost", "copied", "converted", "elsewhere", "unreadable"]
 """How an annotation was begun. "without": there was no prediction. "unused": there was one, it was begun from nothing.
-"lost": the prediction is not in Label Studio any more. "copied": from another annotation. "elsewhere": by another
+"lost": the prediction is not in Label Studio any more. "copied": from another annotation. "converted": by the menu
+of the data manager, which makes predictions annotations that nobody looks at. "elsewhere": by another
 program, which says nothing about predictions."""
 Record = Mapping[str, Any]
 
@@ -80,6 +81,8 @@ class SittingReader:
             prediction = _source(predictions, result)
             begun = "with a prediction" if prediction else _begun_alone(annotation, result, predictions)
         seconds, annotator = annotation.get("lead_time"), annotation.get("completed_by")
+        if prediction and seconds is None and result and result == _items(prediction):
+            begun = "converted"
         return Sitting(
             task,
             begun,
