@@ -1,4 +1,4 @@
-"""Parts of the benchmarks of predict: photographs, a slow image server, the function, and the bare model."""
+"""Parts of the benchmark of predict: photographs, a slow image server, versions in a store, and the function itself."""
 
 import asyncio
 import io
@@ -9,14 +9,16 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
-import requests
-
-from infra.demo.samples import AERIAL_IMAGE, photograph
 from infra.local.label_studio import REPOSITORY
 from infra.local.processes import LOOPBACK, Child, choose_port
+from shared.objectstore import ObjectStore
+from shared.state.registry import Registry
+from shared.state.versions import GRAPH, Gate, Manifest
 
 UID = "1.1700000000"
 LABEL_CONFIG = (
@@ -24,16 +26,16 @@ LABEL_CONFIG = (
     '<Label value="Tree"/></RectangleLabels></View>'
 )
 SIZE = (1280, 720)  # width, height in pixels
+_POLL = 0.005  # seconds
 
 
 def photographs(count: int) -> list[bytes]:
-    """JPEG files of 1280×720 pixels: parts of three photographs."""
+    """JPEG files of 1280×720 pixels: parts of ultralytics' two photographs."""
     import numpy as np
     from PIL import Image
     from ultralytics.utils import ASSETS
 
     sources = [Image.open(ASSETS / name).convert("RGB") for name in ("bus.jpg", "zidane.jpg")]
-    sources.append(photograph(AERIAL_IMAGE)[0])
     random = np.random.default_rng(0)
     files = []
     for number in range(count):
@@ -55,91 +57,113 @@ def image_server(files: list[bytes]) -> Iterator[str]:
     process = multiprocessing.get_context("spawn").Process(target=_serve_images, args=(files, port), daemon=True)
     process.start()
     try:
-        _wait(f"http://{LOOPBACK}:{port}/0/0.jpg", 30.0)
+        wait_for(port, "/0/0.jpg")
         yield f"http://{LOOPBACK}:{port}"
     finally:
         process.terminate()
         process.join()
 
 
+class Function:
+    """One function under functions-framework, in processes of its own."""
+
+    def __init__(self, source: Path, target: str, log: Path, **variables: str) -> None:
+        """Starts it, and does not wait."""
+        self.port = choose_port()
+        command = [sys.executable, "-m", "functions_framework", "--source", str(source), "--target", target]
+        command += ["--host", LOOPBACK, "--port", str(self.port)]
+        self._child = Child(target, command, log, environ=dict(os.environ) | {"HOST": LOOPBACK} | variables)
+
+    def predict(self, urls: list[str]) -> tuple[float, list[Any]]:
+        """(seconds, results) of one request. Raises AssertionError if it fails."""
+        tasks = [{"id": number, "data": {"image": url}} for number, url in enumerate(urls)]
+        body = {"tasks": tasks, "project": UID, "label_config": LABEL_CONFIG, "params": {"context": None}}
+        started = time.perf_counter()
+        status, answer = ask(self.port, "POST", "/predict", json.dumps(body))
+        seconds = time.perf_counter() - started
+        assert status == 200, answer[:500]
+        return seconds, json.loads(answer)["results"]
+
+    def memory(self) -> float:
+        """MB of its processes; what they share is counted once."""
+        import psutil
+
+        master = psutil.Process(self._child.pid)
+        shares = [process.memory_full_info().pss for process in (master, *master.children(recursive=True))]
+        return float(sum(shares)) / 1e6
+
+    def stop(self) -> None:
+        """End it."""
+        self._child.stop()
+
+
 @contextmanager
-def predict_function(folder: Path, weights: Path, **variables: str) -> Iterator[str]:
-    """Run functions/predict under functions-framework; yields its address."""
-    port = choose_port()
-    environ = dict(os.environ) | {
-        "HOST": LOOPBACK,
-        "LABELLOOP_STORE": (folder / "store").as_uri(),
-        "LABELLOOP_CACHE_DIR": str(folder / "cache"),
-        "LABELLOOP_BASE_WEIGHTS": str(weights),
-        "LABELLOOP_ALLOWED_PRIVATE_HOSTS": LOOPBACK,
-        **variables,
-    }
-    command = [sys.executable, "-m", "functions_framework", "--target", "predict", "--source"]
-    command += [str(REPOSITORY / "functions" / "predict" / "main.py"), "--port", str(port), "--host", LOOPBACK]
-    child = Child("predict", command, folder / "predict.log", environ=environ)
+def predict_function(folder: Path) -> Iterator[Function]:
+    """functions/predict on the store and the cache in a folder; it need not answer yet."""
+    function = Function(
+        REPOSITORY / "functions" / "predict" / "main.py",
+        "predict",
+        folder / "predict.log",
+        LABELLOOP_STORE=(folder / "store").as_uri(),
+        LABELLOOP_CACHE_DIR=str(folder / "cache"),
+        LABELLOOP_ALLOWED_PRIVATE_HOSTS=LOOPBACK,
+    )
     try:
-        _wait(f"http://{LOOPBACK}:{port}/health", 30.0)
-        yield f"http://{LOOPBACK}:{port}"
+        yield function
     finally:
-        child.stop()
+        function.stop()
 
 
-def setup_body() -> dict[str, Any]:
-    """The body of `POST /setup`, as Label Studio sends it."""
-    return {"project": UID, "schema": LABEL_CONFIG, "hostname": "", "access_token": "", "extra_params": None}
+def publish(store: ObjectStore, graph: Path) -> int:
+    """A next version of the control with this graph, which the pointer names from now on; returns its number."""
+    registry = Registry(store, UID)
+    number = max(registry.numbers("label"), default=0) + 1
+    other = graph.with_name(f"v{number}.onnx")  # other bytes, the same network: one more entry of metadata
+    other.write_bytes(graph.read_bytes() + b"\x72\x06\x0a\x01n\x12\x01" + bytes([64 + number % 60]))
+    entry = registry.upload_file("label", GRAPH, other)
+    manifest = registry.publish(
+        "label",
+        lambda number: Manifest(
+            version=number,
+            control="label",
+            yolo_task="detect",
+            labels=("Tree",),
+            files=(entry,),
+            metrics={},
+            gate=Gate(metric="", challenger=None, champion=None, champion_version=None, passed=True, reason=""),
+            lineage={},
+            run_id=f"run-{number}",
+            fence=number,
+            created_at=datetime.now(UTC),
+        ),
+    )
+    expected = number - 1 or None
+    registry.promote("label", manifest.version, fence=number, run_id=manifest.run_id, expected=expected)
+    return number
 
 
-def predict_body(urls: list[str]) -> dict[str, Any]:
-    """The body of `POST /predict`, as Label Studio sends it."""
-    tasks = [{"id": number, "data": {"image": url}} for number, url in enumerate(urls)]
-    return {"tasks": tasks, "project": UID, "label_config": LABEL_CONFIG, "params": {"context": None}}
+def ask(port: int, method: str, path: str, body: str | None = None) -> tuple[int, bytes]:
+    """(status, body) of an answer."""
+    connection = HTTPConnection(LOOPBACK, port, timeout=120.0)
+    try:
+        connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
+        response = connection.getresponse()
+        return response.status, response.read()
+    finally:
+        connection.close()
 
 
-class BareModel:
-    """ultralytics' own `predict()`, with one thread for each core."""
-
-    def __init__(self, weights: Path) -> None:
-        import torch
-        from ultralytics.models import YOLO
-
-        self._yolo = YOLO(weights, task="detect")
-        self._yolo.predict(_decoded([photographs(1)[0]]), verbose=False)
-        torch.set_num_threads(len(os.sched_getaffinity(0)))  # ultralytics has just set one fewer
-
-    def run(self, files: list[bytes], batch: int) -> float:
-        """Seconds from JPEG files in memory to results."""
-        started = time.perf_counter()
-        for first in range(0, len(files), batch):
-            self._yolo.predict(_decoded(files[first : first + batch]), verbose=False)
-        return time.perf_counter() - started
-
-    def own_time(self, file: bytes) -> tuple[float, float]:
-        """(seconds of decoding one file, seconds of letterbox, network and suppression as ultralytics reports them)."""
-        started = time.perf_counter()
-        images = _decoded([file])
-        decoding = time.perf_counter() - started
-        results: Any = self._yolo.predict(images, verbose=False)
-        return decoding, sum(results[0].speed.values()) / 1000  # reported in milliseconds
-
-
-def _decoded(files: list[bytes]) -> list[Any]:
-    import cv2
-    import numpy as np
-
-    return [cv2.imdecode(np.frombuffer(file, np.uint8), cv2.IMREAD_COLOR) for file in files]
-
-
-def _wait(url: str, seconds: float) -> None:
-    until = time.monotonic() + seconds
+def wait_for(port: int, path: str) -> None:
+    """Until it answers 200. Raises AssertionError after a minute."""
+    until = time.monotonic() + 60.0
     while True:
         try:
-            requests.get(url, timeout=1.0).raise_for_status()
-        except requests.RequestException:
-            if time.monotonic() > until:
-                raise
-            time.sleep(0.01)
-        else:
-            return
+            if ask(port, "GET", path)[0] == 200:
+                return
+        except OSError:
+            pass
+        assert time.monotonic() < until, f"{path} does not answer"
+        time.sleep(_POLL)
 
 
 def _serve_images(files: list[bytes], port: int) -> None:
@@ -163,6 +187,6 @@ def _serve_images(files: list[bytes], port: int) -> None:
     asyncio.run(serve())
 
 
-def write_json(path: Path, report: dict[str, Any]) -> None:
+def write_json(path: Path, report: Any) -> None:
     """Write the report as JSON."""
     path.write_text(json.dumps(report, indent=1) + "\n")

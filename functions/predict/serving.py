@@ -3,7 +3,8 @@
 import logging
 import threading
 from collections.abc import Callable, Iterable, MutableMapping, Sequence
-from functools import partial
+from contextlib import suppress
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -78,22 +79,30 @@ def build_serving(
     )
     runner = TaskRunner(images, videos, metrics)
     predictor = Predictor(models, runner, metrics, backend.settings_for, threads=settings.fetch_concurrency)
-    threading.Thread(target=_import_ahead, args=(loader,), name="ahead", daemon=True).start()
+    with suppress(RuntimeError):  # there is no thread to give: whoever needs them imports them
+        threading.Thread(target=_import_ahead, args=(loader,), name="ahead", daemon=True).start()
     return Serving(predictor.each, models.prepare)
 
 
 def _decode(data: bytes, side: int | None, *, max_pixels: int, reduced: bool) -> Any:
-    with undo_failed_import("cv2"):
-        from shared.media.decode import decode_for  # imports OpenCV
+    return _decoder()(data, max_pixels, side if reduced else None)
 
-    return decode_for(data, max_pixels, side if reduced else None)
+
+@cache
+def _decoder() -> Callable[[bytes, int, int | None], Any]:
+    """Imports OpenCV, on one thread an image: they are worked on side by side. Raises ImportError, and tries again."""
+    with undo_failed_import("cv2"):
+        import cv2
+
+        from shared.media.decode import decode_for
+    cv2.setNumThreads(1)
+    return decode_for
 
 
 def _import_ahead(loader: GraphLoader) -> None:
     """Fails where the first load or image will, which then says why and tries again."""
     try:
         loader.import_engine()
-        with undo_failed_import("cv2"):
-            import shared.media.decode  # noqa: F401
+        _decoder()
     except Exception as error:  # noqa: BLE001 - of any library, or no memory
         logger.warning(f"imports failed: {error}", extra={"event": "not_imported_ahead"})
