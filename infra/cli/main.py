@@ -31,6 +31,7 @@ from shared.objectstore import ObjectStore, open_store
 from shared.settings import Settings
 from shared.state.base_weights import all_base_weights
 from shared.state.projects import projects
+from shared.state.registry import Registry
 
 app = typer.Typer(
     name="labelloop",
@@ -212,9 +213,10 @@ def rollback(
     before, promotion = move_pointer(store, uid, name, to)
     body = {"project": uid, "control": name, "before": before, "version": to, "moved": promotion.moved}
     was = f"was v{before}" if before else "was base weights"
-    print_result(
-        body, f"{name}: serves v{to} now ({was})" if promotion.moved else f"{name}: serves v{to} already", json_=json_
-    )
+    told = f"{name}: serves v{to} now ({was})" if promotion.moved else f"{name}: serves v{to} already"
+    if Registry(store, uid).manifest(name, to).graph is None:
+        told = f"{name}: v{to} ({was}) of an older labelloop has no graph: it is served once a job has made one"
+    print_result(body, told, json_=json_)
 
 
 @app.command()

@@ -21,7 +21,7 @@ from shared.state.jobs import Jobs
 from shared.state.projects import write_project
 from shared.state.registry import Registry
 from shared.state.runs import Progress
-from shared.state.versions import Gate, Manifest
+from shared.state.versions import GRAPH, FileEntry, Gate, Manifest
 from shared.yolo_task import YoloTask
 
 UID, OTHER = "1.1700000000", "2.1700000001"
@@ -51,6 +51,7 @@ def publish(
     measured: tuple[int, int] = (0, 0),
     against: str | None = None,
     worse: float | None = None,
+    files: tuple[FileEntry, ...] = (),
     **metrics: float,
 ) -> None:
     """One version with a few metrics, and the pointer on it."""
@@ -63,7 +64,7 @@ def publish(
 
     def build(version: int) -> Manifest:
         return Manifest(
-            version=version, control=control, yolo_task=yolo_task, labels=("Tree",), files=(),
+            version=version, control=control, yolo_task=yolo_task, labels=("Tree",), files=files,
             metrics=metrics, gate=gate, lineage={}, run_id=f"run-{number}",
             fence=number, created_at=datetime(2026, 1, number, tzinfo=UTC),
         )  # fmt: skip
@@ -234,6 +235,13 @@ def test_rollback_and_forward_again(labelloop: Labelloop, file_store: ObjectStor
     pointer = Registry(file_store, UID).pointer("label")
     assert pointer is not None
     assert (pointer.version, pointer.reason) == (2, "rollback")
+
+
+def test_a_version_without_a_graph_is_not_said_to_be_served(labelloop: Labelloop, file_store: ObjectStore) -> None:
+    publish(file_store, "label", 1)
+    publish(file_store, "label", 2, files=(FileEntry(name=GRAPH, sha256="1" * 64, size=1),))
+    assert "it is served once a job has made one" in " ".join(labelloop("rollback", "--to", "1").output.split())
+    assert labelloop("rollback", "--to", "2").output == "label: serves v2 now (was v1)\n"
 
 
 def test_a_run_that_was_active_cannot_undo_a_rollback(file_store: ObjectStore) -> None:
