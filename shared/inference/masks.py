@@ -5,9 +5,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.geometry.detections import Floats, Outline
+from shared.geometry.detections import Floats, Ints, Outline
 from shared.inference.letterbox import place_in
 
+_AT_ONCE = 32  # masks that are traced together, which is faster; more would take memory
 _STAIRS = 0.75  # pixels of a mask that an outline may be away from it: the steps of its pixels
 
 
@@ -21,34 +22,37 @@ class Masks(NamedTuple):
 
 def outlines_of(masks: Masks, seen: tuple[int, int], size: tuple[int, int]) -> list[Outline]:
     """The outline of each mask in pixels of the picture; empty where a mask is. `seen`, `size`: height, width."""
+    from shared.geometry.outlines import masks_to_outlines
+
     corner, inner = place_in(seen, size)
-    inside = np.clip(masks.xyxy, np.tile(corner, 2), np.tile(corner + inner, 2))
+    inside = np.ceil(np.clip(masks.xyxy, np.tile(corner, 2), np.tile(corner + inner, 2))).astype(int)
     scale = np.array([size[1], size[0]]) / inner
     count, *small = masks.prototypes.shape
     mixed = (masks.coefficients @ masks.prototypes.reshape(count, -1)).reshape(-1, *small)
-    return [
-        tuple((ring - corner) * scale for ring in _outline(logits, box, seen))
-        for logits, box in zip(mixed, inside, strict=True)
-    ]
+    found: list[Outline] = []
+    for first in range(0, len(mixed), _AT_ONCE):
+        boxes = inside[first : first + _AT_ONCE]
+        drawn = [_mask(logits, box, seen) for logits, box in zip(mixed[first:], boxes, strict=False)]
+        places = boxes[:, :2] - corner
+        traced = masks_to_outlines(drawn, _STAIRS)
+        found += [tuple((ring + place) * scale for ring in rings) for rings, place in zip(traced, places, strict=True)]
+    return found
 
 
-def _outline(logits: NDArray[np.float32], box: Floats, seen: tuple[int, int]) -> Outline:
-    """(h, w) mixed prototypes of one object, and the (4,) part of what was seen to look at → its outline there.
+def _mask(logits: NDArray[np.float32], box: Ints, seen: tuple[int, int]) -> NDArray[np.bool_]:
+    """(h, w) mixed prototypes of one object, and (4,) pixels of what was seen → the mask in this box.
 
     The same pixels as those of ultralytics' process_mask, which enlarges the whole image; here what is around the box
     is enlarged.
     """
     import cv2
 
-    from shared.geometry.outlines import mask_to_outline
-
     times = seen[0] // logits.shape[0]
-    left, top, right, bottom = np.ceil(box).astype(int)
+    left, top, right, bottom = box
     if right <= left or bottom <= top:
-        return ()
+        return np.zeros((1, 1), dtype=np.bool_)
     first = max(top // times - 1, 0), max(left // times - 1, 0)  # one more: pixels are blended with their neighbours
     around = logits[first[0] : -(-bottom // times) + 1, first[1] : -(-right // times) + 1]
     large = cv2.resize(around, None, fx=times, fy=times, interpolation=cv2.INTER_LINEAR)
     down, across = first[0] * times, first[1] * times
-    mask = large[top - down : bottom - down, left - across : right - across] > 0
-    return tuple(ring + np.array([left, top]) for ring in mask_to_outline(mask, _STAIRS))
+    return np.asarray(large[top - down : bottom - down, left - across : right - across] > 0)
