@@ -20,7 +20,6 @@ from infra.demo import samples
 from jobs.train.checkpoints.spool import Spool
 from jobs.train.checkpoints.store import Checkpoints
 from jobs.train.checkpoints.uploader import CheckpointUploader
-from jobs.train.heartbeat import Heartbeat
 from jobs.train.progress import ProgressWriter
 from jobs.train.training import TrainingSettings
 from jobs.train.yolo.machine import prepare_ultralytics, step_images
@@ -28,6 +27,7 @@ from jobs.train.yolo.trainer import YoloTrainer
 from shared.geometry.detections import xyxy_to_xywhn
 from shared.objectstore import open_store
 from shared.state import claims
+from shared.state.heartbeat import Heartbeat
 from shared.state.jobs import Jobs
 from tests.fakes.train_parts import PagedProject, begin_run, jpeg, served
 

@@ -170,6 +170,11 @@ class Settings(BaseModel):
         gt=0,
         le=3600,
     )
+    push: Literal["on", "off"] = _setting(
+        "LABELLOOP_PUSH",
+        "on",
+        "on: a job writes the predictions of connected projects into Label Studio before anybody asks, and annotators see exactly that version. off: Label Studio asks for them while people label. After a change: `labelloop connect`.",
+    )
     warm_up_interval: float = _setting(
         "LABELLOOP_WARM_UP_INTERVAL",
         60.0,

@@ -10,16 +10,15 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from functions.predict.loaded_models import LoadedModels
 from shared.errors import LabelloopError, ModelError, StoreError
 from shared.labelstudio.controls import Control
 from shared.prediction.metrics import Metrics
-from shared.prediction.ports import DeadlineExceeded, Loader, NothingToServe, NotNow, Served
+from shared.prediction.ports import Loader, Model, NotNow, Served
+from shared.prediction.serving import serve_base, serve_version
 from shared.prediction.weights import WeightsCache, graph_of
-from shared.state.model_version import base_version
 from shared.state.registry import Registry
 from shared.state.versions import Manifest
 from shared.web.served_versions import ServedVersions
@@ -144,35 +143,22 @@ class LiveModels:
 
     def _base(self, control: Control, deadline: float) -> Served:
         weights = base_weights_for(control, self._base_weights)
-        version = base_version(weights)
-        try:
-            model = self._models.get(("base", weights), lambda: self._loader.load_base(weights), deadline)
-        except (DeadlineExceeded, NotNow):
-            raise
-        except LabelloopError as error:  # also a failed download: the other controls are answered all the same
-            raise NothingToServe(str(error), version) from error
-        if model.yolo_task != control.yolo_task:
-            raise NothingToServe(
-                f"{control.tag} {control.name!r} needs weights for {control.yolo_task}, {Path(weights).name!r} are for "
-                f"{model.yolo_task}: nothing is predicted for it before its first version, unless weights for "
-                f"{control.yolo_task} are added to LABELLOOP_BASE_WEIGHTS",
-                version,
-            )
-        return Served(model=model, version=version, trained=False)
+        return serve_base(
+            control,
+            weights,
+            lambda: self._models.get(("base", weights), lambda: self._loader.load_base(weights), deadline),
+        )
 
     def _trained(self, uid: str, control: Control, manifest: Manifest, deadline: float) -> Served:
-        model = self._models.get(
-            graph_of(manifest).sha256,
-            lambda: self._loader.load(self._weights.path(self._registry(uid), control.name, manifest)),
-            deadline,
-            patience=self._patience if self._last(uid, control, manifest) else None,
-        )
-        if model.yolo_task != manifest.yolo_task:
-            raise ModelError(
-                f"the weights of {control.name!r} v{manifest.version} are for {model.yolo_task}, its manifest says "
-                f"{manifest.yolo_task}"
+        def load() -> Model:
+            return self._models.get(
+                graph_of(manifest).sha256,
+                lambda: self._loader.load(self._weights.path(self._registry(uid), control.name, manifest)),
+                deadline,
+                patience=self._patience if self._last(uid, control, manifest) else None,
             )
-        return Served(model=model, version=f"v{manifest.version}", trained=True, shown=manifest.shown)
+
+        return serve_version(control, manifest, load)
 
     def _last(self, uid: str, control: Control, wanted: Manifest) -> _LastServed | None:
         """What the control was served with last, if that is not `wanted` and is still for its YOLO task."""

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from jobs.train.data.export import LabelStudioExporter, with_retries
+from jobs.train.data.export import LabelStudioExporter
 from shared.errors import LabelStudioError
 from shared.labelstudio.api import LabelStudio
+from shared.labelstudio.retries import with_retries
 
 _AT_ONCE = 4  # requests at a time, so that Label Studio stays fast for annotators
 _PREDICTED = ("prediction", "prediction-changed")

@@ -9,13 +9,13 @@ from jobs.train.checkpoints.spool import Spool
 from jobs.train.checkpoints.store import Checkpoints
 from jobs.train.data.files import ImageFiles
 from jobs.train.data.snapshot import Snapshot
-from jobs.train.heartbeat import Heartbeat
 from jobs.train.progress import ProgressWriter
 from jobs.train.training import Trainer, TrainingSettings
 from shared.errors import SettingsError
 from shared.labelstudio.controls import Control
 from shared.objectstore import ObjectStore
 from shared.state import keys
+from shared.state.heartbeat import Heartbeat
 from shared.state.jobs import Jobs
 from shared.state.jobs_record import Claim
 from shared.state.registry import Registry

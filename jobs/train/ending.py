@@ -3,12 +3,12 @@
 import logging
 
 from jobs.train.data.snapshot import Snapshot
-from jobs.train.heartbeat import Heartbeat
 from jobs.train.parts import Parts
 from jobs.train.patient_store import PatientStore
 from jobs.train.progress import ProgressWriter
 from shared.errors import ClaimLost, ProjectGone, StoreError
 from shared.state import claims, keys
+from shared.state.heartbeat import Heartbeat
 from shared.state.jobs import Jobs
 from shared.state.jobs_record import Claim, RunOutcome
 from shared.state.keeping import Keep

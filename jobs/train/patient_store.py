@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-from jobs.train.heartbeat import Heartbeat
 from shared.objectstore import ObjectStore
+from shared.state.heartbeat import Heartbeat
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jobs.train.base_weights import ensure_base_weights
-from jobs.train.heartbeat import Heartbeat
 from jobs.train.training import Trainer
 from shared.errors import ClaimLost, ModelError
 from shared.evolve import evolve
 from shared.objectstore import ObjectStore
+from shared.state.heartbeat import Heartbeat
 from shared.state.jobs_record import Claim
 from shared.state.registry import Registry
 from shared.state.servable import Lack

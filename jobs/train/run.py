@@ -16,7 +16,6 @@ from jobs.train.data.annotations import NothingToLearn
 from jobs.train.data.files import ImageFiles
 from jobs.train.data.snapshot import Snapshot
 from jobs.train.ending import DONE, Ending
-from jobs.train.heartbeat import Heartbeat
 from jobs.train.parts import Parts
 from jobs.train.patient_store import PatientStore
 from jobs.train.preparing import Preparing
@@ -27,6 +26,7 @@ from shared.labelstudio.config import parse_label_config
 from shared.labelstudio.controls import CONTROL_TASKS, Control
 from shared.objectstore import ObjectStore
 from shared.state import claims, keys
+from shared.state.heartbeat import Heartbeat
 from shared.state.jobs import Jobs
 from shared.state.jobs_record import Claim, RunOutcome
 from shared.state.projects import read_project

@@ -83,28 +83,30 @@ class LabelStudio:
         Label Studio's data manager counts them, so the answer is small for any number of tasks. It does not count
         skipped annotations as annotations.
         """
-        query = {
-            "filters": {
-                "conjunction": "and",
-                "items": [
-                    {
-                        "filter": "filter:tasks:updated_at",
-                        "operator": "greater",
-                        "type": "Datetime",
-                        "value": since.astimezone(UTC).strftime(_FILTER_TIME),
-                    },
-                    {
-                        "filter": "filter:tasks:total_annotations",
-                        "operator": "greater",
-                        "type": "Number",
-                        "value": 0,
-                    },
-                ],
-            }
-        }
+        return self._count(
+            project_id,
+            {
+                "filter": "filter:tasks:updated_at",
+                "operator": "greater",
+                "type": "Datetime",
+                "value": since.astimezone(UTC).strftime(_FILTER_TIME),
+            },
+            {"filter": "filter:tasks:total_annotations", "operator": "greater", "type": "Number", "value": 0},
+        )
+
+    def unannotated_tasks(self, project_id: int, above: int) -> int:
+        """Number of tasks without annotations whose id is above `above`. Raises as `project`."""
+        return self._count(
+            project_id,
+            {"filter": "filter:tasks:id", "operator": "greater", "type": "Number", "value": above},
+            {"filter": "filter:tasks:total_annotations", "operator": "equal", "type": "Number", "value": 0},
+        )
+
+    def _count(self, project_id: int, *conditions: Mapping[str, Any]) -> int:
+        """Number of tasks that meet all conditions of the data manager."""
         params = {
             "project": str(project_id),
-            "query": json.dumps(query),
+            "query": json.dumps({"filters": {"conjunction": "and", "items": conditions}}),
             "page_size": "1",
             "resolve_uri": "false",  # signs no URL for the one task that comes along
         }

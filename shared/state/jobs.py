@@ -15,16 +15,21 @@ _PATIENCE = 30.0  # seconds of losing to other writers
 
 
 class Jobs:
-    """The jobs record of one project, and beside it the files of its runs."""
+    """The jobs record of one project, and beside it the files of its runs.
 
-    def __init__(self, store: ObjectStore, uid: str) -> None:
+    Prelabellings have a claim and a last run of their own. With `prelabelling` these stand in the places of the
+    trainings', so that every change in `shared.state.claims` is one of theirs.
+    """
+
+    def __init__(self, store: ObjectStore, uid: str, *, prelabelling: bool = False) -> None:
         self._store = store
+        self._prelabelling = prelabelling
         self.uid = uid
         self.runs = RunFiles(store, uid)
 
     def read(self) -> JobsRecord:
         """The record as it is now; an empty one before the first claim."""
-        return records.find(JobsRecord, self._store, keys.jobs(self.uid))[0] or JobsRecord()
+        return self._seen(records.find(JobsRecord, self._store, keys.jobs(self.uid))[0] or JobsRecord())
 
     def update(
         self,
@@ -40,8 +45,21 @@ class Jobs:
         """
 
         def changed(found: JobsRecord | None) -> JobsRecord | None:
-            new = change(found or JobsRecord(), self._store.now(), *args, **kwargs)
-            return new and evolve(new, serial=records.new_serial())
+            record = found or JobsRecord()
+            new = change(self._seen(record), self._store.now(), *args, **kwargs)
+            return new and evolve(self._seen(new), serial=records.new_serial())
 
         stored = records.update(JobsRecord, self._store, keys.jobs(self.uid), changed, patience=_PATIENCE)
-        return stored or JobsRecord()
+        return self._seen(stored or JobsRecord())
+
+    def _seen(self, record: JobsRecord) -> JobsRecord:
+        """The record as these runs see it; of such a record, the one to store."""
+        if not self._prelabelling:
+            return record
+        return evolve(
+            record,
+            training=record.prelabel,
+            last_run=record.last_prelabel,
+            prelabel=record.training,
+            last_prelabel=record.last_run,
+        )

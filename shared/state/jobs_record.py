@@ -9,9 +9,11 @@ from shared.errors import ClaimLost
 from shared.state.records import Record, new_serial
 from shared.state.runs import Baseline
 
-RunKind = Literal["train", "base"]
-"""What a run does: train all controls that are due, or make what they lack to be served (`shared.state.servable`)."""
-RunOutcome = Literal["promoted", "rejected", "unchanged", "nothing_to_learn", "prepared", "failed"]
+RunKind = Literal["train", "base", "prelabel"]
+"""What a run does: train all controls that are due; make what they lack to be served (`shared.state.servable`); write
+predictions into Label Studio, which may run beside one of the others."""
+PRELABEL: RunKind = "prelabel"
+RunOutcome = Literal["promoted", "rejected", "unchanged", "nothing_to_learn", "prepared", "prelabelled", "failed"]
 """After every outcome but `failed`, only changes since then call for a new run: the whole project was read."""
 
 
@@ -54,6 +56,17 @@ class LastRun(Record):
     failures: int = Field(default=0, ge=0)  # runs in a row that failed, this one included; 0: it did not
 
 
+class Prelabelled(Record):
+    """What the newest prelabelling that ended has done."""
+
+    model_version: str  # of the predictions that it wrote
+    through: int  # id of the last task that it looked at
+    left: int = 0  # tasks without a prediction: their image cannot be had, or the model failed
+    tries: int = 0  # runs of this version in a row that left some
+    superseded: dict[str, datetime] = Field(default_factory=dict)  # versions that were shown until a short while ago
+    written_at: datetime
+
+
 class JobsRecord(Record):
     """`jobs.json` of a project, changed by `shared.state.claims`."""
 
@@ -65,6 +78,8 @@ class JobsRecord(Record):
     val_border: float | None = None  # images with a place (0–1) below it are for validation; it never rises
     last_run: LastRun | None = None
     next_run: str | None = None  # id of the training that a person asked for while a run of kind base was active
+    last_prelabel: LastRun | None = None
+    prelabelled: Prelabelled | None = None
     closed: bool = False  # Label Studio itself said that the project is gone
 
     @property

@@ -1,7 +1,10 @@
 """The model_version that Label Studio sees: `label:v12`, for several controls `label:v12+poly:v3`."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Collection, Iterable
 from pathlib import Path
+
+_VERSION = re.compile(r"v[1-9][0-9]*|base-.+")
 
 
 def stamp(versions: Iterable[tuple[str, str]]) -> str:
@@ -12,3 +15,9 @@ def stamp(versions: Iterable[tuple[str, str]]) -> str:
 def base_version(base_weights: str) -> str:
     """The version of a control before its first training: `base-yolo11n`."""
     return f"base-{Path(base_weights).stem}"
+
+
+def is_ours(model_version: str, controls: Collection[str]) -> bool:
+    """Whether a model_version is of labelloop, for some of these controls: nobody else's predictions are removed."""
+    parts = (part.rpartition(":") for part in model_version.split("+"))
+    return all(control in controls and _VERSION.fullmatch(version) for control, _, version in parts)

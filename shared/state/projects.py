@@ -47,6 +47,7 @@ class Project(Record):
     label_config: str
     title: str = ""
     overrides: dict[str, Any] = Field(default_factory=dict)
+    push: bool = False  # predictions are written into Label Studio ahead (`labelloop connect`, LABELLOOP_PUSH)
 
 
 def projects(store: ObjectStore, *, folder: Literal["projects", "runs"] = "projects") -> Iterator[str]:
@@ -71,6 +72,7 @@ def write_project(
     label_config: str,
     title: str | None = None,
     overrides: Mapping[str, Any] | None = None,
+    push: bool | None = None,
 ) -> Project:
     """Store what has changed, by compare-and-swap; answers the record. None keeps what is stored. Raises StoreError."""
 
@@ -81,6 +83,7 @@ def write_project(
             label_config=label_config,
             title=before.title if title is None else title,
             overrides=before.overrides if overrides is None else dict(overrides),
+            push=before.push if push is None else push,
         )
         return None if project == known else project
 

@@ -73,6 +73,7 @@ class TrainRequest(Record):
     store: str
     project_uid: str
     run_id: str
+    kind: str = "train"  # a RunKind
 
     @classmethod
     def parse(cls, text: str) -> "TrainRequest":

@@ -1,4 +1,7 @@
-"""What a project's controls cannot be served without, and nobody has made yet: base weights, and graphs of versions."""
+"""What a project's controls are served with, and what they cannot be served without and nobody has made yet.
+
+That may be base weights, or the graph of a version.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,6 +11,7 @@ from shared.labelstudio.controls import Control
 from shared.objectstore import ObjectStore
 from shared.side_by_side import side_by_side
 from shared.state.base_weights import find_base_weights
+from shared.state.model_version import base_version, stamp
 from shared.state.registry import Registry
 from shared.state.versions import Manifest
 from shared.yolo.base_weights import base_weights_for
@@ -28,13 +32,33 @@ class Lack:
         return f"the base weights {Path(self.weights).name}"
 
 
+def serving(registry: Registry, control: Control) -> Manifest | None:
+    """The version to serve; None: base weights.
+
+    A version for another YOLO task (the config was changed) does not count, until a training makes one for the
+    control's task.
+    """
+    manifest = registry.serving(control.name)
+    return manifest if manifest is not None and manifest.yolo_task == control.yolo_task else None
+
+
+def served_version(registry: Registry, controls: Sequence[Control], base_weights: str) -> str:
+    """The model_version of what the pointers name now. `base_weights`: LABELLOOP_BASE_WEIGHTS."""
+
+    def version_of(control: Control) -> str:
+        manifest = serving(registry, control)
+        return f"v{manifest.version}" if manifest else base_version(base_weights_for(control, base_weights))
+
+    return stamp(zip((control.name for control in controls), side_by_side(version_of, controls), strict=True))
+
+
 def lacks_of(store: ObjectStore, uid: str, controls: Sequence[Control], base_weights: str) -> list[Lack]:
     """What is missing before each of a project's controls can be served. `base_weights`: LABELLOOP_BASE_WEIGHTS."""
     registry = Registry(store, uid)
 
     def lack_of(control: Control) -> Lack | None:
-        manifest = registry.serving(control.name)
-        if manifest is not None and manifest.yolo_task == control.yolo_task:
+        manifest = serving(registry, control)
+        if manifest is not None:
             return None if manifest.graph else Lack(control.name, "", manifest)
         weights = base_weights_for(control, base_weights)
         return None if find_base_weights(store, weights) else Lack(control.name, weights)

@@ -14,36 +14,22 @@ from dataclasses import replace
 from itertools import count
 from typing import Any
 
-from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random_exponential
-
 from jobs.train.data.annotations import Annotation, ExportedTask
 from shared.errors import LabelStudioError, ProjectGone, Unauthorized
 from shared.labelstudio.api import LabelStudio, ProjectState
+from shared.labelstudio.retries import with_retries
 
 _TIMEOUT = 60.0  # seconds for one answer
 _SLOW = 1 / 6  # of the time-out: a page that fails after that long is too large
 _MAX_FAILING = 3  # tasks in a row that Label Studio fails to answer; more are an outage
 _AT_ONCE = 4  # requests at a time, so that Label Studio stays fast for annotators
-_TRANSIENT = (408, 425, 429)  # statuses below 500 that are worth another try
 
 
 class _Unreadable(LabelStudioError):
     """Label Studio's answer cannot be read; trying again would not help."""
 
-
-def _is_transient(error: BaseException) -> bool:
-    if not isinstance(error, LabelStudioError) or isinstance(error, ProjectGone | Unauthorized | _Unreadable):
-        return False
-    return error.status is None or error.status >= 500 or error.status in _TRANSIENT
-
-
-with_retries = retry(
-    retry=retry_if_exception(_is_transient),
-    wait=wait_random_exponential(0.5, max=20),
-    stop=stop_after_attempt(6),
-    reraise=True,
-)
-"""Asks Label Studio again, six times at most, after errors that may pass."""
+    def __init__(self, message: str) -> None:
+        super().__init__(message, status=200)
 
 
 class LabelStudioExporter:

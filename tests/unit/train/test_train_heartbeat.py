@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from jobs.train.heartbeat import Heartbeat
 from shared.errors import ClaimLost, NotFound, StoreError, StoreRefusal
 from shared.evolve import evolve
 from shared.objectstore import ObjectStore, Stored, Token
 from shared.state import claims
+from shared.state.heartbeat import Heartbeat
 from shared.state.jobs import Jobs
 from shared.state.jobs_record import Claim
 from tests.fakes.train_parts import UID, begin_run

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from jobs.train.heartbeat import Heartbeat
 from jobs.train.patient_store import PatientStore
 from shared.errors import AlreadyExists, ClaimLost, NotFound, PreconditionFailed, StoreError
 from shared.objectstore import ObjectStore, Token
 from shared.state import claims
+from shared.state.heartbeat import Heartbeat
 from shared.state.jobs import Jobs
 from tests.fakes.stores import UNREACHABLE
 from tests.fakes.train_parts import UID, begin_run

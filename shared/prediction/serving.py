@@ -1,0 +1,40 @@
+"""What a control is served with: a version that was trained on its project, or base weights."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from shared.errors import LabelloopError, ModelError
+from shared.labelstudio.controls import Control
+from shared.prediction.ports import DeadlineExceeded, Model, NothingToServe, NotNow, Served
+from shared.state.model_version import base_version
+from shared.state.versions import Manifest
+
+
+def serve_version(control: Control, manifest: Manifest, load: Callable[[], Model]) -> Served:
+    """Serve a version. Raises ModelError if its graph is for another YOLO task than it says, and what `load` raises."""
+    model = load()
+    if model.yolo_task != manifest.yolo_task:
+        raise ModelError(
+            f"the weights of {control.name!r} v{manifest.version} are for {model.yolo_task}, its manifest says "
+            f"{manifest.yolo_task}"
+        )
+    return Served(model=model, version=f"v{manifest.version}", trained=True, shown=manifest.shown)
+
+
+def serve_base(control: Control, weights: str, load: Callable[[], Model]) -> Served:
+    """Serve base weights, by their file or name. Raises NothingToServe if they cannot be, DeadlineExceeded, NotNow."""
+    version = base_version(weights)
+    try:
+        model = load()
+    except (DeadlineExceeded, NotNow):
+        raise
+    except LabelloopError as error:  # also a failed download: the other controls are answered all the same
+        raise NothingToServe(str(error), version) from error
+    if model.yolo_task != control.yolo_task:
+        raise NothingToServe(
+            f"{control.tag} {control.name!r} needs weights for {control.yolo_task}, {Path(weights).name!r} are for "
+            f"{model.yolo_task}: nothing is predicted for it before its first version, unless weights for "
+            f"{control.yolo_task} are added to LABELLOOP_BASE_WEIGHTS",
+            version,
+        )
+    return Served(model=model, version=version, trained=False)
