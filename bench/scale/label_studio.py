@@ -134,6 +134,10 @@ class Caller:
         self._core.check()
         return self._server.projects[project_id].changed_since((since - EPOCH).total_seconds())
 
+    def unannotated_tasks(self, project_id: int, above: int) -> int:
+        """See shared.labelstudio.api.LabelStudio; no project here gets predictions ahead."""
+        raise NotImplementedError
+
     def export(self, project_id: int) -> None:
         """Read the annotated tasks in pages, without the small request for each task's annotations."""
         pages = self._server.projects[project_id].count // _PAGE + 1

@@ -12,7 +12,7 @@ from shared.objectstore import ObjectStore
 from shared.settings import Settings
 from shared.state import claims
 from shared.state.jobs import Jobs
-from shared.state.jobs_record import Claim
+from shared.state.jobs_record import PRELABEL, Claim
 from shared.state.runs import Progress, RunPhase, RunRequest, TrainRequest
 
 logger = logging.getLogger(__name__)
@@ -38,17 +38,18 @@ class Attempts:
     def launch(self, jobs: Jobs, claim: Claim, settings: Settings, reason: str) -> Reconciled:
         """Launch the job of a claim whose state is launching; a refusal is noted in the claim, and no error."""
         named = {"project": jobs.uid, "run": claim.run_id, "attempt": claim.attempt, "reason": reason}
-        jobs.runs.write_request(
-            RunRequest(
-                run_id=claim.run_id,
-                project_uid=jobs.uid,
-                project_id=project_id(jobs.uid),
-                reason=reason,
-                created_at=claim.started_at,
-                settings={name: getattr(settings, name) for name in TRAINING_SETTINGS},
+        if claim.kind != PRELABEL:
+            jobs.runs.write_request(
+                RunRequest(
+                    run_id=claim.run_id,
+                    project_uid=jobs.uid,
+                    project_id=project_id(jobs.uid),
+                    reason=reason,
+                    created_at=claim.started_at,
+                    settings={name: getattr(settings, name) for name in TRAINING_SETTINGS},
+                )
             )
-        )
-        request = TrainRequest(store=settings.store, project_uid=jobs.uid, run_id=claim.run_id)
+        request = TrainRequest(store=settings.store, project_uid=jobs.uid, run_id=claim.run_id, kind=claim.kind)
         try:
             job = self._launcher.launch(request, attempt=claim.attempt)
         except LaunchError as error:
@@ -64,7 +65,8 @@ class Attempts:
         jobs.update(claims.record_job, claim, job, logs=logs)
         status: Status = "launched" if claim.attempt == 1 else "relaunched"
         self._metrics.launches.labels(status).inc()
-        logger.info("a training job was launched", extra={"event": "run_launched", "job": job, "logs": logs, **named})
+        told = "a job that writes predictions ahead" if claim.kind == PRELABEL else "a training job"
+        logger.info(f"{told} was launched", extra={"event": "run_launched", "job": job, "logs": logs, **named})
         return Reconciled(status, reason, claim.run_id)
 
     def withdraw(self, jobs: Jobs, claim: Claim, error: str) -> Reconciled:
@@ -109,7 +111,12 @@ class Attempts:
                 logger.warning(str(refusal), extra={"event": "stop_refused", "project": jobs.uid, "job": claim.job})
 
     def _show(self, jobs: Jobs, claim: Claim, phase: RunPhase, error: str) -> None:
-        """Write an error into progress.json; what an attempt wrote there for the next one stays."""
+        """Write an error into progress.json; what an attempt wrote there for the next one stays.
+
+        A prelabelling has no files: runs that are kept are trainings.
+        """
+        if claim.kind == PRELABEL:
+            return
         now = self._store.now()
         before = jobs.runs.progress(claim.run_id) or Progress(phase=phase, attempt=claim.attempt, updated_at=now)
         progress = evolve(before, phase=phase, attempt=claim.attempt, updated_at=now, error=error)

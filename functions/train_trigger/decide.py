@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from functions.train_trigger.launchers import JobStatus
 from shared.settings import Settings
-from shared.state.jobs_record import Claim, JobsRecord, RunKind
+from shared.state.jobs_record import PRELABEL, Claim, JobsRecord, RunKind
 from shared.state.runs import Baseline, Totals
 from shared.state.servable import Lack
 
@@ -167,6 +167,26 @@ def decide_to_prepare(record: JobsRecord, lacks: Sequence[Lack], now: datetime) 
     if not lacks or (last and failed and now < last.ended_at + cool_down_after(last.failures)):
         return None
     return Launch(f"{' and '.join(map(str, lacks))} must be made before predictions", kind="base")
+
+
+def decide_to_prelabel(record: JobsRecord, version: str, new_tasks: int, now: datetime) -> Nothing | Wait | Launch:
+    """Whether to start a run that writes predictions of `version`, which is served now.
+
+    `record`: as these runs see it (`Jobs`). `new_tasks`: tasks without annotations that the last run of this version
+    did not look at. Tasks that it left without a prediction are tried again after growing pauses, and so is a run that
+    failed.
+    """
+    last, done = record.last_run, record.prelabelled
+    if last and last.outcome == "failed" and last.ended_at <= now + _SKEW:
+        until = last.ended_at + cool_down_after(last.failures)
+        if now < until:
+            return Wait(until, f"run {last.run_id} failed: {last.message}")
+    same = done is not None and done.model_version == version
+    if new_tasks:
+        return Launch(f"{new_tasks} tasks without a prediction of {version}", PRELABEL)
+    if done and same and done.left and now >= done.written_at + cool_down_after(done.tries):
+        return Launch(f"{done.left} tasks were left without a prediction of {version}", PRELABEL)
+    return Nothing(f"every task has a prediction of {version}, or an annotation")
 
 
 def changed_since(baseline: Baseline, now: datetime) -> datetime:

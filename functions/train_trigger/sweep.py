@@ -50,7 +50,7 @@ def sweep(store: ObjectStore, reconcile: Reconcile, threads: Threads, *, seconds
         except StoreError as error:  # `reconcile` meets it again, and logs it as an error
             logger.debug(str(error), extra={"event": "claim_not_read", "project": uid})
             return "none"
-        return "active" if record.training else "closed" if record.closed else "none"
+        return "active" if record.training or record.prelabel else "closed" if record.closed else "none"
 
     def look(uid: str) -> Reconciled | None:
         return reconcile(uid, sweeping=True) if threads.monotonic() < end else None

@@ -2,7 +2,9 @@
 
 import logging
 import threading
+from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import cache, partial
 from typing import Protocol
 
 from functions.train_trigger.active_run import attend
@@ -15,6 +17,7 @@ from functions.train_trigger.decide import (
     changed_since,
     decide,
     decide_before_asking,
+    decide_to_prelabel,
     decide_to_prepare,
 )
 from functions.train_trigger.launchers import Launcher
@@ -34,13 +37,16 @@ from shared.state.jobs_record import JobsRecord
 from shared.state.projects import Project, read_project, with_overrides
 from shared.state.registry import Registry
 from shared.state.runs import Totals, new_run_id
-from shared.state.servable import Lack, lacks_of
+from shared.state.servable import Lack, lacks_of, served_version
 
 logger = logging.getLogger(__name__)
 
 _LOOKS = 2
 _MAKING = timedelta(minutes=10)
 """How long the other projects that lack the same base weights wait for the run of one."""
+
+Look = Callable[[], ProjectState]
+"""Asks Label Studio for the state of the project, at most once."""
 
 
 class LabelStudio(Protocol):
@@ -51,6 +57,9 @@ class LabelStudio(Protocol):
 
     def changed_tasks(self, project_id: int, since: datetime) -> int:
         """Annotated tasks updated after `since`. Raises LabelStudioError, ProjectGone."""
+
+    def unannotated_tasks(self, project_id: int, above: int) -> int:
+        """Tasks without annotations whose id is above `above`. Raises LabelStudioError, ProjectGone."""
 
 
 class Trigger:
@@ -69,27 +78,40 @@ class Trigger:
         self._complete: dict[str, tuple[int, int, int]] = {}  # uid → see `_lacks`
 
     def reconcile(self, uid: str, *, forced: bool = False, sweeping: bool = False) -> Reconciled:
-        """Start a training if one is due, or look after the active run. Never raises: an error is an outcome.
+        """Start what is due, or look after the active runs. Never raises: an error is an outcome.
 
-        `forced`: a person asked, so thresholds and cool-down are skipped, but never the claim. `sweeping`: the launcher
-        is asked about the job even if its claim has not expired.
+        `forced`: a person asked for a training, so thresholds and cool-down are skipped, but never the claim.
+        `sweeping`: the launcher is asked about jobs even if their claims have not expired. The answer is about the
+        training, unless there is nothing to say of it, and of predictions that are written ahead there is.
         """
-        try:
-            outcome = self._reconcile(Jobs(self._store, uid), forced=forced, sweeping=sweeping)
-        except LabelloopError as error:
-            logger.error(str(error), extra={"event": "reconcile_failed", "project": uid, "error": type(error).__name__})
-            outcome = Reconciled("failed", str(error))
-        except Exception as error:
-            logger.exception("unexpected error while reconciling", extra={"event": "reconcile_crashed", "project": uid})
-            outcome = Reconciled("failed", f"{type(error).__name__}; the log names it")
+        look = cache(partial(self._project_state, uid))  # Label Studio is asked once
+
+        def train() -> Reconciled:
+            return self._reconcile(Jobs(self._store, uid), look, forced=forced, sweeping=sweeping)
+
+        outcome = self._guarded(uid, train)
+        if outcome.status not in ("closed", "failed"):
+            ahead = self._guarded(uid, lambda: self._prelabel(uid, look, sweeping=sweeping))
+            if not forced and outcome.status in ("nothing", "waiting") and ahead.status != "nothing":
+                outcome = ahead
         self._metrics.reconciles.labels(outcome.status).inc()
         return outcome
+
+    def _guarded(self, uid: str, reconcile: Callable[[], Reconciled]) -> Reconciled:
+        try:
+            return reconcile()
+        except LabelloopError as error:
+            logger.error(str(error), extra={"event": "reconcile_failed", "project": uid, "error": type(error).__name__})
+            return Reconciled("failed", str(error))
+        except Exception as error:
+            logger.exception("unexpected error while reconciling", extra={"event": "reconcile_crashed", "project": uid})
+            return Reconciled("failed", f"{type(error).__name__}; the log names it")
 
     def tidy(self) -> None:
         """Once a sweep: let the launcher remove what ended jobs left. Logs what it cannot do."""
         self._attempts.tidy()
 
-    def _reconcile(self, jobs: Jobs, *, forced: bool, sweeping: bool) -> Reconciled:
+    def _reconcile(self, jobs: Jobs, look: Look, *, forced: bool, sweeping: bool) -> Reconciled:
         record, now = jobs.read(), self._store.now()
         project = read_project(self._store, jobs.uid)
         settings = with_overrides(self._settings, project)
@@ -106,7 +128,7 @@ class Trigger:
         if early is not None:
             return _outcome(early)
         try:
-            state = self._project_state(jobs.uid)
+            state = look()
             since = None if forced or record.baseline is None else changed_since(record.baseline, state.read_at)
             changed = self._label_studio.changed_tasks(project_id(jobs.uid), since) if since else 0
         except ProjectGone as error:
@@ -126,6 +148,42 @@ class Trigger:
             decision = prepare
         return self._claim(jobs, record, decision, settings, policy, forced=forced)
 
+    def _prelabel(self, uid: str, look: Look, *, sweeping: bool) -> Reconciled:
+        """Start the job that writes predictions ahead if it is due, or look after it."""
+        jobs = Jobs(self._store, uid, prelabelling=True)
+        record = jobs.read()
+        claim = record.training
+        if claim is None and (self._settings.push == "off" or self._settings.dummy or record.closed):
+            return Reconciled("nothing", "no predictions are written ahead")
+        project = read_project(self._store, uid)
+        settings = with_overrides(self._settings, project)
+        policy = Policy.of(settings)
+        if claim is not None:
+            now = self._store.now()
+            return attend(self._attempts, jobs, claim, settings, policy, now, forced=False, sweeping=sweeping)
+        if project is None or not project.push:
+            return Reconciled("nothing", "no predictions are written ahead")
+        decision = self._due_ahead(jobs, record, look().counters.label_config, settings)
+        if not isinstance(decision, Launch):
+            return _outcome(decision)
+        return self._claim(jobs, record, decision, settings, policy)
+
+    def _due_ahead(
+        self, jobs: Jobs, record: JobsRecord, label_config: str, settings: Settings
+    ) -> Nothing | Wait | Launch:
+        """Whether tasks without annotations lack predictions of what is served now."""
+        controls = parse_label_config(label_config)
+        if not controls:
+            return Nothing("the labeling config has no control that labelloop serves")
+        version = served_version(Registry(self._store, jobs.uid), controls, settings.base_weights)
+        done = record.prelabelled
+        seen = done.through if done and done.model_version == version else 0
+        lacking = self._label_studio.unannotated_tasks(project_id(jobs.uid), seen)
+        decision = decide_to_prelabel(record, version, lacking, self._store.now())
+        if isinstance(decision, Launch) and lacks_of(self._store, jobs.uid, controls, settings.base_weights):
+            return Nothing("a run must make first what predictions need")
+        return decision
+
     def _claim(
         self,
         jobs: Jobs,
@@ -134,7 +192,7 @@ class Trigger:
         settings: Settings,
         policy: Policy,
         *,
-        forced: bool,
+        forced: bool = False,
     ) -> Reconciled:
         self._check_store()
         asked = record.next_run if decision.kind == "train" else None

@@ -28,6 +28,7 @@ from infra.cli.wiring import (
     differences,
     explain_error,
     first_backend,
+    pushes,
     read_wiring,
     shown_predictions,
     wanted_backend,
@@ -37,7 +38,8 @@ from shared.errors import LabelStudioError
 from shared.labelstudio.api import LabelStudio
 from shared.objectstore import ObjectStore
 from shared.settings import Settings
-from shared.state.projects import write_project
+from shared.state.model_version import is_ours
+from shared.state.projects import read_project, write_project
 
 Tell = Callable[[Finding], None]
 
@@ -176,7 +178,9 @@ class _Connection:
         path = f"/api/projects/{self.project.id}/"
         answer = self.label_studio.get_json(path)
         wanted: dict[str, Any] = {"show_collab_predictions": True}
-        if not answer.get("model_version") or not answer.get("show_collab_predictions"):
+        shown = answer.get("model_version") or ""
+        written_ahead = is_ours(shown, [control.name for control in self.project.controls])
+        if not shown or not answer.get("show_collab_predictions") or (written_ahead and not pushes(self.settings)):
             wanted["model_version"] = TITLE
         if differences(answer, wanted):
             self.label_studio.request_json("PATCH", path, wanted)
@@ -201,5 +205,20 @@ def _check_result(
         note(shown_predictions(now))
     same = note(check_same_store(store, project))
     if same.level == "ok":
+        before, push = read_project(store, project.uid), pushes(settings)
         config = project.answer["label_config"]
-        write_project(store, project.uid, label_config=config, title=project.title)  # /setup sends no title
+        write_project(store, project.uid, label_config=config, title=project.title, push=push)  # /setup sends no title
+        if push != (before is not None and before.push):
+            note(_ahead(push))
+
+
+def _ahead(push: bool) -> Finding:
+    if push:
+        message = (
+            "a job writes predictions of all tasks without annotations into Label Studio, now and for each new version "
+            "and task, and then shows annotators exactly that version (the project's model_version); "
+            "LABELLOOP_PUSH=off and `labelloop connect` end that"
+        )
+    else:
+        message = "no more predictions are written ahead: Label Studio asks for them while people label"
+    return Finding("changed", "push", message)

@@ -73,8 +73,9 @@ def forget_project(store: ObjectStore, uid: str) -> int:
     jobs = Jobs(store, uid)
 
     def close(record: JobsRecord, now: datetime) -> JobsRecord:
-        claim = record.training
-        if claim is not None and claim.expires_at > now:
+        for claim in filter(None, (record.training, record.prelabel)):
+            if claim.expires_at <= now:
+                continue
             raise LabelloopError(
                 f"run {claim.run_id} of project {uid} is active: wait until it has ended (`labelloop status`), or stop "
                 "it where it runs and try again after LABELLOOP_CLAIM_LIFETIME"
@@ -87,7 +88,8 @@ def forget_project(store: ObjectStore, uid: str) -> int:
     rest = sorted((key for key in keys if key not in last), key=lambda key: not key.endswith("/pointer.json"))
     for key in rest:
         store.delete(key)
-    if jobs.read().training is not None:
+    left = jobs.read()
+    if left.training or left.prelabel:
         raise LabelloopError(
             f"a run of project {uid} began meanwhile: take the connection away in Label Studio (Settings → Model) first"
         )

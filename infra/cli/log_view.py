@@ -5,7 +5,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-SHOWN_EVENTS = ("run_launched", "phase", "job_ended", "model_swapped")
+SHOWN_EVENTS = ("run_launched", "phase", "prelabelled", "job_ended", "model_swapped")
 _FIELDS = ("control", "before", "after", "phase", "reason", "exit_code")
 _STYLES = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red"}
 

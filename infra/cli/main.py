@@ -11,6 +11,7 @@ from rich.console import Console
 from infra.cli import configuration
 from infra.cli.base_weights import add_base_weights, base_as_json, render_base
 from infra.cli.connect import connect as connect_project
+from infra.cli.disconnect import disconnect as disconnect_project
 from infra.cli.doctor import examine
 from infra.cli.effort import measure_effort, render_effort
 from infra.cli.environment import Invocation
@@ -144,6 +145,23 @@ def connect(
             if changed
             else "Nothing to change."
         )
+    end(findings, json_=json_)
+
+
+@app.command()
+def disconnect(
+    context: typer.Context,
+    project: Annotated[str, typer.Option("--project", "-p", metavar="N", help="Id or uid of the project.")],
+    json_: JsonOption = False,
+) -> None:
+    """Take back what `connect` made: backend, webhook, and predictions that are written ahead.
+
+    Labels and stored predictions stay in Label Studio, models in the store (`labelloop forget` removes those).
+    """
+    settings = context.obj.connection_settings()
+    findings = disconnect_project(_label_studio(settings), project, store=_store(settings), tell=teller(json_=json_))
+    if not json_ and not findings:
+        print("Nothing to change.")
     end(findings, json_=json_)
 
 

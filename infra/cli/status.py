@@ -76,6 +76,8 @@ class ProjectStatus:
             "run": claim.model_dump(mode="json", exclude={"nonce"}) | {"progress": progress} if claim else None,
             "next_run": self.jobs.next_run,
             "last_run": last_run.model_dump(mode="json") if last_run else None,
+            "prelabel": self.jobs.prelabel.model_dump(mode="json", exclude={"nonce"}) if self.jobs.prelabel else None,
+            "prelabelled": self.jobs.prelabelled.model_dump(mode="json") if self.jobs.prelabelled else None,
         }
 
 

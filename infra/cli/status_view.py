@@ -56,7 +56,7 @@ def _render_project(project: ProjectStatus) -> list[RenderableType]:
         )
     parts.append(table)
     parts += [Text.from_markup(f"[yellow]![/] {escape(sentence)}") for sentence in project.not_understood]
-    parts += [Text.from_markup(line) for line in _run_lines(project)]
+    parts += [Text.from_markup(line) for line in (*_run_lines(project), *_ahead_lines(project))]
     return [*parts, Text()]
 
 
@@ -101,6 +101,24 @@ def _run_lines(project: ProjectStatus) -> list[str]:
     if last_run.failures > 1:
         line += f", {last_run.failures} failed in a row"
     return [line + (f", {escape(last_run.message)}" if last_run.message else "")]
+
+
+def _ahead_lines(project: ProjectStatus) -> list[str]:
+    """What is written into Label Studio ahead; nothing if nothing ever was."""
+    jobs, now = project.jobs, project.read_at
+    lines = []
+    if done := jobs.prelabelled:
+        left = f", [yellow]{done.left} tasks have none[/]" if done.left else ""
+        lines.append(f"Predictions of {escape(done.model_version)} were written {age(now - done.written_at)} ago{left}")
+    if claim := jobs.prelabel:
+        lines.append(f"Predictions are written: {_state(claim, now)}, attempt {claim.attempt}")
+        if claim.logs:
+            lines.append(f"  [dim]log:[/] {escape(claim.logs)}")
+        if claim.waits or claim.error:
+            lines.append(f"  [yellow]{escape(claim.waits or claim.error or '')}[/]")
+    elif (last := jobs.last_prelabel) and last.outcome == "failed":
+        lines.append(f"[red]Predictions could not be written:[/] {escape(last.message)}")
+    return lines
 
 
 def _state(claim: Claim, now: datetime) -> str:

@@ -12,6 +12,7 @@ from infra.cli.findings import Finding
 from shared.errors import LabelStudioError
 from shared.labelstudio.api import LabelStudio
 from shared.settings import Settings
+from shared.state.model_version import is_ours
 from shared.web.access import SECRET_HEADER
 
 TITLE = "labelloop"
@@ -190,11 +191,18 @@ def first_backend(wiring: Wiring) -> Finding | None:
     return Finding("problem", "backend", message, "delete that one under Settings → Model")
 
 
+def pushes(settings: Settings) -> bool:
+    """Whether predictions of connected projects are written into Label Studio ahead."""
+    return settings.push == "on" and not settings.dummy
+
+
 def shown_predictions(project: Project) -> Finding:
     """Whether annotators see predictions, and of which model."""
     shown, version = project.answer.get("show_collab_predictions"), project.answer.get("model_version") or ""
     if shown and version == TITLE:
         return Finding("ok", "predictions", "annotators are shown live predictions of labelloop")
+    if shown and is_ours(version, [control.name for control in project.controls]):
+        return Finding("ok", "predictions", f"annotators are shown the predictions of {version}, written ahead")
     if shown and version:
         return Finding(
             "warning",

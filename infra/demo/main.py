@@ -142,6 +142,7 @@ def demo_settings(
             "LABELLOOP_EPOCHS": str(epochs),
             "LABELLOOP_IMAGE_SIZE": str(image_size),
             "LABELLOOP_BATCH": "8",
+            "LABELLOOP_PUSH": "off",  # the story asks for predictions, as a person does
             "LABELLOOP_VAL_FRACTION": "0.25",  # a fifth of so few tasks would be too little to choose the best epoch
         }
     )

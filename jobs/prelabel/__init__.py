@@ -1,1 +1,1 @@
-"""The prelabelling job, not built yet: it will write predictions for unlabelled tasks into Label Studio."""
+"""The job that writes predictions into Label Studio ahead of the annotators."""

@@ -30,6 +30,8 @@ def main(environ: Mapping[str, str]) -> int:
         settings = Settings.from_environ(environ)
         settings.require("train_request", "label_studio_url", "label_studio_api_key")
         request = TrainRequest.parse(settings.train_request or "")
+        if request.kind == "prelabel":  # another program's: so one job at the target serves for both
+            os.execve(sys.executable, [sys.executable, "-m", "jobs.prelabel"], dict(environ))  # noqa: S606
         configure_logs(settings.log_level)
         folder = scratch_of(Path(settings.work_dir), request.project_uid, request.run_id)
         remove_abandoned(Path(settings.work_dir), keep=folder)  # first: killed runs may have filled the disk

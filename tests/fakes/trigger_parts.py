@@ -34,6 +34,7 @@ class FakeLabelStudio:
 
     def __init__(self) -> None:
         self.annotations, self.changed, self.asked = 0, 0, 0
+        self.tasks: list[int] = []  # ids of those without annotations
         self.created_at = CREATED
         self.label_config = CONFIG
         self.error: Exception | None = None
@@ -59,6 +60,9 @@ class FakeLabelStudio:
 
     def changed_tasks(self, project_id: int, since: datetime) -> int:
         return self.changed
+
+    def unannotated_tasks(self, project_id: int, above: int) -> int:
+        return sum(task > above for task in self.tasks)
 
 
 class FakeLauncher:

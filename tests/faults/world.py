@@ -203,6 +203,7 @@ _QUICK = {
     "LABELLOOP_BATCH": "8",
     "LABELLOOP_WORKERS": "0",
     "LABELLOOP_THREADS": "1",
+    "LABELLOOP_PUSH": "off",  # promises are about predictions that are asked for
     "LABELLOOP_DEVICE": "cpu",
     "LABELLOOP_FETCH_TIMEOUT": "3",
     "LABELLOOP_IMAGE_MAX_BYTES": "4000000",

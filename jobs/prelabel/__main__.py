@@ -1,0 +1,120 @@
+"""`python -m jobs.prelabel`: one attempt of the run that TRAIN_REQUEST names.
+
+Exits 0 done, 1 failed, 143 interrupted.
+"""
+
+import logging
+import os
+import secrets
+import signal
+import sys
+from collections.abc import MutableMapping
+from functools import partial
+from pathlib import Path
+from types import FrameType
+
+from jobs.prelabel.models import ChosenModels
+from jobs.prelabel.run import FAILED, INTERRUPTED, Parts, Stopped, run
+from jobs.prelabel.target import LabelStudioTarget
+from shared.cores import usable_cores
+from shared.errors import LabelloopError
+from shared.labelstudio.api import LabelStudio
+from shared.labelstudio.requests import project_id
+from shared.logs import configure_logs
+from shared.media.decode import decode_for
+from shared.media.fetch import ImageFetcher
+from shared.objectstore import ObjectStore, open_store
+from shared.objectstore.selftest import ensure_checked
+from shared.prediction.images import TaskImages
+from shared.prediction.metrics import Metrics
+from shared.prediction.model.loader import GraphLoader
+from shared.prediction.one_task import TaskRunner
+from shared.prediction.predictor import Predictor
+from shared.prediction.video.predictor import VideoPredictor
+from shared.prediction.weights import WeightsCache
+from shared.settings import Settings
+from shared.state.projects import read_project, with_overrides
+from shared.state.runs import TrainRequest
+from shared.state.versions import DEFAULT_SHOWN
+from shared.yolo.environment import prediction_environ
+
+logger = logging.getLogger(__name__)
+
+_TIMEOUT = 60.0  # seconds for one answer of Label Studio
+
+
+def main(environ: MutableMapping[str, str]) -> int:
+    """Read the settings, open and check the store, run one attempt; answers the exit code.
+
+    A LabelloopError before the attempt is printed as one line, with exit code 1.
+    """
+    try:
+        settings = Settings.from_environ(environ)
+        settings.require("train_request", "label_studio_url", "label_studio_api_key")
+        request = TrainRequest.parse(settings.train_request or "")
+        configure_logs(settings.log_level)
+        environ.update(prediction_environ(Path(settings.cache_dir)))
+        store = open_store(request.store, s3_endpoint=settings.s3_endpoint)
+        ensure_checked(store)
+        settings = with_overrides(settings, read_project(store, request.project_uid))
+    except LabelloopError as error:
+        print(f"labelloop prelabelling job: {error}", file=sys.stderr)
+        return FAILED
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        return run(_build(settings, request, store), request.run_id, nonce=secrets.token_hex(16))
+    except Stopped:  # before the claim was taken, or after it was released
+        return INTERRUPTED
+    except LabelloopError as error:  # before the claim was taken: nothing else reports it
+        logger.error(str(error), extra={"event": "attempt_failed", "error": type(error).__name__})
+        return FAILED
+
+
+def _stop(_number: int, _frame: FrameType | None) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second SIGTERM must not interrupt the clean-up
+    raise Stopped
+
+
+def _build(settings: Settings, request: TrainRequest, store: ObjectStore) -> Parts:
+    assert settings.label_studio_url
+    assert settings.label_studio_api_key
+    label_studio = LabelStudio(
+        settings.label_studio_url, settings.label_studio_api_key.get_secret_value(), timeout=_TIMEOUT
+    )
+    metrics = Metrics()
+    weights = WeightsCache(Path(settings.cache_dir) / "weights", settings.cache_bytes)
+    loader = GraphLoader(
+        device=settings.device,
+        threads=settings.threads,
+        float32=settings.precision == "float32",
+        iou=DEFAULT_SHOWN.iou if settings.iou is None else settings.iou,
+        image_size=settings.image_size,
+        max_objects=settings.max_objects,
+        base_graph=partial(weights.base_path, store),
+    )
+    models = ChosenModels(store, request.project_uid, weights, loader, base_weights=settings.base_weights)
+    images = TaskImages(
+        ImageFetcher(settings, label_studio),
+        lambda data, side: decode_for(data, settings.image_max_pixels, side if settings.reduced_decoding else None),
+        metrics,
+        fetch_concurrency=settings.fetch_concurrency,
+        decode_concurrency=max(usable_cores() // 2, 1),
+    )
+    videos = VideoPredictor(
+        ImageFetcher(settings, label_studio, limit="video_max_bytes"), max_pixels=settings.image_max_pixels
+    )
+    predictor = Predictor(
+        models, TaskRunner(images, videos, metrics), metrics, lambda *_: settings, threads=settings.fetch_concurrency
+    )
+    return Parts(
+        store=store,
+        project_uid=request.project_uid,
+        target=LabelStudioTarget(label_studio, project_id(request.project_uid)),
+        models=models,
+        predict=predictor.each,
+        settings=settings,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(os.environ))

@@ -1,0 +1,77 @@
+"""The models of one prelabelling: those that the pointers name when it begins."""
+
+import logging
+from collections.abc import Sequence
+from functools import partial
+
+from shared.errors import ModelError
+from shared.labelstudio.controls import Control
+from shared.objectstore import ObjectStore
+from shared.prediction.ports import Loader, Model, NothingToServe, Served
+from shared.prediction.serving import serve_base, serve_version
+from shared.prediction.weights import WeightsCache
+from shared.state.model_version import stamp
+from shared.state.registry import Registry
+from shared.state.servable import served_version, serving
+from shared.state.versions import Manifest
+from shared.yolo.base_weights import base_weights_for
+
+logger = logging.getLogger(__name__)
+
+
+class ChosenModels:
+    """The source of models (`shared.prediction.ports.Models`) of one project, with the same ones for every request."""
+
+    def __init__(
+        self, store: ObjectStore, uid: str, weights: WeightsCache, loader: Loader, *, base_weights: str
+    ) -> None:
+        """`base_weights`: LABELLOOP_BASE_WEIGHTS."""
+        self._registry = Registry(store, uid)
+        self._weights = weights
+        self._loader = loader
+        self._base_weights = base_weights
+        self._chosen: dict[str, Served | NothingToServe] = {}
+
+    def choose(self, controls: Sequence[Control]) -> str:
+        """Load what each control is served with now; answers the model_version of its predictions.
+
+        A version whose file is bad is rejected, for all programs, and the newest good one before it taken. Raises
+        ModelError, NotNow, StoreError.
+        """
+        self._chosen = {control.name: self._load(control) for control in controls}
+        return stamp((name, chosen.version) for name, chosen in self._chosen.items())
+
+    def version(self, controls: Sequence[Control]) -> str:
+        """The model_version by the pointers as they are now. Raises StoreError."""
+        return served_version(self._registry, controls, self._base_weights)
+
+    def serving(self, uid: str, control: Control, deadline: float) -> Served:  # noqa: ARG002  (as `Models`)
+        """What was chosen. Raises NothingToServe."""
+        chosen = self._chosen[control.name]
+        if isinstance(chosen, NothingToServe):
+            raise chosen.with_traceback(None)
+        return chosen
+
+    def _trained(self, control: Control, manifest: Manifest) -> Model:
+        return self._loader.load(self._weights.path(self._registry, control.name, manifest))
+
+    def _load(self, control: Control) -> Served | NothingToServe:
+        while manifest := serving(self._registry, control):
+            try:
+                return serve_version(control, manifest, partial(self._trained, control, manifest))
+            except ModelError as error:
+                logger.error(
+                    "a version cannot be served and is rejected",
+                    extra={
+                        "event": "version_rejected",
+                        "control": control.name,
+                        "version": manifest.version,
+                        "error": str(error),
+                    },
+                )
+                self._registry.reject(control.name, manifest.version, str(error))
+        weights = base_weights_for(control, self._base_weights)
+        try:
+            return serve_base(control, weights, lambda: self._loader.load_base(weights))
+        except NothingToServe as error:
+            return error

@@ -1,0 +1,39 @@
+"""What a prelabelling asks of Label Studio."""
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from shared.labelstudio.api import ProjectState
+from shared.labelstudio.requests import Task
+
+
+class Page(NamedTuple):
+    """Some tasks of a project, by ascending id."""
+
+    tasks: Sequence[Task]  # those that need a prediction
+    last: int  # id of the last task that was looked at
+
+
+class Target(Protocol):
+    """One project of Label Studio, to write predictions into. Waits out short outages.
+
+    Methods raise ProjectGone, Unauthorized, and LabelStudioError for a longer one.
+    """
+
+    def state(self) -> ProjectState:
+        """Counters, labeling config and Label Studio's clock."""
+
+    def pages(self, version: str) -> Iterator[Page]:
+        """The tasks without annotations; those that need a prediction have none of `version`."""
+
+    def store(self, predictions: Sequence[dict[str, Any]]) -> int:
+        """Store predictions, each with its `task`, once; answers how many Label Studio took."""
+
+    def show(self, version: str) -> bool:
+        """Let annotators see this version's predictions. False if Label Studio holds none of it."""
+
+    def prune(self, keep: Collection[str], controls: Sequence[str]) -> int:
+        """Remove predictions of other versions of these controls from tasks without annotations; answers their number.
+
+        Those of annotated tasks stay: annotations refer to them.
+        """

@@ -1,0 +1,251 @@
+"""One attempt of a prelabelling: take the claim, predict what has no prediction yet, store it, show it.
+
+It may be killed at any time: the next attempt reads from Label Studio what is there.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple, Protocol
+
+from jobs.prelabel.ports import Page, Target
+from jobs.prelabel.writer import Writer
+from shared.control_group import in_control_group
+from shared.errors import (
+    ClaimLost,
+    LabelConfigError,
+    LabelloopError,
+    ModelError,
+    ProjectGone,
+    SettingsError,
+    StoreError,
+    Unauthorized,
+)
+from shared.evolve import evolve
+from shared.labelstudio.config import parse_label_config
+from shared.labelstudio.controls import Control
+from shared.labelstudio.requests import PredictRequest
+from shared.objectstore import ObjectStore
+from shared.settings import Settings
+from shared.state import claims
+from shared.state.heartbeat import Heartbeat
+from shared.state.jobs import Jobs
+from shared.state.jobs_record import Claim, JobsRecord, Prelabelled, RunOutcome
+
+logger = logging.getLogger(__name__)
+
+DONE, FAILED, INTERRUPTED = 0, 1, 143
+"""Exit codes: the run has ended, or is another process's; it failed for good; the next attempt continues it."""
+_GRACE = timedelta(hours=12)
+"""For so long the predictions of a superseded version stay: Label Studio refuses the annotation of a page that was
+opened before, if the prediction that it shows is gone."""
+_PERMANENT = (LabelConfigError, ModelError, ProjectGone, SettingsError, Unauthorized)
+
+
+class Stopped(BaseException):
+    """The machine asks this process to end (SIGTERM). A BaseException, so that no `except Exception` swallows it."""
+
+
+class Models(Protocol):
+    """`jobs.prelabel.models.ChosenModels`."""
+
+    def choose(self, controls: Sequence[Control]) -> str:
+        """Load what is served now; answers the model_version of its predictions. Raises ModelError, StoreError."""
+
+    def version(self, controls: Sequence[Control]) -> str:
+        """The model_version of what the pointers name now. Raises StoreError."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What one attempt works with."""
+
+    store: ObjectStore
+    project_uid: str
+    target: Target
+    models: Models
+    predict: Callable[[PredictRequest, float], Iterator[Any]]  # as `Predictor.each`
+    settings: Settings
+
+
+def run(parts: Parts, run_id: str, *, nonce: str) -> int:
+    """Execute one attempt; answers the exit code. `nonce` is new for every process.
+
+    Raises StoreError if the claim cannot be read or taken.
+    """
+    jobs, settings = Jobs(parts.store, parts.project_uid, prelabelling=True), parts.settings
+    try:
+        claim = jobs.update(claims.start, run_id, nonce=nonce, lifetime=settings.claim_lifetime).held
+    except ClaimLost as error:
+        logger.info(f"nothing to do: {error}", extra={"event": "nothing_to_do", "run_id": run_id})
+        return DONE
+    heartbeat = Heartbeat(
+        jobs, claim, lifetime=settings.claim_lifetime, longest_run=settings.longest_run, on_lost=lambda: None
+    )
+    with heartbeat:
+        try:
+            done, message = _Work(parts, jobs, heartbeat).do()
+            heartbeat.patiently(jobs.update, _end, claim, done, message)
+        except ClaimLost as error:
+            return _lost(error)
+        except _PERMANENT as error:
+            return _fail(jobs, claim, error)
+        except (Stopped, KeyboardInterrupt):
+            return _interrupt(jobs, claim, "the machine asked the job to stop (SIGTERM)", preempted=True)
+        except Exception as error:
+            if heartbeat.lost:
+                return _lost(error)
+            logger.error(
+                "the attempt failed, the next one may succeed",
+                exc_info=not isinstance(error, LabelloopError),  # their message is enough
+                extra={"event": "attempt_failed", "error": str(error)},
+            )
+            return _interrupt(jobs, claim, str(error) or type(error).__name__)
+    logger.info(message, extra={"event": "prelabelled", "project": parts.project_uid, "version": done.model_version})
+    return DONE
+
+
+class _Work:
+    """The steps of one attempt up to its end."""
+
+    def __init__(self, parts: Parts, jobs: Jobs, heartbeat: Heartbeat) -> None:
+        self._parts = parts
+        self._jobs = jobs
+        self._heartbeat = heartbeat
+
+    def do(self) -> tuple[Prelabelled, str]:
+        """Write what is missing; answers what is there now, and a sentence. Raises what a step raises."""
+        parts = self._parts
+        state = parts.target.state()
+        if state.counters.uid != parts.project_uid:
+            raise SettingsError(
+                f"LABEL_STUDIO_URL answers project {state.counters.uid}, the run is for {parts.project_uid}: set the "
+                "address of the Label Studio that this project belongs to"
+            )
+        config = state.counters.label_config
+        controls = parse_label_config(config)
+        version = parts.models.choose(controls)
+        written = self._write(config, controls, version)
+        shown, removed = False, 0
+        if current := parts.models.version(controls) == version:  # else the next run shows a newer one
+            self._heartbeat.confirm()
+            shown = parts.target.show(version)
+            removed = self._prune(version, controls) if shown else 0
+        done = Prelabelled(
+            model_version=version, through=written.through, left=written.left, written_at=parts.store.now()
+        )
+        return done, _sentence(version, written, removed, current=current, shown=shown)
+
+    def _prune(self, version: str, controls: Sequence[Control]) -> int:
+        """Remove what was superseded a while ago; nothing if it is not known what was shown before."""
+        before = self._jobs.read().prelabelled
+        if before is None:
+            return 0
+        keep = {version, before.model_version, *_recent(before, self._parts.store.now())}
+        return self._parts.target.prune(keep, [control.name for control in controls])
+
+    def _write(self, config: str, controls: Sequence[Control], version: str) -> "_Written":
+        """Predict and store page by page, until all is done or another version is served."""
+        parts, left, through = self._parts, 0, 0
+        share = parts.settings.control_group
+        with Writer(parts.target) as writer:
+            for page in _ahead(parts.target.pages(version)):
+                self._heartbeat.check()
+                if parts.models.version(controls) != version:
+                    break
+                through = page.last
+                tasks = [task for task in page.tasks if not in_control_group(parts.project_uid, task.id, share)]
+                call = PredictRequest(tasks=tasks, project=parts.project_uid, label_config=config)
+                deadline = time.monotonic() + parts.settings.longest_run
+                predictions = parts.predict(call, deadline) if tasks else iter(())
+                for task, prediction in zip(tasks, predictions, strict=True):
+                    if prediction:
+                        assert task.id is not None
+                        writer.add(task.id, prediction)
+                    else:
+                        left += 1
+            writer.finish()
+        return _Written(writer.stored, left + writer.refused, through)
+
+
+class _Written(NamedTuple):
+    """What one attempt stored."""
+
+    stored: int  # predictions
+    left: int  # tasks without one
+    through: int  # id of the last task
+
+
+def _ahead(pages: Iterator[Page]) -> Iterator[Page]:
+    """The pages, each asked for while the one before is worked on."""
+    pool = ThreadPoolExecutor(1, "pages")
+    try:
+        following = pool.submit(next, pages, None)
+        while (page := following.result()) is not None:
+            following = pool.submit(next, pages, None)
+            yield page
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _end(record: JobsRecord, now: datetime, claim: Claim, done: Prelabelled, message: str) -> JobsRecord | None:
+    """`claims.release`, together with what was done."""
+    outcome: RunOutcome = "prelabelled"
+    ended = claims.release(record, now, claim, outcome=outcome, message=message)
+    if ended is None or (before := record.prelabelled) is None:
+        return ended and evolve(ended, prelabelled=evolve(done, tries=min(done.left, 1)))
+    same = before.model_version == done.model_version
+    superseded = {name: at for name, at in _recent(before, now).items() if name != done.model_version}
+    superseded |= {} if same else {before.model_version: now}
+    tries = (before.tries if same else 0) + 1 if done.left else 0
+    return evolve(ended, prelabelled=evolve(done, tries=tries, superseded=superseded))
+
+
+def _recent(before: Prelabelled, now: datetime) -> dict[str, datetime]:
+    return {name: at for name, at in before.superseded.items() if at > now - _GRACE}
+
+
+def _lost(error: Exception) -> int:
+    logger.warning(f"another attempt goes on with the run: {error}", extra={"event": "claim_lost"})
+    return DONE
+
+
+def _fail(jobs: Jobs, claim: Claim, error: LabelloopError) -> int:
+    """End the run for an error that the next attempt would meet again."""
+    logger.error(str(error), extra={"event": "run_failed", "error": type(error).__name__})
+    try:
+        if isinstance(error, ProjectGone):
+            jobs.update(claims.close)
+        jobs.update(claims.release, claim, outcome="failed", message=str(error))
+    except ClaimLost as lost:
+        return _lost(lost)
+    except StoreError as refusal:
+        logger.error(f"the end of the run could not be recorded: {refusal}", extra={"event": "end_not_noted"})
+    return FAILED
+
+
+def _interrupt(jobs: Jobs, claim: Claim, sentence: str, *, preempted: bool = False) -> int:
+    """Let the claim expire at once, so that the next sweep starts the next attempt."""
+    try:
+        jobs.update(claims.interrupt, claim, sentence, preempted=preempted)
+    except ClaimLost as error:
+        return _lost(error)
+    except StoreError as error:
+        logger.error(f"the claim expires by itself: {error}", extra={"event": "interrupt_failed"})
+    return INTERRUPTED
+
+
+def _sentence(version: str, written: _Written, removed: int, *, current: bool, shown: bool) -> str:
+    parts = [f"{written.stored} predictions of {version} were stored"]
+    if written.left:
+        parts.append(f"{written.left} tasks have none: the log says why")
+    if not current:
+        parts.append("another version is served by now")
+    elif not shown:
+        parts.append("annotators are not shown this version: there is no prediction of it")
+    if removed:
+        parts.append(f"{removed} predictions of superseded versions were removed")
+    return "; ".join(parts)

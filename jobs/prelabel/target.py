@@ -1,0 +1,200 @@
+"""A project of Label Studio, to write predictions into (`ports.Target`): seen with Label Studio 1.23.2.
+
+`POST /api/projects/N/import/predictions` stores whatever it gets, also twice, and sends no event; tasks keep their
+`updated_at`. One task that is gone refuses the whole request, while predictions that it finds invalid are left out
+without a word: only `created` tells. So what is there is read from Label Studio before anything is stored again.
+"""
+
+import json
+import logging
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from jobs.prelabel.ports import Page
+from shared.errors import LabelStudioError
+from shared.labelstudio.api import LabelStudio, ProjectState
+from shared.labelstudio.requests import Task
+from shared.labelstudio.retries import with_retries
+from shared.state.model_version import is_ours
+
+logger = logging.getLogger(__name__)
+
+_PAGE = 250  # tasks
+_PREDICTIONS_PAGE = 50  # tasks with all their predictions: megabytes where these are masks
+_AT_ONCE = 4  # requests at a time, so that Label Studio stays fast for annotators
+_NAMED = 20  # tasks that a log line names
+_SHOWN_LENGTH = 500  # characters of a task's versions that Label Studio answers
+
+
+class LabelStudioTarget:
+    """A `ports.Target`."""
+
+    def __init__(self, label_studio: LabelStudio, project_id: int, *, page: int = _PAGE) -> None:
+        """`page`: tasks that are listed at a time."""
+        self._label_studio = label_studio
+        self._project_id = project_id
+        self._page = page
+
+    @with_retries
+    def state(self) -> ProjectState:
+        """Counters, labeling config and Label Studio's clock."""
+        return self._label_studio.project(self._project_id)
+
+    def pages(self, version: str) -> Iterator[Page]:
+        """The tasks without annotations; those that need a prediction have none of `version`.
+
+        Each page is asked for as "the next tasks after this id", since tasks leave while annotators work.
+        """
+        after = 0
+        while page := self._tasks([_above(after), _NOT_ANNOTATED], self._page):
+            last = int(page[-1]["id"])
+            there = self._predicted(after, last, version)
+            yield Page([Task(id=task["id"], data=task["data"]) for task in page if task["id"] not in there], last)
+            after = last
+
+    def store(self, predictions: Sequence[dict[str, Any]]) -> int:
+        """Store predictions of one version, each with its `task`, once; answers how many are there then.
+
+        Those that are there already, from Label Studio's own asking or an answer that was lost, are not sent.
+        """
+        try:
+            there, sent, created = self._store_missing(predictions)
+        except LabelStudioError as error:
+            if error.status != 400:
+                raise
+            if len(predictions) > 1:  # a task is gone, and nothing was stored
+                half = len(predictions) // 2
+                return self.store(predictions[:half]) + self.store(predictions[half:])
+            logger.warning(f"a prediction was refused: {error}", extra={"event": "prediction_refused"})
+            return 0
+        if created < sent:
+            logger.warning(
+                f"Label Studio did not store {sent - created} of {sent} predictions, since it finds them invalid",
+                extra={"event": "predictions_refused", "tasks": [one["task"] for one in predictions][:_NAMED]},
+            )
+        return there + created
+
+    def show(self, version: str) -> bool:
+        """Let annotators see this version's predictions. False if Label Studio holds none of it."""
+        path = f"/api/projects/{self._project_id}/"
+        if self._get(path).get("model_version") == version:
+            return True
+        if version not in (one["model_version"] for one in self._versions()):
+            return False
+        self._patch(path, {"model_version": version})
+        return True
+
+    def prune(self, keep: Collection[str], controls: Sequence[str]) -> int:
+        """Remove predictions of other versions of these controls from tasks without annotations; answers their number.
+
+        Those of annotated tasks stay: annotations refer to them.
+        """
+        names = [one["model_version"] for one in self._versions()]
+        old = [name for name in names if name not in keep and is_ours(name, controls)]
+        with ThreadPoolExecutor(_AT_ONCE, "prune") as pool:
+            return sum(self._prune(version, pool) for version in old)
+
+    def _prune(self, version: str, pool: ThreadPoolExecutor) -> int:
+        after, removed = 0, 0
+        while page := self._tasks(
+            [_above(after), _NOT_ANNOTATED, _with_version(version)], _PREDICTIONS_PAGE, fields="all"
+        ):
+            found = [one["id"] for task in page for one in task["predictions"] if one["model_version"] == version]
+            removed += sum(pool.map(self._delete, found))
+            after = int(page[-1]["id"])
+        return removed
+
+    @with_retries
+    def _delete(self, prediction: int) -> bool:
+        try:
+            self._label_studio.request_json("DELETE", f"/api/predictions/{prediction}/")
+        except LabelStudioError as error:
+            if error.status == 404:
+                return False
+            raise
+        return True
+
+    @with_retries
+    def _store_missing(self, predictions: Sequence[dict[str, Any]]) -> tuple[int, int, int]:
+        """How many are there already, how many were sent, and how many Label Studio took of these."""
+        ids = [one["task"] for one in predictions]
+        there = self._predicted(min(ids) - 1, max(ids), predictions[0]["model_version"])
+        missing = [one for one in predictions if one["task"] not in there]
+        return len(predictions) - len(missing), len(missing), self._import(missing) if missing else 0
+
+    def _import(self, predictions: Sequence[dict[str, Any]]) -> int:
+        path = f"/api/projects/{self._project_id}/import/predictions"
+        answer = self._label_studio.request_json("POST", path, list(predictions))
+        created = answer.get("created") if isinstance(answer, dict) else None
+        if not isinstance(created, int):
+            raise LabelStudioError(f"{path} does not say how many predictions were stored: {str(answer)[:200]}")
+        return created
+
+    def _predicted(self, after: int, last: int, version: str) -> set[int]:
+        """Ids of the tasks above `after`, up to `last`, that have a prediction of exactly `version`."""
+        up_to = _condition("id", "less_or_equal", last)
+        found: set[int] = set()
+        while page := self._tasks([_above(after), up_to, _with_version(version)], self._page):
+            found.update(int(task["id"]) for task in page if self._has(task, version))
+            after = int(page[-1]["id"])
+        return found
+
+    def _has(self, task: dict[str, Any], version: str) -> bool:
+        """Whether one of a task's versions, which Label Studio answers as one text, is exactly `version`."""
+        text = str(task.get("predictions_model_versions") or "")
+        if len(text) < _SHOWN_LENGTH and not set(version) & set(',"\\'):
+            return version in (part.strip() for part in text.split(","))
+        predictions = self._get("/api/predictions/", {"task": str(task["id"])})
+        return any(one["model_version"] == version for one in predictions)
+
+    def _versions(self) -> list[dict[str, Any]]:
+        """The model versions of the stored predictions."""
+        answer = self._get(f"/api/projects/{self._project_id}/model-versions", {"extended": "true"})
+        return [one for one in answer["static"] if one["model_version"]]
+
+    def _tasks(
+        self,
+        conditions: Sequence[dict[str, Any]],
+        size: int,
+        *,
+        fields: str = "task_only",
+    ) -> list[dict[str, Any]]:
+        """The first tasks that meet all conditions, by ascending id."""
+        query = {"filters": {"conjunction": "and", "items": list(conditions)}, "ordering": ["tasks:id"]}
+        params = {
+            "project": str(self._project_id),
+            "query": json.dumps(query),
+            "fields": fields,
+            "page_size": str(size),
+            "resolve_uri": "false",
+        }
+        try:
+            tasks: list[dict[str, Any]] = self._get("/api/tasks/", params)["tasks"]
+        except (TypeError, LookupError) as error:
+            raise LabelStudioError(f"{self._label_studio.url}/api/tasks/ lists no tasks") from error
+        return tasks
+
+    @with_retries
+    def _get(self, path: str, params: dict[str, str] | None = None) -> Any:
+        return self._label_studio.get_json(path, params)
+
+    @with_retries
+    def _patch(self, path: str, body: dict[str, Any]) -> None:
+        self._label_studio.request_json("PATCH", path, body)
+
+
+def _condition(field: str, operator: str, value: object, kind: str = "Number") -> dict[str, Any]:
+    return {"filter": f"filter:tasks:{field}", "operator": operator, "type": kind, "value": value}
+
+
+def _above(task_id: int) -> dict[str, Any]:
+    return _condition("id", "greater", task_id)
+
+
+def _with_version(version: str) -> dict[str, Any]:
+    """Also of versions that only contain this one, such as label:v1 and label:v12."""
+    return _condition("predictions_model_versions", "contains", [version], "List")
+
+
+_NOT_ANNOTATED = _condition("total_annotations", "equal", 0)

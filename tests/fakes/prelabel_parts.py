@@ -1,0 +1,136 @@
+"""A prelabelling beside a Label Studio in memory, in which a process can be killed at any request."""
+
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from jobs.prelabel.ports import Page
+from jobs.prelabel.run import Parts, run
+from shared.labelstudio.api import ProjectState
+from shared.labelstudio.controls import Control
+from shared.labelstudio.requests import PredictRequest, ProjectCounters, Task
+from shared.objectstore import ObjectStore
+from shared.settings import Settings
+from shared.state import claims
+from shared.state.jobs import Jobs
+from shared.state.jobs_record import JobsRecord
+
+UID = "7.1700000000"
+CONFIG = (
+    '<View><Image name="image" value="$image"/><RectangleLabels name="label" toName="image">'
+    '<Label value="Tree"/></RectangleLabels></View>'
+)
+PAGE = 150
+"""Tasks: more than a batch of predictions."""
+
+
+class Killed(BaseException):
+    """kill -9: no code of the process runs afterwards that others could see."""
+
+
+@dataclass
+class LabelStudioInMemory:
+    """A `jobs.prelabel.ports.Target`."""
+
+    tasks: list[int]
+    predictions: list[tuple[int, str]] = field(default_factory=list)  # (task, model_version)
+    model_version: str = "labelloop"
+    kept: list[set[str]] = field(default_factory=list)  # versions, at each pruning
+    before: Callable[[str], None] = lambda _: None  # called with each request's name before and after it happens
+
+    def state(self) -> ProjectState:
+        self.before("state")
+        created = datetime.fromtimestamp(1700000000, UTC)
+        return ProjectState(ProjectCounters(id=7, label_config=CONFIG, created_at=created), created)
+
+    def pages(self, version: str) -> Iterator[Page]:
+        after = 0
+        while page := [task for task in sorted(self.tasks) if task > after][:PAGE]:
+            self.before("page")
+            after = page[-1]
+            yield Page([Task(id=task) for task in page if (task, version) not in self.predictions], after)
+
+    def store(self, predictions: Sequence[dict[str, Any]]) -> int:
+        self.before("store")
+        self.predictions += [(one["task"], one["model_version"]) for one in predictions]
+        self.before("stored")
+        return len(predictions)
+
+    def show(self, version: str) -> bool:
+        self.before("show")
+        there = any(found == version for _, found in self.predictions)
+        self.model_version = version if there else self.model_version
+        return there
+
+    def prune(self, keep: Collection[str], controls: Sequence[str]) -> int:
+        self.before("prune")
+        self.kept.append(set(keep))
+        return 0
+
+
+@dataclass
+class FixedVersion:
+    """A `jobs.prelabel.run.Models`."""
+
+    served: str = "label:v1"
+
+    def choose(self, controls: Sequence[Control]) -> str:
+        return self.served
+
+    def version(self, controls: Sequence[Control]) -> str:
+        return self.served
+
+
+@dataclass
+class Prelabelling:
+    """One project, and the jobs that write its predictions."""
+
+    store: ObjectStore
+    studio: LabelStudioInMemory
+    models: FixedVersion = field(default_factory=FixedVersion)
+    broken: set[int] = field(default_factory=set)  # tasks whose image cannot be had
+    asked: list[int] = field(default_factory=list)  # tasks that a model saw
+    seconds: float = 0.0  # that a page may take
+    runs: int = 0
+
+    @property
+    def jobs(self) -> Jobs:
+        return Jobs(self.store, UID, prelabelling=True)
+
+    @property
+    def record(self) -> JobsRecord:
+        return Jobs(self.store, UID).read()
+
+    def begin(self) -> str:
+        """A claim, as the trigger takes it."""
+        self.runs += 1
+        run_id = f"run-{self.runs}"
+        self.jobs.update(claims.take, run_id, lifetime=600, kind="prelabel", forced=True)
+        return run_id
+
+    def attempt(self, run_id: str, nonce: str = "n") -> int:
+        parts = Parts(
+            store=self.store,
+            project_uid=UID,
+            target=self.studio,
+            models=self.models,
+            predict=self._predict,
+            settings=Settings(),
+        )
+        return run(parts, run_id, nonce=nonce)
+
+    def next_attempt(self) -> str:
+        """Take over, as the trigger does once the claim has expired."""
+        claim = self.jobs.read().held
+        self.jobs.update(claims.next_attempt, claim, lifetime=600, error="the job was killed")
+        return claim.run_id
+
+    def _predict(self, call: PredictRequest, deadline: float) -> Iterator[Any]:
+        self.seconds = deadline - time.monotonic()
+        for task in call.tasks:
+            assert task.id is not None
+            self.asked.append(task.id)
+            version = self.models.served
+            yield [] if task.id in self.broken else {"result": [], "score": 0.5, "model_version": version}

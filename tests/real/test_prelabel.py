@@ -1,0 +1,191 @@
+"""Predictions written into a real Label Studio ahead of the annotators."""
+
+import base64
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from ultralytics.utils import ASSETS
+
+from infra.cli.connect import connect
+from infra.cli.disconnect import disconnect
+from infra.cli.findings import problems
+from infra.demo.samples import base_weights
+from infra.local.emulation import emulation
+from infra.local.label_studio import LabelStudioServer
+from jobs.prelabel.target import LabelStudioTarget
+from shared.errors import LabelStudioError
+from shared.labelstudio.api import LabelStudio
+from shared.objectstore import open_store
+from shared.settings import Settings
+from shared.state.jobs import Jobs
+from shared.web.peer import call
+from tests.samples.served_graphs import store_base_graph
+from tests.servers.trigger_process import eventually
+
+CONFIG = (
+    '<View><Image name="image" value="$image"/><RectangleLabels name="label" toName="image">'
+    '<Label value="Tree"/></RectangleLabels></View>'
+)
+BOX = {
+    "id": "r1", "from_name": "label", "to_name": "image", "type": "rectanglelabels",
+    "original_width": 100, "original_height": 100, "score": 0.5,
+    "value": {"x": 10, "y": 10, "width": 20, "height": 20, "rotation": 0, "rectanglelabels": ["Tree"]},
+}  # fmt: skip
+
+
+class Project:
+    """A project of its own in the real Label Studio."""
+
+    def __init__(self, server: LabelStudioServer, images: Sequence[str]) -> None:
+        self.api = LabelStudio(server.url, server.token, timeout=60)
+        self.call = self.api.request_json
+        self.id = self.call("POST", "/api/projects/", {"title": "prelabel", "label_config": CONFIG})["id"]
+        self.tasks: list[int] = []
+        self.add(images)
+        self.target = LabelStudioTarget(self.api, self.id, page=3)
+
+    def add(self, images: Sequence[str]) -> None:
+        self.call("POST", f"/api/projects/{self.id}/import", [{"image": image} for image in images])
+        listed = self.call("GET", "/api/tasks", params={"project": str(self.id), "page_size": "100"})
+        self.tasks = sorted(task["id"] for task in listed["tasks"])
+
+    def annotate(self, task: int, **more: Any) -> Any:
+        return self.call("POST", f"/api/tasks/{task}/annotations/", {"result": [BOX]} | more)
+
+    def predictions(self, task: int) -> list[tuple[int, str]]:
+        found = self.call("GET", "/api/predictions/", params={"task": str(task)})
+        return [(one["id"], one["model_version"]) for one in found]
+
+    def versions(self, task: int) -> list[str]:
+        return sorted(version for _, version in self.predictions(task))
+
+    def shown(self) -> str:
+        return str(self.call("GET", f"/api/projects/{self.id}/")["model_version"])
+
+    def lacking(self, version: str) -> list[int | None]:
+        return [task.id for page in self.target.pages(version) for task in page.tasks]
+
+
+def predictions(tasks: Sequence[int], version: str) -> list[dict[str, Any]]:
+    return [{"task": task, "result": [BOX], "score": 0.5, "model_version": version} for task in tasks]
+
+
+def test_what_is_there_already_is_read_exactly_and_pages_end(server: LabelStudioServer) -> None:
+    project = Project(server, [f"https://e.org/{number}.jpg" for number in range(8)])
+    first, second, third, *rest = project.tasks
+    project.annotate(first)
+    assert project.target.store(predictions([second], "label:v12")) == 1
+    assert project.target.store(predictions([third], "label:v1")) == 1
+    assert project.lacking("label:v1") == [second, *rest], "label:v12 contains label:v1"
+    assert project.lacking("label:v12") == [third, *rest]
+    assert [page.last for page in project.target.pages("label:v1")] == [rest[0], rest[3], rest[4]]
+
+
+def test_predictions_are_stored_once_whatever_becomes_of_the_answer(
+    server: LabelStudioServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = Project(server, [f"https://e.org/{number}.jpg" for number in range(5)])
+    ask = project.api.request_json
+    lost: list[str] = []
+
+    def lose_one_answer(method: str, path: str, *more: Any, **named: Any) -> Any:
+        answer = ask(method, path, *more, **named)
+        if path.endswith("/predictions") and not lost:
+            lost.append(path)
+            raise LabelStudioError("no answer in time")
+        return answer
+
+    monkeypatch.setattr(project.api, "request_json", lose_one_answer)
+    assert project.target.store(predictions(project.tasks, "label:v1")) == 5
+    assert lost
+    assert [project.versions(task) for task in project.tasks] == [["label:v1"]] * 5
+    gone = project.tasks[2]
+    ask("DELETE", f"/api/tasks/{gone}/")
+    assert project.target.store(predictions(project.tasks, "label:v2")) == 4, "a task that is gone refuses no other"
+    invalid = predictions(project.tasks[:1], "label:v3")
+    invalid[0]["result"] = [BOX | {"value": BOX["value"] | {"rectanglelabels": ["Nobody"]}}]  # type: ignore[operator]
+    assert project.target.store(invalid) == 0, "Label Studio answers 201, and stores nothing"
+
+
+def test_a_version_is_shown_once_it_is_there_and_older_ones_go(server: LabelStudioServer) -> None:
+    project = Project(server, [f"https://e.org/{number}.jpg" for number in range(4)])
+    target = project.target
+    assert not target.show("label:v1"), "there is nothing of it"
+    for version in ("label:v1", "somebody-else", "label:v2", "label:v3"):
+        target.store(predictions(project.tasks, version))
+    assert target.show("label:v3")
+    assert project.shown() == "label:v3"
+    annotated, *rest = project.tasks
+    parent = next(number for number, version in project.predictions(annotated) if version == "label:v1")
+    project.annotate(annotated, parent_prediction=parent)
+    assert target.prune({"label:v3", "label:v2"}, ["label"]) == 3
+    assert target.prune({"label:v3", "label:v2"}, ["label"]) == 0
+    assert [project.versions(task) for task in rest] == [["label:v2", "label:v3", "somebody-else"]] * 3
+    assert project.versions(annotated) == ["label:v1", "label:v2", "label:v3", "somebody-else"]
+    with pytest.raises(LabelStudioError, match="parent_prediction"):
+        project.annotate(rest[0], parent_prediction=999_999)
+
+
+def picture(size: int) -> str:
+    data = io.BytesIO()
+    Image.open(ASSETS / "bus.jpg").resize((size, size)).save(data, "JPEG")
+    return "data:image/jpeg;base64," + base64.b64encode(data.getvalue()).decode()
+
+
+def test_a_connected_project_gets_its_predictions_ahead(server: LabelStudioServer, tmp_path: Path) -> None:
+    project = Project(server, [picture(200 + number) for number in range(5)] + ["https://127.0.0.1/refused.jpg"])
+    *pictures, refused = project.tasks
+    project.annotate(pictures[0])
+    weights = base_weights()
+    store_base_graph((tmp_path / "store").as_uri(), tmp_path / "base", weights)
+    given = Settings.from_environ(
+        {
+            "HOST": "127.0.0.1",
+            "LABEL_STUDIO_URL": server.url,
+            "LABEL_STUDIO_API_KEY": server.token,
+            "LABELLOOP_STORE": (tmp_path / "store").as_uri(),
+            "LABELLOOP_WORK_DIR": str(tmp_path / "work"),
+            "LABELLOOP_CACHE_DIR": str(tmp_path / "cache"),
+            "LABELLOOP_BASE_WEIGHTS": str(weights),
+            "LABELLOOP_IMAGE_SIZE": "320",
+            "LABELLOOP_DEBOUNCE": "0.2",
+            "LABELLOOP_SWEEP_INTERVAL": "1",
+        }
+    )
+    store, version = open_store(given.store), f"label:base-{weights.stem}"
+    with emulation(given, tmp_path / "logs", environ=os.environ, say=lambda _: None) as running:
+        connected = connect(project.api, running.settings, project.id, store=store)
+        assert not problems(connected)
+        assert "model_version" in next(found.message for found in connected if found.check == "push")
+        jobs = Jobs(store, str(project.target.state().counters.uid))
+
+        def ended(through: int) -> bool:
+            done = jobs.read()
+            return done.prelabelled is not None and done.prelabelled.through == through and done.prelabel is None
+
+        eventually(lambda: ended(refused), "the job writes what the project lacks")
+        assert [project.versions(task) for task in project.tasks] == [[], *[[version]] * 4, []]
+        done, first = jobs.read().prelabelled, jobs.read().last_prelabel
+        assert done is not None
+        assert (done.model_version, done.left, project.shown()) == (version, 1, version)
+
+        project.add([picture(300)])
+        eventually(lambda: ended(project.tasks[-1]), "the job predicts what was imported")
+        assert [len(project.versions(task)) for task in project.tasks] == [0, 1, 1, 1, 1, 0, 1]
+        second = jobs.read().last_prelabel
+        assert first != second
+        project.call("PATCH", f"/api/projects/{project.id}/", {"title": "another title"})
+        for _ in range(2):
+            swept = call("POST", f"{running.train_trigger_url}/sweep", running.settings, "secret", timeout=60)
+            assert swept.json()["outcomes"] == {"nothing": 1}
+        assert jobs.read().last_prelabel == second, "nothing wakes it any more"
+
+        changed = disconnect(project.api, project.id, store=store, tell=lambda _: None)
+        assert [found.check for found in changed] == ["push", "webhook", "backend", "predictions"]
+        assert disconnect(project.api, project.id, store=store, tell=lambda _: None) == []
+    assert project.shown() == ""

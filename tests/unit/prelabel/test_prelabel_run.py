@@ -1,0 +1,135 @@
+"""One attempt after the other of a prelabelling, killed anywhere: no prediction is written twice, none is missing."""
+
+from datetime import timedelta
+
+import pytest
+
+from jobs.prelabel.run import DONE, FAILED, INTERRUPTED, Stopped
+from shared.errors import Unauthorized
+from shared.objectstore import ObjectStore
+from shared.settings import Settings
+from shared.state import claims
+from shared.state.jobs import Jobs
+from tests.fakes.prelabel_parts import PAGE, UID, Killed, LabelStudioInMemory, Prelabelling
+from tests.fakes.stores import Clocked
+
+TASKS = list(range(1, 2 * PAGE + 6))
+
+
+@pytest.fixture
+def world(file_store: ObjectStore) -> Prelabelling:
+    return Prelabelling(file_store, LabelStudioInMemory(list(TASKS)))
+
+
+def test_every_task_gets_one_prediction_and_annotators_see_it(world: Prelabelling) -> None:
+    world.broken = {3, TASKS[-1]}
+    assert world.attempt(world.begin()) == DONE
+    assert sorted(world.studio.predictions) == [(task, "label:v1") for task in TASKS if task not in world.broken]
+    assert world.studio.model_version == "label:v1"
+    done, last = world.record.prelabelled, world.record.last_prelabel
+    assert done is not None
+    assert last is not None
+    assert (done.model_version, done.through, done.left, done.tries) == ("label:v1", TASKS[-1], 2, 1)
+    assert (last.kind, last.outcome) == ("prelabel", "prelabelled")
+    assert world.record.prelabel is None
+    assert world.seconds > 10 * Settings().predict_deadline, "videos that are too long for a request have time here"
+
+
+def test_a_second_run_predicts_what_is_new_and_what_had_failed(world: Prelabelling) -> None:
+    world.broken = {3}
+    world.attempt(world.begin())
+    world.asked, world.broken = [], set()
+    world.studio.tasks.append(1000)
+    assert world.attempt(world.begin()) == DONE
+    assert world.asked == [3, 1000]
+    done = world.record.prelabelled
+    assert done is not None
+    assert (done.through, done.left, done.tries) == (1000, 0, 0)
+
+
+@pytest.mark.parametrize("request_number", range(1, 13))
+def test_killed_at_any_request_the_next_attempt_goes_on_without_a_double(
+    world: Prelabelling, request_number: int
+) -> None:
+    requests: list[str] = []
+
+    def die(name: str) -> None:
+        requests.append(name)
+        if len(requests) == request_number:
+            raise Killed
+
+    world.studio.before = die
+    run_id = world.begin()
+    with pytest.raises(Killed):
+        world.attempt(run_id)
+    world.studio.before = lambda _: None
+    assert world.attempt(world.next_attempt(), nonce="of another process") == DONE
+    assert sorted(world.studio.predictions) == [(task, "label:v1") for task in TASKS]
+    assert world.studio.model_version == "label:v1"
+
+
+def test_sigterm_lets_the_next_attempt_begin_at_once_and_counts_for_nothing(world: Prelabelling) -> None:
+    def stop(name: str) -> None:
+        if name == "page":
+            raise Stopped
+
+    world.studio.before = stop
+    assert world.attempt(world.begin()) == INTERRUPTED
+    claim = world.record.prelabel
+    assert claim is not None
+    assert (claim.preempted, claim.nonce) == (1, None)
+
+
+def test_a_version_that_is_superseded_meanwhile_is_not_shown(world: Prelabelling) -> None:
+    def promote(name: str) -> None:
+        if name == "stored":
+            world.models.served = "label:v2"
+
+    world.studio.before = promote
+    assert world.attempt(world.begin()) == DONE
+    assert world.studio.model_version == "labelloop"
+    assert world.studio.kept == []
+    done = world.record.prelabelled
+    assert done is not None
+    assert done.model_version == "label:v1", "so that the trigger sees that another one is served"
+    world.studio.before = lambda _: None
+    assert world.attempt(world.begin()) == DONE
+    assert world.studio.model_version == "label:v2"
+    assert [task for task, version in sorted(world.studio.predictions) if version == "label:v2"] == TASKS
+
+
+def test_predictions_go_twelve_hours_after_their_version_was_superseded(file_store: ObjectStore) -> None:
+    clock = Clocked(file_store, file_store.now())
+    world = Prelabelling(clock, LabelStudioInMemory(list(TASKS)))
+    for version, hours in (("label:v1", 0), ("label:v2", 100), ("label:v3", 5), ("label:v3", 8), ("label:v2", 5)):
+        clock.time += timedelta(hours=hours)
+        world.models.served = version
+        assert world.attempt(world.begin()) == DONE
+    one, two, three = "label:v1", "label:v2", "label:v3"
+    assert world.studio.kept == [{one, two}, {one, two, three}, {two, three}, {two, three}]
+
+
+def test_a_project_without_any_prediction_keeps_what_annotators_see(world: Prelabelling) -> None:
+    world.broken = set(TASKS)
+    assert world.attempt(world.begin()) == DONE
+    assert world.studio.model_version == "labelloop"
+
+
+def test_a_refused_token_fails_the_run_and_leaves_a_training_alone(world: Prelabelling) -> None:
+    def refuse(_: str) -> None:
+        raise Unauthorized("the token was refused")
+
+    training = Jobs(world.store, UID).update(claims.take, "training", lifetime=600, forced=True).held
+    world.studio.before = refuse
+    assert world.attempt(world.begin()) == FAILED
+    assert world.record.training == training
+    last = world.record.last_prelabel
+    assert last is not None
+    assert (last.outcome, last.failures, world.record.last_run) == ("failed", 1, None)
+
+
+def test_a_second_copy_of_the_job_ends_without_a_word(world: Prelabelling) -> None:
+    run_id = world.begin()
+    world.jobs.update(claims.start, run_id, nonce="the first", lifetime=600)
+    assert world.attempt(run_id, nonce="the second") == DONE
+    assert world.asked == []

@@ -1,0 +1,167 @@
+"""Runs that write predictions ahead: after a promotion, a rollback and an import, beside trainings, once each."""
+
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.evolve import evolve
+from shared.state import claims
+from shared.state.base_weights import add_base_weights
+from shared.state.jobs import Jobs
+from shared.state.jobs_record import Claim, JobsRecord, Prelabelled
+from shared.state.projects import write_project
+from shared.state.registry import Registry
+from shared.state.versions import GRAPH, WEIGHTS, FileEntry, Manifest
+from tests.fakes.stores import Clocked
+from tests.fakes.trigger_parts import CONFIG, UID, World
+from tests.samples.versions import manifest
+
+
+class Connected:
+    """A project that is pushed, with four tasks, and a store whose clock stands still."""
+
+    def __init__(self, folder: Path, *, connected: bool = True, **settings: Any) -> None:
+        self.world = World(folder, **settings)
+        self.clock = Clocked(self.world.store, self.world.store.now())
+        self.trigger = self.world.another_trigger(self.clock)
+        self.world.label_studio.tasks = [1, 2, 3, 4]
+        add_base_weights(
+            self.clock, "yolo11n.pt", "detect", ("person",), {WEIGHTS: Path(__file__), GRAPH: Path(__file__)}
+        )
+        write_project(self.clock, UID, label_config=CONFIG, push=connected)
+        self.registry = Registry(self.clock, UID)
+        self.jobs = Jobs(self.clock, UID, prelabelling=True)
+
+    @property
+    def claim(self) -> Claim | None:
+        return Jobs(self.clock, UID).read().prelabel
+
+    def reconcile(self, **how: bool) -> tuple[str, str]:
+        outcome = self.trigger.reconcile(UID, **how)
+        return outcome.status, outcome.reason
+
+    def job_ends(self, version: str, *, left: int = 0, through: int | None = None) -> None:
+        """What the job does, from its first act to its last."""
+        assert self.claim is not None
+        claim = self.jobs.update(claims.start, self.claim.run_id, nonce="n", lifetime=600).held
+        last = max(self.world.label_studio.tasks) if through is None else through
+
+        def end(record: JobsRecord, now: datetime) -> JobsRecord | None:
+            released = claims.release(record, now, claim, outcome="prelabelled")
+            tries = record.prelabelled.tries if record.prelabelled else 0
+            done = Prelabelled(
+                model_version=version, through=last, left=left, tries=tries + 1 if left else 0, written_at=now
+            )
+            return released and evolve(released, prelabelled=done)
+
+        self.jobs.update(end)
+
+    def serve(self, run_id: str, expected: int | None, *, back_to: int = 0) -> None:
+        """Promote a new version, or roll back."""
+
+        def build(number: int) -> Manifest:
+            graph = FileEntry(name=GRAPH, sha256="1" * 64, size=1)
+            found = manifest(number, run_id)
+            return evolve(found, files=(*found.files, graph))
+
+        version = back_to or self.registry.publish("label", build).version
+        self.registry.promote("label", version, fence=10_000, run_id=run_id, expected=expected)
+
+
+@pytest.fixture
+def connected(tmp_path: Path) -> Connected:
+    return Connected(tmp_path)
+
+
+def test_predictions_are_written_after_connecting_a_promotion_a_rollback_and_an_import(connected: Connected) -> None:
+    assert connected.reconcile() == ("launched", "4 tasks without a prediction of label:base-yolo11n")
+    assert connected.claim is not None
+    assert connected.claim.kind == "prelabel"
+    assert connected.reconcile()[0] == "active"
+    connected.job_ends("label:base-yolo11n")
+    nothing = ("nothing", "nothing is annotated yet")
+    assert connected.reconcile() == nothing, "the job's own PATCH of the project comes back as an event"
+
+    connected.serve("first", None)
+    assert connected.reconcile() == ("launched", "4 tasks without a prediction of label:v1")
+    connected.job_ends("label:v1")
+    connected.serve("second", 1)
+    assert connected.reconcile() == ("launched", "4 tasks without a prediction of label:v2")
+    connected.job_ends("label:v2")
+    connected.serve("back", 2, back_to=1)
+    assert connected.reconcile() == ("launched", "4 tasks without a prediction of label:v1")
+    connected.job_ends("label:v1")
+    connected.world.label_studio.tasks += [5, 6]
+    assert connected.reconcile() == ("launched", "2 tasks without a prediction of label:v1")
+    connected.job_ends("label:v1")
+    assert connected.reconcile() == nothing
+    assert len(connected.world.launcher.launched) == 5
+
+
+def test_they_wait_neither_for_a_training_nor_for_its_cool_down(connected: Connected) -> None:
+    connected.world.label_studio.annotations = 20
+    assert connected.reconcile()[0] == "launched"
+    record = Jobs(connected.clock, UID).read()
+    assert record.training is not None
+    assert (record.training.kind, record.prelabel is not None) == ("train", True)
+    connected.job_ends("label:base-yolo11n")
+    training = Jobs(connected.clock, UID)
+    claim = training.update(claims.start, record.training.run_id, nonce="n", lifetime=600).held
+    connected.serve(claim.run_id, None)
+    training.update(claims.release, claim, outcome="promoted")
+    assert connected.reconcile() == ("launched", "4 tasks without a prediction of label:v1")
+
+
+@pytest.mark.parametrize(
+    "why", ["nobody connected it", "switched off", "dummy", "no task", "no base weights", "closed"]
+)
+def test_no_such_run_is_started(tmp_path: Path, why: str) -> None:
+    switches: dict[str, dict[str, Any]] = {"switched off": {"push": "off"}, "dummy": {"dummy": True}}
+    connected = Connected(tmp_path, connected=why != "nobody connected it", **switches.get(why, {}))
+    if why == "no task":
+        connected.world.label_studio.tasks = []
+    if why == "no base weights":
+        connected.clock.delete("base/yolo11n%2Ept/base.json")
+    if why == "closed":
+        connected.jobs.update(claims.close)
+        connected.world.label_studio.created_at += timedelta(days=1)  # another project has its id now
+    connected.reconcile()
+    assert connected.claim is None
+
+
+def test_what_failed_and_what_was_left_is_tried_again_after_growing_pauses(connected: Connected) -> None:
+    def minutes_until_launched() -> float:
+        begin = connected.clock.time
+        while connected.reconcile()[0] != "launched":
+            connected.clock.time += timedelta(minutes=5)
+        return (connected.clock.time - begin).total_seconds() / 60
+
+    pauses = []
+    for number in range(3):
+        pauses.append(minutes_until_launched())
+        assert connected.claim is not None
+        claim = connected.jobs.update(claims.start, connected.claim.run_id, nonce=str(number), lifetime=600).held
+        connected.jobs.update(claims.release, claim, outcome="failed", message="the token was refused")
+    pauses.append(minutes_until_launched())
+    assert pauses == [0, 10, 40, 160]
+    connected.job_ends("label:base-yolo11n", left=1)
+    pauses = [minutes_until_launched()]
+    connected.job_ends("label:base-yolo11n", left=1)
+    pauses.append(minutes_until_launched())
+    assert pauses == [10, 40]
+
+
+def test_a_killed_job_is_followed_by_its_next_attempt(connected: Connected) -> None:
+    connected.reconcile()
+    assert connected.claim is not None
+    connected.jobs.update(claims.start, connected.claim.run_id, nonce="n", lifetime=600)
+    connected.world.launcher.state = "gone"
+    connected.reconcile(sweeping=True)
+    connected.clock.time += timedelta(minutes=15)
+    assert connected.reconcile(sweeping=True)[0] == "relaunched"
+    assert connected.claim is not None
+    assert connected.claim.attempt == 2
+    launched = connected.world.launcher.launched
+    assert launched == [(connected.claim.run_id, 1), (connected.claim.run_id, 2)]
