@@ -16,11 +16,13 @@ import pytest
 from ultralytics.utils import ASSETS
 
 from jobs.train.data.yolo_labels import label_lines
+from jobs.train.evidence import Found
 from jobs.train.training import Measured, TrainingSettings
 from jobs.train.yolo import graph as graphs
 from jobs.train.yolo.graph import make_graph
 from jobs.train.yolo.trainer import YoloTrainer
 from shared.errors import ModelError, SettingsError
+from shared.evolve import evolve
 from shared.inference.device import choose_device, open_engine
 from shared.inference.graph import read_graph
 from shared.inference.network import Network
@@ -71,8 +73,8 @@ def made(trainer: YoloTrainer, tmp_path_factory: pytest.TempPathFactory) -> Call
     return make
 
 
-def val_set(folder: Path, path: Path) -> Path:
-    """data.yaml of photographs on which a person drew what the graph is sure of."""
+def val_set(folder: Path, path: Path, *, times: tuple[float, float] = (0.7, 0.6), suffix: str = ".png") -> Path:
+    """data.yaml of photographs on which a person drew what the graph is sure of. `times`: how wide, how high."""
     graph = read_graph(path)
     network = Network(open_engine(path, choose_device("cpu", threads=1, float32=True)), graph)
     for kind in ("images", "labels"):
@@ -80,8 +82,8 @@ def val_set(folder: Path, path: Path) -> Path:
     for name in ("bus", "zidane"):
         photograph = cv2.imread(str(ASSETS / f"{name}.jpg"))
         assert photograph is not None
-        image = cv2.resize(photograph, None, fx=0.7, fy=0.6).astype(np.uint8)
-        cv2.imwrite(str(folder / "images" / "val" / f"{name}.png"), image)
+        image = cv2.resize(photograph, None, fx=times[0], fy=times[1]).astype(np.uint8)
+        cv2.imwrite(str(folder / "images" / "val" / f"{name}{suffix}"), image)
         found = network.find(image, 0.1)
         lines = label_lines(replace(found, classes=found.classes % 2), graph.yolo_task)
         assert len(lines) > 2
@@ -93,6 +95,22 @@ def val_set(folder: Path, path: Path) -> Path:
 
 def measured(trainer: YoloTrainer, made: Made, weights: Path) -> Measured:
     return trainer.evaluate(made.graph, made.data, CONTROL, SETTINGS, trained=True, points=(), weights=weights)
+
+
+def test_large_photographs_are_measured_in_the_pixels_that_predict_decodes(
+    trainer: YoloTrainer, made: Any, tmp_path: Path
+) -> None:
+    graph = made("yolo26n", "detect").graph
+    data = val_set(tmp_path, graph, times=(1.0, 1.0), suffix=".jpg")
+    scores = []
+    for reduced in (True, False):
+        settings = evolve(SETTINGS, reduced_decoding=reduced)
+        evidence = trainer.evaluate(graph, data, CONTROL, settings, trained=True, points=()).evidence
+        assert isinstance(evidence, Found)
+        best = np.concatenate([outcome.overlap.max(axis=1) for outcome in evidence.outcomes])
+        assert np.median(best) > 0.6, "in pixels of the half it would be less than 0.3"
+        scores.append(np.sort(np.concatenate([outcome.scores for outcome in evidence.outcomes]))[-20:])
+    assert (scores[0] != scores[1]).any(), "other pixels"
 
 
 def test_what_a_graph_says_of_itself(made: Any) -> None:

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from shared.errors import ImageError
+from shared.inference.letterbox import letterbox
 from shared.media.decode import decode, decode_for
+from shared.media.fit import squared
 from tests.samples.image_bytes import encoded
 from tests.samples.image_files import exif, turned, works
 from tests.samples.refused_files import refused
@@ -60,6 +62,14 @@ def test_the_same_picture_in_fewer_pixels(
     assert small.shape == expected.shape
     assert small.flags.c_contiguous
     assert np.abs(small.astype(int) - expected).mean() < 3
+
+
+@given(width=st.integers(1, 900), height=st.integers(1, 900), scale=st.sampled_from((2, 4, 8)))
+def test_a_network_sees_it_in_the_same_place(width: int, height: int, scale: int) -> None:
+    """Though sides are rounded up, which may change how long one is to the other."""
+    full, small = (np.zeros((-(-height // by), -(-width // by), 3), dtype=np.uint8) for by in (1, scale))
+    np.testing.assert_array_equal(letterbox(small, 96, 32, whole=(height, width)), letterbox(full, 96, 32))
+    np.testing.assert_array_equal(squared(small, 64, whole=(height, width)), squared(full, 64))
 
 
 @pytest.mark.parametrize("name", WORKS)
