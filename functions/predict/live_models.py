@@ -216,6 +216,9 @@ class LiveModels:
             if before == version:
                 return
             self._metrics.swapped(uid, control.name, before, version)
+            graphs = {_graph(each) for each in self._served.values()}
+        if last is not None and _graph(last) not in graphs:  # a rollback will find it compiled in the cache
+            self._models.forget(_graph(last))
         logger.info(
             "a control is served with another version",
             extra={
@@ -226,3 +229,8 @@ class LiveModels:
                 "after": version,
             },
         )
+
+
+def _graph(last: _LastServed) -> str | None:
+    """Key of a version's model among those loaded; None of base weights, which projects share."""
+    return None if last.manifest is None else graph_of(last.manifest).sha256

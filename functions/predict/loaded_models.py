@@ -72,6 +72,13 @@ class LoadedModels:
         assert load.model is not None
         return load.model
 
+    def forget(self, key: Hashable) -> None:
+        """Drop a model that was loaded. Requests hold their own references."""
+        with self._lock:
+            load = self._loads.get(key)
+            if load is not None and load.model is not None:
+                del self._loads[key]
+
     def _start(self, build: Build, failures: int) -> _Load:
         load = _Load(failures)
         try:

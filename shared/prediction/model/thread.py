@@ -93,6 +93,7 @@ class ModelThreads:
                 self._run(jobs)
             except Exception as error:  # noqa: BLE001 - logged, and raised where the results are awaited
                 _crashed(jobs, error)
+            del first, jobs  # while it waits, the model may be replaced
 
     def _alike(self, first: Inference) -> list[Inference]:
         """Take from the queue what can share a batch with `first`."""

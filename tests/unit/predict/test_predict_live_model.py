@@ -296,6 +296,23 @@ def test_least_recently_used_models_leave_memory_and_come_back_from_the_cache(
     assert parts.loader.loaded == ["a", "b", "c", "b"]
 
 
+def test_a_version_that_no_control_is_served_with_any_more_leaves_memory(
+    file_store: ObjectStore, tmp_path: Path
+) -> None:
+    parts = Parts(file_store, tmp_path)
+
+    def serve(control: str, names: str) -> list[str]:
+        (tmp_path / "new").write_text(names)
+        publish(file_store, tmp_path / "new", control=control)
+        assert parts.serve(control)[1] == (names,)
+        return parts.loader.loaded
+
+    assert serve("a", "Tree") == serve("b", "Tree") == ["Tree"]
+    assert serve("a", "Road") == serve("b", "Tree") == ["Tree", "Road"]  # b still needs it
+    assert serve("b", "Road") == ["Tree", "Road"]
+    assert serve("a", "Tree") == ["Tree", "Road", "Tree"]
+
+
 def test_files_leave_the_cache_least_recently_used_first(file_store: ObjectStore, tmp_path: Path) -> None:
     parts = Parts(file_store, tmp_path, keep=1, bytes_=2500)
     digests = {}
