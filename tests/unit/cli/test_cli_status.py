@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,10 @@ from jobs.train.checkpoints.spool import Epoch
 from jobs.train.data.dataset import Counts
 from jobs.train.progress import ProgressWriter
 from shared.errors import LaunchError
+from shared.evolve import evolve
 from shared.state import claims
+from shared.state.jobs import Jobs
+from shared.state.jobs_record import JobsRecord, Prelabelled
 from shared.state.projects import write_project
 from tests.fakes.trigger_parts import UID, World
 
@@ -90,3 +94,19 @@ def test_an_interrupted_attempt(world: World) -> None:
     text = shown(world)
     assert "interrupted; the next sweep starts the next attempt" in text
     assert "the attempt before ended: SIGTERM" in text
+
+
+def test_what_is_written_ahead(world: World) -> None:
+    assert "Predictions" not in shown(world)
+    jobs = Jobs(world.store, UID, prelabelling=True)
+    jobs.update(claims.take, "ahead", lifetime=600, kind="prelabel", forced=True)
+    assert "Predictions are written: launching, attempt 1" in shown(world)
+    claim = jobs.update(claims.start, "ahead", nonce="n", lifetime=600).held
+    jobs.update(claims.release, claim, outcome="failed", message="the token was refused")
+    assert "Predictions could not be written: the token was refused" in shown(world)
+
+    def done(record: JobsRecord, now: datetime) -> JobsRecord:
+        return evolve(record, prelabelled=Prelabelled(model_version="label:v2", through=9, left=3, written_at=now))
+
+    jobs.update(done)
+    assert "Predictions of label:v2 were written 0 s ago, 3 tasks have none" in shown(world)
