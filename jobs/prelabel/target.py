@@ -7,6 +7,7 @@ without a word: only `created` tells. So what is there is read from Label Studio
 
 import json
 import logging
+import time
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -23,6 +24,7 @@ logger = logging.getLogger(__name__)
 _PAGE = 250  # tasks
 _PREDICTIONS_PAGE = 50  # tasks with all their predictions: megabytes where these are masks
 _AT_ONCE = 4  # requests at a time, so that Label Studio stays fast for annotators
+_PRUNE_SECONDS = 300.0  # of one run: Label Studio takes some 70 ms for each prediction. The next run goes on
 _NAMED = 20  # tasks that a log line names
 _SHOWN_LENGTH = 500  # characters of a task's versions that Label Studio answers
 
@@ -92,13 +94,16 @@ class LabelStudioTarget:
         """
         names = [one["model_version"] for one in self._versions()]
         old = [name for name in names if name not in keep and is_ours(name, controls)]
+        until = time.monotonic() + _PRUNE_SECONDS
         with ThreadPoolExecutor(_AT_ONCE, "prune") as pool:
-            return sum(self._prune(version, pool) for version in old)
+            return sum(self._prune(version, pool, until) for version in old)
 
-    def _prune(self, version: str, pool: ThreadPoolExecutor) -> int:
+    def _prune(self, version: str, pool: ThreadPoolExecutor, until: float) -> int:
         after, removed = 0, 0
-        while page := self._tasks(
-            [_above(after), _NOT_ANNOTATED, _with_version(version)], _PREDICTIONS_PAGE, fields="all"
+        while time.monotonic() < until and (
+            page := self._tasks(
+                [_above(after), _NOT_ANNOTATED, _with_version(version)], _PREDICTIONS_PAGE, fields="all"
+            )
         ):
             found = [one["id"] for task in page for one in task["predictions"] if one["model_version"] == version]
             removed += sum(pool.map(self._delete, found))
