@@ -184,7 +184,8 @@ def _swap(world: World, function: Function) -> Iterator[Row]:
     seconds = []
     for _ in range(world.rounds):
         with _asking(world, function, _SWAPPING_CLIENTS, wrong) as stamps:
-            started, wanted = time.perf_counter(), f"label:v{publish(world.store, world.graph)}"
+            wanted = f"label:v{publish(world.store, world.graph)}"
+            started = time.perf_counter()
             while wanted not in stamps:
                 assert time.perf_counter() < started + 60.0, "the new version is not served"
                 time.sleep(0.01)

@@ -3,6 +3,7 @@
 import shutil
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -84,7 +85,13 @@ def _kept(path: Path, folder: Path) -> Path:
 
 
 def _read(path: Path) -> Any:
-    """The network in a file, by the reader of ONNX alone: where memory is too short for it, others refuse the file."""
+    """The network in a file.
+
+    If it cannot be read, once more by the reader of ONNX alone: where memory is too short for it, others refuse the
+    file. No other thread of the process runs while it reads.
+    """
+    with suppress(Exception):  # of several classes
+        return openvino.Core().read_model(path)
     try:
         reader = FrontEndManager().load_by_framework("onnx")
     except Exception as error:  # of a class of its own
