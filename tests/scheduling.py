@@ -10,6 +10,8 @@ from xdist.scheduler import LoadScopeScheduling
 
 _DOWNLOADS = ("test_compose", "test_terraform", "test_aws", "test_kubernetes")
 """Files that one process runs one after the other: two must not make the same tool in .cache."""
+_RAY = ("test_launcher_ray", "test_launchers")
+"""Files that share a cluster, which takes 20 seconds to start."""
 
 _FIRST = (
     "downloads",
@@ -31,7 +33,7 @@ _FIRST = (
     "test_trigger_function.py",
     "test_predict_requests.py",
     "test_train_export.py",
-    "test_launcher_ray.py",
+    "ray",
     "test_images_formats.py",
     "test_train_yolo.py",
 )
@@ -39,9 +41,12 @@ _FIRST = (
 
 
 def group(nodeid: str) -> str:
-    """Tests of one group run in one process: those of a file, and all that download the same tools."""
+    """Tests of one group run in one process: those of a file, and of all files that share what takes long."""
     path = nodeid.split("::", 1)[0]
-    return "downloads" if Path(path).name.startswith(_DOWNLOADS) else path
+    for name, files in (("downloads", _DOWNLOADS), ("ray", _RAY)):
+        if Path(path).name.startswith(files):
+            return name
+    return path
 
 
 def place(nodeid: str) -> int:

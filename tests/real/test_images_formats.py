@@ -23,7 +23,7 @@ from tests.servers.browser import CHROMIUM, empty_page
 
 WORKS, REFUSED = works(), refused()
 SHOWN = [name for name, file in WORKS.items() if file.media_type]
-LARGE = (12_000, 9_000)
+LARGE = (6_000, 4_500)
 _DRAW = """
 async url => {
   const image = new Image();
@@ -70,8 +70,8 @@ def test_decoded_as_chromium_shows_it(name: str, page: Page) -> None:
 def test_every_file_of_one_request_is_answered_in_its_place(tmp_path: Path) -> None:
     """A prediction with the size that was shown; `[]` for a file that is refused, with the reason in the log."""
     large = {
-        "JPEG of 12,000×9,000, turned": encoded(Image.new("RGB", LARGE), "JPEG", exif=exif(6)),
-        "PNG alpha of 12,000×9,000": encoded(Image.new("RGBA", LARGE, (9, 9, 9, 9)), "PNG", compress_level=1),
+        "JPEG of 6,000×4,500, turned": encoded(Image.new("RGB", LARGE), "JPEG", exif=exif(6)),
+        "PNG alpha of 6,000×4,500": encoded(Image.new("RGBA", LARGE, (9, 9, 9, 9)), "PNG", compress_level=1),
     }
     sizes: dict[str, tuple[int, int]] = {name: file.shows.shape[1::-1] for name, file in WORKS.items()}  # type: ignore[misc]
     sizes |= dict(zip(large, (LARGE[::-1], LARGE), strict=True))

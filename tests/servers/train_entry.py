@@ -100,7 +100,7 @@ def _toy(settings: Settings, request: TrainRequest, store: ObjectStore) -> int:
         exporter=LabelStudioExporter(settings.label_studio_url or "", "0" * 40),
         images=fetched.images,
         videos=fetched.videos,
-        trainer=ToyTrainer(epoch_seconds=0.2),
+        trainer=ToyTrainer(epoch_seconds=0.05),
         settings=settings,
         folder=Path(settings.work_dir) / request.run_id,
         adopt=fetched.adopt,
