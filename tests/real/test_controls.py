@@ -48,7 +48,7 @@ ROWS = {
     "brush": Row(epochs=24),
     "ellipse": Row(epochs=24),
     "keypoint": Row(epochs=80),
-    "choices": Row(annotated=40, held_out=10, epochs=18, margin=0.7),  # guessing makes half of them right
+    "choices": Row(annotated=40, held_out=10, epochs=30, margin=0.7),  # guessing makes half of them right
     "video": Row(annotated=4, held_out=2, epochs=5),
     "timeline": Row(annotated=10, held_out=2, epochs=12, margin=0.7),
 }
