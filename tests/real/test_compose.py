@@ -164,8 +164,8 @@ def test_the_box_works_with_new_secrets_and_nothing_else(box: Box) -> None:
     secret = {"X-Labelloop-Secret": box.secrets["LABELLOOP_WEBHOOK_SECRET"]}
     metrics = "http://train-trigger.labelloop.internal:8080/metrics"
 
-    def sweeps() -> str:
-        return next(line for line in box.ask("GET", metrics, secret)[1].splitlines() if "reconciles_total{" in line)
+    def sweeps() -> list[str]:
+        return [line for line in box.ask("GET", metrics, secret)[1].splitlines() if "reconciles_total{" in line]
 
     before = sweeps()
     wait_until(lambda: sweeps() != before, "the sweeper's next look at the project")
