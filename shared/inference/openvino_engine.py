@@ -8,6 +8,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
+
 from shared.errors import LabelloopError, ModelError
 from shared.imports import undo_failed_import
 from shared.inference.engine import EngineError, Outputs, Pixels
@@ -21,6 +23,21 @@ with undo_failed_import("openvino", keep="openvino._pyopenvino"):
 
 _KEPT = "pixels-1.xml"
 """Name of the file that `_kept` writes. Its number is raised when `_of_pixels` changes."""
+
+
+def _finish_binding() -> None:
+    """Run a network that does nothing: to be called by one thread, before others call OpenVINO.
+
+    Tables of its Python binding are made when they are first needed, and who needs them meanwhile waits with Python's
+    lock held: after two first calls at once, no thread of the process would ever run again.
+    """
+    pixel = openvino.op.Parameter(openvino.Type.u8, openvino.PartialShape([1]))
+    request = openvino.Core().compile_model(openvino.Model([pixel], [pixel], "nothing"), "CPU").create_infer_request()
+    request.infer(np.zeros(1, np.uint8), share_inputs=True)
+    assert request.get_output_tensor(0).data.dtype == np.uint8
+
+
+_finish_binding()
 
 
 class OpenVinoEngine:

@@ -50,7 +50,7 @@ ROWS = {
     "keypoint": Row(epochs=80),
     "choices": Row(annotated=40, held_out=10, epochs=30, margin=0.7),  # guessing makes half of them right
     "video": Row(annotated=4, held_out=2, epochs=5),
-    "timeline": Row(annotated=10, held_out=2, epochs=12, margin=0.7),
+    "timeline": Row(annotated=10, held_out=2, epochs=20, margin=0.7),
 }
 
 
