@@ -25,7 +25,6 @@ from shared.prediction.video.predictor import VideoPredictor
 from shared.prediction.weights import WeightsCache
 from shared.settings import Settings
 from shared.state.registry import Registry
-from shared.state.versions import DEFAULT_SHOWN
 from shared.web.backend import Backend
 from shared.yolo.environment import prediction_environ
 
@@ -46,15 +45,7 @@ def build_serving(
     cache_dir = Path(settings.cache_dir)
     environ.update(prediction_environ(cache_dir))
     weights = WeightsCache(cache_dir / "weights", settings.cache_bytes)
-    loader = GraphLoader(
-        device=settings.device,
-        threads=settings.threads,
-        float32=settings.precision == "float32",
-        iou=DEFAULT_SHOWN.iou if settings.iou is None else settings.iou,
-        image_size=settings.image_size,
-        max_objects=settings.max_objects,
-        base_graph=partial(weights.base_path, store),
-    )
+    loader = GraphLoader.of(settings, partial(weights.base_path, store))
     models = LiveModels(
         backend.pointers,
         partial(Registry, store),

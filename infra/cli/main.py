@@ -352,7 +352,7 @@ def forget(
 ) -> None:
     """Remove a project from the store for ever: its versions, runs, config and claims. Label Studio keeps its own.
 
-    First take the connection away in Label Studio (Settings → Model): the next setup makes a project known again.
+    First take the connection away (`labelloop disconnect`): the next setup makes a project known again.
     """
     store = _store(context.obj.settings())
     uid = find_project(store, project)

@@ -35,7 +35,6 @@ from shared.prediction.weights import WeightsCache
 from shared.settings import Settings
 from shared.state.projects import read_project, with_overrides
 from shared.state.runs import TrainRequest
-from shared.state.versions import DEFAULT_SHOWN
 from shared.yolo.environment import prediction_environ
 
 logger = logging.getLogger(__name__)
@@ -83,15 +82,7 @@ def _build(settings: Settings, request: TrainRequest, store: ObjectStore) -> Par
     )
     metrics = Metrics()
     weights = WeightsCache(Path(settings.cache_dir) / "weights", settings.cache_bytes)
-    loader = GraphLoader(
-        device=settings.device,
-        threads=settings.threads,
-        float32=settings.precision == "float32",
-        iou=DEFAULT_SHOWN.iou if settings.iou is None else settings.iou,
-        image_size=settings.image_size,
-        max_objects=settings.max_objects,
-        base_graph=partial(weights.base_path, store),
-    )
+    loader = GraphLoader.of(settings, partial(weights.base_path, store))
     models = ChosenModels(store, request.project_uid, weights, loader, base_weights=settings.base_weights)
     images = TaskImages(
         ImageFetcher(settings, label_studio),

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 _PAGE = 250  # tasks
 _PREDICTIONS_PAGE = 50  # tasks with all their predictions: megabytes where these are masks
 _AT_ONCE = 4  # requests at a time, so that Label Studio stays fast for annotators
-_PRUNE_SECONDS = 300.0  # of one run: Label Studio takes some 70 ms for each prediction. The next run goes on
+_PRUNE_SECONDS = 300.0  # of one run: Label Studio removes them one by one, slowly. The next run goes on
 _NAMED = 20  # tasks that a log line names
 _SHOWN_LENGTH = 500  # characters of a task's versions that Label Studio answers
 

@@ -32,4 +32,4 @@ def test_first_calls_at_once_end(tmp_path: Path) -> None:
     """They waited for one another for ever, and Python's other threads for them: /health, too."""
     graph = make_graph(tmp_path, "yolov8n", "detect").graph
     for _ in range(3):  # without what `_finish_binding` does, one process in four ended
-        subprocess.run([sys.executable, "-c", _FIRST_CALLS, graph], timeout=60, check=True)
+        assert subprocess.run([sys.executable, "-c", _FIRST_CALLS, graph], timeout=60).returncode == 0

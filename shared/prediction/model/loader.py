@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Self
 
 from shared.cores import usable_cores
 from shared.errors import ModelError, SettingsError
@@ -17,6 +18,8 @@ from shared.prediction.model.model import YoloModel
 from shared.prediction.model.thread import ModelThreads
 from shared.prediction.ports import DeviceLost, NotNow
 from shared.prediction.process_end import end_process
+from shared.settings import Settings
+from shared.state.versions import DEFAULT_SHOWN
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +51,19 @@ class GraphLoader:
         self._base_graph = base_graph
         self._lock = threading.Lock()  # one load at a time: memory and cores are those of one
         self._started: tuple[Device, ModelThreads] | None = None
+
+    @classmethod
+    def of(cls, settings: Settings, base_graph: Callable[[str], Path]) -> Self:
+        """What the settings say."""
+        return cls(
+            device=settings.device,
+            threads=settings.threads,
+            float32=settings.precision == "float32",
+            iou=DEFAULT_SHOWN.iou if settings.iou is None else settings.iou,
+            image_size=settings.image_size,
+            max_objects=settings.max_objects,
+            base_graph=base_graph,
+        )
 
     def import_engine(self) -> None:
         """Import what the first load needs. Raises as `load`, and whatever the import does."""
