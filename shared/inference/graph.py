@@ -46,9 +46,12 @@ def read_graph(path: Path) -> Graph:
         served = ", ".join(get_args(YoloTask))
         raise ModelError(f"{path.name} is a {found['task']} model: labelloop serves {served}")
     try:
-        return _graph(found)
-    except (KeyError, SyntaxError, TypeError, ValueError) as error:
+        graph = _graph(found)
+    except (AttributeError, LookupError, RecursionError, SyntaxError, TypeError, ValueError) as error:
         raise ModelError(f"the metadata of {path.name} cannot be understood: {error}") from error
+    if not graph.names or graph.stride < 1 or graph.image_size < 1:
+        raise ModelError(f"the metadata of {path.name} tell of no class, or of no size")
+    return graph
 
 
 def _graph(found: Mapping[str, str]) -> Graph:
@@ -60,7 +63,7 @@ def _graph(found: Mapping[str, str]) -> Graph:
         yolo_task=found["task"],  # type: ignore[arg-type]
         names=tuple(str(names[index]) for index in range(len(names))),
         stride=int(found["stride"]),
-        image_size=max(size) if isinstance(size, list | tuple) else int(size),
+        image_size=max(map(int, size)) if isinstance(size, list | tuple) else int(size),
         end_to_end=found.get("end2end", "False") == "True",
         point_shape=(int(points[0]), int(points[1])),
         point_names=tuple(map(str, point_names.get(0, ()))),
@@ -81,6 +84,8 @@ def _metadata(file: BinaryIO, size: int) -> Iterator[tuple[str, str]]:
         entry = {1: "", 2: ""}
         while file.tell() < end:
             inner, length = _next_field(file)
+            if length > end - file.tell():
+                raise EOFError("it ends too early")
             entry[inner] = file.read(length).decode()
         yield entry[1], entry[2]
 

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
+from shared.errors import ModelError
 from shared.geometry.detections import Detections
-from shared.inference.engine import Engine, Pixels
+from shared.inference.engine import Engine, Outputs, Pixels
 from shared.inference.graph import Graph
 from shared.inference.letterbox import letterbox
 from shared.inference.outputs import READERS, Head, Postprocessing, Question
@@ -38,8 +39,14 @@ class Network:
         import numpy as np
 
         outputs = self.engine.run(np.stack([question.image for question in questions]))
-        read = READERS[self.graph.yolo_task]
-        return [read(outputs, number, question, self._head) for number, question in enumerate(questions)]
+        return [self._read(outputs, number, question) for number, question in enumerate(questions)]
+
+    def _read(self, outputs: Outputs, number: int, question: Question) -> Detections | Postprocessing:
+        import numpy as np
+
+        if not all(np.isfinite(output[number]).all() for output in outputs):
+            return _refuse  # this image, and not those that it shares a batch with
+        return READERS[self.graph.yolo_task](outputs, number, question, self._head)
 
     def find(
         self,
@@ -50,8 +57,21 @@ class Network:
         whole: tuple[int, int] | None = None,
         cut_is_said: bool = True,
     ) -> Detections:
-        """Everything of at least `confidence` in one picture, blue first. `whole`: as of `fit`. Raises as `run`."""
+        """Everything of at least `confidence` in one picture, blue first. `whole`: as of `fit`. Raises as `run`.
+
+        Nothing where the graph answers what is no number: predict shows nothing then.
+        """
         size = whole or (image.shape[0], image.shape[1])
         question = Question(self.fit(image, whole), size, confidence, iou, cut_is_said=cut_is_said)
         (found,) = self.run([question])
+        if found is _refuse:
+            return Detections.annotated(size[1], size[0], (), (), self.graph.names)
         return found if isinstance(found, Detections) else found()
+
+
+def _refuse() -> Detections:
+    """A `Postprocessing`: to say that nothing was found would be wrong."""
+    raise ModelError(
+        "the graph answers what is no number (NaN): it computes in too few bits, as a rule; set "
+        "LABELLOOP_PRECISION=float32"
+    )

@@ -4,6 +4,7 @@ What ultralytics' predictors do with it is in ultralytics/models/yolo/*/predict.
 """
 
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.errors import ModelError
 from shared.geometry.detections import Detections, Floats, Outline, clip_xyxy, envelope, xywhr_to_corners
 from shared.inference.candidates import surest, to_corners, without_rotated_twins, without_twins
 from shared.inference.engine import Outputs, Pixels
@@ -85,6 +87,7 @@ def _segment(outputs: Outputs, number: int, question: Question, head: Head) -> D
 
 
 def _classify(outputs: Outputs, number: int, question: Question, head: Head) -> Detections:
+    _require(len(outputs[0][number]), len(head.graph.names))
     scores = outputs[0][number].astype(np.float64)[None]
     height, width = question.size
     whole = np.array([[0.0, 0.0, width, height]])
@@ -107,11 +110,13 @@ def _kept(outputs: Outputs, number: int, question: Question, head: Head) -> Floa
     Boxes are corners, but rotated ones centre, width and height. An end-to-end head gives (B, N, 6 + …) such rows.
     """
     graph, most, output = head.graph, head.max_objects, outputs[0][number]
+    more = {"obb": 1, "pose": math.prod(graph.point_shape), "segment": outputs[-1].shape[1]}.get(graph.yolo_task, 0)
     if graph.end_to_end:
+        _require(output.shape[1], 6 + more)
         table: Floats = output[output[:, 4] > question.confidence][:most].astype(np.float64)
     else:
-        classes = len(output) - 4 if graph.yolo_task == "detect" else len(graph.names)
-        table = surest(output, question.confidence, classes)
+        _require(len(output), 4 + len(graph.names) + more)
+        table = surest(output, question.confidence, len(graph.names))
         if graph.yolo_task == "obb":
             table = without_rotated_twins(table, question.iou, most)
         else:
@@ -122,6 +127,12 @@ def _kept(outputs: Outputs, number: int, question: Question, head: Head) -> Floa
             extra={"event": "objects_cut", "most": most},
         )
     return table
+
+
+def _require(found: int, told: int) -> None:
+    """Raise ModelError: numbers would be taken for others."""
+    if found != told:
+        raise ModelError(f"the graph answers {found} numbers for each object, by its metadata (names, …) it is {told}")
 
 
 def _boxes(table: Floats, question: Question, head: Head, **more: Any) -> Detections:

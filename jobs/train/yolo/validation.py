@@ -73,7 +73,8 @@ def _classified(network: Network, val: ValSet, class_of: Ints, known: tuple[int,
 
     def guess(picture: Path) -> int:
         pixels, whole = picture_of(picture, None)  # a square of the size that it sees
-        return int(class_of[int(network.find(pixels, 0.0, whole=whole).classes[0])])
+        found = network.find(pixels, 0.0, whole=whole)
+        return int(class_of[int(found.classes[0])]) if len(found) else -1
 
     pictures = [files[0] for files in of_name.values()]
     guessed = np.array(side_by_side(guess, pictures, at_once=at_once), dtype=np.int64)

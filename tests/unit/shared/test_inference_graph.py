@@ -80,3 +80,28 @@ def test_a_graph_that_was_cut_off(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-7])
     with pytest.raises(ModelError, match="it ends too early"):
         read_graph(path)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"names": "{0: 'Tree', 1: " + "-" * 3000 + "1}"},
+        {"names": "{0: " + "1+" * 3000 + "1j}"},
+        {"kpt_names": "['nose']"},
+        {"kpt_shape": "[]"},
+        {"names": "{}"},
+        {"stride": "0"},
+        {"imgsz": "[-640, -640]"},
+    ],
+)
+def test_metadata_that_nobody_could_serve_are_a_fault_of_the_file(tmp_path: Path, changes: dict[str, str]) -> None:
+    """Else a load would be tried again and again, as if memory were short."""
+    with pytest.raises(ModelError, match=r"the metadata of weights\.onnx"):
+        read_graph(onnx_file(tmp_path / "weights.onnx", DETECT | changes))
+
+
+def test_an_entry_that_claims_more_than_there_is(tmp_path: Path) -> None:
+    path = tmp_path / "weights.onnx"
+    path.write_bytes(field(14, field(1, b"task") + varint(2 << 3 | 2) + varint(2**63)))
+    with pytest.raises(ModelError, match=r"weights\.onnx is no ONNX file: it ends too early"):
+        read_graph(path)
