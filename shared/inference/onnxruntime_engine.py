@@ -2,6 +2,7 @@
 
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ _CPU = "CPUExecutionProvider"
 _LARGEST_BATCH = 32
 _USABLE_MEMORY = 0.5
 """Part of a GPU's free memory that one batch may take."""
-_UNREADABLE = ("InvalidGraph", "InvalidProtobuf", "NotImplemented", "NoSuchFile", "NoModel")
+_UNREADABLE = ("InvalidGraph", "InvalidProtobuf", "NotImplemented", "NoModel")
 """Names of ONNX Runtime's errors that are of the file."""
 
 
@@ -44,12 +45,13 @@ class OnnxRuntimeEngine:
             onnxruntime.preload_dlls()  # CUDA's libraries where they came with pip
             exact = {"use_tf32": 0} if float32 else {}  # of float32 it drops 13 bits
             providers = [(CUDA, {"device_id": gpu, "cudnn_conv_algo_search": "HEURISTIC"} | exact)]
-            if not float32:
-                path = _in_half(path, cache_dir)
+        half = _in_half(path, cache_dir) if gpu is not None and not float32 else None
         try:
-            self._session = onnxruntime.InferenceSession(path, options, providers=providers)
+            self._session = onnxruntime.InferenceSession(half or path, options, providers=providers)
         except Exception as error:
-            if type(error).__name__ in _UNREADABLE:
+            if half is not None:  # it may be damaged: next time it is made anew
+                half.unlink(missing_ok=True)
+            elif type(error).__name__ in _UNREADABLE:
                 raise ModelError(f"ONNX Runtime cannot read {path.name}: {error}") from error
             raise LabelloopError(f"ONNX Runtime cannot load {path.name} now: {error}") from error
         if gpu is not None:
@@ -113,9 +115,10 @@ def _in_half(path: Path, cache_dir: Path | None) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         model = convert_float_to_float16(onnx.load(path), keep_io_types=True)
-        partial = half.with_suffix(".part")
-        onnx.save(model, partial)
-        partial.replace(half)
+        with TemporaryDirectory(dir=folder) as unfinished:  # another process may make it too
+            made = Path(unfinished) / half.name
+            onnx.save(model, made)
+            made.replace(half)
     except Exception as error:
         raise LabelloopError(f"{path.name} cannot be turned into half precision: {error}") from error
     return half

@@ -13,6 +13,7 @@ import numpy as np
 from shared.errors import LabelloopError, ModelError
 from shared.imports import undo_failed_import
 from shared.inference.engine import EngineError, Outputs, Pixels
+from shared.inference.kept_files import note_digests, remove_if_damaged
 
 with undo_failed_import("openvino", keep="openvino._pyopenvino"):
     # To Python it is not there: OpenVINO's converter, which tells its maker of every import and takes 0.3 s for it.
@@ -48,8 +49,8 @@ class OpenVinoEngine:
     def __init__(self, path: Path, *, threads: int, streams: int, float32: bool, cache_dir: Path | None) -> None:
         """`threads`: processor threads of all streams, which are calls at once. `float32`: never fewer bits.
 
-        `cache_dir`: a folder for what was compiled, from which it is mapped into memory next time. Raises ModelError if
-        the file is no graph that can be run, LabelloopError if it cannot be loaded now, OSError.
+        `cache_dir`: a folder for what was compiled, from which it is mapped into memory next time, if it is whole.
+        Raises ModelError if the file is no graph that can be run, LabelloopError if it cannot be loaded now, OSError.
         """
         options: dict[str, int | bool | str] = {
             "NUM_STREAMS": streams,
@@ -60,6 +61,7 @@ class OpenVinoEngine:
         if float32:
             options["INFERENCE_PRECISION_HINT"] = "f32"
         if cache_dir is not None:
+            remove_if_damaged(cache_dir)
             core.set_property({"CACHE_DIR": str(cache_dir)})
         try:
             model = _of_pixels(_read(path)) if cache_dir is None else _kept(path, cache_dir)
@@ -68,6 +70,8 @@ class OpenVinoEngine:
             if cache_dir is not None:  # a file there may be damaged: next time they are made anew
                 shutil.rmtree(cache_dir, ignore_errors=True)
             raise LabelloopError(f"OpenVINO cannot load {path.name} now: {_line(error)}") from error
+        if cache_dir is not None:
+            note_digests(cache_dir)
         self._threads = threading.local()
 
     def run(self, batch: Pixels) -> Outputs:
@@ -105,7 +109,7 @@ def _read(path: Path) -> Any:
     """The network in a file.
 
     If it cannot be read, once more by the reader of ONNX alone: where memory is too short for it, others refuse the
-    file. No other thread of the process runs while it reads.
+    file. No other thread of the process runs while it reads. Raises ModelError, LabelloopError, OSError.
     """
     with suppress(Exception):  # of several classes
         return openvino.Core().read_model(path)
@@ -120,6 +124,8 @@ def _read(path: Path) -> Any:
     except Exception as error:  # of several classes of its own
         if _short_of_memory(error):
             raise LabelloopError(f"there is no memory for {path.name} now: {_line(error)}") from error
+        with path.open("rb"):  # raises OSError if it left the cache, or too many files are open: no fault of the file
+            pass
         raise ModelError(f"OpenVINO cannot read {path.name}: {_line(error)}") from error
 
 

@@ -1,0 +1,31 @@
+"""Files that are kept for the next load, each with its digest: what a disk damaged is made anew, and not served."""
+
+import logging
+import shutil
+from pathlib import Path
+
+from shared.digest import sha256_of
+
+logger = logging.getLogger(__name__)
+
+_DIGEST = ".sha256"
+
+
+def remove_if_damaged(folder: Path) -> None:
+    """Remove the folder if a file in it is not as it was when `note_digests` saw it. Raises OSError."""
+    for noted in folder.glob(f"*{_DIGEST}"):
+        kept = noted.with_suffix("")
+        if not kept.is_file() or sha256_of(kept) != noted.read_text():
+            logger.warning(
+                "a cached file is damaged and made anew", extra={"event": "cache_damaged", "file": kept.name}
+            )
+            shutil.rmtree(folder, ignore_errors=True)
+            return
+
+
+def note_digests(folder: Path) -> None:
+    """Note the digests of the files that are new. Raises OSError."""
+    for kept in folder.iterdir():
+        noted = kept.with_name(f"{kept.name}{_DIGEST}")
+        if kept.suffix != _DIGEST and kept.is_file() and not noted.exists():
+            noted.write_text(sha256_of(kept))

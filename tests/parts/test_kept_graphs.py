@@ -1,0 +1,51 @@
+"""What the engines keep beside a graph for the next load: damaged, gone, made twice. None is a fault of the graph."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from shared.errors import LabelloopError, ModelError
+from shared.inference.onnxruntime_engine import OnnxRuntimeEngine
+from shared.inference.openvino_engine import OpenVinoEngine
+from tests.samples.tiny_graphs import tiny_graph
+
+PICTURE = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3)).astype(np.uint8)
+
+
+def opened(path: Path) -> OpenVinoEngine:
+    return OpenVinoEngine(path, threads=1, streams=1, float32=True, cache_dir=path.with_suffix(".compiled"))
+
+
+@pytest.mark.parametrize("suffix", [".blob", ".bin", ".xml"])
+def test_what_was_compiled_and_is_damaged_is_made_anew(tmp_path: Path, suffix: str) -> None:
+    """OpenVINO sees only a file that is too short: it would answer other numbers, as if nothing were wrong."""
+    path = tiny_graph(tmp_path / "abc.onnx")
+    before = opened(path).run(PICTURE)[0].copy()
+    (kept,) = (tmp_path / "abc.compiled").glob(f"*{suffix}")
+    data = bytearray(kept.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 64] = bytes(byte ^ 0x40 for byte in data[middle : middle + 64])
+    kept.write_bytes(data)
+    for _ in ("made anew", "as it was kept"):
+        np.testing.assert_array_equal(opened(path).run(PICTURE)[0], before)
+
+
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+def test_a_graph_that_left_the_cache_is_not_bad(tmp_path: Path, engine: str) -> None:
+    """Another process may remove it once it was verified: then a version would be rejected for all."""
+    gone = tmp_path / "abc.onnx"
+    with pytest.raises((OSError, LabelloopError)) as caught:
+        OnnxRuntimeEngine(gone, gpu=None, threads=1) if engine == "onnxruntime" else opened(gone)
+    assert not isinstance(caught.value, ModelError)
+
+
+@pytest.mark.filterwarnings("ignore")  # ONNX Runtime's, of CUDA that is not there
+def test_a_graph_in_half_precision_that_is_damaged_is_not_bad_and_made_anew(tmp_path: Path) -> None:
+    path = tiny_graph(tmp_path / "abc.onnx")
+    half = tmp_path / "abc.half.onnx"
+    half.write_bytes(b"half written")
+    with pytest.raises(LabelloopError) as caught:
+        OnnxRuntimeEngine(path, gpu=0, threads=1)
+    assert not isinstance(caught.value, ModelError)
+    assert not half.exists()
