@@ -5,7 +5,7 @@ from pathlib import Path
 
 from jobs.train.base_weights import ensure_base_weights
 from jobs.train.training import Trainer
-from shared.errors import ClaimLost, ModelError
+from shared.errors import ClaimLost, LabelloopError, ModelError, NotFound, SettingsError, StoreError
 from shared.evolve import evolve
 from shared.objectstore import ObjectStore
 from shared.state.heartbeat import Heartbeat
@@ -32,28 +32,43 @@ class Preparing:
     def make(self, lacks: Sequence[Lack]) -> str:
         """Make each; answers a sentence. What cannot be made keeps nothing else from being made.
 
-        Raises ModelError for that in the end; LabelloopError, StoreError and ClaimLost at once.
+        Raises LabelloopError in the end where another attempt may succeed, ModelError for the rest; SettingsError,
+        StoreError and ClaimLost at once.
         """
-        made, failures = list[str](), list[str]()
+        made, failures, not_now = list[str](), list[str](), list[LabelloopError]()
         for lack in lacks:
             try:
                 if lack.version:
                     self._convert(lack.control, lack.version)
                 else:
                     ensure_base_weights(self._store, self._trainer, lack.weights)
-            except ModelError as error:
+            except (ModelError, NotFound) as error:
                 failures.append(f"{lack} could not be made: {error}")
+            except (ClaimLost, SettingsError, StoreError):
+                raise
+            except LabelloopError as error:  # a download
+                not_now.append(error)
             else:
                 made.append(str(lack))
+        if not_now:
+            raise not_now[0]
         if failures:
             raise ModelError("; ".join(failures))
         return f"{' and '.join(made) or 'nothing'} had to be made"
 
     def _convert(self, control: str, manifest: Manifest) -> None:
-        """Publish and serve a version again, with its graph: what is published never changes."""
+        """Publish and serve a version again, with its graph: what is published never changes.
+
+        If its file is bad it is rejected, and the next run converts the good version before it.
+        """
         registry, claim = self._registry, self._claim
         weights = self._folder / f"v{manifest.version}.pt"
-        registry.download_file(control, manifest.file(WEIGHTS), weights)
+        try:
+            registry.download_file(control, manifest.file(WEIGHTS), weights)
+            self._trainer.check(weights, manifest.yolo_task)
+        except ModelError as error:
+            registry.reject(control, manifest.version, str(error))
+            raise
         graph = registry.upload_file(control, GRAPH, self._trainer.prepare(str(weights)).graph)
         pointer = registry.pointer(control)
         self._heartbeat.confirm()

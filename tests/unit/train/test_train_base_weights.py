@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from jobs.train.ending import DONE, FAILED
+from jobs.train.ending import DONE, FAILED, INTERRUPTED
 from jobs.train.training import Prepared
 from shared.digest import sha256_of
-from shared.errors import ModelError
+from shared.errors import LabelloopError, ModelError
 from shared.evolve import evolve
 from shared.objectstore import ObjectStore
 from shared.state import claims, keys
@@ -54,10 +54,10 @@ def test_a_run_takes_those_that_are_there_whatever_this_machine_has(
     assert begun_with(world) == ("mine.pt", sha256_of(mine))
 
 
-def base_run(world: World) -> int:
+def base_run(world: World, config: str = CONFIG) -> int:
     """A run of kind `base` of a project that is connected, in which nothing is annotated."""
     world.studio.all = []
-    write_project(world.store, UID, label_config=CONFIG)
+    write_project(world.store, UID, label_config=config)
     world.claim = begin_run(world.store, kind="base")
     return world.run(world.claim)
 
@@ -97,6 +97,54 @@ def test_a_version_without_graph_is_published_again_with_it(world: World) -> Non
     assert new.lineage == {**old.lineage, "converted_from": 1}
     assert base_run(world) == DONE
     assert (world.message, world.served()) == ("nothing had to be made", 2)
+
+
+@pytest.mark.parametrize("damage", ["other bytes", "no model"])
+def test_a_version_whose_weights_are_bad_is_rejected_and_the_one_before_it_converted(world: World, damage: str) -> None:
+    publish_without_graph(world)
+    old = world.registry.manifest("label", 1)
+    if damage == "other bytes":
+        bad = evolve(old.file(WEIGHTS), sha256="0" * 64)
+        world.store.put(keys.file(UID, "label", bad.sha256, WEIGHTS), b"cut off")
+    else:
+        bad = world.registry.upload_file("label", WEIGHTS, Path(__file__))
+        world.trainer.damaged = {bad.sha256}
+    world.registry.publish("label", lambda number: evolve(old, version=number, files=(bad,), run_id="two"))
+    fence = world.jobs.update(claims.next_fence, world.registry.fence()).fence
+    world.registry.promote("label", 2, fence=fence, run_id="two", expected=1)
+    assert base_run(world) == FAILED
+    assert world.registry.rejected("label") == {2}
+    assert base_run(world) == DONE
+    assert world.message == "the graph of v1 of 'label' had to be made"
+    assert world.served() == 3
+
+
+POLYGONS = '<PolygonLabels name="part" toName="img"><Label value="Tree"/></PolygonLabels>'
+"""A control without a version: its base weights have to be made."""
+
+
+def test_a_version_whose_weights_are_missing_keeps_nothing_else_from_being_made(world: World) -> None:
+    publish_without_graph(world)
+    entry = world.registry.manifest("label", 1).file(WEIGHTS)
+    world.store.delete(keys.file(UID, "label", entry.sha256, WEIGHTS))
+    assert base_run(world, CONFIG.replace("</View>", f"{POLYGONS}</View>")) == FAILED
+    assert world.message.startswith("the graph of v1 of 'label' could not be made: ")
+    assert find_base_weights(world.store, "yolo11n-seg.pt")
+    assert world.registry.rejected("label") == set(), "somebody may be copying the store"
+
+
+def test_a_download_that_fails_keeps_nothing_else_from_being_made(world: World) -> None:
+    publish_without_graph(world)
+    prepare = world.trainer.prepare
+
+    def no_internet(weights: str) -> Prepared:
+        if weights.endswith("-seg.pt"):
+            raise LabelloopError(f"{weights} could not be downloaded")
+        return prepare(weights)
+
+    world.trainer.prepare = no_internet  # type: ignore[method-assign]
+    assert base_run(world, CONFIG.replace("<RectangleLabels", f"{POLYGONS}<RectangleLabels")) == INTERRUPTED
+    assert world.served() == 2
 
 
 def test_a_rollback_while_a_version_is_converted_stands(world: World) -> None:
