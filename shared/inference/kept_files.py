@@ -24,8 +24,11 @@ def remove_if_damaged(folder: Path) -> None:
 
 
 def note_digests(folder: Path) -> None:
-    """Note the digests of the files that are new. Raises OSError."""
-    for kept in folder.iterdir():
-        noted = kept.with_name(f"{kept.name}{_DIGEST}")
-        if kept.suffix != _DIGEST and kept.is_file() and not noted.exists():
-            noted.write_text(sha256_of(kept))
+    """Note the digests of the files that are new; where that fails, they are served all the same."""
+    try:
+        for kept in folder.iterdir():
+            noted = kept.with_name(f"{kept.name}{_DIGEST}")
+            if kept.suffix != _DIGEST and kept.is_file() and not noted.exists():
+                noted.write_text(sha256_of(kept))
+    except OSError as error:  # a full disk, or another process that removed them
+        logger.warning(f"digests of cached files are not noted: {error}", extra={"event": "cache_not_noted"})

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from shared.errors import LabelloopError, ModelError
+from shared.inference.kept_files import note_digests
 from shared.inference.onnxruntime_engine import OnnxRuntimeEngine
 from shared.inference.openvino_engine import OpenVinoEngine
 from tests.samples.tiny_graphs import tiny_graph
@@ -29,6 +30,13 @@ def test_what_was_compiled_and_is_damaged_is_made_anew(tmp_path: Path, suffix: s
     kept.write_bytes(data)
     for _ in ("made anew", "as it was kept"):
         np.testing.assert_array_equal(opened(path).run(PICTURE)[0], before)
+
+
+def test_a_disk_that_takes_no_digest_keeps_nothing_from_being_served(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    note_digests(tmp_path / "gone")
+    assert [getattr(record, "event", "") for record in caplog.records] == ["cache_not_noted"]
 
 
 @pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
