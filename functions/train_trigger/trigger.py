@@ -34,7 +34,7 @@ from shared.settings import Settings
 from shared.state import claims
 from shared.state.jobs import Jobs
 from shared.state.jobs_record import JobsRecord
-from shared.state.projects import Project, read_project, with_overrides
+from shared.state.projects import Project, read_project, with_overrides, write_project
 from shared.state.registry import Registry
 from shared.state.runs import Totals, new_run_id
 from shared.state.servable import Lack, lacks_of, served_version
@@ -121,9 +121,11 @@ class Trigger:
             if not forced or active.kind != "base" or outcome.status == "given_up":
                 return outcome
             record = evolve(record, training=None)  # it makes what is lacking: what a person asks for is decided now
+        forced = forced or record.next_run is not None
+        if project is not None and project.connection == "none" and not forced:
+            return Reconciled("nothing", "the project is disconnected")
         if record.closed:
             record = self._reopen(jobs)
-        forced = forced or record.next_run is not None
         early = decide_before_asking(record, policy, now, forced=forced)
         if early is not None:
             return _outcome(early)
@@ -133,6 +135,7 @@ class Trigger:
             changed = self._label_studio.changed_tasks(project_id(jobs.uid), since) if since else 0
         except ProjectGone as error:
             return self._close(jobs, error)
+        project = self._follow_config(jobs.uid, project, state)
         totals = Totals.model_validate(state.counters.model_dump(include=set(Totals.model_fields)))
         decision = decide(record, totals, changed, policy, now, forced=forced)
         logger.debug(decision.reason, extra={"event": "decided", "project": jobs.uid, "read_at": state.read_at})
@@ -163,7 +166,9 @@ class Trigger:
             return attend(self._attempts, jobs, claim, settings, policy, now, forced=False, sweeping=sweeping)
         if project is None or not project.push:
             return Reconciled("nothing", "no predictions are written ahead")
-        decision = self._due_ahead(jobs, record, look().counters.label_config, settings)
+        state = look()
+        self._follow_config(uid, project, state)
+        decision = self._due_ahead(jobs, record, state.counters.label_config, settings)
         if not isinstance(decision, Launch):
             return _outcome(decision)
         return self._claim(jobs, record, decision, settings, policy)
@@ -216,6 +221,17 @@ class Trigger:
         if claim.run_id != run_id:
             return Reconciled("active", f"run {claim.run_id} is active", claim.run_id)
         return self._attempts.launch(jobs, claim, settings, decision.reason)
+
+    def _follow_config(self, uid: str, project: Project | None, state: ProjectState) -> Project | None:
+        """The project with its labeling config of now. Where predictions are written ahead, no /setup may tell it."""
+        config = state.counters.label_config
+        if project is None or not config or config == project.label_config:
+            return project
+        try:
+            parse_label_config(config)
+        except LabelConfigError:  # /setup refuses it, too; status and doctor say why
+            return project
+        return write_project(self._store, uid, label_config=config)
 
     def _lacks(self, uid: str, project: Project | None, fence: int) -> list[Lack]:
         """What must be made before a connected project's controls can be served.

@@ -146,15 +146,18 @@ def check_launcher(settings: Settings, environ: Mapping[str, str]) -> list[Findi
         return [Finding("problem", "launcher", str(error))]
 
 
-def check_functions(settings: Settings) -> list[Finding]:
-    """Check that both functions answer here and take the credentials that Label Studio is given."""
-    return [
-        _check_function(settings, "predict", "PREDICT_URL", settings.predict_url),
-        _check_function(settings, "train_trigger", "TRAIN_TRIGGER_URL", settings.train_trigger_url),
-    ]
+def check_functions(settings: Settings, *, inbound: bool = True) -> list[Finding]:
+    """Check that the functions answer here and take our credentials, which Label Studio is given.
+
+    `inbound`: Label Studio calls them; else predict is not needed, and train_trigger may sleep.
+    """
+    trigger = _check_function(settings, "train_trigger", "TRAIN_TRIGGER_URL", settings.train_trigger_url, inbound)
+    if not inbound:
+        return [trigger]
+    return [_check_function(settings, "predict", "PREDICT_URL", settings.predict_url, inbound), trigger]
 
 
-def _check_function(settings: Settings, name: str, variable: str, url: str | None) -> Finding:
+def _check_function(settings: Settings, name: str, variable: str, url: str | None, inbound: bool) -> Finding:
     if url is None:
         return Finding(
             "problem",
@@ -189,7 +192,7 @@ def _check_function(settings: Settings, name: str, variable: str, url: str | Non
         )
     if status != requests.codes.ok:
         return Finding("problem", name, f"functions/{name} at {url} answered {status}", "its log says why")
-    if asleep:
+    if asleep and inbound:
         return Finding(
             "warning",
             name,

@@ -19,6 +19,7 @@ from infra.cli.checks import (
 )
 from infra.cli.events import prove_events
 from infra.cli.findings import Finding, problems
+from infra.cli.outbound import check_push, connect_outbound
 from infra.cli.wiring import (
     TITLE,
     Addresses,
@@ -52,10 +53,12 @@ def connect(
     store: ObjectStore,
     backend_url: str | None = None,
     webhook_url: str | None = None,
+    inbound: bool = True,
     tell: Tell = lambda _: None,
 ) -> list[Finding]:
     """Connect a project (id or uid) to labelloop; answers everything that was found and changed.
 
+    `inbound` False: Label Studio gets no address to call; predictions are written into it, and the sweep asks it.
     `tell` is called with each finding at once. If a check finds a problem, nothing is changed; if Label Studio refuses
     a change, those before it are undone. A second call changes nothing. Raises SettingsError, LabelStudioError.
     """
@@ -73,9 +76,12 @@ def connect(
     for sentence in check_config(found) if found else ():
         note(sentence)
     note(check_object_store(store))
-    for finding in check_functions(settings):
+    for finding in check_functions(settings) if inbound else (check_push(settings),):
         note(finding)
     if found is None or problems(findings):
+        return findings
+    if not inbound:
+        connect_outbound(label_studio, settings, store, found, note)
         return findings
     wiring = read_wiring(label_studio, found.id)
     addresses = choose_addresses(settings, wiring, backend_url, webhook_url)
@@ -83,6 +89,20 @@ def connect(
     if not problems(findings):
         _check_result(label_studio, settings, store, found, note)
     return findings
+
+
+def connect_at_start(
+    label_studio: LabelStudio, settings: Settings, project: str, *, store: ObjectStore, tell: Tell
+) -> list[Finding]:
+    """As `connect` without inbound calls, for `labelloop up --project`. A project that Label Studio calls stays so."""
+    _, found = check_project(label_studio, project)
+    known = read_project(store, found.uid) if found else None
+    if found is None or known is None or known.connection != "inbound":
+        return connect(label_studio, settings, project, store=store, inbound=False, tell=tell)
+    message = f"project {found.id} {found.title!r} is connected: Label Studio calls labelloop"
+    finding = Finding("ok", "connection", message)
+    tell(finding)
+    return [finding]
 
 
 @dataclass(slots=True)
@@ -207,7 +227,8 @@ def _check_result(
     if same.level == "ok":
         before, push = read_project(store, project.uid), pushes(settings)
         config = project.answer["label_config"]
-        write_project(store, project.uid, label_config=config, title=project.title, push=push)  # /setup sends no title
+        title = project.title  # /setup sends none
+        write_project(store, project.uid, label_config=config, title=title, push=push, connection="inbound")
         if push != (before is not None and before.push):
             note(_ahead(push))
 

@@ -21,6 +21,7 @@ from infra.cli.checks import (
 )
 from infra.cli.findings import Finding, problems
 from infra.cli.model_checks import check_models
+from infra.cli.outbound import check_outbound
 from infra.cli.wiring import (
     Wiring,
     backend_state,
@@ -41,10 +42,12 @@ from shared.media.fetch import ImageFetcher
 from shared.media.video import open_video
 from shared.objectstore import ObjectStore
 from shared.settings import Settings
+from shared.state.projects import read_project
 
 Tell = Callable[[Finding], None]
 _FETCH_SECONDS = 30.0  # for one image or video
 _CONNECT = "run `labelloop connect`"
+_CONNECT_EITHER_WAY = "run `labelloop up --project N`, or `labelloop connect` where Label Studio is to call labelloop"
 
 
 def examine(
@@ -63,23 +66,26 @@ def examine(
     """
     findings: list[Finding] = []
 
-    def note(finding: Finding) -> None:
+    def note(finding: Finding) -> Finding:
         findings.append(finding)
         tell(finding)
+        return finding
 
     note(check_label_studio(label_studio))
     reachable = not problems(findings)
-    note(check_object_store(store))
-    for finding in (*check_functions(settings), *check_launcher(settings, environ)):
+    stored = note(check_object_store(store)).level == "ok"
+    about, found = check_project(label_studio, project) if project and reachable else (None, None)
+    record = read_project(store, found.uid) if found and stored else None
+    inbound = record is None or record.connection != "outbound"
+    for finding in (*check_functions(settings, inbound=inbound), *check_launcher(settings, environ)):
         note(finding)
-    if project is None or not reachable:
-        return findings
-    finding, found = check_project(label_studio, project)
-    note(finding)
+    if about is not None:
+        note(about)
     if found is not None:
+        wired = _check_wiring(label_studio, settings, store, found) if inbound else check_outbound(settings, found)
         for finding in (
             *check_config(found),
-            *_check_wiring(label_studio, settings, store, found),
+            *wired,
             *_check_media(label_studio, settings, found),
             *check_models(settings, store, found),
         ):
@@ -94,7 +100,7 @@ def _check_wiring(label_studio: LabelStudio, settings: Settings, store: ObjectSt
     except (LabelStudioError, SettingsError) as error:
         return [Finding("problem", "backend", str(error))]
     if wiring.backend is None:
-        return [Finding("problem", "backend", f"project {project.id} has no backend 'labelloop'", _CONNECT)]
+        return [Finding("problem", "backend", f"project {project.id} has no backend 'labelloop'", _CONNECT_EITHER_WAY)]
     findings = [backend_state(settings, wiring.backend)]
     if not problems(findings):
         findings.append(check_same_store(store, project))

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from infra.cli.projects import NotKnown, read_controls
+from infra.cli.projects import NotKnown, read_known
 from infra.effort.counts import ControlCounts, Counts, Weights
 from infra.effort.curve import Curve, curve_of
 from infra.effort.project import ProjectEffort
@@ -51,7 +51,7 @@ def measure_effort(
 
     `tell` hears how far it is. Raises NotKnown without a control that can be counted, LabelStudioError, StoreError.
     """
-    _, controls, _ = read_controls(store, uid)
+    controls = read_known(store, uid).controls
     if not controls:
         raise NotKnown(
             f"project {uid} has no control that labelloop serves: run `labelloop doctor --project {project_id(uid)}`"

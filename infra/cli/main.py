@@ -11,6 +11,7 @@ from rich.console import Console
 from infra.cli import configuration
 from infra.cli.base_weights import add_base_weights, base_as_json, render_base
 from infra.cli.connect import connect as connect_project
+from infra.cli.connect import connect_at_start
 from infra.cli.disconnect import disconnect as disconnect_project
 from infra.cli.doctor import examine
 from infra.cli.effort import measure_effort, render_effort
@@ -26,7 +27,7 @@ from infra.cli.train import start_training
 from infra.cli.up import prepare, run_until_interrupted
 from infra.cli.versions import list_versions, move_pointer, render_versions
 from infra.effort.picture import check_ending, draw
-from shared.errors import LabelloopError
+from shared.errors import LabelloopError, SettingsError
 from shared.labelstudio.api import LabelStudio
 from shared.objectstore import ObjectStore, open_store
 from shared.settings import Settings
@@ -77,6 +78,12 @@ def labelloop(context: typer.Context) -> None:
 @app.command()
 def up(
     context: typer.Context,
+    project: Annotated[
+        str | None,
+        typer.Option(
+            "--project", "-p", metavar="N", help="Id or uid of a project to connect first, as `connect --no-inbound`."
+        ),
+    ] = None,
     dummy: Annotated[bool, typer.Option("--dummy", help="Answer fixed predictions without a model.")] = False,
     host: Annotated[
         str | None,
@@ -88,6 +95,9 @@ def up(
     train_trigger_port: Annotated[int | None, typer.Option(min=1, max=65535, help="First: 9091. Kept.")] = None,
 ) -> None:
     """Run both functions, a sweeper and training jobs on this machine, until Ctrl-C.
+
+    With --project all is done, and Label Studio need not reach this machine: its project is asked for changes, and
+    predictions are written into it. A project that is connected already stays as it is.
 
     The first time it makes labelloop.env here (readable by you alone): new secrets, ports, a store in ./labelloop-data,
     and LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY of your environment, which it asks for if they are not set.
@@ -101,7 +111,12 @@ def up(
         train_trigger_port=train_trigger_port,
         dummy=dummy,
     )
-    run_until_interrupted(context.obj, settings, console)
+    if project is not None:
+        found = connect_at_start(
+            _label_studio(settings), settings, project, store=_store(settings), tell=teller(json_=False)
+        )
+        end(found, json_=False)
+    run_until_interrupted(context.obj, settings, console, project)
 
 
 @app.command()
@@ -121,14 +136,23 @@ def connect(
             metavar="URL", help="Where Label Studio sends events: TRAIN_TRIGGER_URL/webhook, or --backend-url/webhook."
         ),
     ] = None,
+    no_inbound: Annotated[
+        bool,
+        typer.Option(
+            "--no-inbound",
+            help="Add nothing that Label Studio would call: predictions are written into it, and the sweep asks it.",
+        ),
+    ] = False,
     json_: JsonOption = False,
 ) -> None:
     """Wire a project of Label Studio to labelloop: check everything, add the backend and the webhook.
 
-    Says in plain words what is wrong and what to set. Changes nothing while something is wrong; run it as often as you
-    like.
+    With --no-inbound neither is added, and those of before are removed. Says in plain words what is wrong and what to
+    set. Changes nothing while something is wrong; run it as often as you like.
     """
     settings = context.obj.connection_settings()
+    if no_inbound and (backend_url or webhook_url):
+        raise SettingsError("--no-inbound gives Label Studio no address: leave out --backend-url and --webhook-url")
     findings = connect_project(
         _label_studio(settings),
         settings,
@@ -136,6 +160,7 @@ def connect(
         store=_store(settings),
         backend_url=backend_url,
         webhook_url=webhook_url,
+        inbound=not no_inbound,
         tell=teller(json_=json_),
     )
     if not json_ and not problems(findings):
@@ -154,7 +179,7 @@ def disconnect(
     project: Annotated[str, typer.Option("--project", "-p", metavar="N", help="Id or uid of the project.")],
     json_: JsonOption = False,
 ) -> None:
-    """Take back what `connect` made: backend, webhook, and predictions that are written ahead.
+    """Take back what `connect` made: backend, webhook, predictions that are written ahead, trainings by themselves.
 
     Labels and stored predictions stay in Label Studio, models in the store (`labelloop forget` removes those).
     """
@@ -352,7 +377,7 @@ def forget(
 ) -> None:
     """Remove a project from the store for ever: its versions, runs, config and claims. Label Studio keeps its own.
 
-    First take the connection away (`labelloop disconnect`): the next setup makes a project known again.
+    First run `labelloop disconnect`: the next setup of a connected project makes it known again.
     """
     store = _store(context.obj.settings())
     uid = find_project(store, project)

@@ -1,17 +1,28 @@
 """Finds the project and the control that a person means by `--project` and `--control`."""
 
+from typing import NamedTuple
+
 from shared.errors import BadRequest, LabelConfigError, LabelloopError
 from shared.labelstudio.config import parse_label_config
 from shared.labelstudio.config_review import not_understood
 from shared.labelstudio.controls import Control
 from shared.labelstudio.requests import project_id
 from shared.objectstore import ObjectStore
-from shared.state.projects import projects, read_project
+from shared.state.projects import Connection, projects, read_project
 from shared.state.registry import Registry
 
 
 class NotKnown(LabelloopError):
     """The store holds no such project, control or version."""
+
+
+class Known(NamedTuple):
+    """A project as the store knows it."""
+
+    title: str = ""
+    controls: tuple[Control, ...] = ()
+    not_understood: tuple[str, ...] = ()  # a sentence for each part of its labeling config
+    connection: Connection = "inbound"
 
 
 def find_project(store: ObjectStore, wanted: str | None) -> str:
@@ -30,7 +41,7 @@ def find_project(store: ObjectStore, wanted: str | None) -> str:
     asked = "--project is needed" if wanted is None else f"project {wanted}"
     if not known:
         raise NotKnown(
-            f"the store {store.url} holds no project yet: run `labelloop connect --project N` first "
+            f"the store {store.url} holds no project yet: run `labelloop up --project N` or `labelloop connect` first "
             "(both in the folder of labelloop.env, if you have one)"
         )
     if not found:
@@ -38,18 +49,16 @@ def find_project(store: ObjectStore, wanted: str | None) -> str:
     raise NotKnown(f"{asked}: the store {store.url} holds {', '.join(found)}; give one of these uids as --project")
 
 
-def read_controls(store: ObjectStore, uid: str) -> tuple[str, tuple[Control, ...], tuple[str, ...]]:
-    """Title and controls of a project, and a sentence for each part of its labeling config that is not understood.
-
-    All empty before the first /setup.
-    """
+def read_known(store: ObjectStore, uid: str) -> Known:
+    """All empty before the project is connected."""
     project = read_project(store, uid)
     if project is None:
-        return "", (), ()
+        return Known()
     try:
-        return project.title, parse_label_config(project.label_config), not_understood(project.label_config)
+        controls, unclear = parse_label_config(project.label_config), not_understood(project.label_config)
     except LabelConfigError as error:
-        return project.title, (), (str(error),)
+        controls, unclear = (), (str(error),)
+    return Known(project.title, controls, unclear, project.connection)
 
 
 def find_control(store: ObjectStore, uid: str, wanted: str | None) -> str:

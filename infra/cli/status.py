@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from infra.cli.projects import read_controls
+from infra.cli.projects import read_known
 from shared.objectstore import ObjectStore
 from shared.side_by_side import side_by_side
 from shared.state.jobs import Jobs
 from shared.state.jobs_record import JobsRecord
+from shared.state.projects import Connection
 from shared.state.registry import Registry
 from shared.state.runs import Progress
 from shared.state.versions import Gate
@@ -57,6 +58,7 @@ class ProjectStatus:
 
     uid: str
     title: str
+    connection: Connection
     not_understood: tuple[str, ...]  # what of the labeling config is ignored
     controls: tuple[ControlStatus, ...]
     jobs: JobsRecord
@@ -70,6 +72,7 @@ class ProjectStatus:
         return {
             "uid": self.uid,
             "title": self.title,
+            "connection": self.connection,
             "closed": self.jobs.closed,
             "not_understood": list(self.not_understood),
             "controls": [control.as_json() for control in self.controls],
@@ -89,16 +92,17 @@ def read_statuses(store: ObjectStore, uids: Sequence[str]) -> list[ProjectStatus
 
 def read_status(store: ObjectStore, uid: str, *, at_once: int = _AT_ONCE) -> ProjectStatus:
     """Read one project, `at_once` controls at a time; its versions are counted, not read. Raises StoreError."""
-    title, controls, unclear = read_controls(store, uid)
+    known = read_known(store, uid)
     registry, jobs = Registry(store, uid), Jobs(store, uid)
     record = jobs.read()
-    tasks = {control.name: control.yolo_task for control in controls}
+    tasks = {control.name: control.yolo_task for control in known.controls}
     names = list(tasks) + [name for name in registry.controls() if name not in tasks]
     run_id = record.training.run_id if record.training else record.last_run.run_id if record.last_run else None
     return ProjectStatus(
         uid=uid,
-        title=title,
-        not_understood=unclear,
+        title=known.title,
+        connection=known.connection,
+        not_understood=known.not_understood,
         controls=tuple(
             side_by_side(lambda name: _read_control(registry, name, tasks.get(name)), names, at_once=at_once)
         ),

@@ -17,13 +17,18 @@ from shared.state.jobs_record import Claim
 
 _SHOWN_WHILE_TRAINING = ("mAP50", "top1")
 """Metrics that are shown of a training while it runs; each task has one of them."""
+_CONNECTIONS = {
+    "inbound": "",
+    "outbound": "Connected without inbound calls: the sweep asks Label Studio for changes.",
+    "none": "[yellow]Disconnected:[/] nothing is predicted ahead, and no training starts by itself.",
+}
 _WATCH_INTERVAL = 2.0  # seconds
 
 
 def render_status(projects: list[ProjectStatus], store_url: str) -> RenderableType:
     """The projects for a terminal."""
     if not projects:
-        return Text(f"The store {store_url} holds no project yet: run `labelloop connect --project N`.")
+        return Text(f"The store {store_url} holds no project yet: `labelloop up --project N` or `labelloop connect`.")
     return Group(*(part for project in projects for part in _render_project(project)))
 
 
@@ -56,7 +61,8 @@ def _render_project(project: ProjectStatus) -> list[RenderableType]:
         )
     parts.append(table)
     parts += [Text.from_markup(f"[yellow]![/] {escape(sentence)}") for sentence in project.not_understood]
-    parts += [Text.from_markup(line) for line in (*_run_lines(project), *_ahead_lines(project))]
+    lines = (_CONNECTIONS[project.connection], *_run_lines(project), *_ahead_lines(project))
+    parts += [Text.from_markup(line) for line in lines if line]
     return [*parts, Text()]
 
 

@@ -62,8 +62,13 @@ def prepare(
     return settings
 
 
-def run_until_interrupted(invocation: Invocation, settings: Settings, console: Console) -> None:
-    """Start everything, print the addresses, and stop it at Ctrl-C. Raises StartError, SettingsError."""
+def run_until_interrupted(
+    invocation: Invocation, settings: Settings, console: Console, project: str | None = None
+) -> None:
+    """Start everything, print the addresses, and stop it at Ctrl-C. Raises StartError, SettingsError.
+
+    `project`: the one that was connected, if any.
+    """
     # A kill or a closed terminal must stop the functions too; shells start background commands with SIGINT ignored.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _as_ctrl_c)
@@ -84,10 +89,11 @@ def run_until_interrupted(invocation: Invocation, settings: Settings, console: C
         console.print(f"  logs                     {escape(str(running.folder))}", highlight=False, soft_wrap=True)
         if settings.dummy:
             console.print("[yellow]![/] --dummy: fixed predictions, to prove the wiring; no model is loaded")
-        console.print(
-            "\nIn another terminal, in this folder: [bold]labelloop connect --project N[/], then [bold]labelloop "
-            "status --watch[/]. Ctrl-C stops everything."
-        )
+        if project is None:
+            then = "[bold]labelloop connect --project N[/], then [bold]labelloop status --watch[/]"
+        else:
+            then = "[bold]labelloop status --watch[/]; [bold]labelloop train[/] starts a training now"
+        console.print(f"\nIn another terminal, in this folder: {then}. Ctrl-C stops everything.")
         with suppress(KeyboardInterrupt):
             while True:
                 time.sleep(_CHECK_INTERVAL)

@@ -4,6 +4,7 @@ This file has what should be, what is, and the difference; `connect` removes the
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,8 +34,9 @@ _CONNECTED = "CO"
 _TAG = re.compile("<[^>]*>")
 _BLOCKED = ("reserved network address", "must not resolve to local or private network")
 _BLOCKED_REMEDY = (
-    "start Label Studio with ML_BLOCK_LOCAL_IP=false and SSRF_PROTECTION_ENABLED=false (both), or give labelloop "
-    "an address that is not private: --backend-url, --webhook-url"
+    "connect with --no-inbound, so that Label Studio need not call labelloop; or start Label Studio with "
+    "ML_BLOCK_LOCAL_IP=false and SSRF_PROTECTION_ENABLED=false (both), or give labelloop an address that is not "
+    "private: --backend-url, --webhook-url"
 )
 _REMEDIES = (
     (_BLOCKED[0], _BLOCKED_REMEDY),
@@ -105,6 +107,20 @@ def read_wiring(label_studio: LabelStudio, project_id: int) -> Wiring:
         tuple(sorted(backends, key=lambda backend: backend["id"])),
         tuple(sorted(webhooks, key=lambda webhook: webhook["id"])),
     )
+
+
+def remove_wiring(label_studio: LabelStudio, project_id: int, note: Callable[[Finding], object]) -> None:
+    """Remove labelloop's backends and webhooks, noting each. Raises LabelStudioError."""
+    wiring = read_wiring(label_studio, project_id)
+    backends = [backend for backend in wiring.backends if backend["title"] == TITLE]
+    automatic = {f"{backend['url'].rstrip('/')}/webhook" for backend in backends}
+    for webhook in wiring.webhooks:
+        if SECRET_HEADER in webhook["headers"] or webhook["url"] in automatic:
+            label_studio.request_json("DELETE", f"/api/webhooks/{webhook['id']}/")
+            note(Finding("changed", "webhook", f"removed the webhook {webhook['url']}"))
+    for backend in backends:
+        label_studio.request_json("DELETE", f"/api/ml/{backend['id']}")
+        note(Finding("changed", "backend", f"removed the backend at {backend['url']}"))
 
 
 def choose_addresses(settings: Settings, wiring: Wiring, backend_url: str | None, webhook_url: str | None) -> Addresses:

@@ -12,9 +12,9 @@ _TIMEOUT = 120.0  # seconds; a sweep checks every project
 
 
 def sweep_until(ended: threading.Event, settings: Settings, say: Say) -> None:
-    """Sweep every `settings.sweep_interval` seconds until `ended`; `say` the first of several failures in a row."""
+    """Sweep now and every `settings.sweep_interval` seconds until `ended`; `say` the first of failures in a row."""
     url, failing = f"{settings.train_trigger_url}/sweep", False
-    while not ended.wait(settings.sweep_interval):
+    while not ended.is_set():
         try:
             answer = call("POST", url, settings, "secret", timeout=_TIMEOUT, straight=True)
             problem = None if answer.ok else f"it answered {answer.status_code} {answer.text[:200]}"
@@ -23,3 +23,4 @@ def sweep_until(ended: threading.Event, settings: Settings, say: Say) -> None:
         if problem and not failing and not ended.is_set():
             say(f"the sweep of train_trigger failed ({problem}); trying again")
         failing = bool(problem)
+        ended.wait(settings.sweep_interval)

@@ -41,6 +41,11 @@ no limit, as a project's they count as the greatest."""
 _PATIENCE = 2.0  # seconds of losing to other writers; Label Studio waits 3 s for a setup
 
 
+Connection = Literal["inbound", "outbound", "none"]
+"""Whether Label Studio calls labelloop (backend, webhook), or the sweep alone asks Label Studio, or nothing happens by
+itself since a person disconnected the project."""
+
+
 class Project(Record):
     """`project.json`."""
 
@@ -48,6 +53,7 @@ class Project(Record):
     title: str = ""
     overrides: dict[str, Any] = Field(default_factory=dict)
     push: bool = False  # predictions are written into Label Studio ahead (`labelloop connect`, LABELLOOP_PUSH)
+    connection: Connection = "inbound"
 
 
 def projects(store: ObjectStore, *, folder: Literal["projects", "runs"] = "projects") -> Iterator[str]:
@@ -73,6 +79,7 @@ def write_project(
     title: str | None = None,
     overrides: Mapping[str, Any] | None = None,
     push: bool | None = None,
+    connection: Connection | None = None,
 ) -> Project:
     """Store what has changed, by compare-and-swap; answers the record. None keeps what is stored. Raises StoreError."""
 
@@ -84,6 +91,7 @@ def write_project(
             title=before.title if title is None else title,
             overrides=before.overrides if overrides is None else dict(overrides),
             push=before.push if push is None else push,
+            connection=connection or before.connection,
         )
         return None if project == known else project
 

@@ -141,9 +141,17 @@ class Backend:
         """Store config and overrides if they changed. If that fails, it is logged: predictions do not need it."""
         try:
             known = self._project(uid)
-            if known and known.label_config == label_config and overrides in (None, known.overrides):
+            back = known is not None and known.connection == "none"  # somebody added the backend by hand
+            if known and not back and known.label_config == label_config and overrides in (None, known.overrides):
                 return
-            self._projects.put(uid, write_project(self._store, uid, label_config=label_config, overrides=overrides))
+            project = write_project(
+                self._store,
+                uid,
+                label_config=label_config,
+                overrides=overrides,
+                connection="inbound" if back else None,
+            )
+            self._projects.put(uid, project)
         except StoreError as error:
             logger.error(
                 "the project's config could not be stored: predictions go on without it",

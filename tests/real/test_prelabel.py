@@ -186,6 +186,6 @@ def test_a_connected_project_gets_its_predictions_ahead(server: LabelStudioServe
         assert jobs.read().last_prelabel == second, "nothing wakes it any more"
 
         changed = disconnect(project.api, project.id, store=store, tell=lambda _: None)
-        assert [found.check for found in changed] == ["push", "webhook", "backend", "predictions"]
+        assert [found.check for found in changed] == ["push", "webhook", "backend", "predictions", "connection"]
         assert disconnect(project.api, project.id, store=store, tell=lambda _: None) == []
     assert project.shown() == ""

@@ -19,7 +19,7 @@ from shared.evolve import evolve
 from shared.state import claims
 from shared.state.jobs import Jobs
 from shared.state.jobs_record import JobsRecord, Prelabelled
-from shared.state.projects import write_project
+from shared.state.projects import Connection, write_project
 from tests.fakes.trigger_parts import UID, World
 
 CONFIG = """<View><Image name="image" value="$image"/>
@@ -110,3 +110,14 @@ def test_what_is_written_ahead(world: World) -> None:
 
     jobs.update(done)
     assert "Predictions of label:v2 were written 0 s ago, 3 tasks have none" in shown(world)
+
+
+@pytest.mark.parametrize(
+    ("connection", "said"),
+    [("inbound", ""), ("outbound", "Connected without inbound calls"), ("none", "Disconnected")],
+)
+def test_how_the_project_is_connected(world: World, connection: Connection, said: str) -> None:
+    write_project(world.store, UID, label_config=CONFIG, connection=connection)
+    assert said in shown(world)
+    assert ("onnected" in shown(world)) == bool(said)
+    assert read_status(world.store, UID).as_json()["connection"] == connection

@@ -134,8 +134,7 @@ def test_one_project_s_run_makes_base_weights_for_all(connected: World) -> None:
     assert [trigger.reconcile(uid).status for uid in (UID, *others)] == ["launched", "nothing", "nothing"]
     clock.time += timedelta(minutes=10)
     assert [trigger.reconcile(uid).status for uid in others] == ["launched", "nothing"], "that run does not come to it"
-    more = CONFIG.replace("RectangleLabels", "PolygonLabels")
-    write_project(connected.store, others[1], label_config=more)
+    connected.label_studio.label_config = CONFIG.replace("RectangleLabels", "PolygonLabels")
     assert trigger.reconcile(others[1]).status == "launched", "it lacks something else"
 
 
@@ -165,5 +164,5 @@ def test_once_nothing_is_lacking_nobody_looks_again_until_the_config_changes(con
     assert [connected.reconcile().status for _ in range(2)] == ["nothing"] * 2
     connected.store.delete("base/yolo11n%2Ept/base.json")
     assert connected.reconcile().status == "nothing"
-    write_project(connected.store, UID, label_config=CONFIG.replace("RectangleLabels", "PolygonLabels"))
+    connected.label_studio.label_config = CONFIG.replace("RectangleLabels", "PolygonLabels")
     assert connected.reconcile().reason == "the base weights yolo11n-seg.pt must be made before predictions"

@@ -14,11 +14,11 @@ from shared.labelstudio.api import ProjectState
 from shared.objectstore.file import FileStore
 from shared.state import claims
 from shared.state.jobs import Jobs
-from shared.state.projects import write_project
+from shared.state.projects import Project, read_project, write_project
 from shared.state.registry import Registry
 from shared.state.versions import Gate, Manifest
 from tests.fakes.stores import Clocked
-from tests.fakes.trigger_parts import CREATED, UID, World
+from tests.fakes.trigger_parts import CONFIG, CREATED, UID, World
 
 
 def test_the_first_training_is_claimed_requested_launched_and_recorded(world: World) -> None:
@@ -268,3 +268,25 @@ def test_a_failing_store_is_an_outcome_not_a_crash(world: World) -> None:
 
     world.store = Failing(world.store.url)
     assert world.another_trigger().reconcile(UID) == Reconciled("failed", "disk on fire")
+
+
+def test_a_project_that_is_disconnected_is_left_alone_until_a_person_asks(world: World) -> None:
+    write_project(world.store, UID, label_config=CONFIG, connection="none")
+    assert world.reconcile(sweeping=True).reason == "the project is disconnected"
+    assert world.label_studio.asked == 0
+    assert world.reconcile(forced=True).status == "launched"
+
+
+def test_a_labeling_config_that_was_changed_is_kept_though_no_setup_tells_it(world: World) -> None:
+    def kept() -> str:
+        project = read_project(world.store, UID)
+        assert project is not None
+        return project.label_config
+
+    world.label_studio.annotations = 0
+    write_project(world.store, UID, label_config="<View/>", title="Trees", overrides={"epochs": 7})
+    world.reconcile(sweeping=True)
+    assert read_project(world.store, UID) == Project(label_config=CONFIG, title="Trees", overrides={"epochs": 7})
+    world.label_studio.label_config = "<View>"
+    world.reconcile(sweeping=True)
+    assert kept() == CONFIG, "a setup would refuse that one, too"
