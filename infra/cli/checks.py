@@ -151,10 +151,9 @@ def check_functions(settings: Settings, *, inbound: bool = True) -> list[Finding
 
     `inbound`: Label Studio calls them; else predict is not needed, and train_trigger may sleep.
     """
-    trigger = _check_function(settings, "train_trigger", "TRAIN_TRIGGER_URL", settings.train_trigger_url, inbound)
-    if not inbound:
-        return [trigger]
-    return [_check_function(settings, "predict", "PREDICT_URL", settings.predict_url, inbound), trigger]
+    urls = {"predict": settings.predict_url} if inbound else {}
+    urls |= {"train_trigger": settings.train_trigger_url}
+    return [_check_function(settings, name, f"{name.upper()}_URL", url, inbound) for name, url in urls.items()]
 
 
 def _check_function(settings: Settings, name: str, variable: str, url: str | None, inbound: bool) -> Finding:

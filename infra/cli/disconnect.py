@@ -38,7 +38,7 @@ def disconnect(
     if shown == TITLE or is_ours(shown, [control.name for control in found.controls]):
         label_studio.request_json("PATCH", f"/api/projects/{found.id}/", {"model_version": ""})
         note(Finding("changed", "predictions", "annotators are shown no predictions; those that are stored stay"))
-    if record is not None and record.connection != "none":  # last: a /setup of the backend would take it back
+    if record is not None and record.connection != "none":
         write_project(store, found.uid, label_config=record.label_config, connection="none")
         note(Finding("changed", "connection", "no training starts by itself any more"))
     return findings

@@ -76,16 +76,23 @@ def examine(
     stored = note(check_object_store(store)).level == "ok"
     about, found = check_project(label_studio, project) if project and reachable else (None, None)
     record = read_project(store, found.uid) if found and stored else None
-    inbound = record is None or record.connection != "outbound"
-    for finding in (*check_functions(settings, inbound=inbound), *check_launcher(settings, environ)):
+    connection = record.connection if record else "inbound"
+    functions = check_functions(settings, inbound=connection != "outbound")
+    for finding in (*functions, *check_launcher(settings, environ)):
         note(finding)
     if about is not None:
         note(about)
     if found is not None:
-        wired = _check_wiring(label_studio, settings, store, found) if inbound else check_outbound(settings, found)
+        if connection == "inbound":
+            connected = _check_wiring(label_studio, settings, store, found)
+        elif connection == "outbound":
+            connected = check_outbound(settings, found)
+        else:
+            message = f"project {found.id} was disconnected: no training starts by itself, nothing is predicted ahead"
+            connected = [Finding("problem", "connection", message, _CONNECT_EITHER_WAY)]
         for finding in (
             *check_config(found),
-            *wired,
+            *connected,
             *_check_media(label_studio, settings, found),
             *check_models(settings, store, found),
         ):

@@ -377,7 +377,7 @@ def forget(
 ) -> None:
     """Remove a project from the store for ever: its versions, runs, config and claims. Label Studio keeps its own.
 
-    First run `labelloop disconnect`: the next setup of a connected project makes it known again.
+    First run `labelloop disconnect`: the next setup of its backend would make it known again.
     """
     store = _store(context.obj.settings())
     uid = find_project(store, project)

@@ -141,17 +141,9 @@ class Backend:
         """Store config and overrides if they changed. If that fails, it is logged: predictions do not need it."""
         try:
             known = self._project(uid)
-            back = known is not None and known.connection == "none"  # somebody added the backend by hand
-            if known and not back and known.label_config == label_config and overrides in (None, known.overrides):
+            if known and known.label_config == label_config and overrides in (None, known.overrides):
                 return
-            project = write_project(
-                self._store,
-                uid,
-                label_config=label_config,
-                overrides=overrides,
-                connection="inbound" if back else None,
-            )
-            self._projects.put(uid, project)
+            self._projects.put(uid, write_project(self._store, uid, label_config=label_config, overrides=overrides))
         except StoreError as error:
             logger.error(
                 "the project's config could not be stored: predictions go on without it",

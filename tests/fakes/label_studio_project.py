@@ -40,6 +40,8 @@ class OneProject(LabelStudio):
         if path == "/api/projects/7/":
             self.project_answer |= body or {}
             return dict(self.project_answer)
+        if path == "/api/tasks":
+            return {"tasks": []}
         listed = self.backends if path.startswith("/api/ml") else self.webhooks
         if method == "DELETE":
             listed[:] = [one for one in listed if str(one["id"]) != path.strip("/").rsplit("/", 1)[1]]

@@ -7,6 +7,7 @@ import pytest
 from infra.cli.checks import check_project
 from infra.cli.connect import connect, connect_at_start
 from infra.cli.disconnect import disconnect
+from infra.cli.doctor import examine
 from infra.cli.findings import Finding, problems
 from infra.cli.outbound import check_outbound
 from shared.objectstore import ObjectStore
@@ -117,6 +118,18 @@ def test_disconnecting_ends_what_the_sweep_would_start(studio: OneProject, file_
     assert known(file_store) == (False, "none")
     assert studio.project_answer["model_version"] == ""
     assert disconnect(studio, 7, store=file_store, tell=lambda _: None) == []
+
+
+def test_doctor_knows_how_a_project_is_connected(studio: OneProject, file_store: ObjectStore) -> None:
+    connect(studio, SETTINGS, 7, store=file_store, inbound=False)
+    outbound = levels(examine(studio, SETTINGS, file_store, "7"))
+    disconnect(studio, 7, store=file_store, tell=lambda _: None)
+    disconnected = levels(examine(studio, SETTINGS, file_store, "7"))
+
+    assert outbound["connection"] == "ok"
+    assert disconnected["connection"] == "problem"
+    assert not {"predict", "backend", "webhook"} & outbound.keys()
+    assert outbound["train_trigger"] == "problem", "nobody would sweep"
 
 
 @pytest.mark.parametrize(

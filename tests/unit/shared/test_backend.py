@@ -13,7 +13,7 @@ from shared.labelstudio.controls import Control
 from shared.objectstore import ObjectStore
 from shared.settings import variable
 from shared.state.model_version import base_version, stamp
-from shared.state.projects import Connection, Project, parse_overrides, read_project, with_overrides, write_project
+from shared.state.projects import Project, parse_overrides, read_project, with_overrides, write_project
 from shared.state.registry import Registry
 from shared.web.backend import Backend
 from shared.web.served_versions import ServedVersions
@@ -141,15 +141,6 @@ def test_setup_without_extra_params_keeps_title_and_overrides(file_store: Object
     ask(Backend(settings(), file_store), "POST", "/setup", setup_body())
     project = Project(label_config=label_config(), title="Trees", overrides={"epochs": 3})
     assert read_project(file_store, UID) == project
-
-
-@pytest.mark.parametrize(("before", "after"), [("none", "inbound"), ("outbound", "outbound")])
-def test_a_backend_that_somebody_adds_by_hand_ends_a_disconnection(
-    file_store: ObjectStore, before: Connection, after: Connection
-) -> None:
-    write_project(file_store, UID, label_config=label_config(), connection=before)
-    ask(Backend(settings(), file_store), "POST", "/setup", setup_body())
-    assert read_project(file_store, UID) == Project(label_config=label_config(), connection=after)
 
 
 def test_setup_writes_only_what_changed(file_store: ObjectStore, tmp_path: Path) -> None:
