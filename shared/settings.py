@@ -256,7 +256,7 @@ class Settings(BaseModel):
     local_jobs: int = _setting(
         "LABELLOOP_LOCAL_JOBS",
         0,
-        "Trainings that local: runs at once on this machine, the others wait in line; 0: one for each GPU, or one. They share the GPUs evenly: 1 gives all of them to each training.",
+        "Trainings that local: runs at once on this machine, the others wait in line; 0: one for each GPU, or one. They share the GPUs evenly: 1 gives all of them to each training. Beside them one job at a time writes predictions ahead.",
         "trainings",
         ge=0,
         le=1024,

@@ -143,6 +143,27 @@ def test_six_projects_start_one_training_and_five_wait_in_line_in_their_order(tm
             asks.stop(job)
 
 
+def test_predictions_are_written_beside_trainings_one_job_at_a_time(tmp_path: Path) -> None:
+    line = Line(tmp_path, "")
+    launcher, asks = line.launcher(), line.launcher()
+    kinds = {"first": "prelabel", "second": "prelabel", "training": "train"}
+    jobs = [launcher.launch(evolve(request(run), kind=kind), attempt=1) for run, kind in kinds.items()]
+    first, second, training = jobs
+    try:
+        eventually(lambda: sorted(line.begun) == ["first None", "training None"])
+        assert asks.status(training).state == asks.status(first).state == "running"
+        waits = "in this machine's line of jobs that write predictions, as the next one: 1 runs at once"
+        assert asks.status(second) == JobStatus("queued", waits)
+        assert asks.jobs_of(REQUEST.store) == [training, first, second]
+        line.end("first")
+        eventually(lambda: line.begun[2:] == ["second None"])
+        asks.tidy()
+        assert asks.jobs_of(REQUEST.store) == [training, second]
+    finally:
+        for job in jobs:
+            asks.stop(job)
+
+
 def test_a_turn_ends_with_its_job_however_that_ends_and_each_has_gpus_of_its_own(tmp_path: Path) -> None:
     line = Line(tmp_path, "0,1", "2,3")
     launcher = line.launcher()

@@ -22,6 +22,7 @@ from functions.train_trigger.launchers.local.line import JOB, TICKET, TURN, befo
 from shared.errors import LaunchError
 from shared.launcher_url import LauncherUrl
 from shared.settings import Settings
+from shared.state.jobs_record import PRELABEL
 from shared.state.runs import TrainRequest
 
 logger = logging.getLogger(__name__)
@@ -58,7 +59,8 @@ class LocalLauncher:
     """Starts `command` (the training job) in a session of its own; its output goes to `<logs>/<run_id>-<attempt>.log`.
 
     A reference is `local:<host>:<pid>:<start>:<name of the log>`: process ids repeat, a process id with its start time
-    does not. A job first waits in this machine's line, which is a folder beside the logs (`launchers.local.line`).
+    does not. A job first waits in this machine's line, which is a folder beside the logs (`launchers.local.line`). Jobs
+    that write predictions ahead have a line of their own, with one turn: neither kind waits hours for the other.
     """
 
     def __init__(
@@ -71,7 +73,7 @@ class LocalLauncher:
     ) -> None:
         """`turns`: for each job that may run at once its GPUs, or ""."""
         self._logs = logs
-        self._line = logs.parent / "line"
+        self._line, self._line_ahead = logs.parent / "line", logs.parent / "line-ahead"
         self._turns = tuple(turns)
         self._environ = environ
         self._command = tuple(command)
@@ -81,13 +83,16 @@ class LocalLauncher:
     def launch(self, request: TrainRequest, *, attempt: int) -> str:
         """Start the job's process, which waits in line. Raises LaunchError if program or folders cannot be used."""
         log = self._logs / f"{request.run_id}-{attempt}.log"
+        line, turns = self._line, self._turns
+        if request.kind == PRELABEL:
+            line, turns = self._line_ahead, self._turns[:1]
         self._check_command()
         try:
             log.parent.mkdir(parents=True, exist_ok=True)
             self._forget_places(log.name)
-            ticket, lock = self._ticket(log.name)
+            ticket, lock = self._ticket(line, log.name)
             with lock, log.open("ab") as output:
-                waiting = (sys.executable, "-I", local_line.__file__, ticket, str(lock.fileno()), ";".join(self._turns))
+                waiting = (sys.executable, "-I", local_line.__file__, ticket, str(lock.fileno()), ";".join(turns))
                 process = subprocess.Popen(  # noqa: S603
                     (*waiting, *self._command),
                     env={**self._environ, "TRAIN_REQUEST": request.model_dump_json()},
@@ -123,7 +128,7 @@ class LocalLauncher:
 
     def jobs_of(self, store: str) -> list[str]:
         """References of this machine's jobs that wait or run for a store, whichever process started them."""
-        waiting = [path for path in sorted(self._line.glob(f"*{TICKET}")) if is_locked(path)]
+        waiting = [path for path in self._in_line(f"*{TICKET}") if is_locked(path)]
         found = []
         for path in (*self._running(), *waiting):
             with contextlib.suppress(FileNotFoundError):  # its turn comes just now: the next call finds it
@@ -133,13 +138,13 @@ class LocalLauncher:
         return found
 
     def tidy(self) -> None:
-        """Remove the files of trainings that ended. Raises LaunchError."""
-        jobs = set(self._line.glob(f"*{JOB}"))  # before the turns are read: a job's turn is there before its file
+        """Remove the files of jobs that ended. Raises LaunchError."""
+        jobs = set(self._in_line(f"*{JOB}"))  # before the turns are read: a job's turn is there before its file
         try:
             for job in jobs.difference(self._running()):
                 job.unlink(missing_ok=True)
         except OSError as error:
-            raise LaunchError(f"trainings that ended are still in the line at {self._line}: {error}") from error
+            raise LaunchError(f"jobs that ended are still in the line at {self._line}: {error}") from error
 
     def stop(self, job: str) -> None:
         """SIGTERM to the job's process group. Raises LaunchError."""
@@ -172,10 +177,14 @@ class LocalLauncher:
         if shutil.which(self._command[0]) is None:
             raise LaunchError(f"jobs cannot start: {self._command[0]} is no program of this machine")
 
-    def _ticket(self, log: str) -> tuple[Path, IO[bytes]]:
-        """A new ticket at the end of the line, and its file, which is locked as long as a process has it open."""
-        self._line.mkdir(parents=True, exist_ok=True)
-        ticket = self._line / f"{time.time_ns():020}-{log}{TICKET}"
+    def _in_line(self, pattern: str) -> list[Path]:
+        """Files in both lines, oldest first in each."""
+        return [path for line in (self._line, self._line_ahead) for path in sorted(line.glob(pattern))]
+
+    def _ticket(self, line: Path, log: str) -> tuple[Path, IO[bytes]]:
+        """A new ticket at the end of a line, and its file, which is locked as long as a process has it open."""
+        line.mkdir(parents=True, exist_ok=True)
+        ticket = line / f"{time.time_ns():020}-{log}{TICKET}"
         lock = ticket.with_suffix(".new").open("wb", buffering=0)
         fcntl.flock(lock, fcntl.LOCK_EX)
         ticket.with_suffix(".new").rename(ticket)  # nobody ever sees one without its lock
@@ -183,7 +192,7 @@ class LocalLauncher:
 
     def _ticket_of(self, job: str) -> Path | None:
         """The ticket of a job that waits, or that ended before its turn; None if it had its turn."""
-        for ticket in self._line.glob(f"*-{glob.escape(job.rpartition(':')[2])}{TICKET}"):
+        for ticket in self._in_line(f"*-{glob.escape(job.rpartition(':')[2])}{TICKET}"):
             with contextlib.suppress(FileNotFoundError):  # its turn comes
                 if ticket.read_text().startswith(f"{job}\n"):
                     return ticket
@@ -192,17 +201,19 @@ class LocalLauncher:
     def _place(self, ticket: Path) -> str:
         ahead, at_once = len(before(ticket)), len(self._turns)
         place = f"behind {ahead} other{'' if ahead == 1 else 's'}" if ahead else "as the next one"
+        if ticket.parent == self._line_ahead:
+            return f"in this machine's line of jobs that write predictions, {place}: 1 runs at once"
         runs = "1 runs" if at_once == 1 else f"{at_once} run"
         return f"in this machine's line, {place}: {runs} at once (LABELLOOP_LOCAL_JOBS)"
 
     def _running(self) -> list[Path]:
         """The `.job` files of jobs that have a turn now."""
-        names = (turn.read_text() for turn in sorted(self._line.glob(f"{TURN}*")) if is_locked(turn))
-        return [self._line / name for name in names if name]
+        turns = ((turn, turn.read_text()) for turn in self._in_line(f"{TURN}*") if is_locked(turn))
+        return [turn.parent / name for turn, name in turns if name]
 
     def _forget_places(self, log: str) -> None:
         """Remove tickets that processes of the same attempt left in the line when they ended."""
-        for ticket in self._line.glob(f"*-{glob.escape(log)}{TICKET}"):
+        for ticket in self._in_line(f"*-{glob.escape(log)}{TICKET}"):
             if not is_locked(ticket):
                 ticket.unlink(missing_ok=True)
 
