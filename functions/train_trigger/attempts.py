@@ -49,7 +49,13 @@ class Attempts:
                     settings={name: getattr(settings, name) for name in TRAINING_SETTINGS},
                 )
             )
-        request = TrainRequest(store=settings.store, project_uid=jobs.uid, run_id=claim.run_id, kind=claim.kind)
+        request = TrainRequest(
+            store=settings.store,
+            project_uid=jobs.uid,
+            run_id=claim.run_id,
+            kind=claim.kind,
+            base_weights=settings.base_weights if claim.kind == PRELABEL else "",
+        )
         try:
             job = self._launcher.launch(request, attempt=claim.attempt)
         except LaunchError as error:

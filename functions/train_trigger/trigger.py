@@ -166,7 +166,10 @@ class Trigger:
             return attend(self._attempts, jobs, claim, settings, policy, now, forced=False, sweeping=sweeping)
         if project is None or not project.push:
             return Reconciled("nothing", "no predictions are written ahead")
-        state = look()
+        try:
+            state = look()
+        except ProjectGone as error:
+            return self._close(jobs, error)
         self._follow_config(uid, project, state)
         decision = self._due_ahead(jobs, record, state.counters.label_config, settings)
         if not isinstance(decision, Launch):
@@ -177,7 +180,10 @@ class Trigger:
         self, jobs: Jobs, record: JobsRecord, label_config: str, settings: Settings
     ) -> Nothing | Wait | Launch:
         """Whether tasks without annotations lack predictions of what is served now."""
-        controls = parse_label_config(label_config)
+        try:
+            controls = parse_label_config(label_config)
+        except LabelConfigError as error:
+            return Nothing(str(error))
         if not controls:
             return Nothing("the labeling config has no control that labelloop serves")
         version = served_version(Registry(self._store, jobs.uid), controls, settings.base_weights)

@@ -18,6 +18,7 @@ from jobs.prelabel.run import FAILED, INTERRUPTED, Parts, Stopped, run
 from jobs.prelabel.target import LabelStudioTarget
 from shared.cores import usable_cores
 from shared.errors import LabelloopError
+from shared.evolve import evolve
 from shared.labelstudio.api import LabelStudio
 from shared.labelstudio.requests import project_id
 from shared.logs import configure_logs
@@ -56,6 +57,7 @@ def main(environ: MutableMapping[str, str]) -> int:
         store = open_store(request.store, s3_endpoint=settings.s3_endpoint)
         ensure_checked(store)
         settings = with_overrides(settings, read_project(store, request.project_uid))
+        settings = evolve(settings, base_weights=request.base_weights or settings.base_weights)
     except LabelloopError as error:
         print(f"labelloop prelabelling job: {error}", file=sys.stderr)
         return FAILED
@@ -108,4 +110,5 @@ def _build(settings: Settings, request: TrainRequest, store: ObjectStore) -> Par
 
 
 if __name__ == "__main__":
+    os.nice(10)  # on one machine, trainings, predict and Label Studio come first
     sys.exit(main(os.environ))

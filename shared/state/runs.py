@@ -74,6 +74,8 @@ class TrainRequest(Record):
     project_uid: str
     run_id: str
     kind: str = "train"  # a RunKind
+    base_weights: str = ""  # of a prelabelling: those that the trigger knows, whatever the job's settings say. Else
+    # each would write another version than the trigger waits for, and be followed by the next one
 
     @classmethod
     def parse(cls, text: str) -> "TrainRequest":

@@ -70,6 +70,7 @@ class FakeLauncher:
 
     def __init__(self) -> None:
         self.launched: list[tuple[str, int]] = []
+        self.requests: list[TrainRequest] = []
         self.stopped: list[str] = []
         self.state: JobState = "running"
         self.why, self.stuck = "", False
@@ -80,6 +81,7 @@ class FakeLauncher:
         if self.error:
             raise self.error
         self.launched.append((request.run_id, attempt))
+        self.requests.append(request)
         return f"fake:{len(self.launched)}"
 
     def status(self, job: str) -> JobStatus:

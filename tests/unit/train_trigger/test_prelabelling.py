@@ -165,3 +165,41 @@ def test_a_killed_job_is_followed_by_its_next_attempt(connected: Connected) -> N
     assert connected.claim.attempt == 2
     launched = connected.world.launcher.launched
     assert launched == [(connected.claim.run_id, 1), (connected.claim.run_id, 2)]
+
+
+def test_a_control_that_is_added_in_label_studio_gets_its_base_weights_though_nobody_sends_a_setup(
+    connected: Connected,
+) -> None:
+    connected.reconcile()
+    connected.job_ends("label:base-yolo11n")
+    polygons = '<PolygonLabels name="outline" toName="image"><Label value="Tree"/></PolygonLabels></View>'
+    connected.world.label_studio.label_config = CONFIG.replace("</View>", polygons)
+    connected.reconcile()
+    assert connected.claim is None
+    assert connected.reconcile() == ("launched", "the base weights yolo11n-seg.pt must be made before predictions")
+
+
+def test_a_labeling_config_that_is_not_understood_is_no_failure_of_the_trigger(connected: Connected) -> None:
+    connected.world.label_studio.label_config = "<View>"
+    assert connected.reconcile()[0] == "nothing"
+    assert connected.claim is None
+
+
+def test_the_job_is_told_which_base_weights_its_predictions_are_waited_for(tmp_path: Path) -> None:
+    """With others of its own, each run would write another version, and the next one be due at once."""
+    connected = Connected(tmp_path, base_weights="yolo11n.pt,yolo11n-seg.pt")
+    connected.reconcile()
+    request = connected.world.launcher.requests[-1]
+    assert (request.kind, request.base_weights) == ("prelabel", "yolo11n.pt,yolo11n-seg.pt")
+
+
+def test_a_project_that_goes_within_the_cool_down_after_a_training_is_closed(connected: Connected) -> None:
+    connected.reconcile()
+    connected.job_ends("label:base-yolo11n")
+    training = Jobs(connected.clock, UID)
+    training.update(claims.take, "training", lifetime=600, forced=True)
+    claim = training.update(claims.start, "training", nonce="n", lifetime=600).held
+    training.update(claims.release, claim, outcome="promoted")
+    connected.world.label_studio.created_at += timedelta(days=1)  # another project has its id now
+    assert [connected.reconcile()[0] for _ in range(2)] == ["closed", "nothing"]
+    assert training.read().closed
