@@ -17,6 +17,7 @@ from infra.cli.checks import (
     check_project,
     check_same_store,
 )
+from infra.cli.connected import remember
 from infra.cli.events import prove_events
 from infra.cli.findings import Finding, problems
 from infra.cli.outbound import check_push, connect_outbound
@@ -29,6 +30,7 @@ from infra.cli.wiring import (
     differences,
     explain_error,
     first_backend,
+    is_labelloops,
     pushes,
     read_wiring,
     shown_predictions,
@@ -39,8 +41,7 @@ from shared.errors import LabelStudioError
 from shared.labelstudio.api import LabelStudio
 from shared.objectstore import ObjectStore
 from shared.settings import Settings
-from shared.state.model_version import is_ours
-from shared.state.projects import read_project, write_project
+from shared.state.projects import read_project
 
 Tell = Callable[[Finding], None]
 
@@ -199,7 +200,7 @@ class _Connection:
         answer = self.label_studio.get_json(path)
         wanted: dict[str, Any] = {"show_collab_predictions": True}
         shown = answer.get("model_version") or ""
-        written_ahead = is_ours(shown, [control.name for control in self.project.controls])
+        written_ahead = shown != TITLE and is_labelloops(shown, self.project)
         if not shown or not answer.get("show_collab_predictions") or (written_ahead and not pushes(self.settings)):
             wanted["model_version"] = TITLE
         if differences(answer, wanted):
@@ -225,12 +226,9 @@ def _check_result(
         note(shown_predictions(now))
     same = note(check_same_store(store, project))
     if same.level == "ok":
-        before, push = read_project(store, project.uid), pushes(settings)
-        config = project.answer["label_config"]
-        title = project.title  # /setup sends none
-        write_project(store, project.uid, label_config=config, title=title, push=push, connection="inbound")
-        if push != (before is not None and before.push):
-            note(_ahead(push))
+        _, push_changed = remember(store, settings, project, "inbound")
+        if push_changed:
+            note(_ahead(pushes(settings)))
 
 
 def _ahead(push: bool) -> Finding:

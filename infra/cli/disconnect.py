@@ -4,18 +4,18 @@ from collections.abc import Callable
 
 from infra.cli.checks import check_project
 from infra.cli.findings import Finding
-from infra.cli.wiring import TITLE, remove_wiring
+from infra.cli.wiring import is_labelloops, remove_wiring
+from shared.errors import LabelStudioError
 from shared.labelstudio.api import LabelStudio
 from shared.objectstore import ObjectStore
-from shared.state.model_version import is_ours
 from shared.state.projects import read_project, write_project
 
 
 def disconnect(
     label_studio: LabelStudio, project: int | str, *, store: ObjectStore, tell: Callable[[Finding], None]
 ) -> list[Finding]:
-    """Remove backend and webhook of a project (id or uid), show annotators no predictions of labelloop any more, and
-    start no training by itself.
+    """Remove backend and webhook of a project (id or uid), show annotators what they were shown before, and start no
+    training by itself.
 
     `tell` is called with each finding at once. A second call changes nothing. Raises LabelStudioError, StoreError.
     """
@@ -34,11 +34,22 @@ def disconnect(
         write_project(store, found.uid, label_config=record.label_config, push=False)
         note(Finding("changed", "push", "no more predictions are written ahead"))
     remove_wiring(label_studio, found.id, note)
-    shown = found.answer.get("model_version") or ""
-    if shown == TITLE or is_ours(shown, [control.name for control in found.controls]):
-        label_studio.request_json("PATCH", f"/api/projects/{found.id}/", {"model_version": ""})
-        note(Finding("changed", "predictions", "annotators are shown no predictions; those that are stored stay"))
+    if is_labelloops(found.answer.get("model_version") or "", found):
+        note(_show_as_before(label_studio, found.id, record.shown_before if record else ""))
     if record is not None and record.connection != "none":
         write_project(store, found.uid, label_config=record.label_config, connection="none")
         note(Finding("changed", "connection", "no training starts by itself any more"))
     return findings
+
+
+def _show_as_before(label_studio: LabelStudio, project_id: int, model_version: str) -> Finding:
+    path = f"/api/projects/{project_id}/"
+    try:
+        label_studio.request_json("PATCH", path, {"model_version": model_version})
+    except LabelStudioError as error:
+        if error.status != 400 or not model_version:
+            raise
+        label_studio.request_json("PATCH", path, {"model_version": ""})  # there are no predictions of it any more
+        model_version = ""
+    shown = f"the predictions of {model_version!r}, as before" if model_version else "no predictions"
+    return Finding("changed", "predictions", f"annotators are shown {shown}; those that are stored stay")

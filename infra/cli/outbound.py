@@ -7,13 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 from infra.cli.checks import Project
+from infra.cli.connected import remember
 from infra.cli.findings import Finding
 from infra.cli.wiring import TITLE, differences, pushes, remove_wiring, shown_predictions
 from shared.labelstudio.api import LabelStudio
 from shared.objectstore import ObjectStore
 from shared.settings import Settings
 from shared.state.model_version import is_ours
-from shared.state.projects import read_project, write_project
 
 
 def check_push(settings: Settings) -> Finding:
@@ -44,11 +44,8 @@ def connect_outbound(
     if differences(project.answer, wanted):
         label_studio.request_json("PATCH", f"/api/projects/{project.id}/", wanted)
         note(Finding("changed", "predictions", "annotators are shown predictions as soon as a job has written them"))
-    before = read_project(store, project.uid)
-    config, title = project.answer["label_config"], project.title
-    write_project(store, project.uid, label_config=config, title=title, push=True, connection="outbound")
-    same = before is not None and before.push and before.connection == "outbound"
-    note(Finding("ok" if same else "changed", "connection", _sentence(settings)))
+    changed = remember(store, settings, project, "outbound")
+    note(Finding("changed" if any(changed) else "ok", "connection", _sentence(settings)))
 
 
 def check_outbound(settings: Settings, project: Project) -> list[Finding]:

@@ -212,12 +212,17 @@ def pushes(settings: Settings) -> bool:
     return settings.push == "on" and not settings.dummy
 
 
+def is_labelloops(model_version: str, project: Project) -> bool:
+    """Whether a project's model_version is what `connect` or a job sets: live predictions, or those written ahead."""
+    return model_version == TITLE or is_ours(model_version, [control.name for control in project.controls])
+
+
 def shown_predictions(project: Project) -> Finding:
     """Whether annotators see predictions, and of which model."""
     shown, version = project.answer.get("show_collab_predictions"), project.answer.get("model_version") or ""
     if shown and version == TITLE:
         return Finding("ok", "predictions", "annotators are shown live predictions of labelloop")
-    if shown and is_ours(version, [control.name for control in project.controls]):
+    if shown and is_labelloops(version, project):
         return Finding("ok", "predictions", f"annotators are shown the predictions of {version}, written ahead")
     if shown and version:
         return Finding(

@@ -10,7 +10,7 @@
     interrupt       attempt cannot go on  running without a nonce, expired
     next_attempt    attempt has ended     → launching (queued if the target launches it again by itself)
     release         run has ended         no claim; outcome and baseline are recorded
-    next_fence, lower_val_border, close, reopen, forget_next: the fields beside the claim
+    next_fence, lower_val_border, close, reopen, forget_next, look_again: the fields beside the claim
 
 They answer None if nothing is to be written. `Jobs.update` writes what they answer; it may call them again, with a
 newer record, also with the one that their own write made if its answer was lost.
@@ -279,6 +279,12 @@ def lower_val_border(record: JobsRecord, _now: datetime, border: float) -> JobsR
 def forget_next(record: JobsRecord, _now: datetime) -> JobsRecord | None:
     """The training that a person asked for cannot begin any more: nothing is annotated, for example."""
     return None if record.next_run is None else evolve(record, next_run=None)
+
+
+def look_again(record: JobsRecord, _now: datetime) -> JobsRecord | None:
+    """The next prelabelling looks at all tasks, whatever the last one wrote, and shows its version."""
+    done = record.prelabelled
+    return evolve(record, prelabelled=evolve(done, through=0)) if done and done.through else None
 
 
 def close(record: JobsRecord, _now: datetime) -> JobsRecord | None:

@@ -54,6 +54,7 @@ class Project(Record):
     overrides: dict[str, Any] = Field(default_factory=dict)
     push: bool = False  # predictions are written into Label Studio ahead (`labelloop connect`, LABELLOOP_PUSH)
     connection: Connection = "inbound"
+    shown_before: str = ""  # the model_version that annotators saw before; `labelloop disconnect` puts it back
 
 
 def projects(store: ObjectStore, *, folder: Literal["projects", "runs"] = "projects") -> Iterator[str]:
@@ -80,6 +81,7 @@ def write_project(
     overrides: Mapping[str, Any] | None = None,
     push: bool | None = None,
     connection: Connection | None = None,
+    shown_before: str | None = None,
 ) -> Project:
     """Store what has changed, by compare-and-swap; answers the record. None keeps what is stored. Raises StoreError."""
 
@@ -92,6 +94,7 @@ def write_project(
             overrides=before.overrides if overrides is None else dict(overrides),
             push=before.push if push is None else push,
             connection=connection or before.connection,
+            shown_before=before.shown_before if shown_before is None else shown_before,
         )
         return None if project == known else project
 

@@ -1,0 +1,32 @@
+"""What the store keeps of a connected project, beside what Label Studio's /setup sends."""
+
+from infra.cli.checks import Project
+from infra.cli.wiring import is_labelloops, pushes
+from shared.objectstore import ObjectStore
+from shared.settings import Settings
+from shared.state import claims
+from shared.state.jobs import Jobs
+from shared.state.projects import Connection, read_project, write_project
+
+
+def remember(store: ObjectStore, settings: Settings, project: Project, connection: Connection) -> tuple[bool, bool]:
+    """Keep a project's title, how it is connected, whether predictions are written ahead, and what was shown before.
+
+    `project`: as it was before. Answers whether the connection and whether the writing ahead has changed. Raises
+    StoreError.
+    """
+    known, push = read_project(store, project.uid), pushes(settings)
+    shown = project.answer.get("model_version") or ""
+    write_project(
+        store,
+        project.uid,
+        label_config=project.answer["label_config"],
+        title=project.title,
+        push=push,
+        connection=connection,
+        shown_before=None if is_labelloops(shown, project) else shown,
+    )
+    pushed = known is not None and known.push
+    if push and not pushed:
+        Jobs(store, project.uid).update(claims.look_again)
+    return known is None or known.connection != connection, push != pushed
