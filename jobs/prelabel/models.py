@@ -4,10 +4,10 @@ import logging
 from collections.abc import Sequence
 from functools import partial
 
-from shared.errors import ModelError
+from shared.errors import ModelError, StoreError
 from shared.labelstudio.controls import Control
 from shared.objectstore import ObjectStore
-from shared.prediction.ports import Loader, Model, NothingToServe, Served
+from shared.prediction.ports import Loader, Model, NothingToServe, NotMadeYet, Served
 from shared.prediction.serving import serve_base, serve_version
 from shared.prediction.weights import WeightsCache
 from shared.state.model_version import stamp
@@ -74,4 +74,6 @@ class ChosenModels:
         try:
             return serve_base(control, weights, lambda: self._loader.load_base(weights))
         except NothingToServe as error:
+            if isinstance(error.__cause__, NotMadeYet | StoreError):  # tasks would never get this control's regions
+                raise error.__cause__ from error
             return error

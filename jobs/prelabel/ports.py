@@ -23,8 +23,8 @@ class Target(Protocol):
     def state(self) -> ProjectState:
         """Counters, labeling config and Label Studio's clock."""
 
-    def pages(self, version: str) -> Iterator[Page]:
-        """The tasks without annotations; those that need a prediction have none of `version`."""
+    def pages(self, version: str, after: int) -> Iterator[Page]:
+        """Tasks without annotations whose id is above `after`; those that need a prediction have none of `version`."""
 
     def store(self, predictions: Sequence[dict[str, Any]]) -> int:
         """Store predictions, each with its `task`, once; answers how many Label Studio took."""

@@ -18,6 +18,7 @@ from shared.errors import (
     ClaimLost,
     LabelConfigError,
     LabelloopError,
+    LabelStudioError,
     ModelError,
     ProjectGone,
     SettingsError,
@@ -34,6 +35,7 @@ from shared.state import claims
 from shared.state.heartbeat import Heartbeat
 from shared.state.jobs import Jobs
 from shared.state.jobs_record import Claim, JobsRecord, Prelabelled, RunOutcome
+from shared.state.projects import read_project
 
 logger = logging.getLogger(__name__)
 
@@ -127,34 +129,55 @@ class _Work:
             )
         config = state.counters.label_config
         controls = parse_label_config(config)
-        version = parts.models.choose(controls)
+        version = self._heartbeat.patiently(parts.models.choose, controls)
         written = self._write(config, controls, version)
         shown, removed = False, 0
-        if current := parts.models.version(controls) == version:  # else the next run shows a newer one
+        if current := self._heartbeat.patiently(self._current, version, controls):
             self._heartbeat.confirm()
             shown = parts.target.show(version)
             removed = self._prune(version, controls) if shown else 0
         done = Prelabelled(
-            model_version=version, through=written.through, left=written.left, written_at=parts.store.now()
+            model_version=version,
+            through=written.through if current else 0,  # so that the next run looks at all tasks, and shows it
+            left=written.left,
+            written_at=self._heartbeat.patiently(parts.store.now),
         )
         return done, _sentence(version, written, removed, current=current, shown=shown)
 
+    def _done(self, version: str) -> int:
+        """The task up to which the last run left nothing to do: a few new tasks do not wait for a look at all."""
+        before = self._heartbeat.patiently(self._jobs.read).prelabelled
+        complete = before is not None and before.model_version == version and not before.left
+        return before.through if before and complete else 0
+
+    def _current(self, version: str, controls: Sequence[Control]) -> bool:
+        """Whether this version is the one to show: it is served, and nobody has disconnected the project."""
+        parts = self._parts
+        project = read_project(parts.store, parts.project_uid)
+        return project is not None and project.push and parts.models.version(controls) == version
+
     def _prune(self, version: str, controls: Sequence[Control]) -> int:
-        """Remove what was superseded a while ago; nothing if it is not known what was shown before."""
-        before = self._jobs.read().prelabelled
+        """Remove what was superseded a while ago; nothing if it is not known what was shown before.
+
+        What Label Studio refuses stays: the predictions of this run are there and shown.
+        """
+        before = self._heartbeat.patiently(self._jobs.read).prelabelled
         if before is None:
             return 0
-        keep = {version, before.model_version, *_recent(before, self._parts.store.now())}
-        return self._parts.target.prune(keep, [control.name for control in controls])
+        keep = {version, before.model_version, *_recent(before, self._heartbeat.patiently(self._parts.store.now))}
+        try:
+            return self._parts.target.prune(keep, [control.name for control in controls])
+        except LabelStudioError as error:
+            logger.warning(f"superseded predictions stay for now: {error}", extra={"event": "prune_refused"})
+            return 0
 
     def _write(self, config: str, controls: Sequence[Control], version: str) -> "_Written":
-        """Predict and store page by page, until all is done or another version is served."""
-        parts, left, through = self._parts, 0, 0
+        """Predict and store page by page, until all is done or this version is not to be shown any more."""
+        parts, left, through = self._parts, 0, self._done(version)
         share = parts.settings.control_group
         with Writer(parts.target) as writer:
-            for page in _ahead(parts.target.pages(version)):
-                self._heartbeat.check()
-                if parts.models.version(controls) != version:
+            for page in _ahead(parts.target.pages(version, through)):
+                if not self._heartbeat.patiently(self._current, version, controls):
                     break
                 through = page.last
                 tasks = [task for task in page.tasks if not in_control_group(parts.project_uid, task.id, share)]
@@ -162,6 +185,7 @@ class _Work:
                 deadline = time.monotonic() + parts.settings.longest_run
                 predictions = parts.predict(call, deadline) if tasks else iter(())
                 for task, prediction in zip(tasks, predictions, strict=True):
+                    self._heartbeat.check()  # else two processes could store the predictions of a page
                     if prediction:
                         assert task.id is not None
                         writer.add(task.id, prediction)
@@ -243,7 +267,7 @@ def _sentence(version: str, written: _Written, removed: int, *, current: bool, s
     if written.left:
         parts.append(f"{written.left} tasks have none: the log says why")
     if not current:
-        parts.append("another version is served by now")
+        parts.append("it is not shown: another version is served by now, or the project was disconnected")
     elif not shown:
         parts.append("annotators are not shown this version: there is no prediction of it")
     if removed:

@@ -43,12 +43,11 @@ class LabelStudioTarget:
         """Counters, labeling config and Label Studio's clock."""
         return self._label_studio.project(self._project_id)
 
-    def pages(self, version: str) -> Iterator[Page]:
-        """The tasks without annotations; those that need a prediction have none of `version`.
+    def pages(self, version: str, after: int) -> Iterator[Page]:
+        """Tasks without annotations whose id is above `after`; those that need a prediction have none of `version`.
 
         Each page is asked for as "the next tasks after this id", since tasks leave while annotators work.
         """
-        after = 0
         while page := self._tasks([_above(after), _NOT_ANNOTATED], self._page):
             last = int(page[-1]["id"])
             there = self._predicted(after, last, version)
@@ -63,9 +62,9 @@ class LabelStudioTarget:
         try:
             there, sent, created = self._store_missing(predictions)
         except LabelStudioError as error:
-            if error.status != 400:
+            if error.status not in (400, 413):
                 raise
-            if len(predictions) > 1:  # a task is gone, and nothing was stored
+            if len(predictions) > 1:  # a task is gone, or a proxy takes no such long body: nothing was stored
                 half = len(predictions) // 2
                 return self.store(predictions[:half]) + self.store(predictions[half:])
             logger.warning(f"a prediction was refused: {error}", extra={"event": "prediction_refused"})

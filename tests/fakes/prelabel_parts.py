@@ -8,6 +8,7 @@ from typing import Any
 
 from jobs.prelabel.ports import Page
 from jobs.prelabel.run import Parts, run
+from shared.errors import StoreError
 from shared.labelstudio.api import ProjectState
 from shared.labelstudio.controls import Control
 from shared.labelstudio.requests import PredictRequest, ProjectCounters, Task
@@ -16,6 +17,7 @@ from shared.settings import Settings
 from shared.state import claims
 from shared.state.jobs import Jobs
 from shared.state.jobs_record import JobsRecord
+from shared.state.projects import write_project
 
 UID = "7.1700000000"
 CONFIG = (
@@ -37,6 +39,7 @@ class LabelStudioInMemory:
     tasks: list[int]
     predictions: list[tuple[int, str]] = field(default_factory=list)  # (task, model_version)
     model_version: str = "labelloop"
+    looked_after: list[int] = field(default_factory=list)  # the task, at each listing
     kept: list[set[str]] = field(default_factory=list)  # versions, at each pruning
     before: Callable[[str], None] = lambda _: None  # called with each request's name before and after it happens
 
@@ -45,8 +48,8 @@ class LabelStudioInMemory:
         created = datetime.fromtimestamp(1700000000, UTC)
         return ProjectState(ProjectCounters(id=7, label_config=CONFIG, created_at=created), created)
 
-    def pages(self, version: str) -> Iterator[Page]:
-        after = 0
+    def pages(self, version: str, after: int) -> Iterator[Page]:
+        self.looked_after.append(after)
         while page := [task for task in sorted(self.tasks) if task > after][:PAGE]:
             self.before("page")
             after = page[-1]
@@ -75,11 +78,15 @@ class FixedVersion:
     """A `jobs.prelabel.run.Models`."""
 
     served: str = "label:v1"
+    outages: int = 0  # of the store, at the next questions
 
     def choose(self, controls: Sequence[Control]) -> str:
         return self.served
 
     def version(self, controls: Sequence[Control]) -> str:
+        if self.outages:
+            self.outages -= 1
+            raise StoreError("the store does not answer")
         return self.served
 
 
@@ -94,6 +101,15 @@ class Prelabelling:
     asked: list[int] = field(default_factory=list)  # tasks that a model saw
     seconds: float = 0.0  # that a page may take
     runs: int = 0
+    settings: Settings = field(default_factory=Settings)
+    predicting: Callable[[int], None] = lambda _: None  # called with each task that a model sees
+
+    def __post_init__(self) -> None:
+        self.connect()
+
+    def connect(self, *, push: bool = True) -> None:
+        """What `labelloop connect` and `disconnect` note in the store."""
+        write_project(self.store, UID, label_config=CONFIG, push=push)
 
     @property
     def jobs(self) -> Jobs:
@@ -117,7 +133,7 @@ class Prelabelling:
             target=self.studio,
             models=self.models,
             predict=self._predict,
-            settings=Settings(),
+            settings=self.settings,
         )
         return run(parts, run_id, nonce=nonce)
 
@@ -132,5 +148,6 @@ class Prelabelling:
         for task in call.tasks:
             assert task.id is not None
             self.asked.append(task.id)
+            self.predicting(task.id)
             version = self.models.served
             yield [] if task.id in self.broken else {"result": [], "score": 0.5, "model_version": version}

@@ -68,7 +68,7 @@ class Project:
         return str(self.call("GET", f"/api/projects/{self.id}/")["model_version"])
 
     def lacking(self, version: str) -> list[int | None]:
-        return [task.id for page in self.target.pages(version) for task in page.tasks]
+        return [task.id for page in self.target.pages(version, 0) for task in page.tasks]
 
 
 def predictions(tasks: Sequence[int], version: str) -> list[dict[str, Any]]:
@@ -83,7 +83,8 @@ def test_what_is_there_already_is_read_exactly_and_pages_end(server: LabelStudio
     assert project.target.store(predictions([third], "label:v1")) == 1
     assert project.lacking("label:v1") == [second, *rest], "label:v12 contains label:v1"
     assert project.lacking("label:v12") == [third, *rest]
-    assert [page.last for page in project.target.pages("label:v1")] == [rest[0], rest[3], rest[4]]
+    assert [page.last for page in project.target.pages("label:v1", 0)] == [rest[0], rest[3], rest[4]]
+    assert [page.last for page in project.target.pages("label:v1", rest[3])] == [rest[4]]
 
 
 def test_predictions_are_stored_once_whatever_becomes_of_the_answer(

@@ -5,13 +5,14 @@ from pathlib import Path
 import pytest
 
 from jobs.prelabel.models import ChosenModels
+from shared.errors import LabelloopError, StoreError
 from shared.labelstudio.config import parse_label_config
 from shared.objectstore import ObjectStore
-from shared.prediction.ports import NothingToServe
+from shared.prediction.ports import NothingToServe, NotMadeYet
 from shared.prediction.weights import WeightsCache
 from shared.state.registry import Registry
 from shared.yolo_task import YoloTask
-from tests.fakes.predict_parts import FAR, UID, FakeLoader, label_config, publish
+from tests.fakes.predict_parts import FAR, UID, FakeLoader, FakeModel, label_config, publish
 
 CONTROLS = parse_label_config(label_config())
 
@@ -65,3 +66,18 @@ def test_a_control_that_nothing_can_serve_is_named_in_the_version(file_store: Ob
     assert chosen.models.choose(CONTROLS) == "label:base-base"
     with pytest.raises(NothingToServe):
         chosen.names()
+
+
+@pytest.mark.parametrize("error", [StoreError("it does not answer"), NotMadeYet("nobody has made them")])
+def test_what_can_be_served_later_fails_the_attempt(
+    file_store: ObjectStore, tmp_path: Path, error: LabelloopError
+) -> None:
+    """A prediction without a control's regions would never be made again: its version is the same."""
+
+    class Unreachable(FakeLoader):
+        def load_base(self, weights: str) -> FakeModel:
+            raise error
+
+    models = ChosenModels(file_store, UID, WeightsCache(tmp_path, 10**6), Unreachable(), base_weights="yolo11n.pt")
+    with pytest.raises(type(error)):
+        models.choose(CONTROLS)

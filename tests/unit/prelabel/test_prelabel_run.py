@@ -1,11 +1,13 @@
 """One attempt after the other of a prelabelling, killed anywhere: no prediction is written twice, none is missing."""
 
+import threading
 from datetime import timedelta
 
 import pytest
 
 from jobs.prelabel.run import DONE, FAILED, INTERRUPTED, Stopped
-from shared.errors import Unauthorized
+from shared.errors import LabelStudioError, Unauthorized
+from shared.evolve import evolve
 from shared.objectstore import ObjectStore
 from shared.settings import Settings
 from shared.state import claims
@@ -45,6 +47,15 @@ def test_a_second_run_predicts_what_is_new_and_what_had_failed(world: Prelabelli
     done = world.record.prelabelled
     assert done is not None
     assert (done.through, done.left, done.tries) == (1000, 0, 0)
+    world.studio.tasks.append(1001)
+    assert world.attempt(world.begin()) == DONE
+    assert world.asked == [3, 1000, 1001]
+    assert world.studio.looked_after == [0, 0, 1000], "nothing was left: it looks at what is new"
+    world.studio.tasks.remove(1001)
+    assert world.attempt(world.begin()) == DONE
+    done = world.record.prelabelled
+    assert done is not None
+    assert (done.through, done.left) == (1001, 0)
 
 
 @pytest.mark.parametrize("request_number", range(1, 13))
@@ -96,6 +107,69 @@ def test_a_version_that_is_superseded_meanwhile_is_not_shown(world: Prelabelling
     assert world.attempt(world.begin()) == DONE
     assert world.studio.model_version == "label:v2"
     assert [task for task, version in sorted(world.studio.predictions) if version == "label:v2"] == TASKS
+
+
+def test_nothing_is_shown_after_disconnecting_and_all_of_it_once_connected_again(world: Prelabelling) -> None:
+    world.predicting = lambda _: world.connect(push=False)
+    assert world.attempt(world.begin()) == DONE
+    assert (world.studio.model_version, world.studio.kept) == ("labelloop", [])
+    assert world.asked == TASKS[:PAGE]
+    world.predicting = lambda _: None
+    world.connect()
+    assert world.attempt(world.begin()) == DONE
+    assert sorted(world.studio.predictions) == [(task, "label:v1") for task in TASKS]
+    assert world.studio.model_version == "label:v1"
+
+
+def test_a_version_that_was_not_shown_is_looked_at_from_the_beginning(world: Prelabelling) -> None:
+    """It may be served again before anybody looks: then no task is new, and yet it has to be shown."""
+
+    def promote(name: str) -> None:
+        if name == "stored" and len(world.studio.predictions) == len(TASKS):
+            world.models.served = "label:v2"
+
+    world.studio.before = promote
+    assert world.attempt(world.begin()) == DONE
+    assert world.studio.model_version == "labelloop"
+    done = world.record.prelabelled
+    assert done is not None
+    assert (done.model_version, done.through) == ("label:v1", 0)
+
+
+def test_label_studio_may_refuse_to_remove_predictions(world: Prelabelling) -> None:
+    def refuse(name: str) -> None:
+        if name == "prune":
+            raise LabelStudioError("DELETE /api/predictions/1/ answers 403", status=403)
+
+    world.attempt(world.begin())
+    world.models.served, world.studio.before = "label:v2", refuse
+    assert world.attempt(world.begin()) == DONE
+    done = world.record.prelabelled
+    assert done is not None
+    assert (world.studio.model_version, done.model_version) == ("label:v2", "label:v2")
+
+
+def test_an_outage_of_the_store_is_waited_out(world: Prelabelling) -> None:
+    world.models.outages = 3
+    assert world.attempt(world.begin()) == DONE
+    assert world.models.outages == 0
+    assert world.studio.model_version == "label:v1"
+
+
+def test_a_job_that_lost_its_claim_stores_no_more_of_its_page(world: Prelabelling) -> None:
+    world.settings = evolve(Settings(), claim_lifetime=0.3)
+
+    def lose(task: int) -> None:
+        if task == 20:
+            world.next_attempt()
+            for thread in threading.enumerate():
+                if thread.name == "heartbeat":  # it ends once it knows
+                    thread.join(60)
+
+    world.predicting = lose
+    assert world.attempt(world.begin()) == DONE
+    assert world.asked == list(range(1, 21))
+    assert world.studio.predictions == []
 
 
 def test_predictions_go_twelve_hours_after_their_version_was_superseded(file_store: ObjectStore) -> None:
