@@ -42,6 +42,7 @@ from shared.state.servable import Lack, lacks_of, served_version
 logger = logging.getLogger(__name__)
 
 _LOOKS = 2
+_LOOK_AGAIN = timedelta(minutes=10)
 _MAKING = timedelta(minutes=10)
 """How long the other projects that lack the same base weights wait for the run of one."""
 
@@ -75,7 +76,7 @@ class Trigger:
         self._metrics = metrics
         self._checking, self._checked = threading.Lock(), False
         self._begun_lock, self._begun = threading.Lock(), dict[str, datetime]()  # base weights → when a run began
-        self._complete: dict[str, tuple[int, int, int]] = {}  # uid → see `_lacks`
+        self._complete: dict[str, tuple[int, int, int, datetime]] = {}  # uid → see `_lacks`
 
     def reconcile(self, uid: str, *, forced: bool = False, sweeping: bool = False) -> Reconciled:
         """Start what is due, or look after the active runs. Never raises: an error is an outcome.
@@ -144,7 +145,7 @@ class Trigger:
         if not isinstance(decision, Launch) and record.next_run is not None:
             jobs.update(claims.forget_next)
         if not isinstance(decision, Launch):  # a training makes what is lacking by itself
-            lacks = [] if active else self._lacks(jobs.uid, project, record.fence)
+            lacks = [] if active else self._lacks(jobs.uid, project, record.fence, now)
             prepare = decide_to_prepare(record, lacks, now)
             if prepare is None or self._others_make(lacks, now):
                 return _outcome(decision)
@@ -239,19 +240,19 @@ class Trigger:
             return project
         return write_project(self._store, uid, label_config=config)
 
-    def _lacks(self, uid: str, project: Project | None, fence: int) -> list[Lack]:
+    def _lacks(self, uid: str, project: Project | None, fence: int, now: datetime) -> list[Lack]:
         """What must be made before a connected project's controls can be served.
 
-        Nobody looks again until the labeling config changes or a run or a rollback takes a fence. That is a moment
-        before it moves a pointer, so two looks count.
+        Nobody looks again until the labeling config changes or a run or a rollback takes a fence, which is a moment
+        before it moves a pointer: two looks count. Nor for ten minutes: a version that predict rejects tells nobody.
         """
         if project is None or self._settings.dummy:
             return []
         config = hash(project.label_config)
-        *seen, looks = self._complete.get(uid, (config, fence, 0))
+        *seen, looks, looked = self._complete.get(uid, (config, fence, 0, now))
         if seen != [config, fence]:
             looks = 0
-        if looks >= _LOOKS:
+        if looks >= _LOOKS and now - looked < _LOOK_AGAIN:
             return []
         try:
             controls = parse_label_config(project.label_config)
@@ -259,7 +260,7 @@ class Trigger:
             return []
         lacks = lacks_of(self._store, uid, controls, self._settings.base_weights)
         if not lacks:
-            self._complete[uid] = config, fence, looks + 1
+            self._complete[uid] = config, fence, looks + 1, now
         return lacks
 
     def _others_make(self, lacks: list[Lack], now: datetime) -> bool:

@@ -1,5 +1,6 @@
 """Graphs on the processor, by OpenVINO: in the precision that it is fastest in, bfloat16 where it has that."""
 
+import logging
 import shutil
 import sys
 import threading
@@ -22,8 +23,10 @@ with undo_failed_import("openvino", keep="openvino._pyopenvino"):
     from openvino.frontend import FrontEndManager
     from openvino.preprocess import ColorFormat, PrePostProcessor
 
-_KEPT = "pixels-1.xml"
-"""Name of the file that `_kept` writes. Its number is raised when `_of_pixels` changes."""
+logger = logging.getLogger(__name__)
+
+_KEPT = "pixels-1"
+"""Name of the files that `_kept` writes. Its number is raised when `_of_pixels` changes."""
 
 
 def _finish_binding() -> None:
@@ -57,21 +60,13 @@ class OpenVinoEngine:
             "INFERENCE_NUM_THREADS": threads,
             "ENABLE_CPU_PINNING": False,  # two processes of a machine would be pinned to the same cores
         }
-        core = openvino.Core()
         if float32:
             options["INFERENCE_PRECISION_HINT"] = "f32"
-        if cache_dir is not None:
-            remove_if_damaged(cache_dir)
-            core.set_property({"CACHE_DIR": str(cache_dir)})
+        compiled = None if cache_dir is None else _from_cache(path, cache_dir, options)
         try:
-            model = _of_pixels(_read(path)) if cache_dir is None else _kept(path, cache_dir)
-            self._compiled = core.compile_model(model, "CPU", options)
+            self._compiled = compiled or openvino.Core().compile_model(_of_pixels(_read(path)), "CPU", options)
         except (RuntimeError, MemoryError) as error:
-            if cache_dir is not None:  # a file there may be damaged: next time they are made anew
-                shutil.rmtree(cache_dir, ignore_errors=True)
             raise LabelloopError(f"OpenVINO cannot load {path.name} now: {_line(error)}") from error
-        if cache_dir is not None:
-            note_digests(cache_dir)
         self._threads = threading.local()
 
     def run(self, batch: Pixels) -> Outputs:
@@ -89,16 +84,38 @@ class OpenVinoEngine:
         """As `Engine.warm_up`: nothing, since the first picture of each shape pays for that shape, and for no other."""
 
 
-def _kept(path: Path, folder: Path) -> Path:
+def _from_cache(path: Path, folder: Path, options: dict[str, int | bool | str]) -> Any:
+    """The network, compiled with the help of the files in a folder; None where they cannot be made or are damaged.
+
+    They are made anew next time then. Raises as `_read`.
+    """
+    core = openvino.Core()
+    try:
+        remove_if_damaged(folder)
+        core.set_property({"CACHE_DIR": str(folder)})
+        # OpenVINO's name of what it compiled depends on this file and the processor, and not on the precision
+        name = f"{_KEPT}-{options.get('INFERENCE_PRECISION_HINT', 'fast')}.xml"
+        compiled = core.compile_model(_kept(path, folder / name), "CPU", options)
+    except (RuntimeError, MemoryError, OSError) as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        logger.warning(
+            f"{path.name} is loaded without a cache: {_line(error)}",
+            extra={"event": "cache_not_used", "file": path.name},
+        )
+        return None
+    note_digests(folder)
+    return compiled
+
+
+def _kept(path: Path, kept: Path) -> Path:
     """The network of `_of_pixels` as a file in OpenVINO's own format, which is mapped and not read. Made once.
 
     Raises as `_read`, OSError.
     """
-    kept = folder / _KEPT
     if not kept.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=folder) as unfinished:
-            made = Path(unfinished) / _KEPT
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=kept.parent) as unfinished:
+            made = Path(unfinished) / kept.name
             openvino.save_model(_of_pixels(_read(path)), made, compress_to_fp16=False)
             for suffix in (".bin", ".xml"):
                 made.with_suffix(suffix).replace(kept.with_suffix(suffix))

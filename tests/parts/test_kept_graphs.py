@@ -1,5 +1,7 @@
 """What the engines keep beside a graph for the next load: damaged, gone, made twice. None is a fault of the graph."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +32,38 @@ def test_what_was_compiled_and_is_damaged_is_made_anew(tmp_path: Path, suffix: s
     kept.write_bytes(data)
     for _ in ("made anew", "as it was kept"):
         np.testing.assert_array_equal(opened(path).run(PICTURE)[0], before)
+
+
+@pytest.mark.parametrize("limit", [1000, 75_000])
+def test_a_full_disk_costs_the_cache_and_not_the_version(tmp_path: Path, limit: int) -> None:
+    """`limit`: bytes a file may have, too few for what OpenVINO writes; 75,000 are enough for the first file."""
+    path = tiny_graph(tmp_path / "abc.onnx")
+    whole = OpenVinoEngine(path, threads=1, streams=1, float32=True, cache_dir=None).run(PICTURE)[0]
+    np.save(tmp_path / "whole.npy", whole)
+    program = (
+        "import resource, signal, sys; from tests.parts.test_kept_graphs import *;"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}));"
+        "path, whole = map(Path, sys.argv[1:]);"
+        "[np.testing.assert_array_equal(opened(path).run(PICTURE)[0], np.load(whole)) for _ in range(2)]"
+    )
+    loading = subprocess.run(
+        [sys.executable, "-c", program, path, tmp_path / "whole.npy"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert loading.returncode == 0, loading.stderr
+
+
+def test_what_was_compiled_in_fewer_bits_is_not_served_as_float32(tmp_path: Path) -> None:
+    """OpenVINO would take one for the other. Only a processor with bfloat16 answers other numbers then."""
+    path = tiny_graph(tmp_path / "abc.onnx")
+    folder = path.with_suffix(".compiled")
+    for float32 in (False, True):
+        OpenVinoEngine(path, threads=1, streams=1, float32=float32, cache_dir=folder)
+    assert len(list(folder.glob("*.blob"))) == 2
 
 
 def test_a_disk_that_takes_no_digest_keeps_nothing_from_being_served(

@@ -159,7 +159,22 @@ def test_a_rollback_to_such_a_version_is_seen_by_the_process_that_knew_of_no_lac
     assert connected.reconcile().reason == "the graph of v1 of 'label' must be made before predictions"
 
 
-def test_once_nothing_is_lacking_nobody_looks_again_until_the_config_changes(connected: World) -> None:
+def test_a_version_that_predict_rejected_is_followed_by_the_conversion_of_the_one_before(connected: World) -> None:
+    """A rejection takes no fence."""
+    clock = Clocked(connected.store, connected.store.now())
+    trigger, registry = connected.another_trigger(clock), Registry(connected.store, UID)
+    graph = FileEntry(name=GRAPH, sha256="1" * 64, size=1)
+    registry.publish("label", manifest)
+    registry.publish("label", lambda number: evolve(manifest(number, "next"), files=(*manifest(1).files, graph)))
+    registry.promote("label", 2, fence=1000, run_id="next", expected=None)
+    assert [trigger.reconcile(UID).status for _ in range(2)] == ["nothing"] * 2
+    registry.reject("label", 2, "no engine can read it")
+    assert trigger.reconcile(UID).status == "nothing"
+    clock.time += timedelta(minutes=10)
+    assert trigger.reconcile(UID).reason == "the graph of v1 of 'label' must be made before predictions"
+
+
+def test_once_nothing_is_lacking_nobody_looks_again_for_a_while_or_until_the_config_changes(connected: World) -> None:
     add(connected)
     assert [connected.reconcile().status for _ in range(2)] == ["nothing"] * 2
     connected.store.delete("base/yolo11n%2Ept/base.json")
