@@ -66,6 +66,7 @@ def ray_cluster() -> Iterator[RayCluster]:
     try:
         _wait_until_ready(cluster, process, log)
         yield cluster
+        assert process.poll() is None, f"Ray ended:\n{log.read_text()[-3000:]}"
     finally:
         _end(process)
         shutil.rmtree(folder, ignore_errors=True)
