@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cache, partial
 from typing import Protocol
 
@@ -20,6 +20,7 @@ from functions.train_trigger.decide import (
     decide_to_prelabel,
     decide_to_prepare,
 )
+from functions.train_trigger.lacking import Lacking
 from functions.train_trigger.launchers import Launcher
 from functions.train_trigger.metrics import Metrics
 from functions.train_trigger.reconciled import Reconciled
@@ -37,14 +38,9 @@ from shared.state.jobs_record import JobsRecord
 from shared.state.projects import Project, read_project, with_overrides, write_project
 from shared.state.registry import Registry
 from shared.state.runs import Totals, new_run_id
-from shared.state.servable import Lack, lacks_of, served_version
+from shared.state.servable import lacks_of, served_version
 
 logger = logging.getLogger(__name__)
-
-_LOOKS = 2
-_LOOK_AGAIN = timedelta(minutes=10)
-_MAKING = timedelta(minutes=10)
-"""How long the other projects that lack the same base weights wait for the run of one."""
 
 Look = Callable[[], ProjectState]
 """Asks Label Studio for the state of the project, at most once."""
@@ -75,8 +71,7 @@ class Trigger:
         self._settings = settings
         self._metrics = metrics
         self._checking, self._checked = threading.Lock(), False
-        self._begun_lock, self._begun = threading.Lock(), dict[str, datetime]()  # base weights → when a run began
-        self._complete: dict[str, tuple[int, int, int, datetime]] = {}  # uid → see `_lacks`
+        self._lacking = Lacking(store, settings)
 
     def reconcile(self, uid: str, *, forced: bool = False, sweeping: bool = False) -> Reconciled:
         """Start what is due, or look after the active runs. Never raises: an error is an outcome.
@@ -145,9 +140,9 @@ class Trigger:
         if not isinstance(decision, Launch) and record.next_run is not None:
             jobs.update(claims.forget_next)
         if not isinstance(decision, Launch):  # a training makes what is lacking by itself
-            lacks = [] if active else self._lacks(jobs.uid, project, record.fence, now)
+            lacks = [] if active else self._lacking.of(jobs.uid, project, record.fence, now)
             prepare = decide_to_prepare(record, lacks, now)
-            if prepare is None or self._others_make(lacks, now):
+            if prepare is None or self._lacking.others_make(lacks, now):
                 return _outcome(decision)
             decision = prepare
         return self._claim(jobs, record, decision, settings, policy, forced=forced)
@@ -239,38 +234,6 @@ class Trigger:
         except LabelConfigError:  # /setup refuses it, too; status and doctor say why
             return project
         return write_project(self._store, uid, label_config=config)
-
-    def _lacks(self, uid: str, project: Project | None, fence: int, now: datetime) -> list[Lack]:
-        """What must be made before a connected project's controls can be served.
-
-        Nobody looks again until the labeling config changes or a run or a rollback takes a fence, which is a moment
-        before it moves a pointer: two looks count. Nor for ten minutes: a version that predict rejects tells nobody.
-        """
-        if project is None or self._settings.dummy:
-            return []
-        config = hash(project.label_config)
-        *seen, looks, looked = self._complete.get(uid, (config, fence, 0, now))
-        if seen != [config, fence]:
-            looks = 0
-        if looks >= _LOOKS and now - looked < _LOOK_AGAIN:
-            return []
-        try:
-            controls = parse_label_config(project.label_config)
-        except LabelConfigError:  # /setup refused it, or will
-            return []
-        lacks = lacks_of(self._store, uid, controls, self._settings.base_weights)
-        if not lacks:
-            self._complete[uid] = config, fence, looks + 1, now
-        return lacks
-
-    def _others_make(self, lacks: list[Lack], now: datetime) -> bool:
-        """Whether a run of another project was begun a moment ago for all that is lacking: base weights are for all."""
-        with self._begun_lock:
-            late = now - _MAKING
-            others = all(lack.weights and self._begun.get(lack.weights, late) > late for lack in lacks)
-            if not others:
-                self._begun |= {lack.weights: now for lack in lacks}
-            return others
 
     def _project_state(self, uid: str) -> ProjectState:
         """The state of exactly this project. Raises ProjectGone, also if its id belongs to another project here."""
