@@ -16,6 +16,9 @@ def remember(store: ObjectStore, settings: Settings, project: Project, connectio
     StoreError.
     """
     known, push = read_project(store, project.uid), pushes(settings)
+    pushed = known is not None and known.push
+    if push and not pushed:  # first: the next call does it again if this one ends here
+        Jobs(store, project.uid).update(claims.look_again)
     shown = project.answer.get("model_version") or ""
     write_project(
         store,
@@ -26,7 +29,4 @@ def remember(store: ObjectStore, settings: Settings, project: Project, connectio
         connection=connection,
         shown_before=None if is_labelloops(shown, project) else shown,
     )
-    pushed = known is not None and known.push
-    if push and not pushed:
-        Jobs(store, project.uid).update(claims.look_again)
     return known is None or known.connection != connection, push != pushed

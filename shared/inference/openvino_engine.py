@@ -64,9 +64,11 @@ class OpenVinoEngine:
             options["INFERENCE_PRECISION_HINT"] = "f32"
         compiled = None if cache_dir is None else _from_cache(path, cache_dir, options)
         try:
-            self._compiled = compiled or openvino.Core().compile_model(_of_pixels(_read(path)), "CPU", options)
+            if compiled is None:
+                compiled = openvino.Core().compile_model(_of_pixels(_read(path)), "CPU", options)
         except (RuntimeError, MemoryError) as error:
             raise LabelloopError(f"OpenVINO cannot load {path.name} now: {_line(error)}") from error
+        self._compiled = compiled
         self._threads = threading.local()
 
     def run(self, batch: Pixels) -> Outputs:

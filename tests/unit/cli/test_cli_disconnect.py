@@ -10,7 +10,7 @@ from infra.cli.connected import remember
 from infra.cli.disconnect import disconnect
 from infra.cli.findings import Finding
 from infra.cli.wiring import TITLE
-from shared.errors import LabelStudioError
+from shared.errors import LabelStudioError, StoreError
 from shared.evolve import evolve
 from shared.labelstudio.api import LabelStudio
 from shared.objectstore import ObjectStore
@@ -18,6 +18,7 @@ from shared.settings import Settings
 from shared.state.jobs import Jobs
 from shared.state.jobs_record import JobsRecord, Prelabelled
 from shared.state.projects import read_project
+from tests.fakes.stores import Refuses
 from tests.fakes.trigger_parts import CONFIG, CREATED, UID
 
 
@@ -91,3 +92,15 @@ def test_once_connected_again_the_version_that_is_there_is_shown(file_store: Obj
     assert (project.push, through()) == (False, 9)
     remember(file_store, Settings(), studio.project(), "inbound")
     assert through() == 0
+
+
+def test_a_connect_that_ended_in_the_middle_is_made_good_by_the_next_one(file_store: ObjectStore) -> None:
+    studio, jobs = Studio(""), Jobs(file_store, UID)
+    done = Prelabelled(model_version="label:v1", through=9, written_at=datetime.now(UTC))
+    jobs.update(lambda record, _now: evolve(record, prelabelled=done))
+    with pytest.raises(StoreError):
+        remember(Refuses(file_store, "jobs.json", times=1), Settings(), studio.project(), "inbound")
+    remember(file_store, Settings(), studio.project(), "inbound")
+    prelabelled = jobs.read().prelabelled
+    assert prelabelled is not None
+    assert prelabelled.through == 0
