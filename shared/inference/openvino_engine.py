@@ -62,13 +62,19 @@ class OpenVinoEngine:
         }
         if float32:
             options["INFERENCE_PRECISION_HINT"] = "f32"
-        compiled = None if cache_dir is None else _from_cache(path, cache_dir, options)
+        core = openvino.Core()
         try:
-            if compiled is None:
-                compiled = openvino.Core().compile_model(_of_pixels(_read(path)), "CPU", options)
+            # OpenVINO's name of what it compiled depends on this file and the processor, and not on the precision
+            kept = None if cache_dir is None else _kept(path, cache_dir / f"{_KEPT}-{'f32' if float32 else 'fast'}.xml")
+            if kept is not None:
+                core.set_property({"CACHE_DIR": str(cache_dir)})
+            self._compiled = core.compile_model(kept or _of_pixels(_read(path)), "CPU", options)
         except (RuntimeError, MemoryError) as error:
+            if cache_dir is not None:  # a file there may be damaged: next time they are made anew
+                shutil.rmtree(cache_dir, ignore_errors=True)
             raise LabelloopError(f"OpenVINO cannot load {path.name} now: {_line(error)}") from error
-        self._compiled = compiled
+        if kept is not None:
+            note_digests(kept.parent)
         self._threads = threading.local()
 
     def run(self, batch: Pixels) -> Outputs:
@@ -86,41 +92,29 @@ class OpenVinoEngine:
         """As `Engine.warm_up`: nothing, since the first picture of each shape pays for that shape, and for no other."""
 
 
-def _from_cache(path: Path, folder: Path, options: dict[str, int | bool | str]) -> Any:
-    """The network, compiled with the help of the files in a folder; None where they cannot be made or are damaged.
+def _kept(path: Path, kept: Path) -> Path | None:
+    """The network of `_of_pixels` as a file in OpenVINO's own format, which is mapped and not read. Made once.
 
-    They are made anew next time then. Raises as `_read`.
+    None where a disk takes no such file: that costs time at each load. Raises as `_read`, RuntimeError, MemoryError.
     """
-    core = openvino.Core()
     try:
-        remove_if_damaged(folder)
-        core.set_property({"CACHE_DIR": str(folder)})
-        # OpenVINO's name of what it compiled depends on this file and the processor, and not on the precision
-        name = f"{_KEPT}-{options.get('INFERENCE_PRECISION_HINT', 'fast')}.xml"
-        compiled = core.compile_model(_kept(path, folder / name), "CPU", options)
-    except (RuntimeError, MemoryError, OSError) as error:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_if_damaged(kept.parent)
+        if not kept.is_file():
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            with TemporaryDirectory(dir=kept.parent) as unfinished:
+                made = Path(unfinished) / kept.name
+                openvino.save_model(_of_pixels(_read(path)), made, compress_to_fp16=False)
+                for suffix in (".bin", ".xml"):
+                    made.with_suffix(suffix).replace(kept.with_suffix(suffix))
+    except (RuntimeError, OSError) as error:
+        if _short_of_memory(error):  # to try without the files would end the process
+            raise
+        shutil.rmtree(kept.parent, ignore_errors=True)
         logger.warning(
             f"{path.name} is loaded without a cache: {_line(error)}",
             extra={"event": "cache_not_used", "file": path.name},
         )
         return None
-    note_digests(folder)
-    return compiled
-
-
-def _kept(path: Path, kept: Path) -> Path:
-    """The network of `_of_pixels` as a file in OpenVINO's own format, which is mapped and not read. Made once.
-
-    Raises as `_read`, OSError.
-    """
-    if not kept.is_file():
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=kept.parent) as unfinished:
-            made = Path(unfinished) / kept.name
-            openvino.save_model(_of_pixels(_read(path)), made, compress_to_fp16=False)
-            for suffix in (".bin", ".xml"):
-                made.with_suffix(suffix).replace(kept.with_suffix(suffix))
     return kept
 
 
