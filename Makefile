@@ -98,7 +98,7 @@ docs: install
 # The pictures of Label Studio in README and docs: made by the tests, against models that were really trained.
 screenshot: install-dev browser
 	$(VENV)/bin/python -m pytest tests/real/test_loop_browser.py --screenshot docs/images/label-studio.png
-	$(VENV)/bin/python -m pytest tests/real/test_controls.py --screenshots docs/images/controls
+	$(VENV)/bin/python -m pytest tests/real/test_controls.py tests/real/test_loop_browser.py --screenshots docs/images/controls
 
 browser:
 	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || \

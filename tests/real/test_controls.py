@@ -1,6 +1,6 @@
 """Each control in a real Label Studio: annotated through its API, learnt by the real programs, better on new tasks.
 
-`--screenshots FOLDER` also makes the pictures of docs/controls.md.
+`rectangle` is in tests/real/test_loop_browser.py. `--screenshots FOLDER` also makes the pictures of docs/controls.md.
 """
 
 import os
@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import FloatRect
 from rich.console import Console
 
 from infra.demo.controls import airships
@@ -23,26 +22,24 @@ from infra.local.label_studio import LabelStudioServer
 from shared.evolve import evolve
 from shared.objectstore import open_store
 from shared.state.projects import write_project
-from tests.servers.browser import CHROMIUM, browser, keep, open_task
+from tests.servers.browser import CHROMIUM, PAGE, SHOWN, browser, keep, open_task
 
 SIZE = (320, 240)  # pixels; the models see less of them
 FRAMES = 20  # of a video
-SHOWN: FloatRect = {"x": 240, "y": 48, "width": 784, "height": 672}  # of the page, without header and list of tasks
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """How little teaches a control something: other heads than those of boxes begin from random weights."""
 
+    epochs: int
     annotated: int = 20  # tasks
     held_out: int = 4
-    epochs: int = 18
     margin: float = 0.3
     """By how much mAP50 of its own shape, or the part of right labels, has to be better after training."""
 
 
 ROWS = {
-    "rectangle": Row(epochs=18),
     "obb": Row(epochs=30),
     "polygon": Row(epochs=24),
     "brush": Row(epochs=24),
@@ -114,7 +111,7 @@ def test_a_control_learns(kind: str, loop: Loop, pictures: Path | None) -> None:
     if pictures:
         assert CHROMIUM, "no chromium on this machine: apt-get install chromium"
         with browser(loop.server) as page:
-            page.set_viewport_size({"width": 1024, "height": 720})
+            page.set_viewport_size(PAGE)
             fullest = max(held_out, key=lambda task: len(held_out[task].expert[0]))
             open_task(page, loop.server, project.id, fullest, outcome.version)
             keep(page.screenshot(clip=SHOWN), pictures / f"{kind}.png")

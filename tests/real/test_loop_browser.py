@@ -1,4 +1,7 @@
-"""The loop as a person sees it: Label Studio's own pages in a real browser, a training that its button starts."""
+"""The loop as a person sees it: Label Studio's own pages in a real browser, a training that its button starts.
+
+Of the control `rectangle`; tests/real/test_controls.py has the others. `--screenshot` trains as long as the demo.
+"""
 
 import os
 import re
@@ -24,10 +27,10 @@ from shared.objectstore import open_store
 from shared.settings import Settings
 from shared.state.jobs import Jobs
 from shared.state.registry import Registry
-from tests.servers.browser import CHROMIUM, browser, keep, open_task
+from tests.servers.browser import CHROMIUM, PAGE, SHOWN, browser, keep, open_task
 
 _TRAIN_SECONDS = 1200
-_QUICK = airships("detect", count=24, size=(320, 240), held_out=4, epochs=30, image_size=128)
+_QUICK = airships("rectangle", count=24, size=(320, 240), held_out=4, epochs=30, image_size=128)
 """Learns in a minute or two what the gate lets pass; after 12 epochs it did not always."""
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine: apt-get install chromium")
@@ -37,6 +40,7 @@ def test_start_training_is_pressed_and_the_new_models_boxes_are_shown(
     server: LabelStudioServer, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     picture: Path | None = request.config.getoption("--screenshot", default=None)
+    pictures: Path | None = request.config.getoption("--screenshots", default=None)
     demo = DEMOS["detect"] if picture else _QUICK
     samples = demo.samples(CACHE)
     settings = demo_settings(
@@ -77,6 +81,9 @@ def test_start_training_is_pressed_and_the_new_models_boxes_are_shown(
             labels = re.compile("|".join(demo.control.class_names))
             page.locator(".lsf-outliner-item", has_text=labels).first.wait_for()
             keep(page.screenshot(), picture or tmp_path / "label-studio.png")
+            if pictures:
+                page.set_viewport_size(PAGE)
+                keep(page.screenshot(clip=SHOWN), pictures / "rectangle.png")
 
 
 def _press_start_training(page: Page, server: LabelStudioServer, project: DemoProject) -> str:

@@ -7,11 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import FloatRect, Page, ViewportSize, sync_playwright
 
 from infra.local.label_studio import LabelStudioServer
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+PAGE: ViewportSize = {"width": 1024, "height": 720}
+SHOWN: FloatRect = {"x": 240, "y": 48, "width": 784, "height": 672}
+"""Of a page of that size, without header and list of tasks."""
 _FLAGS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
 
 
