@@ -111,7 +111,7 @@ def _measure(url: str, controls: int, versions: int, latency: float) -> dict[str
     timed("first /setup", lambda: ask("POST", "/setup", setup))
     timed("next /setup", lambda: ask("POST", "/setup", setup))
     timed("/versions", lambda: ask("GET", "/versions"))
-    timed("labelloop status", lambda: read_status(far, UID))
+    timed("labelloop status", lambda: read_status(far, UID, Settings()))
     return figures
 
 

@@ -262,19 +262,23 @@ class Settings(BaseModel):
         le=1024,
     )
     min_annotations: int = _setting(
-        "LABELLOOP_MIN_ANNOTATIONS", 20, "Annotated tasks before the first training.", "tasks", ge=1
-    )
-    min_changes: int = _setting(
-        "LABELLOOP_MIN_CHANGES",
-        10,
-        "New, changed or deleted annotations before the next training.",
-        "annotations",
+        "LABELLOOP_MIN_ANNOTATIONS",
+        5,
+        "Annotated tasks before the first training. The next ones follow at twice, four and eight times as many.",
+        "tasks",
         ge=1,
+    )
+    changed_share: float = _setting(
+        "LABELLOOP_CHANGED_SHARE",
+        0.1,
+        "Part of the annotated tasks that is new, changed or deleted before the next training, from eight times LABELLOOP_MIN_ANNOTATIONS on; 0: each change starts one, also before that.",
+        ge=0,
+        le=1,
     )
     cool_down: float = _setting(
         "LABELLOOP_COOL_DOWN",
         300.0,
-        "Least time between the end of a training and the start of the next.",
+        "Least time between the end of a training and the start of the next; none while projects double (LABELLOOP_MIN_ANNOTATIONS).",
         "s",
         ge=0,
         le=_MONTH,

@@ -229,7 +229,9 @@ class _Attempt:
             break
         outcome: Literal["promoted", "rejected"] = "promoted" if manifest.gate.passed else "rejected"
         self._patiently(self._jobs.update, claims.release, claim, outcome=outcome, baseline=work.baseline)
-        self._gpus.label_studio.trained(self._project, work.changes)
+        assert work.baseline is not None
+        read = work.baseline.totals.total_annotations_number
+        self._gpus.label_studio.trained(self._project, work.changes, read)
         self._gpus.counts[f"runs {outcome}"] += 1
         self._tell(claim, "finished")
 

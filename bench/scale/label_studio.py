@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from bench.scale.bucket import EPOCH
 from bench.scale.clock import Clock, Core, Gate
 from bench.scale.plan import Plan
+from functions.train_trigger.schedule import Schedule
 from shared.errors import LabelStudioError
 from shared.labelstudio.api import ProjectState
 from shared.labelstudio.requests import ProjectCounters
@@ -32,12 +33,14 @@ def uid_of(number: int) -> str:
 class Annotations:
     """The annotations of one project: their number, and the time of each change."""
 
-    __slots__ = ("changes", "count", "due_at", "due_not_before", "trained_changes")
+    __slots__ = ("changes", "count", "due_at", "due_not_before", "trained_changes", "trained_count", "wanted")
 
     def __init__(self, count: int, changed: int) -> None:
         self.count = count
         self.changes = array("d", [-1.0] * changed)  # seconds; −1: before the simulation
         self.trained_changes: int | None = None if not count else 0  # in the last run's baseline; None: never trained
+        self.trained_count = count - changed  # annotations in that baseline
+        self.wanted = 0  # changes until the next training
         self.due_at: float | None = None  # when the training that is not launched yet became due; for checks only
         self.due_not_before = 0.0
 
@@ -57,6 +60,7 @@ class LabelStudio:
         self.failed = self.max_waiting = 0
         self._gate = Gate(clock, plan.label_studio_at_once)
         self._plan = plan
+        self._schedule = Schedule(plan.min_annotations, plan.changed_share)
         self._median = plan.label_studio_median
         self.projects: dict[int, Annotations] = {}
         draw = random.Random(f"projects {plan.seed}")
@@ -66,8 +70,10 @@ class LabelStudio:
                 for _ in range(draw.randrange(plan.min_annotations)):
                     self.annotate(number, update=False)
             else:
-                changed = draw.randrange(plan.min_changes)
-                self.projects[number] = Annotations(1000 + changed, changed)
+                wanted = self._schedule.changes(plan.tasks, plan.tasks)
+                changed = draw.randrange(wanted)
+                self.projects[number] = Annotations(plan.tasks + changed, changed)
+                self.projects[number].wanted = wanted
 
     def annotate(self, number: int, *, update: bool) -> None:
         """Add an annotation, or update one."""
@@ -77,15 +83,23 @@ class LabelStudio:
         trained = project.trained_changes
         if trained is None and project.count == self._plan.min_annotations and not update:
             project.due_at = self.clock.now
-        elif trained is not None and len(project.changes) - trained == self._plan.min_changes:
-            project.due_at = max(self.clock.now, project.due_not_before)
+        elif trained is not None and len(project.changes) - trained == project.wanted:
+            project.due_at = self._due(project)
+        elif project.due_at is not None:  # it may have doubled meanwhile
+            project.due_at = min(project.due_at, self._due(project))
 
-    def trained(self, number: int, changes: int) -> None:
-        """A run ended; `changes`: in its data."""
-        project, plan = self.projects[number], self._plan
-        project.trained_changes, project.due_not_before = changes, self.clock.now + plan.cool_down
-        enough = len(project.changes) - changes >= plan.min_changes
-        project.due_at = project.due_not_before if enough else None
+    def trained(self, number: int, changes: int, count: int) -> None:
+        """A run ended; `changes`, `count`: changes and annotations in its data."""
+        project = self.projects[number]
+        project.trained_changes, project.trained_count = changes, count
+        project.due_not_before = self.clock.now + self._plan.cool_down
+        project.wanted = self._schedule.changes(count, count)
+        enough = len(project.changes) - changes >= project.wanted
+        project.due_at = self._due(project) if enough else None
+
+    def _due(self, project: Annotations) -> float:
+        doubled = self._schedule.has_doubled(project.trained_count, project.count)
+        return self.clock.now if doubled else max(self.clock.now, project.due_not_before)
 
     def answer(self, kind: str) -> None:
         """Block for one request. Raises LabelStudioError."""

@@ -46,7 +46,7 @@ class Instance:
             Settings(),
             store="s3://labelloop",
             min_annotations=plan.min_annotations,
-            min_changes=plan.min_changes,
+            changed_share=plan.changed_share,
             cool_down=plan.cool_down,
             attempts=plan.attempts,
             webhook_secret=SecretStr(_SECRET),

@@ -17,13 +17,14 @@ class Plan:
     seed: int = 1
     # the installation's settings
     debounce: float = 2.0
-    min_annotations: int = 20
-    min_changes: int = 1200
+    min_annotations: int = 5
+    changed_share: float = 0.1
     cool_down: float = 300.0
     attempts: int = 5
     sweep_every: float = 60.0
     # the load: events are distributed over project n like 1/n (Zipf)
     updates: float = 0.25  # part of the events that update an annotation; the others create one
+    tasks: int = 12_000  # annotated ones of a project that was trained before
     new_projects: float = 0.1  # part that was never trained
     lost_events: float = 0.001
     doubled_events: float = 0.001

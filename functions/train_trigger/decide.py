@@ -1,10 +1,12 @@
 """Decides whether a project needs a training, and what an active run needs. Pure."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from functions.train_trigger.launchers import JobStatus
+from functions.train_trigger.schedule import Schedule
 from shared.settings import Settings
 from shared.state.jobs_record import PRELABEL, Claim, JobsRecord, RunKind
 from shared.state.runs import Baseline, Totals
@@ -25,8 +27,7 @@ _MAX_STALLED = 4
 class Policy:
     """When to train, for one project."""
 
-    min_annotations: int  # annotated tasks for the first training
-    min_changes: int  # changed annotations for the next training
+    schedule: Schedule
     cool_down: timedelta  # between the end of a run and the start of the next
     longest_run: timedelta  # all attempts of a run together
     attempts: int  # of one run that may fail
@@ -37,8 +38,7 @@ class Policy:
     def of(cls, settings: Settings) -> "Policy":
         """As the settings say, the project's overrides applied (`shared.state.projects.with_overrides`)."""
         return cls(
-            min_annotations=settings.min_annotations,
-            min_changes=settings.min_changes,
+            schedule=Schedule(settings.min_annotations, settings.changed_share),
             cool_down=timedelta(seconds=settings.cool_down),
             longest_run=timedelta(seconds=settings.longest_run),
             attempts=settings.attempts,
@@ -118,16 +118,10 @@ def decide_before_asking(record: JobsRecord, policy: Policy, now: datetime, *, f
         return Nothing("the project is closed")
     if record.training is not None:
         return Nothing(f"run {record.training.run_id} is active")
-    last = record.last_run
-    if last is None or forced or last.kind == "base":  # that one read nothing of the project
-        return None
-    if last.outcome == "failed":
-        pause = max(policy.cool_down, cool_down_after(last.failures))
-        reason = f"run {last.run_id} failed, {max(last.failures, 1)} in a row: its changes are due after {pause}"
-    else:
-        pause, reason = policy.cool_down, f"run {last.run_id} ended ({last.outcome}) a short while ago"
-    known = last.ended_at <= now + _SKEW
-    return Wait(last.ended_at + pause, reason) if known and now < last.ended_at + pause else None
+    pause = None if forced else pause_after_last(record, policy, now)
+    failed = record.last_run is not None and record.last_run.outcome == "failed"
+    small = record.baseline is not None and policy.schedule.is_small(annotated_tasks(record.baseline.totals))
+    return None if small and not failed else pause  # a small project that has doubled does not wait
 
 
 def decide(
@@ -143,21 +137,49 @@ def decide(
     early = decide_before_asking(record, policy, now, forced=forced)
     if early is not None:
         return early
-    # Label Studio does not count tasks that have only ground truths, and imported annotations are ground truths.
-    annotated = totals.num_tasks_with_annotations + totals.ground_truth_number
+    annotated = annotated_tasks(totals)
     if annotated == 0:
         return Nothing("nothing is annotated yet")
     if forced:
         return Launch("a person asked for it")
     if record.baseline is None:
-        if annotated < policy.min_annotations:
-            return Nothing(f"{annotated} of {policy.min_annotations} annotated tasks for the first training")
+        if annotated < policy.schedule.first:
+            return Nothing(f"{annotated} of {policy.schedule.first} annotated tasks for the first training")
         return Launch(f"{annotated} annotated tasks, first training")
-    difference = totals.total_annotations_number - record.baseline.totals.total_annotations_number
-    changes = max(abs(difference), changed_tasks)
-    if changes < policy.min_changes:
-        return Nothing(f"{changes} of {policy.min_changes} changes since the last run")
-    return Launch(f"{changes} changes since the last run")
+    then = annotated_tasks(record.baseline.totals)
+    changes = max(_changed_tasks(record.baseline.totals, totals), changed_tasks)
+    wanted = policy.schedule.changes(then, annotated)
+    if changes < wanted:
+        return Nothing(f"{changes} of {wanted} changes since the last run")
+    pause = None if policy.schedule.has_doubled(then, annotated) else pause_after_last(record, policy, now)
+    return pause or Launch(f"{changes} changes since the last run")
+
+
+def annotated_tasks(totals: Totals) -> int:
+    """Label Studio does not count tasks that have only ground truths, and imported annotations are ground truths."""
+    return totals.num_tasks_with_annotations + totals.ground_truth_number
+
+
+def _changed_tasks(then: Totals, now: Totals) -> int:
+    """By how many tasks the number of annotations differs, where a task has as many annotations as before."""
+    difference = abs(now.total_annotations_number - then.total_annotations_number)
+    each = max(then.total_annotations_number / max(annotated_tasks(then), 1), 1.0)
+    return math.ceil(difference / each)
+
+
+def pause_after_last(record: JobsRecord, policy: Policy, now: datetime) -> Wait | None:
+    """The pause after the last run, if it is not over: the cool-down, or a longer one after it failed."""
+    last = record.last_run
+    if last is None or last.kind == "base":  # that one read nothing of the project
+        return None
+    if last.outcome == "failed":
+        pause = max(policy.cool_down, cool_down_after(last.failures))
+        reason = f"run {last.run_id} failed, {max(last.failures, 1)} in a row: its changes are due after {pause}"
+    else:
+        pause = policy.cool_down
+        reason = f"run {last.run_id} ended ({last.outcome}) a short while ago: the next one begins after {pause}"
+    known = last.ended_at <= now + _SKEW
+    return Wait(last.ended_at + pause, reason) if known and now < last.ended_at + pause else None
 
 
 def decide_to_prepare(record: JobsRecord, lacks: Sequence[Lack], now: datetime) -> Launch | None:

@@ -214,11 +214,12 @@ def status(
 
     Needs the store alone.
     """
-    store = _store(context.obj.settings())
+    settings = context.obj.settings()
+    store = _store(settings)
 
     def read() -> list[ProjectStatus]:
         uids = [find_project(store, project)] if project else list(projects(store))
-        return read_statuses(store, uids)
+        return read_statuses(store, uids, settings)
 
     if json_:
         print_json({"projects": [found.as_json() for found in read()]})

@@ -8,7 +8,7 @@ from shared.labelstudio.config_review import not_understood
 from shared.labelstudio.controls import Control
 from shared.labelstudio.requests import project_id
 from shared.objectstore import ObjectStore
-from shared.state.projects import Connection, projects, read_project
+from shared.state.projects import Connection, Project, projects, read_project
 from shared.state.registry import Registry
 
 
@@ -23,6 +23,7 @@ class Known(NamedTuple):
     controls: tuple[Control, ...] = ()
     not_understood: tuple[str, ...] = ()  # a sentence for each part of its labeling config
     connection: Connection = "inbound"
+    project: Project | None = None  # its record
 
 
 def find_project(store: ObjectStore, wanted: str | None) -> str:
@@ -58,7 +59,7 @@ def read_known(store: ObjectStore, uid: str) -> Known:
         controls, unclear = parse_label_config(project.label_config), not_understood(project.label_config)
     except LabelConfigError as error:
         controls, unclear = (), (str(error),)
-    return Known(project.title, controls, unclear, project.connection)
+    return Known(project.title, controls, unclear, project.connection, project)
 
 
 def find_control(store: ObjectStore, uid: str, wanted: str | None) -> str:

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from infra.cli.next_training import NextTraining, next_training
 from infra.cli.projects import read_known
 from shared.objectstore import ObjectStore
+from shared.settings import Settings
 from shared.side_by_side import side_by_side
 from shared.state.jobs import Jobs
 from shared.state.jobs_record import JobsRecord
@@ -63,6 +65,7 @@ class ProjectStatus:
     controls: tuple[ControlStatus, ...]
     jobs: JobsRecord
     progress: Progress | None  # of the active run, else of the last one
+    next_training: NextTraining | None  # None: a run is active, or no training starts by itself
     read_at: datetime  # the store's clock
 
     def as_json(self) -> dict[str, Any]:
@@ -78,23 +81,25 @@ class ProjectStatus:
             "controls": [control.as_json() for control in self.controls],
             "run": claim.model_dump(mode="json", exclude={"nonce"}) | {"progress": progress} if claim else None,
             "next_run": self.jobs.next_run,
+            "next_training": self.next_training.as_json() if self.next_training else None,
             "last_run": last_run.model_dump(mode="json") if last_run else None,
             "prelabel": self.jobs.prelabel.model_dump(mode="json", exclude={"nonce"}) if self.jobs.prelabel else None,
             "prelabelled": self.jobs.prelabelled.model_dump(mode="json") if self.jobs.prelabelled else None,
         }
 
 
-def read_statuses(store: ObjectStore, uids: Sequence[str]) -> list[ProjectStatus]:
-    """Read several projects at once. Raises StoreError."""
+def read_statuses(store: ObjectStore, uids: Sequence[str], settings: Settings) -> list[ProjectStatus]:
+    """Read several projects at once. `settings`: those that trainings are started by. Raises StoreError."""
     each = max(_AT_ONCE // max(len(uids), 1), 1)
-    return side_by_side(lambda uid: read_status(store, uid, at_once=each), uids, at_once=_AT_ONCE)
+    return side_by_side(lambda uid: read_status(store, uid, settings, at_once=each), uids, at_once=_AT_ONCE)
 
 
-def read_status(store: ObjectStore, uid: str, *, at_once: int = _AT_ONCE) -> ProjectStatus:
+def read_status(store: ObjectStore, uid: str, settings: Settings, *, at_once: int = _AT_ONCE) -> ProjectStatus:
     """Read one project, `at_once` controls at a time; its versions are counted, not read. Raises StoreError."""
     known = read_known(store, uid)
     registry, jobs = Registry(store, uid), Jobs(store, uid)
-    record = jobs.read()
+    record, now = jobs.read(), store.now()
+    idle = not (record.training or record.closed or known.connection == "none")
     tasks = {control.name: control.yolo_task for control in known.controls}
     names = list(tasks) + [name for name in registry.controls() if name not in tasks]
     run_id = record.training.run_id if record.training else record.last_run.run_id if record.last_run else None
@@ -108,7 +113,8 @@ def read_status(store: ObjectStore, uid: str, *, at_once: int = _AT_ONCE) -> Pro
         ),
         jobs=record,
         progress=jobs.runs.progress(run_id) if run_id else None,
-        read_at=store.now(),
+        next_training=next_training(record, known.project, settings, now) if idle else None,
+        read_at=now,
     )
 
 

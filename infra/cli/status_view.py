@@ -61,7 +61,7 @@ def _render_project(project: ProjectStatus) -> list[RenderableType]:
         )
     parts.append(table)
     parts += [Text.from_markup(f"[yellow]![/] {escape(sentence)}") for sentence in project.not_understood]
-    lines = (_CONNECTIONS[project.connection], *_run_lines(project), *_ahead_lines(project))
+    lines = (_CONNECTIONS[project.connection], *_run_lines(project), *_next_lines(project), *_ahead_lines(project))
     parts += [Text.from_markup(line) for line in lines if line]
     return [*parts, Text()]
 
@@ -107,6 +107,16 @@ def _run_lines(project: ProjectStatus) -> list[str]:
     if last_run.failures > 1:
         line += f", {last_run.failures} failed in a row"
     return [line + (f", {escape(last_run.message)}" if last_run.message else "")]
+
+
+def _next_lines(project: ProjectStatus) -> list[str]:
+    """When the next training is due; nothing while one runs."""
+    due = project.next_training
+    if due is None:
+        return []
+    changed = "" if due.changes is None else f", or when {due.changes} have changed"
+    later = f", not in the next {age(due.not_before - project.read_at)}" if due.not_before else ""
+    return [f"Next training: at {due.annotated} annotated tasks{changed}{later}; `labelloop train` starts it now"]
 
 
 def _ahead_lines(project: ProjectStatus) -> list[str]:

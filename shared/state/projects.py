@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 OVERRIDABLE = (
     "min_annotations",
-    "min_changes",
+    "changed_share",
     "cool_down",
     "longest_run",
     "epochs",

@@ -192,7 +192,7 @@ def world(folder: Path, say: Callable[[str], None]) -> Iterator[World]:
 
 _QUICK = {
     "LABELLOOP_MIN_ANNOTATIONS": "4",
-    "LABELLOOP_MIN_CHANGES": "1",
+    "LABELLOOP_CHANGED_SHARE": "0",
     "LABELLOOP_COOL_DOWN": "0",
     "LABELLOOP_ATTEMPTS": "3",
     "LABELLOOP_DEBOUNCE": "0.2",

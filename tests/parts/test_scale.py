@@ -13,7 +13,7 @@ UNLUCKY = {
     "seconds": 240,
     "gpus": 8,
     "instances": 2,
-    "min-changes": 30,
+    "tasks": 300,
     "cool-down": 30,
     "run-median": 60,
     "start-median": 10,

@@ -59,12 +59,12 @@ def test_health_setup_and_webhook_load_no_torch_no_sdk_no_numpy(tmp_path: Path) 
 
 
 def test_wrong_settings_stop_the_start_with_one_sentence(tmp_path: Path) -> None:
-    wrong = environ(tmp_path) | {"LABELLOOP_MIN_CHANGE": "3"}
+    wrong = environ(tmp_path) | {"LABELLOOP_CHANGE_SHARE": "3"}
     done = run(wrong, "-m", "functions_framework", "--source", str(MAIN), "--target", "train_trigger", "--port", "0")
     assert done.returncode != 0
     assert done.stderr.strip() == (
-        "train_trigger cannot start: LABELLOOP_MIN_CHANGE is not a setting of labelloop; "
-        "did you mean LABELLOOP_MIN_CHANGES?"
+        "train_trigger cannot start: LABELLOOP_CHANGE_SHARE is not a setting of labelloop; "
+        "did you mean LABELLOOP_CHANGED_SHARE?"
     )
 
 

@@ -129,7 +129,7 @@ def test_annotations_start_one_run_by_label_studio_s_own_webhook(
 
 def test_the_sweep_finds_what_no_event_announced(place: Place, server: LabelStudioServer) -> None:
     project = Project(server, tasks=3)
-    with place.function(LABELLOOP_MIN_ANNOTATIONS="2", LABELLOOP_MIN_CHANGES="1") as trigger:
+    with place.function(LABELLOOP_MIN_ANNOTATIONS="2", LABELLOOP_CHANGED_SHARE="0") as trigger:
         project.add_backend(trigger)  # makes the project known by /setup; there is no webhook at all
         annotations = [project.annotate(task) for task in project.tasks[:2]]
         project.let_a_second_pass()

@@ -36,12 +36,16 @@ def world(tmp_path: Path) -> World:
 def shown(world: World) -> str:
     console = Console(width=200)
     with console.capture() as captured:
-        console.print(render_status([read_status(world.store, UID)], world.store.url))
+        console.print(render_status([read_status(world.store, UID, world.settings)], world.store.url))
     return captured.get()
 
 
 def as_json(world: World) -> Any:
-    return json.loads(json.dumps(read_status(world.store, UID).as_json()))["run"]
+    return json.loads(json.dumps(read_status(world.store, UID, world.settings).as_json()))["run"]
+
+
+def due(world: World) -> Any:
+    return json.loads(json.dumps(read_status(world.store, UID, world.settings).as_json()))["next_training"]
 
 
 def test_where_the_log_is(world: World) -> None:
@@ -112,6 +116,21 @@ def test_what_is_written_ahead(world: World) -> None:
     assert "Predictions of label:v2 were written 0 s ago, 3 tasks have none" in shown(world)
 
 
+def test_when_the_next_training_is_due(world: World) -> None:
+    write_project(world.store, UID, label_config=CONFIG)
+    assert "Next training: at 5 annotated tasks; `labelloop train` starts it now" in shown(world)
+    write_project(world.store, UID, label_config=CONFIG, overrides={"min_annotations": 3})
+    assert "Next training: at 3 annotated tasks" in shown(world)
+    world.label_studio.annotations = 3
+    world.reconcile()
+    assert "Next training" not in shown(world), "it runs"
+    world.job_ends(world.job_runs())
+    assert "Next training: at 6 annotated tasks, or when 3 have changed, not in the next 4 min" in shown(world)
+    assert due(world)["annotated"] == 6
+    write_project(world.store, UID, label_config=CONFIG, connection="none")
+    assert due(world) is None
+
+
 @pytest.mark.parametrize(
     ("connection", "said"),
     [("inbound", ""), ("outbound", "Connected without inbound calls"), ("none", "Disconnected")],
@@ -120,4 +139,4 @@ def test_how_the_project_is_connected(world: World, connection: Connection, said
     write_project(world.store, UID, label_config=CONFIG, connection=connection)
     assert said in shown(world)
     assert ("onnected" in shown(world)) == bool(said)
-    assert read_status(world.store, UID).as_json()["connection"] == connection
+    assert read_status(world.store, UID, world.settings).as_json()["connection"] == connection

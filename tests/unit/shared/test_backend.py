@@ -271,8 +271,8 @@ def test_overrides(given: object, overrides: object) -> None:
         pytest.param({"max_objects": 300}, {"max_objects": 30_000}, 300, id="things in an image"),
         pytest.param({"cool_down": 300.0}, {"cool_down": 0.0}, 300.0, id="no pause"),
         pytest.param({"cool_down": 300.0}, {"cool_down": 900.0}, 900.0, id="a longer pause"),
-        pytest.param({"min_annotations": 20}, {"min_annotations": 5}, 5, id="a threshold is the project's"),
-        pytest.param({"min_changes": 10}, {"min_changes": 1}, 1, id="the other one too"),
+        pytest.param({"min_annotations": 5}, {"min_annotations": 2}, 2, id="a threshold is the project's"),
+        pytest.param({"changed_share": 0.1}, {"changed_share": 0.0}, 0.0, id="the other one too"),
         pytest.param({"confidence": 0.5}, {"confidence": 0.1}, 0.1, id="what is shown costs nothing"),
     ],
 )

@@ -15,6 +15,7 @@ from infra.cli.status import read_status
 from infra.cli.versions import move_pointer
 from shared.errors import LabelloopError, NotFound, PreconditionFailed, StoreError
 from shared.objectstore import ObjectStore
+from shared.settings import Settings
 from shared.state import keys
 from shared.state.jobs import Jobs
 from shared.state.keeping import Keep
@@ -68,7 +69,9 @@ def assert_all_there(store: Any, versions: set[tuple[str, int]], keys: set[str])
     assert keys <= set(store.list(""))
     for control, version in versions:
         assert whole(store, control, version), f"v{version} of {control} is not whole"
-    assert {control.name for control in read_status(store, UID).controls} >= {control for control, _ in versions}
+    assert {control.name for control in read_status(store, UID, Settings()).controls} >= {
+        control for control, _ in versions
+    }
 
 
 @st.composite

@@ -12,6 +12,7 @@ from infra.cli.versions import list_versions, move_pointer
 from jobs.train.ending import DONE
 from shared.labelstudio.config import parse_label_config
 from shared.objectstore import ObjectStore, open_store
+from shared.settings import Settings
 from shared.state.projects import write_project
 from shared.state.registry import Registry
 from shared.state.versions import Pointer
@@ -130,7 +131,7 @@ def test_status_makes_as_many_trips_however_many_versions_there_are(tmp_path: Pa
         write_promoted(tmp_path, name, count)
     write_project(store.inside, UID, label_config=label_config(*controls))
     store.meet(3, "/pointer.json")
-    status = read_status(store, UID)
+    status = read_status(store, UID, Settings())
     assert [(one.name, one.versions, one.serving) for one in status.controls] == [
         (name, count, count) for name in controls
     ]
@@ -142,7 +143,7 @@ def test_the_status_of_many_projects_is_read_side_by_side(counted: CountsTrips, 
     for uid in uids:
         write_project(file_store, uid, label_config=label_config())
     counted.meet(10, "/jobs.json")
-    assert [status.uid for status in read_statuses(counted, uids)] == uids
+    assert [status.uid for status in read_statuses(counted, uids, Settings())] == uids
 
 
 def test_a_run_makes_as_many_trips_however_many_versions_there_are(tmp_path: Path) -> None:

@@ -22,13 +22,13 @@ from functions.train_trigger.decide import (
     pause_after,
 )
 from functions.train_trigger.launchers import JobStatus
+from functions.train_trigger.schedule import Schedule
 from shared.state.jobs_record import Claim, JobsRecord, LastRun
 from shared.state.runs import Baseline, Totals
 
 NOW = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
 POLICY = Policy(
-    min_annotations=20,
-    min_changes=10,
+    schedule=Schedule(first=5, changed_share=0.1),
     cool_down=timedelta(minutes=5),
     longest_run=timedelta(hours=6),
     attempts=3,
@@ -64,7 +64,7 @@ def claim(**changes: Any) -> Claim:
 
 IMPORTED = Totals(total_annotations_number=20, ground_truth_number=20)  # as a real Label Studio counts them
 LONG_AGO = last_run("promoted", ago(hours=1))
-NEW, TRAINED = JobsRecord(), JobsRecord(baseline=baseline(50), last_run=LONG_AGO)
+NEW, TRAINED = JobsRecord(), JobsRecord(baseline=baseline(100), last_run=LONG_AGO)
 
 
 @pytest.mark.parametrize(
@@ -73,29 +73,29 @@ NEW, TRAINED = JobsRecord(), JobsRecord(baseline=baseline(50), last_run=LONG_AGO
         pytest.param(NEW, totals(0), 0, False, Nothing, id="an empty project"),
         pytest.param(NEW, IMPORTED, 0, False, Launch, id="imported annotations are ground truths"),
         pytest.param(NEW, IMPORTED, 0, True, Launch, id="imported annotations, and a person asks"),
-        pytest.param(NEW, totals(19, 60), 0, False, Nothing, id="too few annotated tasks, however many annotations"),
-        pytest.param(NEW, totals(20), 0, False, Launch, id="enough annotated tasks for the first training"),
+        pytest.param(NEW, totals(4, 60), 0, False, Nothing, id="too few annotated tasks, however many annotations"),
+        pytest.param(NEW, totals(5), 0, False, Launch, id="enough annotated tasks for the first training"),
         pytest.param(NEW, totals(1), 0, True, Launch, id="a person asks: no threshold"),
         pytest.param(NEW, totals(0), 0, True, Nothing, id="a person asks, but there is nothing to learn from"),
-        pytest.param(TRAINED, totals(50), 0, False, Nothing, id="nothing changed"),
-        pytest.param(TRAINED, totals(59), 9, False, Nothing, id="one change too few"),
-        pytest.param(TRAINED, totals(60), 0, False, Launch, id="new annotations"),
-        pytest.param(TRAINED, totals(40), 0, False, Launch, id="deleted annotations"),
-        pytest.param(TRAINED, totals(50), 10, False, Launch, id="updated, or deleted and remade: only tasks tell"),
-        pytest.param(TRAINED, totals(55), 9, False, Nothing, id="both counts see the same changes: not added up"),
+        pytest.param(TRAINED, totals(100), 0, False, Nothing, id="nothing changed"),
+        pytest.param(TRAINED, totals(109), 9, False, Nothing, id="one change too few"),
+        pytest.param(TRAINED, totals(110), 0, False, Launch, id="new annotations"),
+        pytest.param(TRAINED, totals(90), 0, False, Launch, id="deleted annotations"),
+        pytest.param(TRAINED, totals(100), 10, False, Launch, id="updated, or deleted and remade: only tasks tell"),
+        pytest.param(TRAINED, totals(105), 9, False, Nothing, id="both counts see the same changes: not added up"),
         pytest.param(TRAINED, totals(0), 0, False, Nothing, id="everything deleted: nothing to learn from"),
-        pytest.param(TRAINED, totals(50), 0, True, Launch, id="a person asks for a training without changes"),
+        pytest.param(TRAINED, totals(100), 0, True, Launch, id="a person asks for a training without changes"),
         pytest.param(
-            JobsRecord(baseline=baseline(50), last_run=last_run("promoted", ago(minutes=4))),
-            totals(90), 40, False, Wait, id="cool-down",
+            JobsRecord(baseline=baseline(100), last_run=last_run("promoted", ago(minutes=4))),
+            totals(140), 40, False, Wait, id="cool-down",
         ),
         pytest.param(
-            JobsRecord(baseline=baseline(50), last_run=last_run("promoted", ago(minutes=5))),
-            totals(90), 40, False, Launch, id="cool-down is over",
+            JobsRecord(baseline=baseline(100), last_run=last_run("promoted", ago(minutes=5))),
+            totals(140), 40, False, Launch, id="cool-down is over",
         ),
         pytest.param(
-            JobsRecord(baseline=baseline(50), last_run=last_run("promoted", ago(minutes=1))),
-            totals(50), 0, True, Launch, id="a person asks during the cool-down",
+            JobsRecord(baseline=baseline(100), last_run=last_run("promoted", ago(minutes=1))),
+            totals(100), 0, True, Launch, id="a person asks during the cool-down",
         ),
         pytest.param(
             JobsRecord(last_run=last_run("failed", ago(minutes=9))),
@@ -106,40 +106,40 @@ NEW, TRAINED = JobsRecord(), JobsRecord(baseline=baseline(50), last_run=LONG_AGO
             totals(50), 0, False, Launch, id="a run that never saw the annotations is tried again",
         ),
         pytest.param(
-            JobsRecord(baseline=baseline(50), last_run=last_run("failed", ago(hours=9))),
-            totals(60), 0, False, Launch, id="what a failed run was started for is due again",
+            JobsRecord(baseline=baseline(100), last_run=last_run("failed", ago(hours=9))),
+            totals(110), 0, False, Launch, id="what a failed run was started for is due again",
         ),
         pytest.param(
-            JobsRecord(baseline=baseline(50), last_run=last_run("failed", ago(hours=9), failures=4)),
-            totals(60), 0, False, Wait, id="the fourth failure in a row: ten hours and a half",
+            JobsRecord(baseline=baseline(100), last_run=last_run("failed", ago(hours=9), failures=4)),
+            totals(110), 0, False, Wait, id="the fourth failure in a row: ten hours and a half",
         ),
         pytest.param(
-            JobsRecord(baseline=baseline(50), last_run=last_run("failed", ago(hours=25), failures=9999)),
-            totals(60), 0, False, Launch, id="daily, however often it failed",
+            JobsRecord(baseline=baseline(100), last_run=last_run("failed", ago(hours=25), failures=9999)),
+            totals(110), 0, False, Launch, id="daily, however often it failed",
         ),
         pytest.param(
-            JobsRecord(baseline=baseline(50), last_run=last_run("failed", ago(minutes=1), failures=9)),
-            totals(60), 0, True, Launch, id="a person asks after failures",
+            JobsRecord(baseline=baseline(100), last_run=last_run("failed", ago(minutes=1), failures=9)),
+            totals(110), 0, True, Launch, id="a person asks after failures",
         ),
         pytest.param(
-            JobsRecord(baseline=baseline(50), last_run=last_run("failed", ago(hours=9))),
-            totals(50), 0, False, Nothing, id="a person's run failed, and nothing changed",
+            JobsRecord(baseline=baseline(100), last_run=last_run("failed", ago(hours=9))),
+            totals(100), 0, False, Nothing, id="a person's run failed, and nothing changed",
         ),
         pytest.param(
-            JobsRecord(baseline=baseline(50), last_run=last_run("nothing_to_learn", ago(minutes=6))),
-            totals(59), 0, False, Nothing, id="there was nothing to learn: changes are needed",
+            JobsRecord(baseline=baseline(100), last_run=last_run("nothing_to_learn", ago(minutes=6))),
+            totals(109), 0, False, Nothing, id="there was nothing to learn: changes are needed",
         ),
         pytest.param(
-            JobsRecord(baseline=baseline(50), last_run=last_run("nothing_to_learn", ago(minutes=6))),
-            totals(60), 0, False, Launch, id="there was nothing to learn, now there may be",
+            JobsRecord(baseline=baseline(100), last_run=last_run("nothing_to_learn", ago(minutes=6))),
+            totals(110), 0, False, Launch, id="there was nothing to learn, now there may be",
         ),
         pytest.param(
-            JobsRecord(baseline=baseline(50), last_run=last_run("promoted", NOW + timedelta(hours=1))),
-            totals(60), 0, False, Launch, id="ended in an hour: the store's clock was wrong, no pause is known",
+            JobsRecord(baseline=baseline(100), last_run=last_run("promoted", NOW + timedelta(hours=1))),
+            totals(110), 0, False, Launch, id="ended in an hour: the store's clock was wrong, no pause is known",
         ),
         pytest.param(
-            JobsRecord(baseline=baseline(50), last_run=last_run("promoted", NOW + timedelta(seconds=30))),
-            totals(60), 0, False, Wait, id="ended half a minute ahead: clocks of a store's servers differ",
+            JobsRecord(baseline=baseline(100), last_run=last_run("promoted", NOW + timedelta(seconds=30))),
+            totals(110), 0, False, Wait, id="ended half a minute ahead: clocks of a store's servers differ",
         ),
         pytest.param(JobsRecord(closed=True), totals(50), 0, True, Nothing, id="closed, even if a person asks"),
         pytest.param(JobsRecord(training=claim()), totals(50), 0, True, Nothing, id="active, even if a person asks"),
@@ -151,10 +151,49 @@ def test_when_to_train(record: JobsRecord, now_there: Totals, changed: int, forc
 
 
 def test_the_wait_ends_with_the_cool_down() -> None:
-    record = JobsRecord(baseline=baseline(50), last_run=last_run("rejected", ago(minutes=1)))
-    decision = decide(record, totals(90), 0, POLICY, NOW, forced=False)
+    record = JobsRecord(baseline=baseline(100), last_run=last_run("rejected", ago(minutes=1)))
+    decision = decide(record, totals(140), 0, POLICY, NOW, forced=False)
     assert isinstance(decision, Wait)
     assert decision.until == NOW + timedelta(minutes=4)
+
+
+def small(tasks: int, outcome: Any = "promoted", **parts: float) -> JobsRecord:
+    """The record of a project with so many annotated tasks, whose last run ended a minute ago."""
+    return JobsRecord(baseline=baseline(tasks), last_run=last_run(outcome, ago(**parts or {"minutes": 1})))
+
+
+@pytest.mark.parametrize(
+    ("record", "now_there", "changed", "expected"),
+    [
+        pytest.param(small(5), totals(9), 4, Nothing, id="not yet twice as many"),
+        pytest.param(small(5), totals(10), 5, Launch, id="twice as many: the cool-down is not waited for"),
+        pytest.param(small(20), totals(40), 20, Launch, id="the last doubling"),
+        pytest.param(small(24), totals(40), 16, Wait, id="its export came late: still at 40, after the cool-down"),
+        pytest.param(small(5), totals(5), 5, Wait, id="all annotated anew: the cool-down is"),
+        pytest.param(small(5, hours=1), totals(5), 5, Launch, id="all annotated anew"),
+        pytest.param(small(5, hours=1), totals(5), 4, Nothing, id="all but one annotated anew"),
+        pytest.param(small(10, hours=1), totals(5), 0, Launch, id="half deleted"),
+        pytest.param(small(10, hours=1), totals(6), 0, Nothing, id="less than half deleted"),
+        pytest.param(small(10, hours=1), totals(2, 2), 0, Launch, id="most deleted"),
+        pytest.param(small(1), totals(4), 3, Nothing, id="a person's early run does not hasten the next one"),
+        pytest.param(small(1), totals(5), 4, Launch, id="nor delay it"),
+        pytest.param(small(2, "nothing_to_learn"), totals(5), 3, Launch, id="nor if there was nothing to learn"),
+        pytest.param(small(2, "failed"), totals(5), 3, Wait, id="but after a failure a pause is needed"),
+        pytest.param(
+            JobsRecord(baseline=baseline(5).model_copy(update={"totals": totals(5, 15)}), last_run=LONG_AGO),
+            totals(9, 27), 4, Nothing, id="three annotations each: four tasks more",
+        ),
+        pytest.param(
+            JobsRecord(baseline=baseline(5).model_copy(update={"totals": totals(5, 15)}), last_run=LONG_AGO),
+            totals(10, 30), 5, Launch, id="three annotations each: five tasks more",
+        ),
+    ],
+)  # fmt: skip
+def test_a_small_project_is_trained_when_it_has_doubled(
+    record: JobsRecord, now_there: Totals, changed: int, expected: type
+) -> None:
+    decision = decide(record, now_there, changed, POLICY, NOW, forced=False)
+    assert isinstance(decision, expected), decision
 
 
 def test_what_changed_while_label_studio_s_clock_was_wrong_is_not_missed() -> None:

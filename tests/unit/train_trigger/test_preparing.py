@@ -65,7 +65,7 @@ def test_a_training_that_a_person_asks_for_meanwhile_begins_when_it_has_ended(co
     assert connected.reconcile().run_id == asked.run_id
     assert (connected.claim.kind, connected.claim.forced) == ("train", True)
     connected.job_ends(connected.job_runs())
-    assert connected.reconcile().status == "waiting", "it is asked for once"
+    assert connected.reconcile().status == "nothing", "it is asked for once"
     assert [run for run, _ in connected.launcher.launched] == [base, asked.run_id]
 
 
@@ -81,7 +81,7 @@ def test_a_training_that_cannot_be_is_refused_at_once_or_forgotten(connected: Wo
     connected.jobs.update(claims.release, connected.job_runs(), outcome="prepared")
     assert connected.reconcile().reason == "nothing is annotated yet"
     connected.label_studio.annotations = 1
-    assert connected.reconcile().reason == "1 of 20 annotated tasks for the first training"
+    assert connected.reconcile().reason == "1 of 5 annotated tasks for the first training"
     assert [run for run, _ in connected.launcher.launched] == [base]
 
 

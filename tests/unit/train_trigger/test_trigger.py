@@ -32,7 +32,7 @@ def test_the_first_training_is_claimed_requested_launched_and_recorded(world: Wo
 
 
 def test_too_few_annotations_start_nothing_and_store_nothing(world: World) -> None:
-    world.label_studio.annotations = 19
+    world.label_studio.annotations = 4
     assert world.reconcile().status == "nothing"
     assert list(world.store.list("projects/")) == []
 
@@ -75,14 +75,14 @@ def test_a_finished_run_is_followed_by_one_after_enough_changes(tmp_path: Path) 
     world.reconcile()
     world.job_ends(world.job_runs())
     assert world.reconcile().status == "nothing"
-    world.label_studio.changed = 10  # updated, or deleted and made anew: no counter moved
+    world.label_studio.changed = 20  # updated, or deleted and made anew: no counter moved
     assert world.reconcile().status == "launched"
     assert [attempt for _, attempt in world.launcher.launched] == [1, 1]
 
 
 def test_a_run_that_found_the_same_digest_does_not_loop(tmp_path: Path) -> None:
     world = World(tmp_path, cool_down=0)
-    world.label_studio.annotations, world.label_studio.changed = 20, 10
+    world.label_studio.annotations, world.label_studio.changed = 20, 20
     world.reconcile()
     world.job_ends(world.job_runs(), "unchanged")
     world.label_studio.changed = 0  # nothing was updated after the new baseline was read
@@ -90,8 +90,8 @@ def test_a_run_that_found_the_same_digest_does_not_loop(tmp_path: Path) -> None:
 
 
 def test_the_project_s_own_overrides_decide_and_reach_the_job(world: World) -> None:
-    write_project(world.store, UID, label_config="<View/>", overrides={"min_annotations": 5, "epochs": 7})
-    world.label_studio.annotations = 5
+    write_project(world.store, UID, label_config="<View/>", overrides={"min_annotations": 2, "epochs": 7})
+    world.label_studio.annotations = 2
     outcome = world.reconcile()
     assert outcome.status == "launched"
     assert world.jobs.runs.request(str(outcome.run_id)).settings["epochs"] == 7
@@ -140,11 +140,11 @@ def test_what_a_failed_run_was_started_for_is_due_after_the_repair(tmp_path: Pat
     world.label_studio.annotations = 20
     world.reconcile()
     world.job_ends(world.job_runs())
-    world.label_studio.annotations = 30
-    assert world.reconcile().reason == "10 changes since the last run"
+    world.label_studio.annotations = 40
+    assert world.reconcile().reason == "20 changes since the last run"
     world.job_ends(world.job_runs(), "failed")
     clock.time += timedelta(minutes=11)
-    assert world.another_trigger(clock).reconcile(UID).reason == "10 changes since the last run"
+    assert world.another_trigger(clock).reconcile(UID).reason == "20 changes since the last run"
 
 
 def test_two_triggers_that_decide_at_once_launch_once(world: World) -> None:
