@@ -31,6 +31,7 @@ def list_versions(store: ObjectStore, uid: str, control: str) -> list[dict[str, 
             "pointer": pointer is not None and pointer.version == manifest.version,
             "serving": serving is not None and serving.version == manifest.version,
             "rejected": manifest.version in rejected,
+            "rolled_back": pointer is not None and manifest.version in pointer.rolled_back,
             "size": sum(file.size for file in manifest.files),
         }
         for manifest in registry.versions(control)
@@ -53,6 +54,7 @@ def render_versions(control: str, versions: list[dict[str, Any]]) -> RenderableT
     for version in versions:
         mark = "[green]→ [/]" if version["serving"] else "  "
         note = "[red]failed verification[/] " if version["rejected"] else ""
+        note += "[yellow]rolled back[/] " if version["rolled_back"] else ""
         gate = Gate.model_validate(version["gate"])
         verdict = "" if gate.passed else "[yellow]not promoted:[/] "
         table.add_row(

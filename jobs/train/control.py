@@ -47,6 +47,8 @@ def learn(attempt: Attempt, control: Control, *, controls_left: int) -> Verdict 
     dataset = None
     manifest = attempt.registry.published_by(control.name, attempt.run_id)
     if manifest is None:
+        if undone := _rolled_back(attempt, control):
+            return Verdict("rejected", undone)
         start = initial_weights(attempt, control)  # before images are fetched: a bad file ends the run at once
         dataset = _dataset(attempt, control)
         if dataset is None:
@@ -56,6 +58,20 @@ def learn(attempt: Attempt, control: Control, *, controls_left: int) -> Verdict 
     verdict = _promote(attempt, control, manifest, dataset)
     remarks = manifest.lineage.get("remarks")
     return replace(verdict, message=f"{verdict.message} ({remarks})") if remarks else verdict
+
+
+def _rolled_back(attempt: Attempt, control: Control) -> str:
+    """Why nothing but a version that a person rolled back would come of this training; empty if there is none such."""
+    versions = attempt.registry.rolled_back(control.name)
+    digest = attempt.snapshot.digest_of(control) if versions else ""
+    settings = attempt.settings.model_dump(mode="json").items()
+    for number, lineage in ((each.version, each.lineage) for each in versions):
+        if lineage.get("data_sha256") == digest and lineage.get("settings", {}).items() <= settings:
+            return (
+                f"{control.name!r} was not trained: its annotations and settings are those of v{number}, which was "
+                f"rolled back; annotate more, change a setting, or serve it: `labelloop rollback --to {number}`"
+            )
+    return ""
 
 
 def _dataset(attempt: Attempt, control: Control) -> Dataset | None:
@@ -112,7 +128,7 @@ def _train_and_publish(
             metrics=judged.metrics,
             gate=judged.gate,
             shown=judged.shown,
-            lineage=_lineage(attempt, dataset, trained, start),
+            lineage=_lineage(attempt, control, dataset, trained, start),
             run_id=attempt.run_id,
             fence=attempt.claim.fence,
             created_at=attempt.store.now(),
@@ -212,12 +228,15 @@ def _val_videos(attempt: Attempt, control: Control) -> Iterator[tuple[SnapshotTa
                 yield task, video
 
 
-def _lineage(attempt: Attempt, dataset: Dataset, trained: Trained, start: InitialWeights) -> dict[str, object]:
+def _lineage(
+    attempt: Attempt, control: Control, dataset: Dataset, trained: Trained, start: InitialWeights
+) -> dict[str, object]:
     counts, header = dataset.counts, attempt.snapshot.header
     return {
         "border": header.border,
         "annotations_digest": header.baseline.digest,
         "dataset_sha256": attempt.snapshot.sha256,
+        "data_sha256": attempt.snapshot.digest_of(control),
         "tasks": {
             "train": counts.train,
             "val": counts.val,

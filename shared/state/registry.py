@@ -133,12 +133,16 @@ class Registry:
         rejected = self.rejected(control)
         if pointer.version not in rejected:
             return Serving(pointer, self._named(control, pointer))
-        return Serving(pointer, self._newest_before(control, pointer.version, rejected.union(pointer.withdrawn)))
+        return Serving(pointer, self._newest_before(control, pointer.version, _gone(pointer, rejected)))
 
     def newest_before(self, control: str, version: int) -> Manifest | None:
         """The newest good version with a smaller number; None if there is none."""
+        return self._newest_before(control, version, _gone(self.pointer(control), self.rejected(control)))
+
+    def rolled_back(self, control: str) -> list[Manifest]:
+        """The versions that a person went back from, oldest first, as far as they are still kept."""
         pointer = self.pointer(control)
-        return self._newest_before(control, version, self.rejected(control).union(pointer.withdrawn if pointer else ()))
+        return self._manifests(control, pointer.rolled_back) if pointer else []
 
     def _newest_before(self, control: str, version: int, gone: set[int]) -> Manifest | None:
         older = [number for number in self.numbers(control) if number < version and number not in gone]
@@ -230,6 +234,11 @@ class Registry:
         withdrawn = current.withdrawn if current else ()
         if version in withdrawn:
             raise NotFound(f"v{version} of {control!r} is being removed (LABELLOOP_KEEP_VERSIONS)")
+        rolled_back = set(current.rolled_back) if current else set()
+        if current and reason == "rollback":
+            numbers = self.numbers(control)
+            rolled_back.update(number for number in numbers if version < number <= current.version)
+            rolled_back.intersection_update(numbers)
         pointer = Pointer(
             serial=new_serial(),
             version=version,
@@ -238,6 +247,7 @@ class Registry:
             reason=reason,
             moved_at=self._store.now(),
             withdrawn=withdrawn,
+            rolled_back=tuple(sorted(rolled_back.difference(withdrawn, [version]))),
         )
         self._write_pointer(control, pointer, token)
         return Promotion(pointer, moved=True)
@@ -293,3 +303,8 @@ class Registry:
             return self.manifest(control, version)
         except NotFound:
             return None
+
+
+def _gone(pointer: Pointer | None, rejected: set[int]) -> set[int]:
+    """Versions that may not take the place of another one."""
+    return rejected.union(pointer.withdrawn, pointer.rolled_back) if pointer else rejected

@@ -86,6 +86,7 @@ class Pointer(Record):
     reason: str  # "promote", "rollback"
     moved_at: datetime
     withdrawn: tuple[int, ...] = ()  # versions whose files are being removed: the pointer may not name them any more
+    rolled_back: tuple[int, ...] = ()  # versions that a person went back from: only a person serves them again
 
 
 class Rejection(Record):

@@ -4,6 +4,7 @@ import base64
 import io
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +15,22 @@ from ultralytics.utils import ASSETS
 from infra.cli.connect import connect
 from infra.cli.disconnect import disconnect
 from infra.cli.findings import problems
+from infra.cli.versions import move_pointer
 from infra.demo.samples import base_weights
 from infra.local.emulation import emulation
 from infra.local.label_studio import LabelStudioServer
 from jobs.prelabel.target import LabelStudioTarget
 from shared.errors import LabelStudioError
+from shared.evolve import evolve
 from shared.labelstudio.api import LabelStudio
 from shared.objectstore import open_store
 from shared.settings import Settings
 from shared.state.jobs import Jobs
+from shared.state.registry import Registry
+from shared.state.versions import GRAPH
 from shared.web.peer import call
 from tests.samples.served_graphs import store_base_graph
+from tests.samples.versions import manifest
 from tests.servers.trigger_process import eventually
 
 CONFIG = (
@@ -132,10 +138,30 @@ def test_a_version_is_shown_once_it_is_there_and_older_ones_go(server: LabelStud
         project.annotate(rest[0], parent_prediction=999_999)
 
 
+def test_the_queue_follows_the_version_that_is_shown(server: LabelStudioServer) -> None:
+    """Also back: the scores of the version that was rolled back decide nothing any more."""
+    project = Project(server, [f"https://e.org/{number}.jpg" for number in range(3)])
+    project.call("PATCH", f"/api/projects/{project.id}/", {"sampling": "Uncertainty sampling"})
+    for version, scores in (("label:v1", (0.3, 0.1, 0.2)), ("label:v2", (0.1, 0.2, 0.3))):
+        written = zip(predictions(project.tasks, version), scores, strict=True)
+        project.target.store([one | {"score": score} for one, score in written])
+    for version, place in (("label:v2", 0), ("label:v1", 1)):
+        assert project.target.show(version)
+        assert project.call("GET", f"/api/projects/{project.id}/next")["id"] == project.tasks[place]
+
+
 def picture(size: int) -> str:
     data = io.BytesIO()
     Image.open(ASSETS / "bus.jpg").resize((size, size)).save(data, "JPEG")
     return "data:image/jpeg;base64," + base64.b64encode(data.getvalue()).decode()
+
+
+def serve_the_second_of_two_versions(registry: Registry, graph: Path) -> None:
+    entry = registry.upload_file("label", GRAPH, graph)
+    for run_id in ("run-1", "run-2"):
+        build = partial(manifest, run_id=run_id)
+        registry.publish("label", lambda number, build=build: evolve(build(number), files=(entry,)))  # type: ignore[misc]
+    registry.promote("label", 2, fence=10**6, run_id="run-2", expected=None)
 
 
 def test_a_connected_project_gets_its_predictions_ahead(server: LabelStudioServer, tmp_path: Path) -> None:
@@ -185,6 +211,12 @@ def test_a_connected_project_gets_its_predictions_ahead(server: LabelStudioServe
             swept = call("POST", f"{running.train_trigger_url}/sweep", running.settings, "secret", timeout=60)
             assert swept.json()["outcomes"] == {"nothing": 1}
         assert jobs.read().last_prelabel == second, "nothing wakes it any more"
+
+        serve_the_second_of_two_versions(Registry(store, jobs.uid), tmp_path / "base" / f"{weights.stem}.onnx")
+        move_pointer(store, jobs.uid, "label", 1)
+        eventually(lambda: project.shown() == "label:v1", "a rollback is followed by the older version's predictions")
+        eventually(lambda: ended(project.tasks[-1]), "the job ends")
+        assert all("label:v1" in project.versions(task) for task in project.tasks[1:5])
 
         changed = disconnect(project.api, project.id, store=store, tell=lambda _: None)
         assert [found.check for found in changed] == ["push", "webhook", "backend", "predictions", "connection"]

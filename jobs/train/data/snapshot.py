@@ -3,6 +3,7 @@
 JSON lines: a header, then one line for each task. Created once in the store, never replaced.
 """
 
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -100,6 +101,18 @@ class Snapshot:
         for task in self.tasks():
             split = split_of(task.data.get(control.value), self.header.border)
             yield evolve(task, split=split)
+
+    def digest_of(self, control: Control) -> str:
+        """SHA-256 of what a control learns from: addresses, split, and the regions that it needs. Hex.
+
+        The same for two snapshots between which only other controls' annotations changed.
+        """
+        kept_of, digest = _Keeper((control,)), hashlib.sha256(repr(control.class_names).encode())
+        for task in self.tasks_for(control):
+            regions = [one for region in task.regions if (one := kept_of.region(region)) is not None]
+            read = [task.split, task.data.get(control.value), task.data.get(control.frame_rate), regions]
+            digest.update(json.dumps(read, sort_keys=True).encode())
+        return digest.hexdigest()
 
 
 def freeze(

@@ -227,9 +227,12 @@ def test_rollback_and_forward_again(labelloop: Labelloop, file_store: ObjectStor
 
     back = body(labelloop("rollback", "--to", "1", "--json"))
     again = body(labelloop("rollback", "--to", "1", "--json"))
+    listed, shown = body(labelloop("versions", "--json")), labelloop("versions").output
     forward = body(labelloop("rollback", "--to", "2", "--json"))
 
     assert (back["before"], back["version"], back["moved"]) == (2, 1, True)
+    assert [(one["version"], one["rolled_back"]) for one in listed["versions"]] == [(1, False), (2, True)]
+    assert "v2: rolled back the first" in shown
     assert not again["moved"]
     assert forward["moved"]
     pointer = Registry(file_store, UID).pointer("label")

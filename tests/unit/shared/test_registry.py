@@ -153,6 +153,33 @@ def test_after_a_rollback_nothing_newer_is_served(five: Registry) -> None:
     assert served(five) == 1
 
 
+def back(registry: Registry, version: int, fence: int) -> tuple[int, ...]:
+    """A person moves the pointer; answers what is rolled back then."""
+    before = registry.pointer("label")
+    assert before is not None
+    pointer = registry.promote(
+        "label", version, fence=fence, run_id=f"rollback-{fence}", expected=before.version, reason="rollback"
+    ).pointer
+    assert [each.version for each in registry.rolled_back("label")] == list(pointer.rolled_back)
+    return pointer.rolled_back
+
+
+def test_what_a_person_went_back_from_is_remembered_until_a_person_serves_it_again(five: Registry) -> None:
+    assert five.rolled_back("label") == []
+    assert back(five, 4, 6000) == (5,)
+    assert back(five, 1, 7000) == (2, 3, 4, 5)
+    assert back(five, 4, 8000) == (2, 3, 5)
+    publish(five, "run-6")
+    five.promote("label", 6, fence=9000, run_id="run-6", expected=4)
+    assert [each.version for each in five.rolled_back("label")] == [2, 3, 5]
+    five.reject("label", 6, "digest differs")
+    assert served(five) == 4, "v5 is good and newer, but somebody went back from it"
+    pointer = five.pointer("label")
+    assert pointer is not None
+    five.withdraw("label", [3, 5], seen=pointer)
+    assert back(five, 1, 10_000) == (2, 4, 6)
+
+
 def test_bytes_that_are_not_the_manifests_never_stand_at_the_path(
     registry: Registry, file_store: ObjectStore, tmp_path: Path
 ) -> None:

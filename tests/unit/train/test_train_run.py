@@ -483,6 +483,56 @@ def test_a_rollback_is_not_undone(world: World, tmp_path: Path) -> None:
     assert "fence" in world.message
 
 
+def roll_back(world: World, version: int, control: str = "label") -> None:
+    fence = world.jobs.update(claims.next_fence, world.registry.fence()).fence
+    world.registry.promote(
+        control, version, fence=fence, run_id="a-person", expected=world.served(control), reason="rollback"
+    )
+
+
+def test_what_was_rolled_back_is_not_made_again_before_annotations_or_settings_change(world: World) -> None:
+    world.new_run(epochs=3)
+    world.trainer.score = 0.6
+    world.new_run()
+    roll_back(world, 1)
+    trained = len(world.trainer.started)
+    assert world.new_run() == DONE
+    assert (world.outcome, world.served(), len(world.trainer.started)) == ("rejected", 1, trained)
+    assert "those of v2, which was rolled back" in world.message
+    assert world.new_run(epochs=5) == DONE
+    assert (world.outcome, world.served()) == ("promoted", 3)
+    roll_back(world, 1)
+    for epochs in (4, 5):
+        assert world.new_run(epochs=epochs) == DONE
+        assert (world.outcome, world.served()) == ("rejected", 1)
+    changed = annotation(1, [rectangle(width=20.0)], updated_at="2026-05-01T00:00:00Z")
+    world.studio.all[0] = replace(world.studio.all[0], annotations=(changed,))
+    assert world.new_run() == DONE
+    assert (world.outcome, world.served()) == ("promoted", 4)
+
+
+def test_a_version_that_a_person_serves_again_may_be_followed_by_its_equal(world: World) -> None:
+    world.new_run()
+    world.new_run()
+    roll_back(world, 1)
+    roll_back(world, 2)
+    assert world.new_run() == DONE
+    assert (world.outcome, world.served()) == ("promoted", 3)
+
+
+def test_annotations_of_another_control_do_not_make_what_was_rolled_back_again(two: World) -> None:
+    two.new_run(epochs=3)
+    two.new_run()
+    roll_back(two, 1)
+    for place, one in enumerate(two.studio.all):
+        birds = [rectangle(), rectangle("Bird", control="second", width=20.0)]
+        changed = annotation(one.id, birds, updated_at="2026-06-01T00:00:00Z")
+        two.studio.all[place] = replace(one, annotations=(changed,))
+    assert two.new_run(forced=False) == DONE
+    assert (two.outcome, two.served("label"), two.served("second")) == ("promoted", 1, 3)
+    assert "'label' was not trained" in two.message
+
+
 def test_a_control_that_was_of_another_yolo_task_begins_anew(world: World, tmp_path: Path) -> None:
     foreign_version(world, 0.9, tmp_path, fence=1, yolo_task="segment")
     evaluate, evaluated = world.trainer.evaluate, []
