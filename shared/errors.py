@@ -16,6 +16,7 @@ LabelloopError
 ├── LabelConfigError         a labeling config is invalid
 ├── ImageError               one image or video cannot be fetched or decoded; `reason` is one word, for counters
 ├── ModelError               weights cannot be downloaded, verified, loaded or run
+├── BudgetSpent              the jobs of a project, or of all, may not run any more today, or this month
 ├── ClaimLost                another attempt owns the project now, or the claim's fence is old
 └── LaunchError              a launcher refused or failed to start a job
 """
@@ -99,6 +100,10 @@ class ImageError(LabelloopError):
 
 class ModelError(LabelloopError):
     """Weights cannot be downloaded, verified, loaded or run."""
+
+
+class BudgetSpent(LabelloopError):
+    """The jobs of a project, or of all projects, have used up their time: the next attempt goes on later."""
 
 
 class ClaimLost(LabelloopError):

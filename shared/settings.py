@@ -291,6 +291,28 @@ class Settings(BaseModel):
         gt=0,
         le=_MONTH,
     )
+    budget_day: float | None = _setting(
+        "LABELLOOP_BUDGET_DAY",
+        None,
+        "Minutes that the jobs of one project may run on a day (UTC), trainings and predictions ahead together. Empty: no limit.",
+        "min",
+        gt=0,
+        le=1e7,
+    )
+    budget_month: float | None = _setting(
+        "LABELLOOP_BUDGET_MONTH", None, "The same for a calendar month.", "min", gt=0, le=1e7
+    )
+    store_budget_day: float | None = _setting(
+        "LABELLOOP_STORE_BUDGET_DAY",
+        None,
+        "Minutes that the jobs of all projects of the store together may run on a day (UTC). Empty: no limit.",
+        "min",
+        gt=0,
+        le=1e7,
+    )
+    store_budget_month: float | None = _setting(
+        "LABELLOOP_STORE_BUDGET_MONTH", None, "The same for a calendar month.", "min", gt=0, le=1e7
+    )
     attempts: int = _setting("LABELLOOP_ATTEMPTS", 5, "Attempts of one run before it counts as failed.", ge=1)
     debounce: float = _setting(
         "LABELLOOP_DEBOUNCE",

@@ -1,5 +1,6 @@
 """Looks after the run that is active: extends its claim, launches its next attempt, or ends it."""
 
+from collections.abc import Callable
 from datetime import datetime
 
 from functions.train_trigger.attempts import Attempts
@@ -11,6 +12,7 @@ from functions.train_trigger.decide import (
     Policy,
     Requeue,
     RetryLaunch,
+    Wait,
     Withdraw,
     decide_claim,
     ended,
@@ -35,17 +37,20 @@ def attend(
     *,
     forced: bool,
     sweeping: bool,
+    budget: Callable[[], Wait | None],
 ) -> Reconciled:
     """Do what the active run needs now. Raises StoreError.
 
     The launcher is asked about the job if the claim has expired, or if `sweeping`. `forced`: a person asked, so a
-    launch that was refused is tried again without a pause.
+    launch that was refused is tried again without a pause. `budget`: whether the next attempt has to wait.
     """
     expired = has_expired(claim, policy, now)
     job = attempts.status(claim.job) if claim.job and (sweeping or expired) else None
     silent = killed(claim) and (expired or ended(claim, job))
     kept_an_epoch = silent and jobs.runs.kept_an_epoch(claim.run_id, claim.attempt)
     decision = decide_claim(claim, job, policy, now, forced=forced, kept_an_epoch=kept_an_epoch)
+    if isinstance(decision, NextAttempt | RetryLaunch) and (waits := budget()):
+        decision = waits
     launching, running = policy.launching_lifetime.total_seconds(), policy.running_lifetime.total_seconds()
     try:
         if isinstance(decision, NextAttempt | Requeue):

@@ -11,6 +11,7 @@ from shared.labelstudio.requests import project_id
 from shared.objectstore import ObjectStore
 from shared.settings import Settings
 from shared.state import claims
+from shared.state.budget import Budget
 from shared.state.jobs import Jobs
 from shared.state.jobs_record import PRELABEL, Claim
 from shared.state.runs import Progress, RunPhase, RunRequest, TrainRequest
@@ -55,6 +56,7 @@ class Attempts:
             run_id=claim.run_id,
             kind=claim.kind,
             base_weights=settings.base_weights if claim.kind == PRELABEL else "",
+            budget=Budget.of(settings),
         )
         try:
             job = self._launcher.launch(request, attempt=claim.attempt)
@@ -88,7 +90,7 @@ class Attempts:
     def give_up(self, jobs: Jobs, claim: Claim, error: str) -> Reconciled:
         """End the run as failed: its changes are due again, after a pause that grows. Raises ClaimLost."""
         self._stop(jobs, claim)
-        jobs.update(claims.release, claim, outcome="failed", message=error)
+        jobs.update(claims.release, claim, outcome="failed", message=error, silent=True)
         self._show(jobs, claim, "failed", error)
         self._metrics.runs_failed.inc()
         logger.error(error, extra={"event": "run_given_up", "project": jobs.uid, "run": claim.run_id})

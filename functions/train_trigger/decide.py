@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from functions.train_trigger.launchers import JobStatus
 from functions.train_trigger.schedule import Schedule
 from shared.settings import Settings
+from shared.state.budget import Limit
 from shared.state.jobs_record import PRELABEL, Claim, JobsRecord, RunKind
 from shared.state.runs import Baseline, Totals
 from shared.state.servable import Lack
@@ -209,6 +210,15 @@ def decide_to_prelabel(record: JobsRecord, version: str, new_tasks: int, now: da
     if done and same and done.left and now >= done.written_at + cool_down_after(done.tries):
         return Launch(f"{done.left} tasks were left without a prediction of {version}", PRELABEL)
     return Nothing(f"every task has a prediction of {version}, or an annotation")
+
+
+def wait_for_budget(limits: Sequence[Limit]) -> Wait | None:
+    """Whether an attempt has to wait until its project, or the whole store, may use more machine time.
+
+    Also one that a person asks for: the limits are the operator's. It begins only if enough is left to get somewhere.
+    """
+    last = max((limit for limit in limits if limit.too_little), key=lambda limit: limit.renewed_at, default=None)
+    return Wait(last.renewed_at, str(last)) if last else None
 
 
 def changed_since(baseline: Baseline, now: datetime) -> datetime:

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from functions.train_trigger.active_run import attend
 from functions.train_trigger.attempts import Attempts
+from functions.train_trigger.budgets import Budgets
 from functions.train_trigger.decide import (
     Launch,
     Nothing,
@@ -68,6 +69,7 @@ class Trigger:
         self._store = store
         self._label_studio = label_studio
         self._attempts = Attempts(store, launcher, metrics)
+        self._budgets = Budgets(store)
         self._settings = settings
         self._metrics = metrics
         self._checking, self._checked = threading.Lock(), False
@@ -113,7 +115,7 @@ class Trigger:
         settings = with_overrides(self._settings, project)
         policy = Policy.of(settings)
         if active := record.training:
-            outcome = attend(self._attempts, jobs, active, settings, policy, now, forced=forced, sweeping=sweeping)
+            outcome = self._attend(jobs, record, settings, policy, forced=forced, sweeping=sweeping)
             if not forced or active.kind != "base" or outcome.status == "given_up":
                 return outcome
             record = evolve(record, training=None)  # it makes what is lacking: what a person asks for is decided now
@@ -158,8 +160,7 @@ class Trigger:
         settings = with_overrides(self._settings, project)
         policy = Policy.of(settings)
         if claim is not None:
-            now = self._store.now()
-            return attend(self._attempts, jobs, claim, settings, policy, now, forced=False, sweeping=sweeping)
+            return self._attend(jobs, record, settings, policy, forced=False, sweeping=sweeping)
         if project is None or not project.push:
             return Reconciled("nothing", "no predictions are written ahead")
         try:
@@ -191,6 +192,15 @@ class Trigger:
             return Nothing("a run must make first what predictions need")
         return decision
 
+    def _attend(
+        self, jobs: Jobs, record: JobsRecord, settings: Settings, policy: Policy, *, forced: bool, sweeping: bool
+    ) -> Reconciled:
+        budget = partial(self._budgets.wait, record, settings)
+        now = self._store.now()
+        return attend(
+            self._attempts, jobs, record.held, settings, policy, now, forced=forced, sweeping=sweeping, budget=budget
+        )
+
     def _claim(
         self,
         jobs: Jobs,
@@ -202,6 +212,8 @@ class Trigger:
         forced: bool = False,
     ) -> Reconciled:
         self._check_store()
+        if wait := self._budgets.wait(record, settings):
+            return _outcome(wait)
         asked = record.next_run if decision.kind == "train" else None
         run_id = asked or new_run_id(self._store.now())
         try:

@@ -10,11 +10,13 @@ from infra.cli.projects import read_known
 from shared.objectstore import ObjectStore
 from shared.settings import Settings
 from shared.side_by_side import side_by_side
+from shared.state.budget import NOTHING_USED, Budget, Limit, Used, used_by
 from shared.state.jobs import Jobs
 from shared.state.jobs_record import JobsRecord
-from shared.state.projects import Connection
+from shared.state.projects import Connection, with_overrides
 from shared.state.registry import Registry
 from shared.state.runs import Progress
+from shared.state.spending import used_in_store
 from shared.state.versions import Gate
 from shared.yolo_task import YoloTask
 
@@ -66,12 +68,14 @@ class ProjectStatus:
     jobs: JobsRecord
     progress: Progress | None  # of the active run, else of the last one
     next_training: NextTraining | None  # None: a run is active, or no training starts by itself
+    limits: tuple[Limit, ...]  # of the time that jobs may run
     read_at: datetime  # the store's clock
 
     def as_json(self) -> dict[str, Any]:
         """The project for scripts. `run` is null while none is active."""
         claim, last_run = self.jobs.training, self.jobs.last_run
         progress = self.progress.model_dump(mode="json") if self.progress else None
+        today, month = used_by(self.jobs.used, self.read_at)
         return {
             "uid": self.uid,
             "title": self.title,
@@ -84,6 +88,8 @@ class ProjectStatus:
             "next_training": self.next_training.as_json() if self.next_training else None,
             "last_run": last_run.model_dump(mode="json") if last_run else None,
             "prelabel": self.jobs.prelabel.model_dump(mode="json", exclude={"nonce"}) if self.jobs.prelabel else None,
+            "minutes_used": {"day": round(today / 60, 1), "month": round(month / 60, 1)},
+            "limits": [limit.as_json() for limit in self.limits],
             "prelabelled": self.jobs.prelabelled.model_dump(mode="json") if self.jobs.prelabelled else None,
         }
 
@@ -91,14 +97,21 @@ class ProjectStatus:
 def read_statuses(store: ObjectStore, uids: Sequence[str], settings: Settings) -> list[ProjectStatus]:
     """Read several projects at once. `settings`: those that trainings are started by. Raises StoreError."""
     each = max(_AT_ONCE // max(len(uids), 1), 1)
-    return side_by_side(lambda uid: read_status(store, uid, settings, at_once=each), uids, at_once=_AT_ONCE)
+    in_store = used_in_store(store) if Budget.of(settings).of_store else {}
+    return side_by_side(lambda uid: read_status(store, uid, settings, in_store, at_once=each), uids, at_once=_AT_ONCE)
 
 
-def read_status(store: ObjectStore, uid: str, settings: Settings, *, at_once: int = _AT_ONCE) -> ProjectStatus:
-    """Read one project, `at_once` controls at a time; its versions are counted, not read. Raises StoreError."""
-    known = read_known(store, uid)
+def read_status(
+    store: ObjectStore, uid: str, settings: Settings, in_store: Used = NOTHING_USED, *, at_once: int = _AT_ONCE
+) -> ProjectStatus:
+    """Read one project, `at_once` controls at a time; its versions are counted, not read. Raises StoreError.
+
+    `in_store`: what the jobs of all projects have used.
+    """
+    known, now = read_known(store, uid), store.now()
+    own = with_overrides(settings, known.project)
     registry, jobs = Registry(store, uid), Jobs(store, uid)
-    record, now = jobs.read(), store.now()
+    record = jobs.read()
     idle = not (record.training or record.closed or known.connection == "none")
     tasks = {control.name: control.yolo_task for control in known.controls}
     names = list(tasks) + [name for name in registry.controls() if name not in tasks]
@@ -114,6 +127,7 @@ def read_status(store: ObjectStore, uid: str, settings: Settings, *, at_once: in
         jobs=record,
         progress=jobs.runs.progress(run_id) if run_id else None,
         next_training=next_training(record, known.project, settings, now) if idle else None,
+        limits=tuple(Budget.of(own).limits(record.used, in_store, now, longest_run=own.longest_run)),
         read_at=now,
     )
 

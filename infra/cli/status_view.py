@@ -13,6 +13,7 @@ from rich.text import Text
 
 from infra.cli.metrics import measured_on, metrics_cells, shown_metrics
 from infra.cli.status import ControlStatus, ProjectStatus
+from shared.state.budget import used_by
 from shared.state.jobs_record import Claim
 
 _SHOWN_WHILE_TRAINING = ("mAP50", "top1")
@@ -61,7 +62,13 @@ def _render_project(project: ProjectStatus) -> list[RenderableType]:
         )
     parts.append(table)
     parts += [Text.from_markup(f"[yellow]![/] {escape(sentence)}") for sentence in project.not_understood]
-    lines = (_CONNECTIONS[project.connection], *_run_lines(project), *_next_lines(project), *_ahead_lines(project))
+    lines = (
+        _CONNECTIONS[project.connection],
+        *_run_lines(project),
+        *_next_lines(project),
+        *_ahead_lines(project),
+        *_used_lines(project),
+    )
     parts += [Text.from_markup(line) for line in lines if line]
     return [*parts, Text()]
 
@@ -134,6 +141,15 @@ def _ahead_lines(project: ProjectStatus) -> list[str]:
             lines.append(f"  [yellow]{escape(claim.waits or claim.error or '')}[/]")
     elif (last := jobs.last_prelabel) and last.outcome == "failed":
         lines.append(f"[red]Predictions could not be written:[/] {escape(last.message)}")
+    return lines
+
+
+def _used_lines(project: ProjectStatus) -> list[str]:
+    """How long jobs ran, and what limits there are; nothing if there is neither."""
+    today, month = used_by(project.jobs.used, project.read_at)
+    lines = [f"Jobs ran {today / 60:.0f} min today, {month / 60:.0f} min this month (UTC)"] if month else []
+    for limit in project.limits:
+        lines.append(f"  [yellow]what is due waits:[/] {limit}" if limit.too_little else f"  [dim]limit:[/] {limit}")
     return lines
 
 

@@ -106,6 +106,7 @@ def _build(settings: Settings, request: TrainRequest, store: ObjectStore) -> Par
         models=models,
         predict=predictor.each,
         settings=settings,
+        budget=request.budget,
     )
 
 

@@ -15,6 +15,7 @@ from jobs.prelabel.ports import Page, Target
 from jobs.prelabel.writer import Writer
 from shared.control_group import in_control_group
 from shared.errors import (
+    BudgetSpent,
     ClaimLost,
     LabelConfigError,
     LabelloopError,
@@ -32,10 +33,12 @@ from shared.labelstudio.requests import PredictRequest
 from shared.objectstore import ObjectStore
 from shared.settings import Settings
 from shared.state import claims
+from shared.state.budget import NO_BUDGET, Budget
 from shared.state.heartbeat import Heartbeat
 from shared.state.jobs import Jobs
 from shared.state.jobs_record import Claim, JobsRecord, Prelabelled, RunOutcome
 from shared.state.projects import read_project
+from shared.state.spending import Spending
 
 logger = logging.getLogger(__name__)
 
@@ -71,6 +74,7 @@ class Parts:
     models: Models
     predict: Callable[[PredictRequest, float], Iterator[Any]]  # as `Predictor.each`
     settings: Settings
+    budget: Budget = NO_BUDGET
 
 
 def run(parts: Parts, run_id: str, *, nonce: str) -> int:
@@ -80,21 +84,31 @@ def run(parts: Parts, run_id: str, *, nonce: str) -> int:
     """
     jobs, settings = Jobs(parts.store, parts.project_uid, prelabelling=True), parts.settings
     try:
-        claim = jobs.update(claims.start, run_id, nonce=nonce, lifetime=settings.claim_lifetime).held
+        record = jobs.update(claims.start, run_id, nonce=nonce, lifetime=settings.claim_lifetime)
+        claim = record.held
     except ClaimLost as error:
         logger.info(f"nothing to do: {error}", extra={"event": "nothing_to_do", "run_id": run_id})
         return DONE
+    spending = Spending(parts.store, parts.budget)
+    spending.look(record)
     heartbeat = Heartbeat(
-        jobs, claim, lifetime=settings.claim_lifetime, longest_run=settings.longest_run, on_lost=lambda: None
+        jobs,
+        claim,
+        lifetime=settings.claim_lifetime,
+        longest_run=settings.longest_run,
+        on_lost=lambda: None,
+        on_renewed=spending.look,
     )
     with heartbeat:
         try:
-            done, message = _Work(parts, jobs, heartbeat).do()
+            done, message = _Work(parts, jobs, heartbeat, spending).do()
             heartbeat.patiently(jobs.update, _end, claim, done, message)
         except ClaimLost as error:
             return _lost(error)
         except _PERMANENT as error:
             return _fail(jobs, claim, error)
+        except BudgetSpent as error:  # nothing is shown before all of it is there
+            return _interrupt(jobs, claim, str(error), preempted=True)
         except (Stopped, KeyboardInterrupt):
             return _interrupt(jobs, claim, "the machine asked the job to stop (SIGTERM)", preempted=True)
         except Exception as error:
@@ -113,10 +127,11 @@ def run(parts: Parts, run_id: str, *, nonce: str) -> int:
 class _Work:
     """The steps of one attempt up to its end."""
 
-    def __init__(self, parts: Parts, jobs: Jobs, heartbeat: Heartbeat) -> None:
+    def __init__(self, parts: Parts, jobs: Jobs, heartbeat: Heartbeat, spending: Spending) -> None:
         self._parts = parts
         self._jobs = jobs
         self._heartbeat = heartbeat
+        self._spending = spending
 
     def do(self) -> tuple[Prelabelled, str]:
         """Write what is missing; answers what is there now, and a sentence. Raises what a step raises."""
@@ -191,6 +206,9 @@ class _Work:
                         writer.add(task.id, prediction)
                     else:
                         left += 1
+                if self._spending.seconds_left() <= 0:
+                    writer.finish()
+                    raise BudgetSpent(f"the other predictions wait: {self._spending.why}")
             writer.finish()
         return _Written(writer.stored, left + writer.refused, through)
 

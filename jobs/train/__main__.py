@@ -91,6 +91,7 @@ def _run(settings: Settings, request: TrainRequest, store: ObjectStore, folder: 
         ),
         settings=settings,
         folder=folder,
+        budget=request.budget,
         adopt=fetched.adopt,
         image_key=fetched.image_key,
     )

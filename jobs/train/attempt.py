@@ -10,8 +10,8 @@ from jobs.train.checkpoints.store import Checkpoints
 from jobs.train.data.files import ImageFiles
 from jobs.train.data.snapshot import Snapshot
 from jobs.train.progress import ProgressWriter
-from jobs.train.training import Trainer, TrainingSettings
-from shared.errors import SettingsError
+from jobs.train.training import Trained, Trainer, TrainingSettings
+from shared.errors import BudgetSpent, SettingsError
 from shared.labelstudio.controls import Control
 from shared.objectstore import ObjectStore
 from shared.state import keys
@@ -19,12 +19,9 @@ from shared.state.heartbeat import Heartbeat
 from shared.state.jobs import Jobs
 from shared.state.jobs_record import Claim
 from shared.state.registry import Registry
+from shared.state.spending import Spending
 
 _TRAINING_SHARE = 0.9  # of the longest run
-MIN_TO_TRAIN = 0.1
-"""Part of the longest run that must be left for training, all controls together, once annotations and images are read.
-
-With less, training would end after a few epochs and the gate would judge a half-trained model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +43,8 @@ class Attempt:
     abort: Path  # training ends as soon as this file exists
     fetch_concurrency: int
     seconds_left: Callable[[], float]  # until the run has taken `settings.longest_run`
-    min_seconds: float  # that must be left for one control's training
+    spending: Spending
+    min_part: float  # of the longest run, or of a smaller budget, that must be left for one control's training
     last: bool  # no attempt follows: the run fails if this attempt fails
 
     @property
@@ -57,21 +55,25 @@ class Attempt:
     def check_of(self, control: Control) -> Callable[[], None]:
         """A function to call before each task of a control's dataset is read.
 
-        It raises ClaimLost, or SettingsError if too little time is left to train and no earlier attempt left a
-        checkpoint.
+        It raises ClaimLost, or if too little time is left to train and no earlier attempt left a checkpoint,
+        SettingsError (of the longest run) or BudgetSpent (of the budget: there will be more).
         """
         can_resume = self.claim.attempt > 1 and self.checkpoints_of(control).are_left()
         longest = self.settings.longest_run
 
         def check() -> None:
             self.heartbeat.check()
+            if can_resume:
+                return
             left = self.seconds_left()
-            if left < self.min_seconds and not can_resume:
+            if left < self.min_part * longest:
                 raise SettingsError(
                     f"reading annotations and images{', and earlier attempts,' if self.claim.spent else ''} took "
                     f"{longest - left:.0f} of the {longest:.0f} s that a run may take: too little is left to train. "
                     "Set LABELLOOP_LONGEST_RUN higher (with more LABELLOOP_FETCH_CONCURRENCY images may come faster)"
                 )
+            if self.spending.seconds_left() < self.min_part * min(longest, self.spending.longest):
+                raise BudgetSpent(f"too little time is left to train: {self.spending.why}")
 
         return check
 
@@ -87,10 +89,19 @@ class Attempt:
             self.raw_store, self.jobs, self.run_id, control.name, self.claim.attempt, read_from=self.store
         )
 
+    def stopped_early(self, trained: Trained, spool: Spool) -> str:
+        """A sentence about a training that its time ended before its epochs or its patience did; else empty."""
+        if trained.epochs >= self.settings.epochs or not spool.is_over():
+            return ""
+        budget = self.spending.seconds_left() < self.seconds_left()
+        why = self.spending.why if budget else f"LABELLOOP_LONGEST_RUN is {self.settings.longest_run:.0f} s"
+        return f"the training stopped after {trained.epochs} of {self.settings.epochs} epochs: {why}"
+
     def spool_of(self, control: Control, *, controls_left: int) -> Spool:
-        """The spool of a control's training, which may take an equal share of the time that is left.
+        """The spool of a control's training, which may take an equal share of the time and of the budget that is left.
 
         A tenth is kept back for validation and upload: a trained model is lost if the claim ends before its upload.
         """
-        stop_at = time.time() + _TRAINING_SHARE * self.seconds_left() / controls_left
+        left = min(self.seconds_left(), self.spending.seconds_left())
+        stop_at = time.time() + _TRAINING_SHARE * left / controls_left
         return Spool(self.folder_of(control, f"spool-{self.claim.attempt}"), self.abort, stop_at)

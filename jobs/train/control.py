@@ -109,7 +109,7 @@ def _train_and_publish(
         dataset=dataset,
         skipped=attempt.snapshot.header.left_out,
         shown=judged.shown,
-        notes=judged.notes + trained.notes,
+        notes=(*judged.notes, *trained.notes, *filter(None, [trained.stopped])),
     )
     page = attempt.folder_of(control, "report") / "report.html"
     page.write_text(report.html(), encoding="utf-8")
@@ -199,7 +199,8 @@ def _train(attempt: Attempt, control: Control, dataset: Dataset, start: InitialW
     if resumed:
         logger.info(f"going on after epoch {resumed.epoch}", extra={"event": "resumed", "epoch": resumed.epoch})
     with CheckpointUploader(spool, checkpoints, attempt.progress.epoch):
-        return attempt.trainer.fit(dataset.data, start.weights, attempt.settings, spool, resumed)
+        trained = attempt.trainer.fit(dataset.data, start.weights, attempt.settings, spool, resumed)
+    return replace(trained, stopped=attempt.stopped_early(trained, spool))
 
 
 def _judge(attempt: Attempt, control: Control, dataset: Dataset, graph: Path, weights: Path | None = None) -> Judged:
@@ -244,7 +245,7 @@ def _lineage(
             "skipped": header.left_out,
             "left_out": dict(counts.left_out),
         },
-        "remarks": counts.remarks,
+        "remarks": "; ".join(filter(None, [trained.stopped, counts.remarks])),
         "images": {"train": counts.train_images, "val": counts.val_images},
         "things": {"train": counts.train_objects, "val": counts.val_objects, "foreign_labels": counts.foreign_labels},
         "base": start.name,

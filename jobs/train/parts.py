@@ -12,6 +12,7 @@ from shared.labelstudio.api import ProjectState
 from shared.media.fetch import Fetcher
 from shared.objectstore import ObjectStore
 from shared.settings import Settings
+from shared.state.budget import NO_BUDGET, Budget
 
 
 class Exporter(Protocol):
@@ -36,5 +37,6 @@ class Parts:
     trainer: Trainer
     settings: Settings
     folder: Path  # scratch of this run
+    budget: Budget = NO_BUDGET
     adopt: Callable[[str], str] = reference  # an image's address → what stands for it in the snapshot
     image_key: Callable[[str], str] | None = None  # an image's address → its key in the store; None: not kept there

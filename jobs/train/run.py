@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from jobs.train.attempt import MIN_TO_TRAIN, Attempt
+from jobs.train.attempt import Attempt
+from jobs.train.checkpoints.spool import enough_of
 from jobs.train.control import Verdict
 from jobs.train.controls import PERMANENT, learn_all
 from jobs.train.data import snapshot as snapshots
@@ -21,11 +22,12 @@ from jobs.train.patient_store import PatientStore
 from jobs.train.preparing import Preparing
 from jobs.train.progress import ProgressWriter
 from jobs.train.training import TrainingSettings
-from shared.errors import ClaimLost, LabelConfigError, LabelloopError, NotFound, SettingsError
+from shared.errors import BudgetSpent, ClaimLost, LabelConfigError, LabelloopError, NotFound, SettingsError
 from shared.labelstudio.config import parse_label_config
 from shared.labelstudio.controls import CONTROL_TASKS, Control
 from shared.objectstore import ObjectStore
 from shared.state import claims, keys
+from shared.state.budget import WORTH_STARTING
 from shared.state.heartbeat import Heartbeat
 from shared.state.jobs import Jobs
 from shared.state.jobs_record import Claim, RunOutcome
@@ -33,6 +35,7 @@ from shared.state.projects import read_project
 from shared.state.registry import Registry
 from shared.state.runs import Baseline, RunRequest
 from shared.state.servable import lacks_of
+from shared.state.spending import Spending
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +51,8 @@ def run(parts: Parts, run_id: str, *, nonce: str) -> int:
     """
     jobs, settings = Jobs(parts.store, parts.project_uid), parts.settings
     try:
-        claim = jobs.update(claims.start, run_id, nonce=nonce, lifetime=settings.claim_lifetime).held
+        record = jobs.update(claims.start, run_id, nonce=nonce, lifetime=settings.claim_lifetime)
+        claim = record.held
     except ClaimLost as error:
         logger.info(f"nothing to do: {error}", extra={"event": "nothing_to_do", "run_id": run_id})
         return DONE
@@ -56,11 +60,18 @@ def run(parts: Parts, run_id: str, *, nonce: str) -> int:
     abort, *earlier = (parts.folder / f"abort-{attempt}" for attempt in range(claim.attempt, 0, -1))
     for killed in earlier:  # a process of it that still runs on this machine must stop training
         killed.touch()
+    spending = Spending(parts.store, parts.budget, on_over=enough_of(abort).touch)
+    spending.look(record)
     heartbeat = Heartbeat(
-        jobs, claim, lifetime=settings.claim_lifetime, longest_run=settings.longest_run, on_lost=abort.touch
+        jobs,
+        claim,
+        lifetime=settings.claim_lifetime,
+        longest_run=settings.longest_run,
+        on_lost=abort.touch,
+        on_renewed=spending.look,
     )
     progress = ProgressWriter(jobs, run_id, claim.attempt)
-    work, ending = _Work(parts, claim, heartbeat, progress, abort), Ending(parts, claim, heartbeat, progress)
+    work, ending = _Work(parts, claim, heartbeat, progress, spending, abort), Ending(parts, claim, heartbeat, progress)
     with heartbeat:
         try:
             try:
@@ -72,6 +83,8 @@ def run(parts: Parts, run_id: str, *, nonce: str) -> int:
             return ending.lost(error)
         except PERMANENT as error:
             return ending.fail(error, work.snapshot)
+        except BudgetSpent as error:
+            return ending.interrupt(str(error), preempted=True)
         except (Stopped, KeyboardInterrupt):
             abort.touch()  # the processes of several GPUs outlive the one that started them
             return ending.interrupt("the machine asked the job to stop (SIGTERM)", preempted=True)
@@ -91,13 +104,22 @@ def run(parts: Parts, run_id: str, *, nonce: str) -> int:
 class _Work:
     """The steps of one attempt up to its end. `baseline` and `snapshot` are set once they are known."""
 
-    def __init__(self, parts: Parts, claim: Claim, heartbeat: Heartbeat, progress: ProgressWriter, abort: Path) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        claim: Claim,
+        heartbeat: Heartbeat,
+        progress: ProgressWriter,
+        spending: Spending,
+        abort: Path,
+    ) -> None:
         self._parts = parts
         self._claim = claim
         self._heartbeat = heartbeat
         self._store = PatientStore(parts.store, heartbeat)
         self._jobs = Jobs(self._store, parts.project_uid)
         self._progress = progress
+        self._spending = spending
         self._abort = abort
         self.baseline: Baseline | None = None  # until the export has read what Label Studio holds
         self.snapshot: Snapshot | None = None
@@ -145,7 +167,8 @@ class _Work:
             abort=self._abort,
             fetch_concurrency=parts.settings.fetch_concurrency,
             seconds_left=_countdown(self._store, claim, settings.longest_run),
-            min_seconds=MIN_TO_TRAIN * settings.longest_run / len(controls),
+            spending=self._spending,
+            min_part=WORTH_STARTING / len(controls),
             last=claim.attempt - claim.preempted >= parts.settings.attempts,
         )
         return _summary(*learn_all(attempt, controls))

@@ -24,6 +24,7 @@ from datetime import datetime, timedelta
 
 from shared.errors import ClaimLost
 from shared.evolve import evolve
+from shared.state import budget
 from shared.state.jobs_record import Claim, JobsRecord, LastRun, RunKind, RunOutcome
 from shared.state.runs import Baseline
 
@@ -92,6 +93,7 @@ def next_attempt(
         preempted=claim.preempted + preempted,
         stalled=0 if preempted else claim.stalled,
         spent=claim.has_run(now).total_seconds(),
+        counted_to=None,
         nonce=None,
         job=claim.job if requeued else None,
         logs=claim.logs if requeued else None,
@@ -169,6 +171,7 @@ def start(record: JobsRecord, now: datetime, run_id: str, *, nonce: str, lifetim
         state="running",
         nonce=nonce,
         started_at=now,
+        counted_to=now,
         expires_at=_after(now, lifetime),
         refused=0,
         error=None if current.refused else current.error,
@@ -181,13 +184,16 @@ def start(record: JobsRecord, now: datetime, run_id: str, *, nonce: str, lifetim
 def renew(record: JobsRecord, now: datetime, claim: Claim, *, lifetime: float, longest_run: float) -> JobsRecord:
     """Extend a running claim by `lifetime` seconds, at most to `longest_run + lifetime` after the job's start.
 
+    The time since the last renewal is counted as used.
+
     Raises ClaimLost if the claim is not ours any more, or the job took longer than that.
     """
     current = _ours(record, claim)
     latest = _after(claim.started_at, longest_run + lifetime)
     if now >= latest:
         raise ClaimLost(f"run {claim.run_id} took longer than {longest_run:.0f} s, the longest run allowed")
-    return evolve(record, training=evolve(current, expires_at=min(_after(now, lifetime), latest)))
+    renewed = evolve(current, expires_at=min(_after(now, lifetime), latest), counted_to=now)
+    return evolve(record, training=renewed, used=_used(record, current, now))
 
 
 def extend(
@@ -234,11 +240,12 @@ def interrupt(
         ours,
         nonce=None,
         expires_at=now,
+        counted_to=now,
         error=error,
         preempted=ours.preempted + preempted,
         stalled=0 if got_further else ours.stalled + preempted,
     )
-    return evolve(record, training=interrupted)
+    return evolve(record, training=interrupted, used=_used(record, ours, now))
 
 
 def release(
@@ -249,20 +256,25 @@ def release(
     outcome: RunOutcome,
     baseline: Baseline | None = None,
     message: str = "",
+    silent: bool = False,
 ) -> JobsRecord | None:
     """End the run: no claim, and its outcome and baseline recorded. Raises ClaimLost if the claim is not the run's.
 
-    `baseline`: None keeps the old one, and so does a run that failed: the changes that it was for stay due.
+    `baseline`: None keeps the old one, and so does a run that failed: the changes that it was for stay due. `silent`:
+    the job does not end it itself, so it has used what it ran until its last renewal.
     """
     last = record.last_run
     if last and last.run_id == claim.run_id:
         return None  # our own earlier write, whose answer was lost
-    kind = _ours(record, claim).kind
+    ours = _ours(record, claim)
     failures, kept = 0, baseline or record.baseline
     if outcome == "failed":
         failures, kept = (last.failures if last else 0) + 1, record.baseline
-    ended = LastRun(run_id=claim.run_id, kind=kind, outcome=outcome, ended_at=now, message=message, failures=failures)
-    return evolve(record, training=None, baseline=kept, last_run=ended)
+    ended = LastRun(
+        run_id=claim.run_id, kind=ours.kind, outcome=outcome, ended_at=now, message=message, failures=failures
+    )
+    used = record.used if silent else _used(record, ours, now)
+    return evolve(record, training=None, baseline=kept, last_run=ended, used=used)
 
 
 def next_fence(record: JobsRecord, _now: datetime, registry_fence: int) -> JobsRecord:
@@ -303,6 +315,11 @@ def _ours(record: JobsRecord, claim: Claim) -> Claim:
     if current is None or held != (claim.run_id, claim.fence, claim.nonce):
         raise ClaimLost(f"run {claim.run_id} (attempt {claim.attempt}) lost its claim")
     return current
+
+
+def _used(record: JobsRecord, current: Claim, now: datetime) -> dict[str, float]:
+    """What jobs have used, with the time of the running attempt until now."""
+    return budget.added(record.used, current.counted_to or now, now)
 
 
 def _unchanged(record: JobsRecord, claim: Claim) -> None:

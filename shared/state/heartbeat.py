@@ -20,7 +20,7 @@ from tenacity import (
 from shared.errors import AlreadyExists, ClaimLost, NotFound, PreconditionFailed, StoreError, StoreRefusal
 from shared.state import claims
 from shared.state.jobs import Jobs
-from shared.state.jobs_record import Claim
+from shared.state.jobs_record import Claim, JobsRecord
 
 logger = logging.getLogger(__name__)
 
@@ -38,17 +38,26 @@ class Heartbeat:
     """
 
     def __init__(
-        self, jobs: Jobs, claim: Claim, *, lifetime: float, longest_run: float, on_lost: Callable[[], None]
+        self,
+        jobs: Jobs,
+        claim: Claim,
+        *,
+        lifetime: float,
+        longest_run: float,
+        on_lost: Callable[[], None],
+        on_renewed: Callable[[JobsRecord], None] = lambda _: None,
     ) -> None:
         """`lifetime` of the claim and `longest_run` in seconds.
 
         `on_lost` is called once, on the heartbeat's thread: when the claim is lost, or expired while the store refused.
+        `on_renewed` is called with what each renewal wrote; it raises nothing.
         """
         self._jobs = jobs
         self._claim = claim
         self._lifetime = lifetime
         self._longest_run = longest_run
         self._on_lost = on_lost
+        self._on_renewed = on_renewed
         self._interval = min(60.0, lifetime / 3)
         self._over = threading.Event()
         self._why: ClaimLost | StoreRefusal | None = None
@@ -119,7 +128,9 @@ class Heartbeat:
         self._on_lost()
 
     def _renew(self) -> None:
-        self._jobs.update(claims.renew, self._claim, lifetime=self._lifetime, longest_run=self._longest_run)
+        self._on_renewed(
+            self._jobs.update(claims.renew, self._claim, lifetime=self._lifetime, longest_run=self._longest_run)
+        )
 
 
 def _is_outage(error: BaseException) -> bool:

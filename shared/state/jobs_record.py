@@ -30,6 +30,7 @@ class Claim(Record):
     expires_at: datetime
     started_at: datetime  # when the attempt's job started; until then, when it was last seen waiting
     spent: float = Field(default=0, ge=0)  # seconds that earlier attempts have run
+    counted_to: datetime | None = None  # until when the time of this attempt is in `JobsRecord.used`
     forced: bool = False  # a person asked for it: thresholds were skipped
     nonce: str | None = None  # of the process that runs the attempt; None: none does
     job: str | None = None  # the launcher's reference
@@ -80,6 +81,7 @@ class JobsRecord(Record):
     next_run: str | None = None  # id of the training that a person asked for while a run of kind base was active
     last_prelabel: LastRun | None = None
     prelabelled: Prelabelled | None = None
+    used: dict[str, float] = Field(default_factory=dict)  # day (UTC) of the newest month → seconds that jobs ran
     closed: bool = False  # Label Studio itself said that the project is gone
 
     @property

@@ -22,6 +22,8 @@ OVERRIDABLE = (
     "changed_share",
     "cool_down",
     "longest_run",
+    "budget_day",
+    "budget_month",
     "epochs",
     "image_size",
     "batch",
@@ -33,7 +35,7 @@ OVERRIDABLE = (
     "confidence",
 )
 """Settings that a project may set for itself, by its backend's extra params in Label Studio."""
-NEVER_ABOVE = ("longest_run", "epochs", "patience", "image_size", "batch", "max_objects")
+NEVER_ABOVE = ("longest_run", "budget_day", "budget_month", "epochs", "patience", "image_size", "batch", "max_objects")
 NEVER_BELOW = ("cool_down",)
 """The operator's values of these are limits, since they cost machine time: a project may lower those of NEVER_ABOVE and
 raise those of NEVER_BELOW. Patience 0 is without end and batch 0 is as much as fits: as the operator's value they are

@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError
 from shared.errors import AlreadyExists, BadRequest
 from shared.objectstore import ObjectStore
 from shared.state import keys
+from shared.state.budget import NO_BUDGET, Budget
 from shared.state.records import Record, find, load
 
 RunPhase = Literal[
@@ -76,6 +77,7 @@ class TrainRequest(Record):
     kind: str = "train"  # a RunKind
     base_weights: str = ""  # of a prelabelling: those that the trigger knows, whatever the job's settings say. Else
     # each would write another version than the trigger waits for, and be followed by the next one
+    budget: Budget = NO_BUDGET  # as the trigger's settings and the project's overrides say
 
     @classmethod
     def parse(cls, text: str) -> "TrainRequest":

@@ -15,6 +15,7 @@ from shared.labelstudio.requests import PredictRequest, ProjectCounters, Task
 from shared.objectstore import ObjectStore
 from shared.settings import Settings
 from shared.state import claims
+from shared.state.budget import NO_BUDGET, Budget
 from shared.state.jobs import Jobs
 from shared.state.jobs_record import JobsRecord
 from shared.state.projects import write_project
@@ -102,6 +103,7 @@ class Prelabelling:
     seconds: float = 0.0  # that a page may take
     runs: int = 0
     settings: Settings = field(default_factory=Settings)
+    budget: Budget = NO_BUDGET
     predicting: Callable[[int], None] = lambda _: None  # called with each task that a model sees
 
     def __post_init__(self) -> None:
@@ -134,6 +136,7 @@ class Prelabelling:
             models=self.models,
             predict=self._predict,
             settings=self.settings,
+            budget=self.budget,
         )
         return run(parts, run_id, nonce=nonce)
 

@@ -248,6 +248,8 @@ class ToyTrainer:
             spool.add(Epoch(number, settings.epochs, {"mAP50": number / 100}, best, time.time()), checkpoint)
             for tell in self.on_epoch:
                 tell(number)
+            if spool.is_over():
+                return Trained(weights, number, batch=8)
         return Trained(weights, settings.epochs, batch=8)
 
     def export(self, weights: Path, folder: Path) -> Path:

@@ -13,6 +13,7 @@ from shared.labelstudio.api import ProjectState
 from shared.labelstudio.requests import ProjectCounters
 from shared.objectstore import ObjectStore
 from shared.state import claims
+from shared.state.budget import NO_BUDGET
 from shared.state.jobs import Jobs
 from shared.state.jobs_record import Claim
 from shared.state.registry import Registry
@@ -69,6 +70,7 @@ class World:
         self.jobs = Jobs(store, UID)
         self.registry = Registry(store, UID)
         self.settings: dict[str, object] = {}
+        self.budget = NO_BUDGET
         self._folder = folder
 
     def run(self, claim: Claim, store: ObjectStore | None = None, nonce: str = "") -> int:
@@ -81,6 +83,7 @@ class World:
             trainer=self.trainer,
             settings=settings_for("http://label-studio.test", self._folder, **self.settings),
             folder=self._folder / "work" / claim.run_id,
+            budget=self.budget,
         )
         return run(parts, claim.run_id, nonce=nonce or secrets.token_hex(4))
 

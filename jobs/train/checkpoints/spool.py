@@ -45,13 +45,22 @@ def named_metrics(found: dict[str, Any]) -> dict[str, float]:
     return {name: float(found[key]) for name, key in keys.items() if key in found}
 
 
+def enough_of(abort: Path) -> Path:
+    """The file beside an abort file that ends the training at its next checkpoint, to be judged as it is."""
+    return abort.with_name(f"{abort.name}-enough")
+
+
 @dataclass(frozen=True, slots=True)
 class Spool:
     """The folder, and the callbacks that write to it."""
 
     folder: Path
     abort: Path  # the training ends at once if this file exists
-    stop_at: float  # time.time() after which no further epoch starts
+    stop_at: float  # time.time() after which no further epoch starts; nor once `enough_of(abort)` exists
+
+    def is_over(self) -> bool:
+        """Whether the training has no time left."""
+        return time.time() >= self.stop_at or enough_of(self.abort).exists()
 
     def callbacks(self) -> dict[str, Callable[[Any], None]]:
         """ultralytics event → callback."""
@@ -66,7 +75,7 @@ class Spool:
         if self.abort.exists():
             raise TrainingAborted("the training was told to stop")
         # With several GPUs no process may leave an epoch alone: there `on_model_save` ends the training.
-        if trainer.world_size <= 1 and time.time() >= self.stop_at:
+        if trainer.world_size <= 1 and self.is_over():
             trainer.stop = True
 
     def on_model_save(self, trainer: Any) -> None:
@@ -79,7 +88,7 @@ class Spool:
             finished_at=time.time(),
         )
         self.add(epoch, trainer.last)
-        if time.time() >= self.stop_at:
+        if self.is_over():
             trainer.stop = True
 
     def on_teardown(self, trainer: Any) -> None:  # noqa: ARG002  (ultralytics gives it)

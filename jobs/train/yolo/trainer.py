@@ -6,7 +6,6 @@ import json
 import logging
 import shutil
 import subprocess
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -123,7 +122,7 @@ class YoloTrainer:
         Raises TrainingAborted, and ModelError if even a batch of one image needs too much memory.
         """
         device = devices(self._device)
-        if resumed and (resumed.finished or time.time() >= spool.stop_at):
+        if resumed and (resumed.finished or spool.is_over()):
             return Trained(
                 write_published(resumed.best or resumed.last, data, self._folder / "weights.pt"),
                 resumed.epoch,

@@ -2,24 +2,26 @@
 
 import json
 from collections import Counter
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
-from infra.cli.status import read_status
+from infra.cli.status import read_status, read_statuses
 from infra.cli.status_view import render_status
 from jobs.train.checkpoints.spool import Epoch
 from jobs.train.data.dataset import Counts
 from jobs.train.progress import ProgressWriter
 from shared.errors import LaunchError
 from shared.evolve import evolve
+from shared.settings import Settings
 from shared.state import claims
 from shared.state.jobs import Jobs
 from shared.state.jobs_record import JobsRecord, Prelabelled
 from shared.state.projects import Connection, write_project
+from tests.fakes.stores import Clocked
 from tests.fakes.trigger_parts import UID, World
 
 CONFIG = """<View><Image name="image" value="$image"/>
@@ -129,6 +131,30 @@ def test_when_the_next_training_is_due(world: World) -> None:
     assert due(world)["annotated"] == 6
     write_project(world.store, UID, label_config=CONFIG, connection="none")
     assert due(world) is None
+
+
+def test_how_long_jobs_ran_and_what_waits_for_the_budget(world: World) -> None:
+    assert "Jobs ran" not in shown(world)
+    world.reconcile()
+    claim = world.job_runs()
+    clock = Clocked(world.store, claim.started_at.replace(day=20, hour=12))
+    world.jobs = Jobs(clock, UID)
+    world.change_claim(counted_to=clock.time)
+    clock.time += timedelta(minutes=57)
+    world.jobs.update(claims.release, claim, outcome="promoted")
+    settings = Settings(budget_day=60, budget_month=600, store_budget_day=1000)
+    [status] = read_statuses(clock, [UID], settings)
+    with (console := Console(width=200)).capture() as captured:
+        console.print(render_status([status], clock.url))
+    text = captured.get()
+    assert "Jobs ran 57 min today, 57 min this month (UTC)" in text
+    assert "what is due waits: 57 of the 60 minutes that the project's jobs may run in a day are used" in text
+    assert "limit: 57 of the 1000 minutes that the store's jobs" in text, "two projects may share them"
+    body = status.as_json()
+    assert body["minutes_used"] == {"day": 57, "month": 57}
+    assert [(one["whose"], one["period"], one["minutes"], one["too_little"]) for one in body["limits"]] == [
+        ("project", "day", 60, True), ("project", "month", 600, False), ("store", "day", 1000, False),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """One attempt after the other of a prelabelling, killed anywhere: no prediction is written twice, none is missing."""
 
 import threading
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -11,6 +11,7 @@ from shared.evolve import evolve
 from shared.objectstore import ObjectStore
 from shared.settings import Settings
 from shared.state import claims
+from shared.state.budget import Budget
 from shared.state.jobs import Jobs
 from tests.fakes.prelabel_parts import PAGE, UID, Killed, LabelStudioInMemory, Prelabelling
 from tests.fakes.stores import Clocked
@@ -89,6 +90,23 @@ def test_sigterm_lets_the_next_attempt_begin_at_once_and_counts_for_nothing(worl
     claim = world.record.prelabel
     assert claim is not None
     assert (claim.preempted, claim.nonce) == (1, None)
+
+
+def test_when_the_budget_is_used_up_the_rest_waits_and_nothing_is_shown_before(file_store: ObjectStore) -> None:
+    clock = Clocked(file_store, datetime(2026, 5, 1, 23, tzinfo=UTC))
+    world = Prelabelling(clock, LabelStudioInMemory(list(TASKS)))
+    world.budget = Budget(day=60)
+    world.jobs.update(lambda record, _: evolve(record, used={"2026-05-01": 3600.0}))
+    assert world.attempt(world.begin()) == INTERRUPTED
+    assert (len(world.studio.predictions), world.studio.model_version) == (PAGE, "labelloop")
+    claim = world.record.prelabel
+    assert claim is not None
+    assert (claim.error or "").startswith("the other predictions wait: 60 of the 60 minutes that the project's jobs")
+    assert (claim.preempted, claim.nonce) == (1, None)
+    clock.time += timedelta(hours=1)
+    assert world.attempt(world.next_attempt(), nonce="of another process") == DONE
+    assert sorted(world.studio.predictions) == [(task, "label:v1") for task in TASKS]
+    assert world.studio.model_version == "label:v1"
 
 
 def test_a_version_that_is_superseded_meanwhile_is_not_shown(world: Prelabelling) -> None:

@@ -211,6 +211,45 @@ def test_the_time_of_all_attempts_adds_up_and_waiting_is_none(jobs: Jobs, clock:
     assert jobs.update(claims.next_attempt, started, lifetime=120, error="killed").held.spent == 35 * 60
 
 
+def test_what_jobs_use_is_counted_until_they_wrote_last(jobs: Jobs, clock: Clocked) -> None:
+    """A second copy uses nothing; of a killed attempt what it ran until its last renewal counts, and no waiting."""
+
+    def pass_minutes(number: int) -> float:
+        clock.time += number * MINUTE
+        return sum(jobs.read().used.values()) / 60
+
+    first = running(jobs)
+    with pytest.raises(ClaimLost):
+        jobs.update(claims.start, first.run_id, nonce="of a second copy", lifetime=600)
+    assert pass_minutes(2) == 0
+    jobs.update(claims.renew, first, lifetime=600, longest_run=3600)
+    assert pass_minutes(20) == 2
+    killed = jobs.read().held
+    jobs.update(claims.next_attempt, killed, lifetime=600, error="it was silent")
+    pass_minutes(5)
+    second = jobs.update(claims.start, first.run_id, nonce="m", lifetime=600).held
+    ahead = Jobs(clock, UID, prelabelling=True)
+    ahead.update(claims.take, "ahead", lifetime=600, kind="prelabel")
+    beside = ahead.update(claims.start, "ahead", nonce="p", lifetime=600).held
+    assert pass_minutes(3) == 2
+    with pytest.raises(ClaimLost):
+        jobs.update(claims.renew, first, lifetime=600, longest_run=3600)
+    ahead.update(claims.interrupt, beside, "SIGTERM")
+    assert pass_minutes(1) == 2 + 3
+    jobs.update(claims.release, second, outcome="promoted")
+    assert pass_minutes(1) == 2 + 3 + 4
+    assert jobs.read().used == {"2026-01-01": 9 * 60}
+
+
+def test_a_job_that_was_given_up_used_what_it_ran_until_its_last_renewal(jobs: Jobs, clock: Clocked) -> None:
+    claim = running(jobs)
+    clock.time += 4 * MINUTE
+    jobs.update(claims.renew, claim, lifetime=600, longest_run=3600)
+    clock.time += 40 * MINUTE
+    jobs.update(claims.release, claim, outcome="failed", silent=True)
+    assert jobs.read().used == {"2026-01-01": 4 * 60}
+
+
 def test_an_interrupted_job_gives_way_at_once(jobs: Jobs, clock: Clocked) -> None:
     mine = running(jobs)
     jobs.update(claims.interrupt, mine, "SIGTERM")

@@ -1,4 +1,6 @@
-"""Any order of sweeps, jobs, rollbacks, lost answers and time: one owner, growing fences, rollbacks that stay."""
+"""Any order of sweeps, jobs, rollbacks, lost answers and time: one owner, growing fences, rollbacks that stay,
+and exactly the time counted that a job with a claim ran until it wrote last.
+"""
 
 import secrets
 import tempfile
@@ -42,6 +44,8 @@ class Project:
         self.rolled_back: set[str] = set()  # runs that had begun before the last rollback
         self.fences = [0]
         self.pointer_fences = [0]
+        self.counted_to: dict[str | None, datetime] = {}  # nonce → the last moment at which its process wrote
+        self.used = timedelta(0)
 
     def lose_the_next_answer(self, _: int) -> None:
         self.flaky.lose = ["refused"]
@@ -88,6 +92,7 @@ class Project:
         else:
             assert claim.state != "running"
             self.processes.append(started)
+            self.counted_to[started.nonce] = self.clock.time
 
     def job_renews(self, choice: int) -> None:
         for process in self._process(choice):
@@ -95,6 +100,7 @@ class Project:
 
     def job_is_interrupted(self, choice: int) -> None:
         for process in self._process(choice):
+            self._count(process)
             with suppress(ClaimLost):
                 self.jobs.update(claims.interrupt, process, "SIGTERM")
             self.lost.add(process.nonce)
@@ -112,6 +118,7 @@ class Project:
 
     def job_releases(self, choice: int) -> None:
         for process in self._process(choice):
+            self._count(process)
             with suppress(ClaimLost):
                 self.jobs.update(claims.release, process, outcome="promoted", baseline=None)
                 self.lost.add(process.nonce)
@@ -133,6 +140,7 @@ class Project:
         assert pointer is not None
         self.fences.append(self.jobs.read().fence)
         self.pointer_fences.append(pointer.fence)
+        assert sum(self.jobs.read().used.values()) == self.used.total_seconds()
         assert self.fences == sorted(self.fences)
         assert self.pointer_fences == sorted(self.pointer_fences)
         runs = [manifest.run_id for manifest in self.registry.versions("label")]
@@ -142,7 +150,15 @@ class Project:
         """The newest process, or one of the two before it; empty if there are not so many."""
         return self.processes[::-1][choice : choice + 1]
 
+    def _count(self, process: Claim) -> None:
+        """What this process used since it wrote last is counted with its next write, if it still holds the claim."""
+        held = self.jobs.read().training
+        if held and held.nonce == process.nonce:
+            self.used += self.clock.time - self.counted_to[process.nonce]
+            self.counted_to[process.nonce] = self.clock.time
+
     def _holds(self, process: Claim) -> None:
+        self._count(process)
         try:
             self.jobs.update(claims.renew, process, lifetime=LIFETIME, longest_run=LONGEST_RUN)
         except ClaimLost:

@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,12 @@ from jobs.train.run import Stopped
 from jobs.train.training import Measured
 from shared.digest import sha256_of
 from shared.errors import LabelStudioError, ModelError, ProjectGone
+from shared.evolve import evolve
 from shared.labelstudio.api import ProjectState
 from shared.labelstudio.requests import ProjectCounters
 from shared.objectstore import ObjectStore
 from shared.state import claims, keys
+from shared.state.budget import Budget
 from shared.state.jobs import Jobs
 from shared.state.registry import Registry
 from shared.state.versions import GRAPH, WEIGHTS, Gate, Manifest
@@ -36,6 +38,7 @@ from tests.fakes.train_parts import (
     rectangle,
 )
 from tests.fakes.train_world import Studio, World
+from tests.servers.trigger_process import eventually
 
 TWO_CONTROLS = CONFIG.replace(
     "</View>", '<RectangleLabels name="second" toName="img"><Label value="Bird"/></RectangleLabels></View>'
@@ -593,6 +596,57 @@ def test_attempts_that_left_no_checkpoint_and_no_time_fail_the_run(world: World)
     world.trainer.fit = fit  # type: ignore[method-assign]
     assert world.next_attempt() == FAILED
     assert "images, and earlier attempts, took 950 of the 1000 s" in world.message
+
+
+class Budgeted:
+    """A world whose jobs may run for an hour a day; the day begins with `used` minutes."""
+
+    def __init__(self, world: World, used: float) -> None:
+        self.world, self.clock = world, Clocked(world.store, datetime(2026, 5, 1, 12, tzinfo=UTC))
+        world.store, world.jobs, world.registry = self.clock, Jobs(self.clock, UID), Registry(self.clock, UID)
+        world.budget = Budget(day=60)
+        world.jobs.update(lambda record, _: evolve(record, used={"2026-05-01": used * 60}))
+
+
+def test_a_training_takes_what_is_left_of_the_budget(world: World) -> None:
+    Budgeted(world, used=50)
+    assert world.new_run() == DONE
+    assert world.trainer.stop_at[0] == pytest.approx(time.time() + 0.9 * 600, abs=60)
+    assert "stopped" not in world.message
+
+
+def test_a_training_whose_budget_is_used_up_ends_at_a_checkpoint_is_judged_and_says_so(
+    world: World, tmp_path: Path
+) -> None:
+    """Also if others used it: each renewal of the claim looks."""
+    budgeted = Budgeted(world, used=20)
+    world.settings = {"LABELLOOP_CLAIM_LIFETIME": 0.3}
+
+    def an_hour_passes(number: int) -> None:
+        if number == 2:
+            budgeted.clock.time += timedelta(minutes=45)
+            eventually(lambda: list(tmp_path.rglob("abort-1-enough")), "the heartbeat sees it")
+
+    world.trainer.on_epoch = [an_hour_passes]
+    assert world.new_run() == DONE
+    assert (world.outcome, world.served()) == ("promoted", 1)
+    sentence = "the training stopped after 2 of 4 epochs: 65 of the 60 minutes that the project's jobs may run in a day"
+    assert sentence in world.message
+    manifest = world.registry.manifest("label", 1)
+    assert sentence in manifest.lineage["remarks"]
+    world.registry.download_file("label", manifest.file("report.html"), tmp_path / "report.html")
+    assert "the training stopped after 2 of 4 epochs" in (tmp_path / "report.html").read_text()
+
+
+def test_with_too_little_of_the_budget_left_to_train_the_next_attempt_goes_on_when_there_is_more(world: World) -> None:
+    budgeted = Budgeted(world, used=57)
+    assert world.new_run() == INTERRUPTED
+    claim = world.jobs.read().held
+    assert (claim.error or "").startswith("too little time is left to train: 57 of the 60 minutes")
+    assert (claim.preempted, world.trainer.started) == (1, [])
+    budgeted.clock.time += timedelta(hours=12)
+    assert world.next_attempt() == DONE
+    assert (world.outcome, world.studio.exports) == ("promoted", 1)
 
 
 @pytest.mark.parametrize("name", [WEIGHTS, GRAPH])

@@ -20,9 +20,11 @@ from functions.train_trigger.decide import (
     decide,
     decide_claim,
     pause_after,
+    wait_for_budget,
 )
 from functions.train_trigger.launchers import JobStatus
 from functions.train_trigger.schedule import Schedule
+from shared.state.budget import Budget
 from shared.state.jobs_record import Claim, JobsRecord, LastRun
 from shared.state.runs import Baseline, Totals
 
@@ -203,6 +205,27 @@ def test_what_changed_while_label_studio_s_clock_was_wrong_is_not_missed() -> No
     assert read(ago(hours=1)) == ago(hours=1)
     assert read(NOW + timedelta(seconds=1)) == NOW + timedelta(seconds=1)
     assert read(NOW + timedelta(hours=1)) < ago(days=365)
+
+
+@pytest.mark.parametrize(
+    ("budget", "used", "in_store", "until"),
+    [
+        pytest.param(Budget(), 10**6, 10**6, None, id="no limit"),
+        pytest.param(Budget(day=60), 53, 53, None, id="enough is left to get somewhere"),
+        pytest.param(Budget(day=60), 55, 55, "2026-05-02", id="a twelfth of the limit is left: not worth a start"),
+        pytest.param(Budget(day=1000), 950, 950, None, id="a seventh of the longest run is left"),
+        pytest.param(Budget(day=1000), 965, 965, "2026-05-02", id="a tenth of the longest run is not left"),
+        pytest.param(Budget(day=60, month=60), 60, 60, "2026-06-01", id="until the last of all limits"),
+        pytest.param(Budget(store_day=60), 0, 60, "2026-05-02", id="other projects used it up"),
+        pytest.param(Budget(day=60, store_month=60), 60, 70, "2026-06-01", id="both"),
+    ],
+)
+def test_when_to_wait_for_the_budget(budget: Budget, used: float, in_store: float, until: str | None) -> None:
+    longest = POLICY.longest_run.total_seconds()
+    limits = budget.limits({"2026-05-01": used * 60}, {"2026-05-01": in_store * 60}, NOW, longest_run=longest)
+    waits = wait_for_budget(limits)
+    assert (waits.until.date().isoformat() if waits else None) == until
+    assert waits is None or f"begins at {until} 00:00 UTC" in waits.reason
 
 
 EXPIRED = {"expires_at": ago(minutes=1)}
