@@ -333,7 +333,7 @@ class Settings(BaseModel):
     sweep_interval: float = _setting(
         "LABELLOOP_SWEEP_INTERVAL",
         30.0,
-        "How often the local sweeper of `labelloop up` looks for what no event announced.",
+        "How often the local sweeper of `labelloop up` looks for what no event announced; also the least time between two jobs that write predictions of imported tasks.",
         "s",
         gt=0,
         le=86_400,

@@ -192,12 +192,14 @@ def decide_to_prepare(record: JobsRecord, lacks: Sequence[Lack], now: datetime) 
     return Launch(f"{' and '.join(map(str, lacks))} must be made before predictions", kind="base")
 
 
-def decide_to_prelabel(record: JobsRecord, version: str, new_tasks: int, now: datetime) -> Nothing | Wait | Launch:
+def decide_to_prelabel(
+    record: JobsRecord, version: str, new_tasks: int, now: datetime, *, pause: timedelta
+) -> Nothing | Wait | Launch:
     """Whether to start a run that writes predictions of `version`, which is served now.
 
     `record`: as these runs see it (`Jobs`). `new_tasks`: tasks without annotations that the last run of this version
-    did not look at. Tasks that it left without a prediction are tried again after growing pauses, and so is a run that
-    failed.
+    did not look at; those that trickle in wait for a `pause` after it, to be predicted together. Tasks that it left
+    without a prediction are tried again after growing pauses, and so is a run that failed.
     """
     last, done = record.last_run, record.prelabelled
     if last and last.outcome == "failed" and last.ended_at <= now + _SKEW:
@@ -205,6 +207,8 @@ def decide_to_prelabel(record: JobsRecord, version: str, new_tasks: int, now: da
         if now < until:
             return Wait(until, f"run {last.run_id} failed: {last.message}")
     same = done is not None and done.model_version == version
+    if new_tasks and same and last and last.ended_at - _SKEW <= now < last.ended_at + pause:
+        return Wait(last.ended_at + pause, f"{new_tasks} tasks came since run {last.run_id}, others may follow")
     if new_tasks:
         return Launch(f"{new_tasks} tasks without a prediction of {version}", PRELABEL)
     if done and same and done.left and now >= done.written_at + cool_down_after(done.tries):

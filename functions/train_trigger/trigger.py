@@ -187,7 +187,8 @@ class Trigger:
         done = record.prelabelled
         seen = done.through if done and done.model_version == version else 0
         lacking = self._label_studio.unannotated_tasks(project_id(jobs.uid), seen)
-        decision = decide_to_prelabel(record, version, lacking, self._store.now())
+        pause = timedelta(seconds=settings.sweep_interval)
+        decision = decide_to_prelabel(record, version, lacking, self._store.now(), pause=pause)
         if isinstance(decision, Launch) and lacks_of(self._store, jobs.uid, controls, settings.base_weights):
             return Nothing("a run must make first what predictions need")
         return decision

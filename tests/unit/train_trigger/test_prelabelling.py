@@ -93,7 +93,10 @@ def test_predictions_are_written_after_connecting_a_promotion_a_rollback_and_an_
     connected.serve("back", 2, back_to=1)
     assert connected.reconcile() == ("launched", "4 tasks without a prediction of label:v1")
     connected.job_ends("label:v1")
-    connected.world.label_studio.tasks += [5, 6]
+    connected.world.label_studio.tasks += [5]
+    assert connected.reconcile()[0] == "waiting"
+    connected.world.label_studio.tasks += [6]
+    connected.clock.time += timedelta(seconds=30)
     assert connected.reconcile() == ("launched", "2 tasks without a prediction of label:v1")
     connected.job_ends("label:v1")
     assert connected.reconcile() == nothing
