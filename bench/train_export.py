@@ -1,4 +1,4 @@
-"""Exports a project and writes its dataset; prints tasks, seconds and peak memory as one line of JSON.
+"""Exports a project, again when nothing changed, and writes its dataset; prints tasks, seconds, peak memory as JSON.
 
 `python -m bench.train_export URL FOLDER`: URL answers like Label Studio. A process of its own, to measure its memory.
 """
@@ -10,8 +10,10 @@ from pathlib import Path
 
 from jobs.train.data import snapshot as snapshots
 from jobs.train.data.dataset import build
+from jobs.train.data.earlier import Earlier
 from jobs.train.data.export import LabelStudioExporter
 from jobs.train.data.files import ImageFiles
+from jobs.train.data.snapshot import Snapshot
 from shared.labelstudio.api import LabelStudio
 from shared.labelstudio.config import parse_label_config
 from shared.media.fetch import ImageFetcher
@@ -29,16 +31,23 @@ def main(url: str, folder: str) -> None:
     started = time.perf_counter()
     project = label_studio.project(1)
     controls = parse_label_config(project.counters.label_config)
-    exported = snapshots.freeze(
-        LabelStudioExporter(url, key).tasks(1),
-        project.counters,
-        project.read_at,
-        controls,
-        place / "dataset.json",
-        val_fraction=0.2,
-        check=lambda: None,
-    )
+
+    def export(name: str, earlier: Earlier) -> Snapshot:
+        return snapshots.freeze(
+            LabelStudioExporter(url, key).tasks(1, earlier.is_same),
+            project.counters,
+            project.read_at,
+            controls,
+            place / name,
+            val_fraction=0.2,
+            check=lambda: None,
+            earlier=earlier.take,
+        )
+
+    exported = export("dataset.json", Earlier())
     exported_at = time.perf_counter()
+    export("again.json", Earlier(exported.tasks()))
+    again_at = time.perf_counter()
     images = ImageFiles(ImageFetcher(settings, label_studio), place / "pictures", max_pixels=10**6)
     dataset = build(exported.tasks(), controls[0], images, place / "dataset", concurrency=8, check=lambda: None)
     assert dataset is not None
@@ -47,7 +56,8 @@ def main(url: str, folder: str) -> None:
             {
                 "tasks": dataset.counts.train + dataset.counts.val,
                 "export_seconds": round(exported_at - started, 2),
-                "dataset_seconds": round(time.perf_counter() - exported_at, 2),
+                "again_seconds": round(again_at - exported_at, 2),
+                "dataset_seconds": round(time.perf_counter() - again_at, 2),
                 "greatest_memory_mb": _peak_memory() / 1024,
             }
         )

@@ -89,13 +89,13 @@ class Attempt:
             self.raw_store, self.jobs, self.run_id, control.name, self.claim.attempt, read_from=self.store
         )
 
-    def stopped_early(self, trained: Trained, spool: Spool) -> str:
+    def stopped_early(self, trained: Trained, spool: Spool, epochs: int) -> str:
         """A sentence about a training that its time ended before its epochs or its patience did; else empty."""
-        if trained.epochs >= self.settings.epochs or not spool.is_over():
+        if trained.epochs >= epochs or not spool.is_over():
             return ""
         budget = self.spending.seconds_left() < self.seconds_left()
         why = self.spending.why if budget else f"LABELLOOP_LONGEST_RUN is {self.settings.longest_run:.0f} s"
-        return f"the training stopped after {trained.epochs} of {self.settings.epochs} epochs: {why}"
+        return f"the training stopped after {trained.epochs} of {epochs} epochs: {why}"
 
     def spool_of(self, control: Control, *, controls_left: int) -> Spool:
         """The spool of a control's training, which may take an equal share of the time and of the budget that is left.

@@ -200,7 +200,7 @@ def _train(attempt: Attempt, control: Control, dataset: Dataset, start: InitialW
         logger.info(f"going on after epoch {resumed.epoch}", extra={"event": "resumed", "epoch": resumed.epoch})
     with CheckpointUploader(spool, checkpoints, attempt.progress.epoch):
         trained = attempt.trainer.fit(dataset.data, start.weights, attempt.settings, spool, resumed)
-    return replace(trained, stopped=attempt.stopped_early(trained, spool))
+    return replace(trained, stopped=attempt.stopped_early(trained, spool, attempt.settings.epochs))
 
 
 def _judge(attempt: Attempt, control: Control, dataset: Dataset, graph: Path, weights: Path | None = None) -> Judged:

@@ -21,8 +21,11 @@ class Exporter(Protocol):
     def project(self, project_id: int) -> ProjectState:
         """Counters, config and Label Studio's clock. Raises ProjectGone, Unauthorized, LabelStudioError."""
 
-    def tasks(self, project_id: int) -> Iterator[ExportedTask]:
-        """All tasks, by ascending id. Raises ProjectGone, Unauthorized, LabelStudioError."""
+    def tasks(self, project_id: int, is_same: Callable[[int, str], bool]) -> Iterator[ExportedTask]:
+        """All tasks, by ascending id; of those of which `is_same(id, seen)` is true without annotations.
+
+        Raises ProjectGone, Unauthorized, LabelStudioError.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

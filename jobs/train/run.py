@@ -14,6 +14,7 @@ from jobs.train.control import Verdict
 from jobs.train.controls import PERMANENT, learn_all
 from jobs.train.data import snapshot as snapshots
 from jobs.train.data.annotations import NothingToLearn
+from jobs.train.data.earlier import Earlier, find_earlier
 from jobs.train.data.files import ImageFiles
 from jobs.train.data.snapshot import Snapshot
 from jobs.train.ending import DONE, Ending
@@ -195,16 +196,20 @@ class _Work:
                 "address of the Label Studio that this project belongs to"
             )
         record = self._jobs.read()
+        config, before = project.counters.label_config, parts.folder / "earlier.json"
+        # Who asks for a training by hand may do so since something is wrong: then everything is asked for.
+        earlier = Earlier() if self._claim.forced else find_earlier(self._store, parts.project_uid, config, before)
         snapshot = snapshots.freeze(
-            parts.exporter.tasks(request.project_id),
+            parts.exporter.tasks(request.project_id, earlier.is_same),
             project.counters,
             project.read_at,
-            _controls(project.counters.label_config),
+            _controls(config),
             path,
             val_fraction=settings.val_fraction,
             border=record.val_border,
             check=self._heartbeat.check,
             adopt=parts.adopt,
+            earlier=earlier.take,
         )
         self.baseline = snapshot.header.baseline
         last = record.baseline

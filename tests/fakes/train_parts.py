@@ -102,6 +102,9 @@ class PagedProject:
         made = {
             "id": number,
             "data": {"image": f"/data/upload/1/a.jpg?task={number}"},
+            "updated_at": CREATED.isoformat(),
+            "total_annotations": 1,
+            "cancelled_annotations": 0,
             "annotations": [annotation(number, [rectangle()])],
         }
         return self.tasks.get(number, made)

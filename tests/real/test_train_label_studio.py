@@ -1,7 +1,9 @@
 """The export against a real Label Studio: both kinds of tokens, filters, order, what counts as a change."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,8 +11,11 @@ import requests
 
 from infra.local.label_studio import LabelStudioServer
 from jobs.train.data.annotations import AnnotationDigest, ExportedTask, choose_annotation
+from jobs.train.data.earlier import Earlier
 from jobs.train.data.export import LabelStudioExporter
+from jobs.train.data.snapshot import Snapshot, freeze
 from shared.errors import ProjectGone, Unauthorized
+from shared.labelstudio.config import parse_label_config
 from tests.fakes.train_parts import CONFIG, rectangle
 from tests.servers.web_server import Handler, web_server
 
@@ -109,6 +114,77 @@ def test_neither_drafts_nor_predictions_are_fetched(project: Project) -> None:
     everything = str(project.call("GET", f"/api/tasks?project={project.id}&fields=all"))
     assert "label:v2" in everything
     assert everything.count("drawnlater") >= 4, "two predictions, a draft and a skipped annotation are there"
+
+
+def frozen(project: Project, path: Path, earlier: Earlier) -> tuple[Snapshot, set[int]]:
+    """A snapshot, and the tasks whose annotations were asked for."""
+    asked: set[int] = set()
+
+    def noted(tasks: Iterator[ExportedTask]) -> Iterator[ExportedTask]:
+        for task in tasks:
+            asked.update(() if task.same else (task.id,))
+            yield task
+
+    with closing(LabelStudioExporter(project.server.url, project.server.token, page_size=2)) as exporter:
+        made = freeze(
+            noted(exporter.tasks(project.id, earlier.is_same)),
+            exporter.project(project.id).counters,
+            datetime(2026, 1, 1, tzinfo=UTC),
+            parse_label_config(CONFIG),
+            path,
+            val_fraction=0.2,
+            check=lambda: None,
+            earlier=earlier.take,
+        )
+    return made, asked
+
+
+def act(project: Project, action: str, *tasks: int) -> None:
+    """An action of the data manager."""
+    body: dict[str, Any] = {"selectedItems": {"all": False, "included": list(tasks)}, "ordering": [], "filters": None}
+    project.call("POST", f"/api/dm/actions?id={action}&project={project.id}", body)
+
+
+def test_whatever_changes_is_asked_for_and_nothing_else(server: LabelStudioServer, tmp_path: Path) -> None:
+    """Each way to change annotations moves what the list of tasks says, so both ways read the same, byte by byte."""
+    project = Project(server)
+    first, second, skipped, untouched, empty = project.tasks
+    box = {"original_width": 100, "original_height": 100} | rectangle()
+    predicted = {"task": untouched, "result": [box], "model_version": "label:v1", "score": 0.5}
+    project.call("POST", "/api/predictions/", predicted)
+    annotation, made = f"/api/annotations/{project.first}/", list[int]()
+
+    def patch(path: str, **fields: Any) -> None:
+        project.call("PATCH", path, fields)
+
+    def of(task: int) -> str:
+        return f"/api/tasks/{task}/"
+
+    same = {"image": "s3://bucket/same.jpg"}
+    changes: dict[str, tuple[Callable[[], object], set[int]]] = {
+        "nothing": (lambda: None, set()),
+        "an annotation is changed": (lambda: patch(annotation, result=[box, box]), {first}),
+        "a second one is made": (lambda: made.append(project.annotate(first, [box])), {first}),
+        "it is skipped": (lambda: patch(f"/api/annotations/{made[0]}/", was_cancelled=True), {first}),
+        "it is deleted": (lambda: project.call("DELETE", f"/api/annotations/{made[0]}/"), {first}),
+        "a prediction is accepted": (lambda: act(project, "predictions_to_annotations", untouched), {untouched}),
+        "annotations are deleted": (lambda: act(project, "delete_tasks_annotations", empty), set()),
+        "and one is made": (lambda: project.annotate(empty, [box]), {empty}),
+        "the data is changed": (lambda: patch(of(first), data=same), {first}),
+        "a task is made its duplicate": (lambda: patch(of(untouched), data=same), {untouched}),
+        "duplicates are removed": (lambda: act(project, "remove_duplicates", first, untouched), {first}),
+        "a task is deleted": (lambda: act(project, "delete_tasks", second), set()),
+        "a skipped one is annotated": (lambda: project.annotate(skipped, [box]), {skipped}),
+        "the project is renamed": (lambda: patch(f"/api/projects/{project.id}/", title="another"), set()),
+    }
+    last, asked = frozen(project, tmp_path / "last.json", Earlier())
+    assert asked == {first, second, empty}
+    for what, (change, expected) in changes.items():
+        change()
+        whole, _ = frozen(project, tmp_path / "whole.json", Earlier())
+        partial, asked = frozen(project, tmp_path / "partial.json", Earlier(last.tasks()))
+        assert (asked, partial.path.read_bytes()) == (expected, whole.path.read_bytes()), what
+        last = Snapshot(partial.path.rename(tmp_path / "last.json"), partial.header)
 
 
 def test_personal_access_token(project: Project) -> None:

@@ -21,6 +21,8 @@ class ExportedTask:
     data: Mapping[str, Any]
     annotations: tuple[Annotation, ...]
     unreadable: str = ""  # why it could not be read; empty: it could
+    seen: str = ""  # what tells whether it is the same later; empty: nothing does
+    same: bool = False  # as in an earlier snapshot, so its annotations were not asked for
 
 
 class NothingToLearn(LabelloopError):
@@ -57,17 +59,28 @@ class AnnotationDigest:
 
     def add(self, annotations: Iterable[Annotation]) -> None:
         """Add the annotations of the next task."""
-        for number, annotation in sorted(
-            ((_id_of(annotation) or 0, annotation) for annotation in annotations if isinstance(annotation, Mapping)),
-            key=lambda one: one[0],
-        ):
-            updated_at = annotation.get("updated_at")
-            told = updated_at if isinstance(updated_at, str | int | float | None) else type(updated_at).__name__
-            self._hash.update(f"{number} {told}\n".encode(errors="backslashreplace"))
+        self.add_part(part_of(annotations))
+
+    def add_part(self, part: str) -> None:
+        """Add the next task by its `part_of` the digest."""
+        self._hash.update(part.encode())
 
     def hexdigest(self) -> str:
         """The digest of everything added so far, 64 characters."""
         return self._hash.hexdigest()
+
+
+def part_of(annotations: Iterable[Annotation]) -> str:
+    """One task's part of the digest: a line for each annotation."""
+    lines = []
+    for number, annotation in sorted(
+        ((_id_of(annotation) or 0, annotation) for annotation in annotations if isinstance(annotation, Mapping)),
+        key=lambda one: one[0],
+    ):
+        updated_at = annotation.get("updated_at")
+        told = updated_at if isinstance(updated_at, str | int | float | None) else type(updated_at).__name__
+        lines.append(f"{number} {told}\n".encode(errors="backslashreplace").decode())
+    return "".join(lines)
 
 
 def countable(annotations: Iterable[object]) -> list[Annotation]:

@@ -7,7 +7,7 @@ task, and no parameter leaves these out.
 import json
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -23,6 +23,10 @@ _TIMEOUT = 60.0  # seconds for one answer
 _SLOW = 1 / 6  # of the time-out: a page that fails after that long is too large
 _MAX_FAILING = 3  # tasks in a row that Label Studio fails to answer; more are an outage
 _AT_ONCE = 4  # requests at a time, so that Label Studio stays fast for annotators
+_TOLD = ("updated_at", "total_annotations", "cancelled_annotations")
+
+IsSame = Callable[[int, str], bool]
+"""Id of a task, and what Label Studio's list says of it → whether its annotations are known already."""
 
 
 class _Unreadable(LabelStudioError):
@@ -53,14 +57,16 @@ class LabelStudioExporter:
         """Counters, config and Label Studio's clock. Raises the same errors as `tasks`."""
         return self._label_studio.project(project_id)
 
-    def tasks(self, project_id: int) -> Iterator[ExportedTask]:
+    def tasks(self, project_id: int, is_same: IsSame = lambda *_: False) -> Iterator[ExportedTask]:
         """Every task that has an annotation which is not cancelled, with these annotations; one page in memory.
 
-        A task that cannot be read comes with `unreadable` set (an import may write any JSON). Raises ProjectGone,
-        Unauthorized and, after six tries, LabelStudioError.
+        Of tasks of which `is_same(id, seen)` is true, the annotations are not asked for. A task that cannot be read
+        comes with `unreadable` set (an import may write any JSON). Raises ProjectGone, Unauthorized and, after six
+        tries, LabelStudioError.
         """
         failing = 0
-        for task, annotations in self._with_annotations(self._listed(project_id)):
+        listed = (replace(task, same=is_same(task.id, task.seen)) for task in self._listed(project_id))
+        for task, annotations in self._with_annotations(listed):
             try:
                 exported, failing = replace(task, annotations=annotations.result()), 0
             except (ProjectGone, Unauthorized):
@@ -144,7 +150,8 @@ class LabelStudioExporter:
         }
         try:
             return [
-                ExportedTask(int(task["id"]), task["data"], ()) for task in self._read("/api/tasks/", params)["tasks"]
+                ExportedTask(int(task["id"]), task["data"], (), seen=_seen(task))
+                for task in self._read("/api/tasks/", params)["tasks"]
             ]
         except (TypeError, ValueError, LookupError) as error:
             raise _Unreadable(f"no id is a number, or it lists no tasks ({type(error).__name__})") from error
@@ -157,9 +164,8 @@ class LabelStudioExporter:
         under_way: deque[tuple[ExportedTask, Future[tuple[Annotation, ...]]]] = deque()
         try:
             for task in tasks:
-                under_way.append(
-                    (task, pool.submit(tuple) if task.unreadable else pool.submit(self._annotations, task.id))
-                )
+                known = task.unreadable or task.same
+                under_way.append((task, pool.submit(tuple) if known else pool.submit(self._annotations, task.id)))
                 if len(under_way) > _AT_ONCE:
                     yield under_way.popleft()
             while under_way:
@@ -185,3 +191,9 @@ class LabelStudioExporter:
             if isinstance(error.__cause__, RecursionError):
                 raise _Unreadable(str(error)) from error
             raise
+
+
+def _seen(listed: Mapping[str, Any]) -> str:
+    """What tells whether a listed task is the same later; empty if Label Studio does not say it."""
+    told = [listed.get(name) for name in _TOLD]
+    return "" if None in told else " ".join(map(str, told))

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from jobs.train.data.annotations import (
     ExportedTask,
     choose_annotation,
     countable,
+    part_of,
     regions_of,
 )
 from jobs.train.data.split import Places, Split, lower_border, split_of
@@ -47,6 +49,7 @@ class Header(Record):
     tasks: int  # lines that follow
     left_out: int  # tasks whose annotations are all cancelled
     border: float  # of the val set, 0–1: see jobs.train.data.split
+    made_by: str = ""  # the release of labelloop
 
 
 class SnapshotTask(Record):
@@ -59,6 +62,8 @@ class SnapshotTask(Record):
     data: dict[str, Any]  # value or frameRate of a tag, as the config writes it → this task's
     regions: list[dict[str, Any]]  # Label Studio's items: shape, labels and choices of a region are one each
     unusable: str | None = None  # why data and regions are empty
+    seen: str = ""  # see jobs.train.data.earlier
+    digested: str = ""  # its part of the digest of all annotations
 
     @classmethod
     def without_anything(cls, task_id: int, why: str) -> "SnapshotTask":
@@ -115,6 +120,10 @@ class Snapshot:
         return digest.hexdigest()
 
 
+def _never(task: int) -> SnapshotTask:
+    raise KeyError(task)
+
+
 def freeze(
     exported: Iterable[ExportedTask],
     project: ProjectCounters,
@@ -126,12 +135,13 @@ def freeze(
     border: float | None = None,
     check: Callable[[], None],
     adopt: Callable[[str], str] = reference,
+    earlier: Callable[[int], SnapshotTask] = _never,
 ) -> Snapshot:
     """Write the snapshot of a project to `path`.
 
     `read_at`: Label Studio's time before the export. `val_fraction`: 0–1. `border`: of the project's val set so far;
     None before its first run. `check` is called before each task; what it raises ends the export. `adopt`: address →
-    what is stored for it.
+    what is stored for it. `earlier`: id of a task that is the same as in an earlier snapshot → what that holds of it.
     """
     kept_of = _Keeper(controls)
     digest, kept, left_out = AnnotationDigest(), 0, 0
@@ -140,24 +150,19 @@ def freeze(
     with body.open("w", encoding="utf-8") as lines:
         for task in exported:
             check()
-            digest.add(task.annotations)
+            before = earlier(task.id) if task.same else None
+            part = before.digested if before else part_of(task.annotations)
+            digest.add_part(part)
             if why := _why_unusable(task):
                 kept += 1
                 lines.write(SnapshotTask.without_anything(task.id, why).model_dump_json() + "\n")
                 continue
-            annotation = choose_annotation(countable(task.annotations))
-            if annotation is None:
+            annotated = before or _annotated(task, kept_of)
+            if annotated is None:
                 left_out += 1
                 continue
             kept += 1
-            updated_at = annotation.get("updated_at")
-            line = SnapshotTask(
-                id=task.id,
-                annotation=int(annotation["id"]),
-                updated_at=updated_at if isinstance(updated_at, str) else None,
-                data=_data_of(task, controls, adopt),
-                regions=[one for region in regions_of(annotation) if (one := kept_of.region(region)) is not None],
-            )
+            line = evolve(annotated, data=_data_of(task, controls, adopt), seen=task.seen, digested=part)
             for each in places:
                 each.add(line.data.get(each.control.value), line.regions)
             lines.write(_written(line) + "\n")
@@ -169,12 +174,33 @@ def freeze(
         tasks=kept,
         left_out=left_out,
         border=lower_border(places, val_fraction, border),
+        made_by=made_by(),
     )
     with path.open("w", encoding="utf-8") as whole, body.open(encoding="utf-8") as lines:
         whole.write(header.model_dump_json() + "\n")
         whole.writelines(lines)
     body.unlink()
     return Snapshot(path, header)
+
+
+def made_by() -> str:
+    """The release that makes snapshots now."""
+    return version("labelloop")
+
+
+def _annotated(task: ExportedTask, kept_of: "_Keeper") -> SnapshotTask | None:
+    """A task with what is needed of the annotation that counts, still without data; None if none counts."""
+    annotation = choose_annotation(countable(task.annotations))
+    if annotation is None:
+        return None
+    updated_at = annotation.get("updated_at")
+    return SnapshotTask(
+        id=task.id,
+        annotation=int(annotation["id"]),
+        updated_at=updated_at if isinstance(updated_at, str) else None,
+        data={},
+        regions=[one for region in regions_of(annotation) if (one := kept_of.region(region)) is not None],
+    )
 
 
 class _Keeper:

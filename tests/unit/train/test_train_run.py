@@ -928,9 +928,9 @@ class TestOutage:
         world.jobs, world.registry = Jobs(clock, UID), Registry(clock, UID)
         tasks = world.studio.tasks
 
-        def slowly(project_id: int) -> Iterator[ExportedTask]:
+        def slowly(project_id: int, is_same: Callable[[int, str], bool]) -> Iterator[ExportedTask]:
             clock.time += timedelta(seconds=950)
-            yield from tasks(project_id)
+            yield from tasks(project_id, is_same)
 
         world.studio.tasks = slowly  # type: ignore[method-assign]
         world.claim = begin_run(clock, longest_run=1000.0, epochs=4)
