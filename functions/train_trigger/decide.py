@@ -69,6 +69,7 @@ class Launch:
 
     reason: str
     kind: RunKind = "train"
+    model_version: str = ""  # of the predictions that a prelabelling is to write
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,10 +200,11 @@ def decide_to_prelabel(
 
     `record`: as these runs see it (`Jobs`). `new_tasks`: tasks without annotations that the last run of this version
     did not look at; those that trickle in wait for a `pause` after it, to be predicted together. Tasks that it left
-    without a prediction are tried again after growing pauses, and so is a run that failed.
+    without a prediction are tried again after growing pauses, and so is a run of this version that failed.
     """
     last, done = record.last_run, record.prelabelled
-    if last and last.outcome == "failed" and last.ended_at <= now + _SKEW:
+    # What another version was refused for may be different with this one.
+    if last and last.outcome == "failed" and last.model_version in ("", version) and last.ended_at <= now + _SKEW:
         until = last.ended_at + cool_down_after(last.failures)
         if now < until:
             return Wait(until, f"run {last.run_id} failed: {last.message}")
@@ -210,9 +212,9 @@ def decide_to_prelabel(
     if new_tasks and same and last and last.ended_at - _SKEW <= now < last.ended_at + pause:
         return Wait(last.ended_at + pause, f"{new_tasks} tasks came since run {last.run_id}, others may follow")
     if new_tasks:
-        return Launch(f"{new_tasks} tasks without a prediction of {version}", PRELABEL)
+        return Launch(f"{new_tasks} tasks without a prediction of {version}", PRELABEL, version)
     if done and same and done.left and now >= done.written_at + cool_down_after(done.tries):
-        return Launch(f"{done.left} tasks were left without a prediction of {version}", PRELABEL)
+        return Launch(f"{done.left} tasks were left without a prediction of {version}", PRELABEL, version)
     return Nothing(f"every task has a prediction of {version}, or an annotation")
 
 

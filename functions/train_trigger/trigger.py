@@ -223,6 +223,7 @@ class Trigger:
                 run_id,
                 lifetime=policy.launching_lifetime.total_seconds(),
                 kind=decision.kind,
+                model_version=decision.model_version,
                 forced=forced,
                 registry_fence=Registry(self._store, jobs.uid).fence(),
                 decided_on=None if forced else record,

@@ -38,6 +38,7 @@ def take(
     *,
     lifetime: float,
     kind: RunKind = "train",
+    model_version: str = "",
     registry_fence: int = 0,
     forced: bool = False,
     decided_on: JobsRecord | None = None,
@@ -57,6 +58,7 @@ def take(
     claim = Claim(
         run_id=run_id,
         kind=kind,
+        model_version=model_version,
         state="launching",
         fence=fence,
         attempt=1,
@@ -271,7 +273,13 @@ def release(
     if outcome == "failed":
         failures, kept = (last.failures if last else 0) + 1, record.baseline
     ended = LastRun(
-        run_id=claim.run_id, kind=ours.kind, outcome=outcome, ended_at=now, message=message, failures=failures
+        run_id=claim.run_id,
+        kind=ours.kind,
+        model_version=ours.model_version,
+        outcome=outcome,
+        ended_at=now,
+        message=message,
+        failures=failures,
     )
     used = record.used if silent else _used(record, ours, now)
     return evolve(record, training=None, baseline=kept, last_run=ended, used=used)

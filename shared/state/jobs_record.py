@@ -22,6 +22,7 @@ class Claim(Record):
 
     run_id: str = Field(pattern="^[a-z0-9-]{1,50}$")
     kind: str = "train"  # a RunKind
+    model_version: str = ""  # that a prelabelling was started for; "": another kind of run, or an older labelloop
     state: Literal["launching", "queued", "running"]
     fence: int
     attempt: int = Field(ge=1)
@@ -51,6 +52,7 @@ class LastRun(Record):
 
     run_id: str
     kind: str = "train"  # a RunKind
+    model_version: str = ""  # as in its claim
     outcome: str  # a RunOutcome, or a word of a newer labelloop
     ended_at: datetime
     message: str = ""

@@ -156,6 +156,16 @@ def test_what_failed_and_what_was_left_is_tried_again_after_growing_pauses(conne
     assert pauses == [10, 40]
 
 
+def test_another_version_does_not_wait_for_the_pause_after_a_failure(connected: Connected) -> None:
+    connected.reconcile()
+    assert connected.claim is not None
+    claim = connected.jobs.update(claims.start, connected.claim.run_id, nonce="n", lifetime=600).held
+    connected.jobs.update(claims.release, claim, outcome="failed", message="no space is left")
+    assert connected.reconcile()[0] == "waiting"
+    connected.serve("first", None)
+    assert connected.reconcile() == ("launched", "4 tasks without a prediction of label:v1")
+
+
 def test_a_killed_job_is_followed_by_its_next_attempt(connected: Connected) -> None:
     connected.reconcile()
     assert connected.claim is not None
