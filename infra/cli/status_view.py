@@ -132,6 +132,7 @@ def _ahead_lines(project: ProjectStatus) -> list[str]:
     lines = []
     if done := jobs.prelabelled:
         left = f", [yellow]{done.left} tasks have none[/]" if done.left else ""
+        left += "" if done.shown else ", [yellow]annotators are not shown them[/]"
         lines.append(f"Predictions of {escape(done.model_version)} were written {age(now - done.written_at)} ago{left}")
     if claim := jobs.prelabel:
         lines.append(f"Predictions are written: {_state(claim, now)}, attempt {claim.attempt}")

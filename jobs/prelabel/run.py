@@ -154,6 +154,7 @@ class _Work:
         done = Prelabelled(
             model_version=version,
             through=written.through if current else 0,  # so that the next run looks at all tasks, and shows it
+            shown=shown,
             left=written.left,
             written_at=self._heartbeat.patiently(parts.store.now),
         )

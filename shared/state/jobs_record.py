@@ -64,6 +64,7 @@ class Prelabelled(Record):
 
     model_version: str  # of the predictions that it wrote
     through: int  # id of the last task that it looked at
+    shown: bool = True  # annotators see it; else another one was served by then, nobody was connected, or none is there
     left: int = 0  # tasks without a prediction: their image cannot be had, or the model failed
     tries: int = 0  # runs of this version in a row that left some
     superseded: dict[str, datetime] = Field(default_factory=dict)  # versions that were shown until a short while ago

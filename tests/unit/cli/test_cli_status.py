@@ -116,6 +116,14 @@ def test_what_is_written_ahead(world: World) -> None:
 
     jobs.update(done)
     assert "Predictions of label:v2 were written 0 s ago, 3 tasks have none" in shown(world)
+    assert "not shown" not in shown(world)
+
+    def hidden(record: JobsRecord, _: datetime) -> JobsRecord:
+        assert record.prelabelled is not None
+        return evolve(record, prelabelled=evolve(record.prelabelled, left=0, shown=False))
+
+    jobs.update(hidden)
+    assert "Predictions of label:v2 were written 0 s ago, annotators are not shown them" in shown(world)
 
 
 def test_when_the_next_training_is_due(world: World) -> None:

@@ -33,6 +33,7 @@ def test_every_task_gets_one_prediction_and_annotators_see_it(world: Prelabellin
     assert done is not None
     assert last is not None
     assert (done.model_version, done.through, done.left, done.tries) == ("label:v1", TASKS[-1], 2, 1)
+    assert done.shown
     assert (last.kind, last.outcome) == ("prelabel", "prelabelled")
     assert world.record.prelabel is None
     assert world.seconds > 10 * Settings().predict_deadline, "videos that are too long for a request have time here"
@@ -121,6 +122,7 @@ def test_a_version_that_is_superseded_meanwhile_is_not_shown(world: Prelabelling
     done = world.record.prelabelled
     assert done is not None
     assert done.model_version == "label:v1", "so that the trigger sees that another one is served"
+    assert not done.shown
     world.studio.before = lambda _: None
     assert world.attempt(world.begin()) == DONE
     assert world.studio.model_version == "label:v2"
