@@ -15,7 +15,7 @@ from shared.state.jobs import Jobs
 from shared.state.jobs_record import JobsRecord
 from shared.state.projects import Connection, with_overrides
 from shared.state.registry import Registry
-from shared.state.runs import Progress
+from shared.state.runs import Progress, Writing
 from shared.state.spending import used_in_store
 from shared.state.versions import Gate
 from shared.yolo_task import YoloTask
@@ -69,11 +69,14 @@ class ProjectStatus:
     progress: Progress | None  # of the active run, else of the last one
     next_training: NextTraining | None  # None: a run is active, or no training starts by itself
     limits: tuple[Limit, ...]  # of the time that jobs may run
+    writing: Writing | None  # how far the active run is that writes predictions ahead
     read_at: datetime  # the store's clock
 
     def as_json(self) -> dict[str, Any]:
         """The project for scripts. `run` is null while none is active."""
         claim, last_run = self.jobs.training, self.jobs.last_run
+        ahead, last_ahead = self.jobs.prelabel, self.jobs.last_prelabel
+        writing = self.writing.model_dump(mode="json") if self.writing else None
         progress = self.progress.model_dump(mode="json") if self.progress else None
         today, month = used_by(self.jobs.used, self.read_at)
         return {
@@ -87,9 +90,10 @@ class ProjectStatus:
             "next_run": self.jobs.next_run,
             "next_training": self.next_training.as_json() if self.next_training else None,
             "last_run": last_run.model_dump(mode="json") if last_run else None,
-            "prelabel": self.jobs.prelabel.model_dump(mode="json", exclude={"nonce"}) if self.jobs.prelabel else None,
             "minutes_used": {"day": round(today / 60, 1), "month": round(month / 60, 1)},
             "limits": [limit.as_json() for limit in self.limits],
+            "prelabel": ahead.model_dump(mode="json", exclude={"nonce"}) | {"progress": writing} if ahead else None,
+            "last_prelabel": last_ahead.model_dump(mode="json") if last_ahead else None,
             "prelabelled": self.jobs.prelabelled.model_dump(mode="json") if self.jobs.prelabelled else None,
         }
 
@@ -115,6 +119,7 @@ def read_status(
     idle = not (record.training or record.closed or known.connection == "none")
     tasks = {control.name: control.yolo_task for control in known.controls}
     names = list(tasks) + [name for name in registry.controls() if name not in tasks]
+    writing = jobs.runs.writing() if record.prelabel else None
     run_id = record.training.run_id if record.training else record.last_run.run_id if record.last_run else None
     return ProjectStatus(
         uid=uid,
@@ -128,6 +133,7 @@ def read_status(
         progress=jobs.runs.progress(run_id) if run_id else None,
         next_training=next_training(record, known.project, settings, now) if idle else None,
         limits=tuple(Budget.of(own).limits(record.used, in_store, now, longest_run=own.longest_run)),
+        writing=writing if writing and record.prelabel and writing.run_id == record.prelabel.run_id else None,
         read_at=now,
     )
 

@@ -135,13 +135,13 @@ def _ahead_lines(project: ProjectStatus) -> list[str]:
         left += "" if done.shown else ", [yellow]annotators are not shown them[/]"
         lines.append(f"Predictions of {escape(done.model_version)} were written {age(now - done.written_at)} ago{left}")
     if claim := jobs.prelabel:
-        lines.append(f"Predictions are written: {_state(claim, now)}, attempt {claim.attempt}")
+        lines.append(f"Predictions are written: {_state(claim, now)}, attempt {claim.attempt}{_written(project)}")
         if claim.logs:
             lines.append(f"  [dim]log:[/] {escape(claim.logs)}")
         if claim.waits or claim.error:
             lines.append(f"  [yellow]{escape(claim.waits or claim.error or '')}[/]")
-    elif (last := jobs.last_prelabel) and last.outcome == "failed":
-        lines.append(f"[red]Predictions could not be written:[/] {escape(last.message)}")
+    if (last := jobs.last_prelabel) and last.outcome == "failed":
+        lines.append(f"[red]Predictions could not be written[/] {age(now - last.ended_at)} ago: {escape(last.message)}")
     return lines
 
 
@@ -152,6 +152,15 @@ def _used_lines(project: ProjectStatus) -> list[str]:
     for limit in project.limits:
         lines.append(f"  [yellow]what is due waits:[/] {limit}" if limit.too_little else f"  [dim]limit:[/] {limit}")
     return lines
+
+
+def _written(project: ProjectStatus) -> str:
+    writing = project.writing
+    if writing is None:
+        return ""
+    done = round(20 * writing.done / max(writing.tasks, 1))
+    bar = f"[cyan]{'━' * done}[/][dim]{'━' * (20 - done)}[/]"
+    return f", {bar} {writing.done} of {writing.tasks} tasks have {escape(writing.version)}"
 
 
 def _state(claim: Claim, now: datetime) -> str:

@@ -12,6 +12,7 @@ class Page(NamedTuple):
 
     tasks: Sequence[Task]  # those that need a prediction
     last: int  # id of the last task that was looked at
+    seen: int  # how many tasks were looked at
 
 
 class Target(Protocol):
@@ -22,6 +23,9 @@ class Target(Protocol):
 
     def state(self) -> ProjectState:
         """Counters, labeling config and Label Studio's clock."""
+
+    def waiting(self, after: int) -> int:
+        """The number of tasks without annotations whose id is above `after`."""
 
     def pages(self, version: str, after: int) -> Iterator[Page]:
         """Tasks without annotations whose id is above `after`; those that need a prediction have none of `version`."""

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol
 
 from jobs.prelabel.ports import Page, Target
+from jobs.prelabel.progress import ProgressWriter
 from jobs.prelabel.writer import Writer
 from shared.control_group import in_control_group
 from shared.errors import (
@@ -101,7 +102,7 @@ def run(parts: Parts, run_id: str, *, nonce: str) -> int:
     )
     with heartbeat:
         try:
-            done, message = _Work(parts, jobs, heartbeat, spending).do()
+            done, message = _Work(parts, jobs, run_id, heartbeat, spending).do()
             heartbeat.patiently(jobs.update, _end, claim, done, message)
         except ClaimLost as error:
             return _lost(error)
@@ -127,9 +128,10 @@ def run(parts: Parts, run_id: str, *, nonce: str) -> int:
 class _Work:
     """The steps of one attempt up to its end."""
 
-    def __init__(self, parts: Parts, jobs: Jobs, heartbeat: Heartbeat, spending: Spending) -> None:
+    def __init__(self, parts: Parts, jobs: Jobs, run_id: str, heartbeat: Heartbeat, spending: Spending) -> None:
         self._parts = parts
         self._jobs = jobs
+        self._run_id = run_id
         self._heartbeat = heartbeat
         self._spending = spending
 
@@ -190,6 +192,7 @@ class _Work:
     def _write(self, config: str, controls: Sequence[Control], version: str) -> "_Written":
         """Predict and store page by page, until all is done or this version is not to be shown any more."""
         parts, left, through = self._parts, 0, self._done(version)
+        progress = ProgressWriter(self._jobs, self._run_id, version, parts.target.waiting(through))
         share = parts.settings.control_group
         with Writer(parts.target) as writer:
             for page in _ahead(parts.target.pages(version, through)):
@@ -207,6 +210,8 @@ class _Work:
                         writer.add(task.id, prediction)
                     else:
                         left += 1
+                    progress.task()
+                progress.page(page.seen)
                 if self._spending.seconds_left() <= 0:
                     writer.finish()
                     raise BudgetSpent(f"the other predictions wait: {self._spending.why}")

@@ -43,6 +43,11 @@ class LabelStudioTarget:
         """Counters, labeling config and Label Studio's clock."""
         return self._label_studio.project(self._project_id)
 
+    @with_retries
+    def waiting(self, after: int) -> int:
+        """The number of tasks without annotations whose id is above `after`."""
+        return self._label_studio.unannotated_tasks(self._project_id, after)
+
     def pages(self, version: str, after: int) -> Iterator[Page]:
         """Tasks without annotations whose id is above `after`; those that need a prediction have none of `version`.
 
@@ -51,7 +56,8 @@ class LabelStudioTarget:
         while page := self._tasks([_above(after), _NOT_ANNOTATED], self._page):
             last = int(page[-1]["id"])
             there = self._predicted(after, last, version)
-            yield Page([Task(id=task["id"], data=task["data"]) for task in page if task["id"] not in there], last)
+            lacking = [Task(id=task["id"], data=task["data"]) for task in page if task["id"] not in there]
+            yield Page(lacking, last, len(page))
             after = last
 
     def store(self, predictions: Sequence[dict[str, Any]]) -> int:

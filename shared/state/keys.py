@@ -2,6 +2,7 @@
 
     projects/<uid>/project.json                                labeling config, title, overrides (CAS)
     projects/<uid>/jobs.json                                   claims, fence, baseline of the last run (CAS)
+    projects/<uid>/prelabel.json                               how far the job is that writes predictions ahead
     projects/<uid>/models/<control>/pointer.json               the version to serve (CAS)
     projects/<uid>/models/<control>/versions/000012.json       manifest (create only)
     projects/<uid>/models/<control>/rejected/000012.json       a version whose file is bad (create only)
@@ -45,6 +46,11 @@ def project(uid: str) -> str:
 def jobs(uid: str) -> str:
     """Key of a `JobsRecord`."""
     return f"{project_folder(uid)}/jobs.json"
+
+
+def prelabel(uid: str) -> str:
+    """Key of a `Writing`."""
+    return f"{project_folder(uid)}/prelabel.json"
 
 
 def models(uid: str) -> str:

@@ -109,6 +109,16 @@ class Progress(Record):
     error: str | None = None
 
 
+class Writing(Record):
+    """`prelabel.json`: how far a project's newest prelabelling is, for people; nothing is decided by it."""
+
+    run_id: str
+    version: str  # model_version of the predictions
+    done: int  # tasks that it has looked at
+    tasks: int  # that it has to look at
+    updated_at: datetime
+
+
 class RunFiles:
     """The files of one project's runs."""
 
@@ -132,6 +142,14 @@ class RunFiles:
     def progress(self, run_id: str) -> Progress | None:
         """None before the first write."""
         return find(Progress, self._store, self._key(run_id, "progress.json"))[0]
+
+    def write_writing(self, writing: Writing) -> None:
+        """Write how far a prelabelling is, without condition: the last write wins."""
+        self._store.put(keys.prelabel(self._uid), writing.to_json())
+
+    def writing(self) -> Writing | None:
+        """How far the newest prelabelling is; None before the first."""
+        return find(Writing, self._store, keys.prelabel(self._uid))[0]
 
     def kept_an_epoch(self, run_id: str, attempt: int) -> bool:
         """Whether an attempt left a checkpoint of its own in the store."""

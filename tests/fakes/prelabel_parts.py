@@ -49,12 +49,16 @@ class LabelStudioInMemory:
         created = datetime.fromtimestamp(1700000000, UTC)
         return ProjectState(ProjectCounters(id=7, label_config=CONFIG, created_at=created), created)
 
+    def waiting(self, after: int) -> int:
+        return sum(task > after for task in self.tasks)
+
     def pages(self, version: str, after: int) -> Iterator[Page]:
         self.looked_after.append(after)
         while page := [task for task in sorted(self.tasks) if task > after][:PAGE]:
             self.before("page")
             after = page[-1]
-            yield Page([Task(id=task) for task in page if (task, version) not in self.predictions], after)
+            lacking = [Task(id=task) for task in page if (task, version) not in self.predictions]
+            yield Page(lacking, after, len(page))
 
     def store(self, predictions: Sequence[dict[str, Any]]) -> int:
         self.before("store")

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from infra.cli.status import read_status, read_statuses
 from infra.cli.status_view import render_status
+from jobs.prelabel.progress import ProgressWriter as WritingAhead
 from jobs.train.checkpoints.spool import Epoch
 from jobs.train.data.dataset import Counts
 from jobs.train.progress import ProgressWriter
@@ -109,7 +110,8 @@ def test_what_is_written_ahead(world: World) -> None:
     assert "Predictions are written: launching, attempt 1" in shown(world)
     claim = jobs.update(claims.start, "ahead", nonce="n", lifetime=600).held
     jobs.update(claims.release, claim, outcome="failed", message="the token was refused")
-    assert "Predictions could not be written: the token was refused" in shown(world)
+    assert "Predictions could not be written 0 s ago: the token was refused" in shown(world)
+    assert read_status(world.store, UID, world.settings).as_json()["last_prelabel"]["message"] == "the token was refused"
 
     def done(record: JobsRecord, now: datetime) -> JobsRecord:
         return evolve(record, prelabelled=Prelabelled(model_version="label:v2", through=9, left=3, written_at=now))
@@ -163,6 +165,19 @@ def test_how_long_jobs_ran_and_what_waits_for_the_budget(world: World) -> None:
     assert [(one["whose"], one["period"], one["minutes"], one["too_little"]) for one in body["limits"]] == [
         ("project", "day", 60, True), ("project", "month", 600, False), ("store", "day", 1000, False),
     ]  # fmt: skip
+
+
+def test_how_far_the_writing_is(world: World) -> None:
+    jobs = Jobs(world.store, UID, prelabelling=True)
+    jobs.update(claims.take, "ahead", lifetime=600, kind="prelabel", forced=True)
+    WritingAhead(jobs, "of before", "label:v2", 70)
+    assert "70" not in shown(world)
+    WritingAhead(jobs, "ahead", "label:v3", 40)
+    assert "0 of 40 tasks have label:v3" in shown(world)
+    assert read_status(world.store, UID, world.settings).as_json()["prelabel"]["progress"]["tasks"] == 40
+    claim = jobs.update(claims.start, "ahead", nonce="n", lifetime=600).held
+    jobs.update(claims.release, claim, outcome="prelabelled")
+    assert "of 40 tasks" not in shown(world)
 
 
 @pytest.mark.parametrize(

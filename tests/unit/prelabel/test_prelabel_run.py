@@ -60,6 +60,25 @@ def test_a_second_run_predicts_what_is_new_and_what_had_failed(world: Prelabelli
     assert (done.through, done.left) == (1001, 0)
 
 
+def test_how_far_it_is_can_be_seen_meanwhile(world: Prelabelling, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobs.prelabel.progress._INTERVAL", 0.0)
+    world.studio.predictions = [(task, "label:v1") for task in TASKS[: PAGE // 2]]  # by an attempt before
+    seen: list[int] = []
+
+    def look(_: int) -> None:
+        writing = world.jobs.runs.writing()
+        assert writing is not None
+        assert (writing.run_id, writing.version, writing.tasks) == ("run-1", "label:v1", len(TASKS))
+        seen.append(writing.done)
+
+    world.predicting = look
+    world.attempt(world.begin())
+    assert seen == [*range(PAGE - PAGE // 2), *range(PAGE, len(TASKS))]
+    writing = world.jobs.runs.writing()
+    assert writing is not None
+    assert writing.done == writing.tasks
+
+
 @pytest.mark.parametrize("request_number", range(1, 13))
 def test_killed_at_any_request_the_next_attempt_goes_on_without_a_double(
     world: Prelabelling, request_number: int

@@ -1,0 +1,51 @@
+"""Writes how far a prelabelling is, which `labelloop status` reads. A failed write is logged and never ends a run."""
+
+import logging
+import time
+from datetime import UTC, datetime
+
+from shared.errors import StoreError
+from shared.state.jobs import Jobs
+from shared.state.runs import Writing
+
+logger = logging.getLogger(__name__)
+
+_INTERVAL = 5.0  # seconds between two writes
+
+
+class ProgressWriter:
+    """Counts the tasks that were looked at. Not thread-safe."""
+
+    def __init__(self, jobs: Jobs, run_id: str, version: str, tasks: int) -> None:
+        """`tasks`: to look at, in all."""
+        self._jobs, self._run_id, self._version, self._tasks = jobs, run_id, version, tasks
+        self._done = self._before = 0
+        self._write()
+
+    def task(self) -> None:
+        """One more task of the page was predicted."""
+        self._at(self._done + 1)
+
+    def page(self, seen: int) -> None:
+        """A page of so many tasks has ended, those included that had a prediction."""
+        self._before += seen
+        self._at(self._before)
+
+    def _at(self, done: int) -> None:
+        self._done = done
+        if time.monotonic() >= self._written_at + _INTERVAL:
+            self._write()
+
+    def _write(self) -> None:
+        self._written_at = time.monotonic()
+        writing = Writing(
+            run_id=self._run_id,
+            version=self._version,
+            done=self._done,
+            tasks=max(self._tasks, self._done),  # some are imported meanwhile
+            updated_at=datetime.now(UTC),
+        )
+        try:
+            self._jobs.runs.write_writing(writing)
+        except StoreError as error:
+            logger.warning(f"progress was not written: {error}", extra={"event": "progress_failed"})
