@@ -44,6 +44,13 @@ class Metrics:
         self.failures = Counter(
             "labelloop_failures", "Tasks that were answered empty, by reason.", ["reason"], registry=self.registry
         )
+        self.annotated = Gauge(
+            "labelloop_annotated_objects",
+            "Objects that were annotated on predictions of the version before, as the newest run that published one "
+            "has read them, by what became of them: kept, changed, drawn.",
+            ["project", "control", "became"],
+            registry=self.registry,
+        )
         self.waiting = Gauge("labelloop_waiting", "Requests that wait for predict now.", registry=self.registry)
         self.warm_ups = Counter(
             "labelloop_warm_ups", "Times that predict was woken ahead, by result.", ["result"], registry=self.registry

@@ -74,6 +74,7 @@ class Trigger:
         self._metrics = metrics
         self._checking, self._checked = threading.Lock(), False
         self._lacking = Lacking(store, settings)
+        self._told: dict[str, str] = {}  # uid → the run whose versions /metrics tells of
 
     def reconcile(self, uid: str, *, forced: bool = False, sweeping: bool = False) -> Reconciled:
         """Start what is due, or look after the active runs. Never raises: an error is an outcome.
@@ -114,6 +115,8 @@ class Trigger:
         project = read_project(self._store, jobs.uid)
         settings = with_overrides(self._settings, project)
         policy = Policy.of(settings)
+        if sweeping:
+            self._tell(jobs.uid, record)
         if active := record.training:
             outcome = self._attend(jobs, record, settings, policy, forced=forced, sweeping=sweeping)
             if not forced or active.kind != "base" or outcome.status == "given_up":
@@ -148,6 +151,19 @@ class Trigger:
                 return _outcome(decision)
             decision = prepare
         return self._claim(jobs, record, decision, settings, policy, forced=forced)
+
+    def _tell(self, uid: str, record: JobsRecord) -> None:
+        """Let /metrics tell what annotators made of predictions, as the last run has read it."""
+        last = record.last_run
+        if last is None or last.kind != "train" or self._told.get(uid) == last.run_id:
+            return
+        registry = Registry(self._store, uid)
+        for control in registry.controls():
+            manifest = registry.published_by(control, last.run_id)
+            taken_up = manifest.lineage.get("taken_up") if manifest else None
+            for became in ("kept", "changed", "drawn") if isinstance(taken_up, dict) else ():
+                self._metrics.annotated.labels(uid, control, became).set(taken_up[became])
+        self._told[uid] = last.run_id
 
     def _prelabel(self, uid: str, look: Look, *, sweeping: bool) -> Reconciled:
         """Start the job that writes predictions ahead if it is due, or look after it."""

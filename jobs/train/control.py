@@ -14,6 +14,7 @@ from jobs.train.checkpoints.uploader import CheckpointUploader
 from jobs.train.data import dataset as datasets
 from jobs.train.data.dataset import Dataset
 from jobs.train.data.snapshot import SnapshotTask
+from jobs.train.data.taken_up import TakenUp, total
 from jobs.train.judging import Judge, Judged
 from jobs.train.report import Report
 from jobs.train.training import InitialWeights, Trained
@@ -95,6 +96,7 @@ def _train_and_publish(
     graph = attempt.trainer.export(trained.weights, attempt.folder_of(control, "graph"))
     judged = _judge(attempt, control, dataset, graph, weights=trained.weights)
     attempt.progress.phase("publish", control=control.name, message=judged.gate.reason)
+    taken_up = _taken_up(attempt, control)
     report = Report(
         control=control.name,
         project_uid=attempt.jobs.uid,
@@ -110,6 +112,7 @@ def _train_and_publish(
         skipped=attempt.snapshot.header.left_out,
         shown=judged.shown,
         notes=(*judged.notes, *trained.notes, *filter(None, [trained.stopped])),
+        taken_up=taken_up,
     )
     page = attempt.folder_of(control, "report") / "report.html"
     page.write_text(report.html(), encoding="utf-8")
@@ -128,7 +131,7 @@ def _train_and_publish(
             metrics=judged.metrics,
             gate=judged.gate,
             shown=judged.shown,
-            lineage=_lineage(attempt, control, dataset, trained, start),
+            lineage=_lineage(attempt, control, dataset, trained, start) | {"taken_up": taken_up.as_json()},
             run_id=attempt.run_id,
             fence=attempt.claim.fence,
             created_at=attempt.store.now(),
@@ -136,6 +139,16 @@ def _train_and_publish(
 
     attempt.heartbeat.confirm()
     return attempt.registry.publish(control.name, build)
+
+
+def _taken_up(attempt: Attempt, control: Control) -> TakenUp:
+    """What annotators made of the predictions of the version that is served, since it is."""
+    served = attempt.registry.look(control.name)
+    return total(
+        f"v{served.manifest.version}" if served.manifest else "the base weights",
+        ((task.submitted, task.made.get(control.name)) for task in attempt.snapshot.tasks()),
+        since=served.pointer.moved_at if served.pointer else None,
+    )
 
 
 def _promote(attempt: Attempt, control: Control, manifest: Manifest, dataset: Dataset | None) -> Verdict:

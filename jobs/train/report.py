@@ -6,6 +6,7 @@ from datetime import datetime
 from jinja2 import Environment
 
 from jobs.train.data.dataset import Dataset
+from jobs.train.data.taken_up import TakenUp
 from shared.state.versions import Gate, Shown
 from shared.yolo_task import OBJECTS, YoloTask
 
@@ -28,7 +29,12 @@ td.n { text-align: right; font-variant-numeric: tabular-nums } .yes { color: #11
 {% for name, value in metrics.items() %}<tr><td>{{ name }}</td><td class="n">{{ "%.3f" % value }}</td>
 <td class="n">{{ "%.3f" % champion[name] if name in champion else "" }}</td></tr>{% endfor %}</table>
 {% for note in notes %}<p class="no">{{ note }}</p>{% endfor %}
-<h2>Data</h2>
+{% if taken_up.final %}<h2>What annotators made of {{ taken_up.version }}</h2>
+<p>In the {{ taken_up.annotations }} tasks that were annotated on its predictions, since it is served:</p><table>
+{% for what, number in made.items() %}<tr><td>{{ what }}</td><td class="n">{{ number }}</td>
+<td class="n">{{ "%.0f %%" % (100 * number / taken_up.final) }}</td></tr>{% endfor %}</table>
+<p>Annotations do not tell what was deleted; <code>labelloop effort</code> asks Label Studio for that and times.</p>
+{% endif %}<h2>Data</h2>
 <table>
 <tr><td>images to train on</td><td class="n">{{ counts.train_images }}</td>
 <td class="n">{{ counts.train_objects }} {{ objects }}</td></tr>
@@ -53,6 +59,9 @@ td.n { text-align: right; font-variant-numeric: tabular-nums } .yes { color: #11
 """
 
 
+_MADE = ("objects left as predicted", "moved, or given another label", "drawn")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """The contents of the page."""
@@ -71,6 +80,7 @@ class Report:
     skipped: int  # tasks with cancelled annotations only
     shown: dict[str, Shown]  # label → its thresholds
     notes: tuple[str, ...]
+    taken_up: TakenUp
 
     def html(self) -> str:
         """The page as HTML; every value is escaped, since names and errors come from outside."""
@@ -95,4 +105,6 @@ class Report:
             skipped=self.skipped,
             shown=self.shown,
             notes=self.notes,
+            taken_up=self.taken_up,
+            made=dict(zip(_MADE, self.taken_up.objects, strict=True)),
         )

@@ -97,12 +97,20 @@ def _rank(annotation: Annotation) -> tuple[datetime, int]:
     return _updated_at(annotation), int(annotation["id"])
 
 
+def submitted_at(annotation: Annotation) -> datetime | None:
+    """When a person submitted it; None if that is no date."""
+    return _moment(annotation.get("created_at"))
+
+
 def _updated_at(annotation: Annotation) -> datetime:
-    text = annotation.get("updated_at") or annotation.get("created_at")
-    if not text:
-        return datetime.min.replace(tzinfo=UTC)
+    """Without a date it counts as the oldest."""
+    moment = _moment(annotation.get("updated_at") or annotation.get("created_at"))
+    return moment or datetime.min.replace(tzinfo=UTC)
+
+
+def _moment(text: object) -> datetime | None:
     try:
         moment = datetime.fromisoformat(str(text))
-    except (ValueError, RecursionError):  # no date: counts as the oldest
-        return datetime.min.replace(tzinfo=UTC)
+    except (ValueError, RecursionError):
+        return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -13,6 +13,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from jobs.train.data.addresses import reference
 from jobs.train.data.annotations import (
     AnnotationDigest,
@@ -21,8 +23,10 @@ from jobs.train.data.annotations import (
     countable,
     part_of,
     regions_of,
+    submitted_at,
 )
 from jobs.train.data.split import Places, Split, lower_border, split_of
+from jobs.train.data.taken_up import Objects, objects_by_tag
 from shared.digest import sha256_of
 from shared.errors import AlreadyExists, ImageError, NotFound
 from shared.evolve import evolve
@@ -61,6 +65,8 @@ class SnapshotTask(Record):
     split: Split = "train"  # set for one control by `Snapshot.tasks_for`
     data: dict[str, Any]  # value or frameRate of a tag, as the config writes it → this task's
     regions: list[dict[str, Any]]  # Label Studio's items: shape, labels and choices of a region are one each
+    submitted: datetime | None = None  # the annotation; None: Label Studio does not say
+    made: dict[str, Objects] = Field(default_factory=dict)  # control tag → what became of a prediction's objects there
     unusable: str | None = None  # why data and regions are empty
     seen: str = ""  # see jobs.train.data.earlier
     digested: str = ""  # its part of the digest of all annotations
@@ -193,13 +199,15 @@ def _annotated(task: ExportedTask, kept_of: "_Keeper") -> SnapshotTask | None:
     annotation = choose_annotation(countable(task.annotations))
     if annotation is None:
         return None
-    updated_at = annotation.get("updated_at")
+    regions, updated_at = regions_of(annotation), annotation.get("updated_at")
     return SnapshotTask(
         id=task.id,
         annotation=int(annotation["id"]),
         updated_at=updated_at if isinstance(updated_at, str) else None,
         data={},
-        regions=[one for region in regions_of(annotation) if (one := kept_of.region(region)) is not None],
+        regions=[one for region in regions if (one := kept_of.region(region)) is not None],
+        submitted=submitted_at(annotation),
+        made=objects_by_tag(annotation, regions),
     )
 
 

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -64,6 +64,37 @@ def test_a_first_version(world: World, tmp_path: Path) -> None:
     progress = world.progress()
     assert (progress.phase, progress.epoch, progress.epochs) == ("finished", 4, 4)
     assert not [key for key in world.store.list("") if "/checkpoints/" in key]
+
+
+def test_a_version_tells_what_annotators_made_of_the_one_before(world: World, tmp_path: Path) -> None:
+    def made(number: int, origins: Sequence[str], **fields: object) -> ExportedTask:
+        boxes = [rectangle() | {"id": f"r{place}", "origin": origin} for place, origin in enumerate(origins)]
+        return ExportedTask(number, {"image": f"x{number}"}, (annotation(number, boxes, **fields),))
+
+    world.studio.all[0] = made(1, ["prediction", "manual"], parent_prediction=5)
+    assert world.new_run() == DONE
+    told = world.registry.manifest("label", 1).lineage["taken_up"]
+    assert told == {"version": "the base weights", "annotations": 1, "kept": 1, "changed": 0, "drawn": 1}
+
+    pointer = world.registry.pointer("label")
+    assert pointer
+    since = {"created_at": pointer.moved_at.isoformat(), "updated_at": pointer.moved_at.isoformat()}
+    world.studio.all[1:5] = [
+        made(2, ["prediction", "prediction", "prediction-changed", "manual"], parent_prediction=6, **since),
+        made(3, ["prediction-changed", "manual"], **since),  # continued from a draft
+        made(4, ["manual"], parent_prediction=7, **since),  # all that was predicted is gone
+        made(5, ["manual"], **since),  # begun from nothing
+    ]
+    world.trainer.score = 0.6
+    assert world.new_run() == DONE
+    manifest = world.registry.manifest("label", 2)
+    told = {"version": "v1", "annotations": 3, "kept": 2, "changed": 2, "drawn": 3}
+    assert manifest.lineage["taken_up"] == told
+    world.registry.download_file("label", manifest.file("report.html"), tmp_path / "report.html")
+    page = " ".join((tmp_path / "report.html").read_text().split())
+    assert "What annotators made of v1" in page
+    assert "3 tasks that were annotated on its predictions" in page
+    assert 'objects left as predicted</td><td class="n">2</td> <td class="n">29 %' in page
 
 
 def test_a_version_holds_weights_and_their_graph(world: World, tmp_path: Path) -> None:

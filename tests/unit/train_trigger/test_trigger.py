@@ -97,16 +97,37 @@ def test_the_project_s_own_overrides_decide_and_reach_the_job(world: World) -> N
     assert world.jobs.runs.request(str(outcome.run_id)).settings["epochs"] == 7
 
 
+def manifest(version: int, **fields: Any) -> Manifest:
+    gate = Gate(metric="mAP50-95", challenger=0.5, champion=None, champion_version=None, passed=True, reason="first")
+    said = {
+        "version": version, "control": "label", "yolo_task": "detect", "labels": ("Tree",), "files": (), "metrics": {},
+        "gate": gate, "lineage": {}, "run_id": "old", "fence": 41, "created_at": CREATED,
+    }  # fmt: skip
+    return Manifest(**said | fields)
+
+
+def test_metrics_tell_what_annotators_made_of_predictions_once_a_run_has_read_it(world: World) -> None:
+    said = {"version": "v1", "annotations": 3, "kept": 12, "changed": 4, "drawn": 2}
+
+    def end(**fields: Any) -> list[str]:
+        world.reconcile(forced=True)
+        run_id = world.claim.run_id
+        Registry(world.store, UID).publish("label", lambda version: manifest(version, run_id=run_id, **fields))
+        world.job_ends(world.job_runs(), "rejected")
+        world.reconcile(sweeping=True)
+        lines = world.metrics.text().decode().splitlines()
+        return [line.partition("{")[2] for line in lines if line.startswith("labelloop_annotated_objects{")]
+
+    assert end() == [], "a version of a labelloop that did not tell"
+    assert end(lineage={"taken_up": said}) == [
+        f'became="{became}",control="label",project="{UID}"}} {said[became]}.0'
+        for became in ("kept", "changed", "drawn")
+    ]
+    assert end(lineage={"taken_up": said | {"drawn": 9}})[2].endswith(" 9.0")
+
+
 def test_the_fence_is_greater_than_every_pointer_s(world: World) -> None:
     registry = Registry(world.store, UID)
-    gate = Gate(metric="mAP50-95", challenger=0.5, champion=None, champion_version=None, passed=True, reason="first")
-
-    def manifest(version: int) -> Manifest:
-        return Manifest(
-            version=version, control="label", yolo_task="detect", labels=("Tree",), files=(), metrics={}, gate=gate,
-            lineage={}, run_id="old", fence=41, created_at=CREATED,
-        )  # fmt: skip
-
     registry.publish("label", manifest)
     registry.promote("label", 1, fence=41, run_id="old", expected=None)
     world.reconcile()
