@@ -161,7 +161,9 @@ class Trigger:
         for control in registry.controls():
             manifest = registry.published_by(control, last.run_id)
             taken_up = manifest.lineage.get("taken_up") if manifest else None
-            for became in ("kept", "changed", "drawn") if isinstance(taken_up, dict) else ():
+            if not isinstance(taken_up, dict):
+                continue
+            for became in ("kept", "changed", "drawn"):
                 self._metrics.annotated.labels(uid, control, became).set(taken_up[became])
         self._told[uid] = last.run_id
 

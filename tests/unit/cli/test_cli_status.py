@@ -111,7 +111,8 @@ def test_what_is_written_ahead(world: World) -> None:
     claim = jobs.update(claims.start, "ahead", nonce="n", lifetime=600).held
     jobs.update(claims.release, claim, outcome="failed", message="the token was refused")
     assert "Predictions could not be written 0 s ago: the token was refused" in shown(world)
-    assert read_status(world.store, UID, world.settings).as_json()["last_prelabel"]["message"] == "the token was refused"
+    said = read_status(world.store, UID, world.settings).as_json()
+    assert said["last_prelabel"]["message"] == "the token was refused"
 
     def done(record: JobsRecord, now: datetime) -> JobsRecord:
         return evolve(record, prelabelled=Prelabelled(model_version="label:v2", through=9, left=3, written_at=now))

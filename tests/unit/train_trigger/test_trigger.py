@@ -99,7 +99,7 @@ def test_the_project_s_own_overrides_decide_and_reach_the_job(world: World) -> N
 
 def manifest(version: int, **fields: Any) -> Manifest:
     gate = Gate(metric="mAP50-95", challenger=0.5, champion=None, champion_version=None, passed=True, reason="first")
-    said = {
+    said: dict[str, Any] = {
         "version": version, "control": "label", "yolo_task": "detect", "labels": ("Tree",), "files": (), "metrics": {},
         "gate": gate, "lineage": {}, "run_id": "old", "fence": 41, "created_at": CREATED,
     }  # fmt: skip
