@@ -339,7 +339,14 @@ class Settings(BaseModel):
         le=86_400,
     )
     # Training
-    epochs: int = _setting("LABELLOOP_EPOCHS", 50, "Epochs of one training.", "epochs", ge=1, le=100_000)
+    epochs: int = _setting(
+        "LABELLOOP_EPOCHS",
+        0,
+        "Epochs of one training; 0: chosen by the number of images (docs/small-data.md).",
+        "epochs",
+        ge=0,
+        le=100_000,
+    )
     image_size: int = _setting(
         "LABELLOOP_IMAGE_SIZE",
         640,
@@ -349,7 +356,12 @@ class Settings(BaseModel):
         le=8192,
     )
     batch: int = _setting(
-        "LABELLOOP_BATCH", 0, "Images a training step; 0: chosen from the device's memory.", "images", ge=0, le=65_536
+        "LABELLOOP_BATCH",
+        0,
+        "Images a training step; 0: chosen, of few images by their number, else from the device's memory.",
+        "images",
+        ge=0,
+        le=65_536,
     )
     freeze: int = _setting(
         "LABELLOOP_FREEZE", 0, "First layers of the model that training leaves alone.", "layers", ge=0

@@ -16,6 +16,7 @@ from jobs.train.data.dataset import Dataset
 from jobs.train.data.snapshot import SnapshotTask
 from jobs.train.data.taken_up import TakenUp, total
 from jobs.train.judging import Judge, Judged
+from jobs.train.preset import preset, repeated
 from jobs.train.report import Report
 from jobs.train.training import InitialWeights, Trained
 from shared.errors import ClaimLost, ImageError, ModelError, PreconditionFailed
@@ -208,12 +209,14 @@ def _train(attempt: Attempt, control: Control, dataset: Dataset, start: InitialW
     checkpoints = attempt.checkpoints_of(control)
     resumed = checkpoints.resume(attempt.folder_of(control, "resume"))
     spool = attempt.spool_of(control, controls_left=controls_left)
-    attempt.progress.begin_training(control.name, attempt.settings.epochs, dataset.counts)
+    chosen = preset(attempt.settings, dataset.counts.train_images, control.yolo_task)
+    settings, data = chosen.applied(attempt.settings), repeated(dataset.data, chosen.passes)
+    attempt.progress.begin_training(control.name, settings.epochs, dataset.counts)
     if resumed:
         logger.info(f"going on after epoch {resumed.epoch}", extra={"event": "resumed", "epoch": resumed.epoch})
     with CheckpointUploader(spool, checkpoints, attempt.progress.epoch):
-        trained = attempt.trainer.fit(dataset.data, start.weights, attempt.settings, spool, resumed)
-    return replace(trained, stopped=attempt.stopped_early(trained, spool, attempt.settings.epochs))
+        trained = attempt.trainer.fit(data, start.weights, settings, spool, resumed)
+    return replace(trained, stopped=attempt.stopped_early(trained, spool, settings.epochs))
 
 
 def _judge(attempt: Attempt, control: Control, dataset: Dataset, graph: Path, weights: Path | None = None) -> Judged:

@@ -27,9 +27,9 @@ class TrainingSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    epochs: int = Field(ge=1)
+    epochs: int = Field(ge=0)  # 0: chosen by the number of images (`jobs.train.preset`)
     image_size: int = Field(ge=32)
-    batch: int = Field(ge=0)  # images a step; 0: chosen from the device's memory
+    batch: int = Field(ge=0)  # images a step; 0: chosen, of few images by their number, else from the device's memory
     freeze: int = Field(ge=0)
     patience: int = Field(ge=0)
     val_fraction: float = Field(gt=0, lt=1)

@@ -38,7 +38,7 @@ OVERRIDABLE = (
 NEVER_ABOVE = ("longest_run", "budget_day", "budget_month", "epochs", "patience", "image_size", "batch", "max_objects")
 NEVER_BELOW = ("cool_down",)
 """The operator's values of these are limits, since they cost machine time: a project may lower those of NEVER_ABOVE and
-raise those of NEVER_BELOW. Patience 0 is without end and batch 0 is as much as fits: as the operator's value they are
+raise those of NEVER_BELOW. Patience 0 is without end, epochs and batch 0 are chosen: as the operator's value they are
 no limit, as a project's they count as the greatest."""
 _PATIENCE = 2.0  # seconds of losing to other writers; Label Studio waits 3 s for a setup
 

@@ -17,10 +17,10 @@ _TWICE = re.compile(r"(\d+) duplicate labels removed")
 def scan_notes(data: Path, settings: TrainingSettings) -> tuple[str, ...]:
     """Sentences about a dataset (`data.yaml`) after a training, from the cache files of ultralytics' scan."""
     caches = [cache for split in ("train", "val") for cache in _caches(data.parent, split)]
-    messages = [str(message) for cache in caches for message in cache["msgs"]]
+    messages = list(dict.fromkeys(str(message) for cache in caches for message in cache["msgs"]))
     aside = [f"{found[1]}: {found[2]}" for message in messages if (found := _ASIDE.search(message))]
     twice = sum(int(found[1]) for message in messages if (found := _TWICE.search(message)))
-    labels = [label for cache in caches for label in cache.get("labels", ())]
+    labels = {label["im_file"]: label for cache in caches for label in cache.get("labels", ())}.values()
     largest = max((len(label["cls"]) for label in labels), default=0)
     thin = sum(_too_thin(label, settings.image_size) for label in labels)
     told = (

@@ -14,9 +14,10 @@ def place(data: Path, yolo_task: YoloTask) -> str:
 
 
 def count_images(data: Path) -> int:
-    """Number of images to train on."""
-    images = data.parent / json.loads(data.read_text(encoding="utf-8"))["train"]
-    return sum(1 for path in images.rglob("*") if path.is_file())
+    """Number of images that an epoch looks at."""
+    folders = json.loads(data.read_text(encoding="utf-8"))["train"]
+    every = [folders] if isinstance(folders, str) else folders
+    return sum(1 for folder in every for path in (data.parent / folder).rglob("*") if path.is_file())
 
 
 def outlines_per_image(data: Path, yolo_task: YoloTask) -> float:

@@ -1,0 +1,80 @@
+"""Plays an annotator who labels tile by tile, helped by the version that is served: what did the loop save her?
+
+`make bench-labour`, or `python -m bench.labour --seeds 0`: half an hour a seed on two cores. After every fifth tile she
+waits for a run of the real training job. Seeds are orders of the tiles. Work in drawn boxes: add 1, move 0.5 where the
+IoU is 0.5 to 0.8, delete 0.2.
+"""
+
+import argparse
+import json
+import random
+import shutil
+import statistics
+from pathlib import Path
+from typing import Any
+
+from bench.labour.project import TileProject
+from bench.labour.tally import Tally
+from infra.demo.samples import AERIAL_IMAGE, tiles
+
+
+def main() -> None:
+    """Play, print, write."""
+    parser = argparse.ArgumentParser(prog="python -m bench.labour", description=__doc__)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1], help="orders of the tiles")
+    parser.add_argument("--image", default=AERIAL_IMAGE, help="photograph of the package deepforest")
+    parser.add_argument("--size", type=int, default=207, help="side of a tile in pixels")
+    parser.add_argument("--image-size", type=int, default=320, help="LABELLOOP_IMAGE_SIZE")
+    parser.add_argument("--every", type=int, default=5, help="tiles between two runs")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="settings: LABELLOOP_FLIPUD=0.5")
+    parser.add_argument("--tried", type=json.loads, default={}, help='arguments of ultralytics: {"box": 12}')
+    parser.add_argument("--scratch", type=Path, default=Path("/tmp/bench-labour"))
+    parser.add_argument("--json", type=Path, help="file for the figures")
+    asked = parser.parse_args()
+    plays = []
+    for seed in asked.seeds:
+        print(f"\norder {seed}", flush=True)
+        plays.append(_play(asked, seed))
+    for part in ("all", "last third"):
+        print(f"{part:>10s}: saved {statistics.mean(play[part] for play in plays):+.1%} on average")
+    if asked.json:
+        asked.json.write_text(json.dumps(plays, indent=1))
+
+
+def _play(asked: argparse.Namespace, seed: int) -> dict[str, Any]:
+    order = tiles(asked.image, size=asked.size)
+    random.Random(seed).shuffle(order)
+    folder = asked.scratch / f"play-{seed}"
+    shutil.rmtree(folder, ignore_errors=True)
+    settings = {"LABELLOOP_IMAGE_SIZE": str(asked.image_size)} | dict(one.split("=", 1) for one in asked.set)
+    project = TileProject(
+        order, folder, address=f"tiles/{seed}", settings=settings, tried=asked.tried, threads=asked.threads
+    )
+    each: list[Tally] = []
+    rounds: list[dict[str, Any]] = []
+    network, served = project.network(None), None
+    while project.annotated < len(order):
+        begin, end = project.annotated, min(project.annotated + asked.every, len(order))
+        shown = [Tally.of(project.outcome(number, network, served)) for number in range(begin, end)]
+        each += shown
+        print(f"{begin + 1:3d}–{end:3d}  {f'v{served.version}' if served else 'base':5s}{Tally.sum(shown)}", flush=True)
+        project.annotated = end
+        if end == len(order):
+            break
+        run = project.train()
+        rounds.append(
+            {"tiles": end, "seconds": round(run.seconds), "saved": Tally.sum(shown).saved, "ended": run.outcome}
+        )
+        print(f"{'':9s}a run of {run.seconds:.0f} s: {run.outcome}", flush=True)
+        served = project.registry.serving("label")
+        network = project.network(served)
+    third = each[-(-2 * len(each) // 3) :]
+    result = {"seed": seed, "all": Tally.sum(each).saved, "last third": Tally.sum(third).saved, "rounds": rounds}
+    print(f"all tiles {Tally.sum(each)}\nlast third {Tally.sum(third)}", flush=True)
+    shutil.rmtree(folder)
+    return result
+
+
+if __name__ == "__main__":
+    main()

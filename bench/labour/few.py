@@ -1,0 +1,104 @@
+"""What a training on few tiles reaches, in how long: `python -m bench.labour.few --tiles 5 10 20`.
+
+One run of the real job on the first tiles of an order, from the base weights; its version is measured on tiles that
+it never saw, with the thresholds that it chose and with the best there are. docs/small-data.md has the figures.
+"""
+
+import argparse
+import json
+import random
+import shutil
+import statistics
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.labour.project import TileProject
+from bench.labour.tally import Tally
+from infra.demo.samples import AERIAL_IMAGE, tiles
+from jobs.train.evidence import Found, Outcome
+from jobs.train.shown_choice import choose, visible
+
+
+def main() -> None:
+    """Train, print, write."""
+    parser = argparse.ArgumentParser(prog="python -m bench.labour.few", description=__doc__)
+    parser.add_argument("--tiles", type=int, nargs="+", default=[5, 10, 20], help="annotated ones")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="orders of the tiles")
+    parser.add_argument("--judge", type=int, default=10, help="tiles at the end of each order to measure on")
+    parser.add_argument("--images", nargs="+", default=[AERIAL_IMAGE], help="photographs of the package deepforest")
+    parser.add_argument("--size", type=int, default=207, help="side of a tile in pixels")
+    parser.add_argument("--image-size", type=int, default=320)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="settings: LABELLOOP_EPOCHS=100")
+    parser.add_argument("--tried", type=json.loads, default={}, help='arguments of ultralytics: {"box": 12}')
+    parser.add_argument("--name", default="", help="what these figures are called")
+    parser.add_argument("--scratch", type=Path, default=Path("/tmp/bench-few"))
+    parser.add_argument("--json", type=Path, help="file that a line is added to for each training")
+    asked = parser.parse_args()
+    rows = defaultdict(list)
+    for seed in asked.seeds:
+        for count in asked.tiles:
+            row = _train(asked, seed, count)
+            rows[count].append(row)
+            print(json.dumps(row), flush=True)
+            if asked.json:
+                with asked.json.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(row) + "\n")
+    for count, found in rows.items():
+        means = {key: statistics.mean(row[key] for row in found) for key in ("seconds", "mAP50", "saved", "hindsight")}
+        print(asked.name, count, "tiles:", "  ".join(f"{key} {value:.3g}" for key, value in means.items()), flush=True)
+
+
+def _train(asked: argparse.Namespace, seed: int, count: int) -> dict[str, Any]:
+    order = [tile for image in asked.images for tile in tiles(image, size=asked.size) if len(tile.boxes)]
+    random.Random(seed).shuffle(order)
+    folder, base = asked.scratch / "project", asked.scratch / "base-store"
+    shutil.rmtree(folder, ignore_errors=True)
+    settings = {"LABELLOOP_IMAGE_SIZE": str(asked.image_size), "LABELLOOP_SEED": str(seed)}
+    project = TileProject(
+        order,
+        folder,
+        address=f"tiles/{seed}",
+        settings=settings | dict(one.split("=", 1) for one in asked.set),
+        tried=asked.tried,
+        threads=asked.threads,
+        base_store=base if base.exists() else None,
+    )
+    project.network(None)
+    if not base.exists():
+        shutil.copytree(folder / "store", base)
+    project.annotated = count
+    run = project.train()
+    row: dict[str, Any] = {"name": asked.name, "tiles": count, "seed": seed, "seconds": round(run.seconds, 1)}
+    if run.manifest is None:
+        return row | {"ended": run.outcome, "mAP50": 0.0, "saved": 0.0, "hindsight": 0.0}
+    network = project.network(run.manifest)
+    judged = range(len(order) - asked.judge, len(order))
+    assert count <= judged.start
+    every = [project.outcome(number, network, run.manifest, all_=True) for number in judged]
+    shown = Tally.sum(Tally.of(project.outcome(number, network, run.manifest)) for number in judged)
+    return row | {
+        "mAP50": round(Found(every, [0]).at_half()["mAP50"], 3),
+        "mAP": round(float(Found(every, [0]).score(np.ones((1, len(every))))[0]), 3),
+        "saved": round(shown.saved, 3),
+        "hindsight": round(_hindsight(every).saved, 3),
+        "recall": round(shown.found / shown.trees, 2),
+        "wrong": shown.shown - shown.found,
+        "IoU": round(shown.overlap / max(shown.found, 1), 2),
+        "thresholds": [run.manifest.shown["Tree"].confidence, run.manifest.shown["Tree"].iou],
+        "passed": run.manifest.gate.passed,
+        "epochs": run.manifest.lineage["epochs"],
+        "train": run.manifest.lineage["images"]["train"],
+    }
+
+
+def _hindsight(every: list[Outcome]) -> Tally:
+    best = choose(every, [0], 0.0)
+    return Tally.sum(Tally.of(visible(one.without_duplicates(best[0].iou), best)) for one in every)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,48 @@
+"""How long, and in steps of how many images, a training learns: by their number. docs/small-data.md has the experiment."""
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from jobs.train.training import TrainingSettings
+from shared.evolve import evolve
+from shared.yolo_task import YoloTask
+
+_LOOKS = 600  # at images, in a training on few; an image counts as often as it is looked at
+_EPOCH = 24  # looks in an epoch, at least: each epoch is measured and kept, which takes as long as a few looks
+_EPOCHS = 50  # of trainings on more images
+_BATCH = 4  # images a step, while an epoch has few
+_FEW = 64  # images; of more, the batch is what the device's memory holds
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """What is chosen by the number of images; what the settings say stays."""
+
+    epochs: int
+    batch: int  # 0: by the device's memory
+    passes: int  # how often an epoch looks at each image
+
+    def applied(self, settings: TrainingSettings) -> TrainingSettings:
+        """The settings with it."""
+        return evolve(settings, epochs=self.epochs, batch=self.batch)
+
+
+def preset(settings: TrainingSettings, images: int, yolo_task: YoloTask) -> Preset:
+    """`images`: to learn from, at least one."""
+    batch = settings.batch or (_BATCH if images < _FEW else 0)
+    if settings.epochs or yolo_task == "classify":
+        return Preset(settings.epochs or _EPOCHS, batch, 1)
+    passes = max(1, math.ceil(_EPOCH / images))
+    return Preset(max(math.ceil(_LOOKS / (passes * images)), _EPOCHS if passes == 1 else 1), batch, passes)
+
+
+def repeated(data: Path, passes: int) -> Path:
+    """A data.yaml beside `data`, whose epochs look at each image that often."""
+    if passes == 1:
+        return data
+    described = json.loads(data.read_text(encoding="utf-8"))
+    path = data.with_name("repeated.yaml")
+    path.write_text(json.dumps(described | {"train": [described["train"]] * passes}), encoding="utf-8")
+    return path

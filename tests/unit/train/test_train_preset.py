@@ -1,0 +1,53 @@
+"""What is chosen for a training by the number of its images."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs.train.preset import Preset, preset, repeated
+from jobs.train.training import TrainingSettings
+from jobs.train.yolo.data_yaml import count_images
+
+
+def settings(**changes: Any) -> TrainingSettings:
+    given = {
+        "epochs": 0, "image_size": 320, "batch": 0, "freeze": 0, "patience": 30, "val_fraction": 0.2, "seed": 0,
+        "base_weights": "x", "longest_run": 3600,
+    }  # fmt: skip
+    return TrainingSettings.model_validate(given | changes)
+
+
+@pytest.mark.parametrize(
+    ("images", "expected"),
+    [
+        pytest.param(1, Preset(epochs=25, batch=4, passes=24), id="one"),
+        pytest.param(3, Preset(epochs=25, batch=4, passes=8), id="those of five tasks"),
+        pytest.param(16, Preset(epochs=19, batch=4, passes=2), id="those of twenty tasks"),
+        pytest.param(24, Preset(epochs=50, batch=4, passes=1), id="an epoch of its own"),
+        pytest.param(64, Preset(epochs=50, batch=0, passes=1), id="enough for the device to choose"),
+        pytest.param(10_000, Preset(epochs=50, batch=0, passes=1), id="many"),
+    ],
+)
+def test_few_images_are_looked_at_more_often(images: int, expected: Preset) -> None:
+    assert preset(settings(), images, "detect") == expected
+
+
+def test_what_is_set_stays() -> None:
+    assert preset(settings(epochs=7, batch=16), 3, "detect") == Preset(7, 16, 1)
+    assert preset(settings(), 3, "classify").passes == 1, "its dataset is a folder of folders"
+    applied = preset(settings(), 3, "detect").applied(settings(seed=5))
+    assert (applied.epochs, applied.batch, applied.seed) == (25, 4, 5)
+
+
+def test_an_epoch_counts_each_look(tmp_path: Path) -> None:
+    (tmp_path / "images" / "train").mkdir(parents=True)
+    for number in range(3):
+        (tmp_path / "images" / "train" / f"{number}.jpg").touch()
+    data = tmp_path / "data.yaml"
+    data.write_text(json.dumps({"train": "images/train", "val": "images/val", "names": ["Tree"]}))
+    assert repeated(data, 1) == data
+    again = repeated(data, 8)
+    assert (again.parent, count_images(data), count_images(again)) == (tmp_path, 3, 24)
+    assert json.loads(again.read_text())["names"] == ["Tree"]
