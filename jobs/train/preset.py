@@ -1,4 +1,4 @@
-"""How long, and in steps of how many images, a training learns: by their number. docs/small-data.md has the experiment."""
+"""How long, and in steps of how many images, a training learns: by their number (docs/small-data.md)."""
 
 import json
 import math
