@@ -19,6 +19,7 @@ from PIL import Image
 from infra.demo.samples import Tile, base_weights
 from jobs.train.base_weights import ensure_base_weights
 from jobs.train.data.annotations import ExportedTask
+from jobs.train.data.export import IsSame
 from jobs.train.evidence import Outcome
 from jobs.train.parts import Parts
 from jobs.train.run import run
@@ -115,7 +116,7 @@ class TileProject:
         counters = ProjectCounters(id=project_id, created_at=CREATED, label_config=_CONFIG)
         return ProjectState(counters, CREATED)
 
-    def tasks(self, project_id: int) -> Iterator[ExportedTask]:  # noqa: ARG002  (see jobs.train.parts.Exporter)
+    def tasks(self, project_id: int, is_same: IsSame) -> Iterator[ExportedTask]:  # noqa: ARG002  (see jobs.train.parts.Exporter)
         """See jobs.train.parts.Exporter."""
         for number, tile in enumerate(self.tiles[: self.annotated]):
             result = [_region(box, tile) for box in tile.boxes.tolist()]
