@@ -20,6 +20,7 @@ from jobs.train.preset import preset, repeated
 from jobs.train.report import Report
 from jobs.train.training import InitialWeights, Trained
 from shared.errors import ClaimLost, ImageError, ModelError, PreconditionFailed
+from shared.evolve import evolve
 from shared.labelstudio.controls import Control
 from shared.labelstudio.regions.fields import is_used
 from shared.state.versions import GRAPH, WEIGHTS, Manifest
@@ -211,6 +212,8 @@ def _train(attempt: Attempt, control: Control, dataset: Dataset, start: InitialW
     spool = attempt.spool_of(control, controls_left=controls_left)
     chosen = preset(attempt.settings, dataset.counts.train_images, control.yolo_task)
     settings, data = chosen.applied(attempt.settings), repeated(dataset.data, chosen.passes)
+    if resumed:  # one image more or less could be had this time, and more or fewer epochs be chosen
+        settings = evolve(settings, epochs=resumed.epochs)
     attempt.progress.begin_training(control.name, settings.epochs, dataset.counts)
     if resumed:
         logger.info(f"going on after epoch {resumed.epoch}", extra={"event": "resumed", "epoch": resumed.epoch})
@@ -267,6 +270,7 @@ def _lineage(
         "base": start.name,
         "base_sha256": start.sha256,
         "epochs": trained.epochs,
+        "passes": preset(attempt.settings, counts.train_images, control.yolo_task).passes,
         "batch": trained.batch,
         "attempt": attempt.claim.attempt,
         "settings": attempt.settings.model_dump(mode="json"),

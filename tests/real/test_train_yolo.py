@@ -14,6 +14,7 @@ import pytest
 from infra.demo import samples
 from jobs.train.checkpoints.spool import Epoch, Spool, TrainingAborted
 from jobs.train.checkpoints.store import Resumed
+from jobs.train.preset import repeated
 from jobs.train.training import TrainingSettings
 from jobs.train.yolo.trainer import YoloTrainer
 from shared.digest import sha256_of
@@ -66,7 +67,8 @@ def test_train_resume_and_what_is_published(trainer: YoloTrainer, spool: Spool, 
     start = trainer.base(samples.base_weights(), "detect")
     base = start.weights
     assert (start.name, start.sha256) == ("ABD.pt", sha256_of(base))
-    fitted = trainer.fit(data, base, settings(), spool, None)
+    twice = repeated(data, 2)  # as a training on few images does
+    fitted = trainer.fit(twice, base, settings(), spool, None)
     epochs = list(spool.epochs())
     assert [(epoch.number, epoch.epochs) for epoch in epochs] == [(1, 3), (2, 3), (3, 3)]
     assert set(epochs[0].metrics) == {"precision", "recall", "mAP50", "mAP50-95"}
@@ -82,14 +84,14 @@ def test_train_resume_and_what_is_published(trainer: YoloTrainer, spool: Spool, 
     )
     second = replace(spool, folder=tmp_path / "spool-2")
     resumed = Resumed(spool.checkpoint(epochs[1]), spool.checkpoint(epochs[0]), 2, 3)
-    again = elsewhere.fit(data, base, settings(), second, resumed)
+    again = elsewhere.fit(twice, base, settings(), second, resumed)
     assert [epoch.number for epoch in second.epochs()] == [3]
     assert again.epochs == 3
 
     # The last epoch's checkpoint: nothing is left to train, its best weights are taken.
     done = Resumed(spool.checkpoint(epochs[2]), spool.checkpoint(best), 3, 3)
     third = replace(spool, folder=tmp_path / "spool-3")
-    assert trainer.fit(data, base, settings(), third, done).epochs == 3
+    assert trainer.fit(twice, base, settings(), third, done).epochs == 3
     assert not list(third.epochs())
     assert measured(trainer, tmp_path / "model" / "weights.pt", data, TREES, settings()) == said
 

@@ -1,6 +1,7 @@
 """The use case with a toy trainer: every way in which a run can end."""
 
 import json
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -12,7 +13,7 @@ import pytest
 
 from jobs.train.data.annotations import ExportedTask
 from jobs.train.data.files import ImageFiles
-from jobs.train.data.split import split_of
+from jobs.train.data.split import place_of, split_of
 from jobs.train.ending import DONE, FAILED, INTERRUPTED
 from jobs.train.run import Stopped
 from jobs.train.training import Measured
@@ -347,6 +348,26 @@ def test_the_next_attempt_goes_on_with_the_same_data(world: World, error: BaseEx
     assert world.next_attempt() == DONE
     assert world.trainer.started == [1, 4]
     assert (world.studio.exports, world.served()) == (1, 1)
+
+
+def test_a_training_keeps_the_epochs_that_were_chosen_though_an_image_is_gone(world: World, tmp_path: Path) -> None:
+    del world.studio.all[10:]
+    world.trainer.on_epoch = [stop_at(3, Stopped())]
+    assert world.new_run(epochs=0, val_fraction=0.2) == INTERRUPTED
+    chosen = world.progress().epochs
+    assert chosen > 3
+    world.trainer.on_epoch = []
+    shutil.rmtree(tmp_path / "work")  # another machine has no images of the first attempt
+    border = world.jobs.read().val_border
+    assert border
+    world.studio.away = {next(one.id for one in world.studio.all if place_of(one.data["image"]) > border): "not_found"}
+    assert world.next_attempt() == DONE
+    lineage = world.registry.manifest("label", 1).lineage
+    assert lineage["tasks"]["left_out"] == {"not_found": 1}
+    assert (lineage["epochs"], world.progress().epochs) == (chosen, chosen)
+    world.new_run(epochs=0, val_fraction=0.2)
+    assert world.progress().epochs != chosen, "what a run on one image less chooses"
+    assert world.trainer.started == [1, 4, 1]
 
 
 @pytest.mark.parametrize(
