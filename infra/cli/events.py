@@ -39,11 +39,16 @@ def prove_events(label_studio: LabelStudio, settings: Settings, project_id: int,
 
 def events_received(settings: Settings, action: str) -> int:
     """How many events of a kind train_trigger has counted since it started. Raises requests.RequestException."""
-    reply = call("GET", f"{settings.train_trigger_url}/metrics", settings, "secret", timeout=_TIMEOUT)
+    return counted(settings, str(settings.train_trigger_url), "labelloop_events_total", action=action)
+
+
+def counted(settings: Settings, url: str, name: str, **labels: str) -> int:
+    """What the function at `url` has counted since it started. Raises requests.RequestException."""
+    reply = call("GET", f"{url}/metrics", settings, "secret", timeout=_TIMEOUT)
     reply.raise_for_status()
     return sum(
         int(sample.value)
         for family in text_string_to_metric_families(reply.text)
         for sample in family.samples
-        if sample.name == "labelloop_events_total" and sample.labels.get("action") == action
+        if sample.name == name and labels.items() <= sample.labels.items()
     )

@@ -1,4 +1,4 @@
-"""`make demo`: the whole loop with a real Label Studio, from proposals to a promoted model."""
+"""`make demo`: the whole loop with a real Label Studio, from the base weights to what the models have saved."""
 
 import json
 import os
@@ -17,19 +17,21 @@ from rich.console import Console
 from rich.markup import escape
 
 from infra.cli.connect import connect
+from infra.cli.effort import Report, measure_effort, render_effort
 from infra.cli.environment import FILE, keep
 from infra.cli.findings import problems, show
 from infra.demo.controls import DEMOS, Demo
-from infra.demo.metrics import GOOD_ENOUGH, SAME_OBJECT, Quality
+from infra.demo.metrics import Quality
 from infra.demo.pictures import draw
 from infra.demo.project import DemoProject
 from infra.demo.samples import BASE_WEIGHTS, CACHE, Sample, base_weights
 from infra.demo.screen import Screen
 from infra.demo.story import DemoResult, Story
+from infra.effort.edits import SAME_OBJECT
 from infra.local.emulation import Emulation, emulation
 from infra.local.label_studio import REPOSITORY, VENV, LabelStudioServer, install, label_studio
 from infra.local.processes import LOOPBACK, StartError
-from jobs.train.shown_choice import ADD, DELETE, MOVE
+from jobs.train.shown_choice import ADD, DELETE, MOVE, TIGHT
 from shared.errors import LabelloopError
 from shared.labelstudio.api import LabelStudio
 from shared.objectstore import open_store
@@ -65,7 +67,7 @@ def main(
     venv: Annotated[Path, typer.Option(help="Virtual environment of Label Studio; made if missing.")] = VENV,
     samples: Annotated[Path, typer.Option(help="Folder of downloaded photographs and base weights.")] = CACHE,
 ) -> None:
-    """Run the loop once: base predictions, annotations, the training that they start, new predictions, a comparison."""
+    """Play the whole loop: predictions that are there, annotations, the runs that they start, and what was saved."""
     console = Console(highlight=False)
     if control not in DEMOS:
         raise typer.BadParameter(f"{control!r} is none of {', '.join(DEMOS)}")
@@ -102,7 +104,6 @@ def run(options: Options, environ: Mapping[str, str], console: Console) -> None:
                 weights,
                 epochs=options.epochs,
                 image_size=demo.image_size,
-                min_annotations=len(samples) - demo.held_out,
             )
             functions = running.enter_context(
                 emulation(settings, options.folder / "logs", environ=environ, say=screen.say)
@@ -117,15 +118,18 @@ def run(options: Options, environ: Mapping[str, str], console: Console) -> None:
             connect_project(functions, project, console)
         kept = {sample.name for sample in samples[: demo.held_out]}
         held_out = {task: sample for task, sample in tasks.items() if sample.name in kept}
-        outcome = Story(screen, functions, project, tasks, held_out).play()
-        finish(options, screen, console, list(held_out.values()), outcome)
+        due = runs_at(settings, len(tasks) - len(held_out))
+        outcome = Story(screen, functions, project, tasks, held_out, due).play()
+        with screen.step("effort", "Read from Label Studio what was saved, as `labelloop effort` does"):
+            effort = read_effort(functions.settings, project, screen)
+        finish(options, screen, console, list(held_out.values()), outcome, effort)
         if options.stay:
             keep(options.folder / FILE, functions.settings.to_environ())
             stay(options, console, server, project, functions)
 
 
 def demo_settings(
-    server: LabelStudioServer, folder: Path, weights: Path, *, epochs: int, image_size: int, min_annotations: int
+    server: LabelStudioServer, folder: Path, weights: Path, *, epochs: int, image_size: int, min_annotations: int = 5
 ) -> Settings:
     """Settings of a small, quick training; the others have their defaults."""
     return Settings.from_environ(
@@ -138,14 +142,28 @@ def demo_settings(
             "LABELLOOP_CACHE_DIR": str(folder / "cache"),
             "LABELLOOP_BASE_WEIGHTS": str(weights),
             "LABELLOOP_MIN_ANNOTATIONS": str(min_annotations),
+            "LABELLOOP_COOL_DOWN": "0",  # the annotator waits for each run
+            "LABELLOOP_SWEEP_INTERVAL": "2",  # what finds a new version, whose predictions are to be written
             "LABELLOOP_ATTEMPTS": "2",
             "LABELLOOP_EPOCHS": str(epochs),
             "LABELLOOP_IMAGE_SIZE": str(image_size),
             "LABELLOOP_BATCH": "8",
-            "LABELLOOP_PUSH": "off",  # the story asks for predictions, as a person does
             "LABELLOOP_VAL_FRACTION": "0.25",  # a fifth of so few tasks would be too little to choose the best epoch
         }
     )
+
+
+def runs_at(settings: Settings, tasks: int) -> list[int]:
+    """The numbers of annotated tasks, of so many, at which a run is due."""
+    return list(range(settings.min_annotations, tasks + 1, settings.min_changes))
+
+
+def read_effort(settings: Settings, project: DemoProject, screen: Screen) -> Report:
+    """What `labelloop effort` would show. Raises LabelloopError."""
+    assert settings.label_studio_url is not None
+    assert settings.label_studio_api_key is not None
+    label_studio = LabelStudio(settings.label_studio_url, settings.label_studio_api_key.get_secret_value())
+    return measure_effort(open_store(settings.store), settings, label_studio, project.uid, tell=screen.whisper)
 
 
 def connect_project(functions: Emulation, project: DemoProject, console: Console) -> None:
@@ -164,14 +182,19 @@ def connect_project(functions: Emulation, project: DemoProject, console: Console
         raise StartError(f"the project cannot be connected: {wrong[0].message} {wrong[0].remedy}")
 
 
-def finish(options: Options, screen: Screen, console: Console, held_out: list[Sample], outcome: DemoResult) -> None:
-    """Show the table, draw the pictures, write the report."""
+def finish(
+    options: Options, screen: Screen, console: Console, held_out: list[Sample], outcome: DemoResult, effort: Report
+) -> None:
+    """Show what was saved and the table, draw the pictures, write the report."""
+    console.print(render_effort(effort))
+    total, weights = effort.effort.total(lambda _: True), effort.fit.weights
+    tasks, by_hand, done = effort.effort.tasks, weights.added * total.final, weights.of(total)
     objects = sum(len(frame) for sample in held_out for frame in sample.expert)
     title = f"{len(held_out)} held-out tasks (not annotated) with {objects} objects"
-    screen.result(outcome.before, outcome.after, title)
+    screen.result(outcome.before, outcome.after, title, project=(tasks, by_hand, done))
     if "move" in outcome.after:
         console.print(
-            f"[dim]A prediction with an overlap of {SAME_OBJECT} to {GOOD_ENOUGH} has to be moved, one below "
+            f"[dim]A prediction with an overlap of {SAME_OBJECT} to {TIGHT} has to be moved, one below "
             f"{SAME_OBJECT} deleted; an object without a prediction has to be added. Work: {ADD:g} × added + "
             f"{MOVE:g} × moved + {DELETE:g} × deleted.[/]"
         )
@@ -184,7 +207,19 @@ def finish(options: Options, screen: Screen, console: Console, held_out: list[Sa
             "base_weights": BASE_WEIGHTS,
             "base_version": outcome.base_version,
             "version": outcome.version,
-            "run_id": outcome.run_id,
+            "rounds": [
+                {
+                    "version": each.version,
+                    "tasks": each.counts.images,
+                    "edits": each.counts.total.edits,
+                    "saved": each.counts.total.saved(),
+                }
+                for each in outcome.rounds
+            ],
+            "runs": [{"run_id": run.run_id, "outcome": run.outcome, "message": run.message} for run in outcome.runs],
+            "work": {"tasks": tasks, "without": by_hand, "with": round(done, 2)},
+            "effort": effort.as_json(),
+            "asked": outcome.asked,
             "val": outcome.manifest.metrics,
             "held_out": {"samples": len(held_out), "objects": objects},
             "epochs": options.epochs,

@@ -8,14 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from jobs.train.shown_choice import ADD, DELETE, MOVE
+from infra.effort.edits import SAME_OBJECT
+from jobs.train.shown_choice import ADD, DELETE, MOVE, TIGHT
 from shared.geometry.detections import Detections, Floats
 from shared.yolo_task import YoloTask
 
-GOOD_ENOUGH = 0.5
-"""IoU from which a prediction is left as it is; also the threshold of precision, recall and mAP50."""
-SAME_OBJECT = 0.3
-"""IoU below which a prediction is of no object."""
 _OKS_AREA = 0.53
 """Part of its box that an object fills: ultralytics' assumption for keypoints."""
 _OKS_SIGMA = 0.1
@@ -50,7 +47,7 @@ def annotators_work(overlaps: Floats) -> tuple[int, int, int]:
     """(add, move, delete): objects of one image that a person has to add, move and delete to get the true ones.
 
     `overlaps`: (true, found). Objects are paired one to one, greatest overlap first, down to SAME_OBJECT. A pair below
-    GOOD_ENOUGH is moved; a true object without a pair is added, a found one without a pair deleted.
+    TIGHT is moved; a true object without a pair is added, a found one without a pair deleted.
     """
     rest = overlaps.copy()
     moved = paired = 0
@@ -58,7 +55,7 @@ def annotators_work(overlaps: Floats) -> tuple[int, int, int]:
         target, found = np.unravel_index(int(rest.argmax()), rest.shape)
         rest[target, :] = rest[:, found] = -1.0
         paired += 1
-        moved += best < GOOD_ENOUGH
+        moved += best < TIGHT
     return len(overlaps) - paired, moved, overlaps.shape[1] - paired
 
 

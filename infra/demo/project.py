@@ -5,9 +5,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from infra.demo.annotator import corrected
 from infra.demo.controls import Demo
 from infra.demo.regions import annotated, predicted
 from infra.demo.samples import Sample
+from infra.effort.counts import ControlCounts, Weights
+from infra.effort.edits import Edit, edits_of
 from infra.local.label_studio import LabelStudioServer
 from shared.errors import LabelStudioError
 from shared.geometry.detections import Detections
@@ -16,6 +19,7 @@ from shared.labelstudio.task_values import file_of
 
 _MAX_FILES = 50  # of one upload; Label Studio takes 100
 _TIMEOUT = 120.0  # seconds; Label Studio itself gives a backend 100 s to predict
+_LOOK, _DRAW = 3.0, 5.0  # seconds that the annotator would take to look at a task, and to draw one object
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +57,27 @@ class DemoProject:
         value = self._control.value
         return {int(one["id"]): by_name[_uploaded(file_of(value, one["data"], one["id"]))] for one in listed}
 
-    def annotate(self, task_id: int, sample: Sample) -> None:
-        """Submit the true objects of a sample as its annotation."""
-        self._call("POST", f"/api/tasks/{task_id}/annotations/", {"result": annotated(sample, self._control)})
+    def annotate(self, task_id: int, sample: Sample, version: str = "") -> list[Edit]:
+        """Correct the prediction of a version, as a person does in Label Studio's page, and submit; answers the edits.
+
+        Without one, everything is drawn. What is sent is what the page sends (docs/effort.md).
+        """
+        held = self._predictions(task_id, version) if version else []
+        shown = held[-1]["result"] if held else []
+        result = corrected(shown, annotated(sample, self._control), self._control)
+        edits = edits_of(shown, result, self._control)
+        counts = ControlCounts()
+        counts.add(edits)
+        annotation = {
+            "result": result,
+            "lead_time": round(_LOOK + _DRAW * Weights().of(counts.total), 3),
+            "parent_prediction": held[-1]["id"] if held else None,
+            "parent_annotation": None,
+            "draft_id": 0,
+            "project": self.id,
+        }
+        self._call("POST", f"/api/tasks/{task_id}/annotations/?project={self.id}", annotation)
+        return edits
 
     def retrieve_predictions(self, task_ids: Iterable[int]) -> None:
         """Do what "Retrieve predictions" in the data manager's menu does, for these tasks."""
@@ -64,16 +86,26 @@ class DemoProject:
 
     def prediction(self, task_id: int, sample: Sample, model_version: str) -> Predicted | None:
         """The newest prediction of a version that Label Studio stores for a task; None if there is none."""
-        held = self._call("GET", f"/api/tasks/{task_id}")["predictions"]
-        results = [found["result"] for found in held if found["model_version"] == model_version]
-        if not results:
+        held = self._predictions(task_id, model_version)
+        if not held:
             return None
-        return Predicted(len(results[-1]), predicted(results[-1], self._control, sample))
+        return Predicted(len(held[-1]["result"]), predicted(held[-1]["result"], self._control, sample))
+
+    def shown(self) -> str:
+        """The version whose stored predictions annotators are shown; the backend's title if it is asked while they
+        label.
+        """
+        return str(self._call("GET", f"/api/projects/{self.id}/")["model_version"] or "")
 
     def model_version(self) -> str:
         """The version that Label Studio shows for the backend."""
         (backend,) = self._call("GET", f"/api/ml?project={self.id}")
         return str(backend["model_version"])
+
+    def _predictions(self, task_id: int, model_version: str) -> list[dict[str, Any]]:
+        """Those of one version, oldest first. Listed, not with the task: opening a task may ask the backend."""
+        held = self._call("GET", f"/api/predictions/?task={task_id}")
+        return sorted((one for one in held if one["model_version"] == model_version), key=lambda one: int(one["id"]))
 
     def _call(self, method: str, path: str, body: Any = None, files: Any = None) -> Any:
         answer = self._session.request(method, f"{self._server.url}{path}", json=body, files=files, timeout=_TIMEOUT)

@@ -48,7 +48,8 @@ def predicted(result: Sequence[Region], control: Control, sample: Sample) -> tup
         held = labels_at(frames, read_spans(result, control).found, control).astype(np.float64)
         return tuple(_classified(row, control, width, height) for row in held)
     objects = [
-        (CONTROLS[control.tag].read(each, control, width, height).found, _score(each[0])) for each in _objects(result)
+        (CONTROLS[control.tag].read(each, control, width, height).found, _score(each[0]))
+        for each in objects_together(result)
     ]
     return (_together([replace(found, scores=np.full(len(found), score)) for found, score in objects], sample),)
 
@@ -81,7 +82,7 @@ def _classified(scores: np.ndarray[Any, np.dtype[np.float64]], control: Control,
     return Detections.annotated(width, height, whole, best, control.label_values, class_scores=scores[None])
 
 
-def _objects(result: Iterable[Region]) -> list[list[Region]]:
+def objects_together(result: Iterable[Region]) -> list[list[Region]]:
     """Items grouped by object: shape and labels have the same id, keypoints name their box as `parentID`."""
     objects: dict[str, list[Region]] = {}
     for region in result:

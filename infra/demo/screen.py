@@ -84,18 +84,27 @@ class Screen:
         if self._status is not None:
             self._status.start()
 
-    def result(self, before: Quality, after: Quality, title: str) -> None:
-        """Show the table of both qualities."""
+    def result(self, before: Quality, after: Quality, title: str, *, project: tuple[int, float, float]) -> None:
+        """Show the table of both qualities.
+
+        `project`: annotated tasks, and the work for all of them, in drawn objects, without the loop and with it.
+        """
         table = Table(title=title, title_justify="left", title_style="bold")
         table.add_column("")
         for heading in ("before", "after"):
             table.add_column(heading, justify="right")
         for name, row_title, more_is_better in _ROWS:
-            if name not in before:
-                continue
-            old, new = before[name], after[name]
-            better = (new > old) == more_is_better and new != old
-            color = "green" if better else "red" if new != old else "default"
-            table.add_row(row_title, f"{old:.2f}", f"[{color}]{new:.2f}[/]")
+            if name in before:
+                _add(table, row_title, before[name], after[name], more_is_better)
+        tasks, without, done = project
+        table.add_section()
+        table.add_row(f"[bold]the whole project ({tasks} annotated tasks)[/]", "without the loop", "with it")
+        _add(table, "work, in drawn objects", without, done, more_is_better=False)
         self._console.print()
         self._console.print(table)
+
+
+def _add(table: Table, title: str, before: float, after: float, more_is_better: bool) -> None:
+    better = (after > before) == more_is_better and after != before
+    color = "green" if better else "red" if after != before else "default"
+    table.add_row(title, f"{before:.2f}", f"[{color}]{after:.2f}[/]")

@@ -1,28 +1,40 @@
-"""The steps of the demo: base predictions, annotations, launch, training, promoted version, new predictions."""
+"""The steps of the demo: predictions that are there, annotations that correct them, a run, better ones, and again."""
 
 import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from infra.cli.events import events_received
+from infra.cli.events import counted, events_received
 from infra.demo.controls import CONTROL
 from infra.demo.metrics import Compared, Quality, measure
 from infra.demo.project import DemoProject, Predicted
 from infra.demo.samples import Sample
 from infra.demo.screen import Bar, Screen
+from infra.effort.counts import ControlCounts
 from infra.local.emulation import Emulation
 from infra.local.processes import StartError
 from shared.objectstore import open_store
 from shared.state.jobs import Jobs
+from shared.state.jobs_record import LastRun
 from shared.state.registry import Registry
 from shared.state.runs import Progress
+from shared.state.servable import served_version
 from shared.state.versions import Manifest
 
 _POLL = 0.3  # seconds
 _LAUNCH_SECONDS = 90.0  # at most, as the next two
 _TRAIN_SECONDS = 3600.0
-_SERVE_SECONDS = 60.0
+_SERVE_SECONDS = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """Some tasks that were annotated one after the other, on the predictions of one version."""
+
+    version: str  # model_version
+    counts: ControlCounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +47,10 @@ class DemoResult:
     found_after: list[Predicted]
     base_version: str  # model_version of the base weights
     version: str  # model_version of the trained model
-    run_id: str
-    manifest: Manifest
+    rounds: tuple[Round, ...]
+    runs: tuple[LastRun, ...]
+    manifest: Manifest  # of the trained model
+    asked: int  # how often Label Studio asked predict
 
 
 class Story:
@@ -49,30 +63,47 @@ class Story:
         project: DemoProject,
         samples: dict[int, Sample],
         held_out: dict[int, Sample],
+        runs_at: Sequence[int],
     ) -> None:
+        """`runs_at`: the numbers of annotated tasks at which a run is due; the annotator waits for it."""
         self._screen = screen
         self._functions = functions
         self._project = project
         self._samples = samples
         self._held_out = held_out
+        self._runs_at = runs_at
         store = open_store(functions.settings.store)
         self._jobs = Jobs(store, project.uid)
+        self._ahead = Jobs(store, project.uid, prelabelling=True)
         self._registry = Registry(store, project.uid)
 
     def play(self) -> DemoResult:
         """Run all steps. Raises StartError if one fails."""
-        with self._screen.step("before", "Retrieve predictions of the base weights through Label Studio"):
-            base_version, found_before = self._propose()
-        with self._screen.step("annotate", "Annotate the tasks, as an expert would"):
-            self._annotate()
-        with self._screen.step("launch", "Wait for train_trigger to start a training job, on Label Studio's webhooks"):
-            run_id = self._await_launch()
-        with self._screen.step("train", f"Train (run {run_id})"):
-            self._await_end(run_id)
-        with self._screen.step("promote", "Read the promoted version"):
-            manifest = self._promoted(run_id)
-        with self._screen.step("after", "Retrieve predictions of the new version for the held-out tasks"):
-            version, found_after = self._retrieve_new(base_version)
+        tasks = [task for task in self._samples if task not in self._held_out]
+        with self._screen.step("before", f"{self._how} predictions of the base weights"):
+            version = base_version = self._await_predictions(self._samples)
+            found_before = self._found(version)
+        rounds, runs, done = list[Round](), list[LastRun](), 0
+        for count in [*self._runs_at, len(tasks)]:
+            if done < min(count, len(tasks)):
+                with self._screen.step(
+                    f"annotate_{count}", f"Annotate tasks {done + 1} to {count}, as an expert would"
+                ):
+                    rounds.append(self._annotate(tasks[done:count], version))
+                done = count
+            if len(runs) < len(self._runs_at):
+                with self._screen.step(f"run_{count}", "Wait for the run that the annotations start"):
+                    runs.append(self._await_run())
+            served = self._served()
+            if served != version:
+                with self._screen.step(f"predict_{count}", f"{self._how} predictions of {served}"):
+                    version = self._await_predictions([*tasks[done:], *self._held_out])
+        manifest = self._registry.serving(CONTROL)
+        if manifest is None:
+            raise StartError(
+                f"no run brought a version: {'; '.join(run.message for run in runs)}; {self._logs(runs[-1])}"
+            )
+        found_after = self._found(version)
         return DemoResult(
             before=self._measure(found_before),
             after=self._measure(found_after),
@@ -80,87 +111,121 @@ class Story:
             found_after=found_after,
             base_version=base_version,
             version=version,
-            run_id=run_id,
+            rounds=tuple(rounds),
+            runs=tuple(runs),
             manifest=manifest,
+            asked=self._asked(),
         )
 
-    def _propose(self) -> tuple[str, list[Predicted]]:
-        version = self._project.model_version()
-        self._screen.whisper(f"retrieving {len(self._samples)} tasks in one request")
-        self._project.retrieve_predictions(self._samples)
-        found = {task: self._project.prediction(task, sample, version) for task, sample in self._samples.items()}
-        answered = [prediction for prediction in found.values() if prediction is not None]
-        regions = sum(prediction.regions for prediction in answered)
-        self._screen.say(f"{version}: {regions} regions in {len(answered)} of {len(found)} tasks")
-        return version, [found[task] or _nothing(sample) for task, sample in self._held_out.items()]
+    @property
+    def _pushed(self) -> bool:
+        return self._functions.settings.push == "on"
 
-    def _annotate(self) -> None:
-        tasks = {task: sample for task, sample in self._samples.items() if task not in self._held_out}
+    @property
+    def _how(self) -> str:
+        return "Wait until a job has written" if self._pushed else "Retrieve"
+
+    def _served(self) -> str:
+        return served_version(self._registry, [self._project.demo.control], self._functions.settings.base_weights)
+
+    def _await_predictions(self, tasks: Iterable[int]) -> str:
+        """Wait until Label Studio has the predictions of what is served; answers its model_version."""
+        version, deadline = self._served(), time.monotonic() + _SERVE_SECONDS
+        while not (self._are_written(version) if self._pushed else self._are_retrieved(version, tasks)):
+            self._functions.check()
+            if time.monotonic() > deadline:
+                logs = self._functions.process("train_trigger" if self._pushed else "predict").log
+                raise StartError(
+                    f"Label Studio got no predictions of {version} within {_SERVE_SECONDS:.0f} s; see {logs}"
+                )
+            time.sleep(_POLL)
+        found = [self._project.prediction(task, self._samples[task], version) for task in tasks]
+        regions = sum(prediction.regions for prediction in found if prediction is not None)
+        there = sum(prediction is not None for prediction in found)
+        asked = f"; predict was asked {self._asked()} times" if self._pushed else ""
+        self._screen.say(f"{version}: {regions} regions in {there} of {len(found)} tasks{asked}")
+        return version
+
+    def _are_written(self, version: str) -> bool:
+        record = self._ahead.read()
+        if record.last_run and record.last_run.outcome == "failed":
+            raise StartError(f"predictions could not be written ahead: {record.last_run.message}")
+        done = record.prelabelled
+        return record.training is None and done is not None and done.model_version == version == self._project.shown()
+
+    def _are_retrieved(self, version: str, tasks: Iterable[int]) -> bool:
+        """Whether predict knows the version, which it may see 3 s late, and has predicted what is asked for now."""
+        if self._project.model_version() != version:
+            return False
+        self._project.retrieve_predictions(tasks)
+        found = (self._project.prediction(task, self._samples[task], version) for task in self._held_out)
+        return self._registry.serving(CONTROL) is None or all(found)  # the base weights may have nothing to say
+
+    def _asked(self) -> int:
+        settings = self._functions.settings
+        return counted(settings, self._functions.predict_url, "labelloop_phase_seconds_count", phase="request")
+
+    def _annotate(self, tasks: Sequence[int], version: str) -> Round:
+        counts = ControlCounts()
         with self._screen.bar(len(tasks)) as bar:
-            for number, (task, sample) in enumerate(tasks.items(), 1):
-                self._project.annotate(task, sample)
+            for number, task in enumerate(tasks, 1):
+                counts.add(self._project.annotate(task, self._samples[task], version))
                 bar.at(number, "tasks submitted")
+        total = counts.total
+        kinds = ("added", "moved", "relabelled", "deleted", "kept")
+        said = ", ".join(f"{getattr(total, kind)} {kind}" for kind in kinds if getattr(total, kind))
+        self._screen.say(
+            f"on predictions of {version}: {total.edits / counts.images:.1f} edits a task, "
+            f"{total.saved() or 0.0:.0%} of the drawing saved ({said})"
+        )
+        return Round(version, counts)
 
-    def _await_launch(self) -> str:
+    def _await_run(self) -> LastRun:
+        """Wait until the next run has ended, whatever came of it. Raises StartError if it failed."""
+        before = self._jobs.read().last_run
+        run_id = self._await_launch(before)
+        deadline = time.monotonic() + _TRAIN_SECONDS
+        with self._screen.bar(self._functions.settings.epochs) as bar:
+            while True:
+                self._functions.check()
+                record = self._jobs.read()
+                last = record.last_run
+                _show(bar, self._jobs.runs.progress(run_id))
+                if record.training is None and last is not None and last.run_id == run_id:
+                    break
+                if time.monotonic() > deadline:
+                    raise StartError(f"run {run_id} did not end in time; {self._logs(run_id)}")
+                time.sleep(_POLL)
+        if last.outcome == "failed":
+            raise StartError(f"run {run_id} brought no new version ({last.message}); {self._logs(run_id)}")
+        self._screen.say(f"{last.outcome}: {last.message}")
+        return last
+
+    def _await_launch(self, before: LastRun | None) -> str:
         deadline = time.monotonic() + _LAUNCH_SECONDS
         while time.monotonic() < deadline:
             self._functions.check()
             record = self._jobs.read()
-            run_id = record.training.run_id if record.training else record.last_run.run_id if record.last_run else None
-            if run_id is not None:
+            known = record.training or record.last_run
+            if known is not None and (before is None or known.run_id != before.run_id):
                 events = events_received(self._functions.settings, "ANNOTATION_CREATED")
                 self._screen.say(
-                    f"train_trigger has received {events} ANNOTATION_CREATED events and started run {run_id}"
+                    f"train_trigger has received {events} ANNOTATION_CREATED events and started run {known.run_id}"
                 )
-                return run_id
+                return known.run_id
             time.sleep(_POLL)
         raise StartError(
             f"no training started within {_LAUNCH_SECONDS:.0f} s after the last annotation; train_trigger's log: "
             f"{self._functions.process('train_trigger').log}"
         )
 
-    def _await_end(self, run_id: str) -> None:
-        deadline = time.monotonic() + _TRAIN_SECONDS
-        with self._screen.bar(self._functions.settings.epochs) as bar:
-            while time.monotonic() < deadline:
-                self._functions.check()
-                record = self._jobs.read()
-                _show(bar, self._jobs.runs.progress(run_id))
-                if record.training is None and record.last_run is not None:
-                    break
-                time.sleep(_POLL)
-        last_run = self._jobs.read().last_run
-        if last_run is None or last_run.outcome != "promoted":
-            how = f"{last_run.outcome}: {last_run.message}" if last_run else "it did not end in time"
-            logs = f"{self._functions.settings.work_dir}/logs/{run_id}-*.log"
-            raise StartError(f"run {run_id} brought no new version ({how}); its log: {logs}")
+    def _logs(self, run_id: str) -> str:
+        return f"its log: {self._functions.settings.work_dir}/logs/{run_id}-*.log"
 
-    def _promoted(self, run_id: str) -> Manifest:
-        manifest = self._registry.serving(CONTROL)
-        if manifest is None or manifest.run_id != run_id:
-            raise StartError(f"run {run_id} says promoted, but the pointer does not name its version")
-        val = ", ".join(f"{name} {value:.2f}" for name, value in sorted(manifest.metrics.items()))
-        self._screen.say(f"{CONTROL}:v{manifest.version}, on the val tasks of its training: {val}")
-        self._screen.say(manifest.gate.reason)
-        return manifest
-
-    def _retrieve_new(self, base_version: str) -> tuple[str, list[Predicted]]:
-        """Retrieve until all held-out tasks have a prediction of the new version, which predict may see 3 s late."""
-        deadline = time.monotonic() + _SERVE_SECONDS
-        while time.monotonic() < deadline:
-            version = self._project.model_version()
-            if version != base_version:
-                self._project.retrieve_predictions(self._held_out)
-                found = [self._project.prediction(task, sample, version) for task, sample in self._held_out.items()]
-                if all(prediction is not None for prediction in found):
-                    regions = sum(prediction.regions for prediction in found if prediction is not None)
-                    self._screen.say(f"{version}: {regions} regions in {len(found)} held-out tasks")
-                    return version, [prediction for prediction in found if prediction is not None]
-            time.sleep(_POLL)
-        raise StartError(
-            f"Label Studio got no predictions of the new version within {_SERVE_SECONDS:.0f} s; predict's log: "
-            f"{self._functions.process('predict').log}"
-        )
+    def _found(self, version: str) -> list[Predicted]:
+        """The predictions for the held-out tasks."""
+        found = {task: self._project.prediction(task, sample, version) for task, sample in self._held_out.items()}
+        return [found[task] or _nothing(sample) for task, sample in self._held_out.items()]
 
     def _measure(self, found: list[Predicted]) -> Quality:
         compared = [

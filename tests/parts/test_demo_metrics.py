@@ -28,9 +28,9 @@ def _boxes(found: list[list[float]], expert: list[list[float]], scores: list[flo
         pytest.param([], TREES, (2, 0, 0), id="nothing found: all are added"),
         pytest.param(TREES, [], (0, 0, 2), id="nothing there: all are deleted"),
         pytest.param([], [], (0, 0, 0), id="empty"),
-        pytest.param([[0, 0, 100, 40]], TREES, (1, 1, 0), id="IoU 0.4 is moved, the other tree is added"),
-        pytest.param([[0, 0, 100, 50], TREES[1]], TREES, (0, 0, 0), id="IoU 0.5 is good enough"),
-        pytest.param([[0, 0, 100, 20], TREES[1]], TREES, (1, 0, 1), id="IoU 0.2 is another thing"),
+        pytest.param([[0, 0, 100, 70]], TREES, (1, 1, 0), id="IoU 0.7 is moved, the other tree is added"),
+        pytest.param([[0, 0, 100, 80], TREES[1]], TREES, (0, 0, 0), id="IoU 0.8 is good enough"),
+        pytest.param([[0, 0, 100, 40], TREES[1]], TREES, (1, 0, 1), id="IoU 0.4 is another thing"),
         pytest.param([TREES[0], TREES[0], TREES[1]], TREES, (0, 0, 1), id="a double is deleted"),
     ],
 )
@@ -57,7 +57,7 @@ def test_a_model_that_finds_nothing() -> None:
 
 
 def test_a_wrong_thing_is_less_work_than_a_missing_one() -> None:
-    quality = measure([_boxes([[0, 0, 100, 40], [400, 400, 450, 450]], TREES)], "detect")
+    quality = measure([_boxes([[0, 0, 100, 70], [400, 400, 450, 450]], TREES)], "detect")
     assert (quality["add"], quality["move"], quality["delete"]) == (1, 1, 1)
     assert quality["work"] == pytest.approx(1 + 0.5 + 0.2)
 

@@ -81,6 +81,7 @@ def loop(server: LabelStudioServer, tmp_path_factory: pytest.TempPathFactory) ->
         batch=4,
         val_fraction=0.2,
         threads=1,
+        push="off",  # asked for in one request: a job for each control would take longer
     )
     with emulation(settings, folder / "logs", environ=os.environ, say=lambda _: None) as functions:
         yield Loop(server, functions)
@@ -99,7 +100,8 @@ def test_a_control_learns(kind: str, loop: Loop, pictures: Path | None) -> None:
     write_project(store, project.uid, label_config=demo.label_config, overrides=overrides)
     kept = {sample.name for sample in samples[: row.held_out]}
     held_out = {task: sample for task, sample in tasks.items() if sample.name in kept}
-    outcome = Story(Screen(Console(quiet=True)), loop.functions, project, tasks, held_out).play()
+    story = Story(Screen(Console(quiet=True)), loop.functions, project, tasks, held_out, runs_at=[row.annotated])
+    outcome = story.play()
 
     assert outcome.manifest.yolo_task == demo.control.yolo_task
     assert outcome.version == "label:v1"

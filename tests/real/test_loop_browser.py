@@ -46,6 +46,7 @@ def test_start_training_is_pressed_and_the_new_models_boxes_are_shown(
     settings = demo_settings(
         server, tmp_path, base_weights(), epochs=demo.epochs, image_size=demo.image_size, min_annotations=1000
     )
+    settings = evolve(settings, push="off")  # the button and what it brings are shown, not what is there ahead
     if not picture:
         settings = evolve(settings, confidence=0.15, batch=4, val_fraction=0.2)
     with emulation(settings, tmp_path / "logs", environ=os.environ) as functions:
