@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from functions.train_trigger.schedule import Schedule
 from infra.cli.connect import connect
 from infra.cli.effort import Report, measure_effort, render_effort
 from infra.cli.environment import FILE, keep
@@ -155,7 +156,10 @@ def demo_settings(
 
 def runs_at(settings: Settings, tasks: int) -> list[int]:
     """The numbers of annotated tasks, of so many, at which a run is due."""
-    return list(range(settings.min_annotations, tasks + 1, settings.min_changes))
+    schedule, due = Schedule(settings.min_annotations, settings.changed_share), [settings.min_annotations]
+    while (following := due[-1] + schedule.changes(due[-1], tasks)) <= tasks:
+        due.append(following)
+    return [count for count in due if count <= tasks]
 
 
 def read_effort(settings: Settings, project: DemoProject, screen: Screen) -> Report:

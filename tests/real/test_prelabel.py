@@ -16,7 +16,9 @@ from infra.cli.connect import connect
 from infra.cli.disconnect import disconnect
 from infra.cli.findings import problems
 from infra.cli.versions import move_pointer
-from infra.demo.samples import base_weights
+from infra.demo.controls import airships
+from infra.demo.project import DemoProject
+from infra.demo.samples import CACHE, base_weights
 from infra.local.emulation import emulation
 from infra.local.label_studio import LabelStudioServer
 from jobs.prelabel.target import LabelStudioTarget
@@ -184,6 +186,7 @@ def test_a_connected_project_gets_its_predictions_ahead(server: LabelStudioServe
             "LABELLOOP_IMAGE_SIZE": "320",
             "LABELLOOP_DEBOUNCE": "0.2",
             "LABELLOOP_SWEEP_INTERVAL": "1",
+            "LABELLOOP_PREDICT_DEADLINE": "0.2",
         }
     )
     store, version = open_store(given.store), f"label:base-{weights.stem}"
@@ -219,6 +222,18 @@ def test_a_connected_project_gets_its_predictions_ahead(server: LabelStudioServe
         eventually(lambda: project.shown() == "label:v1", "a rollback is followed by the older version's predictions")
         eventually(lambda: ended(project.tasks[-1]), "the job ends")
         assert all("label:v1" in project.versions(task) for task in project.tasks[1:5])
+
+        demo = airships("video", count=1, size=(320, 240), frames=100)
+        film = DemoProject(server, demo)
+        ((task, sample),) = film.import_samples(demo.samples(CACHE)).items()
+        assert not problems(connect(project.api, running.settings, film.id, store=store))
+        eventually(lambda: film.shown() == version, "a job predicts a video")
+        found = film.prediction(task, sample, version)
+        assert found is not None
+        data = project.call("GET", f"/api/tasks/{task}/")["data"]
+        asked = {"tasks": [{"id": task, "data": data}], "project": film.uid, "label_config": demo.label_config}
+        answer = call("POST", f"{running.predict_url}/predict", running.settings, "basic", timeout=60, body=asked)
+        assert answer.json()["results"] == [[]], "it takes longer than a request may"
 
         changed = disconnect(project.api, project.id, store=store, tell=lambda _: None)
         assert [found.check for found in changed] == ["push", "webhook", "backend", "predictions", "connection"]
