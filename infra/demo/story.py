@@ -101,7 +101,7 @@ class Story:
         manifest = self._registry.serving(CONTROL)
         if manifest is None:
             raise StartError(
-                f"no run brought a version: {'; '.join(run.message for run in runs)}; {self._logs(runs[-1])}"
+                f"no run brought a version: {'; '.join(run.message for run in runs)}; {self._logs(runs[-1].run_id)}"
             )
         found_after = self._found(version)
         return DemoResult(

@@ -55,7 +55,7 @@ def test_the_annotator_corrects_whatever_was_predicted(kind: str) -> None:
     """What was predicted for one sample is corrected to the next one: some objects are near by chance, most are not."""
     demo = airships(kind, count=6, size=(128, 96), frames=12)
     samples, control = demo.samples(CACHE), demo.control
-    compared, edits = [], Counter[str]()
+    compared, edits = list[Compared](), Counter[str]()
     for sample, other in zip(samples, samples[1:] + samples[:1], strict=True):
         true = annotated(sample, control)
         for guess in ([], with_own_ids(true), with_own_ids(annotated(other, control))):
