@@ -5,7 +5,7 @@ ARGS ?=
 # What the demo shows: detect, obb, polygon, brush, ellipse, keypoint, choices, video, timeline.
 CONTROL ?= detect
 
-.PHONY: install install-dev demo label-studio test test-quick fuzz faults test-kubernetes test-images test-ceph locks bench bench-labour lint format docs screenshot browser terraform-schemas clean
+.PHONY: install install-dev demo label-studio test test-quick fuzz faults test-kubernetes test-images test-ceph locks bench bench-labour bench-order lint format docs screenshot browser terraform-schemas clean
 
 # What `labelloop` and the demo need; install-dev adds what tests, lint and bench need.
 install: $(VENV)/.installed
@@ -83,6 +83,12 @@ bench: install-dev
 # Plays an annotator tile by tile, with a run after every fifth: what the loop saves her. docs/small-data.md has the figures.
 bench-labour: install-dev
 	$(VENV)/bin/python -m bench.labour $(ARGS)
+
+# The experiment of docs/order.md: an hour of one core, and where it was stopped it goes on.
+bench-order: PLAYS ?= .cache/order.jsonl
+bench-order: install-dev
+	$(VENV)/bin/python -m bench.order.play $(PLAYS) $(ARGS)
+	$(VENV)/bin/python -m bench.order $(PLAYS) --picture docs/images/order.svg
 
 lint: install-dev
 	$(VENV)/bin/ruff check

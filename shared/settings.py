@@ -175,6 +175,11 @@ class Settings(BaseModel):
         "on",
         "on: a job writes the predictions of connected projects into Label Studio before anybody asks, and annotators see exactly that version. off: Label Studio asks for them while people label. After a change: `labelloop connect`.",
     )
+    order: Literal["off", "useful", "easy"] = _setting(
+        "LABELLOOP_ORDER",
+        "off",
+        "Which tasks Label Studio hands out first, of those with predictions written ahead by a version. useful: where the model is least sure, which teaches it most for each image. easy: where it is surest. off: as Label Studio is set (docs/order.md). Set it for predict, for jobs and for the labelloop command; after a change: `labelloop connect`.",
+    )
     warm_up_interval: float = _setting(
         "LABELLOOP_WARM_UP_INTERVAL",
         60.0,
@@ -441,6 +446,14 @@ class Settings(BaseModel):
             f"HOST={self.host} can be reached from outside: set LABELLOOP_BASIC_AUTH_PASSWORD and LABELLOOP_WEBHOOK_SECRET, "
             "or HOST=127.0.0.1, or LABELLOOP_AUTH=off where something in front asks for credentials"
         )
+
+    @property
+    def orders(self) -> bool:
+        """Whether Label Studio is to hand out tasks by the scores of predictions that are written ahead.
+
+        Not with a control group: its tasks have no predictions, and Label Studio would keep them for the end.
+        """
+        return self.order != "off" and self.push == "on" and not self.dummy and not self.control_group
 
     @property
     def loopback(self) -> bool:

@@ -21,6 +21,7 @@ from infra.cli.connected import remember
 from infra.cli.events import prove_events
 from infra.cli.findings import Finding, problems
 from infra.cli.outbound import check_push, connect_outbound
+from infra.cli.sampling import settle_order
 from infra.cli.wiring import (
     TITLE,
     Addresses,
@@ -81,14 +82,16 @@ def connect(
         note(finding)
     if found is None or problems(findings):
         return findings
-    if not inbound:
+    if inbound:
+        wiring = read_wiring(label_studio, found.id)
+        addresses = choose_addresses(settings, wiring, backend_url, webhook_url)
+        _Connection(label_studio, settings, found, wiring, addresses, note).make()
+        if not problems(findings):
+            _check_result(label_studio, settings, store, found, note)
+    else:
         connect_outbound(label_studio, settings, store, found, note)
-        return findings
-    wiring = read_wiring(label_studio, found.id)
-    addresses = choose_addresses(settings, wiring, backend_url, webhook_url)
-    _Connection(label_studio, settings, found, wiring, addresses, note).make()
-    if not problems(findings):
-        _check_result(label_studio, settings, store, found, note)
+    if not problems(findings) and (order := settle_order(label_studio, settings, store, found)):
+        note(order)
     return findings
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from infra.cli.checks import check_project
 from infra.cli.findings import Finding
+from infra.cli.sampling import put_order_back
 from infra.cli.wiring import is_labelloops, remove_wiring
 from shared.errors import LabelStudioError
 from shared.labelstudio.api import LabelStudio
@@ -36,6 +37,8 @@ def disconnect(
     remove_wiring(label_studio, found.id, note)
     if is_labelloops(found.answer.get("model_version") or "", found):
         note(_show_as_before(label_studio, found.id, record.shown_before if record else ""))
+    if order := put_order_back(label_studio, store, found):
+        note(order)
     if record is not None and record.connection != "none":
         write_project(store, found.uid, label_config=record.label_config, connection="none")
         note(Finding("changed", "connection", "no training starts by itself any more"))

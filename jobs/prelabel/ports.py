@@ -36,6 +36,12 @@ class Target(Protocol):
     def show(self, version: str) -> bool:
         """Let annotators see this version's predictions. False if Label Studio holds none of it."""
 
+    def sampling(self) -> str:
+        """In which order Label Studio hands out tasks."""
+
+    def hand_out(self, sampling: str) -> None:
+        """Set that order."""
+
     def prune(self, keep: Collection[str], controls: Sequence[str]) -> int:
         """Remove predictions of other versions of these controls from tasks without annotations; answers their number.
 

@@ -28,6 +28,7 @@ from shared.errors import (
     Unauthorized,
 )
 from shared.evolve import evolve
+from shared.labelstudio.api import BY_SCORE
 from shared.labelstudio.config import parse_label_config
 from shared.labelstudio.controls import Control
 from shared.labelstudio.requests import PredictRequest
@@ -38,7 +39,8 @@ from shared.state.budget import NO_BUDGET, Budget
 from shared.state.heartbeat import Heartbeat
 from shared.state.jobs import Jobs
 from shared.state.jobs_record import Claim, JobsRecord, Prelabelled, RunOutcome
-from shared.state.projects import read_project
+from shared.state.model_version import has_version
+from shared.state.projects import Project, read_project, write_project
 from shared.state.spending import Spending
 
 logger = logging.getLogger(__name__)
@@ -152,7 +154,9 @@ class _Work:
         if current := self._heartbeat.patiently(self._current, version, controls):
             self._heartbeat.confirm()
             shown = parts.target.show(version)
-            removed = self._prune(version, controls) if shown else 0
+            if shown:
+                self._heartbeat.patiently(self._hand_out, version)
+                removed = self._prune(version, controls)
         done = Prelabelled(
             model_version=version,
             through=written.through if current else 0,  # so that the next run looks at all tasks, and shows it
@@ -173,6 +177,24 @@ class _Work:
         parts = self._parts
         project = read_project(parts.store, parts.project_uid)
         return project is not None and project.push and parts.models.version(controls) == version
+
+    def _hand_out(self, version: str) -> None:
+        """Have tasks handed out by the scores of a trained version; of base weights, as before."""
+        parts = self._parts
+        project, now = read_project(parts.store, parts.project_uid), parts.target.sampling()
+        assert project is not None  # it is connected
+        if parts.settings.orders and has_version(version):
+            if now != BY_SCORE:
+                self._note_sampling(project, now)
+                parts.target.hand_out(BY_SCORE)
+        elif project.sampling_before:
+            if now == BY_SCORE:
+                parts.target.hand_out(project.sampling_before)
+            self._note_sampling(project, "")
+
+    def _note_sampling(self, project: Project, before: str) -> None:
+        parts = self._parts
+        write_project(parts.store, parts.project_uid, label_config=project.label_config, sampling_before=before)
 
     def _prune(self, version: str, controls: Sequence[Control]) -> int:
         """Remove what was superseded a while ago; nothing if it is not known what was shown before.

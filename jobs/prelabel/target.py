@@ -92,6 +92,14 @@ class LabelStudioTarget:
         self._patch(path, {"model_version": version})
         return True
 
+    def sampling(self) -> str:
+        """In which order Label Studio hands out tasks. Raises LabelStudioError."""
+        return str(self._get(f"/api/projects/{self._project_id}/").get("sampling") or "")
+
+    def hand_out(self, sampling: str) -> None:
+        """Set that order. Raises LabelStudioError."""
+        self._patch(f"/api/projects/{self._project_id}/", {"sampling": sampling})
+
     def prune(self, keep: Collection[str], controls: Sequence[str]) -> int:
         """Remove predictions of other versions of these controls from tasks without annotations; answers their number.
 

@@ -26,6 +26,11 @@ from shared.network.resolver import Resolve, Resolver, resolve
 
 _FILTER_TIME = "%Y-%m-%dT%H:%M:%S.%fZ"  # the only format that the data manager's filters parse
 
+BY_SCORE = "Uncertainty sampling"
+"""A project's `sampling` by which tasks are handed out by the scores of the predictions that are shown, lowest first.
+
+As long as there are none, at random."""
+
 
 @dataclass(frozen=True, slots=True)
 class ProjectState:

@@ -23,6 +23,7 @@ from shared.prediction.images import TaskImages
 from shared.prediction.metrics import Metrics
 from shared.prediction.plan import FLOOR, Found, Plan, choose, confidences_of, found_in, to_prediction
 from shared.prediction.ports import DeadlineExceeded, Model, Videos
+from shared.prediction.score import Order
 
 _FINAL = {"no_data", "broken", "unsupported", "too_large"}
 """Reasons of an ImageError that are permanent: a retry helps only if the task or the file is changed."""
@@ -46,6 +47,7 @@ class PredictContext:
     deadline: float  # time.monotonic()
     waiting: threading.Semaphore  # tasks whose decoded images wait for the models
     control_group: float = 0.0  # share of the tasks that get no predictions
+    order: Order = "off"  # what their scores say
 
 
 class Answer(NamedTuple):
@@ -105,7 +107,7 @@ class Started:
     def answer(self) -> Answer:
         """Wait for the models and write the prediction. Raises DeadlineExceeded, ModelError."""
         found = [_found(each, self.context.deadline) for each in self.pending]
-        return Answer(to_prediction(found, self.context.stamp), self.left_out)
+        return Answer(to_prediction(found, self.context.stamp, self.context.order), self.left_out)
 
 
 class TaskRunner:

@@ -15,6 +15,7 @@ from shared.labelstudio.controls import Control
 from shared.labelstudio.regions import CONTROLS, Region
 from shared.labelstudio.regions.keypoints import write_keypoints
 from shared.prediction.region_ids import with_own_ids
+from shared.prediction.score import Confidences, Order, score_of
 from shared.settings import Settings
 from shared.state.versions import DEFAULT_SHOWN, Shown
 
@@ -160,24 +161,13 @@ def confidences_of(chosen: Detections) -> list[float]:
     return shown or chosen.scores.tolist()
 
 
-def to_prediction(found: Sequence[Found], model_version: str) -> dict[str, Any]:
-    """The prediction of one task: the regions of its controls; its score is the mean of their image scores."""
-    scores = [image_score(one.shown, one.hidden) for one in found]
+def to_prediction(found: Sequence[Found], model_version: str, order: Order = "off") -> dict[str, Any]:
+    """The prediction of one task: the regions of its controls, and a score for Label Studio's queue."""
     return {
         "result": with_own_ids(region for one in found for region in one.regions),
-        "score": sum(scores) / len(scores),
+        "score": score_of([Confidences(one.shown, one.hidden) for one in found], order),
         "model_version": model_version,
     }
-
-
-def image_score(shown: Sequence[float], hidden: Sequence[float]) -> float:
-    """Confidence of an image, 0–1. Label Studio orders its queue by it, lowest first.
-
-    The mean confidence of what is shown. If nothing is: 1 − the highest confidence of what is hidden (1 without any).
-    """
-    if shown:
-        return sum(shown) / len(shown)
-    return 1.0 - max(hidden, default=0.0)
 
 
 def relevant_objects(plan: Plan, found: Detections) -> Detections:

@@ -155,7 +155,12 @@ class Predictor:
             _warn_unserved(uid, name, failure)
         batch = max(part.model.batch for part in parts)
         return PredictContext(
-            tuple(parts), stamp(versions), deadline, threading.Semaphore(2 + 2 * batch), settings.control_group
+            tuple(parts),
+            stamp(versions),
+            deadline,
+            threading.Semaphore(2 + 2 * batch),
+            settings.control_group,
+            settings.order if settings.orders and any(part.plan.trained for part in parts) else "off",
         )
 
     def _all(self, tasks: Sequence[Task], context: PredictContext) -> Iterator[Answer | _Failure]:

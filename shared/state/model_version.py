@@ -17,6 +17,11 @@ def base_version(base_weights: str) -> str:
     return f"base-{Path(base_weights).stem}"
 
 
+def has_version(model_version: str) -> bool:
+    """Whether a control of it was trained on the project; else all predictions are those of base weights."""
+    return re.search(r":v[1-9][0-9]*(\+|$)", model_version) is not None
+
+
 def is_ours(model_version: str, controls: Collection[str]) -> bool:
     """Whether a model_version is of labelloop, for some of these controls: nobody else's predictions are removed."""
     parts = (part.rpartition(":") for part in model_version.split("+"))

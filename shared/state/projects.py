@@ -57,6 +57,7 @@ class Project(Record):
     push: bool = False  # predictions are written into Label Studio ahead (`labelloop connect`, LABELLOOP_PUSH)
     connection: Connection = "inbound"
     shown_before: str = ""  # the model_version that annotators saw before; `labelloop disconnect` puts it back
+    sampling_before: str = ""  # Label Studio's order of tasks before a job set its own; empty: none has
 
 
 def projects(store: ObjectStore, *, folder: Literal["projects", "runs"] = "projects") -> Iterator[str]:
@@ -84,6 +85,7 @@ def write_project(
     push: bool | None = None,
     connection: Connection | None = None,
     shown_before: str | None = None,
+    sampling_before: str | None = None,
 ) -> Project:
     """Store what has changed, by compare-and-swap; answers the record. None keeps what is stored. Raises StoreError."""
 
@@ -97,6 +99,7 @@ def write_project(
             push=before.push if push is None else push,
             connection=connection or before.connection,
             shown_before=before.shown_before if shown_before is None else shown_before,
+            sampling_before=before.sampling_before if sampling_before is None else sampling_before,
         )
         return None if project == known else project
 

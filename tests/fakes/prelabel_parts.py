@@ -40,6 +40,8 @@ class LabelStudioInMemory:
     tasks: list[int]
     predictions: list[tuple[int, str]] = field(default_factory=list)  # (task, model_version)
     model_version: str = "labelloop"
+    ordered: str = "Sequential sampling"
+    handed_out: int = 0  # times that this was set
     looked_after: list[int] = field(default_factory=list)  # the task, at each listing
     kept: list[set[str]] = field(default_factory=list)  # versions, at each pruning
     before: Callable[[str], None] = lambda _: None  # called with each request's name before and after it happens
@@ -71,6 +73,15 @@ class LabelStudioInMemory:
         there = any(found == version for _, found in self.predictions)
         self.model_version = version if there else self.model_version
         return there
+
+    def sampling(self) -> str:
+        return self.ordered
+
+    def hand_out(self, sampling: str) -> None:
+        self.before("hand_out")
+        self.handed_out += 1
+        self.ordered = sampling
+        self.before("handed_out")
 
     def prune(self, keep: Collection[str], controls: Sequence[str]) -> int:
         self.before("prune")

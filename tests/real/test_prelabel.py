@@ -24,7 +24,7 @@ from infra.local.label_studio import LabelStudioServer
 from jobs.prelabel.target import LabelStudioTarget
 from shared.errors import LabelStudioError
 from shared.evolve import evolve
-from shared.labelstudio.api import LabelStudio
+from shared.labelstudio.api import BY_SCORE, LabelStudio
 from shared.objectstore import open_store
 from shared.settings import Settings
 from shared.state.jobs import Jobs
@@ -152,6 +152,29 @@ def test_the_queue_follows_the_version_that_is_shown(server: LabelStudioServer) 
     assert project.target.show("label:v1")
     # Asked once: a task that was given out is locked, and given to the same person again.
     assert project.call("GET", f"/api/projects/{project.id}/next")["id"] == project.tasks[1]
+
+
+def test_label_studio_hands_out_tasks_by_the_scores_of_the_version_that_is_shown(server: LabelStudioServer) -> None:
+    project = Project(server, [f"https://e.org/{number}.jpg" for number in range(6)])
+    *scored, imported, last = project.tasks
+    by_version = {"label:v1": [0.1, 0.2, 0.3, 0.4], "label:v2": [0.6, 0.2, 0.9, 0.4]}
+    for version, scores in by_version.items():
+        assert project.target.store(
+            [one | {"score": score} for one, score in zip(predictions(scored, version), scores, strict=True)]
+        ) == len(scores)
+    assert project.target.show("label:v2")
+    assert project.target.sampling() == "Sequential sampling"
+    project.target.hand_out(BY_SCORE)
+    assert project.target.sampling() == BY_SCORE
+    assert project.target.store([predictions([imported], "label:v2")[0] | {"score": 0.3}]) == 1  # imported since
+
+    def next_task() -> int:
+        found = int(project.call("GET", f"/api/projects/{project.id}/next/")["id"])
+        project.annotate(found)
+        return found
+
+    first, second, third, fourth = scored
+    assert [next_task() for _ in range(6)] == [second, imported, fourth, first, third, last]
 
 
 def picture(size: int) -> str:

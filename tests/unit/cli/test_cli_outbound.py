@@ -10,6 +10,8 @@ from infra.cli.disconnect import disconnect
 from infra.cli.doctor import examine
 from infra.cli.findings import Finding, problems
 from infra.cli.outbound import check_outbound
+from shared.evolve import evolve
+from shared.labelstudio.api import BY_SCORE
 from shared.objectstore import ObjectStore
 from shared.settings import Settings
 from shared.state.projects import Connection, Project, read_project, write_project
@@ -118,6 +120,47 @@ def test_disconnecting_ends_what_the_sweep_would_start(studio: OneProject, file_
     assert known(file_store) == (False, "none")
     assert studio.project_answer["model_version"] == ""
     assert disconnect(studio, 7, store=file_store, tell=lambda _: None) == []
+
+
+def test_connect_says_in_which_order_tasks_come_and_puts_it_back_when_it_is_off(
+    studio: OneProject, file_store: ObjectStore
+) -> None:
+    ordering = evolve(SETTINGS, order="useful")
+    findings = connect(studio, ordering, 7, store=file_store, inbound=False)
+    assert BY_SCORE in findings[-1].message
+    assert studio.changes == [], "a job does it, with the first version"
+    by_a_job(studio, file_store)
+    connect(studio, ordering, 7, store=file_store, inbound=False)
+    assert studio.project_answer["sampling"] == BY_SCORE
+    assert changed(connect(studio, SETTINGS, 7, store=file_store, inbound=False)) == ["order"]
+    assert studio.project_answer["sampling"] == "Uniform sampling"
+    assert changed(connect(studio, SETTINGS, 7, store=file_store, inbound=False)) == []
+
+
+def test_disconnect_puts_the_order_back_unless_a_person_changed_it(studio: OneProject, file_store: ObjectStore) -> None:
+    for chosen_since, after in ((None, "Uniform sampling"), ("Sequential sampling", "Sequential sampling")):
+        connect(studio, SETTINGS, 7, store=file_store, inbound=False)
+        by_a_job(studio, file_store)
+        studio.project_answer["sampling"] = chosen_since or BY_SCORE
+        disconnect(studio, 7, store=file_store, tell=lambda _: None)
+        assert studio.project_answer["sampling"] == after
+        project = read_project(file_store, UID)
+        assert project is not None
+        assert project.sampling_before == ""
+
+
+def by_a_job(studio: OneProject, store: ObjectStore) -> None:
+    """What a job does that shows a version."""
+    write_project(store, UID, label_config=CONFIG, sampling_before="Uniform sampling")
+    studio.project_answer["sampling"] = BY_SCORE
+
+
+def test_an_order_beside_a_control_group_is_none(studio: OneProject, file_store: ObjectStore) -> None:
+    both = evolve(SETTINGS, order="easy", control_group=0.05)
+    (warning,) = [
+        found for found in connect(studio, both, 7, store=file_store, inbound=False) if found.level == "warning"
+    ]
+    assert "LABELLOOP_CONTROL_GROUP" in warning.message
 
 
 def test_doctor_knows_how_a_project_is_connected(studio: OneProject, file_store: ObjectStore) -> None:

@@ -10,7 +10,7 @@ from label_studio_sdk.label_interface import LabelInterface
 from shared.geometry.detections import Detections
 from shared.geometry.suppression import suppress
 from shared.labelstudio.config import parse_label_config
-from shared.prediction.plan import Plan, found_in, image_score, plan_control
+from shared.prediction.plan import Plan, found_in, plan_control
 from shared.prediction.plan import to_prediction as prediction_of
 from shared.settings import Settings
 from shared.state.versions import Shown
@@ -54,18 +54,6 @@ def to_prediction(plans: list[Plan], found: list[Detections], model_version: str
 
 def labels_of(prediction: dict[str, Any]) -> list[list[str]]:
     return [region["value"]["rectanglelabels"] for region in prediction["result"]]
-
-
-@pytest.mark.parametrize(
-    ("shown", "hidden", "score"),
-    [
-        pytest.param([0.9, 0.7], [0.2], 0.8, id="mean of what is shown"),
-        pytest.param([], [0.2, 0.1], 0.8, id="nothing shown: less sure, the better the best hidden box"),
-        pytest.param([], [], 1.0, id="nothing at all: sure"),
-    ],
-)
-def test_score_of_an_image(shown: list[float], hidden: list[float], score: float) -> None:
-    assert image_score(shown, hidden) == pytest.approx(score)
 
 
 def test_an_image_without_a_shown_box_has_a_prediction_with_a_score() -> None:

@@ -27,6 +27,7 @@ from shared.prediction.one_task import TaskRunner
 from shared.prediction.plan import Found, Plan
 from shared.prediction.ports import DeadlineExceeded, DeviceLost, Model, NothingToServe, Served
 from shared.prediction.predictor import Predictor
+from shared.prediction.score import Order, doubt
 from shared.settings import Settings
 from shared.state.versions import Shown
 from tests.fakes.predict_parts import FAR, UID, FakeModel, boxes, jpeg, label_config
@@ -99,11 +100,12 @@ def predictor(
     trained: bool = True,
     shown: dict[str, Shown] | None = None,
     control_group: float = 0.0,
+    order: Order = "off",
     **models: Model | LabelloopError,
 ) -> tuple[Predictor, Metrics]:
     metrics = Metrics()
     served = FakeModels(models or {"label": FakeModel()}, trained, shown or {})
-    settings = evolve(Settings(), control_group=control_group)
+    settings = evolve(Settings(), control_group=control_group, order=order)
     task_images = TaskImages(images, decode, metrics, fetch_concurrency=concurrency, decode_concurrency=2)
     runner = TaskRunner(task_images, FakeVideos(), metrics)
     return Predictor(served, runner, metrics, lambda *_: settings, threads=concurrency), metrics
@@ -502,6 +504,26 @@ def test_the_control_group_gets_nothing_and_the_others_theirs_in_order() -> None
     chosen_one = annotated.tasks[0].model_copy(update={"id": chosen[0], "is_labeled": True})
     assert ours.predict(evolve(annotated, tasks=[chosen_one]), FAR) != [[]], "nobody is helped by it any more"
     assert predictor(FakeImages(files), control_group=1.0)[0].predict(call("60", "61"), FAR) == [[], []]
+
+
+@pytest.mark.parametrize(
+    ("order", "trained", "control_group", "score"),
+    [
+        pytest.param("useful", True, 0.0, 1 / (1 + doubt([0.9, 0.1])), id="how sure the version is, hidden boxes too"),
+        pytest.param("easy", True, 0.0, 1 - 1 / (1 + doubt([0.9, 0.1])), id="turned round"),
+        pytest.param("useful", False, 0.0, 0.9, id="nothing is known of what base weights are sure of"),
+        pytest.param("useful", True, 1e-9, 0.9, id="beside a control group there is no order"),
+        pytest.param("off", True, 0.0, 0.9, id="off"),
+    ],
+)
+def test_the_score_of_a_version_orders_the_tasks(
+    order: Order, trained: bool, control_group: float, score: float
+) -> None:
+    model = FakeModel(finds=boxes((8, 8, 32, 24, 0.9, 0), (40, 30, 60, 40, 0.1, 0)))
+    images = FakeImages({"a": jpeg()})
+    ours, _ = predictor(images, trained=trained, order=order, control_group=control_group, label=model)
+    (answer,) = ours.predict(call("a"), FAR)
+    assert answer["score"] == pytest.approx(score)  # type: ignore[call-overload]
 
 
 @pytest.mark.parametrize(

@@ -2,21 +2,25 @@
 
 import threading
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from jobs.prelabel.run import DONE, FAILED, INTERRUPTED, Stopped
 from shared.errors import LabelStudioError, Unauthorized
 from shared.evolve import evolve
+from shared.labelstudio.api import BY_SCORE
 from shared.objectstore import ObjectStore
 from shared.settings import Settings
 from shared.state import claims
 from shared.state.budget import Budget
 from shared.state.jobs import Jobs
+from shared.state.projects import read_project
 from tests.fakes.prelabel_parts import PAGE, UID, Killed, LabelStudioInMemory, Prelabelling
 from tests.fakes.stores import Clocked
 
 TASKS = list(range(1, 2 * PAGE + 6))
+SEQUENTIAL = "Sequential sampling"
 
 
 @pytest.fixture
@@ -226,6 +230,52 @@ def test_a_project_without_any_prediction_keeps_what_annotators_see(world: Prela
     world.broken = set(TASKS)
     assert world.attempt(world.begin()) == DONE
     assert world.studio.model_version == "labelloop"
+
+
+def sampling(world: Prelabelling) -> tuple[str, str]:
+    """In Label Studio, and what the store keeps of what it was before."""
+    project = read_project(world.store, UID)
+    assert project is not None
+    return world.studio.ordered, project.sampling_before
+
+
+def test_tasks_are_handed_out_by_score_from_the_first_version_on(world: Prelabelling) -> None:
+    """Before it, and without a score, Label Studio's own order is as good."""
+    world.settings = evolve(Settings(), order="useful")
+    world.models.served = "label:base-yolo11n"
+    world.attempt(world.begin())
+    assert sampling(world) == (SEQUENTIAL, "")
+    world.models.served = "label:v1"
+    for _ in range(2):
+        world.attempt(world.begin())
+        assert sampling(world) == (BY_SCORE, SEQUENTIAL)
+    world.settings = Settings()
+    world.attempt(world.begin())
+    assert sampling(world) == (SEQUENTIAL, "")
+
+
+@pytest.mark.parametrize("asked", [{"order": "off"}, {"order": "easy", "control_group": 0.05}])
+def test_an_order_that_a_person_chose_is_left_alone(world: Prelabelling, asked: dict[str, Any]) -> None:
+    world.studio.ordered, world.settings = BY_SCORE, evolve(Settings(), **asked)
+    world.attempt(world.begin())
+    world.studio.ordered = "Uniform sampling"
+    world.attempt(world.begin())
+    assert sampling(world) == ("Uniform sampling", "")
+    assert world.studio.handed_out == 0
+
+
+@pytest.mark.parametrize("moment", ["hand_out", "handed_out"])
+def test_what_the_order_was_before_survives_a_job_that_is_killed(world: Prelabelling, moment: str) -> None:
+    def die(name: str) -> None:
+        if name == moment:
+            raise Killed
+
+    world.settings, world.studio.before = evolve(Settings(), order="easy"), die
+    with pytest.raises(Killed):
+        world.attempt(world.begin())
+    world.studio.before = lambda _: None
+    assert world.attempt(world.next_attempt(), nonce="of another process") == DONE
+    assert sampling(world) == (BY_SCORE, SEQUENTIAL)
 
 
 def test_a_refused_token_fails_the_run_and_leaves_a_training_alone(world: Prelabelling) -> None:
