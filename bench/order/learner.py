@@ -1,35 +1,36 @@
-"""Fine-tunes a small network on tiles of real photographs, and says what it finds on all of them.
+"""Fine-tunes the head of a network on tiles of a real photograph, and says what it finds on all of them.
 
-ultralytics' trainer without its validations and checkpoints, which would take most of the time of such short trainings.
+The layers before the head stay as they are in the base weights. So what they make of the tiles is computed once, and a
+training costs seconds: sixty trainings of whole networks, and as stable ones, would take a day on one core.
 """
 
 import io
-import json
-import os
-import shutil
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from infra.demo.samples import AERIAL_IMAGE, CACHE, Tile, tiles
+from bench.order.base import make_base
+from infra.demo.samples import AERIAL_IMAGE, Tile, tiles
 from jobs.train.evidence import Outcome
-from jobs.train.yolo.arguments import schedule
 from jobs.train.yolo.overlaps import overlaps
 from shared.geometry.detections import Detections, Floats, xyxy_to_xywhn
 from shared.inference.candidates import surest, to_corners, without_twins
 from shared.prediction.plan import FLOOR
 
-PHOTOGRAPHS = (AERIAL_IMAGE, "OSBS_029", "SOAP_061")
 TILE = 100  # pixels of a photograph
 IMAGE_SIZE = 128
-_BATCH = 4
+_ELSEWHERE = ("OSBS_029", "SOAP_061")  # photographs of the base weights
+_BATCH, _STEPS, _RATE = 8, 40, 3e-4
 _FEATURES = 9  # layer whose mean is the embedding of a picture: the end of the backbone
 _MOST = 50  # objects of a tile
 _OVERLAP = 0.7
+_VIEWS = 4  # as it is, mirrored, upside down, both
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,72 +42,87 @@ class Looks:
 
 
 class Learner:
-    """All tiles of the photographs, numbered, and models that learn from some of them."""
+    """All tiles of the photograph, numbered, and heads that learn from some of them."""
 
-    def __init__(self, folder: Path, cache: Path = CACHE) -> None:
-        """`folder`: scratch."""
-        self.tiles: list[Tile] = [
-            tile for name in PHOTOGRAPHS for tile in tiles(name, size=TILE, file_format="PNG", cache=cache)
-        ]
-        self._folder = folder
-        self._pixels = np.stack([_seen(tile) for tile in self.tiles])
-        for kind in ("images", "labels"):
-            (folder / "all" / kind).mkdir(parents=True, exist_ok=True)
-        for number, tile in enumerate(self.tiles):
-            (folder / "all" / "images" / f"{number}.png").write_bytes(tile.data)
-            rows = xyxy_to_xywhn(tile.boxes, TILE, TILE).tolist()
-            lines = "".join(f"0 {' '.join(f'{value:.6f}' for value in row)}\n" for row in rows)
-            (folder / "all" / "labels" / f"{number}.txt").write_text(lines)
-
-    def train(self, start: Path, learnt: Sequence[int], epochs: int, seed: int) -> Path:
-        """Fine-tune `start` on the tiles `learnt`; answers weights that the next call may overwrite."""
+    def __init__(self, base: Path) -> None:
+        """`base`: the weights to start from; made first, if they are not there."""
         import torch
-        from ultralytics.models.yolo.detect import DetectionTrainer
-
-        class Short(DetectionTrainer):  # type: ignore[misc]
-            def validate(self) -> Any:
-                return {}, 0.0
-
-            def save_model(self) -> bool:
-                return False
-
-            def save_metrics(self, metrics: Any) -> None: ...
-
-            def final_eval(self) -> None: ...
-
-        data = self._dataset(learnt)
-        told = {
-            "model": str(start), "data": str(data), "epochs": epochs, "imgsz": IMAGE_SIZE, "batch": _BATCH,
-            "nbs": _BATCH, "seed": seed, "device": "cpu", "workers": 0, "plots": False, "val": False, "verbose": False,
-            "amp": False, "save_dir": str(self._folder / "training"), "exist_ok": True, **schedule(epochs),
-        }  # fmt: skip
-        trainer = Short(overrides=told)
-        trainer.train()
-        weights = self._folder / f"{start.stem.split('-')[0]}-next.pt"
-        model = trainer.ema.ema
-        model.criterion = None
-        torch.save({"model": model, "train_args": {}}, weights)
-        return weights
-
-    def look(self, weights: Path) -> Looks:
-        """What the model of these weights finds on all tiles."""
-        import torch
+        from ultralytics.cfg import get_cfg
         from ultralytics.nn.tasks import load_checkpoint
+        from ultralytics.utils.loss import v8DetectionLoss
 
-        model, _ = load_checkpoint(str(weights))
-        model.eval()
-        features: list[Any] = []
-        hook = model.model[_FEATURES].register_forward_hook(
-            lambda _module, _given, made: features.append(made.mean(dim=(2, 3)))
-        )
-        outputs: list[Any] = []
+        self.tiles: list[Tile] = tiles(AERIAL_IMAGE, size=TILE, file_format="PNG")
+        if not base.exists():
+            elsewhere = [tile for name in _ELSEWHERE for tile in tiles(name, size=TILE, file_format="PNG")]
+            make_base(elsewhere, IMAGE_SIZE, base)
+        model, _ = load_checkpoint(str(base))
+        model.args = get_cfg()
+        self.base = model.eval().model[-1]  # a head
+        self._loss = v8DetectionLoss(model)
+        pixels = torch.from_numpy(np.stack([_seen(tile) for tile in self.tiles])).float() / 255
+        self._views: list[list[Any]] = []
         with torch.inference_mode():
-            for first in range(0, len(self._pixels), 38):
-                batch = torch.from_numpy(self._pixels[first : first + 38]).float() / 255
-                outputs += list(model(batch)[0].numpy())
-        hook.remove()
-        found = tuple(self._outcome(number, output) for number, output in enumerate(outputs))
-        return Looks(found, torch.cat(features).numpy().astype(np.float64))
+            for view in range(_VIEWS):
+                seen = pixels.flip(*([3] if view & 1 else []), *([2] if view & 2 else [])) if view else pixels
+                before, embeddings = _before_the_head(model, seen)
+                self._views.append([each.clone() for each in before])
+                if not view:
+                    self._embeddings = embeddings.numpy().astype(np.float64)
+
+    def train(self, start: Any, learnt: Sequence[int], seed: int) -> Any:
+        """A copy of the head `start` that has learnt from these tiles. Each training has as many steps."""
+        import torch
+
+        head = deepcopy(start).train()
+        for each in head.parameters():
+            each.requires_grad_(True)
+        head.dfl.requires_grad_(False)
+        optimizer = torch.optim.AdamW(head.parameters(), lr=_RATE, weight_decay=5e-4)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _RATE, total_steps=_STEPS, pct_start=0.1)
+        random = np.random.default_rng(seed)
+        order: list[int] = []
+        for _ in range(_STEPS):
+            while len(order) < _BATCH:
+                order += random.permutation(list(learnt)).tolist()
+            batch, order = order[:_BATCH], order[_BATCH:]
+            views = random.integers(_VIEWS, size=_BATCH).tolist()
+            seen = [
+                torch.stack([self._views[view][level][tile] for tile, view in zip(batch, views, strict=True)])
+                for level in range(len(self._views[0]))
+            ]
+            loss, _ = self._loss(head(seen), self._truth(batch, views))
+            optimizer.zero_grad()
+            loss.sum().backward()
+            torch.nn.utils.clip_grad_norm_(head.parameters(), 10.0)
+            optimizer.step()
+            schedule.step()
+        return head.eval()
+
+    @lru_cache(maxsize=1)  # noqa: B019 - it is the same for all strategies of a seed, and there is one learner
+    def first(self, learnt: tuple[int, ...], seed: int) -> Any:
+        """As `train`, from the base weights."""
+        return self.train(self.base, learnt, seed)
+
+    def look(self, head: Any) -> Looks:
+        """What it finds on all tiles."""
+        import torch
+
+        with torch.inference_mode():
+            outputs = head([level.clone() for level in self._views[0]])[0].numpy()
+        return Looks(tuple(self._outcome(*each) for each in enumerate(outputs)), self._embeddings)
+
+    def _truth(self, batch: Sequence[int], views: Sequence[int]) -> dict[str, Any]:
+        import torch
+
+        rows, owners = [], []
+        for place, (tile, view) in enumerate(zip(batch, views, strict=True)):
+            boxes = xyxy_to_xywhn(self.tiles[tile].boxes, TILE, TILE)
+            boxes[:, 0] = 1 - boxes[:, 0] if view & 1 else boxes[:, 0]
+            boxes[:, 1] = 1 - boxes[:, 1] if view & 2 else boxes[:, 1]
+            rows.append(boxes)
+            owners += [place] * len(boxes)
+        boxes = torch.from_numpy(np.concatenate(rows)).float()
+        return {"batch_idx": torch.tensor(owners).float(), "cls": torch.zeros(len(boxes)), "bboxes": boxes}
 
     def _outcome(self, number: int, output: Any) -> Outcome:
         table = without_twins(to_corners(surest(output, FLOOR, len(output) - 4)), _OVERLAP, _MOST)
@@ -114,18 +130,19 @@ class Learner:
         truth = self.tiles[number].boxes
         there = Detections.annotated(TILE, TILE, truth, np.zeros(len(truth)), ("Tree",))
         seen = Detections.annotated(TILE, TILE, boxes, np.zeros(len(boxes)), ("Tree",))
-        return Outcome(str(number), there.classes, seen.classes, table[:, 4], overlaps(there, seen, np.zeros(0)), boxes)
+        alike = overlaps(there, seen, np.zeros(0))
+        return Outcome(str(number), there.classes, seen.classes, table[:, 4], alike, boxes)
 
-    def _dataset(self, learnt: Sequence[int]) -> Path:
-        folder = self._folder / "dataset"
-        shutil.rmtree(folder, ignore_errors=True)
-        for kind, suffix in (("images", "png"), ("labels", "txt")):
-            (folder / kind).mkdir(parents=True)
-            for number in learnt:
-                os.link(self._folder / "all" / kind / f"{number}.{suffix}", folder / kind / f"{number}.{suffix}")
-        described = {"path": str(folder), "train": "images", "val": "images", "names": ["Tree"]}
-        (folder / "data.yaml").write_text(json.dumps(described))
-        return folder / "data.yaml"
+
+def _before_the_head(model: Any, seen: Any) -> tuple[list[Any], Any]:
+    """What the head is given, by level, and the embeddings."""
+    made: list[Any] = []
+    for layer in model.model[:-1]:
+        if layer.f != -1:
+            seen = made[layer.f] if isinstance(layer.f, int) else [seen if f == -1 else made[f] for f in layer.f]
+        seen = layer(seen)
+        made.append(seen)
+    return [made[f] for f in model.model[-1].f], made[_FEATURES].mean(dim=(2, 3))
 
 
 def _seen(tile: Tile) -> Any:

@@ -21,10 +21,9 @@ from bench.order.strategies import STRATEGIES, Evidence, next_tiles, shown_of
 from jobs.train.evidence import IOUS, Outcome
 from jobs.train.shown_choice import ADD, DELETE, MOVE, TIGHT, choose
 
-TEST = 50  # tiles that nobody annotates
+TEST = 40  # tiles that nobody annotates
 VAL, FIRST = 4, 6  # tiles of the first round, the same for all strategies of a seed
 STEP, ROUNDS = 8, 3
-EPOCHS = (60, 10)  # of the first training, from base weights, and of the next ones, from the champion
 WITH = " + clusters"
 
 
@@ -45,12 +44,11 @@ class Setting:
 
 
 def arms() -> Iterator[str]:
-    """The names of all ways to choose."""
-    for name in STRATEGIES:
-        yield name
-        if name != "image confidence":
-            yield name + WITH
-    yield "first" + WITH
+    """The names of all ways to choose, the most wanted ones first."""
+    asked = [name for name in STRATEGIES if name != "image confidence"]
+    yield from asked
+    yield from (name + WITH for name in asked)
+    yield from ("image confidence", "first" + WITH)
 
 
 def main() -> None:
@@ -58,74 +56,66 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("plays", type=Path)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=1e6, help="plays that are not begun by then are left out")
     given = parser.parse_args()
     given.plays.touch()
     there = {(one["seed"], one["arm"]) for one in map(json.loads, given.plays.read_text().splitlines())}
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as scratch:
-        learner = _learner(Path(scratch))
-        for seed in range(given.first_seed, given.first_seed + given.seeds):
-            setting = Setting.of(seed, len(learner.tiles))
-            todo = [arm for arm in arms() if (seed, arm) not in there]
-            if not todo:
+        learner = _learner(Path(scratch), given.plays.with_suffix(".pt"))
+        for number, arm, seed in _wanted(given.seeds):
+            if (seed, arm) in there:
                 continue
-            champion = _first(learner, Path(scratch), setting, setting.pool[: VAL + FIRST])
-            for arm in todo:
-                if time.monotonic() - started > given.seconds:
-                    return
-                began = time.monotonic()
-                rounds = list(_play(learner, Path(scratch), setting, arm, champion))
-                line = {"seed": seed, "arm": arm, "seconds": round(time.monotonic() - began), "rounds": rounds}
-                with given.plays.open("a") as file:
-                    file.write(json.dumps(line) + "\n")
-                last = rounds[-1]
-                print(
-                    f"{time.monotonic() - started:6.0f} s  {seed}  {arm}  {line['seconds']} s", last["work"], flush=True
-                )
+            if time.monotonic() - started > given.seconds:
+                return
+            began = time.monotonic()
+            setting = Setting.of(seed, len(learner.tiles))
+            rounds = list(_play(learner, setting, arm))
+            line = {"seed": seed, "arm": arm, "seconds": round(time.monotonic() - began), "rounds": rounds}
+            with given.plays.open("a") as file:
+                file.write(json.dumps(line) + "\n")
+            print(f"{time.monotonic() - started:6.0f} s  {number}: seed {seed}, {arm}, {line['seconds']} s", flush=True)
 
 
-def _learner(scratch: Path) -> Learner:
+def _wanted(seeds: int) -> Iterator[tuple[int, str, int]]:
+    """(number, arm, seed): without clusters for all seeds, then the rest, so that half an experiment is of use."""
+    every = list(arms())
+    half = len(every) // 2 - 1
+    parts = (every[:half], every[half:])
+    plays = [(arm, seed) for part in parts for seed in range(seeds) for arm in part]
+    yield from ((number, arm, seed) for number, (arm, seed) in enumerate(plays))
+
+
+def _learner(scratch: Path, base: Path) -> Learner:
     from jobs.train.yolo.machine import prepare_ultralytics
 
     os.environ.update(prepare_ultralytics(scratch / "ultralytics", 1))
     import torch
 
     torch.set_num_threads(1)
-    return Learner(scratch)
-
-
-def _first(learner: Learner, scratch: Path, setting: Setting, tiles: Sequence[int]) -> Path:
-    """The model after the first round."""
-    from infra.demo.samples import base_weights
-
-    weights = learner.train(base_weights(), _to_learn(tiles, setting), EPOCHS[0], setting.seed)
-    return weights.rename(scratch / "champion.pt")
+    return Learner(base)
 
 
 def _to_learn(tiles: Sequence[int], setting: Setting) -> list[int]:
     return [tile for tile in tiles if tile not in setting.val]
 
 
-def _play(learner: Learner, scratch: Path, setting: Setting, arm: str, champion: Path) -> Iterator[dict[str, Any]]:
+def _play(learner: Learner, setting: Setting, arm: str) -> Iterator[dict[str, Any]]:
     """What stood after each round."""
     name, clustered = arm.removesuffix(WITH), arm.endswith(WITH)
-    done = setting.pool[: VAL + FIRST]
-    if name == "first":
-        yield _of_first_clusters(learner, scratch, setting)
-        return
+    done = _first_by_clusters(learner, setting) if name == "first" else setting.pool[: VAL + FIRST]
     work = float(sum(len(learner.tiles[tile].boxes) for tile in done))  # nothing was shown
-    weights = champion
-    for number in range(ROUNDS + 1):
-        if number:
-            weights = learner.train(weights, _to_learn(done, setting), EPOCHS[1], setting.seed)
-        looks = learner.look(weights)
+    head: Any = None
+    for _ in range(ROUNDS + 1):
+        learnt = tuple(_to_learn(done, setting))
+        head = learner.train(head, learnt, setting.seed) if head is not None else learner.first(learnt, setting.seed)
+        looks = learner.look(head)
         val = [looks.found[tile] for tile in setting.val]
-        shown = choose(val, [0])
-        evidence = Evidence.of(val, shown)
+        evidence = Evidence.of(val, choose(val, [0]))
         rest = [tile for tile in setting.pool if tile not in done]
         yield _standing(learner, looks, setting, evidence, done, work, rest)
+        if name == "first":
+            return
         scores = np.array([STRATEGIES[name](looks.found[tile], evidence) for tile in rest])
         chosen = next_tiles(scores, STEP, looks.embeddings[rest] if clustered else None, setting.seed)
         new = [rest[place] for place in chosen]
@@ -133,21 +123,12 @@ def _play(learner: Learner, scratch: Path, setting: Setting, arm: str, champion:
         done = done + new
 
 
-def _of_first_clusters(learner: Learner, scratch: Path, setting: Setting) -> dict[str, Any]:
-    """The first round not drawn at random, but one of each cluster, by the features of the base weights."""
-    from infra.demo.samples import base_weights
-
+def _first_by_clusters(learner: Learner, setting: Setting) -> list[int]:
+    """The first round not drawn at random, but one of each cluster."""
     free = setting.pool[VAL:]
-    embeddings = learner.look(base_weights()).embeddings[free]
+    embeddings = learner.look(learner.base).embeddings[free]
     places = next_tiles(np.arange(len(free), dtype=np.float64), FIRST, embeddings, setting.seed)
-    done = setting.val + [free[place] for place in places]
-    weights = _first(learner, scratch, setting, done)
-    weights = weights.rename(scratch / "other.pt")
-    looks = learner.look(weights)
-    val = [looks.found[tile] for tile in setting.val]
-    evidence = Evidence.of(val, choose(val, [0]))
-    work = float(sum(len(learner.tiles[tile].boxes) for tile in done))
-    return _standing(learner, looks, setting, evidence, done, work, [one for one in setting.pool if one not in done])
+    return setting.val + [free[place] for place in places]
 
 
 def _standing(
