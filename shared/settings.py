@@ -178,7 +178,7 @@ class Settings(BaseModel):
     order: Literal["off", "useful", "easy"] = _setting(
         "LABELLOOP_ORDER",
         "off",
-        "Which tasks Label Studio hands out first, of those with predictions written ahead by a version. useful: where the model is least sure, which teaches it most for each image. easy: where it is surest. off: as Label Studio is set (docs/order.md). Set it for predict, for jobs and for the labelloop command; after a change: `labelloop connect`.",
+        "Which tasks Label Studio hands out first, of those with predictions written ahead by a version. useful: where most is in doubt. easy: where least is. off: as Label Studio is set, which nothing was better than in our experiment (docs/order.md). Set it for predict, for jobs and for the labelloop command; after a change: `labelloop connect`.",
     )
     warm_up_interval: float = _setting(
         "LABELLOOP_WARM_UP_INTERVAL",

@@ -7,7 +7,7 @@ from shared.objectstore import ObjectStore
 from shared.settings import Settings
 from shared.state.projects import read_project, write_project
 
-_FIRST = {"useful": "those where the model is least sure", "easy": "those where the model is surest"}
+_FIRST = {"useful": "those where most is in doubt", "easy": "those where least is in doubt"}
 
 
 def settle_order(label_studio: LabelStudio, settings: Settings, store: ObjectStore, project: Project) -> Finding | None:
