@@ -18,6 +18,7 @@ from shared.geometry.detections import Floats
 
 _DRAWS = 1000
 _GRID = 40  # points of a curve between two budgets
+_AXES = ("images", "boxes", "work")  # of a curve
 _COLOURS = {
     "random": "#1d2330",
     "mean confidence": "#2a6fdb",
@@ -68,23 +69,23 @@ def main() -> None:
 def _read(of_seed: Mapping[str, Any], random: np.random.Generator) -> dict[str, Play]:
     count = len(next(iter(of_seed.values()))["rounds"][0]["there"])
     drawn = random.multinomial(count, np.full(count, 1 / count), size=_DRAWS)
-    weights = np.vstack([np.ones(count), drawn])
+    weights = np.vstack([np.ones(count), drawn]).astype(np.float64)
     pool = of_seed["random"]["rounds"][-1]["pool_boxes"]
     return {
         arm: Play(
-            np.array([_average_precision(each, weights) for each in play["rounds"]]),
-            *(np.array([size(each) for each in play["rounds"]], dtype=np.float64) for size in _SIZES.values()),
+            scores=np.array([_average_precision(each, weights) for each in play["rounds"]]),
+            images=_sizes(play, lambda each: len(each["done"])),
+            boxes=_sizes(play, lambda each: each["boxes"]),
+            work=_sizes(play, lambda each: each["work"]),
             saved=1 - (play["rounds"][-1]["work"] + play["rounds"][-1]["work_left"]) / pool,
         )
         for arm, play in of_seed.items()
     }
 
 
-_SIZES: Mapping[str, Callable[[Any], float]] = {
-    "images": lambda each: len(each["done"]),
-    "boxes": lambda each: each["boxes"],
-    "work": lambda each: each["work"],
-}
+def _sizes(play: Mapping[str, Any], size: Callable[[Any], float]) -> Floats:
+    """(R,) a size of each round of a play."""
+    return np.array([size(each) for each in play["rounds"]], dtype=np.float64)
 
 
 def _average_precision(standing: Mapping[str, Any], weights: Floats) -> Floats:
@@ -116,10 +117,10 @@ def _print(plays: Sequence[Mapping[str, Play]], picked: Any) -> None:
         if len(ours[0].images) < len(each.images):
             _print_first(ours, chance, picked)
             continue
-        ends = [f"{np.mean([getattr(play, axis)[-1] for play in ours]):.0f}" for axis in _SIZES]
+        ends = [f"{np.mean([getattr(play, axis)[-1] for play in ours]):.0f}" for axis in _AXES]
         end = np.array([play.scores[-1] for play in ours])
         cells = [", ".join(ends), f"{end[:, 0].mean():.3f}"]
-        for axis in _SIZES:
+        for axis in _AXES:
             budgets = [
                 (getattr(play, axis)[0], min(getattr(play, axis)[-1], getattr(other, axis)[-1]))
                 for play, other in zip(ours, chance, strict=True)

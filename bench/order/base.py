@@ -24,7 +24,9 @@ def make_base(tiles: Sequence[Tile], image_size: int, weights: Path) -> None:
     import torch
     from ultralytics.models.yolo.detect import DetectionTrainer
 
-    class Short(DetectionTrainer):  # type: ignore[misc]
+    class Short(DetectionTrainer):
+        ema: Any
+
         def _setup_train(self) -> None:
             super()._setup_train()
             self.ema.decay = lambda step: min(_AVERAGED, step / (step + 10))

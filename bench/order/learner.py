@@ -121,8 +121,8 @@ class Learner:
             boxes[:, 1] = 1 - boxes[:, 1] if view & 2 else boxes[:, 1]
             rows.append(boxes)
             owners += [place] * len(boxes)
-        boxes = torch.from_numpy(np.concatenate(rows)).float()
-        return {"batch_idx": torch.tensor(owners).float(), "cls": torch.zeros(len(boxes)), "bboxes": boxes}
+        every = torch.from_numpy(np.concatenate(rows)).float()
+        return {"batch_idx": torch.tensor(owners).float(), "cls": torch.zeros(len(every)), "bboxes": every}
 
     def _outcome(self, number: int, output: Any) -> Outcome:
         table = without_twins(to_corners(surest(output, FLOOR, len(output) - 4)), _OVERLAP, _MOST)
