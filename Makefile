@@ -109,6 +109,7 @@ docs: install
 screenshot: install-dev browser
 	$(VENV)/bin/python -m pytest tests/real/test_loop_browser.py --screenshot docs/images/label-studio.png
 	$(VENV)/bin/python -m pytest tests/real/test_controls.py tests/real/test_loop_browser.py --screenshots docs/images/controls
+	$(VENV)/bin/python -m pytest tests/real/test_ui_browser.py --ui-pictures docs/images
 
 browser:
 	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || \

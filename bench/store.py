@@ -15,7 +15,7 @@ from typing import Any
 from flask import Flask
 
 from bench.predict_parts import write_json
-from infra.cli.status import read_status
+from functions.train_trigger.status.project import read_status
 from shared.objectstore import ObjectStore, Stored, Token, open_store
 from shared.settings import Settings
 from shared.state import keys

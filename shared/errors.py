@@ -11,6 +11,7 @@ LabelloopError
 ├── LabelStudioError         Label Studio is unreachable, failed, or sent an unexpected answer
 │   ├── Unauthorized         the token was refused
 │   └── ProjectGone          Label Studio itself says that the project does not exist: it is closed
+├── NotKnown                 the store holds no such project, control or version
 ├── BadRequest               the body of a request is malformed
 │   └── BodyTooLarge         the body exceeds a size limit
 ├── LabelConfigError         a labeling config is invalid
@@ -71,6 +72,10 @@ class Unauthorized(LabelStudioError):
 
 class ProjectGone(LabelStudioError):
     """The project does not exist, or not any more."""
+
+
+class NotKnown(LabelloopError):
+    """The store holds no such project, control or version."""
 
 
 class BadRequest(LabelloopError):

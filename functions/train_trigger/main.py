@@ -12,6 +12,7 @@ from functions.train_trigger.predict_proxy import PredictProxy
 from functions.train_trigger.routes import Routes
 from functions.train_trigger.threads import ProcessThreads
 from functions.train_trigger.trigger import Trigger
+from functions.train_trigger.ui.routes import Ui
 from functions.train_trigger.warm_up import WarmUp
 from shared.errors import SettingsError
 from shared.labelstudio.api import LabelStudio
@@ -39,6 +40,7 @@ def _build(settings: Settings, environ: MutableMapping[str, str]) -> Function:
     routes = Routes(store, trigger, warm_up, metrics, ProcessThreads(), debounce=settings.debounce)
     backend = Backend(settings, store, on_setup=lambda uid, _controls: warm_up.ask(uid))
     predictions = PredictProxy(settings, metrics, backend.pointers)
+    ui = Ui(settings, store, trigger, routes.look_soon)
 
     return Function(
         [
@@ -50,6 +52,7 @@ def _build(settings: Settings, environ: MutableMapping[str, str]) -> Function:
             Route("POST", "/job_status", "basic", routes.job_status),
             Route("POST", "/sweep", "basic or secret", routes.sweep),
             Route("GET", "/metrics", "basic or secret", routes.metrics),
+            *ui.routes(),
         ],
         settings,
         registry=metrics.registry,

@@ -98,6 +98,10 @@ class Routes:
         """`GET /metrics` in Prometheus' format."""
         return Response(self._metrics.text(), 200, content_type=CONTENT_TYPE_LATEST)
 
+    def look_soon(self, uid: str) -> None:
+        """Reconcile a project on another thread, as after an event."""
+        self._debounce.ask(uid)
+
     def _announced(self, keys: list[str]) -> Response:
         """Reconcile projects now, or at the end of their interval; the answer has the outcome if it comes in time."""
         started = [future for key in keys if (future := self._debounce.ask(key)) is not None]
@@ -139,9 +143,7 @@ class Routes:
         return self._start(project.uid)
 
     def _start(self, uid: str) -> Response:
-        outcome = self._trigger.reconcile(uid, forced=True)
-        if outcome.status == "given_up":  # of an older run, which was in the way
-            outcome = self._trigger.reconcile(uid, forced=True)
+        outcome = self._trigger.train(uid)
         if outcome.run_id is not None and outcome.status != "refused":
             return answer({"job": f"{uid}/{outcome.run_id}", **_body(outcome)})
         code = 503 if outcome.status in ("failed", "refused") else 409

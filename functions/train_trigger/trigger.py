@@ -96,6 +96,25 @@ class Trigger:
         self._metrics.reconciles.labels(outcome.status).inc()
         return outcome
 
+    def train(self, uid: str) -> Reconciled:
+        """Start a training because a person asks for it; the answer is about the active one if there is one."""
+        outcome = self.reconcile(uid, forced=True)
+        if outcome.status == "given_up":  # of an older run, which was in the way
+            outcome = self.reconcile(uid, forced=True)
+        return outcome
+
+    def write_ahead(self, uid: str) -> Reconciled:
+        """Start the job that writes predictions ahead because a person asks for it: it looks at all tasks again."""
+        look = cache(partial(self._project_state, uid))
+
+        def write() -> Reconciled:
+            Jobs(self._store, uid, prelabelling=True).update(claims.look_again)
+            return self._prelabel(uid, look, sweeping=False)
+
+        outcome = self._guarded(uid, write)
+        self._metrics.reconciles.labels(outcome.status).inc()
+        return outcome
+
     def _guarded(self, uid: str, reconcile: Callable[[], Reconciled]) -> Reconciled:
         try:
             return reconcile()

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from tenacity import Retrying, retry_if_exception_type, retry_if_result, stop_before_delay, wait_random_exponential
 
 from functions.train_trigger.launchers import open_launcher
-from infra.cli.findings import Finding
+from functions.train_trigger.status.findings import Finding
 from shared.errors import (
     LabelConfigError,
     LabelStudioError,

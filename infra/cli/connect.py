@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from functions.train_trigger.status.findings import Finding
 from infra.cli.checks import (
     Project,
     check_config,
@@ -19,7 +20,7 @@ from infra.cli.checks import (
 )
 from infra.cli.connected import remember
 from infra.cli.events import prove_events
-from infra.cli.findings import Finding, problems
+from infra.cli.findings import problems
 from infra.cli.outbound import check_push, connect_outbound
 from infra.cli.sampling import settle_order
 from infra.cli.wiring import (

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
+from functions.train_trigger.status.findings import Finding
 from infra.cli.checks import check_project
-from infra.cli.findings import Finding
 from infra.cli.sampling import put_order_back
 from infra.cli.wiring import is_labelloops, remove_wiring
 from shared.errors import LabelStudioError

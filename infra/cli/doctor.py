@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from functions.train_trigger.status.findings import Finding
 from infra.cli.checks import (
     Project,
     check_config,
@@ -19,7 +20,7 @@ from infra.cli.checks import (
     check_project,
     check_same_store,
 )
-from infra.cli.findings import Finding, problems
+from infra.cli.findings import problems
 from infra.cli.model_checks import check_models
 from infra.cli.outbound import check_outbound
 from infra.cli.wiring import (

@@ -10,17 +10,18 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from infra.cli.projects import NotKnown, read_known
+from functions.train_trigger.status.known import read_known
 from infra.effort.counts import ControlCounts, Counts, Weights
-from infra.effort.curve import Curve, curve_of
 from infra.effort.project import ProjectEffort
 from infra.effort.reading import SittingReader
 from infra.effort.weights import Fit
 from jobs.train.data.export import LabelStudioExporter
+from shared.errors import NotKnown
 from shared.labelstudio.api import LabelStudio
 from shared.labelstudio.requests import project_id
 from shared.objectstore import ObjectStore
 from shared.settings import Settings
+from shared.state.learning_curve import Curve, curve_of
 from shared.state.registry import Registry
 
 _TOLD_EVERY = 25  # tasks

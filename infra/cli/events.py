@@ -5,7 +5,7 @@ import time
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
-from infra.cli.findings import Finding
+from functions.train_trigger.status.findings import Finding
 from shared.labelstudio.api import LabelStudio
 from shared.settings import Settings
 from shared.web.peer import call

@@ -18,9 +18,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from infra.cli.model_card import model_card
-from infra.cli.projects import NotKnown
 from jobs.train.yolo.machine import prepare_ultralytics
-from shared.errors import LabelloopError
+from shared.errors import LabelloopError, NotKnown
 from shared.objectstore import ObjectStore
 from shared.state.registry import Registry
 from shared.state.versions import WEIGHTS, Manifest

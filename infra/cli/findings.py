@@ -1,24 +1,15 @@
-"""Findings: what a check found or a command changed, in a sentence for people and a word for scripts."""
+"""Prints findings: what a check found or a command changed."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import asdict
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 
-Level = Literal["ok", "changed", "warning", "problem"]
+from functions.train_trigger.status.findings import Finding
+
 _MARKS = {"ok": "[green]✓[/]", "changed": "[cyan]+[/]", "warning": "[yellow]![/]", "problem": "[red]✗[/]"}
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of `labelloop connect` or `labelloop doctor`."""
-
-    level: Level
-    check: str  # what was looked at: "label_studio", "store", "webhook" …
-    message: str  # what was found
-    remedy: str = ""  # what to set or do; empty where nothing is to be done
 
 
 def problems(findings: Iterable[Finding]) -> list[Finding]:

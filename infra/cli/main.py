@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from functions.train_trigger.status.project import ProjectStatus, read_statuses
 from infra.cli import configuration
 from infra.cli.base_weights import add_base_weights, base_as_json, render_base
 from infra.cli.connect import connect as connect_project
@@ -19,13 +20,13 @@ from infra.cli.environment import Invocation
 from infra.cli.export import FORMATS, export_version
 from infra.cli.findings import problems
 from infra.cli.keeping import forget_project, known_uids, prune_projects, removals_as_json, render_removals
+from infra.cli.open_page import open_page, page_address
 from infra.cli.output import end, print_json, print_result, teller
 from infra.cli.projects import find_control, find_project
-from infra.cli.status import ProjectStatus, read_statuses
 from infra.cli.status_view import render_status, watch_status
 from infra.cli.train import start_training
 from infra.cli.up import prepare, run_until_interrupted
-from infra.cli.versions import list_versions, move_pointer, render_versions
+from infra.cli.versions import list_versions, render_versions
 from infra.effort.picture import check_ending, draw
 from shared.errors import LabelloopError, SettingsError
 from shared.labelstudio.api import LabelStudio
@@ -34,6 +35,7 @@ from shared.settings import Settings
 from shared.state.base_weights import all_base_weights
 from shared.state.projects import projects
 from shared.state.registry import Registry
+from shared.state.rollback import move_pointer, moved_sentence
 
 app = typer.Typer(
     name="labelloop",
@@ -230,6 +232,22 @@ def status(
     watch_status(read, store.url)
 
 
+@app.command("open")
+def open_(context: typer.Context, project: ProjectOption = None, json_: JsonOption = False) -> None:
+    """Open the page in a browser: projects, versions, the running training, and buttons for what can be done.
+
+    train_trigger serves it at /ui. The browser asks for LABELLOOP_BASIC_AUTH_USER and LABELLOOP_BASIC_AUTH_PASSWORD.
+    """
+    settings = context.obj.settings()
+    address = page_address(settings, find_project(_store(settings), project) if project else None)
+    opened = open_page(settings, address)
+    told = address if opened else f"there is no browser here; open {address}"
+    if settings.basic_auth_password is not None:
+        where = context.obj.file if "LABELLOOP_BASIC_AUTH_PASSWORD" in context.obj.from_file() else "the environment"
+        told += f"\nuser {settings.basic_auth_user}, password: LABELLOOP_BASIC_AUTH_PASSWORD in {where}"
+    print_result({"url": address, "opened": opened}, told, json_=json_)
+
+
 @app.command()
 def versions(
     context: typer.Context, project: ProjectOption = None, control: ControlOption = None, json_: JsonOption = False
@@ -256,10 +274,7 @@ def rollback(
     name = find_control(store, uid, control)
     before, promotion = move_pointer(store, uid, name, to)
     body = {"project": uid, "control": name, "before": before, "version": to, "moved": promotion.moved}
-    was = f"was v{before}" if before else "was base weights"
-    told = f"{name}: serves v{to} now ({was})" if promotion.moved else f"{name}: serves v{to} already"
-    if Registry(store, uid).manifest(name, to).graph is None:
-        told = f"{name}: v{to} ({was}) of an older labelloop has no graph: it is served once a job has made one"
+    told = moved_sentence(Registry(store, uid), name, before, promotion)
     print_result(body, told, json_=json_)
 
 

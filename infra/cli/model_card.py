@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from importlib.metadata import version as package_version
 from typing import Any
 
-from infra.cli.metrics import measured_on
+from functions.train_trigger.status.metrics import measured_on
 from jobs.train.training import task_image_size
 from shared.state.versions import DEFAULT_SHOWN, WEIGHTS, Manifest
 

@@ -6,9 +6,9 @@ The sweep asks Label Studio for changes, and a job writes predictions into it (d
 from collections.abc import Callable
 from typing import Any
 
+from functions.train_trigger.status.findings import Finding
 from infra.cli.checks import Project
 from infra.cli.connected import remember
-from infra.cli.findings import Finding
 from infra.cli.wiring import TITLE, differences, pushes, remove_wiring, shown_predictions
 from shared.labelstudio.api import LabelStudio
 from shared.objectstore import ObjectStore

@@ -8,7 +8,8 @@ import typer
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from infra.cli.findings import Finding, as_json, problems, show
+from functions.train_trigger.status.findings import Finding
+from infra.cli.findings import as_json, problems, show
 
 
 def print_result(body: dict[str, Any], rendered: RenderableType, *, json_: bool) -> None:

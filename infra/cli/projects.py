@@ -1,29 +1,10 @@
 """Finds the project and the control that a person means by `--project` and `--control`."""
 
-from typing import NamedTuple
-
-from shared.errors import BadRequest, LabelConfigError, LabelloopError
-from shared.labelstudio.config import parse_label_config
-from shared.labelstudio.config_review import not_understood
-from shared.labelstudio.controls import Control
+from shared.errors import BadRequest, NotKnown
 from shared.labelstudio.requests import project_id
 from shared.objectstore import ObjectStore
-from shared.state.projects import Connection, Project, projects, read_project
+from shared.state.projects import projects
 from shared.state.registry import Registry
-
-
-class NotKnown(LabelloopError):
-    """The store holds no such project, control or version."""
-
-
-class Known(NamedTuple):
-    """A project as the store knows it."""
-
-    title: str = ""
-    controls: tuple[Control, ...] = ()
-    not_understood: tuple[str, ...] = ()  # a sentence for each part of its labeling config
-    connection: Connection = "inbound"
-    project: Project | None = None  # its record
 
 
 def find_project(store: ObjectStore, wanted: str | None) -> str:
@@ -48,18 +29,6 @@ def find_project(store: ObjectStore, wanted: str | None) -> str:
     if not found:
         raise NotKnown(f"the store {store.url} holds no {asked}; it holds {', '.join(known)}")
     raise NotKnown(f"{asked}: the store {store.url} holds {', '.join(found)}; give one of these uids as --project")
-
-
-def read_known(store: ObjectStore, uid: str) -> Known:
-    """All empty before the project is connected."""
-    project = read_project(store, uid)
-    if project is None:
-        return Known()
-    try:
-        controls, unclear = parse_label_config(project.label_config), not_understood(project.label_config)
-    except LabelConfigError as error:
-        controls, unclear = (), (str(error),)
-    return Known(project.title, controls, unclear, project.connection, project)
 
 
 def find_control(store: ObjectStore, uid: str, wanted: str | None) -> str:

@@ -87,6 +87,8 @@ def run_until_interrupted(
         )
         console.print(f"  models and claims        {escape(settings.store)}", highlight=False, soft_wrap=True)
         console.print(f"  logs                     {escape(str(running.folder))}", highlight=False, soft_wrap=True)
+        page = f"{running.train_trigger_url}/ui"
+        console.print(f"  the page                 {page}  (labelloop open)", highlight=False, soft_wrap=True)
         if settings.dummy:
             console.print("[yellow]![/] --dummy: fixed predictions, to prove the wiring; no model is loaded")
         if project is None:

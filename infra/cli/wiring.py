@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from functions.train_trigger.status.findings import Finding
 from infra.cli.checks import Project
-from infra.cli.findings import Finding
 from shared.errors import LabelStudioError
 from shared.labelstudio.api import LabelStudio
 from shared.settings import Settings

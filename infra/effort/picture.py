@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from infra.effort.counts import Weights
-from infra.effort.curve import NEXT, Curve
 from infra.effort.project import ProjectEffort
 from shared.errors import LabelloopError
+from shared.state.learning_curve import NEXT, Curve
 
 _ENDINGS = (".png", ".svg", ".pdf")
 _PARTS = (("kept", "#2a7f62"), ("moved", "#7cb518"), ("relabelled", "#f2b134"), ("added", "#c8cdd6"))
@@ -74,9 +74,9 @@ def _draw_curve(axes: Any, curve: Curve | None) -> None:
         return
     axes.set_title(f"{curve.metric} on the val set of each run", loc="left")
     tasks = [point.tasks for point in curve.points]
-    if curve.draws is not None:
+    if curve.draws:
         along = np.geomspace(max(min(tasks), 1), max(tasks) + NEXT, 60).tolist()
-        low, middle, high = curve.at(along)
+        low, middle, high = zip(*map(curve.at, along), strict=True)
         axes.fill_between(along, low, high, color="#2a6fdb", alpha=0.15, linewidth=0, label="true four times in five")
         axes.plot(along, middle, color="#2a6fdb", linewidth=1.2, label="fitted power law")
         axes.axvline(max(tasks), color="#888888", linewidth=0.8, linestyle=":")
@@ -93,7 +93,7 @@ def _draw_curve(axes: Any, curve: Curve | None) -> None:
     for point in curve.points:
         name = f"v{point.version}" + ("" if point.served else " (held back)")
         axes.annotate(name, (point.tasks, point.value), (4, 5), textcoords="offset points", fontsize=7.5)
-    axes.set_xlabel(f"annotated tasks, and {NEXT} more" if curve.draws is not None else "annotated tasks")
+    axes.set_xlabel(f"annotated tasks, and {NEXT} more" if curve.draws else "annotated tasks")
     axes.set_ylim(bottom=0)
     axes.set_xlim(left=0)
     axes.legend(loc="lower right", framealpha=1.0, edgecolor="none")

@@ -103,6 +103,13 @@ class Registry:
         """The manifest of a version. Raises NotFound."""
         return self._read_manifest(keys.manifest(self._uid, control, version))
 
+    def find_manifest(self, control: str, version: int) -> Manifest | None:
+        """The manifest; None if it was removed since it was listed."""
+        try:
+            return self.manifest(control, version)
+        except NotFound:
+            return None
+
     def numbers(self, control: str) -> list[int]:
         """The numbers of all versions of a control, ascending. Lists keys, reads nothing."""
         return keys.numbers(self._store.list(f"{keys.versions(self._uid, control)}/"))
@@ -130,10 +137,13 @@ class Registry:
         pointer = self.pointer(control)
         if pointer is None:
             return Serving(None, None)
-        rejected = self.rejected(control)
+        return Serving(pointer, self.served(control, pointer, self.rejected(control)))
+
+    def served(self, control: str, pointer: Pointer, rejected: set[int]) -> Manifest | None:
+        """What `serving` answers, of a pointer and the versions with a bad file that were read before."""
         if pointer.version not in rejected:
-            return Serving(pointer, self._named(control, pointer))
-        return Serving(pointer, self._newest_before(control, pointer.version, _gone(pointer, rejected)))
+            return self._named(control, pointer)
+        return self._newest_before(control, pointer.version, _gone(pointer, rejected))
 
     def newest_before(self, control: str, version: int) -> Manifest | None:
         """The newest good version with a smaller number; None if there is none."""
@@ -175,7 +185,7 @@ class Registry:
         It is looked for among the newest: only attempts that have lost their claim can publish after it.
         """
         for number in reversed(self.numbers(control)[-_NEWEST:]):
-            manifest = self._manifest_if_there(control, number)
+            manifest = self.find_manifest(control, number)
             if manifest is not None and manifest.run_id == run_id:
                 return manifest
         return None
@@ -294,15 +304,8 @@ class Registry:
 
     def _manifests(self, control: str, numbers: Iterable[int]) -> list[Manifest]:
         """The manifests, without those that were removed since they were listed."""
-        found = side_by_side(lambda number: self._manifest_if_there(control, number), numbers)
+        found = side_by_side(lambda number: self.find_manifest(control, number), numbers)
         return [manifest for manifest in found if manifest is not None]
-
-    def _manifest_if_there(self, control: str, version: int) -> Manifest | None:
-        """The manifest; None if it was removed since it was listed."""
-        try:
-            return self.manifest(control, version)
-        except NotFound:
-            return None
 
 
 def _gone(pointer: Pointer | None, rejected: set[int]) -> set[int]:

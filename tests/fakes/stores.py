@@ -209,18 +209,17 @@ class CountsTrips(Around):
     """Counts what is asked, by verb and key: each is a trip to a bucket.
 
     After `meet(parties, *endings)` whatever is asked about a key that ends so waits until as many as `parties` of them
-    are under way: who asks one after the other gets no answer.
+    are under way: who asks one after the other gets no answer. May be called for several groups of keys.
     """
 
     def __init__(self, inside: ObjectStore) -> None:
         super().__init__(inside)
         self.trips: Counter[tuple[str, str]] = Counter()
         self._lock = threading.Lock()
-        self._meet: tuple[str, ...] = ()
-        self._met = threading.Barrier(1)
+        self._meetings: list[tuple[tuple[str, ...], threading.Barrier]] = []
 
     def meet(self, parties: int, *endings: str) -> None:
-        self._meet, self._met = endings, threading.Barrier(parties, timeout=10)
+        self._meetings.append((endings, threading.Barrier(parties, timeout=10)))
 
     def count(self, *verbs: str) -> int:
         return sum(number for (verb, _), number in self.trips.items() if not verbs or verb in verbs)
@@ -252,8 +251,9 @@ class CountsTrips(Around):
     def _note(self, verb: str, key: str) -> None:
         with self._lock:
             self.trips[verb, key] += 1
-        if self._meet and key.endswith(self._meet):
-            try:
-                self._met.wait()
-            except threading.BrokenBarrierError as error:
-                raise StoreError(f"{key} is asked for alone") from error
+        for endings, met in self._meetings:
+            if key.endswith(endings):
+                try:
+                    met.wait()
+                except threading.BrokenBarrierError as error:
+                    raise StoreError(f"{key} is asked for alone") from error

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from functions.train_trigger.status.findings import Finding
 from infra.cli.checks import Project, check_config, check_functions, check_launcher, check_project
-from infra.cli.findings import Finding
 from infra.cli.model_checks import check_models
 from shared.labelstudio.api import LabelStudio
 from shared.labelstudio.config import parse_label_config

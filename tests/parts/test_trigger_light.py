@@ -21,7 +21,10 @@ codes = [
     client.post("/sweep").status_code,
     client.get("/metrics").status_code,
 ]
-print(json.dumps({"codes": codes, "modules": sorted(sys.modules)}))
+parts = ("functions.train_trigger.ui.", "functions.train_trigger.status")
+before = sorted(name for name in sys.modules if name.startswith(parts))
+codes += [client.get(path).status_code for path in ("/ui", "/ui/project?project=1.1", "/ui/style.css")]
+print(json.dumps({"codes": codes, "before": before, "modules": sorted(sys.modules)}))
 """
 
 
@@ -50,11 +53,12 @@ def environ(tmp_path: Path) -> dict[str, str]:
     }
 
 
-def test_health_setup_and_webhook_load_no_torch_no_sdk_no_numpy(tmp_path: Path) -> None:
+def test_health_setup_webhook_and_the_page_load_no_torch_no_sdk_no_numpy(tmp_path: Path) -> None:
     done = run(environ(tmp_path), "-c", PROGRAM, str(MAIN), CONFIG)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
-    assert told["codes"] == [200, 200, 200, 202, 200, 200]
+    assert told["codes"] == [200, 200, 200, 202, 200, 200, 200, 200, 200]
+    assert told["before"] == ["functions.train_trigger.ui.routes"], "the page is loaded when somebody asks for it"
     assert not set(HEAVY) & set(told["modules"])
 
 

@@ -14,7 +14,8 @@ from tests.servers.ray_cluster import RayCluster, ray_cluster
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--screenshot FILE` also makes the README's picture, `--screenshots FOLDER` those of docs/controls.md.
+    """`--screenshot FILE` also makes the README's picture, `--screenshots FOLDER` those of docs/controls.md,
+    `--ui-pictures FOLDER` those of docs/ui.md.
 
     `--cold-start SECONDS`: how long the scale-to-zero test lets predict take to start.
     `--images`: also build the images in chroots.
@@ -26,6 +27,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--screenshots", type=Path, help="keep a picture of Label Studio with each control's predictions here"
     )
+    parser.addoption("--ui-pictures", type=Path, help="keep pictures of train_trigger's page here")
     parser.addoption(
         "--cold-start", type=float, default=3.0, help="seconds until a sleeping machine starts predict's process"
     )

@@ -16,10 +16,11 @@ import requests
 from PIL import Image
 from typer.testing import CliRunner
 
+from functions.train_trigger.status.findings import Finding
 from infra.cli.connect import connect
 from infra.cli.doctor import examine
 from infra.cli.environment import Invocation
-from infra.cli.findings import Finding, problems
+from infra.cli.findings import problems
 from infra.cli.main import app
 from infra.cli.wiring import ACTIONS
 from infra.demo.samples import base_weights

@@ -15,7 +15,6 @@ from ultralytics.utils import ASSETS
 from infra.cli.connect import connect
 from infra.cli.disconnect import disconnect
 from infra.cli.findings import problems
-from infra.cli.versions import move_pointer
 from infra.demo.controls import airships
 from infra.demo.project import DemoProject
 from infra.demo.samples import CACHE, base_weights
@@ -29,6 +28,7 @@ from shared.objectstore import open_store
 from shared.settings import Settings
 from shared.state.jobs import Jobs
 from shared.state.registry import Registry
+from shared.state.rollback import move_pointer
 from shared.state.versions import GRAPH
 from shared.web.peer import call
 from tests.samples.served_graphs import store_base_graph

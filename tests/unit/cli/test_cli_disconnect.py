@@ -5,10 +5,10 @@ from typing import Any, cast
 
 import pytest
 
+from functions.train_trigger.status.findings import Finding
 from infra.cli.checks import Project, check_project
 from infra.cli.connected import remember
 from infra.cli.disconnect import disconnect
-from infra.cli.findings import Finding
 from infra.cli.wiring import TITLE
 from shared.errors import LabelStudioError, StoreError
 from shared.evolve import evolve

@@ -12,8 +12,7 @@ from typer.testing import CliRunner, Result
 from infra.cli.environment import Invocation
 from infra.cli.export import FORMATS
 from infra.cli.main import app
-from infra.cli.projects import NotKnown
-from shared.errors import LabelloopError, ModelError
+from shared.errors import LabelloopError, ModelError, NotKnown
 from shared.objectstore import ObjectStore
 from shared.state.registry import Registry
 from shared.state.versions import WEIGHTS, Gate, Manifest, Shown

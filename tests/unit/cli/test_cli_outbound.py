@@ -4,11 +4,12 @@ from collections.abc import Iterable
 
 import pytest
 
+from functions.train_trigger.status.findings import Finding
 from infra.cli.checks import check_project
 from infra.cli.connect import connect, connect_at_start
 from infra.cli.disconnect import disconnect
 from infra.cli.doctor import examine
-from infra.cli.findings import Finding, problems
+from infra.cli.findings import problems
 from infra.cli.outbound import check_outbound
 from shared.evolve import evolve
 from shared.labelstudio.api import BY_SCORE

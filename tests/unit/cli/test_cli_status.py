@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from infra.cli.status import read_status, read_statuses
+from functions.train_trigger.status.project import read_status, read_statuses
 from infra.cli.status_view import render_status
 from jobs.prelabel.progress import ProgressWriter as WritingAhead
 from jobs.train.checkpoints.spool import Epoch

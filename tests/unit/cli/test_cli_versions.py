@@ -9,17 +9,16 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from functions.train_trigger.status.words import age
 from infra.cli.environment import Invocation
 from infra.cli.main import app
-from infra.cli.projects import NotKnown
-from infra.cli.status_view import age
-from infra.cli.versions import move_pointer
-from shared.errors import ClaimLost, LaunchError
+from shared.errors import ClaimLost, LaunchError, NotKnown
 from shared.objectstore import ObjectStore
 from shared.state import claims
 from shared.state.jobs import Jobs
 from shared.state.projects import write_project
 from shared.state.registry import Registry
+from shared.state.rollback import move_pointer
 from shared.state.runs import Progress
 from shared.state.versions import GRAPH, FileEntry, Gate, Manifest
 from shared.yolo_task import YoloTask

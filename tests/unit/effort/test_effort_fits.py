@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from infra.effort.counts import DEFAULT_WEIGHTS
-from infra.effort.curve import Curve, curve_of
 from infra.effort.weights import Timed, fit_weights
+from shared.state.learning_curve import Curve, curve_of
 from shared.state.versions import Gate, Manifest
 
 TRUE = {"moved": 0.7, "relabelled": 0.15, "deleted": 0.35}

@@ -10,10 +10,8 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from infra.cli.projects import NotKnown
-from infra.cli.status import read_status
-from infra.cli.versions import move_pointer
-from shared.errors import LabelloopError, NotFound, PreconditionFailed, StoreError
+from functions.train_trigger.status.project import read_status
+from shared.errors import LabelloopError, NotFound, NotKnown, PreconditionFailed, StoreError
 from shared.objectstore import ObjectStore
 from shared.settings import Settings
 from shared.state import keys
@@ -21,6 +19,7 @@ from shared.state.jobs import Jobs
 from shared.state.keeping import Keep
 from shared.state.pruning import planned, prune
 from shared.state.registry import Registry
+from shared.state.rollback import move_pointer
 from tests.fakes.keeping_parts import BEGIN, UID, Fate, History, Killed, Memory
 from tests.fakes.stores import Clocked
 

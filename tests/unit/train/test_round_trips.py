@@ -6,15 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from functions.train_trigger.status.project import read_status, read_statuses
 from infra.cli.projects import find_control
-from infra.cli.status import read_status, read_statuses
-from infra.cli.versions import list_versions, move_pointer
+from infra.cli.versions import list_versions
 from jobs.train.ending import DONE
 from shared.labelstudio.config import parse_label_config
 from shared.objectstore import ObjectStore, open_store
 from shared.settings import Settings
 from shared.state.projects import write_project
 from shared.state.registry import Registry
+from shared.state.rollback import move_pointer
 from shared.state.versions import Pointer
 from shared.web.backend import Backend
 from tests.fakes.backend_parts import ask, settings, setup_body

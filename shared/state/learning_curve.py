@@ -2,16 +2,16 @@
 
 Metrics of models follow a power law of the number of examples (J. Hestness et al. 2017, arXiv:1712.00409):
 metric = a − b · n^−c with a ≤ 1, b ≥ 0. The uncertainty comes from drawing each measurement again, with the error of a
-val set of its size, and fitting each draw.
+val set of its size, and fitting each draw. Without numpy: train_trigger, which has none, shows it too.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from operator import mul
+from random import Random
+from typing import Any, NamedTuple
 
-import numpy as np
-
-from shared.geometry.detections import Floats
 from shared.state.versions import Manifest
 
 FEWEST = 4
@@ -21,7 +21,7 @@ WORTH = 0.01
 NEXT = 100
 """Tasks that the answer is about."""
 _DRAWS = 300
-_POWERS = np.geomspace(0.1, 2.0, 12)
+_POWERS = tuple(0.1 * 20 ** (step / 11) for step in range(12))  # 0.1 … 2
 _LOW, _HIGH = 0.1, 0.9  # quantiles: the truth is between them four times in five
 
 
@@ -36,6 +36,14 @@ class Point:
     served: bool  # the gate let it pass
 
 
+class Law(NamedTuple):
+    """metric = a − b · n^−c"""
+
+    a: float
+    b: float
+    c: float
+
+
 @dataclass(frozen=True, slots=True)
 class Curve:
     """The measurements of one control, and the fit if there are enough."""
@@ -43,24 +51,18 @@ class Curve:
     control: str
     metric: str
     points: tuple[Point, ...]  # by tasks
-    draws: Floats | None = None  # (D, 3) a, b, c of each draw; None: too few points
+    draws: tuple[Law, ...] = ()  # one a draw; empty: too few points
 
-    def at(self, tasks: Sequence[float]) -> Floats:
-        """(T,) numbers of tasks → (3, T) lower bound, median and upper bound of the metric; needs `draws`."""
-        assert self.draws is not None
-        a, b, c = (column[:, None] for column in self.draws.T)
-        values = a - b * np.asarray(tasks, dtype=np.float64) ** -c
-        found: Floats = np.quantile(values, [_LOW, 0.5, _HIGH], axis=0)
-        return found
+    def at(self, tasks: float) -> tuple[float, float, float]:
+        """Lower bound, median and upper bound of the metric after so many tasks; needs `draws`."""
+        return _bounds([law.a - law.b * tasks**-law.c for law in self.draws])
 
     def gain(self) -> tuple[float, float, float] | None:
         """Lower bound, median and upper bound of what the next NEXT tasks add to the metric; None: not known yet."""
-        if self.draws is None:
+        if not self.draws:
             return None
-        now = float(self.points[-1].tasks)
-        _, b, c = self.draws.T
-        low, middle, high = np.quantile(b * (now**-c - (now + NEXT) ** -c), [_LOW, 0.5, _HIGH]).tolist()
-        return low, middle, high
+        now = float(max(self.points[-1].tasks, 1))
+        return _bounds([law.b * (now**-law.c - (now + NEXT) ** -law.c) for law in self.draws])
 
     def sentence(self) -> str:
         """Whether the next tasks are worth it, for a person."""
@@ -112,7 +114,7 @@ def curve_of(control: str, manifests: Sequence[Manifest], seed: int = 0) -> Curv
         return None
     if len({point.tasks for point in points}) < FEWEST:
         return Curve(control, metric, tuple(points))
-    return Curve(control, metric, tuple(points), _draws(points, seed))
+    return Curve(control, metric, tuple(points), _draws(tuple(points), seed))
 
 
 def _point(manifest: Manifest, metric: str) -> Point | None:
@@ -126,23 +128,64 @@ def _point(manifest: Manifest, metric: str) -> Point | None:
     return Point(manifest.version, int(sum(counts)), value, error, manifest.gate.passed)
 
 
-def _draws(points: Sequence[Point], seed: int) -> Floats:
-    """(D, 3) a, b, c of the measurements drawn anew."""
-    random = np.random.default_rng(seed)
-    tasks = np.array([max(point.tasks, 1) for point in points], dtype=np.float64)
-    values, errors = (np.array([getattr(point, name) for point in points]) for name in ("value", "error"))
-    drawn = values + errors * random.standard_normal((_DRAWS, len(points)))
-    return np.array([_fit(tasks, row, errors) for row in drawn])
+@lru_cache(maxsize=256)
+def _draws(points: tuple[Point, ...], seed: int) -> tuple[Law, ...]:
+    """The laws of the measurements drawn anew."""
+    random = Random(seed)  # noqa: S311 - not for secrets
+    fits = [_Fit(points, power) for power in _POWERS]
+    laws = []
+    for _ in range(_DRAWS):
+        missing = [1.0 - random.gauss(point.value, point.error) for point in points]
+        _, law = min(fit.to(missing) for fit in fits)
+        laws.append(law)
+    return tuple(laws)
 
 
-def _fit(tasks: Floats, values: Floats, errors: Floats) -> Floats:
-    """(3,) a, b, c: 1 − value = (1 − a) + b · n^−c, with neither part negative, for the power that fits best."""
-    from scipy.optimize import nnls
+class _Fit:
+    """Least squares of 1 − value = (1 − a) + b · n^−c with neither part negative, for one power c.
 
-    best, found = np.inf, np.zeros(3)
-    for power in _POWERS:
-        design = np.stack([np.ones_like(tasks), tasks**-power], axis=1)
-        (missing, slope), left = nnls(design / errors[:, None], (1.0 - values) / errors)
-        if left < best:
-            best, found = left, np.array([1.0 - missing, slope, power])
-    return found
+    Each measurement counts by its error. What does not change from draw to draw is summed up once.
+    """
+
+    def __init__(self, points: Sequence[Point], power: float) -> None:
+        self._power = power
+        falls = [max(point.tasks, 1) ** -power for point in points]
+        self._weights = [point.error**-2 for point in points]
+        self._slopes = list(map(mul, self._weights, falls))
+        self._one, self._fall = sum(self._weights), sum(self._slopes)
+        self._square = sum(map(mul, self._slopes, falls))
+
+    def to(self, missing: Sequence[float]) -> tuple[float, Law]:
+        """(what is left of the squares, but for the same sum of all powers; the law)"""
+        level, slope = sum(map(mul, self._weights, missing)), sum(map(mul, self._slopes, missing))
+        determinant = self._one * self._square - self._fall**2
+        candidates = [(max(level / self._one, 0.0), 0.0), (0.0, max(slope / self._square, 0.0))]
+        if determinant > 1e-12 * self._one * self._square:  # else all points have the same number of tasks
+            both = (
+                (level * self._square - slope * self._fall) / determinant,
+                (slope * self._one - level * self._fall) / determinant,
+            )
+            if min(both) >= 0.0:
+                candidates = [both]
+        return min(
+            (
+                one * one * self._one + 2 * one * fall * self._fall + fall * fall * self._square
+                - 2 * (one * level + fall * slope),
+                Law(1.0 - one, fall, self._power),
+            )
+            for one, fall in candidates
+        )  # fmt: skip
+
+
+def _bounds(values: list[float]) -> tuple[float, float, float]:
+    """The quantiles that bound the truth four times in five, and the median between them."""
+    ordered = sorted(values)
+    low, middle, high = (_quantile(ordered, part) for part in (_LOW, 0.5, _HIGH))
+    return low, middle, high
+
+
+def _quantile(ordered: Sequence[float], part: float) -> float:
+    place = part * (len(ordered) - 1)
+    below = int(place)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (place - below) * (ordered[above] - ordered[below])

@@ -1,26 +1,26 @@
-"""What `labelloop status` shows: projects as the store knows them, without Label Studio and without the functions."""
+"""Projects as the store knows them: without Label Studio, in three rounds of questions that are asked side by side."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from infra.cli.next_training import NextTraining, next_training
-from infra.cli.projects import read_known
+from functions.train_trigger.status.history import AT_ONCE, History, Version, read_history_and
+from functions.train_trigger.status.known import read_known
+from functions.train_trigger.status.next_training import NextTraining, next_training
+from shared.labelstudio.controls import Control
 from shared.objectstore import ObjectStore
 from shared.settings import Settings
-from shared.side_by_side import side_by_side
+from shared.side_by_side import both, side_by_side
 from shared.state.budget import NOTHING_USED, Budget, Limit, Used, used_by
 from shared.state.jobs import Jobs
 from shared.state.jobs_record import JobsRecord
 from shared.state.projects import Connection, with_overrides
-from shared.state.registry import Registry
+from shared.state.registry import ReadManifest, Registry
 from shared.state.runs import Progress, Writing
 from shared.state.spending import used_in_store
-from shared.state.versions import Gate
+from shared.state.versions import Gate, Manifest
 from shared.yolo_task import YoloTask
-
-_AT_ONCE = 24  # requests to the store
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,9 @@ class ControlStatus:
     versions: int  # number of versions
     metrics: dict[str, float]  # of the version that is served
     gate: Gate | None  # of that version
+    control: Control | None = None  # as the labeling config has it; None: it has it no more
+    manifest: Manifest | None = None  # of the version that is served
+    newest: tuple[Version, ...] = ()  # those that were asked for, oldest first
 
     def as_json(self) -> dict[str, Any]:
         """The control for scripts."""
@@ -62,6 +65,8 @@ class ProjectStatus:
 
     uid: str
     title: str
+    known: bool  # somebody set it up, or a run was started for it
+    push: bool  # predictions are written ahead
     connection: Connection
     not_understood: tuple[str, ...]  # what of the labeling config is ignored
     controls: tuple[ControlStatus, ...]
@@ -98,39 +103,72 @@ class ProjectStatus:
         }
 
 
-def read_statuses(store: ObjectStore, uids: Sequence[str], settings: Settings) -> list[ProjectStatus]:
-    """Read several projects at once. `settings`: those that trainings are started by. Raises StoreError."""
-    each = max(_AT_ONCE // max(len(uids), 1), 1)
-    in_store = used_in_store(store) if Budget.of(settings).of_store else {}
-    return side_by_side(lambda uid: read_status(store, uid, settings, in_store, at_once=each), uids, at_once=_AT_ONCE)
+def read_statuses(
+    store: ObjectStore,
+    uids: Sequence[str],
+    settings: Settings,
+    *,
+    in_store: Used | None = None,
+    at_once: int = AT_ONCE,
+    read_manifest: ReadManifest | None = None,
+) -> list[ProjectStatus]:
+    """Read several projects at once, with at most `at_once` questions to the store. Raises StoreError.
+
+    `settings`: those that trainings are started by. `in_store`: what the jobs of all projects have used; None: it is
+    read, if that is limited.
+    """
+    if in_store is None:
+        in_store = used_in_store(store) if Budget.of(settings).of_store else NOTHING_USED
+    used = in_store
+    each = max(at_once // max(len(uids), 1), 1)
+    return side_by_side(
+        lambda uid: read_status(store, uid, settings, used, at_once=each, read_manifest=read_manifest),
+        uids,
+        at_once=at_once,
+    )
 
 
 def read_status(
-    store: ObjectStore, uid: str, settings: Settings, in_store: Used = NOTHING_USED, *, at_once: int = _AT_ONCE
+    store: ObjectStore,
+    uid: str,
+    settings: Settings,
+    in_store: Used = NOTHING_USED,
+    *,
+    newest: int = 0,
+    at_once: int = AT_ONCE,
+    read_manifest: ReadManifest | None = None,
 ) -> ProjectStatus:
-    """Read one project, `at_once` controls at a time; its versions are counted, not read. Raises StoreError.
+    """Read one project, with at most `at_once` questions to the store. Raises StoreError.
 
-    `in_store`: what the jobs of all projects have used.
+    Of its versions those that are served and the `newest` ones are read, as many of each control; others are counted.
+    `in_store`: what the jobs of all projects have used. `read_manifest`: as Registry takes it.
     """
-    known, now = read_known(store, uid), store.now()
-    own = with_overrides(settings, known.project)
-    registry, jobs = Registry(store, uid), Jobs(store, uid)
-    record = jobs.read()
-    idle = not (record.training or record.closed or known.connection == "none")
-    tasks = {control.name: control.yolo_task for control in known.controls}
-    names = list(tasks) + [name for name in registry.controls() if name not in tasks]
-    writing = jobs.runs.writing() if record.prelabel else None
+    registry, jobs = Registry(store, uid, read_manifest), Jobs(store, uid)
+    known, (record, stored) = both(lambda: read_known(store, uid), lambda: both(jobs.read, registry.controls))
+    controls = {control.name: control for control in known.controls}
+    names = list(controls) + [name for name in stored if name not in controls]
     run_id = record.training.run_id if record.training else record.last_run.run_id if record.last_run else None
+
+    def read_progress() -> tuple[Progress | None, Writing | None]:
+        return both(
+            lambda: jobs.runs.progress(run_id) if run_id else None,
+            lambda: jobs.runs.writing() if record.prelabel else None,
+        )
+
+    own = with_overrides(settings, known.project)
+    each = -(-newest // max(len(names), 1))
+    now, idle = store.now(), not (record.training or record.closed or known.connection == "none")
+    histories, (progress, writing) = read_history_and(registry, names, read_progress, newest=each, at_once=at_once)
     return ProjectStatus(
         uid=uid,
         title=known.title,
+        known=known.project is not None or record.fence > 0 or bool(stored),
+        push=known.project is not None and known.project.push,
         connection=known.connection,
         not_understood=known.not_understood,
-        controls=tuple(
-            side_by_side(lambda name: _read_control(registry, name, tasks.get(name)), names, at_once=at_once)
-        ),
+        controls=tuple(_control(history, controls.get(history.name)) for history in histories),
         jobs=record,
-        progress=jobs.runs.progress(run_id) if run_id else None,
+        progress=progress,
         next_training=next_training(record, known.project, settings, now) if idle else None,
         limits=tuple(Budget.of(own).limits(record.used, in_store, now, longest_run=own.longest_run)),
         writing=writing if writing and record.prelabel and writing.run_id == record.prelabel.run_id else None,
@@ -138,13 +176,13 @@ def read_status(
     )
 
 
-def _read_control(registry: Registry, name: str, yolo_task: YoloTask | None) -> ControlStatus:
-    pointer, serving = registry.look(name)
+def _control(history: History, control: Control | None) -> ControlStatus:
+    pointer, serving, yolo_task = history.pointer, history.serving, control.yolo_task if control else None
     other_task = serving.yolo_task if serving and yolo_task not in (None, serving.yolo_task) else None
     if other_task:  # predict does not serve it either
         serving = None
     return ControlStatus(
-        name=name,
+        name=history.name,
         yolo_task=serving.yolo_task if serving else yolo_task,
         labels=serving.labels if serving else (),
         pointer=pointer.version if pointer else None,
@@ -152,7 +190,10 @@ def _read_control(registry: Registry, name: str, yolo_task: YoloTask | None) -> 
         moved_by=pointer.reason if pointer else None,
         serving=serving.version if serving else None,
         other_task=other_task,
-        versions=len(registry.numbers(name)),
+        versions=len(history.numbers),
         metrics=serving.metrics if serving else {},
         gate=serving.gate if serving else None,
+        control=control,
+        manifest=serving,
+        newest=history.versions,
     )

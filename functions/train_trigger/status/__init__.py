@@ -1,0 +1,1 @@
+"""What the store tells people of projects: `labelloop status` and `versions` show it, and so does the page (`ui`)."""

@@ -1,0 +1,87 @@
+"""The versions of controls: what their pointers name, what is served, and the newest manifests.
+
+Read in two rounds of questions that are asked side by side, however many versions there are.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from shared.side_by_side import side_by_side
+from shared.state.registry import Registry
+from shared.state.versions import Manifest, Pointer
+
+AT_ONCE = 24  # requests to the store
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One version, and what became of it."""
+
+    manifest: Manifest
+    pointer: bool  # the pointer names it
+    serving: bool
+    rejected: bool  # its file failed verification in predict
+    rolled_back: bool  # a person left it
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """One control's versions."""
+
+    name: str
+    pointer: Pointer | None
+    serving: Manifest | None  # differs from the pointer if that version failed verification
+    numbers: tuple[int, ...]  # of all versions, ascending
+    versions: tuple[Version, ...]  # those that were read, oldest first
+
+
+def read_history(
+    registry: Registry, names: Sequence[str], *, newest: int | None, before: int | None = None, at_once: int = AT_ONCE
+) -> list[History]:
+    """The histories of several controls, each with its `newest` versions (None: all), older than `before`."""
+    return read_history_and(registry, names, lambda: None, newest=newest, before=before, at_once=at_once)[0]
+
+
+def read_history_and(
+    registry: Registry,
+    names: Sequence[str],
+    also: Callable[[], Any],
+    *,
+    newest: int | None,
+    before: int | None = None,
+    at_once: int = AT_ONCE,
+) -> tuple[list[History], Any]:
+    """As `read_history`; beside it asks `also`, and answers what that answers."""
+    questions: list[Callable[[], Any]] = [also]
+    for name in names:
+        questions += [partial(ask, name) for ask in (registry.pointer, registry.rejected, registry.numbers)]
+    other, *found = side_by_side(lambda question: question(), questions, at_once=at_once)
+    looks = list(zip(names, found[::3], found[1::3], found[2::3], strict=True))
+    shown = {name: _newest(numbers, newest, before) for name, _, _, numbers in looks}
+    wanted = {(name, number): None for name in names for number in shown[name]}
+    wanted |= {(name, pointer.version): None for name, pointer, _, _ in looks if pointer}
+    read = side_by_side(lambda one: registry.find_manifest(*one), wanted, at_once=at_once)
+    manifests = dict(zip(wanted, read, strict=True))
+    histories = []
+    for name, pointer, rejected, numbers in looks:
+        serving = registry.served(name, pointer, rejected) if pointer else None
+        versions = [
+            Version(
+                manifest,
+                pointer=pointer is not None and pointer.version == number,
+                serving=serving is not None and serving.version == number,
+                rejected=number in rejected,
+                rolled_back=pointer is not None and number in pointer.rolled_back,
+            )
+            for number in shown[name]
+            if (manifest := manifests[name, number])
+        ]
+        histories.append(History(name, pointer, serving, tuple(numbers), tuple(versions)))
+    return histories, other
+
+
+def _newest(numbers: list[int], newest: int | None, before: int | None) -> list[int]:
+    older = [number for number in numbers if before is None or number < before]
+    return older if newest is None else older[len(older) - min(newest, len(older)) :]

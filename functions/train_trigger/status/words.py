@@ -1,0 +1,171 @@
+"""What is said of a project, in sentences of pieces that the terminal colours and the page marks up."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from functions.train_trigger.status.metrics import measured_on
+from functions.train_trigger.status.project import ControlStatus, ProjectStatus
+from shared.state.budget import used_by
+from shared.state.jobs_record import Claim
+
+Tone = Literal["plain", "good", "warning", "problem", "quiet"]
+_OUTCOMES: dict[str, Tone] = {"promoted": "good", "failed": "problem"}
+_SHOWN_WHILE_TRAINING = ("mAP50", "top1")
+"""Metrics that are shown of a training while it runs; each task has one of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A piece of a sentence."""
+
+    text: str
+    tone: Tone = "plain"
+
+
+Sentence = tuple[Said, ...]
+
+
+def connection_sentence(project: ProjectStatus) -> Sentence:
+    """How the project is connected; empty where that is as usual."""
+    if project.connection == "outbound":
+        return (Said("Connected without inbound calls: the sweep asks Label Studio for changes."),)
+    if project.connection == "none":
+        rest = " nothing is predicted ahead, and no training starts by itself."
+        return Said("Disconnected:", "warning"), Said(rest)
+    return ()
+
+
+def served(control: ControlStatus) -> Sentence:
+    """What is served, and why that is not what the pointer names."""
+    if control.pointer is None:
+        return (Said("base weights"),)
+    if control.other_task is not None:
+        wrong = Said(f"v{control.pointer} is for {control.other_task}", "warning")
+    elif control.serving != control.pointer:
+        wrong = Said(f"v{control.pointer} failed verification", "problem")
+    else:
+        return (Said(f"v{control.serving}" + (" (rollback)" if control.moved_by == "rollback" else "")),)
+    return Said(f"v{control.serving} (" if control.serving else "base weights ("), wrong, Said(")")
+
+
+def claim_sentences(project: ProjectStatus) -> Iterator[Sentence]:
+    """What the run that is active waits for, and what went wrong before."""
+    claim, progress = project.jobs.training, project.progress
+    if claim is None:
+        return
+    if claim.waits:
+        since = f"needs a correction for {age(project.read_at - claim.stuck_since)}" if claim.stuck_since else ""
+        yield Said(f"{since or 'waits'}:", "warning"), Said(f" {claim.waits}")
+    if claim.refused and claim.state == "launching":
+        yield Said("the launcher said:", "warning"), Said(f" {claim.error or ''}")
+    elif claim.error:
+        yield Said("the attempt before ended:", "warning"), Said(f" {claim.error}")
+    elif progress is not None and progress.error:
+        yield (Said(progress.error, "warning"),)
+
+
+def follows_sentence(project: ProjectStatus) -> Sentence:
+    """The training that begins when the active run has ended; empty if none does."""
+    following = project.jobs.next_run
+    return (Said(f"Run {following}: begins when that has ended, as somebody asked"),) if following else ()
+
+
+def last_run_sentence(project: ProjectStatus) -> Sentence:
+    """How the last run ended."""
+    last = project.jobs.last_run
+    if last is None:
+        return (Said("No run yet."),)
+    rest = f" {age(project.read_at - last.ended_at)} ago"
+    if last.failures > 1:
+        rest += f", {last.failures} failed in a row"
+    rest += f", {last.message}" if last.message else ""
+    return Said(f"Last run {last.run_id}: "), Said(last.outcome, _OUTCOMES.get(last.outcome, "warning")), Said(rest)
+
+
+def next_training_sentence(project: ProjectStatus) -> Sentence:
+    """When the next training is due; empty while one runs."""
+    due = project.next_training
+    if due is None:
+        return ()
+    changed = "" if due.changes is None else f", or when {due.changes} have changed"
+    later = f", not in the next {age(due.not_before - project.read_at)}" if due.not_before else ""
+    return (Said(f"Next training: at {due.annotated} annotated tasks{changed}{later}"),)
+
+
+def ahead_sentences(
+    project: ProjectStatus, bar: Callable[[int, int], Sentence] = lambda _done, _of: ()
+) -> Iterator[Sentence]:
+    """What is written into Label Studio ahead; nothing if nothing ever was. `bar` draws how many tasks of all."""
+    jobs, now = project.jobs, project.read_at
+    if done := jobs.prelabelled:
+        when = Said(f"Predictions of {done.model_version} were written {age(now - done.written_at)} ago")
+        left = (Said(", "), Said(f"{done.left} tasks have none", "warning")) if done.left else ()
+        unseen = () if done.shown else (Said(", "), Said("annotators are not shown them", "warning"))
+        yield when, *left, *unseen
+    if claim := jobs.prelabel:
+        told = Said("Predictions are written: "), state(claim, now), Said(f", attempt {claim.attempt}")
+        yield *told, *_written(project, bar)
+        if claim.waits or claim.error:
+            yield (Said(claim.waits or claim.error or "", "warning"),)
+    if (last := jobs.last_prelabel) and last.outcome == "failed":
+        ago = age(now - last.ended_at)
+        yield Said("Predictions could not be written", "problem"), Said(f" {ago} ago: {last.message}")
+
+
+def _written(project: ProjectStatus, bar: Callable[[int, int], Sentence]) -> Sentence:
+    writing = project.writing
+    if writing is None:
+        return ()
+    drawn = bar(writing.done, writing.tasks)
+    told = Said(f"{writing.done} of {writing.tasks} tasks have {writing.version}")
+    return (Said(", "), *drawn, *((Said(" "),) if drawn else ()), told)
+
+
+def used_sentence(project: ProjectStatus) -> Sentence:
+    """How long jobs ran; empty if none did this month."""
+    today, month = used_by(project.jobs.used, project.read_at)
+    return (Said(f"Jobs ran {today / 60:.0f} min today, {month / 60:.0f} min this month (UTC)"),) if month else ()
+
+
+def limit_sentences(project: ProjectStatus) -> Iterator[Sentence]:
+    """The limits of that, as far as there are any."""
+    for limit in project.limits:
+        waits = Said("what is due waits:", "warning") if limit.too_little else Said("limit:", "quiet")
+        yield waits, Said(f" {limit}")
+
+
+def state(claim: Claim, now: datetime) -> Said:
+    """The state of a run, or why it is not going on now."""
+    if claim.expires_at >= now:
+        return Said(claim.state)
+    if claim.refused:
+        tries = f"{claim.refused} time" + ("" if claim.refused == 1 else "s")
+        return Said(f"its launch was refused {tries}; a sweep tries again, Start Training at once", "warning")
+    return Said("interrupted; the next sweep starts the next attempt", "warning")
+
+
+def progress_words(project: ProjectStatus) -> list[str]:
+    """How long the training goes on, its metrics so far, and what they are measured on."""
+    progress = project.progress
+    if progress is None:
+        return []
+    words = []
+    if progress.eta_seconds is not None:
+        words.append(f"{age(timedelta(seconds=progress.eta_seconds))} to go")
+    metrics = [f"{name} {progress.metrics[name]:.3f}" for name in _SHOWN_WHILE_TRAINING if name in progress.metrics]
+    if metrics:
+        tasks = {control.name: control.yolo_task for control in project.controls}
+        on = measured_on(progress.val_tasks, progress.val_things, tasks.get(progress.control or ""))
+        words.append(f"{', '.join(metrics)} on the val set" + (f" ({on})" if on else ""))
+    return words + ([progress.message] if progress.message else [])
+
+
+def age(time: timedelta) -> str:
+    """A time in its largest unit of which there are two, rounded down: `42 s`, `3 min`, `5 h`, `2 d`."""
+    seconds = max(0, int(time.total_seconds()))
+    for length, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * length:
+            return f"{seconds // length} {unit}"
+    return f"{seconds} s"

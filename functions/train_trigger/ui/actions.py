@@ -1,0 +1,127 @@
+"""What a person may do on the page: each action asks once, then says what came of it."""
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+
+from functions.train_trigger.reconciled import Reconciled
+from functions.train_trigger.status.words import Tone
+from functions.train_trigger.trigger import Trigger
+from shared.errors import LabelloopError, StoreError
+from shared.objectstore import ObjectStore
+from shared.state.registry import Registry
+from shared.state.rollback import move_pointer, moved_sentence
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a person is asked before anything is done."""
+
+    heading: str
+    text: str
+    button: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of it."""
+
+    heading: str
+    text: str
+    tone: Tone
+    status: int  # of HTTP
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What an action is about. `control` and `version` are of a rollback alone."""
+
+    uid: str
+    control: str = ""
+    version: int = 0
+
+
+class Actions:
+    """The actions by their names."""
+
+    def __init__(self, store: ObjectStore, trigger: Trigger, look_soon: Callable[[str], None]) -> None:
+        self._store = store
+        self._trigger = trigger
+        self._look_soon = look_soon
+        self._all: Mapping[str, tuple[Callable[[Asked], Question], Callable[[Asked], Outcome]]] = {
+            "train": (_before_training, self._train),
+            "rollback": (_before_rollback, self._roll_back),
+            "prelabel": (_before_writing, self._write_ahead),
+        }
+
+    def question(self, action: str, asked: Asked) -> Question:
+        """What to ask."""
+        return self._all[action][0](asked)
+
+    def do(self, action: str, asked: Asked) -> Outcome:
+        """Do it. Raises StoreError."""
+        return self._all[action][1](asked)
+
+    def _train(self, asked: Asked) -> Outcome:
+        outcome = self._trigger.train(asked.uid)
+        return _outcome(outcome, started="A run was started", active="A run is active already")
+
+    def _write_ahead(self, asked: Asked) -> Outcome:
+        outcome = self._trigger.write_ahead(asked.uid)
+        return _outcome(
+            outcome, started="The job that writes predictions was started", active="A job writes predictions already"
+        )
+
+    def _roll_back(self, asked: Asked) -> Outcome:
+        try:
+            before, promotion = move_pointer(self._store, asked.uid, asked.control, asked.version)
+        except StoreError:
+            raise
+        except LabelloopError as error:
+            return Outcome("Nothing was changed", str(error), "problem", 409)
+        with suppress(RuntimeError):  # without a thread the next sweep finds what follows from it
+            self._look_soon(asked.uid)
+        told = moved_sentence(Registry(self._store, asked.uid), asked.control, before, promotion)
+        heading = f"v{asked.version} is served" if promotion.moved else "Nothing was changed"
+        return Outcome(heading, told, "good" if promotion.moved else "plain", 200)
+
+
+def _before_training(_asked: Asked) -> Question:
+    return Question(
+        "Start a training now?",
+        "It learns from everything that is annotated now, without waiting for more, and its version is served only if "
+        "the gate lets it pass. While a run is active, nothing else is started.",
+        "Start the training",
+    )
+
+
+def _before_rollback(asked: Asked) -> Question:
+    return Question(
+        f"Serve v{asked.version} of {asked.control}?",
+        "Annotators get its predictions from now on. A training that runs now cannot undo it; a later one may bring a "
+        "better version. The other versions stay, so you can come back to them here.",
+        f"Serve v{asked.version}",
+    )
+
+
+def _before_writing(_asked: Asked) -> Question:
+    return Question(
+        "Write predictions now?",
+        "A job looks at all tasks without annotations, writes the predictions of the version that is served into Label "
+        "Studio where they are missing, and then shows annotators exactly that version.",
+        "Write predictions",
+    )
+
+
+def _outcome(outcome: Reconciled, *, started: str, active: str) -> Outcome:
+    run = f"Run {outcome.run_id}: " if outcome.run_id else ""
+    text = f"{run}{outcome.reason}"
+    if outcome.status in ("launched", "relaunched"):
+        return Outcome(started, text, "good", 200)
+    if outcome.status == "active":
+        return Outcome(active, text, "plain", 200)
+    if outcome.status == "waiting":
+        return Outcome("It begins later", text, "warning", 200)
+    if outcome.status in ("refused", "failed"):
+        return Outcome("It could not be started", text, "problem", 503)
+    return Outcome("Nothing was started", text, "warning", 409)

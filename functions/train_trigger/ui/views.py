@@ -1,0 +1,142 @@
+"""What the templates show of a project, worked out of its status. Pure, but for `findings_of`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from functions.train_trigger.status.findings import Finding
+from functions.train_trigger.status.history import Version
+from functions.train_trigger.status.metrics import measured_on, metrics_cells, shown_metrics
+from functions.train_trigger.status.model_checks import check_control
+from functions.train_trigger.status.project import ControlStatus, ProjectStatus
+from functions.train_trigger.status.words import Tone
+from functions.train_trigger.ui.charts import Chart, learning_chart, versions_chart
+from shared.objectstore import ObjectStore
+from shared.settings import Settings
+from shared.side_by_side import side_by_side
+from shared.state.base_weights import find_base_weights
+from shared.state.learning_curve import curve_of
+from shared.state.versions import Manifest
+from shared.yolo.base_weights import base_weights_for
+
+REPORT = "report.html"
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRow:
+    """One line of a table of versions."""
+
+    number: int
+    made_at: datetime
+    metric: str
+    value: str  # of the metric; empty: it could not be measured
+    against: str  # "v3: 0.412", what it was compared with on the same val set
+    sure: str  # "97 %": how sure the gate is that it is no worse
+    verdict: str
+    tone: Tone
+    reason: str  # the gate's
+    tasks: str  # "96 + 24": train and val
+    serving: bool
+    can_be_served: bool  # by a rollback
+    has_report: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ControlView:
+    """One control on the page of its project."""
+
+    status: ControlStatus
+    rows: tuple[VersionRow, ...]  # newest first
+    metrics: tuple[tuple[str, str], ...]  # of the version that is served
+    measured_on: str
+    versions: Chart | None
+    learning: Chart | None
+    worth: str  # whether more labels are worth it; empty before there is a version
+    remarks: str  # what the newest version did not learn from, and why
+    taken_up: str  # what annotators made of the version before it; empty: nobody annotated on its predictions
+
+    @classmethod
+    def of(cls, control: ControlStatus, *, rows: int) -> "ControlView":
+        """`rows`: how many versions the table has at most."""
+        manifests = [version.manifest for version in control.newest]
+        curve = curve_of(control.name, manifests)
+        names, gate = shown_metrics([control.metrics]), control.gate
+        return cls(
+            status=control,
+            rows=version_rows(control.newest)[:rows],
+            metrics=tuple(zip(names, metrics_cells(control.metrics, names), strict=True)),
+            measured_on=measured_on(gate.tasks, gate.things, control.yolo_task) if gate else "",
+            versions=versions_chart(control.newest, manifests[-1].gate.metric) if manifests else None,
+            learning=learning_chart(curve, control.serving) if curve else None,
+            worth=curve.sentence() if curve else "",
+            remarks=str(manifests[-1].lineage.get("remarks") or "") if manifests else "",
+            taken_up=_taken_up(manifests[-1]) if manifests else "",
+        )
+
+
+def version_rows(versions: Sequence[Version]) -> tuple[VersionRow, ...]:
+    """The newest first."""
+    return tuple(_row(version) for version in reversed(versions))
+
+
+def findings_of(store: ObjectStore, settings: Settings, project: ProjectStatus) -> list[Finding]:
+    """What of `labelloop doctor`'s findings the store and the settings alone tell. Raises StoreError."""
+    findings = [Finding("warning", "config", sentence) for sentence in project.not_understood]
+    controls = [(status.control, status.manifest) for status in project.controls if status.control]
+    weights = [base_weights_for(control, settings.base_weights) for control, manifest in controls if manifest is None]
+    wanted = list(dict.fromkeys(weights))
+    bases = dict(zip(wanted, side_by_side(lambda name: find_base_weights(store, name), wanted), strict=True))
+    for control, manifest in controls:
+        base = bases.get(base_weights_for(control, settings.base_weights))
+        checked = check_control(control, manifest, base, settings.base_weights)
+        findings += [finding for finding in checked if finding.level != "ok"]
+    return findings
+
+
+def _row(version: Version) -> VersionRow:
+    manifest = version.manifest
+    gate = manifest.gate
+    value = manifest.metrics.get(gate.metric)
+    verdict, tone = _verdict(version)
+    return VersionRow(
+        number=manifest.version,
+        made_at=manifest.created_at,
+        metric=gate.metric,
+        value="" if value is None else f"{value:.3f}",
+        against=f"{gate.against}: {gate.champion:.3f}" if gate.against and gate.champion is not None else "",
+        sure="" if gate.worse is None else f"{1 - gate.worse:.0%}",
+        verdict=verdict,
+        tone=tone,
+        reason=gate.reason,
+        tasks=_tasks(manifest),
+        serving=version.serving,
+        can_be_served=not (version.rejected or version.pointer),
+        has_report=any(file.name == REPORT for file in manifest.files),
+    )
+
+
+def _verdict(version: Version) -> tuple[str, Tone]:
+    if version.rejected:
+        return "failed verification", "problem"
+    if version.rolled_back:
+        return "rolled back", "warning"
+    return ("promoted", "good") if version.manifest.gate.passed else ("not promoted", "warning")
+
+
+def _taken_up(manifest: Manifest) -> str:
+    made = manifest.lineage.get("taken_up")
+    counts = [made[name] for name in ("kept", "changed", "drawn")] if isinstance(made, dict) else []
+    if not isinstance(made, dict) or not sum(counts):
+        return ""
+    kept, changed, drawn = (f"{count / sum(counts):.0%}" for count in counts)
+    return (
+        f"of the {sum(counts)} objects in {made['annotations']} annotations that were begun with predictions of "
+        f"{made['version']}, {kept} were left as predicted, {changed} moved or relabelled, {drawn} drawn"
+    )
+
+
+def _tasks(manifest: Manifest) -> str:
+    tasks = manifest.lineage.get("tasks")
+    if not isinstance(tasks, dict) or "train" not in tasks:
+        return ""
+    return f"{tasks['train']} + {tasks.get('val', 0)}"

@@ -1,0 +1,51 @@
+"""Moves a control's pointer by hand: back to an older version, or forward again."""
+
+from shared.errors import LabelloopError, NotFound, NotKnown, PreconditionFailed
+from shared.objectstore import ObjectStore
+from shared.state import claims
+from shared.state.jobs import Jobs
+from shared.state.registry import Promotion, Registry
+
+
+def move_pointer(store: ObjectStore, uid: str, control: str, version: int) -> tuple[int | None, Promotion]:
+    """Move the pointer to an older or newer version. Answers the version that it named before, and the promotion.
+
+    Takes a new fence, so that an active run cannot undo it. Raises NotKnown for a version that does not exist or has a
+    bad file, LabelloopError if somebody else moves the pointer at the same time.
+    """
+    registry = Registry(store, uid)
+    numbers = registry.numbers(control)
+    if version not in numbers:
+        known = ", ".join(f"v{number}" for number in numbers)
+        raise NotKnown(f"{control!r} of project {uid} has no version v{version}; there are {known or 'none'}")
+    if version in registry.rejected(control):
+        raise NotKnown(f"v{version} of {control!r} failed verification in predict and cannot be served")
+    before = registry.pointer(control)
+    if before is not None and before.version == version:
+        return version, Promotion(before, moved=False)
+    fence = Jobs(store, uid).update(claims.next_fence, registry.fence()).fence
+    try:
+        promotion = registry.promote(
+            control,
+            version,
+            fence=fence,
+            run_id=f"rollback-{fence}",
+            expected=before.version if before else None,
+            reason="rollback",
+        )
+    except NotFound as error:
+        raise NotKnown(str(error)) from error
+    except PreconditionFailed as error:
+        raise LabelloopError(
+            f"{error}: somebody moved it just now; look at `labelloop status` and try again"
+        ) from error
+    return before.version if before else None, promotion
+
+
+def moved_sentence(registry: Registry, control: str, before: int | None, promotion: Promotion) -> str:
+    """What is served now, after `move_pointer`. Raises StoreError."""
+    version = promotion.pointer.version
+    was = f"was v{before}" if before else "was base weights"
+    if registry.manifest(control, version).graph is None:
+        return f"{control}: v{version} ({was}) of an older labelloop has no graph: it is served once a job has made one"
+    return f"{control}: serves v{version} now ({was})" if promotion.moved else f"{control}: serves v{version} already"

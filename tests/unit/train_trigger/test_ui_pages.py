@@ -1,0 +1,254 @@
+"""The page: who may see it, what it shows of the store, and that nothing from outside becomes markup."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from functions.train_trigger.ui.pages import Pages
+from shared.state import claims, keys
+from shared.state.jobs import Jobs
+from shared.state.projects import write_project
+from shared.state.registry import Registry
+from tests.fakes.stores import CountsTrips, Unreachable
+from tests.fakes.trigger_parts import World
+from tests.fakes.ui_parts import PREFIX, Browser, seen, world_with
+from tests.samples.shown_projects import AIRSHIPS, EMPTY, TREES, TREES_CONFIG, fill, manifest, publish
+from tests.unit.shared.test_http import RIGHT
+
+HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>\u202e{{ 7*7 }}"
+PAGES = ("/ui", "/ui/", "/ui/project", "/ui/control", "/ui/report", "/ui/train", "/ui/rollback", "/ui/prelabel")
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return world_with(tmp_path)
+
+
+@pytest.fixture
+def filled(world: World) -> World:
+    fill(world.store)
+    return world
+
+
+def test_every_page_and_every_form_needs_credentials(filled: World) -> None:
+    outside = {"HOST": "0.0.0.0", "LABELLOOP_BASIC_AUTH_PASSWORD": "pass word", "LABELLOOP_WEBHOOK_SECRET": "secret"}
+    browser = Browser(filled, **outside)
+    for path in (*PAGES, "/ui/style.css", "/ui/refresh.js", "/ui/icon.svg"):
+        refused = browser.get(path, project=TREES)
+        assert (refused.status_code, "Basic" in refused.headers["WWW-Authenticate"]) == (401, True), path
+    for path in ("/ui/train", "/ui/rollback", "/ui/prelabel"):
+        assert browser.post(path, {"X-Labelloop-Secret": "secret"}, project=TREES).status_code == 401
+    assert browser.get("/ui", RIGHT).status_code == 200
+
+
+def test_what_the_projects_show(filled: World) -> None:
+    text = seen(Browser(filled).get("/ui")).text
+    assert "Trees of Yellowstone" in text
+    assert "A training is running: label, epoch 18 of 50" in text
+    assert "label detect v10" in text
+    assert "Last run 20261124-161000-77aa31c9: failed 3 d ago, 2 failed in a row, 20 of 39 images are gone" in text
+    assert "Disconnected:" in text
+    assert "base weights" in text
+
+
+def test_an_empty_store_says_what_to_do(world: World) -> None:
+    assert "labelloop up --project N" in seen(Browser(world).get("/ui")).text
+
+
+def test_projects_come_in_pages(world: World) -> None:
+    for number in range(10, 35):
+        write_project(world.store, f"{number}.1790000000", label_config=TREES_CONFIG, title=f"Project {number}")
+    browser, found, page = Browser(world), list[str](), f"{PREFIX}/ui"
+    answer = browser.get("/ui")
+    while True:
+        found += [str(link["href"]) for link in seen(answer).all("a") if "project=" in str(link["href"])]
+        more = [str(link["href"]) for link in seen(answer).all("a") if "after=" in str(link["href"])]
+        if not more:
+            break
+        page, answer = browser.follow(page, more[0])
+    assert len(found) == len(set(found)) == 25
+
+
+def test_what_a_project_shows_while_it_trains(filled: World) -> None:
+    page = seen(Browser(filled).get("/ui/project", project=TREES))
+    for said in (
+        "A training is running: label, epoch 18 of 50",
+        "12 min to go",
+        "mAP50 0.671 on the val set (31 tasks, 287 boxes)",
+        "its log: /srv/labelloop/logs/20261127-081502-5d0e9f3a.1.log",
+        "Predictions of label:v10 were written 5 h ago, 2 tasks have none",
+        "Serves v10",
+        "Labels: Tree, Dead tree, Shrub",
+        "Left out of the newest version: 3 of 143 tasks were left out",
+        "label: it is not clear whether the next 100 tasks are worth it",
+        "v9: 0.386",
+        "81%",
+    ):
+        assert said in page.text, said
+    (progress,) = page.all("progress")
+    assert (progress["max"], progress["value"]) == ("50", "18")
+    assert len(page.all("svg")) == 2
+    assert "train?" not in " ".join(page.links()), "a run is active"
+
+
+def test_what_the_store_tells_of_doctors_findings(filled: World) -> None:
+    browser = Browser(filled)
+    text = seen(browser.get("/ui/project", project=AIRSHIPS)).text
+    assert "<TextArea> 'remark' is not served" in text
+    assert "v1 of 'outline' is of an older labelloop" not in text
+    assert "the base weights" not in text
+    write_project(filled.store, EMPTY, label_config=TREES_CONFIG.replace("RectangleLabels", "KeyPointLabels"))
+    assert (
+        "base weights yolo11n-pose.pt of 'label' are not in the store"
+        in seen(browser.get("/ui/project", project=EMPTY)).text
+    )
+
+
+def test_old_versions_are_a_page_each_24(world: World) -> None:
+    for number in range(1, 61):
+        publish(world.store, TREES, "label", manifest(number, world.store.now(), reason=f"reason {number}."))
+    browser = Browser(world)
+    first = seen(browser.get("/ui/control", project=TREES, control="label"))
+    assert "60 versions" in first.text
+    assert "reason 60." in first.text
+    assert "reason 37." in first.text
+    assert "reason 36." not in first.text
+    _, answer = browser.follow(f"{PREFIX}/ui/control", next(link for link in first.links() if "before=37" in link))
+    assert "reason 36." in answer.text
+    assert "All 60 versions" in seen(browser.get("/ui/project", project=TREES)).text
+
+
+def test_every_link_works_below_a_prefix_too(filled: World) -> None:
+    browser = Browser(filled)
+    known, left = set[str](), [(f"{PREFIX}/ui", "ui"), (f"{PREFIX}/ui", "ui/")]
+    while left:
+        address, answer = browser.follow(*left.pop())
+        if address in known:
+            continue
+        known.add(address)
+        assert answer.status_code == 200, address
+        if answer.mimetype == "text/html" and "/report?" not in address:
+            left += [(address, link) for link in seen(answer).links() if link not in ("train", "rollback", "prelabel")]
+    assert {path.partition("?")[0].removeprefix(PREFIX) for path in known} == {
+        *PAGES,
+        *("/ui/style.css", "/ui/refresh.js", "/ui/icon.svg"),
+    }
+
+
+def hostile_world(world: World) -> Iterator[str]:
+    config = TREES_CONFIG.replace('"label"', "'x'").replace("Tree", "&lt;b&gt;Tree&lt;/b&gt;")
+    write_project(world.store, TREES, label_config=config, title=HOSTILE)
+    for control in (HOSTILE, "../../x"):
+        labels = (HOSTILE,)
+        for number in (1, 2):
+            made = manifest(
+                number, world.store.now(), control=control, labels=labels, reason=HOSTILE, remarks=HOSTILE,
+                against=HOSTILE, champion=0.1,
+            )  # fmt: skip
+            publish(world.store, TREES, control, made)
+    jobs = Jobs(world.store, TREES)
+    claim = jobs.update(claims.take, "run", lifetime=600, registry_fence=10**6).held
+    jobs.update(claims.record_job, claim, HOSTILE, logs=f"javascript:alert(1)//{HOSTILE}")
+    yield from ("/ui", f"/ui/project?project={TREES}")
+    yield f"/ui/control?project={TREES}&control=..%2F..%2Fx"
+    yield f"/ui/rollback?project={TREES}&control=..%2F..%2Fx&version=1"
+    yield f"/ui/project?project={HOSTILE.replace('&', '')}"
+
+
+def test_nothing_from_outside_becomes_markup(world: World) -> None:
+    browser = Browser(world)
+    for path in hostile_world(world):
+        page = seen(browser.get(path))
+        assert [str(script["src"]).partition("?")[0] for script in page.all("script")] in (
+            ["refresh.js"], ["ui/refresh.js"],
+        ), path  # fmt: skip
+        assert all(str(image["src"]).endswith(tuple("0123456789abcdef")) for image in page.all("img")), path
+        assert "49" not in page.text.replace("11249", ""), path
+        assert "\u202e" not in page.text, path
+        for tag, attributes in page.elements:
+            assert not [name for name in attributes if name.startswith("on") or name == "style"], (path, tag)
+            assert "javascript:" not in str(attributes.get("href", "")), path
+    assert "<script>alert(1)</script>" in seen(browser.get("/ui", project=TREES)).text
+
+
+def test_a_browser_may_load_nothing_from_elsewhere_and_run_nothing_inline(filled: World) -> None:
+    answer = Browser(filled).get("/ui/project", project=TREES)
+    policy = answer.headers["Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'; ")
+    assert "unsafe" not in policy
+    assert "frame-ancestors 'none'" in policy
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert not seen(answer).all("style")
+
+
+def test_a_report_is_shown_in_a_sandbox_and_only_as_it_was_written(filled: World) -> None:
+    browser, asked = Browser(filled), {"project": TREES, "control": "label", "version": 3}
+    answer = browser.get("/ui/report", **asked)
+    assert (answer.status_code, "a new version" in answer.text) == (200, True)
+    assert answer.headers["Content-Security-Policy"].endswith("sandbox")
+    (entry,) = (each for each in Registry(filled.store, TREES).manifest("label", 3).files if each.name == "report.html")
+    filled.store.put(keys.file(TREES, "label", entry.sha256, entry.name), b"something else")
+    assert browser.get("/ui/report", **asked).status_code == 404
+    assert browser.get("/ui/report", **asked | {"version": 77}).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "status"),
+    [
+        ("/ui/project", {}, 400),
+        ("/ui/project", {"project": "../../etc"}, 400),
+        ("/ui/project", {"project": "7.1"}, 404),
+        ("/ui/control", {"project": TREES, "control": "no"}, 404),
+        ("/ui/control", {"project": TREES, "control": "label", "before": "x"}, 400),
+        ("/ui/rollback", {"project": TREES, "control": "no", "version": "1"}, 404),
+        ("/ui/report", {"project": TREES, "control": "label", "version": "-1"}, 400),
+    ],
+)
+def test_what_is_not_there_is_a_page_too(filled: World, path: str, query: dict[str, str], status: int) -> None:
+    answer = Browser(filled).get(path, **query)
+    assert (answer.status_code, answer.mimetype) == (status, "text/html")
+
+
+def test_a_store_that_does_not_answer_is_said(filled: World) -> None:
+    answer = Browser(filled, Unreachable(filled.store)).get("/ui")
+    assert answer.status_code == 503
+    assert "The store cannot be read now" in answer.text
+    assert "the network broke" in answer.text
+
+
+def test_a_project_takes_three_rounds_of_questions_whatever_the_number_of_versions(world: World) -> None:
+    counted = {}
+    for total in (30, 90):
+        write_project(world.store, TREES, label_config=TREES_CONFIG, title="Trees")
+        for number in range(total - 59 if total > 30 else 1, total + 1):
+            publish(world.store, TREES, "label", manifest(number, world.store.now()))
+        store = CountsTrips(world.store)
+        store.meet(3, "/project.json", "/jobs.json", "/models")
+        store.meet(3, "/pointer.json", "/rejected/", "/versions/")
+        store.meet(24, *(f"/versions/{number:06d}.json" for number in range(total + 1)))
+        answer = Browser(world, store).get("/ui/project", project=TREES)
+        assert answer.status_code == 200, answer.text
+        counted[total] = store.count()
+    assert counted == {30: 30, 90: 30}
+
+
+def test_projects_take_four_rounds_of_questions(world: World) -> None:
+    for number in range(10, 40):
+        uid = f"{number}.1790000000"
+        write_project(world.store, uid, label_config=TREES_CONFIG, title="Trees")
+        publish(world.store, uid, "label", manifest(1, world.store.now()))
+    store = CountsTrips(world.store)
+    store.meet(30, "/project.json", "/jobs.json", "/models")
+    store.meet(30, "/pointer.json", "/rejected/", "/versions/")
+    store.meet(10, "/000001.json")
+    assert Browser(world, store).get("/ui").status_code == 200
+    assert store.count() == 71
+
+
+def test_the_pages_are_made_at_the_first_question_alone(filled: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Pages] = []
+    monkeypatch.setattr(Pages, "__init__", lambda self, *parts, made=made: made.append(self), raising=True)
+    Browser(filled)
+    assert made == []
