@@ -59,20 +59,20 @@ def seen(answer: TestResponse) -> Seen:
 class Browser:
     """Asks the page behind a proxy, keeps nothing."""
 
-    def __init__(self, world: World, store: ObjectStore | None = None, **settings: str) -> None:
+    def __init__(self, world: World, store: ObjectStore | None = None, /, **settings: str) -> None:
         self.looked_at: list[str] = []
         parsed = evolve(Settings.from_environ({"HOST": "127.0.0.1"} | settings), push="on")
         ui = Ui(parsed, store or world.store, world.trigger, self.looked_at.append)
         function, app = Function(ui.routes(), parsed), Flask("page")
 
         def answer(path: str = "") -> Any:  # as functions-framework does
-            return function(request._get_current_object())
+            return function(request)
 
         for rule in ("/", "/<path:path>"):
             app.add_url_rule(rule, rule, answer, methods=["GET", "POST"])
         self._client = app.test_client()
 
-    def get(self, path: str, headers: dict[str, str] | None = None, **query: object) -> TestResponse:
+    def get(self, path: str, headers: dict[str, str] | None = None, /, **query: object) -> TestResponse:
         address = path + (f"?{urlencode(query)}" if query else "")
         return self._client.get(address, headers=headers, base_url="http://127.0.0.1")
 
@@ -86,10 +86,10 @@ class Browser:
             f"{address.path.removeprefix(PREFIX)}{query}", base_url="http://127.0.0.1"
         )
 
-    def post(self, path: str, headers: dict[str, str] | None = None, **form: object) -> TestResponse:
+    def post(self, path: str, headers: dict[str, str] | None = None, /, **form: object) -> TestResponse:
         return self._client.post(path, data=form, headers=headers, base_url="http://127.0.0.1")
 
-    def press(self, path: str, headers: dict[str, str] | None = None, **query: object) -> TestResponse:
+    def press(self, path: str, headers: dict[str, str] | None = None, /, **query: object) -> TestResponse:
         """Ask for a form, and send it as it is."""
         asked = self.get(path, **query)
         assert asked.status_code == 200, asked.text

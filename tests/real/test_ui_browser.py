@@ -29,7 +29,7 @@ def place(tmp_path: Path) -> Iterator[tuple[str, Registry]]:
     ui = Ui(settings, world.store, world.trigger, lambda _uid: None)
     function, app = Function(ui.routes(), settings), Flask("page")
     for rule in ("/", "/<path:path>"):
-        app.add_url_rule(rule, rule, lambda path="": function(request._get_current_object()), methods=["GET", "POST"])
+        app.add_url_rule(rule, rule, lambda path="": function(request), methods=["GET", "POST"])
     server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
