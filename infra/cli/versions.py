@@ -9,6 +9,7 @@ from rich.text import Text
 
 from functions.train_trigger.status.history import read_history
 from functions.train_trigger.status.metrics import measured_on, metrics_cells, shown_metrics
+from shared.errors import StoreRefusal
 from shared.objectstore import ObjectStore
 from shared.state.registry import Registry
 from shared.state.versions import Gate
@@ -21,6 +22,8 @@ def list_versions(store: ObjectStore, uid: str, control: str) -> list[dict[str, 
     probability that the version is worse than that (`worse`).
     """
     (history,) = read_history(Registry(store, uid), [control], newest=None)
+    if history.unreadable:
+        raise StoreRefusal(history.unreadable[0])
     return [
         version.manifest.model_dump(mode="json", exclude={"lineage", "files"})
         | {

@@ -18,6 +18,8 @@ from shared.web.http import Function
 from tests.fakes.trigger_parts import World
 
 ORIGIN = "https://labelloop.example"
+TOKEN = "4f0c" * 10  # of Label Studio
+SETTINGS = {"HOST": "127.0.0.1", "LABEL_STUDIO_URL": "http://127.0.0.1:8080", "LABEL_STUDIO_API_KEY": TOKEN}
 PREFIX = "/tools/labelloop"
 """What a proxy puts before the function's paths, and takes away again."""
 
@@ -61,7 +63,7 @@ class Browser:
 
     def __init__(self, world: World, store: ObjectStore | None = None, /, **settings: str) -> None:
         self.looked_at: list[str] = []
-        parsed = evolve(Settings.from_environ({"HOST": "127.0.0.1"} | settings), push="on")
+        parsed = evolve(Settings.from_environ(SETTINGS | settings), push="on")
         ui = Ui(parsed, store or world.store, world.trigger, self.looked_at.append)
         function, app = Function(ui.routes(), parsed), Flask("page")
 
@@ -89,11 +91,15 @@ class Browser:
     def post(self, path: str, headers: dict[str, str] | None = None, /, **form: object) -> TestResponse:
         return self._client.post(path, data=form, headers=headers, base_url="http://127.0.0.1")
 
+    def form(self, path: str, /, **query: object) -> dict[str, str]:
+        """Ask for a form; answers its fields."""
+        asked = self.get(path, None, **query)
+        assert asked.status_code == 200, asked.text
+        return {str(one["name"]): one["value"] or "" for one in seen(asked).all("input")}
+
     def press(self, path: str, headers: dict[str, str] | None = None, /, **query: object) -> TestResponse:
         """Ask for a form, and send it as it is."""
-        asked = self.get(path, **query)
-        assert asked.status_code == 200, asked.text
-        fields = {str(one["name"]): one["value"] for one in seen(asked).all("input")}
+        fields = self.form(path, **query)
         return self.post(path, {"Origin": "http://127.0.0.1"} if headers is None else headers, **fields)
 
 

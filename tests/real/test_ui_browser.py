@@ -13,7 +13,7 @@ from functions.train_trigger.ui.routes import Ui
 from shared.settings import Settings
 from shared.state.registry import Registry
 from shared.web.http import Function
-from tests.fakes.ui_parts import world_with
+from tests.fakes.ui_parts import SETTINGS, world_with
 from tests.samples.shown_projects import AIRSHIPS, TREES, fill
 from tests.servers.browser import CHROMIUM, empty_page, keep
 
@@ -25,7 +25,7 @@ def place(tmp_path: Path) -> Iterator[tuple[str, Registry]]:
     """The page's address, and the versions of a project that it shows."""
     world = world_with(tmp_path)
     fill(world.store)
-    settings = Settings.from_environ({"HOST": "127.0.0.1"})
+    settings = Settings.from_environ(SETTINGS)
     ui = Ui(settings, world.store, world.trigger, lambda _uid: None)
     function, app = Function(ui.routes(), settings), Flask("page")
     for rule in ("/", "/<path:path>"):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from shared.errors import StoreRefusal
 from shared.side_by_side import side_by_side
 from shared.state.registry import Registry
 from shared.state.versions import Manifest, Pointer
@@ -35,6 +36,7 @@ class History:
     serving: Manifest | None  # differs from the pointer if that version failed verification
     numbers: tuple[int, ...]  # of all versions, ascending
     versions: tuple[Version, ...]  # those that were read, oldest first
+    unreadable: tuple[str, ...] = ()  # a sentence for each of them that is no valid record
 
 
 def read_history(
@@ -62,8 +64,14 @@ def read_history_and(
     shown = {name: _newest(numbers, newest, before) for name, _, _, numbers in looks}
     wanted = {(name, number): None for name in names for number in shown[name]}
     wanted |= {(name, pointer.version): None for name, pointer, _, _ in looks if pointer}
-    read = side_by_side(lambda one: registry.find_manifest(*one), wanted, at_once=at_once)
-    manifests = dict(zip(wanted, read, strict=True))
+
+    def read(one: tuple[str, int]) -> Manifest | StoreRefusal | None:
+        try:
+            return registry.find_manifest(*one)
+        except StoreRefusal as error:
+            return error
+
+    manifests = dict(zip(wanted, side_by_side(read, wanted, at_once=at_once), strict=True))
     histories = []
     for name, pointer, rejected, numbers in looks:
         serving = registry.served(name, pointer, rejected) if pointer else None
@@ -76,9 +84,10 @@ def read_history_and(
                 rolled_back=pointer is not None and number in pointer.rolled_back,
             )
             for number in shown[name]
-            if (manifest := manifests[name, number])
+            if isinstance(manifest := manifests[name, number], Manifest)
         ]
-        histories.append(History(name, pointer, serving, tuple(numbers), tuple(versions)))
+        problems = [str(one) for number in shown[name] if isinstance(one := manifests[name, number], StoreRefusal)]
+        histories.append(History(name, pointer, serving, tuple(numbers), tuple(versions), tuple(problems)))
     return histories, other
 
 

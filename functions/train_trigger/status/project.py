@@ -41,6 +41,7 @@ class ControlStatus:
     control: Control | None = None  # as the labeling config has it; None: it has it no more
     manifest: Manifest | None = None  # of the version that is served
     newest: tuple[Version, ...] = ()  # those that were asked for, oldest first
+    unreadable: tuple[str, ...] = ()  # a sentence for each of those that is no valid record
 
     def as_json(self) -> dict[str, Any]:
         """The control for scripts."""
@@ -196,4 +197,5 @@ def _control(history: History, control: Control | None) -> ControlStatus:
         control=control,
         manifest=serving,
         newest=history.versions,
+        unreadable=history.unreadable,
     )

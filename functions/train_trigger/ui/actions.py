@@ -5,6 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from functions.train_trigger.reconciled import Reconciled
+from functions.train_trigger.status.project import ProjectStatus
 from functions.train_trigger.status.words import Tone
 from functions.train_trigger.trigger import Trigger
 from shared.errors import LabelloopError, StoreError
@@ -39,6 +40,29 @@ class Asked:
     uid: str
     control: str = ""
     version: int = 0
+    seen: str = ""  # what `seen_by` answered when the question was asked
+
+
+def seen_by(action: str, asked: Asked, project: ProjectStatus) -> str:
+    """What a person sees who is asked now: the run of that kind that ended last, or the version that is named now."""
+    if action == "rollback":
+        return next((str(control.pointer or "") for control in project.controls if control.name == asked.control), "")
+    last = project.jobs.last_run if action == "train" else project.jobs.last_prelabel
+    return last.run_id if last else ""
+
+
+def overtaken(action: str, asked: Asked, project: ProjectStatus) -> Outcome | None:
+    """Why nothing is done any more, so that a form that is sent again does not do it again; None: go on.
+
+    What is under way already, or served already, `Actions.do` tells.
+    """
+    now = seen_by(action, asked, project)
+    active = {"train": project.jobs.training, "prelabel": project.jobs.prelabel}.get(action)
+    if active or now in (asked.seen, str(asked.version)):
+        return None
+    what = f"v{now} is served" if action == "rollback" else f"run {now} has ended"
+    text = f"Since this was asked, {what}: look at the project again, and ask again if it is still wanted."
+    return Outcome("Nothing was done", text, "warning", 409)
 
 
 class Actions:

@@ -3,21 +3,23 @@
 import hashlib
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from itertools import islice
 
 from flask import Request, Response
 
 from functions.train_trigger.status.history import read_history
-from functions.train_trigger.status.project import ProjectStatus, read_status, read_statuses
+from functions.train_trigger.status.project import ProjectStatus, read_status
 from functions.train_trigger.trigger import Trigger
-from functions.train_trigger.ui.actions import Actions, Asked
+from functions.train_trigger.ui.actions import Actions, Asked, overtaken, seen_by
 from functions.train_trigger.ui.forgery import Tokens, came_from_another_site
 from functions.train_trigger.ui.html import Html
 from functions.train_trigger.ui.views import REPORT, ControlView, findings_of, version_rows
-from shared.errors import BadRequest, LabelloopError, NotKnown, StoreError
+from shared.errors import BadRequest, LabelloopError, NotKnown, StoreError, StoreRefusal
 from shared.labelstudio.requests import project_id
 from shared.objectstore import ObjectStore
 from shared.settings import Settings
+from shared.side_by_side import side_by_side
 from shared.state import keys
 from shared.state.budget import NOTHING_USED, Budget, Used
 from shared.state.projects import projects
@@ -50,8 +52,9 @@ class Pages:
         self._read_manifest = read_manifests_once(store)
         self._used: LastKnown[Used] = LastKnown(_USED_MAX_AGE)
         self._actions = Actions(store, trigger, look_soon)
-        key = settings.label_studio_api_key  # the one secret that every instance has
-        self._tokens = Tokens(key.get_secret_value() if key else "")
+        settings.require("label_studio_api_key")
+        assert settings.label_studio_api_key is not None
+        self._tokens = Tokens(settings.label_studio_api_key.get_secret_value())  # a secret that every instance has
         self._handlers: Mapping[str, Callable[[Request], Response]] = {
             "projects": self._projects,
             "project": self._project,
@@ -72,8 +75,7 @@ class Pages:
             return self._problem(request, 400, "This address is not understood", str(error))
         except LabelloopError as error:
             logger.error(str(error), extra={"event": "page_failed", "page": page, "error": type(error).__name__})
-            heading = "The store cannot be read now" if isinstance(error, StoreError) else "This failed"
-            return self._problem(request, 503, heading, str(error))
+            return self._problem(request, 503, _heading(error), str(error))
 
     def file(self, name: str) -> Response:
         """A file that pages name."""
@@ -83,23 +85,25 @@ class Pages:
         after = request.args.get("after", "")
         uids = list(islice((uid for uid in projects(self._store) if uid > after), _PROJECTS + 1))
         shown = uids[:_PROJECTS]
-        statuses = read_statuses(
-            self._store,
-            shown,
-            self._settings,
-            in_store=self._used_in_store(),
-            at_once=_AT_ONCE,
-            read_manifest=self._read_manifest,
-        )
+        in_store, each = self._used_in_store(), max(_AT_ONCE // max(len(shown), 1), 1)
+
+        def read(uid: str) -> ProjectStatus | str:
+            try:
+                return self._read_status(uid, in_store, newest=0, at_once=each)
+            except StoreRefusal as error:  # of one project: the others are shown
+                return str(error)
+
+        found = dict(zip(shown, side_by_side(read, shown, at_once=_AT_ONCE), strict=True))
         return self._html.page(
             request,
             "projects.html",
             title="Projects",
-            projects=statuses,
+            projects={uid: status for uid, status in found.items() if isinstance(status, ProjectStatus)},
+            unreadable={uid: problem for uid, problem in found.items() if isinstance(problem, str)},
             following=shown[-1] if len(uids) > len(shown) else None,
             after=after,
             store_url=self._store.url,
-            refresh=_LIVE if any(map(_is_live, statuses)) else _IDLE,
+            refresh=_LIVE if any(isinstance(one, ProjectStatus) and _is_live(one) for one in found.values()) else _IDLE,
         )
 
     def _project(self, request: Request) -> Response:
@@ -121,7 +125,7 @@ class Pages:
         (history,) = read_history(registry, [name], newest=_NEWEST, before=before, at_once=_AT_ONCE)
         if not history.numbers:
             raise NotKnown(f"project {uid} has no version of a control {name!r}")
-        first = history.versions[0].manifest.version if history.versions else 0
+        older = [number for number in history.numbers if before is None or number < before][:-_NEWEST]
         return self._html.page(
             request,
             "control.html",
@@ -129,9 +133,10 @@ class Pages:
             uid=uid,
             name=name,
             count=len(history.numbers),
-            older=first if first > history.numbers[0] else None,
+            older=older[-1] + 1 if older else None,
             before=before,
             rows=version_rows(history.versions),
+            unreadable=history.unreadable,
             refresh=_IDLE,
         )
 
@@ -150,17 +155,18 @@ class Pages:
         """GET asks, POST does."""
         action = request.path.strip("/").rpartition("/")[2]
         given = request.form if request.method == "POST" else request.args
-        asked = Asked(_uid(request), given.get("control", ""), _number(given, "version") or 0)
-        about = "\n".join((action, asked.uid, str(asked.version), asked.control))
-        if request.method == "POST" and not self._is_ours(request, about):
+        seen = request.form.get("seen", "")
+        asked = Asked(_uid(request), given.get("control", ""), _number(given, "version") or 0, seen)
+        if request.method == "POST" and not self._is_ours(request, _signed(action, asked)):
             text = "It did not come from this page, or the page was open for too long: go back and press the button."
             return self._problem(request, 403, "Nothing was done", text)
         status = self._read(asked.uid)
         if action == "rollback" and asked.control not in [control.name for control in status.controls]:
             raise NotKnown(f"project {asked.uid} has no control {asked.control!r}")
         if request.method == "GET":
+            asked = replace(asked, seen=seen_by(action, asked, status))
             question = self._actions.question(action, asked)
-            token = self._tokens.make(request, about)
+            token = self._tokens.make(request, _signed(action, asked))
             return self._html.page(
                 request,
                 "question.html",
@@ -171,7 +177,7 @@ class Pages:
                 asked=asked,
                 token=token,
             )
-        outcome = self._actions.do(action, asked)
+        outcome = overtaken(action, asked, status) or self._actions.do(action, asked)
         return self._html.page(
             request, "outcome.html", status=outcome.status, title=outcome.heading, project=status, outcome=outcome
         )
@@ -183,18 +189,21 @@ class Pages:
         return False
 
     def _read(self, uid: str) -> ProjectStatus:
-        status = read_status(
-            self._store,
-            uid,
-            self._settings,
-            self._used_in_store(),
-            newest=_NEWEST,
-            at_once=_AT_ONCE,
-            read_manifest=self._read_manifest,
-        )
+        status = self._read_status(uid, self._used_in_store(), newest=_NEWEST, at_once=_AT_ONCE)
         if not status.known:
             raise NotKnown(f"the store holds no project {uid}")
         return status
+
+    def _read_status(self, uid: str, in_store: Used, *, newest: int, at_once: int) -> ProjectStatus:
+        return read_status(
+            self._store,
+            uid,
+            self._settings,
+            in_store,
+            newest=newest,
+            at_once=at_once,
+            read_manifest=self._read_manifest,
+        )
 
     def _used_in_store(self) -> Used:
         """What the jobs of all projects have used, if that is limited: summed up once a minute."""
@@ -204,6 +213,17 @@ class Pages:
 
     def _problem(self, request: Request, status: int, heading: str, text: str) -> Response:
         return self._html.page(request, "problem.html", status=status, title=heading, text=text)
+
+
+def _heading(error: LabelloopError) -> str:
+    if isinstance(error, StoreRefusal):
+        return "A person has to mend this"
+    return "The store cannot be read now" if isinstance(error, StoreError) else "This failed"
+
+
+def _signed(action: str, asked: Asked) -> str:
+    """What the token of a form is for."""
+    return "\n".join((action, asked.uid, str(asked.version), asked.seen, asked.control))
 
 
 def _is_live(status: ProjectStatus) -> bool:

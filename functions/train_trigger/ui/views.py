@@ -125,13 +125,15 @@ def _verdict(version: Version) -> tuple[str, Tone]:
 
 def _taken_up(manifest: Manifest) -> str:
     made = manifest.lineage.get("taken_up")
-    counts = [made[name] for name in ("kept", "changed", "drawn")] if isinstance(made, dict) else []
-    if not isinstance(made, dict) or not sum(counts):
+    if not isinstance(made, dict):
+        return ""
+    counts = [int(made.get(name, 0)) for name in ("kept", "changed", "drawn")]
+    if not sum(counts):
         return ""
     kept, changed, drawn = (f"{count / sum(counts):.0%}" for count in counts)
     return (
-        f"of the {sum(counts)} objects in {made['annotations']} annotations that were begun with predictions of "
-        f"{made['version']}, {kept} were left as predicted, {changed} moved or relabelled, {drawn} drawn"
+        f"of the {sum(counts)} objects in {made.get('annotations')} annotations that were begun with predictions of "
+        f"{made.get('version')}, {kept} were left as predicted, {changed} moved or relabelled, {drawn} drawn"
     )
 
 

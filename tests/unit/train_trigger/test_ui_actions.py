@@ -8,6 +8,7 @@ import pytest
 
 from functions.train_trigger.ui.forgery import Tokens
 from shared.errors import LaunchError
+from shared.state import claims
 from shared.state.jobs import Jobs
 from shared.state.projects import write_project
 from shared.state.registry import Registry
@@ -51,6 +52,22 @@ def test_a_training_is_asked_for_once_and_started(world: World) -> None:
     again = browser.press("/ui/train", project=UID)
     assert "A run is active already" in again.text
     assert len(world.launcher.launched) == 1
+
+
+def test_a_form_that_is_sent_again_later_does_not_do_it_again(world: World) -> None:
+    registry, browser = versions(world), Browser(world)
+    train = browser.form("/ui/train", project=UID)
+    back = browser.form("/ui/rollback", project=UID, control="label", version=1)
+    assert "A run was started" in browser.post("/ui/train", HERE, **train).text
+    run = world.claim.run_id
+    Jobs(world.store, UID).update(claims.release, world.claim, outcome="rejected")
+    registry.promote("label", 2, fence=10**6, run_id="somebody", expected=3, reason="rollback")
+
+    for path, form, said in (("/ui/train", train, f"run {run} has ended"), ("/ui/rollback", back, "v2 is served")):
+        answer = browser.post(path, HERE, **form)
+        assert (answer.status_code, f"Since this was asked, {said}" in answer.text) == (409, True)
+    assert (len(world.launcher.launched), pointer(registry)) == (1, 2)
+    assert browser.post("/ui/train", HERE, **train | {"seen": run}).status_code == 403, "the token is for what was seen"
 
 
 def test_a_training_that_cannot_start_says_why(world: World) -> None:
@@ -129,6 +146,14 @@ def test_forms_of_other_sites_are_refused(world: World, headers: dict[str, str],
     answer = Browser(world, **open_).press("/ui/train", headers, project=UID)
     assert answer.status_code == status
     assert len(world.launcher.launched) == (status == 200)
+
+
+def test_without_credentials_a_page_of_another_site_is_told_nothing_under_any_name(world: World) -> None:
+    browser = Browser(world)
+    for headers in ({"Host": "rebound.example"}, {"Origin": "https://elsewhere.example"}):
+        assert browser.get("/ui", headers).status_code == 403
+        assert browser.post("/ui/train", headers, **browser.form("/ui/train", project=UID)).status_code == 403
+    assert world.launcher.launched == []
 
 
 def test_a_form_needs_the_token_of_its_own_question(world: World) -> None:

@@ -12,7 +12,7 @@ from shared.state.projects import write_project
 from shared.state.registry import Registry
 from tests.fakes.stores import CountsTrips, Unreachable
 from tests.fakes.trigger_parts import World
-from tests.fakes.ui_parts import PREFIX, Browser, seen, world_with
+from tests.fakes.ui_parts import PREFIX, TOKEN, Browser, seen, world_with
 from tests.samples.shown_projects import AIRSHIPS, EMPTY, TREES, TREES_CONFIG, fill, manifest, publish
 from tests.unit.shared.test_http import RIGHT
 
@@ -204,11 +204,47 @@ def test_a_report_is_shown_in_a_sandbox_and_only_as_it_was_written(filled: World
         ("/ui/control", {"project": TREES, "control": "label", "before": "x"}, 400),
         ("/ui/rollback", {"project": TREES, "control": "no", "version": "1"}, 404),
         ("/ui/report", {"project": TREES, "control": "label", "version": "-1"}, 400),
+        ("/ui/report", {"project": TREES, "control": "label", "version": "٣"}, 400),
+        ("/ui/control", {"project": TREES, "control": "../" * 2000}, 503),
+        ("/ui/control", {"project": TREES, "control": "\0"}, 404),
+        ("/ui/project", {"project": f"{TREES}/../8.1791000000"}, 400),
     ],
 )
 def test_what_is_not_there_is_a_page_too(filled: World, path: str, query: dict[str, str], status: int) -> None:
     answer = Browser(filled).get(path, **query)
     assert (answer.status_code, answer.mimetype) == (status, "text/html")
+
+
+def test_a_version_that_is_no_record_is_named_and_the_others_are_shown(filled: World) -> None:
+    filled.store.put(keys.manifest(TREES, "label", 3), b"{")
+    browser = Browser(filled)
+    for path, query in (("/ui/project", {}), ("/ui/control", {"control": "label"})):
+        answer = browser.get(path, project=TREES, **query)
+        page = seen(answer)
+        assert answer.status_code == 200
+        assert "A version cannot be shown: projects/7.1790000000/models/label/versions/000003.json" in page.text
+        assert "v10" in page.text
+    filled.store.put(keys.manifest(TREES, "label", 10), b"{")
+    answer = Browser(filled).get("/ui/project", project=TREES)
+    assert (answer.status_code, "A person has to mend this" in answer.text) == (503, True), "what is served is unknown"
+
+
+def test_a_project_that_is_no_record_hides_no_other(filled: World) -> None:
+    filled.store.put(keys.project(TREES), b'{"title": "Trees"}')
+    browser = Browser(filled)
+    text = seen(browser.get("/ui")).text
+    assert "Project 7.1790000000 It cannot be shown: projects/7.1790000000/project.json" in text
+    assert "Herd counts, spring" in text
+    assert browser.get("/ui/project", project=AIRSHIPS).status_code == 200
+    assert browser.get("/ui/project", project=TREES).status_code == 503
+
+
+def test_no_page_holds_a_secret(filled: World) -> None:
+    secrets = {"LABELLOOP_BASIC_AUTH_PASSWORD": "pass word", "LABELLOOP_WEBHOOK_SECRET": "of-the-webhook"}
+    browser = Browser(filled, HOST="0.0.0.0", **secrets)
+    for path in PAGES:
+        text = browser.get(path, RIGHT, project=TREES, control="label", version=3).text
+        assert not [secret for secret in (TOKEN, *secrets.values(), RIGHT["Authorization"]) if secret in text], path
 
 
 def test_a_store_that_does_not_answer_is_said(filled: World) -> None:
