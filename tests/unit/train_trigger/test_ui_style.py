@@ -1,11 +1,13 @@
-"""The colours of the page: every text on every surface that it stands on has the contrast of WCAG's level AA."""
+"""The colours of the page have the contrast of WCAG's level AA, on each surface; and its files are packed."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
-STYLE = Path(__file__).parents[3] / "functions" / "train_trigger" / "ui" / "static" / "style.css"
+ROOT = Path(__file__).parents[3]
+STYLE = ROOT / "functions" / "train_trigger" / "ui" / "static" / "style.css"
 _ON_CARDS = ("text", "quiet", "accent", "good", "warning", "problem")
 PAIRS = [(text, surface) for text in _ON_CARDS for surface in ("card", "page")] + [("on-accent", "accent")]
 DRAWN = [("accent", "band"), ("quiet", "band")]  # marks of a picture: 3 to 1 is enough
@@ -41,3 +43,10 @@ def test_texts_can_be_read_and_marks_be_seen(theme: str) -> None:
 def test_every_colour_is_one_of_the_checked_ones() -> None:
     rules = STYLE.read_text().split("* { box-sizing")[1]
     assert not re.findall(r"#[0-9a-f]{3,6}\b|rgba?\(", rules)
+
+
+def test_what_pages_are_made_of_is_packed_into_the_wheel() -> None:
+    packed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    ui = STYLE.parents[1]
+    found = {file for pattern in packed["functions.train_trigger.ui"] for file in ui.glob(pattern)}
+    assert found == {file for file in ui.rglob("*") if file.is_file() and file.suffix not in (".py", ".pyc")}
