@@ -35,7 +35,7 @@ from shared.settings import Settings
 from shared.state.base_weights import all_base_weights
 from shared.state.projects import projects
 from shared.state.registry import Registry
-from shared.state.rollback import move_pointer, moved_sentence
+from shared.state.rollback import move_pointer, moved_sentence, version_before
 
 app = typer.Typer(
     name="labelloop",
@@ -263,7 +263,10 @@ def versions(
 @app.command()
 def rollback(
     context: typer.Context,
-    to: Annotated[int, typer.Option("--to", min=1, metavar="VERSION", help="Number of the version to serve.")],
+    to: Annotated[
+        int | None,
+        typer.Option("--to", min=1, metavar="VERSION", help="Number of the version to serve; else the one before."),
+    ] = None,
     project: ProjectOption = None,
     control: ControlOption = None,
     json_: JsonOption = False,
@@ -272,8 +275,9 @@ def rollback(
     store = _store(context.obj.settings())
     uid = find_project(store, project)
     name = find_control(store, uid, control)
-    before, promotion = move_pointer(store, uid, name, to)
-    body = {"project": uid, "control": name, "before": before, "version": to, "moved": promotion.moved}
+    version = to or version_before(store, uid, name)
+    before, promotion = move_pointer(store, uid, name, version)
+    body = {"project": uid, "control": name, "before": before, "version": version, "moved": promotion.moved}
     told = moved_sentence(Registry(store, uid), name, before, promotion)
     print_result(body, told, json_=json_)
 

@@ -42,6 +42,20 @@ def move_pointer(store: ObjectStore, uid: str, control: str, version: int) -> tu
     return before.version if before else None, promotion
 
 
+def version_before(store: ObjectStore, uid: str, control: str) -> int:
+    """The version that a rollback goes back to if none is named: the newest good one before the pointer's.
+
+    Raises NotKnown if there is none.
+    """
+    registry = Registry(store, uid)
+    pointer = registry.pointer(control)
+    before = registry.newest_before(control, pointer.version) if pointer else None
+    if before is None:
+        served = f"v{pointer.version} has no good version before it" if pointer else "no version has been served yet"
+        raise NotKnown(f"{control!r} of project {uid}: {served}; `--to N` serves any other")
+    return before.version
+
+
 def moved_sentence(registry: Registry, control: str, before: int | None, promotion: Promotion) -> str:
     """What is served now, after `move_pointer`. Raises StoreError."""
     version = promotion.pointer.version

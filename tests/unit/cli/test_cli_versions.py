@@ -239,6 +239,19 @@ def test_rollback_and_forward_again(labelloop: Labelloop, file_store: ObjectStor
     assert (pointer.version, pointer.reason) == (2, "rollback")
 
 
+def test_a_rollback_without_a_number_goes_to_the_good_version_before(
+    labelloop: Labelloop, file_store: ObjectStore
+) -> None:
+    for number in (1, 2, 3, 4):
+        publish(file_store, "label", number)
+    Registry(file_store, UID).reject("label", 3, "SHA-256 differs")
+    moves = [(one["before"], one["version"]) for one in (body(labelloop("rollback", "--json")) for _ in range(2))]
+    assert moves == [(4, 2), (2, 1)]
+    with pytest.raises(NotKnown, match="v1 has no good version before it"):
+        labelloop("rollback", catch_exceptions=False)
+    assert body(labelloop("rollback", "--to", "4", "--json"))["moved"]
+
+
 def test_a_version_without_a_graph_is_not_said_to_be_served(labelloop: Labelloop, file_store: ObjectStore) -> None:
     publish(file_store, "label", 1)
     publish(file_store, "label", 2, files=(FileEntry(name=GRAPH, sha256="1" * 64, size=1),))
