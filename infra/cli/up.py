@@ -51,8 +51,7 @@ def prepare(
     settings.require_access_rules()
     if settings.predict_url == settings.train_trigger_url:
         raise SettingsError(f"both functions cannot listen at {settings.predict_url}: pass another --predict-port")
-    for field, option in _PORTS.items():
-        _check_port(settings, field, option)
+    _check_ports(settings)
     made = not invocation.file.exists()
     changed = keep(invocation.file, kept)
     if made:
@@ -119,14 +118,31 @@ def _ask_for_label_studio(variables: Mapping[str, str]) -> dict[str, str]:
     return {name: typer.prompt(prompts[name], hide_input=name == "LABEL_STUDIO_API_KEY") for name in missing}
 
 
-def _check_port(settings: Settings, field: str, option: str) -> None:
-    url = getattr(settings, field)
-    port = urlsplit(url).port
-    if port is None:
-        raise SettingsError(
-            f"{variable(field)}={url} names no port to listen on: set it to http://127.0.0.1:PORT, or pass {option}"
+def _check_ports(settings: Settings) -> None:
+    """Raises one StartError for all ports that are taken, with a command that takes others."""
+    taken, options = [], []
+    for field, option in _PORTS.items():
+        url = getattr(settings, field)
+        port = urlsplit(url).port
+        if port is None:
+            raise SettingsError(
+                f"{variable(field)}={url} names no port to listen on: set it to http://127.0.0.1:PORT, or pass {option}"
+            )
+        try:
+            choose_port(port)
+        except StartError as error:
+            taken.append(str(error))
+            options.append(f"{option} {_free_port_above(port)}")
+    if taken:
+        raise StartError(
+            f"{' and '.join(taken)}: stop what listens there (another `labelloop up`?), or take others: "
+            f"labelloop up {' '.join(options)}"
         )
-    try:
-        choose_port(port)
-    except StartError as error:
-        raise StartError(f"{error}: stop what listens there (another `labelloop up`?), or pass {option}") from error
+
+
+def _free_port_above(port: int) -> int:
+    """A free one that reads like it: 9190 for 9090."""
+    for other in range(port + 100, 65536, 100):
+        with suppress(StartError):
+            return choose_port(other)
+    return choose_port()

@@ -119,7 +119,7 @@ def choose_port(port: int = 0) -> int:
         try:
             probe.bind((LOOPBACK, port))
         except OSError as error:
-            raise StartError(f"port {port} of {LOOPBACK} is taken ({error.strerror}); choose another one") from error
+            raise StartError(f"port {port} of {LOOPBACK} is taken ({error.strerror})") from error
         return int(probe.getsockname()[1])
 
 

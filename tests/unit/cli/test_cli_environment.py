@@ -137,11 +137,16 @@ def test_an_option_wins_over_the_environment(tmp_path: Path) -> None:
 
 
 def test_a_taken_port_is_refused_before_anything_is_written(tmp_path: Path) -> None:
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", 0))
-        other.listen()
+    with socket.socket() as one, socket.socket() as other:
+        for taken in (one, other):
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+        first, second = one.getsockname()[1], other.getsockname()[1]
 
-        with pytest.raises(StartError, match="--predict-port"):
-            prepared(tmp_path, LABEL_STUDIO, predict_port=other.getsockname()[1])
+        with pytest.raises(StartError, match=rf"port {first} .*: labelloop up --predict-port \d+$"):
+            prepared(tmp_path, LABEL_STUDIO, predict_port=first)
+        both = rf"port {first} .* and port {second} .*: labelloop up --predict-port \d+ --train-trigger-port \d+$"
+        with pytest.raises(StartError, match=both):
+            prepared(tmp_path, LABEL_STUDIO, predict_port=first, train_trigger_port=second)
 
     assert not (tmp_path / "labelloop.env").exists()
