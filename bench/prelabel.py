@@ -66,6 +66,11 @@ class Tasks:
         self.seconds = time.perf_counter() - self.began
         return True
 
+    def sampling(self) -> str:
+        return "Sequential sampling"
+
+    def hand_out(self, sampling: str) -> None: ...
+
     def prune(self, keep: Collection[str], controls: Sequence[str]) -> int:  # noqa: ARG002
         return 0
 

@@ -1,7 +1,7 @@
 """In which order Label Studio hands out tasks: what `connect` says of it, and what is put back."""
 
+from functions.train_trigger.status.findings import Finding
 from infra.cli.checks import Project
-from infra.cli.findings import Finding
 from shared.labelstudio.api import BY_SCORE, LabelStudio
 from shared.objectstore import ObjectStore
 from shared.settings import Settings
