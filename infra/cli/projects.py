@@ -1,10 +1,15 @@
 """Finds the project and the control that a person means by `--project` and `--control`."""
 
+from functools import partial
+
 from shared.errors import BadRequest, NotKnown
 from shared.labelstudio.requests import project_id
 from shared.objectstore import ObjectStore
-from shared.state.projects import projects
+from shared.side_by_side import side_by_side
+from shared.state.projects import projects, read_project
 from shared.state.registry import Registry
+
+_NAMED = 20  # projects that an error names
 
 
 def find_project(store: ObjectStore, wanted: str | None) -> str:
@@ -27,8 +32,23 @@ def find_project(store: ObjectStore, wanted: str | None) -> str:
             "(both in the folder of labelloop.env, if you have one)"
         )
     if not found:
-        raise NotKnown(f"the store {store.url} holds no {asked}; it holds {', '.join(known)}")
-    raise NotKnown(f"{asked}: the store {store.url} holds {', '.join(found)}; give one of these uids as --project")
+        raise NotKnown(f"the store {store.url} holds no {asked}; it holds {_named(store, known)}")
+    raise NotKnown(
+        f"{asked}: the store {store.url} holds {_named(store, found)}; give one of these ids as --project, or the uid "
+        "where ids are the same"
+    )
+
+
+def _named(store: ObjectStore, uids: list[str]) -> str:
+    """The projects with their titles, for a person."""
+    shown = uids[:_NAMED]
+    titles = [project.title if project else "" for project in side_by_side(partial(read_project, store), shown)]
+    names = [
+        f"{uid} ({''.join(filter(str.isprintable, title))})" if title else uid
+        for uid, title in zip(shown, titles, strict=True)
+    ]
+    more = len(uids) - len(shown)
+    return ", ".join(names) + (f" and {more} more" if more else "")
 
 
 def find_control(store: ObjectStore, uid: str, wanted: str | None) -> str:

@@ -189,9 +189,12 @@ def _promote(attempt: Attempt, control: Control, manifest: Manifest, dataset: Da
                 extra={"event": "pointer_moved", "control": control.name},
             )
             continue
-        except ClaimLost as error:
+        except ClaimLost:
             attempt.heartbeat.confirm()  # raises if the claim is lost; else somebody rolled back with a newer fence
-            return _rejected(manifest, str(error))
+            return _rejected(
+                manifest,
+                f"somebody rolled back while it trained; `labelloop rollback --to {manifest.version}` serves it",
+            )
         break
     else:
         return _rejected(manifest, gate.reason)

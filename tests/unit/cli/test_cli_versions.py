@@ -293,8 +293,8 @@ def test_rollback_refuses_what_cannot_be_served(file_store: ObjectStore) -> None
         (["-p", "1"], "--control is needed; there are versions of 'cars', 'label'"),
         (["-p", "1", "-c", "poly"], "no versions of a control 'poly'; there are versions of 'cars', 'label'"),
         (["-p", OTHER], f"project {OTHER} has no version of any control yet"),
-        ([], f"--project is needed: .* holds {UID}, {OTHER}; give one of these uids"),
-        (["-p", "3"], f"holds no project 3; it holds {UID}, {OTHER}"),
+        ([], rf"--project is needed: .* holds {UID}, {OTHER} \(Herd counts\); give one of these ids"),
+        (["-p", "3"], rf"holds no project 3; it holds {UID}, {OTHER} \(Herd counts\)"),
         (["-p", "trees"], "'trees' is neither the id nor the uid"),
         (["-p", "1.5"], "holds no project 1.5"),
     ],
@@ -304,7 +304,7 @@ def test_what_is_not_clear_is_said(
 ) -> None:
     publish(file_store, "label", 1)
     publish(file_store, "cars", 1)
-    write_project(file_store, OTHER, label_config=CONFIG)
+    write_project(file_store, OTHER, label_config=CONFIG, title="Herd \x1bcounts")
 
     with pytest.raises(NotKnown, match=sentence):
         labelloop("versions", *arguments, catch_exceptions=False)
@@ -314,7 +314,7 @@ def test_an_id_of_two_installations_needs_the_uid(labelloop: Labelloop, file_sto
     for uid in (UID, "1.1800000000"):
         publish(file_store, "label", 1, uid=uid)
 
-    with pytest.raises(NotKnown, match=rf"{UID}, 1\.1800000000; give one of these uids"):
+    with pytest.raises(NotKnown, match=rf"{UID}, 1\.1800000000; give one of these ids as --project, or the uid"):
         labelloop("versions", "-p", "1", catch_exceptions=False)
     assert body(labelloop("versions", "-p", UID, "--json"))["project"] == UID
 
