@@ -71,7 +71,7 @@ class Demo:
     source: str  # where the samples come from, for the screen
     samples: Callable[[Path], list[Sample]]  # cache folder → shuffled samples
     held_out: int = 6  # samples that are not annotated but used to measure both models
-    epochs: int = 50
+    epochs: int = 50  # of each training; 0: chosen by the number of annotated images
     image_size: int = 256
 
     @property
@@ -168,7 +168,7 @@ def _ground_of(tile: Tile, ground: str) -> Detections:
 
 
 DEMOS = {
-    "detect": _trees("detect", _PHOTOGRAPHS, crowns, ("Tree",)),
+    "detect": _trees("detect", _PHOTOGRAPHS, crowns, ("Tree",), epochs=0, image_size=224),
     "polygon": _trees("polygon", _PHOTOGRAPHS + _INSCRIBED, crowns, ("Tree",)),
     "brush": _trees("brush", _PHOTOGRAPHS + _INSCRIBED, crowns, ("Tree",)),
     "ellipse": _trees("ellipse", _PHOTOGRAPHS + _INSCRIBED, crowns, ("Tree",)),

@@ -148,7 +148,7 @@ def demo_settings(
             "LABELLOOP_ATTEMPTS": "2",
             "LABELLOOP_EPOCHS": str(epochs),
             "LABELLOOP_IMAGE_SIZE": str(image_size),
-            "LABELLOOP_BATCH": "8",
+            "LABELLOOP_BATCH": "8" if epochs else "0",
             "LABELLOOP_VAL_FRACTION": "0.25",  # a fifth of so few tasks would be too little to choose the best epoch
         }
     )
@@ -226,7 +226,7 @@ def finish(
             "asked": outcome.asked,
             "val": outcome.manifest.metrics,
             "held_out": {"samples": len(held_out), "objects": objects},
-            "epochs": options.epochs,
+            "epochs": outcome.manifest.lineage["epochs"],
             "seconds": screen.seconds,
             "pictures": str(options.folder / "pictures"),
         }

@@ -29,20 +29,19 @@ _ROWS = (
 class Bar:
     """A progress bar; without a terminal, a line for every fifth of the progress."""
 
-    def __init__(self, console: Console, progress: Progress, total: int) -> None:
+    def __init__(self, console: Console, progress: Progress) -> None:
         self._console = console
         self._progress = progress
-        self._task = progress.add_task("", total=total)
-        self._total = total
+        self._task = progress.add_task("", total=None)
         self._shown = 0
 
-    def at(self, done: int, text: str = "") -> None:
-        """Show that `done` of the total are done."""
-        self._progress.update(self._task, completed=done, description=escape(text))
-        due = done >= self._shown + self._total / 5 or done == self._total > self._shown
+    def at(self, done: int, total: int | None, text: str = "") -> None:
+        """Show that `done` of `total` are done; None: it is not known yet."""
+        self._progress.update(self._task, completed=done, total=total, description=escape(text))
+        due = total and (done >= self._shown + total / 5 or done == total > self._shown)
         if due and not self._console.is_terminal:
             self._shown = done
-            self._console.print(f"  {done}/{self._total} {escape(text)}", highlight=False)
+            self._console.print(f"  {done}/{total} {escape(text)}", highlight=False)
 
 
 class Screen:
@@ -74,13 +73,13 @@ class Screen:
             self._status.update(f"[dim]{escape(text)}[/]")
 
     @contextmanager
-    def bar(self, total: int) -> Iterator[Bar]:
+    def bar(self) -> Iterator[Bar]:
         """Show a progress bar instead of `whisper`'s line."""
         if self._status is not None:
             self._status.stop()
         columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
         with Progress(TextColumn(" "), *columns, console=self._console, disable=not self._console.is_terminal) as shown:
-            yield Bar(self._console, shown, total)
+            yield Bar(self._console, shown)
         if self._status is not None:
             self._status.start()
 

@@ -167,10 +167,10 @@ class Story:
 
     def _annotate(self, tasks: Sequence[int], version: str) -> Round:
         counts = ControlCounts()
-        with self._screen.bar(len(tasks)) as bar:
+        with self._screen.bar() as bar:
             for number, task in enumerate(tasks, 1):
                 counts.add(self._project.annotate(task, self._samples[task], version))
-                bar.at(number, "tasks submitted")
+                bar.at(number, len(tasks), "tasks submitted")
         total = counts.total
         kinds = ("added", "moved", "relabelled", "deleted", "kept")
         said = ", ".join(f"{getattr(total, kind)} {kind}" for kind in kinds if getattr(total, kind))
@@ -185,7 +185,7 @@ class Story:
         before = self._jobs.read().last_run
         run_id = self._await_launch(before)
         deadline = time.monotonic() + _TRAIN_SECONDS
-        with self._screen.bar(self._functions.settings.epochs) as bar:
+        with self._screen.bar() as bar:
             while True:
                 self._functions.check()
                 record = self._jobs.read()
@@ -243,7 +243,7 @@ def _nothing(sample: Sample) -> Predicted:
 
 def _show(bar: Bar, progress: Progress | None) -> None:
     if progress is None:
-        bar.at(0, "the job starts")
+        bar.at(0, None, "the job starts")
         return
     text: str = progress.phase
     if progress.phase == "train" and progress.eta_seconds is not None:
@@ -251,4 +251,4 @@ def _show(bar: Bar, progress: Progress | None) -> None:
     for name in ("mAP50", "top1"):
         if (value := progress.metrics.get(name)) is not None:
             text += f", {name} on val {value:.2f}"
-    bar.at(progress.epoch or 0, text)
+    bar.at(progress.epoch or 0, progress.epochs, text)
