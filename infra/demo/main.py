@@ -54,6 +54,7 @@ class Options:
     venv: Path  # Label Studio's
     samples: Path  # folder of downloads
     epochs: int
+    tasks: int | None  # that are annotated; None: all there are
     report: Path | None
     stay: bool  # whether everything stays running at the end
 
@@ -64,7 +65,10 @@ def main(
     exit_: Annotated[bool, typer.Option("--exit", help="End after the table. Else everything stays running.")] = False,
     report: Annotated[Path | None, typer.Option(help="Write the table as JSON.")] = None,
     folder: Annotated[Path | None, typer.Option(help="New folder for data, logs and pictures.")] = None,
-    epochs: Annotated[int, typer.Option(help="Epochs of the training; 0: the demo's default.")] = 0,
+    epochs: Annotated[int, typer.Option(help="Epochs of each training; 0: the demo's default.")] = 0,
+    tasks: Annotated[
+        int | None, typer.Option(help="Annotate only so many tasks; the first run is due at 5.", min=5)
+    ] = None,
     venv: Annotated[Path, typer.Option(help="Virtual environment of Label Studio; made if missing.")] = VENV,
     samples: Annotated[Path, typer.Option(help="Folder of downloaded photographs and base weights.")] = CACHE,
 ) -> None:
@@ -76,7 +80,7 @@ def main(
     folder = folder or REPOSITORY / ".cache" / "demo" / f"{datetime.now():%Y%m%d-%H%M%S}"
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # leaves all `with` blocks, as Ctrl-C does
     try:
-        options = Options(demo, folder.resolve(), venv, samples, epochs or demo.epochs, report, not exit_)
+        options = Options(demo, folder.resolve(), venv, samples, epochs or demo.epochs, tasks, report, not exit_)
         run(options, os.environ, console)
     except KeyboardInterrupt:
         console.print("\nEverything has been stopped.")
@@ -92,6 +96,8 @@ def run(options: Options, environ: Mapping[str, str], console: Console) -> None:
         with screen.step("install", "Download samples, base weights and Label Studio, if missing"):
             weights = base_weights(options.samples)
             samples = demo.samples(options.samples)
+            if options.tasks:
+                samples = samples[: demo.held_out + options.tasks]
             install(options.venv, screen.whisper)
             screen.say(f"{len(samples)} tasks. {demo.source}")
             screen.say(_BASE_WEIGHTS)
