@@ -168,7 +168,7 @@ def _ground_of(tile: Tile, ground: str) -> Detections:
 
 
 DEMOS = {
-    "detect": _trees("detect", _PHOTOGRAPHS, crowns, ("Tree",), epochs=0, image_size=224),
+    "detect": _trees("detect", _PHOTOGRAPHS, crowns, ("Tree",), epochs=0, image_size=192),
     "polygon": _trees("polygon", _PHOTOGRAPHS + _INSCRIBED, crowns, ("Tree",)),
     "brush": _trees("brush", _PHOTOGRAPHS + _INSCRIBED, crowns, ("Tree",)),
     "ellipse": _trees("ellipse", _PHOTOGRAPHS + _INSCRIBED, crowns, ("Tree",)),
