@@ -1,4 +1,4 @@
-"""`make demo`, whole: a real Label Studio, the real functions and jobs, real trainings, and less work after each."""
+"""`make demo`, whole: a real Label Studio, the real functions and jobs, real trainings, and work saved."""
 
 import json
 import socket
