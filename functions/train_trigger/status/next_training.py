@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from functions.train_trigger.decide import Policy, annotated_tasks, pause_after_last
+from functions.train_trigger.decide import Policy, Wait, annotated_tasks, decide_before_asking, pause_after_last
 from shared.settings import Settings
 from shared.state.jobs_record import JobsRecord
 from shared.state.projects import Project, with_overrides
@@ -16,21 +16,27 @@ class NextTraining:
 
     annotated: int  # annotated tasks with which it is due, if nothing else changes
     changes: int | None  # new, changed or deleted tasks since the last run; None: it will be the first one
-    not_before: datetime | None  # the pause after the last run; None: it is over, or projects that double have none
+    not_before: datetime | None  # the end of the pause after the last run; None: it is over, or there is none
+    changes_not_before: datetime | None  # the same for `changes`, which wait also where a project that doubles does not
 
     def as_json(self) -> dict[str, Any]:
         """For scripts."""
-        not_before = self.not_before.isoformat() if self.not_before else None
-        return {"annotated": self.annotated, "changes": self.changes, "not_before": not_before}
+        return {
+            "annotated": self.annotated,
+            "changes": self.changes,
+            "not_before": self.not_before.isoformat() if self.not_before else None,
+            "changes_not_before": self.changes_not_before.isoformat() if self.changes_not_before else None,
+        }
 
 
 def next_training(record: JobsRecord, project: Project | None, settings: Settings, now: datetime) -> NextTraining:
     """Of a project without an active run."""
     policy = Policy.of(with_overrides(settings, project))
-    pause = pause_after_last(record, policy, now)
-    not_before = pause.until if pause else None
+    early, pause = decide_before_asking(record, policy, now, forced=False), pause_after_last(record, policy, now)
+    not_before = early.until if isinstance(early, Wait) else None
+    changes_not_before = pause.until if pause else None
     if record.baseline is None:
-        return NextTraining(policy.schedule.first, None, not_before)
+        return NextTraining(policy.schedule.first, None, not_before, changes_not_before)
     then = annotated_tasks(record.baseline.totals)
     changes = policy.schedule.changes(then, then)
-    return NextTraining(then + changes, changes, not_before)
+    return NextTraining(then + changes, changes, not_before, changes_not_before)

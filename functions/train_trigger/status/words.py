@@ -89,9 +89,14 @@ def next_training_sentence(project: ProjectStatus) -> Sentence:
     due = project.next_training
     if due is None:
         return ()
-    changed = "" if due.changes is None else f", or when {due.changes} have changed"
-    later = f", not in the next {age(due.not_before - project.read_at)}" if due.not_before else ""
-    return (Said(f"Next training: at {due.annotated} annotated tasks{changed}{later}"),)
+    told = f"Next training: at {due.annotated} annotated tasks"
+    if due.changes is not None:
+        told += f", or when {due.changes} have changed"
+    if due.not_before:
+        told += f", not in the next {age(due.not_before - project.read_at)}"
+    elif due.changes is not None and due.changes_not_before:
+        told += f" and {age(due.changes_not_before - project.read_at)} are over"
+    return (Said(told),)
 
 
 def ahead_sentences(

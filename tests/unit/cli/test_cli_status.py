@@ -138,8 +138,12 @@ def test_when_the_next_training_is_due(world: World) -> None:
     world.reconcile()
     assert "Next training" not in shown(world), "it runs"
     world.job_ends(world.job_runs())
-    assert "Next training: at 6 annotated tasks, or when 3 have changed, not in the next 4 min" in shown(world)
-    assert due(world)["annotated"] == 6
+    assert "Next training: at 6 annotated tasks, or when 3 have changed and 4 min are over" in shown(world)
+    assert (due(world)["annotated"], due(world)["not_before"]) == (6, None)
+    world.label_studio.annotations = 6
+    assert world.reconcile().status == "launched", "a project that doubles does not wait"
+    world.job_ends(world.job_runs(), "failed")
+    assert "at 6 annotated tasks, or when 3 have changed, not in the next 9 min" in shown(world)
     write_project(world.store, UID, label_config=CONFIG, connection="none")
     assert due(world) is None
 
