@@ -25,7 +25,7 @@ from functions.train_trigger.lacking import Lacking
 from functions.train_trigger.launchers import Launcher
 from functions.train_trigger.metrics import Metrics
 from functions.train_trigger.reconciled import Reconciled
-from shared.errors import ClaimLost, LabelConfigError, LabelloopError, ProjectGone
+from shared.errors import ClaimLost, LabelConfigError, LabelloopError, ProjectGone, StoreRefusal
 from shared.evolve import evolve
 from shared.labelstudio.api import ProjectState
 from shared.labelstudio.config import parse_label_config
@@ -178,12 +178,15 @@ class Trigger:
             return
         registry = Registry(self._store, uid)
         for control in registry.controls():
-            manifest = registry.published_by(control, last.run_id)
-            taken_up = manifest.lineage.get("taken_up") if manifest else None
-            if not isinstance(taken_up, dict):
+            try:
+                manifest = registry.published_by(control, last.run_id)
+            except StoreRefusal as error:  # a record that is no valid one stops neither trainings nor predictions
+                logger.warning(str(error), extra={"event": "version_not_told", "project": uid})
                 continue
+            taken_up = manifest.lineage.get("taken_up") if manifest else None
             for became in ("kept", "changed", "drawn"):
-                self._metrics.annotated.labels(uid, control, became).set(taken_up[became])
+                if isinstance(taken_up, dict) and isinstance(count := taken_up.get(became), int):
+                    self._metrics.annotated.labels(uid, control, became).set(count)
         self._told[uid] = last.run_id
 
     def _prelabel(self, uid: str, look: Look, *, sweeping: bool) -> Reconciled:

@@ -12,7 +12,7 @@ from functions.train_trigger.threads import ProcessThreads
 from shared.errors import LabelStudioError, ProjectGone, StoreError
 from shared.labelstudio.api import ProjectState
 from shared.objectstore.file import FileStore
-from shared.state import claims
+from shared.state import claims, keys
 from shared.state.jobs import Jobs
 from shared.state.projects import Project, read_project, write_project
 from shared.state.registry import Registry
@@ -124,6 +124,15 @@ def test_metrics_tell_what_annotators_made_of_predictions_once_a_run_has_read_it
         for became in ("kept", "changed", "drawn")
     ]
     assert end(lineage={"taken_up": said | {"drawn": 9}})[2].endswith(" 9.0")
+    assert end(lineage={"taken_up": {"kept": "many"}})[2].endswith(" 9.0"), "what is no number is not told"
+    assert world.reconcile(sweeping=True).status != "failed"
+
+
+def test_a_record_of_a_version_that_is_none_does_not_stop_sweeps(world: World) -> None:
+    world.reconcile(forced=True)
+    world.job_ends(world.job_runs(), "rejected")
+    world.store.put(keys.manifest(UID, "label", 1), b"{}")
+    assert world.reconcile(sweeping=True).status != "failed"
 
 
 def test_the_fence_is_greater_than_every_pointer_s(world: World) -> None:
