@@ -37,7 +37,7 @@ from shared.settings import Settings
 from shared.state.base_weights import download_base_file
 from shared.state.jobs import Jobs
 from shared.state.registry import Registry
-from shared.state.versions import DEFAULT_SHOWN, GRAPH, Gate, Manifest
+from shared.state.versions import DEFAULT_SHOWN, GRAPH, Manifest
 from tests.fakes.train_parts import CREATED, UID, annotation, begin_run
 
 CONTROL = "label"
@@ -55,11 +55,6 @@ class Run:
     seconds: float
     outcome: str
     manifest: Manifest | None  # of its version, also if it is not served
-
-    @property
-    def gate(self) -> Gate | None:
-        """What the gate said."""
-        return self.manifest.gate if self.manifest else None
 
 
 class TriedTrainer(YoloTrainer):
