@@ -119,13 +119,14 @@ def curve_of(control: str, manifests: Sequence[Manifest], seed: int = 0) -> Curv
 
 def _point(manifest: Manifest, metric: str) -> Point | None:
     value, tasks = manifest.metrics.get(metric), manifest.lineage.get("tasks")
-    counts = [tasks[split] for split in ("train", "val") if split in tasks] if isinstance(tasks, dict) else []
+    held = [tasks.get(split) for split in ("train", "val")] if isinstance(tasks, dict) else []
+    counts = [count for count in held if isinstance(count, int)]
     if value is None or manifest.gate.metric != metric or len(counts) < 2:
         return None
     # Objects of one picture are neither as good as one measurement nor as so many: the geometric mean of both.
     measured = max(manifest.gate.tasks * manifest.gate.things, 1) ** 0.5
     error = max((value * (1.0 - value) / measured) ** 0.5, 0.005)
-    return Point(manifest.version, int(sum(counts)), value, error, manifest.gate.passed)
+    return Point(manifest.version, sum(counts), value, error, manifest.gate.passed)
 
 
 @lru_cache(maxsize=256)

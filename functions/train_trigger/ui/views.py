@@ -127,8 +127,8 @@ def _taken_up(manifest: Manifest) -> str:
     made = manifest.lineage.get("taken_up")
     if not isinstance(made, dict):
         return ""
-    counts = [int(made.get(name, 0)) for name in ("kept", "changed", "drawn")]
-    if not sum(counts):
+    counts = [count for name in ("kept", "changed", "drawn") if isinstance(count := made.get(name), int)]
+    if len(counts) < 3 or not sum(counts):
         return ""
     kept, changed, drawn = (f"{count / sum(counts):.0%}" for count in counts)
     return (

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from functions.train_trigger.ui.pages import Pages
+from shared.evolve import evolve
 from shared.state import claims, keys
 from shared.state.jobs import Jobs
 from shared.state.projects import write_project
@@ -227,6 +228,15 @@ def test_a_version_that_is_no_record_is_named_and_the_others_are_shown(filled: W
     filled.store.put(keys.manifest(TREES, "label", 10), b"{")
     answer = Browser(filled).get("/ui/project", project=TREES)
     assert (answer.status_code, "A person has to mend this" in answer.text) == (503, True), "what is served is unknown"
+
+
+@pytest.mark.parametrize("lineage", [{"taken_up": {"kept": "many"}}, {"tasks": {"train": "many", "val": 1}}])
+def test_a_lineage_of_another_shape_is_left_out(filled: World, lineage: dict[str, object]) -> None:
+    newest = Registry(filled.store, TREES).manifest("label", 10)
+    told = evolve(newest, lineage=newest.lineage | lineage)
+    filled.store.put(keys.manifest(TREES, "label", 10), told.to_json())
+    answer = Browser(filled).get("/ui/project", project=TREES)
+    assert (answer.status_code, "v10" in answer.text, "Predictions taken up" in answer.text) == (200, True, False)
 
 
 def test_a_project_that_is_no_record_hides_no_other(filled: World) -> None:
