@@ -95,7 +95,8 @@ class ImageError(LabelloopError):
 
     `reason` is a word from a fixed set, as it becomes a metric label: refused, not_found, forbidden (a request without
     credentials), unauthorized (our credentials, or those of Label Studio's storage), no_data, timeout, too_large,
-    no_memory, broken, unreachable, unsupported, unusable (an annotation), crashed (an unexpected error of a decoder).
+    no_memory, broken, changed (other bytes than a version learnt from), unreachable, unsupported, unusable (an
+    annotation), crashed (an unexpected error of a decoder).
     """
 
     def __init__(self, reason: str, message: str) -> None:

@@ -10,16 +10,17 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from infra.cli.folders import work_folder
 from infra.cli.model_card import model_card
+from infra.cli.projects import find_version
 from jobs.train.yolo.machine import prepare_ultralytics
-from shared.errors import LabelloopError, NotKnown
+from shared.errors import LabelloopError
 from shared.objectstore import ObjectStore
 from shared.state.registry import Registry
 from shared.state.versions import WEIGHTS, Manifest
@@ -80,8 +81,8 @@ def export_version(
     """
     chosen = _checked_format(format_name)
     registry = Registry(store, uid)
-    manifest = _manifest(registry, control, version)
-    with _work_folder(folder) as work:
+    manifest = find_version(registry, control, version)
+    with work_folder(folder) as work:
         weights = work / f"{re.sub('[^A-Za-z0-9_-]', '_', control)}-v{version}.pt"
         tell(f"fetching the weights of v{version}")
         registry.download_file(control, manifest.file(WEIGHTS), weights)
@@ -107,27 +108,6 @@ def _checked_format(name: str) -> Format:
     if missing:
         raise LabelloopError(f"--format {name} needs packages that are not installed: {_install(missing)}")
     return chosen
-
-
-def _manifest(registry: Registry, control: str, version: int) -> Manifest:
-    numbers = registry.numbers(control)
-    if version not in numbers:
-        known = ", ".join(f"v{number}" for number in numbers)
-        raise NotKnown(f"{control!r} has no version v{version}; there are {known or 'none'}")
-    return registry.manifest(control, version)
-
-
-@contextmanager
-def _work_folder(folder: Path) -> Iterator[Path]:
-    """A folder within `folder` that is removed afterwards. Raises LabelloopError if `folder` is in use, or unusable."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if there := next(folder.iterdir(), None):
-            raise LabelloopError(f"--to {folder} holds {there.name}: name a folder that is empty, or not there yet")
-        with TemporaryDirectory(dir=folder, prefix=".unfinished-") as work:
-            yield Path(work)
-    except OSError as error:
-        raise LabelloopError(f"--to {folder} cannot be written to: {error.strerror}") from error
 
 
 def _exported(weights: Path, format_name: str, chosen: Format) -> Path:

@@ -11,8 +11,11 @@ from rich.console import Console
 from functions.train_trigger.status.project import ProjectStatus, read_statuses
 from infra.cli import configuration
 from infra.cli.base_weights import add_base_weights, base_as_json, render_base
+from infra.cli.compare import compare_versions, render_comparison
 from infra.cli.connect import connect as connect_project
 from infra.cli.connect import connect_at_start
+from infra.cli.dataset import FORMATS as DATASET_FORMATS
+from infra.cli.dataset import write_dataset
 from infra.cli.disconnect import disconnect as disconnect_project
 from infra.cli.doctor import examine
 from infra.cli.effort import measure_effort, render_effort
@@ -22,12 +25,13 @@ from infra.cli.findings import problems
 from infra.cli.keeping import forget_project, known_uids, prune_projects, removals_as_json, render_removals
 from infra.cli.open_page import open_page, page_address
 from infra.cli.output import end, print_json, print_result, teller
-from infra.cli.projects import find_control, find_project
+from infra.cli.projects import find_control, find_project, find_version
 from infra.cli.status_view import render_status, watch_status
 from infra.cli.train import start_training
 from infra.cli.up import prepare, run_until_interrupted
 from infra.cli.versions import list_versions, render_versions
 from infra.effort.picture import check_ending, draw
+from jobs.train.data.fetching import fetching
 from shared.errors import LabelloopError, SettingsError
 from shared.labelstudio.api import LabelStudio
 from shared.objectstore import ObjectStore, open_store
@@ -307,6 +311,62 @@ def export(
         )
     body = {"project": uid, "control": name, "version": version, "format": format_name} | exported.as_json()
     print_result(body, f"{name} v{version}: {exported.model}, described in {exported.card}", json_=json_)
+
+
+@app.command()
+def dataset(
+    context: typer.Context,
+    version: Annotated[int, typer.Argument(min=1, metavar="VERSION", help="Number of the version.")],
+    folder: Annotated[
+        Path, typer.Option("--to", metavar="DIR", help="Folder to write to: empty, or made if it is not there.")
+    ],
+    format_name: Annotated[
+        str, typer.Option("--format", metavar="FORMAT", help=f"{', '.join(DATASET_FORMATS)}.")
+    ] = "yolo",
+    project: ProjectOption = None,
+    control: ControlOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Write the dataset that a version learnt from: its images, and the annotations as they were then.
+
+    An image that is another one now, or is gone, is named and left out; then the exit code is 1.
+    """
+    settings = context.obj.connection_settings()
+    store = _store(settings)
+    uid = find_project(store, project)
+    name = find_control(store, uid, control)
+    registry = Registry(store, uid)
+    with Console(stderr=True).status("") as progress:
+        written = write_dataset(
+            registry,
+            find_version(registry, name, version),
+            fetching(settings, _label_studio(settings), store, uid),
+            settings,
+            format_name=format_name,
+            folder=folder,
+            tell=lambda said: progress.update(said),
+        )
+    body = {"project": uid, "control": name, "version": version, "format": format_name} | written.as_json()
+    print_result(body, f"{name} v{version}: {written.sentence()}", json_=json_)
+    if written.rebuilt.missing:
+        raise typer.Exit(1)
+
+
+@app.command()
+def compare(
+    context: typer.Context,
+    before: Annotated[int, typer.Argument(min=1, metavar="N", help="Number of a version.")],
+    after: Annotated[int, typer.Argument(min=1, metavar="M", help="Number of another one.")],
+    project: ProjectOption = None,
+    control: ControlOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Show what differs between two versions: tasks, labels, settings, packages, thresholds and metrics."""
+    store = _store(context.obj.settings())
+    uid = find_project(store, project)
+    name = find_control(store, uid, control)
+    found = compare_versions(Registry(store, uid), name, before, after)
+    print_result({"project": uid, "control": name} | found.as_json(), render_comparison(found), json_=json_)
 
 
 @app.command()

@@ -39,7 +39,7 @@ def model_card(manifest: Manifest, *, uid: str, format_name: str, model: str) ->
         "exported with": f"ultralytics {package_version('ultralytics')}, labelloop {package_version('labelloop')}",
     }
     lines = [
-        f"# {_text(manifest.control)}, version {manifest.version}",
+        f"# {text(manifest.control)}, version {manifest.version}",
         "",
         f"A YOLO model for {manifest.yolo_task}, trained by labelloop on annotations of Label Studio; {format_name}.",
         "",
@@ -59,13 +59,13 @@ def model_card(manifest: Manifest, *, uid: str, format_name: str, model: str) ->
         "",
         f"On the val set{f': {on}' if on else ''}.",
         "",
-        *_table(("metric", "value"), ((name, f"{value:.3f}") for name, value in manifest.metrics.items())),
+        *table(("metric", "value"), ((name, f"{value:.3f}") for name, value in manifest.metrics.items())),
         "",
-        f"{verdict}: {_text(manifest.gate.reason)}.",
+        f"{verdict}: {text(manifest.gate.reason)}.",
         "",
         "## Made of",
         "",
-        *_table(("", ""), ((name, value) for name, value in made_of.items() if value not in (None, ""))),
+        *table(("", ""), ((name, value) for name, value in made_of.items() if value not in (None, ""))),
     ]
     return "\n".join(lines) + "\n"
 
@@ -81,12 +81,12 @@ def _raw_output(manifest: Manifest) -> list[str]:
 
 def _labels(manifest: Manifest) -> list[str]:
     if manifest.yolo_task == "classify":
-        return _table(("class", "label"), enumerate(manifest.labels))
+        return table(("class", "label"), enumerate(manifest.labels))
     shown = ((label, manifest.shown.get(label, DEFAULT_SHOWN)) for label in manifest.labels)
     rows = ((number, label, f"{each.confidence:.2f}", f"{each.iou:.2f}") for number, (label, each) in enumerate(shown))
     chose = "chosen on the val set" if manifest.shown else "the defaults"
     heading = ("class", "label", "shown from this confidence", "two are one above this overlap")
-    return [*_table(heading, rows), "", f"Confidences and overlaps are {chose}."]
+    return [*table(heading, rows), "", f"Confidences and overlaps are {chose}."]
 
 
 def _with_digest(name: object, sha256: object) -> str:
@@ -97,11 +97,12 @@ def _counts(tasks: Any) -> str:
     return f"{tasks['train']} to train on, {tasks['val']} to validate on" if tasks else ""
 
 
-def _table(heading: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> list[str]:
-    cells = [heading, ("---",) * len(heading), *(tuple(_text(cell) for cell in row) for row in rows)]
+def table(heading: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> list[str]:
+    """The lines of a table in Markdown."""
+    cells = [heading, ("---",) * len(heading), *(tuple(text(cell) for cell in row) for row in rows)]
     return [f"| {' | '.join(row)} |" for row in cells]
 
 
-def _text(value: object) -> str:
+def text(value: object) -> str:
     """On one line, and with nothing that Markdown would read: labels and names come from outside."""
     return re.sub(r"([\\`*_\[\]<>|~])", r"\\\1", " ".join(str(value).split()))

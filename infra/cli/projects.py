@@ -1,4 +1,4 @@
-"""Finds the project and the control that a person means by `--project` and `--control`."""
+"""Finds the project, the control and the version that a person means."""
 
 from functools import partial
 
@@ -8,6 +8,7 @@ from shared.objectstore import ObjectStore
 from shared.side_by_side import side_by_side
 from shared.state.projects import projects, read_project
 from shared.state.registry import Registry
+from shared.state.versions import Manifest
 
 _NAMED = 20  # projects that an error names
 
@@ -62,3 +63,12 @@ def find_control(store: ObjectStore, uid: str, wanted: str | None) -> str:
         raise NotKnown(f"project {uid} has no version of any control yet")
     asked = "--control is needed" if wanted is None else f"project {uid} has no versions of a control {wanted!r}"
     raise NotKnown(f"{asked}; there are versions of {', '.join(map(repr, known))}")
+
+
+def find_version(registry: Registry, control: str, version: int) -> Manifest:
+    """The manifest of a version. Raises NotKnown, which names the versions there are."""
+    numbers = registry.numbers(control)
+    if version not in numbers:
+        known = ", ".join(f"v{number}" for number in numbers)
+        raise NotKnown(f"{control!r} has no version v{version}; there are {known or 'none'}")
+    return registry.manifest(control, version)

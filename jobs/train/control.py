@@ -13,6 +13,7 @@ from jobs.train.champion import find_champion, initial_weights, rival_of, servin
 from jobs.train.checkpoints.uploader import CheckpointUploader
 from jobs.train.data import dataset as datasets
 from jobs.train.data.dataset import Dataset
+from jobs.train.data.learnt import write_learnt
 from jobs.train.data.snapshot import SnapshotTask
 from jobs.train.data.taken_up import TakenUp, total
 from jobs.train.judging import Judge, Judged
@@ -23,7 +24,7 @@ from shared.errors import ClaimLost, ImageError, ModelError, PreconditionFailed
 from shared.evolve import evolve
 from shared.labelstudio.controls import Control
 from shared.labelstudio.regions.fields import is_used
-from shared.state.versions import GRAPH, WEIGHTS, Manifest
+from shared.state.versions import DATASET, GRAPH, WEIGHTS, Manifest
 
 logger = logging.getLogger(__name__)
 
@@ -118,9 +119,11 @@ def _train_and_publish(
     )
     page = attempt.folder_of(control, "report") / "report.html"
     page.write_text(report.html(), encoding="utf-8")
+    learnt = attempt.folder_of(control, "learnt") / DATASET
+    write_learnt(attempt.snapshot, control, dataset.counts, attempt.images, learnt)
     files = tuple(
         attempt.registry.upload_file(control.name, name, path)
-        for name, path in ((WEIGHTS, trained.weights), (GRAPH, graph), ("report.html", page))
+        for name, path in ((WEIGHTS, trained.weights), (GRAPH, graph), ("report.html", page), (DATASET, learnt))
     )
 
     def build(number: int) -> Manifest:

@@ -1,18 +1,25 @@
 """How an attempt ends: released, failed or interrupted, each recorded in the claim and in progress.json."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import chain
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from jobs.train.data.snapshot import Snapshot
+from jobs.train.data.learnt import read_learnt
+from jobs.train.data.snapshot import Snapshot, SnapshotTask
 from jobs.train.parts import Parts
 from jobs.train.patient_store import PatientStore
 from jobs.train.progress import ProgressWriter
-from shared.errors import ClaimLost, ProjectGone, StoreError
+from shared.errors import ClaimLost, ModelError, NotFound, ProjectGone, StoreError
 from shared.state import claims, keys
 from shared.state.heartbeat import Heartbeat
 from shared.state.jobs import Jobs
 from shared.state.jobs_record import Claim, RunOutcome
 from shared.state.keeping import Keep
 from shared.state.pruning import prune
+from shared.state.registry import Registry
 from shared.state.runs import Baseline
 
 logger = logging.getLogger(__name__)
@@ -82,11 +89,25 @@ class Ending:
             logger.warning(f"the store was not pruned: {error}", extra={"event": "prune_failed"})
 
     def _images_in_use(self, snapshot: Snapshot | None) -> frozenset[str] | None:
-        """Keys of the images in the store that the annotated tasks name; None if this run did not read them."""
+        """Keys of the images in the store that the annotated tasks name, or a version that can still be had again.
+
+        None if this run did not read the annotated tasks.
+        """
         folder, key_of = keys.images(self._uid), self._image_key
         if key_of is None:
             return frozenset()
         if snapshot is None:
             return None
-        addresses = (value for task in snapshot.tasks() for value in task.data.values() if isinstance(value, str))
+        tasks = chain(snapshot.tasks(), self._learnt())
+        addresses = (value for task in tasks for value in task.data.values() if isinstance(value, str))
         return frozenset(f"{folder}/{key_of(address)}" for address in addresses)
+
+    def _learnt(self) -> Iterator[SnapshotTask]:
+        """The tasks that the versions in the store learnt from."""
+        registry = Registry(self._store, self._uid)
+        with TemporaryDirectory(prefix="labelloop-learnt-") as folder:
+            for control in registry.controls():
+                for manifest in registry.versions(control):
+                    if manifest.dataset is not None:
+                        with suppress(NotFound, ModelError):  # what is not there, or is no such file, names no image
+                            yield from read_learnt(registry, manifest, Path(folder) / manifest.dataset.name).tasks()

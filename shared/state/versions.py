@@ -11,6 +11,7 @@ from shared.yolo_task import YoloTask
 
 WEIGHTS = "weights.pt"  # what the next training starts from
 GRAPH = "weights.onnx"  # the same network, to be served without torch; versions from before lack it
+DATASET = "dataset.jsonl.gz"  # what it learnt from (`jobs.train.data.learnt`); versions from before lack it
 
 
 class FileEntry(Record):
@@ -67,6 +68,11 @@ class Manifest(Record):
     def graph(self) -> FileEntry | None:
         """What it is served from; None if an older labelloop published it: a job has to make one."""
         return next((entry for entry in self.files if entry.name == GRAPH), None)
+
+    @property
+    def dataset(self) -> FileEntry | None:
+        """What it learnt from; None if an older labelloop published it."""
+        return next((entry for entry in self.files if entry.name == DATASET), None)
 
     def file(self, name: str) -> FileEntry:
         """The entry of the file with that name. Raises ModelError if there is none."""

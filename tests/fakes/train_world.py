@@ -71,6 +71,7 @@ class World:
         self.registry = Registry(store, UID)
         self.settings: dict[str, object] = {}
         self.budget = NO_BUDGET
+        self.image_key: Callable[[str], str] | None = None
         self._folder = folder
 
     def run(self, claim: Claim, store: ObjectStore | None = None, nonce: str = "") -> int:
@@ -84,6 +85,7 @@ class World:
             settings=settings_for("http://label-studio.test", self._folder, **self.settings),
             folder=self._folder / "work" / claim.run_id,
             budget=self.budget,
+            image_key=self.image_key,
         )
         return run(parts, claim.run_id, nonce=nonce or secrets.token_hex(4))
 

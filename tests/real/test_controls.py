@@ -3,6 +3,7 @@
 `rectangle` is in tests/real/test_loop_browser.py. `--screenshots FOLDER` also makes the pictures of docs/controls.md.
 """
 
+import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,8 +11,11 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
-from infra.demo.controls import airships
+from infra.cli.environment import Invocation
+from infra.cli.main import app
+from infra.demo.controls import Demo, airships
 from infra.demo.main import connect_project, demo_settings
 from infra.demo.project import DemoProject
 from infra.demo.samples import CACHE, base_weights
@@ -19,6 +23,7 @@ from infra.demo.screen import Screen
 from infra.demo.story import Story
 from infra.local.emulation import Emulation, emulation
 from infra.local.label_studio import LabelStudioServer
+from jobs.train.data.yolo_dataset import classes_of
 from shared.evolve import evolve
 from shared.objectstore import open_store
 from shared.state.projects import write_project
@@ -88,7 +93,7 @@ def loop(server: LabelStudioServer, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.mark.parametrize("kind", ROWS)
-def test_a_control_learns(kind: str, loop: Loop, pictures: Path | None) -> None:
+def test_a_control_learns(kind: str, loop: Loop, pictures: Path | None, tmp_path: Path) -> None:
     row = ROWS[kind]
     demo = airships(kind, count=row.annotated + row.held_out, size=SIZE, frames=FRAMES)
     project = DemoProject(loop.server, demo)
@@ -108,6 +113,7 @@ def test_a_control_learns(kind: str, loop: Loop, pictures: Path | None) -> None:
     empty = sum(not prediction.regions for prediction in outcome.found_after)
     assert empty <= row.held_out // 4, "tasks with airships were predicted empty"  # a model of 30 epochs may miss one
     measure = "top1" if demo.control.yolo_task == "classify" else "map50"
+    _have_its_dataset_again(loop, project, demo, sorted(tasks.keys() - held_out.keys())[0], tmp_path)
     print(f"{kind}: {measure} {outcome.before[measure]:.2f} → {outcome.after[measure]:.2f}, {outcome.after}")
     assert outcome.after[measure] >= outcome.before[measure] + row.margin
     if pictures:
@@ -117,3 +123,26 @@ def test_a_control_learns(kind: str, loop: Loop, pictures: Path | None) -> None:
             fullest = max(held_out, key=lambda task: len(held_out[task].expert[0]))
             open_task(page, loop.server, project.id, fullest, outcome.version)
             keep(page.screenshot(clip=SHOWN), pictures / f"{kind}.png")
+
+
+def _have_its_dataset_again(loop: Loop, project: DemoProject, demo: Demo, deleted: int, folder: Path) -> None:
+    """As ultralytics and COCO read it, also of a task that is deleted in Label Studio meanwhile."""
+    session = loop.server.session()
+    assert session.delete(f"{loop.server.url}/api/tasks/{deleted}/", timeout=30).ok
+    invocation = Invocation(loop.functions.settings.to_environ(), folder)
+    classified = demo.control.yolo_task == "classify"
+    for format_name in ("yolo",) if classified else ("yolo", "coco"):
+        command = ["dataset", "1", "--to", str(folder / format_name), "--format", format_name, "--json"]
+        result = CliRunner().invoke(app, [*command, "--project", project.uid], obj=invocation)
+        assert result.exit_code == 0, result.output
+        said = json.loads(result.stdout)
+        assert (said["missing"], said["differs"]) == ({}, "")
+        assert set(said["images"].values()) != {0}
+    moved = (folder / "yolo").rename(folder / "moved")
+    from ultralytics.data.utils import check_cls_dataset, check_det_dataset
+
+    read = check_cls_dataset(str(moved)) if classified else check_det_dataset(str(moved / "data.yaml"))
+    assert list(read["names"].values()) == (
+        sorted(path.name for path in (moved / "train").iterdir()) if classified else list(classes_of(demo.control))
+    )
+    assert Path(read["val"]).is_dir()

@@ -14,7 +14,7 @@ from jobs.train.data.outage import ImagesOutage, Missing
 from jobs.train.data.samples import Sample, image_samples
 from jobs.train.data.snapshot import SnapshotTask
 from jobs.train.data.video_frames import video_samples
-from jobs.train.data.yolo_dataset import YoloFiles, chosen_classes, classes_of, files_for
+from jobs.train.data.yolo_dataset import MakeFiles, YoloFiles, chosen_classes, classes_of, files_for
 from shared.errors import ImageError
 from shared.labelstudio.controls import Control
 
@@ -39,6 +39,7 @@ class Counts:
     foreign_labels: int = 0  # labels of regions that are not in the labeling config
     converted: Counter[str] = field(default_factory=Counter)  # other tool → objects drawn with it and converted
     left_out: Counter[str] = field(default_factory=Counter)  # reason → tasks
+    reasons: dict[int, str] = field(default_factory=dict)  # id of a left-out task → reason
     named: list[tuple[int, str]] = field(default_factory=list)  # (task id, reason) of the first left-out tasks
 
     @property
@@ -80,12 +81,13 @@ def build(
     concurrency: int,
     check: Callable[[], None],
     last: bool = False,
+    make_files: MakeFiles = files_for,
 ) -> Dataset | None:
     """Write the files of one control below `folder`; None if no task has an object of it.
 
     `concurrency` tasks are fetched and read at a time, so memory does not grow with their number. A task that cannot be
     used is left out. `check` is called after each task and at the end; what it raises ends the work. `last`: no attempt
-    follows this one.
+    follows this one. `make_files` makes the writer of the files, of ultralytics' format or another one.
 
     Raises ImagesOutage if too many images cannot be fetched for now, ImagesMissing if most are gone for good,
     NothingToLearn if no task can be used.
@@ -96,7 +98,7 @@ def build(
     shutil.rmtree(folder, ignore_errors=True)  # of an attempt that was killed on this machine
     made = folder / "made"
     made.mkdir(parents=True)
-    files = files_for(control, classes, folder, images.image_size, reduced_decoding=images.reduced_decoding)
+    files = make_files(control, classes, folder, images.image_size, reduced_decoding=images.reduced_decoding)
     counts, missing = Counts(), Missing()
     for task, samples in _with_samples(tasks, control, images, made, concurrency):
         check()
@@ -192,6 +194,7 @@ def _add(task: SnapshotTask, samples: list[Sample], files: YoloFiles, counts: Co
 
 def _leave_out(task: SnapshotTask, error: ImageError, counts: Counts) -> None:
     counts.left_out[error.reason] += 1
+    counts.reasons[task.id] = error.reason
     if len(counts.named) < _NAMED:
         counts.named.append((task.id, str(error)))
     logger.warning(

@@ -23,6 +23,7 @@ from shared.media.fit import MIN_SIDE, kept_size, shrunk, squared
 
 _SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "BMP": ".bmp", "WEBP": ".webp"}
 _SMALL = "-small.jpg"  # ending of shrunk images, whose JPEG comment is the original size
+_DIGEST = ".sha256"  # ending of files that hold the digest of what was fetched, before it was shrunk or turned
 _ORIENTATION = ExifTags.Base.Orientation
 _LONGEST_FETCH = 120.0  # seconds for one try
 _LONGEST_VIDEO_FETCH = 900.0
@@ -80,7 +81,7 @@ class ImageFiles:
         kept = self._whole(name)
         if kept and (whole or kept_size(kept.width, kept.height, self.image_size) == (kept.width, kept.height)):
             return kept
-        data = kept.path.read_bytes() if kept else self._fetched(self._fetcher, value, task_id, _LONGEST_FETCH)
+        data = kept.path.read_bytes() if kept else self._fetched(self._fetcher, value, task_id, name, _LONGEST_FETCH)
         with self._decoding:
             file = upright(data, self.max_pixels, None if whole else self.image_size)
         path = self._write(f"{name}{_SMALL if file.smaller else file.suffix}", file.data)
@@ -99,9 +100,14 @@ class ImageFiles:
         path = self._folder / f"{_name(task_id, key)}.video"
         if path.exists():
             return path
-        return self._write(path.name, self._fetched(self._videos, value, task_id, _LONGEST_VIDEO_FETCH))
+        return self._write(path.name, self._fetched(self._videos, value, task_id, path.stem, _LONGEST_VIDEO_FETCH))
 
-    def _fetched(self, fetcher: Fetcher, value: object, task_id: int, seconds: float) -> bytes:
+    def digest(self, task_id: int, key: str) -> str:
+        """SHA-256 of the bytes that were fetched for an image or video of the folder; empty if that is not known."""
+        path = self._folder / f"{_name(task_id, key)}{_DIGEST}"
+        return path.read_text() if path.exists() else ""
+
+    def _fetched(self, fetcher: Fetcher, value: object, task_id: int, name: str, seconds: float) -> bytes:
         begin = time.monotonic()
         try:
             data = self._fetch(fetcher, value, task_id, seconds)
@@ -112,6 +118,7 @@ class ImageFiles:
                 self._breaker.answered()
             raise
         self._breaker.answered()
+        self._write(f"{name}{_DIGEST}", hashlib.sha256(data).hexdigest().encode())
         return data
 
     @retry(

@@ -10,7 +10,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
@@ -85,6 +85,13 @@ class ImageCache:
                 break
             place.put(key, known)
         return known.data
+
+    def held(self, value: str) -> Iterator[bytes]:
+        """What the places hold of an address, whether it is still like this at its source or not."""
+        key = self.key(value)
+        for place in self._places:
+            if (kept := place.get(key)) is not None:
+                yield kept.data
 
     def keep(self, key: str, kept: Kept) -> None:
         """Store it in all places."""

@@ -118,7 +118,7 @@ class Snapshot:
 
         The same for two snapshots between which only other controls' annotations changed.
         """
-        kept_of, digest = _Keeper((control,)), hashlib.sha256(repr(control.class_names).encode())
+        kept_of, digest = KeptRegions((control,)), hashlib.sha256(repr(control.class_names).encode())
         for task in self.tasks_for(control):
             regions = [one for region in task.regions if (one := kept_of.region(region)) is not None]
             read = [task.split, task.data.get(control.value), task.data.get(control.frame_rate), regions]
@@ -149,7 +149,7 @@ def freeze(
     None before its first run. `check` is called before each task; what it raises ends the export. `adopt`: address →
     what is stored for it. `earlier`: id of a task that is the same as in an earlier snapshot → what that holds of it.
     """
-    kept_of = _Keeper(controls)
+    kept_of = KeptRegions(controls)
     digest, kept, left_out = AnnotationDigest(), 0, 0
     places = [Places(control) for control in controls]
     body = path.with_suffix(".lines")
@@ -194,7 +194,7 @@ def made_by() -> str:
     return version("labelloop")
 
 
-def _annotated(task: ExportedTask, kept_of: "_Keeper") -> SnapshotTask | None:
+def _annotated(task: ExportedTask, kept_of: "KeptRegions") -> SnapshotTask | None:
     """A task with what is needed of the annotation that counts, still without data; None if none counts."""
     annotation = choose_annotation(countable(task.annotations))
     if annotation is None:
@@ -211,7 +211,7 @@ def _annotated(task: ExportedTask, kept_of: "_Keeper") -> SnapshotTask | None:
     )
 
 
-class _Keeper:
+class KeptRegions:
     """Reduces the regions of an annotation to what the controls need."""
 
     def __init__(self, controls: tuple[Control, ...]) -> None:

@@ -50,7 +50,7 @@ class LabelFiles:
         self.data = _describe(folder, "images/", classes, control)
 
     def add(self, split: Split, sample: Sample) -> int | None:
-        _link(sample.image, self._folders["images"] / split / f"{sample.name}{sample.image.suffix}")
+        link(sample.image, self._folders["images"] / split / f"{sample.name}{sample.image.suffix}")
         lines = label_lines(sample.found, self._yolo_task)
         (self._folders["labels"] / split / f"{sample.name}.txt").write_text("".join(lines))
         return len(lines)
@@ -87,8 +87,17 @@ class ClassFolders:
         first, *others = (self._folder / split / self._classes[index] / f"{sample.name}.png" for index in chosen)
         write_square(sample.image, first, self._size, reduced=self._reduced)
         for other in others:
-            _link(first, other)
+            link(first, other)
         return len(chosen)
+
+
+class MakeFiles(Protocol):
+    """Makes the writer of one dataset in an empty folder, as `files_for`."""
+
+    def __call__(
+        self, control: Control, classes: tuple[str, ...], folder: Path, image_size: int, *, reduced_decoding: bool
+    ) -> YoloFiles:
+        """`image_size`: the run's, in pixels."""
 
 
 def classes_of(control: Control) -> tuple[str, ...]:
@@ -148,7 +157,7 @@ def _asked(control: Control, attribute: str) -> float | None:
     return ATTRIBUTES[attribute].number(control.attributes.get(attribute, ""))
 
 
-def _link(source: Path, target: Path) -> None:
+def link(source: Path, target: Path) -> None:
     """Make a hard link, or a copy where the file system has none."""
     try:
         os.link(source, target)

@@ -27,7 +27,7 @@ from shared.state import claims, keys
 from shared.state.budget import Budget
 from shared.state.jobs import Jobs
 from shared.state.registry import Registry
-from shared.state.versions import GRAPH, WEIGHTS, Gate, Manifest
+from shared.state.versions import DATASET, GRAPH, WEIGHTS, Gate, Manifest
 from tests.fakes.stores import BeforeWrite, Clocked, Refuses
 from tests.fakes.train_parts import (
     CONFIG,
@@ -101,7 +101,7 @@ def test_a_version_tells_what_annotators_made_of_the_one_before(world: World, tm
 def test_a_version_holds_weights_and_their_graph(world: World, tmp_path: Path) -> None:
     assert world.new_run() == DONE
     manifest = world.registry.manifest("label", 1)
-    assert [entry.name for entry in manifest.files] == [WEIGHTS, GRAPH, "report.html"]
+    assert [entry.name for entry in manifest.files] == [WEIGHTS, GRAPH, "report.html", DATASET]
     for name in (WEIGHTS, GRAPH):
         world.registry.download_file("label", manifest.file(name), tmp_path / name)
         assert sha256_of(tmp_path / name) == manifest.file(name).sha256
@@ -269,7 +269,7 @@ def test_what_older_runs_left_in_the_store_goes_after_each_run(world: World) -> 
     assert not [key for key in world.store.list("runs/") if "/checkpoints/" in key]
     assert [one.version for one in world.registry.versions("label")] == [2, 3]
     files = list(world.store.list(f"projects/{UID}/models/label/files/"))
-    assert len(files) == 2 + 2, "toys have the same weights and graph, and each version a report"
+    assert len(files) == 3 + 2, "toys have the same weights, graph and data, and each version a report"
 
 
 def test_another_installation_with_the_same_project_id(world: World) -> None:
