@@ -149,7 +149,7 @@ def decide(
             return Nothing(f"{annotated} of {policy.schedule.first} annotated tasks for the first training")
         return Launch(f"{annotated} annotated tasks, first training")
     then = annotated_tasks(record.baseline.totals)
-    changes = max(_changed_tasks(record.baseline.totals, totals), changed_tasks)
+    changes = changes_since(record.baseline.totals, totals, changed_tasks)
     wanted = policy.schedule.changes(then, annotated)
     if changes < wanted:
         return Nothing(f"{changes} of {wanted} changes since the last run")
@@ -160,6 +160,11 @@ def decide(
 def annotated_tasks(totals: Totals) -> int:
     """Label Studio does not count tasks that have only ground truths, and imported annotations are ground truths."""
     return totals.num_tasks_with_annotations + totals.ground_truth_number
+
+
+def changes_since(then: Totals, now: Totals, changed_tasks: int) -> int:
+    """New, changed or deleted tasks; `changed_tasks` as for `decide`."""
+    return max(_changed_tasks(then, now), changed_tasks)
 
 
 def _changed_tasks(then: Totals, now: Totals) -> int:

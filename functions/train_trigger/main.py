@@ -40,7 +40,7 @@ def _build(settings: Settings, environ: MutableMapping[str, str]) -> Function:
     routes = Routes(store, trigger, warm_up, metrics, ProcessThreads(), debounce=settings.debounce)
     backend = Backend(settings, store, on_setup=lambda uid, _controls: warm_up.ask(uid))
     predictions = PredictProxy(settings, metrics, backend.pointers)
-    ui = Ui(settings, store, trigger, routes.look_soon)
+    ui = Ui(settings, store, trigger, label_studio, routes.look_soon)
 
     return Function(
         [

@@ -30,10 +30,15 @@ class Schedule:
         """Whether the next training is due when the project has doubled."""
         return 2 * then <= _DOUBLED * self.first
 
+    def doubled_at(self, then: int) -> int | None:
+        """Annotated tasks with which a small project has doubled; None: it is not small."""
+        return max(2 * then, self.first) if self.is_small(then) else None
+
     def has_doubled(self, then: int, now: int) -> bool:
         """Whether a small project has: then its training does not wait for the cool-down.
 
         A cool-down bounds what trainings cost. Those of a project that doubles are few already, and it has the most to
         gain from them.
         """
-        return self.is_small(then) and now >= max(2 * then, self.first)
+        doubled = self.doubled_at(then)
+        return doubled is not None and now >= doubled

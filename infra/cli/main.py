@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from functions.train_trigger.status.project import ProjectStatus, read_statuses
+from functions.train_trigger.status.counting import Count, counting
+from functions.train_trigger.status.project import ProjectStatus, read_status, read_statuses
 from infra.cli import configuration
 from infra.cli.base_weights import add_base_weights, base_as_json, render_base
 from infra.cli.compare import compare_versions, render_comparison
@@ -26,7 +27,7 @@ from infra.cli.keeping import forget_project, known_uids, prune_projects, remova
 from infra.cli.open_page import open_page, page_address
 from infra.cli.output import end, print_json, print_result, teller
 from infra.cli.projects import find_control, find_project, find_version
-from infra.cli.status_view import render_status, watch_status
+from infra.cli.status_view import next_steps, render_status, watch_status
 from infra.cli.train import start_training
 from infra.cli.up import prepare, run_until_interrupted
 from infra.cli.versions import list_versions, render_versions
@@ -34,6 +35,7 @@ from infra.effort.picture import check_ending, draw
 from jobs.train.data.fetching import fetching
 from shared.errors import LabelloopError, SettingsError
 from shared.labelstudio.api import LabelStudio
+from shared.labelstudio.requests import project_id
 from shared.objectstore import ObjectStore, open_store
 from shared.settings import Settings
 from shared.state.base_weights import all_base_weights
@@ -56,6 +58,7 @@ base = typer.Typer(
 )
 app.add_typer(base)
 _LABEL_STUDIO_TIMEOUT = 30.0  # seconds: to add a backend Label Studio itself calls it four times
+_LOOK = 3.0  # seconds that a command which needs the store alone waits for Label Studio
 
 ProjectOption = Annotated[
     str | None,
@@ -159,8 +162,9 @@ def connect(
     settings = context.obj.connection_settings()
     if no_inbound and (backend_url or webhook_url):
         raise SettingsError("--no-inbound gives Label Studio no address: leave out --backend-url and --webhook-url")
+    label_studio = _label_studio(settings)
     findings = connect_project(
-        _label_studio(settings),
+        label_studio,
         settings,
         project,
         store=_store(settings),
@@ -171,11 +175,9 @@ def connect(
     )
     if not json_ and not problems(findings):
         changed = any(finding.level == "changed" for finding in findings)
-        print(
-            "Connected. Label away; `labelloop status --watch` shows what comes of it."
-            if changed
-            else "Nothing to change."
-        )
+        print("Connected." if changed else "Nothing to change.")
+        uid = label_studio.project(project_id(project)).counters.uid or project
+        Console().print(next_steps(read_status(_store(settings), uid, settings, count=_count(settings))))
     end(findings, json_=json_)
 
 
@@ -216,16 +218,16 @@ def status(
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on showing it, until Ctrl-C.")] = False,
     json_: JsonOption = False,
 ) -> None:
-    """Show projects, what each control serves, its metrics, and the running training with its progress.
+    """Show projects, what each control serves, its metrics, the running training, and when the next one is due.
 
-    Needs the store alone.
+    Needs the store alone; Label Studio is asked how much is annotated now, if it is known and answers.
     """
     settings = context.obj.settings()
-    store = _store(settings)
+    store, count = _store(settings), _count(settings)
 
     def read() -> list[ProjectStatus]:
         uids = [find_project(store, project)] if project else list(projects(store))
-        return read_statuses(store, uids, settings)
+        return read_statuses(store, uids, settings, count=count)
 
     if json_:
         print_json({"projects": [found.as_json() for found in read()]})
@@ -495,6 +497,14 @@ def run() -> None:
 
 def _store(settings: Settings) -> ObjectStore:
     return open_store(settings.store, s3_endpoint=settings.s3_endpoint)
+
+
+def _count(settings: Settings) -> Count | None:
+    """Asks Label Studio what is annotated now; None without its address and token."""
+    if settings.label_studio_url is None or settings.label_studio_api_key is None:
+        return None
+    token = settings.label_studio_api_key.get_secret_value()
+    return counting(LabelStudio(settings.label_studio_url, token, timeout=_LOOK), patience=_LOOK)
 
 
 def _label_studio(settings: Settings) -> LabelStudio:

@@ -34,6 +34,14 @@ def watch_status(read: Callable[[], list[ProjectStatus]], store_url: str) -> Non
             live.update(render_status(read(), store_url), refresh=True)
 
 
+def next_steps(project: ProjectStatus) -> Text:
+    """The last line of `labelloop connect`: what comes next, and where it is seen."""
+    run = (Said(f"Run {project.jobs.training.run_id} is active"),) if project.jobs.training else ()
+    due = words.next_training_sentence(project) or run
+    watch = Said("label away; `labelloop status --watch` shows what comes of it")
+    return _text((*due, Said("; "), watch) if due else (watch,))
+
+
 def _render_project(project: ProjectStatus) -> list[RenderableType]:
     closed = " [red](closed: Label Studio has it no more)[/]" if project.jobs.closed else ""
     title = "".join(filter(str.isprintable, project.title))  # whoever names a project must not steer our terminal

@@ -1,4 +1,4 @@
-"""Cache of values from the store; answers the last known value while the store is slow or down."""
+"""Cache of values from the store, or from Label Studio; answers the last known value while that is slow or down."""
 
 import logging
 import threading
@@ -53,7 +53,10 @@ class LastKnown(Generic[Value]):
         patience: float = _PATIENCE,
         first_patience: float = _FIRST_PATIENCE,
         max_keys: int = _MAX_KEYS,
+        source: str = "the store",
     ) -> None:
+        """`source`: what the values are read from, for messages."""
+        self._source = source
         self._max_age = max_age
         self._patience = patience
         self._first_patience = first_patience
@@ -78,7 +81,7 @@ class LastKnown(Generic[Value]):
             wait([under_way.done], timeout=patience)
             if not under_way.done.done():
                 if known is None:
-                    raise StoreError(f"{key}: the store takes too long; try again, its answer will be cached")
+                    raise StoreError(f"{key}: {self._source} takes too long; try again, its answer will be cached")
                 self._log_late(key, under_way)
                 return known.value  # type: ignore[return-value]
             try:
@@ -166,6 +169,6 @@ class LastKnown(Generic[Value]):
         if not under_way.late:
             under_way.late = True
             logger.warning(
-                "the store is slow: going on with the last known value",
+                f"{self._source} is slow: going on with the last known value",
                 extra={"event": "store_slow", "key": str(key)},
             )

@@ -64,7 +64,7 @@ class Browser:
     def __init__(self, world: World, store: ObjectStore | None = None, /, **settings: str) -> None:
         self.looked_at: list[str] = []
         parsed = evolve(Settings.from_environ(SETTINGS | settings), push="on")
-        ui = Ui(parsed, store or world.store, world.trigger, self.looked_at.append)
+        ui = Ui(parsed, store or world.store, world.trigger, world.label_studio, self.looked_at.append)
         function, app = Function(ui.routes(), parsed), Flask("page")
 
         def answer(path: str = "") -> Any:  # as functions-framework does

@@ -26,7 +26,7 @@ def place(tmp_path: Path) -> Iterator[tuple[str, Registry]]:
     world = world_with(tmp_path)
     fill(world.store)
     settings = Settings.from_environ(SETTINGS)
-    ui = Ui(settings, world.store, world.trigger, lambda _uid: None)
+    ui = Ui(settings, world.store, world.trigger, world.label_studio, lambda _uid: None)
     function, app = Function(ui.routes(), settings), Flask("page")
     for rule in ("/", "/<path:path>"):
         app.add_url_rule(rule, rule, lambda path="": function(request), methods=["GET", "POST"])

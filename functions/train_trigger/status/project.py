@@ -1,10 +1,14 @@
-"""Projects as the store knows them: without Label Studio, in three rounds of questions that are asked side by side."""
+"""Projects as the store knows them, in three rounds of questions that are asked side by side.
+
+Label Studio is asked beside them, if at all, how much is annotated now.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from functions.train_trigger.status.counting import Count, Counted
 from functions.train_trigger.status.history import AT_ONCE, History, Version, read_history_and
 from functions.train_trigger.status.known import read_known
 from functions.train_trigger.status.next_training import NextTraining, next_training
@@ -112,18 +116,19 @@ def read_statuses(
     in_store: Used | None = None,
     at_once: int = AT_ONCE,
     read_manifest: ReadManifest | None = None,
+    count: Count | None = None,
 ) -> list[ProjectStatus]:
     """Read several projects at once, with at most `at_once` questions to the store. Raises StoreError.
 
     `settings`: those that trainings are started by. `in_store`: what the jobs of all projects have used; None: it is
-    read, if that is limited.
+    read, if that is limited. `count`: asks Label Studio what is annotated now; None: it is not asked.
     """
     if in_store is None:
         in_store = used_in_store(store) if Budget.of(settings).of_store else NOTHING_USED
     used = in_store
     each = max(at_once // max(len(uids), 1), 1)
     return side_by_side(
-        lambda uid: read_status(store, uid, settings, used, at_once=each, read_manifest=read_manifest),
+        lambda uid: read_status(store, uid, settings, used, at_once=each, read_manifest=read_manifest, count=count),
         uids,
         at_once=at_once,
     )
@@ -138,11 +143,13 @@ def read_status(
     newest: int = 0,
     at_once: int = AT_ONCE,
     read_manifest: ReadManifest | None = None,
+    count: Count | None = None,
 ) -> ProjectStatus:
     """Read one project, with at most `at_once` questions to the store. Raises StoreError.
 
     Of its versions those that are served and the `newest` ones are read, as many of each control; others are counted.
-    `in_store`: what the jobs of all projects have used. `read_manifest`: as Registry takes it.
+    `in_store`: what the jobs of all projects have used. `read_manifest`: as Registry takes it. `count`: asks Label
+    Studio what is annotated now, if no run is active; None: it is not asked.
     """
     registry, jobs = Registry(store, uid, read_manifest), Jobs(store, uid)
     known, (record, stored) = both(lambda: read_known(store, uid), lambda: both(jobs.read, registry.controls))
@@ -150,16 +157,21 @@ def read_status(
     names = list(controls) + [name for name in stored if name not in controls]
     run_id = record.training.run_id if record.training else record.last_run.run_id if record.last_run else None
 
-    def read_progress() -> tuple[Progress | None, Writing | None]:
-        return both(
-            lambda: jobs.runs.progress(run_id) if run_id else None,
-            lambda: jobs.runs.writing() if record.prelabel else None,
-        )
-
     own = with_overrides(settings, known.project)
     each = -(-newest // max(len(names), 1))
     now, idle = store.now(), not (record.training or record.closed or known.connection == "none")
-    histories, (progress, writing) = read_history_and(registry, names, read_progress, newest=each, at_once=at_once)
+
+    def read_beside() -> tuple[tuple[Progress | None, Writing | None], Counted | str | None]:
+        return both(
+            lambda: both(
+                lambda: jobs.runs.progress(run_id) if run_id else None,
+                lambda: jobs.runs.writing() if record.prelabel else None,
+            ),
+            lambda: count(uid, record.baseline) if count and idle else None,
+        )
+
+    histories, beside = read_history_and(registry, names, read_beside, newest=each, at_once=at_once)
+    (progress, writing), counted = beside
     return ProjectStatus(
         uid=uid,
         title=known.title,
@@ -170,7 +182,7 @@ def read_status(
         controls=tuple(_control(history, controls.get(history.name)) for history in histories),
         jobs=record,
         progress=progress,
-        next_training=next_training(record, known.project, settings, now) if idle else None,
+        next_training=next_training(record, known.project, settings, now, counted) if idle else None,
         limits=tuple(Budget.of(own).limits(record.used, in_store, now, longest_run=own.longest_run)),
         writing=writing if writing and record.prelabel and writing.run_id == record.prelabel.run_id else None,
         read_at=now,

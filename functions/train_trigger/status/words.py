@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from functions.train_trigger.status.metrics import measured_on
+from functions.train_trigger.status.next_training import NextTraining
 from functions.train_trigger.status.project import ControlStatus, ProjectStatus
 from shared.state.budget import used_by
 from shared.state.jobs_record import Claim
@@ -85,18 +86,46 @@ def last_run_sentence(project: ProjectStatus) -> Sentence:
 
 
 def next_training_sentence(project: ProjectStatus) -> Sentence:
-    """When the next training is due; empty while one runs."""
-    due = project.next_training
+    """When the next training is due; empty while one runs, and where none starts by itself."""
+    due, now = project.next_training, project.read_at
     if due is None:
         return ()
-    told = f"Next training: at {due.annotated} annotated tasks"
-    if due.changes is not None:
-        told += f", or when {due.changes} have changed"
-    if due.not_before:
-        told += f", not in the next {age(due.not_before - project.read_at)}"
-    elif due.changes is not None and due.changes_not_before:
-        told += f" and {age(due.changes_not_before - project.read_at)} are over"
-    return (Said(told),)
+    if due.counted is None:
+        told = f"Next training: at {due.annotated} annotated tasks"
+        told += "" if due.changes is None else f", or when {due.changes} have changed"
+        if due.not_before is None and due.pause_ends:
+            told += f" and {age(due.pause_ends - now)} are over"
+        unknown = f" (how many there are is not known: {due.unknown})" if due.unknown else ""
+        return Said(told + _not_before(due, now)), *((Said(unknown, "quiet"),) if unknown else ())
+    if due.changes is None:
+        told = f"{due.counted.annotated} of {due.annotated} annotated tasks"
+    else:
+        told = f"{due.counted.changes} of {due.changes} changes since the last run"
+    if not due.due:
+        told += _not_before(due, now)
+    elif due.not_before:
+        told += f", waits until {_clock(due, now)}"
+    elif any(limit.too_little for limit in project.limits):
+        told += ", waits for its budget"
+    else:
+        told += ", begins with the next event or sweep"
+    return (Said(f"Next training: {told}"),)
+
+
+def _not_before(due: NextTraining, now: datetime) -> str:
+    return f", not before {_clock(due, now)}" if due.not_before else ""
+
+
+def _clock(due: NextTraining, now: datetime) -> str:
+    """When a pause ends, and what it is for."""
+    if due.not_before is None:
+        return ""
+    why = {
+        "failed": "a failed run pauses trainings, each further one for longer",
+        "cool_down": "the cool-down after a run",
+    }
+    day = "" if due.not_before.date() == now.date() else "%Y-%m-%d "
+    return f"{due.not_before.astimezone(UTC):{day}%H:%M} UTC ({why[due.pause or 'cool_down']})"
 
 
 def ahead_sentences(

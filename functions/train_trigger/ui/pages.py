@@ -8,6 +8,7 @@ from itertools import islice
 
 from flask import Request, Response
 
+from functions.train_trigger.status.counting import LabelStudio, counting
 from functions.train_trigger.status.history import read_history
 from functions.train_trigger.status.project import ProjectStatus, read_status
 from functions.train_trigger.trigger import Trigger
@@ -36,6 +37,7 @@ _ROWS = 8  # versions in a control's table on the page of its project
 _MAX_REPORT = 10_000_000  # bytes
 _LIVE, _IDLE = 5, 30  # seconds after which a page asks for itself again, with a run under way and without
 _USED_MAX_AGE = 60.0  # seconds
+_PATIENCE = 0.1  # seconds that a page waits for Label Studio; then it shows what was known, and the next one knows
 _REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'; sandbox"
 
 
@@ -43,9 +45,15 @@ class Pages:
     """Thread-safe. What is read is bounded, whatever the number of versions and projects."""
 
     def __init__(
-        self, settings: Settings, store: ObjectStore, trigger: Trigger, look_soon: Callable[[str], None]
+        self,
+        settings: Settings,
+        store: ObjectStore,
+        trigger: Trigger,
+        label_studio: LabelStudio,
+        look_soon: Callable[[str], None],
     ) -> None:
         """`look_soon(uid)` reconciles a project on another thread."""
+        self._count = counting(label_studio, patience=_PATIENCE)
         self._settings = settings
         self._store = store
         self._html = Html()
@@ -203,6 +211,7 @@ class Pages:
             newest=newest,
             at_once=at_once,
             read_manifest=self._read_manifest,
+            count=self._count,
         )
 
     def _used_in_store(self) -> Used:

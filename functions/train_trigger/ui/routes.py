@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from flask import Request, Response
 
+from functions.train_trigger.status.counting import LabelStudio
 from functions.train_trigger.trigger import Trigger
 from shared.objectstore import ObjectStore
 from shared.settings import Settings
@@ -34,10 +35,15 @@ class Ui:
     """Every route needs Basic auth. Those that ask the store share half of the threads with whatever else waits."""
 
     def __init__(
-        self, settings: Settings, store: ObjectStore, trigger: Trigger, look_soon: Callable[[str], None]
+        self,
+        settings: Settings,
+        store: ObjectStore,
+        trigger: Trigger,
+        label_studio: LabelStudio,
+        look_soon: Callable[[str], None],
     ) -> None:
         """`look_soon(uid)` reconciles a project on another thread."""
-        self._parts = settings, store, trigger, look_soon
+        self._parts = settings, store, trigger, label_studio, look_soon
         self._lock = threading.Lock()
         self._pages: Pages | None = None
 

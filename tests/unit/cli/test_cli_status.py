@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from functions.train_trigger.status.project import read_status, read_statuses
-from infra.cli.status_view import render_status
+from functions.train_trigger.status.counting import counting
+from functions.train_trigger.status.project import ProjectStatus, read_status, read_statuses
+from infra.cli.status_view import next_steps, render_status
 from jobs.prelabel.progress import ProgressWriter as WritingAhead
 from jobs.train.checkpoints.spool import Epoch
 from jobs.train.data.dataset import Counts
 from jobs.train.progress import ProgressWriter
-from shared.errors import LaunchError
+from shared.errors import LabelStudioError, LaunchError
 from shared.evolve import evolve
 from shared.settings import Settings
 from shared.state import claims
@@ -143,9 +144,62 @@ def test_when_the_next_training_is_due(world: World) -> None:
     world.label_studio.annotations = 6
     assert world.reconcile().status == "launched", "a project that doubles does not wait"
     world.job_ends(world.job_runs(), "failed")
-    assert "at 6 annotated tasks, or when 3 have changed, not in the next 9 min" in shown(world)
+    assert f"at 6 annotated tasks, or when 3 have changed, not before {pause_ends(world)} UTC (a failed" in shown(world)
     write_project(world.store, UID, label_config=CONFIG, connection="none")
     assert due(world) is None
+
+
+def pause_ends(world: World) -> str:
+    return datetime.fromisoformat(due(world)["changes_not_before"]).strftime("%H:%M")
+
+
+def test_how_far_the_next_training_is_if_label_studio_tells(world: World) -> None:
+    studio = world.label_studio
+    write_project(world.store, UID, label_config=CONFIG)
+    studio.annotations = 3
+    assert "No run yet." in counted(world)
+    assert "Next training: 3 of 5 annotated tasks; `labelloop train` starts it now" in counted(world)
+    studio.annotations = 5
+    assert "Next training: 5 of 5 annotated tasks, begins with the next event or sweep" in counted(world)
+    world.reconcile()
+    assert "Next training" not in counted(world), "it runs"
+    world.job_ends(world.job_runs(), "failed")
+    ends = pause_ends(world)
+    assert f"Next training: 5 of 5 annotated tasks, waits until {ends} UTC (a failed run pauses" in counted(world)
+    world.reconcile(forced=True)
+    world.job_ends(world.job_runs())
+    studio.changed = 2
+    ends = pause_ends(world)
+    assert f"Next training: 2 of 5 changes since the last run, not before {ends} UTC (the cool-down" in counted(world)
+    studio.changed = 5
+    assert f"5 of 5 changes since the last run, waits until {ends} UTC (the cool-down after a run)" in counted(world)
+    studio.annotations = 10
+    assert "5 of 5 changes since the last run, begins with the next event or sweep" in counted(world), "it doubled"
+    studio.annotations, studio.changed = 3, 0
+    assert "Next training: 2 of 3 changes since the last run" in counted(world), "deletions count"
+    studio.error = LabelStudioError("http://127.0.0.1:8080 is not reachable")
+    assert "at 10 annotated tasks, or when 5 have changed and" in counted(world)
+    assert "(how many there are is not known: http://127.0.0.1:8080 is not reachable)" in counted(world)
+
+
+def test_what_the_last_line_of_connect_says(world: World) -> None:
+    write_project(world.store, UID, label_config=CONFIG)
+    world.label_studio.annotations = 3
+    said = "Next training: 3 of 5 annotated tasks; label away; `labelloop status --watch` shows what comes of it"
+    assert next_steps(read(world)).plain == said
+    world.label_studio.annotations = 5
+    world.reconcile()
+    assert next_steps(read(world)).plain.startswith(f"Run {world.claim.run_id} is active; label away")
+
+
+def read(world: World) -> ProjectStatus:
+    return read_status(world.store, UID, world.settings, count=counting(world.label_studio, patience=10))
+
+
+def counted(world: World) -> str:
+    with (console := Console(width=300)).capture() as captured:
+        console.print(render_status([read(world)], world.store.url))
+    return captured.get()
 
 
 def test_how_long_jobs_ran_and_what_waits_for_the_budget(world: World) -> None:

@@ -12,7 +12,7 @@ from shared.state.jobs import Jobs
 from shared.state.projects import write_project
 from shared.state.registry import Registry
 from tests.fakes.stores import CountsTrips, Unreachable
-from tests.fakes.trigger_parts import World
+from tests.fakes.trigger_parts import UID, World
 from tests.fakes.ui_parts import PREFIX, TOKEN, Browser, seen, world_with
 from tests.samples.shown_projects import AIRSHIPS, EMPTY, TREES, TREES_CONFIG, fill, manifest, publish
 from tests.unit.shared.test_http import RIGHT
@@ -91,6 +91,26 @@ def test_what_a_project_shows_while_it_trains(filled: World) -> None:
     assert (progress["max"], progress["value"]) == ("50", "18")
     assert len(page.all("svg")) == 2
     assert "train?" not in " ".join(page.links()), "a run is active"
+
+
+def test_how_far_the_next_training_is(world: World) -> None:
+    write_project(world.store, UID, label_config=TREES_CONFIG)
+    world.label_studio.annotations = 3
+    browser = Browser(world)
+    for path in ("/ui", "/ui/project"):
+        assert "Next training: 3 of 5 annotated tasks" in seen(browser.get(path, project=UID)).text
+    asked = world.label_studio.asked
+    browser.get("/ui/project", project=UID)
+    assert world.label_studio.asked == asked, "it is asked once in ten seconds, however many people look"
+
+
+def test_a_label_studio_that_hangs_holds_up_no_page(world: World) -> None:
+    write_project(world.store, UID, label_config=TREES_CONFIG)
+    world.label_studio.reachable.clear()
+    browser = Browser(world)
+    text = seen(browser.get("/ui/project", project=UID)).text
+    assert "Next training: at 5 annotated tasks (how many there are is not known: Label Studio has not answered" in text
+    world.label_studio.reachable.set()
 
 
 def test_what_the_store_tells_of_doctors_findings(filled: World) -> None:
