@@ -87,10 +87,10 @@ def listing(settings: Settings, environ: Mapping[str, str], file: Mapping[str, s
 
 
 def render_listing(rows: list[dict[str, Any]]) -> RenderableType:
-    """The rows of `listing`, for a terminal."""
+    """The rows of `listing`, for a terminal: a value that is too long goes on in the next line, nothing is cut."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for heading in ("variable", "value", "unit", "from"):
-        table.add_column(heading)
+        table.add_column(heading, no_wrap=heading != "value", overflow="fold")
     for row in rows:
         table.add_row(row["variable"], escape(row["value"]), row["unit"], row["from"])
     return table

@@ -256,14 +256,19 @@ def open_(context: typer.Context, project: ProjectOption = None, json_: JsonOpti
 
 @app.command()
 def versions(
-    context: typer.Context, project: ProjectOption = None, control: ControlOption = None, json_: JsonOption = False
+    context: typer.Context,
+    project: ProjectOption = None,
+    control: ControlOption = None,
+    why: Annotated[bool, typer.Option("--why", help="Also say of each why it was promoted, or not.")] = False,
+    json_: JsonOption = False,
 ) -> None:
-    """List the versions of a control with their metrics; an arrow marks the one that is served."""
+    """List the versions of a control: what became of each, its tasks, metric and time. An arrow: it is served."""
     store = _store(context.obj.settings())
     uid = find_project(store, project)
     name = find_control(store, uid, control)
     found = list_versions(store, uid, name)
-    print_result({"project": uid, "control": name, "versions": found}, render_versions(name, found), json_=json_)
+    rendered = render_versions(name, found, why=why)
+    print_result({"project": uid, "control": name, "versions": found}, rendered, json_=json_)
 
 
 @app.command()

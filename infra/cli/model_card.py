@@ -24,7 +24,7 @@ def model_card(manifest: Manifest, *, uid: str, format_name: str, model: str) ->
     if manifest.yolo_task == "classify":
         predict = {"imgsz": predict["imgsz"]}
     arguments = "".join(f", {name}={value}" for name, value in predict.items() if value is not None)
-    verdict = "It was promoted" if manifest.gate.passed else "It was not promoted"
+    verdict = "The gate let it pass" if manifest.gate.passed else "The gate held it back"
     on = measured_on(manifest.gate.tasks, manifest.gate.things, manifest.yolo_task)
     made_of = {
         "project, control, version": f"{uid}, {manifest.control}, v{manifest.version}",

@@ -3,21 +3,28 @@
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from functions.train_trigger.status.history import read_history
-from functions.train_trigger.status.metrics import measured_on, metrics_cells, shown_metrics
+from functions.train_trigger.status.metrics import tasks_of, took
+from functions.train_trigger.status.outcome import SURE, Word
 from shared.errors import StoreRefusal
 from shared.objectstore import ObjectStore
 from shared.state.registry import Registry
 from shared.state.versions import Gate
 
+_SHORT = {"failed verification": "bad file", "balanced accuracy": "accuracy"}  # a line has 80 columns
+_STYLES: dict[Word, str] = {"promoted": "green", "unproven": "", "failed verification": "red"}
+_UNPROVEN = (
+    f"unproven: promoted, but compared with nothing, or the gate is less than {SURE:.0%} sure that it is no worse"
+)
+
 
 def list_versions(store: ObjectStore, uid: str, control: str) -> list[dict[str, Any]]:
     """The versions of one control, oldest first, as `versions --json` prints them.
 
+    `outcome` is what became of it, `why` a sentence about that, `seconds` how long its run's jobs had run until then.
     `gate` has the size of the val set (`tasks`, `things`), what the version was compared with (`against`), and the
     probability that the version is worse than that (`worse`).
     """
@@ -31,37 +38,58 @@ def list_versions(store: ObjectStore, uid: str, control: str) -> list[dict[str, 
             "serving": version.serving,
             "rejected": version.rejected,
             "rolled_back": version.rolled_back,
+            "outcome": version.outcome.word,
+            "why": version.outcome.why,
+            "tasks": version.manifest.lineage.get("tasks"),
+            "seconds": version.manifest.lineage.get("seconds"),
             "size": sum(file.size for file in version.manifest.files),
         }
         for version in history.versions
     ]
 
 
-def render_versions(control: str, versions: list[dict[str, Any]]) -> RenderableType:
-    """The versions for a terminal: a table, and below it the gate's reason for each."""
-    table = Table(
-        box=None,
-        padding=(0, 2, 0, 0),
-        header_style="dim",
-        title=escape(f"versions of {control!r}"),
-        title_justify="left",
-    )
-    metrics = shown_metrics([version["metrics"] for version in versions])
-    for heading in ("", "made", "task", *metrics, "measured on"):
-        table.add_column(heading)
-    reasons = []
-    for version in versions:
-        mark = "[green]→ [/]" if version["serving"] else "  "
-        note = "[red]failed verification[/] " if version["rejected"] else ""
-        note += "[yellow]rolled back[/] " if version["rolled_back"] else ""
-        gate = Gate.model_validate(version["gate"])
-        verdict = "" if gate.passed else "[yellow]not promoted:[/] "
+def render_versions(control: str, versions: list[dict[str, Any]], *, why: bool = False) -> RenderableType:
+    """The versions for a terminal, one line each; below them what became of the newest one, or with `why` of all."""
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim")
+    gates = [Gate.model_validate(version["gate"]) for version in versions]
+    metrics = {gate.metric for gate in gates}
+    metric = next(iter(metrics)).replace(" ", "\n") if len(metrics) == 1 else "metric"
+    numbers = {"tasks", "val", metric, "sure"}
+    for heading in ("", "outcome", "tasks", "val", "took", metric, "against", "sure", "made (UTC)"):
+        table.add_column(heading, no_wrap=True, justify="right" if heading in numbers else "left")
+    for version, gate in zip(versions, gates, strict=True):
+        train, val = tasks_of(version)
+        score = version["metrics"].get(gate.metric)
         table.add_row(
-            f"{mark}v{version['version']}",
-            version["created_at"][:16].replace("T", " "),
-            version["yolo_task"],
-            *metrics_cells(version["metrics"], metrics),
-            measured_on(gate.tasks, gate.things, version["yolo_task"]),
+            f"{'→' if version['serving'] else ' '} v{version['version']}",
+            Text(_short(version["outcome"]), _STYLES.get(version["outcome"], "yellow")),
+            train,
+            val,
+            took(version),
+            ("" if score is None else f"{score:.3f}") + (f" {_short(gate.metric)}" if len(metrics) > 1 else ""),
+            _against(gate),
+            "" if gate.worse is None else f"{1 - gate.worse:.0%}",
+            version["created_at"][5:16].replace("T", " "),
         )
-        reasons.append(Text.from_markup(f"v{version['version']}: {note}{verdict}{escape(gate.reason)}"))
-    return Group(table, *reasons)
+    told = [version for version in versions if why or version is versions[-1] or version["outcome"] == "not promoted"]
+    sentences = [Text(f"v{version['version']}: {_sentence(version)}") for version in told]
+    if any(version["outcome"] == "unproven" for version in versions):
+        sentences.append(Text(_UNPROVEN, "dim"))
+    return Group(Text(f"versions of {control!r}", "italic"), table, *sentences)
+
+
+def _short(word: str) -> str:
+    return _SHORT.get(word, word)
+
+
+def _against(gate: Gate) -> str:
+    """What it was compared with, and the score of that; the name of base weights is long."""
+    if gate.against is None or gate.champion is None:
+        return ""
+    return f"{'base' if gate.champion_version is None else gate.against} {gate.champion:.3f}"
+
+
+def _sentence(version: dict[str, Any]) -> str:
+    if version["outcome"] == "not promoted":
+        return f"not promoted: {version['why']}; `labelloop rollback --to {version['version']}` serves it"
+    return f"{version['outcome']}: {version['why']}"

@@ -279,6 +279,7 @@ def _lineage(
         "passes": preset(attempt.settings, counts.train_images, control.yolo_task).passes,
         "batch": trained.batch,
         "attempt": attempt.claim.attempt,
+        "seconds": round(attempt.settings.longest_run - attempt.seconds_left()),
         "settings": attempt.settings.model_dump(mode="json"),
         "ultralytics": dict(trained.told),
         "packages": {name: package_version(name) for name in _PACKAGES},

@@ -280,6 +280,7 @@ def release(
         ended_at=now,
         message=message,
         failures=failures,
+        seconds=ours.has_run(ours.counted_to or now if silent else now).total_seconds(),
     )
     used = record.used if silent else _used(record, ours, now)
     return evolve(record, training=None, baseline=kept, last_run=ended, used=used)

@@ -57,6 +57,7 @@ class LastRun(Record):
     ended_at: datetime
     message: str = ""
     failures: int = Field(default=0, ge=0)  # runs in a row that failed, this one included; 0: it did not
+    seconds: float | None = None  # that its jobs ran, all attempts together; None: an older labelloop ended it
 
 
 class Prelabelled(Record):

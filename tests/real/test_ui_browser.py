@@ -55,7 +55,7 @@ def test_a_person_rolls_back_by_keyboard_and_sees_it_on_a_phone_in_the_dark(
         page.keyboard.press("Enter")
         page.get_by_role("heading", name="Trees of Yellowstone").wait_for()
         keep(page.screenshot(full_page=True), folder / "page.png")
-        summary = page.locator("summary", has_text="not promoted").first
+        summary = page.locator("summary", has_text="rejected").first
         summary.focus()
         page.keyboard.press("Enter")
         assert page.get_by_text("is not above").first.is_visible()

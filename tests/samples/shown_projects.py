@@ -117,7 +117,7 @@ def manifest(
             metric=metric,
             challenger=value,
             champion=champion,
-            champion_version=None,
+            champion_version=_served_then(against or f"v{version - 1}"),
             against=against,
             worse=worse,
             tasks=val,
@@ -125,11 +125,19 @@ def manifest(
             passed=passed,
             reason=reason,
         ),
-        lineage={"tasks": {"train": tasks - val, "val": val, "left_out": {}}, "remarks": remarks},
+        lineage={
+            "tasks": {"train": tasks - val, "val": val, "left_out": {}},
+            "remarks": remarks,
+            "seconds": 240 + 4 * tasks,
+        },
         run_id=f"20261101-0900{version:02d}-0a1b2c3d",
         fence=1000 * version,
         created_at=made_at,
     )
+
+
+def _served_then(against: str) -> int | None:
+    return int(against[1:]) if against[1:].isdecimal() and against != "v0" else None
 
 
 def _trees(store: ObjectStore, now: datetime) -> None:

@@ -6,8 +6,10 @@ Read in two rounds of questions that are asked side by side, however many versio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
+from functions.train_trigger.status.outcome import Outcome, outcome_of
 from shared.errors import StoreRefusal
 from shared.side_by_side import side_by_side
 from shared.state.registry import Registry
@@ -25,6 +27,7 @@ class Version:
     serving: bool
     rejected: bool  # its file failed verification in predict
     rolled_back: bool  # a person left it
+    outcome: Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,8 @@ def read_history_and(
     shown = {name: _newest(numbers, newest, before) for name, _, _, numbers in looks}
     wanted = {(name, number): None for name in names for number in shown[name]}
     wanted |= {(name, pointer.version): None for name, pointer, _, _ in looks if pointer}
+    following = {name: dict(pairwise(numbers)) for name, _, _, numbers in looks}  # number → the one after it
+    wanted |= {(name, after): None for name in names for one in shown[name][-1:] if (after := following[name].get(one))}
 
     def read(one: tuple[str, int]) -> Manifest | StoreRefusal | None:
         try:
@@ -82,6 +87,12 @@ def read_history_and(
                 serving=serving is not None and serving.version == number,
                 rejected=number in rejected,
                 rolled_back=pointer is not None and number in pointer.rolled_back,
+                outcome=outcome_of(
+                    manifest,
+                    pointer,
+                    rejected=number in rejected,
+                    following=_manifest(manifests.get((name, following[name].get(number, 0)))),
+                ),
             )
             for number in shown[name]
             if isinstance(manifest := manifests[name, number], Manifest)
@@ -94,3 +105,7 @@ def read_history_and(
 def _newest(numbers: list[int], newest: int | None, before: int | None) -> list[int]:
     older = [number for number in numbers if before is None or number < before]
     return older if newest is None else older[len(older) - min(newest, len(older)) :]
+
+
+def _manifest(read: Manifest | StoreRefusal | None) -> Manifest | None:
+    return read if isinstance(read, Manifest) else None

@@ -1,6 +1,7 @@
-"""Metrics in tables: their columns, their cells, and the size of the val set."""
+"""Metrics in tables: their columns, their cells, and the size of the val set; the time and the tasks of a run."""
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from shared.yolo_task import OBJECTS, YoloTask
 
@@ -27,3 +28,24 @@ def measured_on(tasks: int, objects: int, yolo_task: YoloTask | None) -> str:
         return ""
     one, several = OBJECTS[yolo_task] if yolo_task else ("object", "objects")
     return f"{tasks} task{'' if tasks == 1 else 's'}, {objects} {one if objects == 1 else several}"
+
+
+def duration(seconds: float) -> str:
+    """A time that a job took: `42 s`, `12 min`, `3.1 h`."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def took(lineage: Mapping[str, Any]) -> str:
+    """How long the jobs of a version's run had run when it was made; empty if an older labelloop made it."""
+    seconds = lineage.get("seconds")
+    return duration(seconds) if isinstance(seconds, int | float) and seconds >= 0 else ""
+
+
+def tasks_of(lineage: Mapping[str, Any]) -> tuple[str, str]:
+    """The numbers of train and of val tasks of a version; empty if they are not known."""
+    tasks = lineage.get("tasks")
+    if not isinstance(tasks, dict) or "train" not in tasks:
+        return "", ""
+    return str(tasks["train"]), str(tasks.get("val", 0))

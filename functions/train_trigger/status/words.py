@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from functions.train_trigger.status.metrics import measured_on
+from functions.train_trigger.status.metrics import duration, measured_on
 from functions.train_trigger.status.next_training import NextTraining
 from functions.train_trigger.status.project import ControlStatus, ProjectStatus
 from shared.state.budget import used_by
@@ -79,6 +79,7 @@ def last_run_sentence(project: ProjectStatus) -> Sentence:
     if last is None:
         return (Said("No run yet."),)
     rest = f" {age(project.read_at - last.ended_at)} ago"
+    rest += f", took {duration(last.seconds)}" if last.seconds and last.seconds >= 1 else ""
     if last.failures > 1:
         rest += f", {last.failures} failed in a row"
     rest += f", {last.message}" if last.message else ""

@@ -20,7 +20,7 @@ class Mark:
     y: float
     label: str  # "v12", or empty where there is no room
     title: str  # what is said when it is pointed at
-    passed: bool  # the gate let it pass
+    passed: bool  # it was promoted
     serving: bool
     low: float  # ends of a line through the mark: its error, or where the champion stood; both `y` without one
     high: float
@@ -50,15 +50,14 @@ def versions_chart(versions: Sequence[Version], metric: str) -> Chart | None:
     for place, (version, value) in enumerate(known):
         manifest, champion = version.manifest, _champion(version, metric)
         y, other = _y(value, top), _y(value if champion is None else champion, top)
-        decided = "promoted" if manifest.gate.passed else "not promoted"
         against = f", {manifest.gate.against or 'champion'} {champion:.3f}" if champion is not None else ""
         marks.append(
             Mark(
                 x=round(_LEFT + width * (place + 0.5), 1),
                 y=y,
                 label=f"v{manifest.version}" if (len(known) - 1 - place) % each == 0 else "",
-                title=f"v{manifest.version}: {metric} {value:.3f}{against}, {decided}",
-                passed=manifest.gate.passed,
+                title=f"v{manifest.version}: {metric} {value:.3f}{against}, {version.outcome.word}",
+                passed=version.outcome.promoted,
                 serving=version.serving,
                 low=max(y, other),
                 high=min(y, other),

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from functions.train_trigger.status.findings import Finding
 from functions.train_trigger.status.history import Version
-from functions.train_trigger.status.metrics import measured_on, metrics_cells, shown_metrics
+from functions.train_trigger.status.metrics import measured_on, metrics_cells, shown_metrics, tasks_of, took
 from functions.train_trigger.status.model_checks import check_control
 from functions.train_trigger.status.project import ControlStatus, ProjectStatus
 from functions.train_trigger.status.words import Tone
@@ -32,9 +32,10 @@ class VersionRow:
     value: str  # of the metric; empty: it could not be measured
     against: str  # "v3: 0.412", what it was compared with on the same val set
     sure: str  # "97 %": how sure the gate is that it is no worse
-    verdict: str
+    verdict: str  # what became of it, in a word
+    took: str  # "12 min": its run until then; empty: not known
     tone: Tone
-    reason: str  # the gate's
+    reason: str  # one sentence
     tasks: str  # "96 + 24": train and val
     serving: bool
     can_be_served: bool  # by a rollback
@@ -97,7 +98,7 @@ def _row(version: Version) -> VersionRow:
     manifest = version.manifest
     gate = manifest.gate
     value = manifest.metrics.get(gate.metric)
-    verdict, tone = _verdict(version)
+    outcome = version.outcome
     return VersionRow(
         number=manifest.version,
         made_at=manifest.created_at,
@@ -105,22 +106,15 @@ def _row(version: Version) -> VersionRow:
         value="" if value is None else f"{value:.3f}",
         against=f"{gate.against}: {gate.champion:.3f}" if gate.against and gate.champion is not None else "",
         sure="" if gate.worse is None else f"{1 - gate.worse:.0%}",
-        verdict=verdict,
-        tone=tone,
-        reason=gate.reason,
-        tasks=_tasks(manifest),
+        verdict=outcome.word,
+        tone=outcome.tone,
+        reason=outcome.why,
+        took=took(manifest.lineage),
+        tasks=" + ".join(filter(None, tasks_of(manifest.lineage))),
         serving=version.serving,
         can_be_served=not (version.rejected or version.pointer),
         has_report=any(file.name == REPORT for file in manifest.files),
     )
-
-
-def _verdict(version: Version) -> tuple[str, Tone]:
-    if version.rejected:
-        return "failed verification", "problem"
-    if version.rolled_back:
-        return "rolled back", "warning"
-    return ("promoted", "good") if version.manifest.gate.passed else ("not promoted", "warning")
 
 
 def _taken_up(manifest: Manifest) -> str:
@@ -135,10 +129,3 @@ def _taken_up(manifest: Manifest) -> str:
         f"of the {sum(counts)} objects in {made.get('annotations')} annotations that were begun with predictions of "
         f"{made.get('version')}, {kept} were left as predicted, {changed} moved or relabelled, {drawn} drawn"
     )
-
-
-def _tasks(manifest: Manifest) -> str:
-    tasks = manifest.lineage.get("tasks")
-    if not isinstance(tasks, dict) or "train" not in tasks:
-        return ""
-    return f"{tasks['train']} + {tasks.get('val', 0)}"

@@ -85,7 +85,7 @@ def test_the_weights_as_they_are_with_their_card(labelloop: Labelloop, manifest:
         "| 1 | Oak old | 0.25 | 0.70 |",
         "On the val set: 4 tasks, 31 boxes.",
         "| mAP50 | 0.612 |",
-        "It was promoted: mAP50-95 0.500, base-yolo11n has 0.400.",
+        "The gate let it pass: mAP50-95 0.500, base-yolo11n has 0.400.",
         "| run | run-1, 2026-01-02 03:04 UTC |",
         f"| base weights | yolo11n.pt, SHA-256 {'b' * 64} |",
         f"| dataset, SHA-256 | {'d' * 64} |",

@@ -51,27 +51,29 @@ def publish(
     against: str | None = None,
     worse: float | None = None,
     files: tuple[FileEntry, ...] = (),
+    lineage: dict[str, Any] | None = None,
+    metric: str = "mAP50-95",
     **metrics: float,
 ) -> None:
     """One version with a few metrics, and the pointer on it."""
     metrics = metrics or {"mAP50": number / 10, "precision": 0.5}
     registry = Registry(store, uid)
+    before = registry.pointer(control)
+    expected = before.version if before else None
     gate = Gate(
-        metric="mAP50-95", challenger=0.5, champion=None, champion_version=None, passed=True, reason="the first",
+        metric=metric, challenger=0.5, champion=None, champion_version=expected, passed=True, reason="the first",
         tasks=measured[0], things=measured[1], against=against, worse=worse,
     )  # fmt: skip
 
     def build(version: int) -> Manifest:
         return Manifest(
             version=version, control=control, yolo_task=yolo_task, labels=("Tree",), files=files,
-            metrics=metrics, gate=gate, lineage={}, run_id=f"run-{number}",
+            metrics=metrics, gate=gate, lineage=lineage or {}, run_id=f"run-{number}",
             fence=number, created_at=datetime(2026, 1, number, tzinfo=UTC),
         )  # fmt: skip
 
     assert registry.publish(control, build).version == number
     if serve:
-        before = registry.pointer(control)
-        expected = before.version if before else None
         registry.promote(control, number, fence=number, run_id=f"run-{number}", expected=expected)
 
 
@@ -183,11 +185,11 @@ def test_metrics_are_those_of_the_tasks(labelloop: Labelloop, file_store: Object
     publish(file_store, "label", 1)
     assert "top1" not in labelloop("versions").output
     right: dict[str, Any] = {"top1": 0.75, "balanced accuracy": 0.5}
-    publish(file_store, "weather", 1, yolo_task="classify", measured=(1, 1), **right)
-    shown = labelloop("versions", "-c", "weather", env=WIDE).output
+    publish(file_store, "weather", 1, yolo_task="classify", measured=(1, 1), metric="balanced accuracy", **right)
+    shown = labelloop("versions", "-c", "weather").output
     lines = [" ".join(line.split()) for line in shown.splitlines()]
-    assert lines[1] == "made task balanced accuracy top1 measured on"
-    assert lines[2] == "→ v1 2026-01-01 00:00 classify 0.500 0.750 1 task, 1 label"
+    assert lines[1:3] == ["balanced", "outcome tasks val took accuracy against sure made (UTC)"]
+    assert lines[3] == "→ v1 unproven 0.500 01-01 00:00"
     heading = labelloop("status", env=WIDE).output.splitlines()[1]
     columns = "control task serves versions mAP50 precision balanced accuracy top1 measured on"
     assert heading.split() == columns.split()
@@ -200,17 +202,45 @@ def test_metrics_stand_beside_what_they_were_measured_on(labelloop: Labelloop, f
     assert (second["gate"]["tasks"], second["gate"]["things"]) == (4, 31)
     assert (second["gate"]["worse"], second["gate"]["against"], first["gate"]["worse"]) == (0.123, "v1", None)
     assert second["shown"] == {}
-    lines = [" ".join(line.split()) for line in labelloop("versions", env=WIDE).output.splitlines()]
-    assert lines[1:] == [
-        "made task mAP50 precision saved measured on",
-        "v1 2026-01-01 00:00 detect 0.100 0.500",
-        "→ v2 2026-01-02 00:00 detect 0.400 4 tasks, 31 boxes",
-        "v1: the first",
-        "v2: the first",
-    ]
     (project,) = body(labelloop("status", "--json"))["projects"]
     assert project["controls"][0]["gate"]["things"] == 31
     assert "4 tasks, 31 boxes" in labelloop("status").output
+
+
+def test_a_version_is_one_line_of_eighty_columns(labelloop: Labelloop, file_store: ObjectStore) -> None:
+    made = {"tasks": {"train": 1160, "val": 290}, "seconds": 731}
+    score: dict[str, Any] = {"mAP50-95": 0.4}
+    for number in range(1, 11):
+        publish(file_store, "label", number, measured=(4, 31), against=f"v{number - 1}", lineage=made, **score)
+    Registry(file_store, UID).reject("label", 3, "SHA-256 differs")
+    name = "a control whose name is longer than a line of a terminal that has eighty columns [/x]"
+    publish(file_store, name, 1, worse=0.1, **score)
+    lines = labelloop("versions", "-c", "label", env={"COLUMNS": "80"}).output.splitlines()
+    assert lines[1].split() == ["outcome", "tasks", "val", "took", "mAP50-95", "against", "sure", "made", "(UTC)"]
+    assert lines[11].split() == ["→", "v10", "unproven", "1160", "290", "12", "min", "0.400", "01-10", "00:00"]
+    assert (lines[4].split()[1:3], "…" in "".join(lines)) == (["bad", "file"], False)
+    assert len(lines) == 15  # title, heading, ten versions, the newest one's reason, and what unproven means
+    assert name in " ".join(labelloop("versions", "-c", name).output.split())
+    assert "v1: promoted: the first" in labelloop("versions", "-c", name).output
+
+
+def test_a_promotion_that_was_lost_to_a_rollback_is_not_called_one(
+    labelloop: Labelloop, file_store: ObjectStore
+) -> None:
+    publish(file_store, "label", 1)
+    publish(file_store, "label", 2)
+    move_pointer(file_store, UID, "label", 1)
+    publish(file_store, "label", 3, serve=False)  # it trained meanwhile
+    (_, second, third) = body(labelloop("versions", "--json"))["versions"]
+    assert (second["outcome"], third["outcome"]) == ("rolled back", "not promoted")
+    assert third["why"] == "somebody rolled back while it trained"
+    shown = " ".join(labelloop("versions").output.split())
+    assert "v3: not promoted: somebody rolled back while it trained; `labelloop rollback --to 3` serves it" in shown
+    fence = Registry(file_store, UID).fence()
+    publish(file_store, "label", 4, serve=False, worse=0.1)
+    Registry(file_store, UID).promote("label", 4, fence=fence, run_id="run-4", expected=1)
+    outcomes = [version["outcome"] for version in body(labelloop("versions", "--json"))["versions"]]
+    assert outcomes == ["unproven", "rolled back", "not promoted", "promoted"]
 
 
 def test_a_name_that_looks_like_markup_is_shown_as_it_is(labelloop: Labelloop, file_store: ObjectStore) -> None:
@@ -231,7 +261,7 @@ def test_rollback_and_forward_again(labelloop: Labelloop, file_store: ObjectStor
 
     assert (back["before"], back["version"], back["moved"]) == (2, 1, True)
     assert [(one["version"], one["rolled_back"]) for one in listed["versions"]] == [(1, False), (2, True)]
-    assert "v2: rolled back the first" in shown
+    assert "v2: rolled back: somebody went back from it; the gate had said: the first" in " ".join(shown.split())
     assert not again["moved"]
     assert forward["moved"]
     pointer = Registry(file_store, UID).pointer("label")

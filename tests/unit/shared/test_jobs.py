@@ -67,7 +67,9 @@ def test_a_run_from_claim_to_release(jobs: Jobs, clock: Clocked) -> None:
     found = jobs.read()
     assert found.training is None
     assert found.baseline == BASELINE
-    assert found.last_run == LastRun(run_id=claim.run_id, outcome="promoted", ended_at=clock.time, message="v1")
+    assert found.last_run == LastRun(
+        run_id=claim.run_id, outcome="promoted", ended_at=clock.time, message="v1", seconds=60.0
+    )
 
 
 def test_a_second_claim_answers_the_first(jobs: Jobs) -> None:
