@@ -21,6 +21,7 @@ from infra.cli.checks import (
     check_same_store,
 )
 from infra.cli.findings import problems
+from infra.cli.held_labels import held_labels
 from infra.cli.model_checks import check_models
 from infra.cli.outbound import check_outbound
 from infra.cli.wiring import (
@@ -95,7 +96,7 @@ def examine(
             *check_config(found),
             *connected,
             *_check_media(label_studio, settings, found),
-            *check_models(settings, store, found),
+            *check_models(settings, store, found, held_labels(label_studio, store, found) if stored else {}),
         ):
             note(finding)
     return findings

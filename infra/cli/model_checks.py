@@ -1,7 +1,10 @@
 """Checks of the models of a project: are they for the right YOLO task, and do they have a class for each label?"""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from functions.train_trigger.status.findings import Finding
-from functions.train_trigger.status.model_checks import check_control
+from functions.train_trigger.status.model_checks import Held, check_control
 from infra.cli.checks import Project
 from shared.objectstore import ObjectStore
 from shared.settings import Settings
@@ -11,10 +14,12 @@ from shared.state.registry import Registry
 from shared.yolo.base_weights import base_weights_for
 
 
-def check_models(settings: Settings, store: ObjectStore, project: Project) -> list[Finding]:
+def check_models(
+    settings: Settings, store: ObjectStore, project: Project, held: Mapping[str, Held] = MappingProxyType({})
+) -> list[Finding]:
     """Check for each control the weights that its config asks for, and that its model has a class for each label.
 
-    And that all models of the project can be in memory at once.
+    And that all models of the project can be in memory at once. `held`: control → what is known of its annotations.
     """
     registry = Registry(store, project.uid)
     findings = []
@@ -31,5 +36,5 @@ def check_models(settings: Settings, store: ObjectStore, project: Project) -> li
         trained = manifest is not None and manifest.yolo_task == control.yolo_task
         if base and not trained and (problem := base.problem_with(weights)):
             findings.append(Finding("warning", "labels", problem))
-        findings += check_control(control, manifest, base, settings.base_weights)
+        findings += check_control(control, manifest, base, settings.base_weights, held.get(control.name))
     return findings

@@ -68,6 +68,9 @@ def _render_project(project: ProjectStatus) -> list[RenderableType]:
 
 def _sentences(project: ProjectStatus) -> Iterator[Sentence]:
     yield words.connection_sentence(project)
+    for control in project.controls:
+        if labels := words.labels_sentence(control):
+            yield (*((Said(f"{control.name}: "),) if len(project.controls) > 1 else ()), *labels)
     if claim := project.jobs.training:
         now = words.state(claim, project.read_at)
         yield Said(f"Run {claim.run_id}: "), now, Said(f", attempt {claim.attempt}"), *_progress(project)
@@ -91,7 +94,8 @@ def _log(logs: str | None) -> Sentence:
 
 
 def _text(sentence: Sentence) -> Text:
-    return Text.assemble(*((piece.text, _STYLES[piece.tone]) for piece in sentence))
+    readable = (("".join(filter(str.isprintable, piece.text)), _STYLES[piece.tone]) for piece in sentence)
+    return Text.assemble(*readable)
 
 
 def _measured_on(control: ControlStatus) -> str:

@@ -1,6 +1,7 @@
 """All controls of one run, trained one after the other; each has its own model and pointer."""
 
 import logging
+from collections.abc import Mapping
 
 from jobs.train.attempt import Attempt
 from jobs.train.control import Verdict, learn
@@ -16,11 +17,13 @@ from shared.errors import (
     StoreError,
 )
 from shared.labelstudio.controls import Control
+from shared.labelstudio.held_labels import outside, outside_sentences, way_back
 
 logger = logging.getLogger(__name__)
 
 PERMANENT = (NothingToLearn, ImagesMissing, LabelConfigError, ModelError, ProjectGone, SettingsError)
 """Errors that another attempt would meet again."""
+_SENTENCES = 5  # labels that an error names
 
 
 def learn_all(attempt: Attempt, controls: tuple[Control, ...]) -> tuple[list[Verdict], list[LabelloopError]]:
@@ -55,6 +58,16 @@ def learn_all(attempt: Attempt, controls: tuple[Control, ...]) -> tuple[list[Ver
     if transient:
         raise transient[0]
     if not verdicts and not permanent:
-        used = ", ".join(f"{control.name!r} (<{control.tag}>)" for control in controls)
-        raise NothingToLearn(f"no annotated task holds anything with a label of {used}")
+        raise NothingToLearn(_nothing_held(controls, attempt.snapshot.header.baseline.labels))
     return verdicts, permanent
+
+
+def _nothing_held(controls: tuple[Control, ...], held: Mapping[str, Mapping[str, int]]) -> str:
+    """Why no control can be trained. `held`: control → label → annotated tasks."""
+    used = ", ".join(f"{control.name!r} (<{control.tag}>)" for control in controls)
+    said = f"no annotated task holds anything with a label of {used}"
+    lost = [(control, label) for control in controls for label in outside(control, held.get(control.name, {}))]
+    if not lost:
+        return said
+    sentences = [one for control in controls for one in outside_sentences(control, held.get(control.name, {}))]
+    return f"{said}: {'; '.join(sentences[:_SENTENCES])}: {way_back(*lost[0])}"

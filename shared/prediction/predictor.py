@@ -21,6 +21,7 @@ from shared.errors import ImageError, LabelloopError
 from shared.labelstudio.class_labels import unclear_classes
 from shared.labelstudio.config import parse_label_config
 from shared.labelstudio.controls import Control
+from shared.labelstudio.held_labels import way_back
 from shared.labelstudio.requests import PredictRequest, Task
 from shared.prediction.metrics import Metrics
 from shared.prediction.one_task import Answer, ControlModel, PredictContext, Started, TaskRunner, result_of
@@ -34,6 +35,7 @@ logger = logging.getLogger(__name__)
 
 _MAX_WARNINGS = 10  # log lines about ambiguous classes of a control
 _NAMED = 20  # tasks that a log line names, of those that fail together
+_SHOWN = 5  # classes that it names
 _LOST = "device_lost"
 _TASKS_AT_ONCE = 1000
 """Tasks that are parsed and answered at a time."""
@@ -141,7 +143,7 @@ class Predictor:
             if not served.trained:
                 _warn_unclear(uid, control.name, tuple(unclear_classes(served.model.names, control).items()))
             if plan.silent:
-                unserved[control.name] = _Failure("no_class", _no_class(plan, served.version))
+                unserved[control.name] = _Failure("no_class", _no_class(plan, served.version, served.model.names))
             else:
                 parts.append(ControlModel(plan, served.model))
         for part in parts:
@@ -236,7 +238,13 @@ def _has_regions(part: ControlModel, parts: Sequence[ControlModel]) -> bool:
     )
 
 
-def _no_class(plan: Plan, version: str) -> str:
+def _no_class(plan: Plan, version: str, classes: Sequence[str]) -> str:
+    if plan.trained:
+        learnt = ", ".join(map(repr, [name for name in classes if name][:_SHOWN]))
+        return (
+            f"{version} was trained on {learnt}, which the labeling config of {plan.control.name!r} does not have any "
+            f"more: {way_back(plan.control, classes[0])}, or train a version"
+        )
     return (
         f"{version} has no class that means a label of {plan.control.name!r}: name classes in predicted_values of its "
         "labels, or train a version"

@@ -55,6 +55,8 @@ class Baseline(Record):
     totals: Totals
     read_at: datetime  # Label Studio's clock
     digest: str | None = None  # of all (annotation id, updated_at); None: the run failed before it had read them
+    labels: dict[str, dict[str, int]] = Field(default_factory=dict)  # control → label → annotated tasks that hold it,
+    # also labels that the config did not have; a control that lacks: an older labelloop did not count
 
 
 class RunRequest(Record):

@@ -140,7 +140,9 @@ class TestModels:
         publish(file_store, weights, labels=("Tree",))
         (finding,) = self.check(label_config(), file_store, "nothing.pt")
         assert finding.message == "v1 has no class for 'Person' of 'label': never predicted"
-        (finding,) = self.check(label_config(labels=("tree",)), file_store, "nothing.pt")
+        lost, finding = self.check(label_config(labels=("tree",)), file_store, "nothing.pt")
+        assert lost.message == "v1 was trained on 'Tree', which is not in the labeling config of 'label'"
+        assert lost.remedy.startswith("rename it back, or write alias='Tree' to the <Label>")
         assert finding.message == "v1 has no class for any label of 'label': nothing is predicted"
         Registry(file_store, UID).publish("label", manifest)  # by an older labelloop
         Registry(file_store, UID).promote("label", 2, fence=10**6, run_id="run", expected=1)

@@ -13,9 +13,11 @@ from typing import Any
 
 import pytest
 import requests
+from label_studio_sdk.label_interface import LabelInterface
 from PIL import Image
 from typer.testing import CliRunner
 
+from functions.train_trigger.status.counting import Counted, counting
 from functions.train_trigger.status.findings import Finding
 from infra.cli.connect import connect
 from infra.cli.doctor import examine
@@ -27,6 +29,7 @@ from infra.demo.samples import base_weights
 from infra.local.emulation import emulation
 from infra.local.label_studio import LabelStudioServer, label_studio
 from infra.local.processes import choose_port
+from shared.errors import LabelStudioError
 from shared.evolve import evolve
 from shared.labelstudio.api import LabelStudio
 from shared.labelstudio.requests import ProjectCounters
@@ -480,6 +483,34 @@ def test_labels_without_a_class_are_named(
 
     assert finding.level == "warning"
     assert "no class for any label of 'label'" in finding.message
+
+
+def test_a_renamed_label_is_named_with_its_tasks_and_an_alias_keeps_what_was_annotated(
+    client: LabelStudio, settings: Settings, store: ObjectStore, project: int
+) -> None:
+    for place in range(3):
+        data = {"project": project, "data": {"image": f"/{place}.jpg"}}
+        task = client.request_json("POST", "/api/tasks/", data)["id"]
+        annotate(client, task, [box("a", 10), box("b", 40)], lead_time=1.0)
+    renamed, back = CONFIG.replace('"Tree"', '"tree crown"'), CONFIG.replace('"Tree"', '"Bäume" alias="Tree"')
+
+    def said_of(config: str) -> list[str]:
+        client.request_json("PATCH", f"/api/projects/{project}/", {"label_config": config})
+        findings = examine(client, settings, store, str(project))
+        return [one.message for one in findings if "annotated task" in one.message]
+
+    assert said_of(CONFIG) == []
+    assert said_of(renamed) == ["3 annotated tasks hold 'Tree', which is not in the labeling config of 'label'"]
+    with pytest.raises(LabelStudioError, match="These labels still exist in annotations"):
+        client.request_json("POST", f"/api/projects/{project}/validate/", {"label_config": renamed})
+    assert said_of(back) == []
+    client.request_json("POST", f"/api/projects/{project}/validate/", {"label_config": back})
+    assert LabelInterface(back).validate_annotation({"result": [box("a", 10)]})
+    assert client.tasks_with_label(project, "label", "Tree") == 3
+    assert client.tasks_with_label(project, "label", "Baum") == client.tasks_with_label(project, "kind", "Tree") == 0
+    uid = client.project(project).counters.uid
+    assert uid is not None
+    assert counting(client, patience=30)(uid, None) == Counted(annotated=3, changes=3)
 
 
 def upload_image(server: LabelStudioServer, project: int) -> None:

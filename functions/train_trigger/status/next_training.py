@@ -22,6 +22,7 @@ class NextTraining:
     doubles: int | None  # annotated tasks with which it is due without a pause, since the project has doubled then
     pause: Pause | None  # why it does not begin before `pause_ends`
     pause_ends: datetime | None  # None: there is no pause, or it is over
+    read: int = 0  # annotated tasks that the last run read
     counted: Counted | None = None  # what is annotated now; None: nobody asked Label Studio, or see `unknown`
     unknown: str = ""  # why that is not known, in Label Studio's words
 
@@ -72,4 +73,4 @@ def next_training(
     then = annotated_tasks(record.baseline.totals)
     changes = policy.schedule.changes(then, first.counted.annotated if first.counted else then)
     doubles = None if failed else policy.schedule.doubled_at(then)
-    return replace(first, annotated=then + changes, changes=changes, doubles=doubles)
+    return replace(first, annotated=then + changes, changes=changes, doubles=doubles, read=then)

@@ -3,7 +3,7 @@
 Label Studio is asked beside them, if at all, how much is annotated now.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -42,6 +42,7 @@ class ControlStatus:
     versions: int  # number of versions
     metrics: dict[str, float]  # of the version that is served
     gate: Gate | None  # of that version
+    annotated: dict[str, int] | None  # label → annotated tasks that the last run read; None: none has counted them
     control: Control | None = None  # as the labeling config has it; None: it has it no more
     manifest: Manifest | None = None  # of the version that is served
     newest: tuple[Version, ...] = ()  # those that were asked for, oldest first
@@ -61,6 +62,7 @@ class ControlStatus:
             "versions": self.versions,
             "metrics": self.metrics,
             "gate": self.gate.model_dump(mode="json") if self.gate else None,
+            "annotated": self.annotated,
         }
 
 
@@ -179,7 +181,10 @@ def read_status(
         push=known.project is not None and known.project.push,
         connection=known.connection,
         not_understood=known.not_understood,
-        controls=tuple(_control(history, controls.get(history.name)) for history in histories),
+        controls=tuple(
+            _control(history, controls.get(history.name), record.baseline.labels if record.baseline else {})
+            for history in histories
+        ),
         jobs=record,
         progress=progress,
         next_training=next_training(record, known.project, settings, now, counted) if idle else None,
@@ -189,7 +194,7 @@ def read_status(
     )
 
 
-def _control(history: History, control: Control | None) -> ControlStatus:
+def _control(history: History, control: Control | None, held: Mapping[str, dict[str, int]]) -> ControlStatus:
     pointer, serving, yolo_task = history.pointer, history.serving, control.yolo_task if control else None
     other_task = serving.yolo_task if serving and yolo_task not in (None, serving.yolo_task) else None
     if other_task:  # predict does not serve it either
@@ -206,6 +211,7 @@ def _control(history: History, control: Control | None) -> ControlStatus:
         versions=len(history.numbers),
         metrics=serving.metrics if serving else {},
         gate=serving.gate if serving else None,
+        annotated=held.get(history.name),
         control=control,
         manifest=serving,
         newest=history.versions,

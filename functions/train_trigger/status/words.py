@@ -1,6 +1,6 @@
 """What is said of a project, in sentences of pieces that the terminal colours and the page marks up."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
@@ -8,6 +8,7 @@ from typing import Literal
 from functions.train_trigger.status.metrics import duration, measured_on
 from functions.train_trigger.status.next_training import NextTraining
 from functions.train_trigger.status.project import ControlStatus, ProjectStatus
+from shared.labelstudio.held_labels import outside
 from shared.state.budget import used_by
 from shared.state.jobs_record import Claim
 
@@ -15,6 +16,7 @@ Tone = Literal["plain", "good", "warning", "problem", "quiet"]
 _OUTCOMES: dict[str, Tone] = {"promoted": "good", "failed": "problem"}
 _SHOWN_WHILE_TRAINING = ("mAP50", "top1")
 """Metrics that are shown of a training while it runs; each task has one of them."""
+_LABELS = 12  # that are listed of a control
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,28 @@ def served(control: ControlStatus) -> Sentence:
     else:
         return (Said(f"v{control.serving}" + (" (rollback)" if control.moved_by == "rollback" else "")),)
     return Said(f"v{control.serving} (" if control.serving else "base weights ("), wrong, Said(")")
+
+
+def labels_sentence(control: ControlStatus) -> Sentence:
+    """In how many annotated tasks each label stands, as the last run has read; empty if none has counted."""
+    held = control.annotated
+    if held is None or control.control is None:
+        return ()
+    known = {label: held.get(label, 0) for label in control.control.label_values}
+    lost = outside(control.control, held)
+    said = [Said(f"Annotated tasks with {_listed(known)}")]
+    if lost:
+        said += [Said("; not in the labeling config: "), Said(_listed(lost), "warning")]
+    return *said, Said(" (as the last run read them)", "quiet")
+
+
+def _listed(tasks: Mapping[str, int]) -> str:
+    """`Tree: 21, Shrub: none`, the most frequent if there are many."""
+    shown = list(tasks.items())
+    if len(shown) > _LABELS:
+        shown = sorted(shown, key=lambda one: -one[1])[:_LABELS]
+    more = f" and {len(tasks) - len(shown)} more labels" if len(tasks) > len(shown) else ""
+    return ", ".join(f"{label}: {count or 'none'}" for label, count in shown) + more
 
 
 def claim_sentences(project: ProjectStatus) -> Iterator[Sentence]:
@@ -102,6 +126,8 @@ def next_training_sentence(project: ProjectStatus) -> Sentence:
         told = f"{due.counted.annotated} of {due.annotated} annotated tasks"
     else:
         told = f"{due.counted.changes} of {due.changes} changes since the last run"
+        if due.counted.annotated < due.read:
+            told += f" ({due.counted.annotated} annotated tasks, {due.read - due.counted.annotated} fewer than it read)"
     if not due.due:
         told += _not_before(due, now)
     elif due.not_before:

@@ -83,13 +83,13 @@ def version_rows(versions: Sequence[Version]) -> tuple[VersionRow, ...]:
 def findings_of(store: ObjectStore, settings: Settings, project: ProjectStatus) -> list[Finding]:
     """What of `labelloop doctor`'s findings the store and the settings alone tell. Raises StoreError."""
     findings = [Finding("warning", "config", sentence) for sentence in project.not_understood]
-    controls = [(status.control, status.manifest) for status in project.controls if status.control]
-    weights = [base_weights_for(control, settings.base_weights) for control, manifest in controls if manifest is None]
+    controls = [(status.control, status.manifest, status.annotated) for status in project.controls if status.control]
+    weights = [base_weights_for(control, settings.base_weights) for control, manifest, _ in controls if not manifest]
     wanted = list(dict.fromkeys(weights))
     bases = dict(zip(wanted, side_by_side(lambda name: find_base_weights(store, name), wanted), strict=True))
-    for control, manifest in controls:
+    for control, manifest, held in controls:
         base = bases.get(base_weights_for(control, settings.base_weights))
-        checked = check_control(control, manifest, base, settings.base_weights)
+        checked = check_control(control, manifest, base, settings.base_weights, held)
         findings += [finding for finding in checked if finding.level != "ok"]
     return findings
 

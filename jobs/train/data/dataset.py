@@ -60,6 +60,8 @@ class Counts:
         if self.converted:
             tools = ", ".join(f"{count} <{tool}>" for tool, count in self.converted.most_common())
             said.append(f"{self.converted.total()} objects were drawn with another tool and converted ({tools})")
+        if self.foreign_labels:
+            said.append(f"{self.foreign_labels} labels of regions are not in the labeling config: those are not learnt")
         return "; ".join(said)
 
 

@@ -32,6 +32,7 @@ from shared.errors import AlreadyExists, ImageError, NotFound
 from shared.evolve import evolve
 from shared.labelstudio.controls import Control
 from shared.labelstudio.frames import parse_rate
+from shared.labelstudio.held_labels import HeldLabels
 from shared.labelstudio.regions.reading import drawn_labels
 from shared.labelstudio.requests import ProjectCounters
 from shared.labelstudio.task_values import file_of, has_variable, value_of
@@ -151,7 +152,7 @@ def freeze(
     """
     kept_of = KeptRegions(controls)
     digest, kept, left_out = AnnotationDigest(), 0, 0
-    places = [Places(control) for control in controls]
+    places, held = [Places(control) for control in controls], HeldLabels(controls)
     body = path.with_suffix(".lines")
     with body.open("w", encoding="utf-8") as lines:
         for task in exported:
@@ -171,9 +172,10 @@ def freeze(
             line = evolve(annotated, data=_data_of(task, controls, adopt), seen=task.seen, digested=part)
             for each in places:
                 each.add(line.data.get(each.control.value), line.regions)
+            held.add(line.regions)
             lines.write(_written(line) + "\n")
     totals = Totals.model_validate(project.model_dump(include=set(Totals.model_fields)))
-    baseline = Baseline(totals=totals, read_at=read_at, digest=digest.hexdigest())
+    baseline = Baseline(totals=totals, read_at=read_at, digest=digest.hexdigest(), labels=held.tasks())
     header = Header(
         label_config=project.label_config,
         baseline=baseline,

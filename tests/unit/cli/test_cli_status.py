@@ -23,6 +23,7 @@ from shared.state import claims
 from shared.state.jobs import Jobs
 from shared.state.jobs_record import JobsRecord, Prelabelled
 from shared.state.projects import Connection, write_project
+from shared.state.runs import Baseline, Totals
 from tests.fakes.stores import Clocked
 from tests.fakes.trigger_parts import UID, World
 
@@ -176,10 +177,29 @@ def test_how_far_the_next_training_is_if_label_studio_tells(world: World) -> Non
     studio.annotations = 10
     assert "5 of 5 changes since the last run, begins with the next event or sweep" in counted(world), "it doubled"
     studio.annotations, studio.changed = 3, 0
-    assert "Next training: 2 of 3 changes since the last run" in counted(world), "deletions count"
+    assert "2 of 3 changes since the last run (3 annotated tasks, 2 fewer than it read)" in counted(world)
     studio.error = LabelStudioError("http://127.0.0.1:8080 is not reachable")
     assert "at 10 annotated tasks, or when 5 have changed and" in counted(world)
     assert "(how many there are is not known: http://127.0.0.1:8080 is not reachable)" in counted(world)
+
+
+def test_in_how_many_tasks_each_label_stands(world: World) -> None:
+    write_project(world.store, UID, label_config=CONFIG)
+    assert "Annotated tasks with" not in shown(world), "nobody has counted"
+
+    def counted(record: JobsRecord, now: datetime) -> JobsRecord:
+        labels = {"label": {"Tree": 21, "Rock\x1b[2J": 1}}
+        return evolve(record, baseline=Baseline(totals=Totals(), read_at=now, labels=labels))
+
+    world.jobs.update(counted)
+    said = (
+        "Annotated tasks with Car: none; not in the labeling config: Tree: 21, Rock[2J: 1 (as the last run read them)"
+    )
+    assert said in shown(world)
+    (control,) = read_status(world.store, UID, world.settings).as_json()["controls"]
+    assert control["annotated"]["Tree"] == 21
+    write_project(world.store, UID, label_config=CONFIG.replace('value="Car"', 'value="Car" alias="Tree"'))
+    assert "Annotated tasks with Tree: 21; not in the labeling config: Rock" in shown(world)
 
 
 def test_what_the_last_line_of_connect_says(world: World) -> None:

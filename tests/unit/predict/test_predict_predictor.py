@@ -402,6 +402,15 @@ def test_classes_that_mean_no_label_leave_a_classification_out(names: tuple[str,
     assert failures(metrics) == ({reason: 1} if reason else {})
 
 
+def test_a_version_of_before_a_label_was_renamed_says_how_to_go_on(caplog: pytest.LogCaptureFixture) -> None:
+    model = FakeModel(names=("Tree",), finds=boxes((1, 1, 9, 9, 0.9, 0)))
+    ours, _ = predictor(FakeImages({"a": jpeg()}), label=model)
+    assert ours.predict(call("a", config=label_config(labels=("tree crown",))), FAR) == [[]]
+    (said,) = [record.message for record in caplog.records if "Tree" in record.message]
+    assert "v1 was trained on 'Tree', which the labeling config of 'label' does not have any more" in said
+    assert "rename it back, or write alias='Tree' to the <Label>" in said
+
+
 def test_a_class_of_base_weights_that_several_labels_claim_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
     config = label_config(labels=("Tree", "TREE", "Road"))
     model = FakeModel(names=("tree", "road"), finds=boxes((1, 1, 9, 9, 0.9, 0), (9, 9, 30, 30, 0.8, 1)))

@@ -180,7 +180,8 @@ def test_what_cannot_heal_fails_the_run(world: World, spoil: Callable[[World], N
         pytest.param(lambda world: world.studio.all.clear(), "no annotated task", id="no annotations"),
         pytest.param(
             lambda world: setattr(world.studio, "config", CONFIG.replace("Tree", "Car").replace("Rock", "Bus")),
-            "no annotated task holds anything with a label of 'label' (<RectangleLabels>)",
+            "no annotated task holds anything with a label of 'label' (<RectangleLabels>): 39 annotated tasks hold "
+            "'Tree', which is not in the labeling config of 'label': rename it back, or write alias='Tree' to the",
             id="no label is known",
         ),
         pytest.param(
@@ -206,6 +207,15 @@ def test_nothing_to_learn_is_the_end_of_a_run_and_no_failure(
     assert says in world.message
     assert (world.progress().phase, record.training) == ("finished", None)
     assert record.baseline is not None
+
+
+def test_a_run_notes_in_how_many_tasks_each_label_stands(world: World) -> None:
+    world.studio.all[0] = replace(world.studio.all[0], annotations=(annotation(1, [rectangle("Bird"), rectangle()]),))
+    assert world.new_run() == DONE
+    baseline = world.jobs.read().baseline
+    assert baseline is not None
+    assert baseline.labels == {"label": {"Tree": 39, "Bird": 1}}
+    assert "1 labels of regions are not in the labeling config: those are not learnt" in world.message
 
 
 def bad_weights(*_: Any, **__: Any) -> Any:
