@@ -18,6 +18,7 @@ LabelloopError
 ├── ImageError               one image or video cannot be fetched or decoded; `reason` is one word, for counters
 ├── ModelError               weights cannot be downloaded, verified, loaded or run
 ├── BudgetSpent              the jobs of a project, or of all, may not run any more today, or this month
+├── NoticeError              a notice could not be sent: the receiver refused it, or cannot be reached
 ├── ClaimLost                another attempt owns the project now, or the claim's fence is old
 └── LaunchError              a launcher refused or failed to start a job
 """
@@ -110,6 +111,10 @@ class ModelError(LabelloopError):
 
 class BudgetSpent(LabelloopError):
     """The jobs of a project, or of all projects, have used up their time: the next attempt goes on later."""
+
+
+class NoticeError(LabelloopError):
+    """A notice could not be sent. The message never holds the address, which is a secret."""
 
 
 class ClaimLost(LabelloopError):

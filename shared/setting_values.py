@@ -67,8 +67,15 @@ def _well_formed_networks(hosts: tuple[str, ...]) -> tuple[str, ...]:
     return hosts
 
 
+def _secret_address(secret: SecretStr) -> SecretStr:
+    _web_address(secret.get_secret_value())
+    return secret
+
+
 WebAddress = Annotated[str, BeforeValidator(_web_address)]
 """An http or https URL without credentials, and without a `/` at its end."""
+SecretAddress = Annotated[SecretStr, AfterValidator(_secret_address)]
+"""An http or https URL that whoever knows it may use, with whatever path and query it has."""
 HeaderSecret = Annotated[SecretStr, AfterValidator(_header_secret)]
 """A secret that is sent in a header."""
 UserName = Annotated[str, AfterValidator(_header_text), AfterValidator(_no_colon)]

@@ -25,6 +25,7 @@ from shared.setting_values import (
     HeaderSecret,
     HostNames,
     LauncherAddress,
+    SecretAddress,
     UltralyticsPath,
     UserName,
     WebAddress,
@@ -404,6 +405,20 @@ class Settings(BaseModel):
         "TRAIN_REQUEST",
         None,
         "What a launcher tells the job: JSON with store, project and run id. Set by the launcher.",
+    )
+    # Notices
+    notify_url: SecretAddress | None = _setting(
+        "LABELLOOP_NOTIFY_URL",
+        None,
+        "Address that train_trigger posts notices to: versions promoted or rejected, runs that failed, budgets that are spent (docs/notices.md). Slack's incoming webhooks understand them. A secret.",
+    )
+    notify_secret: HeaderSecret | None = _setting(
+        "LABELLOOP_NOTIFY_SECRET", None, "Key that notices are signed with, so that a receiver knows who sent them."
+    )
+    notify_private_hosts: HostNames = _setting(
+        "LABELLOOP_NOTIFY_PRIVATE_HOSTS",
+        (),
+        "Host names, addresses or networks that LABELLOOP_NOTIFY_URL may lead to although they are private. Comma-separated.",
     )
     # Logs
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = _setting(

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from functions.train_trigger.decide import Wait, wait_for_budget
 from shared.objectstore import ObjectStore
 from shared.settings import Settings
-from shared.state.budget import Budget, Used
+from shared.state.budget import Budget, Limit, Used
 from shared.state.jobs_record import JobsRecord
 from shared.state.spending import used_in_store
 
@@ -22,8 +22,11 @@ class Budgets:
 
     def wait(self, record: JobsRecord, settings: Settings) -> Wait | None:
         """None if an attempt may begin now. `settings`: with the project's overrides. Raises StoreError."""
+        return wait_for_budget(self.limits(record, settings))
+
+    def limits(self, record: JobsRecord, settings: Settings) -> list[Limit]:
+        """The limits of a project, and what is used of them. Arguments and errors as of `wait`."""
         budget, now = Budget.of(settings), self._store.now()
         if budget.of_store and not timedelta(0) <= now - self._in_store[1] < _MAX_AGE:
             self._in_store = used_in_store(self._store), now
-        limits = budget.limits(record.used, self._in_store[0], now, longest_run=settings.longest_run)
-        return wait_for_budget(limits)
+        return budget.limits(record.used, self._in_store[0], now, longest_run=settings.longest_run)

@@ -8,6 +8,8 @@ import flask
 
 from functions.train_trigger.launchers import open_launcher
 from functions.train_trigger.metrics import Metrics
+from functions.train_trigger.notices.post import poster
+from functions.train_trigger.notices.sender import Sender
 from functions.train_trigger.predict_proxy import PredictProxy
 from functions.train_trigger.routes import Routes
 from functions.train_trigger.threads import ProcessThreads
@@ -37,7 +39,9 @@ def _build(settings: Settings, environ: MutableMapping[str, str]) -> Function:
     metrics = Metrics()
     trigger = Trigger(store, label_studio, open_launcher(settings, environ), settings, metrics)
     warm_up = WarmUp(settings, store, metrics)
-    routes = Routes(store, trigger, warm_up, metrics, ProcessThreads(), debounce=settings.debounce)
+    clock = ProcessThreads()
+    notices = Sender(store, settings, metrics, clock, poster(settings) if settings.notify_url else None)
+    routes = Routes(store, trigger, warm_up, metrics, clock, debounce=settings.debounce, notices=notices)
     backend = Backend(settings, store, on_setup=lambda uid, _controls: warm_up.ask(uid))
     predictions = PredictProxy(settings, metrics, backend.pointers)
     ui = Ui(settings, store, trigger, label_studio, routes.look_soon)

@@ -51,6 +51,12 @@ class Metrics:
             ["project", "control", "became"],
             registry=self.registry,
         )
+        self.notices = Counter(
+            "labelloop_notices",
+            "Notices posted to LABELLOOP_NOTIFY_URL, by result.",
+            ["result"],
+            registry=self.registry,
+        )
         self.waiting = Gauge("labelloop_waiting", "Requests that wait for predict now.", registry=self.registry)
         self.warm_ups = Counter(
             "labelloop_warm_ups", "Times that predict was woken ahead, by result.", ["result"], registry=self.registry

@@ -11,6 +11,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from functions.train_trigger.debounce import Debounce
 from functions.train_trigger.metrics import Metrics
+from functions.train_trigger.notices.sender import Sender
 from functions.train_trigger.reconciled import Reconciled
 from functions.train_trigger.sweep import sweep
 from functions.train_trigger.threads import Threads
@@ -19,6 +20,7 @@ from functions.train_trigger.warm_up import WarmUp
 from shared.errors import BadRequest, LabelloopError
 from shared.labelstudio.requests import Event, JobStatusRequest, ProjectCounters, TrainCall, project_id
 from shared.objectstore import ObjectStore
+from shared.settings import Settings
 from shared.state.jobs import Jobs
 from shared.state.projects import projects_of
 from shared.state.runs import ENDED
@@ -49,6 +51,7 @@ class Routes:
         *,
         debounce: float,
         patience: float = _PATIENCE,
+        notices: Sender | None = None,
     ) -> None:
         """`debounce`: seconds between two looks at a project. `patience`: seconds that an event's answer may wait."""
         self._store = store
@@ -56,6 +59,7 @@ class Routes:
         self._warm_up = warm_up
         self._metrics = metrics
         self._threads = threads
+        self._notices = notices or Sender(store, Settings(), metrics, threads, None)
         self._patience = patience
         self._debounce = Debounce(
             self._look_at, threads, interval=debounce, at_once=_THREADS, on_full=self._left_to_the_sweep
@@ -128,7 +132,11 @@ class Routes:
 
     def _sweep(self) -> dict[str, Any]:
         self._trigger.tidy()
-        return sweep(self._store, self._trigger.reconcile, self._threads, seconds=_SWEEP_SECONDS)
+        summary = sweep(
+            self._store, self._trigger.reconcile, self._threads, seconds=_SWEEP_SECONDS, on_read=self._notices.note
+        )
+        self._notices.send()  # last: nothing that was due waits for a receiver
+        return summary
 
     def _left_to_the_sweep(self, uid: str) -> None:
         self._metrics.events_left_to_sweep.inc()

@@ -10,6 +10,7 @@ from functions.train_trigger.threads import Threads
 from shared.errors import StoreError
 from shared.objectstore import ObjectStore
 from shared.state.jobs import Jobs
+from shared.state.jobs_record import JobsRecord
 from shared.state.projects import projects
 
 logger = logging.getLogger(__name__)
@@ -31,8 +32,17 @@ class Reconcile(Protocol):
         """As `Trigger.reconcile`."""
 
 
-def sweep(store: ObjectStore, reconcile: Reconcile, threads: Threads, *, seconds: float) -> dict[str, Any]:
+def sweep(
+    store: ObjectStore,
+    reconcile: Reconcile,
+    threads: Threads,
+    *,
+    seconds: float,
+    on_read: Callable[[str, JobsRecord], None] = lambda _uid, _record: None,
+) -> dict[str, Any]:
     """Reconcile every project; begin none after `seconds`. Answers counts by outcome, and details of what matters.
+
+    `on_read` is called with each record that is read, from several threads.
 
     The claims of all projects are read first, which is cheap, for at most half of the time. Projects with an active run
     come first, then a few of the closed ones, which may be back, then those for which Label Studio must be asked. Each
@@ -50,6 +60,7 @@ def sweep(store: ObjectStore, reconcile: Reconcile, threads: Threads, *, seconds
         except StoreError as error:  # `reconcile` meets it again, and logs it as an error
             logger.debug(str(error), extra={"event": "claim_not_read", "project": uid})
             return "none"
+        on_read(uid, record)
         return "active" if record.training or record.prelabel else "closed" if record.closed else "none"
 
     def look(uid: str) -> Reconciled | None:

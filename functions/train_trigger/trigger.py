@@ -33,7 +33,7 @@ from shared.labelstudio.requests import project_id
 from shared.objectstore import ObjectStore
 from shared.objectstore.selftest import ensure_checked
 from shared.settings import Settings
-from shared.state import claims
+from shared.state import claims, outbox
 from shared.state.jobs import Jobs
 from shared.state.jobs_record import JobsRecord
 from shared.state.projects import Project, read_project, with_overrides, write_project
@@ -136,6 +136,7 @@ class Trigger:
         policy = Policy.of(settings)
         if sweeping:
             self._tell(jobs.uid, record)
+            self._tell_of_budgets(jobs, record, settings)
         if active := record.training:
             outcome = self._attend(jobs, record, settings, policy, forced=forced, sweeping=sweeping)
             if not forced or active.kind != "base" or outcome.status == "given_up":
@@ -188,6 +189,14 @@ class Trigger:
                 if isinstance(taken_up, dict) and isinstance(count := taken_up.get(became), int):
                     self._metrics.annotated.labels(uid, control, became).set(count)
         self._told[uid] = last.run_id
+
+    def _tell_of_budgets(self, jobs: Jobs, record: JobsRecord, settings: Settings) -> None:
+        """Once a period, note for people that a budget is spent, whether anything waits for it or not."""
+        if self._settings.notify_url is None:
+            return
+        limits = self._budgets.limits(record, settings)
+        if outbox.announce_spent(record, self._store.now(), jobs.uid, limits):
+            jobs.update(outbox.announce_spent, jobs.uid, limits)
 
     def _prelabel(self, uid: str, look: Look, *, sweeping: bool) -> Reconciled:
         """Start the job that writes predictions ahead if it is due, or look after it."""

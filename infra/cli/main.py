@@ -24,6 +24,7 @@ from infra.cli.environment import Invocation
 from infra.cli.export import FORMATS, export_version
 from infra.cli.findings import problems
 from infra.cli.keeping import forget_project, known_uids, prune_projects, removals_as_json, render_removals
+from infra.cli.notify import render_waiting, send_test, waiting, waiting_as_json
 from infra.cli.open_page import open_page, page_address
 from infra.cli.output import end, print_json, print_result, teller
 from infra.cli.projects import find_control, find_project, find_version
@@ -435,6 +436,25 @@ def train(context: typer.Context, project: ProjectOption = None, json_: JsonOpti
     body = start_training(settings, find_project(_store(settings), project))
     run_id = str(body.get("job", "")).rpartition("/")[2]
     print_result(body, f"run {run_id} {body.get('status')}: {body.get('reason')}", json_=json_)
+
+
+@app.command()
+def notify(
+    context: typer.Context,
+    test: Annotated[bool, typer.Option("--test", help="Post one notice to LABELLOOP_NOTIFY_URL, from here.")] = False,
+    json_: JsonOption = False,
+) -> None:
+    """Show the notices that wait to be sent; with --test send one, to try the address out.
+
+    train_trigger posts them after each sweep: versions promoted or rejected, runs that failed, budgets that are spent.
+    """
+    settings = context.obj.settings()
+    if test:
+        status = send_test(settings)
+        print_result({"sent": True, "status": status}, f"The receiver answered {status}.", json_=json_)
+        return
+    found = list(waiting(_store(settings)))
+    print_result({"notices": waiting_as_json(found)}, render_waiting(found, settings), json_=json_)
 
 
 @app.command()

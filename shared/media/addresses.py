@@ -55,8 +55,14 @@ class AddressRules:
         *,
         origin: tuple[str, int] | None = None,
         resolve: Resolve = resolve,
+        setting: str = "LABELLOOP_ALLOWED_PRIVATE_HOSTS",
+        what: str = "images may come from there",
     ) -> None:
-        """`allowed`: host names, addresses, networks. `origin`: Label Studio's host and port, always allowed."""
+        """`allowed`: host names, addresses, networks. `origin`: Label Studio's host and port, always allowed.
+
+        `setting` is where they are named, and `what` what it allows, for the message of a refusal.
+        """
+        self._hint = f"if {what}, name it in {setting}"
         self._resolver = Resolver(resolve)
         self._origin = origin
         self._networks: list[Network] = []
@@ -82,8 +88,7 @@ class AddressRules:
         if places and not allowed:
             raise ImageError(
                 "refused",
-                f"{host} is in a private or reserved network ({places[0][1][0]}): if images may come from there, "
-                "name it in LABELLOOP_ALLOWED_PRIVATE_HOSTS",
+                f"{host} is in a private or reserved network ({places[0][1][0]}): {self._hint}",
             )
         return allowed
 

@@ -26,6 +26,7 @@ from shared.errors import ClaimLost
 from shared.evolve import evolve
 from shared.state import budget
 from shared.state.jobs_record import Claim, JobsRecord, LastRun, RunKind, RunOutcome
+from shared.state.notices import FAILED, PROMOTED, REJECTED, Notice, added
 from shared.state.runs import Baseline
 
 _FENCE_STEP = 1000
@@ -260,7 +261,7 @@ def release(
     message: str = "",
     silent: bool = False,
 ) -> JobsRecord | None:
-    """End the run: no claim, and its outcome and baseline recorded. Raises ClaimLost if the claim is not the run's.
+    """End the run: no claim; its outcome, its baseline and what people are to be told of it are recorded.
 
     `baseline`: None keeps the old one, and so does a run that failed: the changes that it was for stay due. `silent`:
     the job does not end it itself, so it has used what it ran until its last renewal.
@@ -283,7 +284,8 @@ def release(
         seconds=ours.has_run(ours.counted_to or now if silent else now).total_seconds(),
     )
     used = record.used if silent else _used(record, ours, now)
-    return evolve(record, training=None, baseline=kept, last_run=ended, used=used)
+    notices = added(record.notices, now, *_told(ended))
+    return evolve(record, training=None, baseline=kept, last_run=ended, used=used, notices=notices)
 
 
 def next_fence(record: JobsRecord, _now: datetime, registry_fence: int) -> JobsRecord:
@@ -324,6 +326,21 @@ def _ours(record: JobsRecord, claim: Claim) -> Claim:
     if current is None or held != (claim.run_id, claim.fence, claim.nonce):
         raise ClaimLost(f"run {claim.run_id} (attempt {claim.attempt}) lost its claim")
     return current
+
+
+def _told(ended: LastRun) -> tuple[Notice, ...]:
+    """What people are told of a run that has ended."""
+    if ended.outcome not in (PROMOTED, REJECTED, FAILED):
+        return ()
+    told = Notice(
+        id=f"{ended.run_id}-{ended.outcome}",
+        event=ended.outcome,
+        at=ended.ended_at,
+        message=ended.message,
+        run_id=ended.run_id,
+        kind=ended.kind,
+    )
+    return (told,)
 
 
 def _used(record: JobsRecord, current: Claim, now: datetime) -> dict[str, float]:

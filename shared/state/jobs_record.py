@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import Field
 
 from shared.errors import ClaimLost
+from shared.state.notices import Notices
 from shared.state.records import Record, new_serial
 from shared.state.runs import Baseline
 
@@ -86,6 +87,8 @@ class JobsRecord(Record):
     last_prelabel: LastRun | None = None
     prelabelled: Prelabelled | None = None
     used: dict[str, float] = Field(default_factory=dict)  # day (UTC) of the newest month → seconds that jobs ran
+    notices: Notices = ()  # what people are to be told, oldest first (`shared.state.outbox`)
+    budgets_told: dict[str, datetime] = Field(default_factory=dict)  # "project day" → until when it was told as spent
     closed: bool = False  # Label Studio itself said that the project is gone
 
     @property

@@ -35,7 +35,8 @@ def render(folder: Path, *, uncomment: Sequence[str] = (), comment: Sequence[str
     mine = tree / "mine"
     shutil.copytree(tree / "example", mine)
     empty = (mine / "secrets.env.example").read_text()
-    (mine / "secrets.env").write_text(empty.replace("=\n", "=made-up\n"))
+    addresses = empty.replace("_URL=\n", "_URL=https://made-up\n")
+    (mine / "secrets.env").write_text(addresses.replace("=\n", "=made-up\n"))
     lines = (mine / "kustomization.yaml").read_text().splitlines()
     for word in uncomment:
         assert any(word in line for line in lines), f"the example has no line with {word}"

@@ -150,8 +150,9 @@ def test_each_part_gets_the_secrets_that_it_needs(documents: list[Object]) -> No
     token, webhook = {"LABEL_STUDIO_API_KEY"}, {"LABELLOOP_WEBHOOK_SECRET"}
     assert secrets_of(pod(documents, "train").container) == token | store
     assert secrets_of(pod(documents, "sweep").container) == webhook
-    for part in ("train-trigger", "predict"):
-        assert secrets_of(pod(documents, part).container) == token | store | access | webhook
+    notices = {"LABELLOOP_NOTIFY_URL", "LABELLOOP_NOTIFY_SECRET"}
+    for part, more in (("train-trigger", notices), ("predict", set[str]())):
+        assert secrets_of(pod(documents, part).container) == token | store | access | webhook | more
 
 
 def test_selectors_find_their_pods_and_ports(documents: list[Object]) -> None:
