@@ -35,8 +35,7 @@ def render(folder: Path, *, uncomment: Sequence[str] = (), comment: Sequence[str
     mine = tree / "mine"
     shutil.copytree(tree / "example", mine)
     empty = (mine / "secrets.env.example").read_text()
-    addresses = empty.replace("_URL=\n", "_URL=https://made-up\n")
-    (mine / "secrets.env").write_text(addresses.replace("=\n", "=made-up\n"))
+    (mine / "secrets.env").write_text(empty.replace("=\n", "=made-up\n"))
     lines = (mine / "kustomization.yaml").read_text().splitlines()
     for word in uncomment:
         assert any(word in line for line in lines), f"the example has no line with {word}"
@@ -187,7 +186,7 @@ def environment(documents: Sequence[Object], container: Object) -> dict[str, str
             found[variable["name"]] = variable["value"]
         elif secret := variable["valueFrom"].get("secretKeyRef"):
             assert secret["key"] in secrets[secret["name"]]["data"]
-            found[variable["name"]] = "made-up"
+            found[variable["name"]] = "https://made-up" if secret["key"].endswith("_URL") else "made-up"
         else:
             resources, name = variable["valueFrom"]["resourceFieldRef"]["resource"].split(".")
             found[variable["name"]] = str(container["resources"][resources][name])
