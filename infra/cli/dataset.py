@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 from infra.cli.folders import work_folder
 from infra.cli.model_card import table, text
 from infra.datasets import coco
-from infra.datasets.rebuilding import Rebuilt, rebuild, settings_of
+from infra.datasets.rebuilding import Rebuilt, missing_sentence, rebuild, settings_of
 from jobs.train.data.fetching import Fetching
 from jobs.train.data.learnt import Learnt, read_learnt
 from jobs.train.data.yolo_dataset import MakeFiles, files_for
@@ -23,7 +22,6 @@ from shared.state.versions import DATASET, Manifest
 
 CARD, TASKS = "README.md", "tasks.jsonl"
 _LONGEST_NAME = 50  # characters of a label in the name of a folder
-_NAMED = 10  # missing tasks that are named
 
 FORMATS: Mapping[str, MakeFiles] = {"yolo": files_for, "coco": coco.CocoFiles}
 """By the name that a person gives."""
@@ -164,14 +162,6 @@ def _card(manifest: Manifest, rebuilt: Rebuilt, format_name: str) -> str:
     if rebuilt.differs:
         lines += [f"**Not the same: {text(rebuilt.differs)}.**", ""]
     return "\n".join(lines)
-
-
-def missing_sentence(rebuilt: Rebuilt) -> str:
-    """Which tasks the version learnt from and could not be had again: `2 of 40 tasks (1 changed, 1 not_found), …`."""
-    counts = rebuilt.dataset.counts
-    why = ", ".join(f"{number} {reason}" for reason, number in Counter(rebuilt.missing.values()).most_common())
-    named = "; ".join(f"task {task}: {sentence}" for task, sentence in rebuilt.first_missing[:_NAMED])
-    return f"{len(rebuilt.missing)} of {counts.tasks} tasks are missing ({why}), {named}"
 
 
 def _image_size(manifest: Manifest) -> int:

@@ -28,6 +28,8 @@ from infra.cli.notify import render_waiting, send_test, waiting, waiting_as_json
 from infra.cli.open_page import open_page, page_address
 from infra.cli.output import end, print_json, print_result, teller
 from infra.cli.projects import find_control, find_project, find_version
+from infra.cli.retrain import render_retrained
+from infra.cli.retrain import retrain as retrain_version
 from infra.cli.status_view import next_steps, render_status, watch_status
 from infra.cli.train import start_training
 from infra.cli.up import prepare, run_until_interrupted
@@ -358,6 +360,32 @@ def dataset(
     print_result(body, f"{name} v{version}: {written.sentence()}", json_=json_)
     if written.rebuilt.missing:
         raise typer.Exit(1)
+
+
+@app.command()
+def retrain(
+    context: typer.Context,
+    version: Annotated[int, typer.Argument(min=1, metavar="VERSION", help="Number of the version.")],
+    project: ProjectOption = None,
+    control: ControlOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Train a version again on this machine: same data, settings, seed and start. Says how far the numbers are.
+
+    Nothing is published or promoted. It takes as long as the training did, on a machine like that one.
+    """
+    invocation = context.obj
+    settings = invocation.connection_settings()
+    store = _store(settings)
+    uid = find_project(store, project)
+    name = find_control(store, uid, control)
+    manifest = find_version(Registry(store, uid), name, version)
+    with Console(stderr=True).status("beginning") as progress:
+        found = retrain_version(
+            settings, invocation.variables(), uid, manifest, tell=lambda said: progress.update(said)
+        )
+    body = {"project": uid, "control": name, "version": version} | found.as_json()
+    print_result(body, render_retrained(found), json_=json_)
 
 
 @app.command()

@@ -1,6 +1,7 @@
 """Builds the dataset of a version again: from what lies beside its weights, and images with the same bytes."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +20,15 @@ from shared.errors import ImageError, LabelloopError
 from shared.settings import Settings
 from shared.state.versions import Manifest
 
+_NAMED = 10  # missing tasks that a sentence names
+
 
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
     """The dataset of a version, on disk."""
 
     dataset: Dataset
+    images: ImageFiles
     differs: str  # a sentence about what this labelloop makes otherwise of the same data; empty: nothing
 
     @property
@@ -108,7 +112,15 @@ def rebuild(
         raise LabelloopError(f"{called} cannot be had any more: {error}") from error
     if dataset is None:
         raise LabelloopError(f"{called} has no object that could be had")
-    return Rebuilt(dataset, "" if dataset.counts.reasons else _difference(dataset.counts, manifest.lineage))
+    return Rebuilt(dataset, images, "" if dataset.counts.reasons else _difference(dataset.counts, manifest.lineage))
+
+
+def missing_sentence(rebuilt: Rebuilt) -> str:
+    """Which tasks the version learnt from and could not be had again: `2 of 40 tasks (1 changed, 1 not_found), …`."""
+    counts = rebuilt.dataset.counts
+    why = ", ".join(f"{number} {reason}" for reason, number in Counter(rebuilt.missing.values()).most_common())
+    named = "; ".join(f"task {task}: {sentence}" for task, sentence in rebuilt.first_missing[:_NAMED])
+    return f"{len(rebuilt.missing)} of {counts.tasks} tasks are missing ({why}), {named}"
 
 
 def settings_of(manifest: Manifest) -> dict[str, Any]:

@@ -138,6 +138,15 @@ def _have_its_dataset_again(loop: Loop, project: DemoProject, demo: Demo, delete
         said = json.loads(result.stdout)
         assert (said["missing"], said["differs"]) == ({}, "")
         assert set(said["images"].values()) != {0}
+    if demo.control.media == "video" and not classified:  # a short training
+        invoked = Invocation(os.environ | invocation.environ, folder)
+        result = CliRunner().invoke(app, ["retrain", "1", "--json", "--project", project.uid], obj=invoked)
+        assert result.exit_code == 0, result.output
+        said = json.loads(result.stdout)
+        print(f"trained again: {said}")
+        assert said["unlike"] == []
+        then, now = said["metrics"]["IDF1"]
+        assert now == pytest.approx(then, abs=0.05)
     moved = (folder / "yolo").rename(folder / "moved")
     from ultralytics.data.utils import check_cls_dataset, check_det_dataset
 

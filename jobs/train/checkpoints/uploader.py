@@ -3,11 +3,12 @@
 import logging
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from jobs.train.checkpoints.spool import Epoch, Spool
-from jobs.train.checkpoints.store import Checkpoint, Checkpoints
+from jobs.train.checkpoints.store import Checkpoint
 from shared.errors import StoreError
 
 logger = logging.getLogger(__name__)
@@ -16,12 +17,17 @@ _PAUSE = 0.5  # seconds between looks at the spool
 _PAUSE_AFTER_FAILURE = 15.0
 
 
+class Keeper(Protocol):
+    """Where checkpoints go: to the store, as a rule (`jobs.train.checkpoints.store`)."""
+
+    def keep(self, epoch: Epoch, path: Path) -> Checkpoint | None:
+        """Keep the checkpoint of an epoch, a file; None if none are kept. Raises StoreError."""
+
+
 class CheckpointUploader:
     """Uploads the newest epoch and the best one; epochs between them are dropped."""
 
-    def __init__(
-        self, spool: Spool, checkpoints: Checkpoints, tell: Callable[[Epoch, Checkpoint | None], None]
-    ) -> None:
+    def __init__(self, spool: Spool, checkpoints: Keeper, tell: Callable[[Epoch, Checkpoint | None], None]) -> None:
         self._spool = spool
         self._checkpoints = checkpoints
         self._tell = tell
@@ -66,7 +72,7 @@ class CheckpointUploader:
                 self._tell(newest, checkpoint)
             return all_taken
 
-    def _upload(self, epoch: Epoch) -> Checkpoint:
+    def _upload(self, epoch: Epoch) -> Checkpoint | None:
         checkpoint = self._checkpoints.keep(epoch, self._spool.checkpoint(epoch))
         self._spool.remove(epoch)
         return checkpoint
