@@ -38,7 +38,8 @@ A project may override some settings for itself: in Label Studio, write a JSON o
 Any extra params to pass during model connection*, for example `{"min_annotations": 50, "epochs": 20}`. Known there:
 OVERRIDABLE.
 What is set here limits them: a project gets no more than this of AT_MOST, and no less of
-AT_LEAST; what it asks for beyond is said in the log. The thresholds are its own.
+AT_LEAST; what it asks for beyond is said in the log. The thresholds are its own. `labelloop policy --project N`
+shows what is in force for a project, and where each value comes from.
 
 Credentials of an S3 store come from boto3's own chain: `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, a profile, or
 the role of the machine.

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from functions.train_trigger.status.counting import Count, counting
+from functions.train_trigger.status.policy import presets, rules, thresholds
 from functions.train_trigger.status.project import ProjectStatus, read_status, read_statuses
 from infra.cli import configuration
 from infra.cli.base_weights import add_base_weights, base_as_json, render_base
@@ -27,10 +28,11 @@ from infra.cli.keeping import forget_project, known_uids, prune_projects, remova
 from infra.cli.notify import render_waiting, send_test, waiting, waiting_as_json
 from infra.cli.open_page import open_page, page_address
 from infra.cli.output import end, print_json, print_result, teller
+from infra.cli.policy_view import render_policy
 from infra.cli.projects import find_control, find_project, find_version
 from infra.cli.retrain import render_retrained
 from infra.cli.retrain import retrain as retrain_version
-from infra.cli.status_view import next_steps, render_status, watch_status
+from infra.cli.status_view import coming, next_steps, render_status, watch_status
 from infra.cli.train import start_training
 from infra.cli.up import prepare, run_until_interrupted
 from infra.cli.versions import list_versions, render_versions
@@ -239,6 +241,37 @@ def status(
         Console().print(render_status(read(), store.url))
         return
     watch_status(read, store.url)
+
+
+@app.command()
+def policy(context: typer.Context, project: ProjectOption = None, json_: JsonOption = False) -> None:
+    """Show each limit, threshold and preset in force, where it comes from, and when the next training starts.
+
+    Where it comes from: default, environment, labelloop.env, or the project's own extra params. Settings are those that
+    this command reads; train_trigger and jobs have read theirs when they were started. Without any project: the
+    operator's alone.
+    """
+    settings = context.obj.settings()
+    store = _store(settings)
+    uid = find_project(store, project) if project or any(projects(store)) else None
+    status = read_status(store, uid, settings, count=_count(settings)) if uid else None
+    record = status.record if status else None
+    listed = configuration.listing(settings, context.obj.environ, context.obj.from_file())
+    given = {row["variable"]: row["from"] for row in listed}
+    found = rules(settings, record, given)
+    served = [(one.control, one.manifest) for one in status.controls if one.control] if status else []
+    shown, chosen = thresholds(served, settings, record), presets(served)
+    due = status.next_training if status else None
+    body = {
+        "project": uid,
+        "next_training": due.as_json() if due else None,
+        "rules": [rule.as_json() for rule in found],
+        "presets": list(chosen),
+        "thresholds": [each.as_json() for each in shown],
+    }
+    title = f"Project {uid} {status.title}" if status else ""
+    sentence = coming(status) if status else ()
+    print_result(body, render_policy(title, found, chosen, shown, sentence), json_=json_)
 
 
 @app.command("open")

@@ -34,12 +34,16 @@ def watch_status(read: Callable[[], list[ProjectStatus]], store_url: str) -> Non
             live.update(render_status(read(), store_url), refresh=True)
 
 
+def coming(project: ProjectStatus) -> Sentence:
+    """When the next training starts, or the run that is active now."""
+    run = (Said(f"Run {project.jobs.training.run_id} is active"),) if project.jobs.training else ()
+    return words.next_training_sentence(project) or run
+
+
 def next_steps(project: ProjectStatus) -> Text:
     """The last line of `labelloop connect`: what comes next, and where it is seen."""
-    run = (Said(f"Run {project.jobs.training.run_id} is active"),) if project.jobs.training else ()
-    due = words.next_training_sentence(project) or run
-    watch = Said("label away; `labelloop status --watch` shows what comes of it")
-    return _text((*due, Said("; "), watch) if due else (watch,))
+    due, watch = coming(project), Said("label away; `labelloop status --watch` shows what comes of it")
+    return text_of((*due, Said("; "), watch) if due else (watch,))
 
 
 def _render_project(project: ProjectStatus) -> list[RenderableType]:
@@ -56,14 +60,14 @@ def _render_project(project: ProjectStatus) -> list[RenderableType]:
         table.add_row(
             escape(control.name),
             control.yolo_task or "",
-            _text(words.served(control)),
+            text_of(words.served(control)),
             str(control.versions),
             *metrics_cells(control.metrics, metrics),
             *([_measured_on(control)] if metrics else []),
         )
     parts.append(table)
     parts += [Text.from_markup(f"[yellow]![/] {escape(sentence)}") for sentence in project.not_understood]
-    return [*parts, *(_text(sentence) for sentence in _sentences(project) if sentence), Text()]
+    return [*parts, *(text_of(sentence) for sentence in _sentences(project) if sentence), Text()]
 
 
 def _sentences(project: ProjectStatus) -> Iterator[Sentence]:
@@ -93,7 +97,8 @@ def _log(logs: str | None) -> Sentence:
     return (Said("  log:", "quiet"), Said(f" {logs}")) if logs else ()
 
 
-def _text(sentence: Sentence) -> Text:
+def text_of(sentence: Sentence) -> Text:
+    """A sentence, coloured, without characters that would steer a terminal."""
     readable = (("".join(filter(str.isprintable, piece.text)), _STYLES[piece.tone]) for piece in sentence)
     return Text.assemble(*readable)
 

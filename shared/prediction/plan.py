@@ -16,6 +16,7 @@ from shared.labelstudio.regions import CONTROLS, Region
 from shared.labelstudio.regions.keypoints import write_keypoints
 from shared.prediction.region_ids import with_own_ids
 from shared.prediction.score import Confidences, Order, score_of
+from shared.prediction.thresholds import thresholds_of
 from shared.settings import Settings
 from shared.state.versions import DEFAULT_SHOWN, Shown
 
@@ -82,19 +83,7 @@ def plan_control(
     """
     labels = class_labels(names, control, trained=trained)
     proposals = not trained and not any(labels) and control.yolo_task != "classify"
-    first, second = "model_score_threshold", "model_conf"
-    if control.tag == "VideoRectangle":  # the only one for which Label Studio's YOLO example reads model_conf
-        first, second = second, first
-
-    def of(label: str | None) -> Shown:
-        chosen = DEFAULT_SHOWN if label is None else shown.get(label, DEFAULT_SHOWN)
-        confidence = chosen.confidence if settings.confidence is None else settings.confidence
-        return Shown(
-            confidence=control.number(first, control.number(second, confidence)),
-            iou=control.number("model_iou", chosen.iou if settings.iou is None else settings.iou),
-        )
-
-    by_label = {label: of(label) for label in dict.fromkeys(labels)}
+    by_label = {label: thresholds_of(control, label, settings, shown).shown for label in dict.fromkeys(labels)}
     return Plan(control, trained, tuple(labels), proposals, tuple(by_label[label] for label in labels))
 
 

@@ -19,7 +19,7 @@ from shared.side_by_side import both, side_by_side
 from shared.state.budget import NOTHING_USED, Budget, Limit, Used, used_by
 from shared.state.jobs import Jobs
 from shared.state.jobs_record import JobsRecord
-from shared.state.projects import Connection, with_overrides
+from shared.state.projects import Connection, Project, with_overrides
 from shared.state.registry import ReadManifest, Registry
 from shared.state.runs import Progress, Writing
 from shared.state.spending import used_in_store
@@ -72,6 +72,7 @@ class ProjectStatus:
 
     uid: str
     title: str
+    record: Project | None  # None: nobody has set it up yet
     known: bool  # somebody set it up, or a run was started for it
     push: bool  # predictions are written ahead
     connection: Connection
@@ -177,6 +178,7 @@ def read_status(
     return ProjectStatus(
         uid=uid,
         title=known.title,
+        record=known.project,
         known=known.project is not None or record.fence > 0 or bool(stored),
         push=known.project is not None and known.project.push,
         connection=known.connection,

@@ -10,6 +10,7 @@ from flask import Request, Response
 
 from functions.train_trigger.status.counting import LabelStudio, counting
 from functions.train_trigger.status.history import read_history
+from functions.train_trigger.status.policy import GATE, presets, rules, thresholds
 from functions.train_trigger.status.project import ProjectStatus, read_status
 from functions.train_trigger.trigger import Trigger
 from functions.train_trigger.ui.actions import Actions, Asked, overtaken, seen_by
@@ -116,6 +117,7 @@ class Pages:
 
     def _project(self, request: Request) -> Response:
         status = self._read(_uid(request))
+        served = [(one.control, one.manifest) for one in status.controls if one.control]
         return self._html.page(
             request,
             "project.html",
@@ -123,6 +125,10 @@ class Pages:
             project=status,
             controls=[ControlView.of(control, rows=_ROWS) for control in status.controls],
             findings=findings_of(self._store, self._settings, status),
+            rules=rules(self._settings, status.record),
+            presets=presets(served),
+            thresholds=thresholds(served, self._settings, status.record),
+            gate=GATE,
             push=self._settings.push == "on" and status.push,
             refresh=_LIVE if _is_live(status) else _IDLE,
         )

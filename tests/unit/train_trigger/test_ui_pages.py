@@ -120,6 +120,21 @@ def test_a_renamed_label_is_said_before_the_next_run(world: World) -> None:
     assert "Annotated tasks with tree crown: none, Dead tree: none, Shrub: 2; not in the labeling config:" in page.text
 
 
+def test_the_policy_in_force(world: World) -> None:
+    overrides = {"min_annotations": 50, "longest_run": 90_000.0}
+    write_project(world.store, UID, label_config=TREES_CONFIG, overrides=overrides)
+    text = seen(Browser(world, LABELLOOP_COOL_DOWN="60").get("/ui/project", project=UID)).text
+    for said in (
+        "Next training: 20 of 50 annotated tasks",
+        "min_annotations 50 tasks project",
+        "cool_down 60 s environment",
+        "longest_run 21600 s (6 h) the project asks for 90000 s (25 h), the operator allows at most this default",
+        "label: Dead tree 0.25 default 0.70 default",
+        "A new version is served if it finds something right",
+    ):
+        assert said in text, said
+
+
 def test_a_label_studio_that_hangs_holds_up_no_page(world: World) -> None:
     write_project(world.store, UID, label_config=TREES_CONFIG)
     world.label_studio.reachable.clear()
