@@ -41,6 +41,12 @@ class Metrics:
         self.runs_failed = Counter(
             "labelloop_runs_failed", "Runs given up after their last attempt.", registry=self.registry
         )
+        self.failing = Gauge(
+            "labelloop_projects_failing",
+            "Projects whose newest training, or newest job that writes predictions ahead, failed: as the last sweep of "
+            "this process has read them.",
+            registry=self.registry,
+        )
         self.failures = Counter(
             "labelloop_failures", "Tasks that were answered empty, by reason.", ["reason"], registry=self.registry
         )
@@ -61,6 +67,11 @@ class Metrics:
         self.warm_ups = Counter(
             "labelloop_warm_ups", "Times that predict was woken ahead, by result.", ["result"], registry=self.registry
         )
+
+        for result in ("launched", "relaunched", "refused"):  # else the first one would be no increase
+            self.launches.labels(result)
+        for result in ("sent", "failed", "dropped"):
+            self.notices.labels(result)
 
     def event(self, action: str) -> None:
         """Count one event of Label Studio."""

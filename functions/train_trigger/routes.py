@@ -22,6 +22,7 @@ from shared.labelstudio.requests import Event, JobStatusRequest, ProjectCounters
 from shared.objectstore import ObjectStore
 from shared.settings import Settings
 from shared.state.jobs import Jobs
+from shared.state.jobs_record import JobsRecord
 from shared.state.projects import projects_of
 from shared.state.runs import ENDED
 from shared.web.answers import answer
@@ -132,9 +133,17 @@ class Routes:
 
     def _sweep(self) -> dict[str, Any]:
         self._trigger.tidy()
-        summary = sweep(
-            self._store, self._trigger.reconcile, self._threads, seconds=_SWEEP_SECONDS, on_read=self._notices.note
-        )
+        failing: list[str] = []
+
+        def note(uid: str, record: JobsRecord) -> None:
+            self._notices.note(uid, record)
+            if not record.closed and any(
+                last is not None and last.failures for last in (record.last_run, record.last_prelabel)
+            ):
+                failing.append(uid)
+
+        summary = sweep(self._store, self._trigger.reconcile, self._threads, seconds=_SWEEP_SECONDS, on_read=note)
+        self._metrics.failing.set(len(failing))
         self._notices.send()  # last: nothing that was due waits for a receiver
         return summary
 

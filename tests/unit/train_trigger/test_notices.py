@@ -15,7 +15,7 @@ from functions.train_trigger.notices.sender import Sender
 from functions.train_trigger.routes import Routes
 from functions.train_trigger.warm_up import WarmUp
 from shared.errors import NoticeError, StoreError
-from shared.state import outbox
+from shared.state import claims, outbox
 from shared.state.jobs import Jobs
 from shared.state.jobs_record import JobsRecord
 from shared.state.notices import EVENTS, KEPT, Notice
@@ -188,6 +188,19 @@ def test_a_budget_that_is_spent_is_told_once_a_day(tmp_path: Path) -> None:
     assert trial.sweep() == ["budget_spent"]
     assert "30 of the 30 minutes" in trial.receiver.got[0]["text"]
     assert trial.sweep() == []
+
+
+def test_metrics_tell_how_many_projects_fail(tmp_path: Path) -> None:
+    trial = Trial(tmp_path)
+    for outcome, failing in (("promoted", 0), ("failed", 1)):
+        trial.run_ends(outcome)
+        trial.sweep()
+        assert trial.world.metrics.registry.get_sample_value("labelloop_projects_failing") == failing
+        trial.world.label_studio.annotations = 0
+        trial.clock.time += 30 * HOUR
+    trial.jobs.update(claims.close)
+    trial.sweep()
+    assert trial.world.metrics.registry.get_sample_value("labelloop_projects_failing") == 0
 
 
 def test_without_an_address_nothing_is_sent_and_no_budget_is_looked_at(tmp_path: Path) -> None:
