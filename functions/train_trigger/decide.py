@@ -143,7 +143,7 @@ def decide(
     if annotated == 0:
         return Nothing("nothing is annotated yet")
     if forced:
-        return Launch("a person asked for it")
+        return Launch(f"a person asked for it{_since_the_last(record, totals, changed_tasks)}")
     if record.baseline is None:
         if annotated < policy.schedule.first:
             return Nothing(f"{annotated} of {policy.schedule.first} annotated tasks for the first training")
@@ -155,6 +155,16 @@ def decide(
         return Nothing(f"{changes} of {wanted} changes since the last run")
     pause = None if policy.schedule.has_doubled(then, annotated) else pause_after_last(record, policy, now)
     return pause or Launch(f"{changes} changes since the last run")
+
+
+def _since_the_last(record: JobsRecord, totals: Totals, changed_tasks: int) -> str:
+    """What a training that a person asks for has to learn that the last run did not see."""
+    if record.baseline is None:
+        return ""
+    changes = changes_since(record.baseline.totals, totals, changed_tasks)
+    if changes == 0:
+        return "; nothing has changed since the last run: it trains on the same annotations again"
+    return f"; {changes} changes since the last run"
 
 
 def annotated_tasks(totals: Totals) -> int:

@@ -152,7 +152,7 @@ class Trigger:
             return _outcome(early)
         try:
             state = look()
-            since = None if forced or record.baseline is None else changed_since(record.baseline, state.read_at)
+            since = changed_since(record.baseline, state.read_at) if record.baseline else None
             changed = self._label_studio.changed_tasks(project_id(jobs.uid), since) if since else 0
         except ProjectGone as error:
             return self._close(jobs, error)

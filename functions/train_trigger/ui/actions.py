@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from functions.train_trigger.reconciled import Reconciled
 from functions.train_trigger.status.project import ProjectStatus
@@ -78,9 +78,10 @@ class Actions:
             "prelabel": (_before_writing, self._write_ahead),
         }
 
-    def question(self, action: str, asked: Asked) -> Question:
-        """What to ask."""
-        return self._all[action][0](asked)
+    def question(self, action: str, asked: Asked, project: ProjectStatus) -> Question:
+        """What to ask, and what a person should know before."""
+        question = self._all[action][0](asked)
+        return replace(question, text=f"{question.text}{_nothing_new(project)}") if action == "train" else question
 
     def do(self, action: str, asked: Asked) -> Outcome:
         """Do it. Raises StoreError."""
@@ -117,6 +118,13 @@ def _before_training(_asked: Asked) -> Question:
         "the gate lets it pass. While a run is active, nothing else is started.",
         "Start the training",
     )
+
+
+def _nothing_new(project: ProjectStatus) -> str:
+    due = project.next_training
+    if due is None or due.changes is None or due.counted is None or due.counted.changes:
+        return ""
+    return " Nothing has changed since the last run: it trains on the same annotations again."
 
 
 def _before_rollback(asked: Asked) -> Question:

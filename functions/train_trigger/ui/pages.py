@@ -179,7 +179,7 @@ class Pages:
             raise NotKnown(f"project {asked.uid} has no control {asked.control!r}")
         if request.method == "GET":
             asked = replace(asked, seen=seen_by(action, asked, status))
-            question = self._actions.question(action, asked)
+            question = self._actions.question(action, asked, status)
             token = self._tokens.make(request, _signed(action, asked))
             return self._html.page(
                 request,

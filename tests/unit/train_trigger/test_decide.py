@@ -198,6 +198,24 @@ def test_a_small_project_is_trained_when_it_has_doubled(
     assert isinstance(decision, expected), decision
 
 
+@pytest.mark.parametrize(
+    ("record", "changed", "says"),
+    [
+        (JobsRecord(), 0, "a person asked for it"),
+        (JobsRecord(baseline=baseline(100)), 3, "a person asked for it; 3 changes since the last run"),
+        (
+            JobsRecord(baseline=baseline(100)),
+            0,
+            "a person asked for it; nothing has changed since the last run: it trains on the same annotations again",
+        ),
+    ],
+)
+def test_who_asks_for_a_training_is_told_whether_there_is_anything_new(
+    record: JobsRecord, changed: int, says: str
+) -> None:
+    assert decide(record, totals(100), changed, POLICY, NOW, forced=True) == Launch(says)
+
+
 def test_what_changed_while_label_studio_s_clock_was_wrong_is_not_missed() -> None:
     def read(at: datetime) -> datetime:
         return changed_since(Baseline(totals=totals(50), read_at=at), NOW)

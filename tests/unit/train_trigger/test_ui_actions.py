@@ -54,6 +54,19 @@ def test_a_training_is_asked_for_once_and_started(world: World) -> None:
     assert len(world.launcher.launched) == 1
 
 
+def test_a_training_on_the_same_annotations_is_said_before_and_after(world: World) -> None:
+    world.reconcile()
+    world.job_ends(world.job_runs())
+    browser, nothing = (
+        Browser(world),
+        "Nothing has changed since the last run: it trains on the same annotations again.",
+    )
+    assert nothing in seen(browser.get("/ui/train", project=UID)).text
+    answer = browser.press("/ui/train", project=UID)
+    assert "A run was started" in answer.text
+    assert "a person asked for it; nothing has changed since the last run" in answer.text
+
+
 def test_a_form_that_is_sent_again_later_does_not_do_it_again(world: World) -> None:
     registry, browser = versions(world), Browser(world)
     train = browser.form("/ui/train", project=UID)
