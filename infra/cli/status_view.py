@@ -73,6 +73,7 @@ def _render_project(project: ProjectStatus) -> list[RenderableType]:
 def _sentences(project: ProjectStatus) -> Iterator[Sentence]:
     yield words.connection_sentence(project)
     for control in project.controls:
+        yield words.silent_sentence(control)
         if labels := words.labels_sentence(control):
             yield (*((Said(f"{control.name}: "),) if len(project.controls) > 1 else ()), *labels)
     if claim := project.jobs.training:

@@ -105,6 +105,7 @@ def _build(settings: Settings, request: TrainRequest, store: ObjectStore) -> Par
         target=LabelStudioTarget(label_studio, project_id(request.project_uid)),
         models=models,
         predict=predictor.each,
+        reasons=metrics.reasons,
         settings=settings,
         budget=request.budget,
     )

@@ -77,6 +77,7 @@ class Parts:
     models: Models
     predict: Callable[[PredictRequest, float], Iterator[Any]]  # as `Predictor.each`
     settings: Settings
+    reasons: Callable[[], dict[str, int]] = dict  # why `predict` answered tasks empty so far: reason → tasks
     budget: Budget = NO_BUDGET
 
 
@@ -162,6 +163,9 @@ class _Work:
             through=written.through if current else 0,  # so that the next run looks at all tasks, and shows it
             shown=shown,
             left=written.left,
+            why=written.why,
+            predicted=written.stored,
+            empty=written.empty,
             written_at=self._heartbeat.patiently(parts.store.now),
         )
         return done, _sentence(version, written, removed, current=current, shown=shown)
@@ -213,7 +217,7 @@ class _Work:
 
     def _write(self, config: str, controls: Sequence[Control], version: str) -> "_Written":
         """Predict and store page by page, until all is done or this version is not to be shown any more."""
-        parts, left, through = self._parts, 0, self._done(version)
+        parts, left, empty, through = self._parts, 0, 0, self._done(version)
         progress = ProgressWriter(self._jobs, self._run_id, version, parts.target.waiting(through))
         share = parts.settings.control_group
         with Writer(parts.target) as writer:
@@ -230,6 +234,7 @@ class _Work:
                     if prediction:
                         assert task.id is not None
                         writer.add(task.id, prediction)
+                        empty += not prediction["result"]
                     else:
                         left += 1
                     progress.task()
@@ -238,7 +243,8 @@ class _Work:
                     writer.finish()
                     raise BudgetSpent(f"the other predictions wait: {self._spending.why}")
             writer.finish()
-        return _Written(writer.stored, left + writer.refused, through)
+        why = parts.reasons() | ({"not_stored": writer.refused} if writer.refused else {})
+        return _Written(writer.stored, left + writer.refused, through, empty, why)
 
 
 class _Written(NamedTuple):
@@ -247,6 +253,8 @@ class _Written(NamedTuple):
     stored: int  # predictions
     left: int  # tasks without one
     through: int  # id of the last task
+    empty: int  # predictions in which nothing was found
+    why: dict[str, int]  # reason → tasks without one
 
 
 def _ahead(pages: Iterator[Page]) -> Iterator[Page]:
@@ -310,8 +318,11 @@ def _interrupt(jobs: Jobs, claim: Claim, sentence: str, *, preempted: bool = Fal
 
 def _sentence(version: str, written: _Written, removed: int, *, current: bool, shown: bool) -> str:
     parts = [f"{written.stored} predictions of {version} were stored"]
+    if written.empty:
+        parts.append(f"in {written.empty} of them nothing was found")
     if written.left:
-        parts.append(f"{written.left} tasks have none: the log says why")
+        reasons = ", ".join(f"{count} {reason}" for reason, count in written.why.items())
+        parts.append(f"{written.left} tasks have none{f' ({reasons})' if reasons else ''}: the log says why")
     if not current:
         parts.append("it is not shown: another version is served by now, or the project was disconnected")
     elif not shown:

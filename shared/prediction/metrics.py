@@ -68,6 +68,11 @@ class Metrics:
         """Count tasks that were answered empty. `reason` is one word from a fixed set."""
         self._failures.labels(reason).inc(tasks)
 
+    def reasons(self) -> dict[str, int]:
+        """Reason → tasks that were answered empty so far."""
+        samples = (sample for metric in self._failures.collect() for sample in metric.samples)
+        return {one.labels["reason"]: int(one.value) for one in samples if one.name.endswith("_total") and one.value}
+
     def left_out(self, reason: str, tasks: int) -> None:
         """Count tasks that were answered without the controls whose image can never be fetched or decoded."""
         self._left_out.labels(reason).inc(tasks)

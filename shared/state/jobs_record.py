@@ -68,6 +68,9 @@ class Prelabelled(Record):
     through: int  # id of the last task that it looked at
     shown: bool = True  # annotators see it; else another one was served by then, nobody was connected, or none is there
     left: int = 0  # tasks without a prediction: their image cannot be had, or the model failed
+    why: dict[str, int] = Field(default_factory=dict)  # reason → such tasks
+    predicted: int = 0  # predictions that this run wrote
+    empty: int = 0  # of those, without a region: nothing was found
     tries: int = 0  # runs of this version in a row that left some
     superseded: dict[str, datetime] = Field(default_factory=dict)  # versions that were shown until a short while ago
     written_at: datetime

@@ -150,6 +150,7 @@ class Prelabelling:
             target=self.studio,
             models=self.models,
             predict=self._predict,
+            reasons=lambda: {"not_found": len(self.broken)} if self.broken else {},
             settings=self.settings,
             budget=self.budget,
         )

@@ -40,6 +40,24 @@ def check_control(
     return findings
 
 
+def silent(control: Control, serving: Manifest | None, base: BaseWeights | None, base_weights: str) -> str:
+    """Why nothing is predicted for a control, so that every task is answered empty; empty if something can be.
+
+    `serving`: the version, None where base weights are served. The other arguments as for `check_control`.
+    """
+    name, task = Path(base_weights_for(control, base_weights)).name, control.yolo_task
+    if serving is not None:
+        known = any(class_labels(serving.labels, control, trained=True))
+        return "" if known else f"v{serving.version} has no class for any label"
+    if base is None:
+        return f"its base weights {name} are not in the store: `labelloop base add {name}` makes them, or a job"
+    if base.yolo_task != task:
+        return f"{name} is a {base.yolo_task} model, {task} is needed: the first version will predict"
+    if task == "classify" and not any(class_labels(base.names, control, trained=False)):
+        return f"{name} has no class that means a label: the first version will predict"
+    return ""
+
+
 def _lost_labels(control: Control, serving: Manifest | None, held: Held) -> list[Finding]:
     """Labels that annotations or the version hold, and the config does not: they were renamed or removed."""
     known = {*control.class_names, *control.point_names, *control.label_values}

@@ -4,18 +4,20 @@ Label Studio is asked beside them, if at all, how much is annotated now.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from functions.train_trigger.status.counting import Count, Counted
 from functions.train_trigger.status.history import AT_ONCE, History, Version, read_history_and
 from functions.train_trigger.status.known import read_known
+from functions.train_trigger.status.model_checks import silent
 from functions.train_trigger.status.next_training import NextTraining, next_training
 from shared.labelstudio.controls import Control
 from shared.objectstore import ObjectStore
 from shared.settings import Settings
 from shared.side_by_side import both, side_by_side
+from shared.state.base_weights import find_base_weights
 from shared.state.budget import NOTHING_USED, Budget, Limit, Used, used_by
 from shared.state.jobs import Jobs
 from shared.state.jobs_record import JobsRecord
@@ -24,6 +26,7 @@ from shared.state.registry import ReadManifest, Registry
 from shared.state.runs import Progress, Writing
 from shared.state.spending import used_in_store
 from shared.state.versions import Gate, Manifest
+from shared.yolo.base_weights import base_weights_for
 from shared.yolo_task import YoloTask
 
 
@@ -39,6 +42,7 @@ class ControlStatus:
     moved_by: str | None  # "promote" or "rollback"
     serving: int | None  # differs from the pointer if that version failed verification, or is for another YOLO task
     other_task: str | None  # the version's YOLO task, if the labeling config asks for another one now
+    silent: str  # why nothing is predicted, every task being answered empty; empty: something can be
     versions: int  # number of versions
     metrics: dict[str, float]  # of the version that is served
     gate: Gate | None  # of that version
@@ -59,6 +63,7 @@ class ControlStatus:
             "moved_by": self.moved_by,
             "serving": self.serving,
             "other_task": self.other_task,
+            "silent": self.silent or None,
             "versions": self.versions,
             "metrics": self.metrics,
             "gate": self.gate.model_dump(mode="json") if self.gate else None,
@@ -175,6 +180,12 @@ def read_status(
 
     histories, beside = read_history_and(registry, names, read_beside, newest=each, at_once=at_once)
     (progress, writing), counted = beside
+    statuses = [
+        _control(history, controls.get(history.name), record.baseline.labels if record.baseline else {})
+        for history in histories
+    ]
+    if not settings.dummy:
+        statuses = side_by_side(lambda one: _with_silence(store, one, settings.base_weights), statuses, at_once=at_once)
     return ProjectStatus(
         uid=uid,
         title=known.title,
@@ -183,10 +194,7 @@ def read_status(
         push=known.project is not None and known.project.push,
         connection=known.connection,
         not_understood=known.not_understood,
-        controls=tuple(
-            _control(history, controls.get(history.name), record.baseline.labels if record.baseline else {})
-            for history in histories
-        ),
+        controls=tuple(statuses),
         jobs=record,
         progress=progress,
         next_training=next_training(record, known.project, settings, now, counted) if idle else None,
@@ -210,6 +218,7 @@ def _control(history: History, control: Control | None, held: Mapping[str, dict[
         moved_by=pointer.reason if pointer else None,
         serving=serving.version if serving else None,
         other_task=other_task,
+        silent="",
         versions=len(history.numbers),
         metrics=serving.metrics if serving else {},
         gate=serving.gate if serving else None,
@@ -219,3 +228,12 @@ def _control(history: History, control: Control | None, held: Mapping[str, dict[
         newest=history.versions,
         unreadable=history.unreadable,
     )
+
+
+def _with_silence(store: ObjectStore, status: ControlStatus, base_weights: str) -> ControlStatus:
+    """With the reason why nothing is predicted, if there is one. Base weights are read where they are served."""
+    control = status.control
+    if control is None:
+        return status
+    base = None if status.manifest else find_base_weights(store, base_weights_for(control, base_weights))
+    return replace(status, silent=silent(control, status.manifest, base, base_weights))

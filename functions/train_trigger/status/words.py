@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
+from functions.train_trigger.decide import cool_down_after
 from functions.train_trigger.status.metrics import duration, measured_on
 from functions.train_trigger.status.next_training import NextTraining
 from functions.train_trigger.status.project import ControlStatus, ProjectStatus
 from shared.labelstudio.held_labels import outside
 from shared.state.budget import used_by
-from shared.state.jobs_record import Claim
+from shared.state.jobs_record import Claim, Prelabelled
 
 Tone = Literal["plain", "good", "warning", "problem", "quiet"]
 _OUTCOMES: dict[str, Tone] = {"promoted": "good", "failed": "problem"}
@@ -42,15 +43,23 @@ def connection_sentence(project: ProjectStatus) -> Sentence:
 
 def served(control: ControlStatus) -> Sentence:
     """What is served, and why that is not what the pointer names."""
+    base = Said("nothing", "problem") if control.silent else Said("base weights")
     if control.pointer is None:
-        return (Said("base weights"),)
+        return (base,)
     if control.other_task is not None:
         wrong = Said(f"v{control.pointer} is for {control.other_task}", "warning")
     elif control.serving != control.pointer:
         wrong = Said(f"v{control.pointer} failed verification", "problem")
     else:
         return (Said(f"v{control.serving}" + (" (rollback)" if control.moved_by == "rollback" else "")),)
-    return Said(f"v{control.serving} (" if control.serving else "base weights ("), wrong, Said(")")
+    return Said(f"v{control.serving}") if control.serving else base, Said(" ("), wrong, Said(")")
+
+
+def silent_sentence(control: ControlStatus) -> Sentence:
+    """Why every task is answered empty; empty where something can be predicted."""
+    if not control.silent:
+        return ()
+    return Said(f"Nothing is predicted for {control.name}:", "problem"), Said(f" {control.silent}")
 
 
 def labels_sentence(control: ControlStatus) -> Sentence:
@@ -107,6 +116,9 @@ def last_run_sentence(project: ProjectStatus) -> Sentence:
     if last.failures > 1:
         rest += f", {last.failures} failed in a row"
     rest += f", {last.message}" if last.message else ""
+    if last.kind == "base" and last.outcome == "failed":
+        again = last.ended_at + cool_down_after(last.failures)
+        rest += f"; tried again from {again.astimezone(UTC):%H:%M} UTC on" if again > project.read_at else ""
     return Said(f"Last run {last.run_id}: "), Said(last.outcome, _OUTCOMES.get(last.outcome, "warning")), Said(rest)
 
 
@@ -162,9 +174,11 @@ def ahead_sentences(
     jobs, now = project.jobs, project.read_at
     if done := jobs.prelabelled:
         when = Said(f"Predictions of {done.model_version} were written {age(now - done.written_at)} ago")
-        left = (Said(", "), Said(f"{done.left} tasks have none", "warning")) if done.left else ()
+        reasons = ", ".join(f"{count} {reason}" for reason, count in done.why.items())
+        why = f" ({reasons}; the log says more)" if reasons else ""
+        left = (Said(", "), Said(f"{done.left} tasks have none", "warning"), Said(why)) if done.left else ()
         unseen = () if done.shown else (Said(", "), Said("annotators are not shown them", "warning"))
-        yield when, *left, *unseen
+        yield when, *_empty(done), *left, *unseen
     if claim := jobs.prelabel:
         told = Said("Predictions are written: "), state(claim, now), Said(f", attempt {claim.attempt}")
         yield *told, *_written(project, bar)
@@ -173,6 +187,15 @@ def ahead_sentences(
     if (last := jobs.last_prelabel) and last.outcome == "failed":
         ago = age(now - last.ended_at)
         yield Said("Predictions could not be written", "problem"), Said(f" {ago} ago: {last.message}")
+
+
+def _empty(done: Prelabelled) -> Sentence:
+    """In how many tasks nothing was found, which is no failure."""
+    if not done.empty:
+        return ()
+    if done.empty == done.predicted:
+        return Said(", "), Said(f"nothing was found in any of the {done.predicted} tasks predicted last", "warning")
+    return (Said(f", nothing was found in {done.empty} of the {done.predicted} tasks predicted last"),)
 
 
 def _written(project: ProjectStatus, bar: Callable[[int, int], Sentence]) -> Sentence:

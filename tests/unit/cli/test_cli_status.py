@@ -26,6 +26,7 @@ from shared.state.projects import Connection, write_project
 from shared.state.runs import Baseline, Totals
 from tests.fakes.stores import Clocked
 from tests.fakes.trigger_parts import UID, World
+from tests.samples.shown_projects import add_base, manifest, publish
 
 CONFIG = """<View><Image name="image" value="$image"/>
 <RectangleLabels name="label" toName="image"><Label value="Car"/></RectangleLabels></View>"""
@@ -129,6 +130,52 @@ def test_what_is_written_ahead(world: World) -> None:
 
     jobs.update(hidden)
     assert "Predictions of label:v2 were written 0 s ago, annotators are not shown them" in shown(world)
+
+
+def test_nothing_found_is_no_failure_and_reasons_are_told(world: World) -> None:
+    def wrote(**values: Any) -> str:
+        def done(record: JobsRecord, now: datetime) -> JobsRecord:
+            return evolve(
+                record, prelabelled=Prelabelled(model_version="label:v2", through=9, written_at=now, **values)
+            )
+
+        world.jobs.update(done)
+        return shown(world)
+
+    text = wrote(predicted=40, empty=12, left=3, why={"not_found": 2, "broken": 1})
+    assert "nothing was found in 12 of the 40 tasks predicted last, 3 tasks have none (2 not_found, 1 broken;" in text
+    assert "nothing was found in any of the 40 tasks predicted last" in wrote(predicted=40, empty=40)
+    assert "nothing was found" not in wrote(predicted=40)
+
+
+def test_why_every_task_is_answered_empty(world: World) -> None:
+    write_project(world.store, UID, label_config=CONFIG)
+    text = shown(world)
+    assert "nothing" in text.splitlines()[2]
+    assert "Nothing is predicted for label: its base weights yolo11n.pt are not in the store: `labelloop base" in text
+    world.jobs.update(claims.take, "base", lifetime=600, kind="base", forced=True)
+    world.jobs.update(claims.release, world.job_runs(), outcome="failed", message="yolo11n.pt cannot be downloaded")
+    assert "failed 0 s ago, yolo11n.pt cannot be downloaded; tried again from" in shown(world)
+    add_base(world.store, "yolo11n.pt", "detect")
+    assert "Nothing is predicted" not in shown(world)
+    write_project(
+        world.store, UID, label_config=CONFIG.replace("RectangleLabels", "Choices").replace("Label", "Choice")
+    )
+    add_base(world.store, "yolo11n-cls.pt", "classify")
+    assert "Nothing is predicted for label: yolo11n-cls.pt has no class that means a label: the first" in shown(world)
+
+
+def test_a_version_without_a_class_for_any_label_predicts_nothing(world: World) -> None:
+    write_project(world.store, UID, label_config=CONFIG)
+    publish(world.store, UID, "label", manifest(1, world.store.now(), labels=("Tree",)))
+    assert "Nothing is predicted for label: v1 has no class for any label" in shown(world)
+    assert read_status(world.store, UID, world.settings).as_json()["controls"][0]["silent"].startswith("v1 has no")
+    assert "Nothing is" not in shown_dummy(world), "fixed predictions need no model"
+
+
+def shown_dummy(world: World) -> str:
+    world.settings = evolve(world.settings, dummy=True)
+    return shown(world)
 
 
 def test_when_the_next_training_is_due(world: World) -> None:

@@ -22,6 +22,7 @@ from shared.state.rollback import move_pointer
 from shared.state.runs import Progress
 from shared.state.versions import GRAPH, FileEntry, Gate, Manifest
 from shared.yolo_task import YoloTask
+from tests.samples.shown_projects import add_base
 
 UID, OTHER = "1.1700000000", "2.1700000001"
 CONFIG = (
@@ -111,6 +112,8 @@ def test_status_of_a_control_whose_yolo_task_was_changed(labelloop: Labelloop, f
     publish(file_store, "label", 1)
     label = body(labelloop("status", "--json"))["projects"][0]["controls"][0]
     assert (label["yolo_task"], label["serving"], label["other_task"], label["metrics"]) == ("obb", None, "detect", {})
+    assert "nothing (v1 is for detect)" in labelloop("status").output, "there are no base weights either"
+    add_base(file_store, "yolo11n-obb.pt", "obb")
     assert "base weights (v1 is for detect)" in labelloop("status").output
 
 

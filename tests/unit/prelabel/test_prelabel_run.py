@@ -37,6 +37,8 @@ def test_every_task_gets_one_prediction_and_annotators_see_it(world: Prelabellin
     assert done is not None
     assert last is not None
     assert (done.model_version, done.through, done.left, done.tries) == ("label:v1", TASKS[-1], 2, 1)
+    assert (done.predicted, done.empty, done.why) == (len(TASKS) - 2, len(TASKS) - 2, {"not_found": 2})
+    assert "in 303 of them nothing was found; 2 tasks have none (2 not_found): the log says why" in last.message
     assert done.shown
     assert (last.kind, last.outcome) == ("prelabel", "prelabelled")
     assert world.record.prelabel is None
