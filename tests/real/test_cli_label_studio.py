@@ -153,6 +153,19 @@ def test_connect_makes_what_is_needed_and_a_second_call_changes_nothing(
     assert [found["id"] for found in backends(client, project)] == [backend["id"]]
 
 
+def test_connect_ends_with_how_far_the_first_training_is(
+    settings: Settings, store: ObjectStore, project: int, tmp_path: Path
+) -> None:
+    invocation = Invocation(settings.to_environ(), tmp_path)
+    answer = CliRunner().invoke(app, ["connect", "--project", str(project)], obj=invocation, env={"COLUMNS": "200"})
+    assert answer.exit_code == 0, answer.output
+    connected, last = answer.output.splitlines()[-2:]
+    assert connected == "Connected."
+    assert (
+        last == "Next training: 0 of 5 annotated tasks; label away; `labelloop status --watch` shows what comes of it"
+    )
+
+
 def test_a_connected_project_shows_predictions_to_annotators(
     client: LabelStudio, settings: Settings, store: ObjectStore, project: int, server: LabelStudioServer
 ) -> None:

@@ -17,7 +17,7 @@ from shared.labelstudio.controls import Control
 from shared.objectstore import ObjectStore
 from shared.settings import Settings
 from shared.side_by_side import both, side_by_side
-from shared.state.base_weights import find_base_weights
+from shared.state.base_weights import BaseWeights, find_base_weights
 from shared.state.budget import NOTHING_USED, Budget, Limit, Used, used_by
 from shared.state.jobs import Jobs
 from shared.state.jobs_record import JobsRecord
@@ -47,6 +47,7 @@ class ControlStatus:
     metrics: dict[str, float]  # of the version that is served
     gate: Gate | None  # of that version
     annotated: dict[str, int] | None  # label → annotated tasks that the last run read; None: none has counted them
+    base: BaseWeights | None  # the base weights as the store has them; None: it lacks them, or a version is served
     control: Control | None = None  # as the labeling config has it; None: it has it no more
     manifest: Manifest | None = None  # of the version that is served
     newest: tuple[Version, ...] = ()  # those that were asked for, oldest first
@@ -184,8 +185,7 @@ def read_status(
         _control(history, controls.get(history.name), record.baseline.labels if record.baseline else {})
         for history in histories
     ]
-    if not settings.dummy:
-        statuses = side_by_side(lambda one: _with_silence(store, one, settings.base_weights), statuses, at_once=at_once)
+    statuses = side_by_side(lambda one: _with_base_weights(store, one, settings), statuses, at_once=at_once)
     return ProjectStatus(
         uid=uid,
         title=known.title,
@@ -219,6 +219,7 @@ def _control(history: History, control: Control | None, held: Mapping[str, dict[
         serving=serving.version if serving else None,
         other_task=other_task,
         silent="",
+        base=None,
         versions=len(history.numbers),
         metrics=serving.metrics if serving else {},
         gate=serving.gate if serving else None,
@@ -230,10 +231,11 @@ def _control(history: History, control: Control | None, held: Mapping[str, dict[
     )
 
 
-def _with_silence(store: ObjectStore, status: ControlStatus, base_weights: str) -> ControlStatus:
-    """With the reason why nothing is predicted, if there is one. Base weights are read where they are served."""
-    control = status.control
+def _with_base_weights(store: ObjectStore, status: ControlStatus, settings: Settings) -> ControlStatus:
+    """With the base weights where they are served, and with the reason why nothing is predicted, if there is one."""
+    control, weights = status.control, settings.base_weights
     if control is None:
         return status
-    base = None if status.manifest else find_base_weights(store, base_weights_for(control, base_weights))
-    return replace(status, silent=silent(control, status.manifest, base, base_weights))
+    base = None if status.manifest else find_base_weights(store, base_weights_for(control, weights))
+    why = "" if settings.dummy else silent(control, status.manifest, base, weights)
+    return replace(status, base=base, silent=why)

@@ -124,7 +124,7 @@ class Pages:
             title=status.title or f"Project {project_id(status.uid)}",
             project=status,
             controls=[ControlView.of(control, rows=_ROWS) for control in status.controls],
-            findings=findings_of(self._store, self._settings, status),
+            findings=findings_of(self._settings, status),
             rules=rules(self._settings, status.record),
             presets=presets(served),
             thresholds=thresholds(served, self._settings, status.record),

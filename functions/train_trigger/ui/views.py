@@ -1,4 +1,4 @@
-"""What the templates show of a project, worked out of its status. Pure, but for `findings_of`."""
+"""What the templates show of a project, worked out of its status. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,13 +11,9 @@ from functions.train_trigger.status.model_checks import check_control
 from functions.train_trigger.status.project import ControlStatus, ProjectStatus
 from functions.train_trigger.status.words import Tone
 from functions.train_trigger.ui.charts import Chart, learning_chart, versions_chart
-from shared.objectstore import ObjectStore
 from shared.settings import Settings
-from shared.side_by_side import side_by_side
-from shared.state.base_weights import find_base_weights
 from shared.state.learning_curve import curve_of
 from shared.state.versions import Manifest
-from shared.yolo.base_weights import base_weights_for
 
 REPORT = "report.html"
 
@@ -80,17 +76,13 @@ def version_rows(versions: Sequence[Version]) -> tuple[VersionRow, ...]:
     return tuple(_row(version) for version in reversed(versions))
 
 
-def findings_of(store: ObjectStore, settings: Settings, project: ProjectStatus) -> list[Finding]:
-    """What of `labelloop doctor`'s findings the store and the settings alone tell. Raises StoreError."""
+def findings_of(settings: Settings, project: ProjectStatus) -> list[Finding]:
+    """What of `labelloop doctor`'s findings the store and the settings alone tell."""
     findings = [Finding("warning", "config", sentence) for sentence in project.not_understood]
-    controls = [(status.control, status.manifest, status.annotated) for status in project.controls if status.control]
-    weights = [base_weights_for(control, settings.base_weights) for control, manifest, _ in controls if not manifest]
-    wanted = list(dict.fromkeys(weights))
-    bases = dict(zip(wanted, side_by_side(lambda name: find_base_weights(store, name), wanted), strict=True))
-    for control, manifest, held in controls:
-        base = bases.get(base_weights_for(control, settings.base_weights))
-        checked = check_control(control, manifest, base, settings.base_weights, held)
-        findings += [finding for finding in checked if finding.level != "ok"]
+    for each in project.controls:
+        if each.control is not None:
+            checked = check_control(each.control, each.manifest, each.base, settings.base_weights, each.annotated)
+            findings += [finding for finding in checked if finding.level != "ok"]
     return findings
 
 
