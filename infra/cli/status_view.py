@@ -42,7 +42,8 @@ def coming(project: ProjectStatus) -> Sentence:
 
 def next_steps(project: ProjectStatus) -> Text:
     """The last line of `labelloop connect`: what comes next, and where it is seen."""
-    due, watch = coming(project), Said("label away; `labelloop status --watch` shows what comes of it")
+    due = coming(project)
+    watch = Said("label away; `labelloop status --watch` and `labelloop open` show what comes of it")
     return text_of((*due, Said("; "), watch) if due else (watch,))
 
 

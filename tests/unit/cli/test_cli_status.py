@@ -252,8 +252,8 @@ def test_in_how_many_tasks_each_label_stands(world: World) -> None:
 def test_what_the_last_line_of_connect_says(world: World) -> None:
     write_project(world.store, UID, label_config=CONFIG)
     world.label_studio.annotations = 3
-    said = "Next training: 3 of 5 annotated tasks; label away; `labelloop status --watch` shows what comes of it"
-    assert next_steps(read(world)).plain == said
+    watch = "label away; `labelloop status --watch` and `labelloop open` show what comes of it"
+    assert next_steps(read(world)).plain == f"Next training: 3 of 5 annotated tasks; {watch}"
     world.label_studio.annotations = 5
     world.reconcile()
     assert next_steps(read(world)).plain.startswith(f"Run {world.claim.run_id} is active; label away")
