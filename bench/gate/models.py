@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from jobs.train.evidence import Found, Outcome
 class Seen(Outcome):
     """An Outcome whose matches are computed once."""
 
-    hits: NDArray[np.bool_]
+    hits: NDArray[np.bool_] = field(kw_only=True)
 
     def right(self) -> NDArray[np.bool_]:
         """See Outcome.right."""
@@ -50,7 +50,7 @@ def seen(model: Model, max_objects: int) -> dict[str, Seen]:
         table = one.overlap[:, top]
         part = Outcome(one.task, one.truth, one.found[top], one.scores[top], table, one.boxes[top])
         found[one.task] = Seen(
-            one.task.split("/")[0], part.truth, part.found, part.scores, table, part.boxes, part.right()
+            one.task.split("/")[0], part.truth, part.found, part.scores, table, part.boxes, hits=part.right()
         )
     return found
 

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from functions.train_trigger.status.metrics import measured_on
 from infra.cli.projects import find_version
-from infra.datasets.comparing import Comparison, Data, Tasks, Two, compare, data_of
+from jobs.train.data.comparing import Comparison, Data, Tasks, Two, compare, data_of
 from jobs.train.data.learnt import read_learnt
 from shared.state.registry import Registry
 from shared.state.versions import DATASET, Manifest

@@ -30,6 +30,7 @@ from infra.cli.open_page import open_page, page_address
 from infra.cli.output import end, print_json, print_result, teller
 from infra.cli.policy_view import render_policy
 from infra.cli.projects import find_control, find_project, find_version
+from infra.cli.report import show_report
 from infra.cli.retrain import render_retrained
 from infra.cli.retrain import retrain as retrain_version
 from infra.cli.status_view import coming, next_steps, render_status, watch_status
@@ -305,6 +306,32 @@ def versions(
     found = list_versions(store, uid, name)
     rendered = render_versions(name, found, why=why)
     print_result({"project": uid, "control": name, "versions": found}, rendered, json_=json_)
+
+
+@app.command()
+def report(
+    context: typer.Context,
+    version: Annotated[
+        int | None, typer.Argument(min=1, metavar="VERSION", help="Number of the version; else the newest.")
+    ] = None,
+    to: Annotated[
+        Path | None, typer.Option("--to", metavar="FILE", help="Write it to this file or folder, and keep it.")
+    ] = None,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open it.")] = True,
+    project: ProjectOption = None,
+    control: ControlOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Open the report of a version: whether to trust it, before and after in pictures, and where it comes from.
+
+    One HTML file that needs nothing else. With --json it is written, and not opened.
+    """
+    store = _store(context.obj.settings())
+    uid = find_project(store, project)
+    name = find_control(store, uid, control)
+    shown = show_report(Registry(store, uid), name, version, to, browser=browser and not json_)
+    body = {"project": uid, "control": name} | shown.as_json()
+    print_result(body, shown.sentence(name), json_=json_)
 
 
 @app.command()

@@ -12,7 +12,7 @@ from functions.train_trigger.status.outcome import SURE, Word
 from shared.errors import StoreRefusal
 from shared.objectstore import ObjectStore
 from shared.state.registry import Registry
-from shared.state.versions import Gate
+from shared.state.versions import REPORT, Gate
 
 _SHORT = {"failed verification": "bad file", "balanced accuracy": "accuracy"}  # a line has 80 columns
 _STYLES: dict[Word, str] = {"promoted": "green", "unproven": "", "failed verification": "red"}
@@ -43,6 +43,7 @@ def list_versions(store: ObjectStore, uid: str, control: str) -> list[dict[str, 
             "tasks": version.manifest.lineage.get("tasks"),
             "seconds": version.manifest.lineage.get("seconds"),
             "size": sum(file.size for file in version.manifest.files),
+            "report": any(file.name == REPORT for file in version.manifest.files),
         }
         for version in history.versions
     ]
@@ -75,6 +76,8 @@ def render_versions(control: str, versions: list[dict[str, Any]], *, why: bool =
     sentences = [Text(f"v{version['version']}: {_sentence(version)}") for version in told]
     if any(version["outcome"] == "unproven" for version in versions):
         sentences.append(Text(_UNPROVEN, "dim"))
+    if with_report := [version["version"] for version in versions if version["report"]]:
+        sentences.append(Text(f"labelloop report {with_report[-1]} shows why, with pictures.", "dim"))
     return Group(Text(f"versions of {control!r}", "italic"), table, *sentences)
 
 

@@ -3,28 +3,30 @@
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import Literal
 
 from jobs.train.attempt import Attempt
 from jobs.train.champion import find_champion, initial_weights, rival_of, serving
+from jobs.train.checkpoints.spool import Epoch
+from jobs.train.checkpoints.store import Checkpoint
 from jobs.train.checkpoints.uploader import CheckpointUploader
 from jobs.train.data import dataset as datasets
 from jobs.train.data.dataset import Dataset
-from jobs.train.data.learnt import write_learnt
+from jobs.train.data.learnt import Learnt, write_learnt
 from jobs.train.data.snapshot import SnapshotTask
 from jobs.train.data.taken_up import TakenUp, total
 from jobs.train.judging import Judge, Judged
 from jobs.train.preset import preset, repeated
-from jobs.train.report import Report
+from jobs.train.report.making import Made, Reporter
 from jobs.train.training import InitialWeights, Trained
 from shared.errors import ClaimLost, ImageError, ModelError, PreconditionFailed
 from shared.evolve import evolve
 from shared.labelstudio.controls import Control
 from shared.labelstudio.regions.fields import is_used
-from shared.state.versions import DATASET, GRAPH, WEIGHTS, Manifest
+from shared.state.versions import DATASET, GRAPH, REPORT, WEIGHTS, Manifest
 
 logger = logging.getLogger(__name__)
 
@@ -94,40 +96,34 @@ def _dataset(attempt: Attempt, control: Control) -> Dataset | None:
 def _train_and_publish(
     attempt: Attempt, control: Control, dataset: Dataset, start: InitialWeights, controls_left: int
 ) -> Manifest:
-    trained = _train(attempt, control, dataset, start, controls_left)
+    trained, epochs = _train(attempt, control, dataset, start, controls_left)
     attempt.progress.phase("gate", control=control.name)
     graph = attempt.trainer.export(trained.weights, attempt.folder_of(control, "graph"))
     judged = _judge(attempt, control, dataset, graph, weights=trained.weights)
     attempt.progress.phase("publish", control=control.name, message=judged.gate.reason)
     taken_up = _taken_up(attempt, control)
-    report = Report(
-        control=control.name,
-        project_uid=attempt.jobs.uid,
-        run_id=attempt.run_id,
-        created_at=datetime.now(UTC),
-        base=start.name,
-        yolo_task=control.yolo_task,
-        epochs=trained.epochs,
-        gate=judged.gate,
-        metrics=judged.metrics,
-        champion=judged.champion,
-        dataset=dataset,
-        skipped=attempt.snapshot.header.left_out,
-        shown=judged.shown,
-        notes=(*judged.notes, *trained.notes, *filter(None, [trained.stopped])),
-        taken_up=taken_up,
-    )
-    page = attempt.folder_of(control, "report") / "report.html"
-    page.write_text(report.html(), encoding="utf-8")
     learnt = attempt.folder_of(control, "learnt") / DATASET
-    write_learnt(attempt.snapshot, control, dataset.counts, attempt.images, learnt)
+    header = write_learnt(attempt.snapshot, control, dataset.counts, attempt.images, learnt)
+    reporter = Reporter(
+        Made(
+            attempt=attempt,
+            control=control,
+            dataset=dataset,
+            judged=judged,
+            taken_up=taken_up,
+            learnt=Learnt(learnt, header),
+            epochs=epochs,
+            notes=(*judged.notes, *trained.notes, *filter(None, [trained.stopped])),
+        )
+    )
     files = tuple(
         attempt.registry.upload_file(control.name, name, path)
-        for name, path in ((WEIGHTS, trained.weights), (GRAPH, graph), ("report.html", page), (DATASET, learnt))
+        for name, path in ((WEIGHTS, trained.weights), (GRAPH, graph), (DATASET, learnt))
     )
 
+    @cache
     def build(number: int) -> Manifest:
-        return Manifest(
+        manifest = Manifest(
             version=number,
             control=control.name,
             yolo_task=control.yolo_task,
@@ -141,6 +137,9 @@ def _train_and_publish(
             fence=attempt.claim.fence,
             created_at=attempt.store.now(),
         )
+        page = attempt.folder_of(control, "report") / REPORT  # it names the number, so each has its own
+        page.write_text(reporter.html(manifest), encoding="utf-8")
+        return evolve(manifest, files=(*files, attempt.registry.upload_file(control.name, REPORT, page)))
 
     attempt.heartbeat.confirm()
     return attempt.registry.publish(control.name, build)
@@ -212,7 +211,10 @@ def _rejected(manifest: Manifest, why: str) -> Verdict:
     return Verdict("rejected", f"v{manifest.version} of {manifest.control!r} is not served: {why}")
 
 
-def _train(attempt: Attempt, control: Control, dataset: Dataset, start: InitialWeights, controls_left: int) -> Trained:
+def _train(
+    attempt: Attempt, control: Control, dataset: Dataset, start: InitialWeights, controls_left: int
+) -> tuple[Trained, list[Epoch]]:
+    """What was trained, and the epochs of this attempt that were stored."""
     checkpoints = attempt.checkpoints_of(control)
     resumed = checkpoints.resume(attempt.folder_of(control, "resume"))
     spool = attempt.spool_of(control, controls_left=controls_left)
@@ -223,9 +225,15 @@ def _train(attempt: Attempt, control: Control, dataset: Dataset, start: InitialW
     attempt.progress.begin_training(control.name, settings.epochs, dataset.counts)
     if resumed:
         logger.info(f"going on after epoch {resumed.epoch}", extra={"event": "resumed", "epoch": resumed.epoch})
-    with CheckpointUploader(spool, checkpoints, attempt.progress.epoch):
+    done = dict[int, Epoch]()
+
+    def tell(epoch: Epoch, checkpoint: Checkpoint | None) -> None:
+        done[epoch.number] = epoch
+        attempt.progress.epoch(epoch, checkpoint)
+
+    with CheckpointUploader(spool, checkpoints, tell):
         trained = attempt.trainer.fit(data, start.weights, settings, spool, resumed)
-    return replace(trained, stopped=attempt.stopped_early(trained, spool, settings.epochs))
+    return replace(trained, stopped=attempt.stopped_early(trained, spool, settings.epochs)), list(done.values())
 
 
 def _judge(attempt: Attempt, control: Control, dataset: Dataset, graph: Path, weights: Path | None = None) -> Judged:

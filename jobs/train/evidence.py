@@ -5,7 +5,7 @@ A sample is a weight for each task: how often it was drawn. So the same code sco
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -46,6 +46,7 @@ class Outcome:
     scores: Floats  # (F,) 0–1, descending
     overlap: Floats  # (T, F) 0–1: IoU of boxes or masks, OKS of points
     boxes: Floats  # (F, 4) x1, y1, x2, y2 or (F, 5) centre x, y, width, height, radians
+    picture: str = ""  # its file in the dataset, below the folder of the val set
 
     def right(self) -> NDArray[np.bool_]:
         """(F, 10) whether each object found matches an annotated one, at each threshold of IOUS.
@@ -70,8 +71,12 @@ class Outcome:
 
     def only(self, which: NDArray[np.bool_]) -> "Outcome":
         """The same with some of the found objects; `which`: (F,) mask."""
-        return Outcome(
-            self.task, self.truth, self.found[which], self.scores[which], self.overlap[:, which], self.boxes[which]
+        return replace(
+            self,
+            found=self.found[which],
+            scores=self.scores[which],
+            overlap=self.overlap[:, which],
+            boxes=self.boxes[which],
         )
 
 
@@ -129,12 +134,23 @@ class Found:
 class Classified:
     """Classes of images; the metric is balanced accuracy: the mean of the classes' recalls."""
 
-    def __init__(self, tasks: Sequence[str], truth: NDArray[np.bool_], guessed: Ints, classes: Sequence[int]) -> None:
+    def __init__(
+        self,
+        tasks: Sequence[str],
+        truth: NDArray[np.bool_],
+        guessed: Ints,
+        classes: Sequence[int],
+        pictures: Sequence[str] = (),
+    ) -> None:
         """For N images: their tasks, `truth` (N, C) their classes, `guessed` (N,) the likeliest class, −1 for none.
 
-        `classes`: those that count. An image with several classes is right if one of them was guessed.
+        `classes`: those that count. An image with several classes is right if one of them was guessed. `pictures`:
+        their files in the dataset, below the folder of the val set.
         """
         self._images = tuple(tasks), truth, guessed
+        self.truth, self.guessed = truth, guessed
+        self.classes = tuple(classes)
+        self.pictures = tuple(pictures)
         self.tasks = tuple(dict.fromkeys(tasks))
         place = {task: number for number, task in enumerate(self.tasks)}
         right = truth[np.arange(len(guessed)), guessed] & (guessed >= 0)
@@ -151,7 +167,7 @@ class Classified:
 
     def of(self, classes: Sequence[int]) -> "Classified":
         """The same results, counting these classes only."""
-        return Classified(*self._images, classes)
+        return Classified(*self._images, classes, self.pictures)
 
     def score(self, weights: Floats) -> Floats:
         """Balanced accuracy; NaN for samples with fewer than two classes, where a constant answer would be right."""
@@ -173,7 +189,7 @@ class Followed:
 
     def __init__(self, videos: dict[str, TrackingCounts]) -> None:
         """`videos`: id of the task → counts of its video."""
-        self._videos = videos
+        self.videos = videos
         self.tasks = tuple(videos)
         self._counts = np.array(
             [(each.identified, each.truth, each.found) for each in videos.values()], dtype=np.float64
@@ -198,7 +214,7 @@ class Followed:
     def metrics(self) -> dict[str, float]:
         """IDF1 and MOTA of all videos together."""
         total = TrackingCounts()
-        for each in self._videos.values():
+        for each in self.videos.values():
             total = total.plus(each)
         return total.scores()
 

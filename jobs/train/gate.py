@@ -12,6 +12,8 @@ MAX_WORSE = 0.5
 """A challenger that is worse with more than this probability is rejected."""
 COLLAPSE = 0.5
 """A challenger with less than this part of the champion's score is rejected, whatever the probability."""
+SURE = 0.95
+"""The part of the samples between the bounds of an interval."""
 _DRAWS = 1000  # samples of the bootstrap
 _SEED = 0  # the same evidence always gives the same decision
 _CHUNK = 50  # samples scored at once, to bound memory
@@ -39,14 +41,17 @@ def judge(
     place = f"on {_count(len(challenger.tasks), 'task')} of the val set with {objects} annotated"
     against, version = (champion.name, champion.version) if champion else (None, None)
 
-    def decided(passed: bool, reason: str, of_champion: float | None = None, worse: float | None = None) -> Gate:
+    def decided(passed: bool, reason: str, of_champion: float | None = None, samples: Samples | None = None) -> Gate:
+        known = samples or (Samples.of(challenger) if score > 0.0 else None)
         return Gate(
             metric=metric,
             challenger=None if np.isnan(score) else score,
             champion=of_champion,
             champion_version=version,
             against=against,
-            worse=worse,
+            worse=samples.worse if samples else None,
+            interval=known.interval if known else None,
+            gain=samples.gain if samples else None,
             tasks=len(challenger.tasks),
             things=objects,
             passed=passed,
@@ -64,35 +69,79 @@ def judge(
     other = float(champion.evidence.score(ones(champion.evidence))[0])
     if np.isnan(other):
         return decided(False, f"{metric} of {champion.name} cannot be measured {place}: {_missing(metric)}")
-    worse = probably_worse(challenger, champion.evidence)
+    samples = Samples.of(challenger, champion.evidence)
+    worse = samples.worse
     compared = f"{metric} {score:.3f}, {champion.name} has {other:.3f} {place}"
     if score < COLLAPSE * other:
-        return decided(False, f"less than half as good: {compared}", other, worse)
+        return decided(False, f"less than half as good: {compared}", other, samples)
     if worse > MAX_WORSE:
-        return decided(False, f"worse with a probability of {worse:.0%}: {compared}", other, worse)
+        return decided(False, f"worse with a probability of {worse:.0%}: {compared}", other, samples)
     verdict = "better" if score > other else "not clearly worse" if score < other else "as good"
-    return decided(True, f"{verdict} (worse with a probability of {worse:.0%}): {compared}", other, worse)
+    return decided(True, f"{verdict} (worse with a probability of {worse:.0%}): {compared}", other, samples)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Samples:
+    """The scores of a challenger and of its champion on samples of the val set's tasks, drawn with replacement.
+
+    The bootstrap: B. Efron 1979; paired, since both are scored on the same samples: P. Koehn 2004.
+    """
+
+    challenger: Floats  # (draws,) NaN where a sample cannot be measured
+    champion: Floats | None  # None: there is none
+
+    @classmethod
+    def of(cls, challenger: Evidence, champion: Evidence | None = None, draws: int = _DRAWS) -> "Samples":
+        """`champion`: with the same tasks in the same order."""
+        assert champion is None or challenger.tasks == champion.tasks
+        random = np.random.default_rng(_SEED)
+        count = len(challenger.tasks)
+        ours, theirs = list[Floats](), list[Floats]()
+        for _ in range(0, draws, _CHUNK):
+            weights = random.multinomial(count, np.full(count, 1 / count), size=_CHUNK).astype(np.float64)
+            ours.append(challenger.score(weights))
+            if champion is not None:
+                theirs.append(champion.score(weights))
+        return cls(np.concatenate(ours), np.concatenate(theirs) if theirs else None)
+
+    @property
+    def worse(self) -> float:
+        """The probability, 0–1, that the challenger is worse than the champion.
+
+        The part of the samples in which it scores less, a tie counting half. Samples in which one of the two cannot be
+        measured do not count; 0.5 if none can.
+        """
+        known = self._difference()
+        return float((known < 0).mean() + (known == 0).mean() / 2) if len(known) else 0.5
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The bounds of the challenger's score in SURE of the samples; None if none can be measured."""
+        return _bounds(self.challenger[~np.isnan(self.challenger)])
+
+    @property
+    def gain(self) -> tuple[float, float] | None:
+        """The bounds of challenger − champion in SURE of the samples; None without a champion."""
+        return _bounds(self._difference())
+
+    def _difference(self) -> Floats:
+        if self.champion is None:
+            return np.zeros(0)
+        difference = self.challenger - self.champion
+        known: Floats = difference[~np.isnan(difference)]
+        return known
 
 
 def probably_worse(challenger: Evidence, champion: Evidence, draws: int = _DRAWS) -> float:
-    """The probability, 0–1, that the challenger is worse than the champion, by the paired bootstrap.
+    """`Samples.worse` of the two."""
+    return Samples.of(challenger, champion, draws).worse
 
-    Both are scored on `draws` samples of the same tasks, drawn with replacement (B. Efron 1979; P. Koehn 2004): the
-    part of the samples in which the challenger scores less, a tie counting half. Samples in which one of the two cannot
-    be measured do not count; 0.5 if none can.
-    """
-    assert challenger.tasks == champion.tasks
-    random = np.random.default_rng(_SEED)
-    count = len(challenger.tasks)
-    differences: list[Floats] = []
-    for _ in range(0, draws, _CHUNK):
-        weights = random.multinomial(count, np.full(count, 1 / count), size=_CHUNK).astype(np.float64)
-        differences.append(challenger.score(weights) - champion.score(weights))
-    difference = np.concatenate(differences)
-    known = difference[~np.isnan(difference)]
-    if not len(known):
-        return 0.5
-    return float((known < 0).mean() + (known == 0).mean() / 2)
+
+def _bounds(values: Floats) -> tuple[float, float] | None:
+    if not len(values):
+        return None
+    low, high = np.quantile(values, [(1 - SURE) / 2, (1 + SURE) / 2]).tolist()
+    return low, high
 
 
 def _missing(metric: str) -> str:

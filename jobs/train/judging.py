@@ -30,6 +30,20 @@ class Rival:
 
 
 @dataclass(frozen=True, slots=True)
+class Side:
+    """One of the two models that were compared, and what it found in the val set."""
+
+    name: str  # "v3", "base-yolo11n"; empty: the new version, which has no number yet
+    graph: Path
+    trained: bool  # a version of this project
+    points: tuple[str, ...]  # names of the keypoints that were compared
+    evidence: Evidence  # of images, also of a video's frames
+    classes: tuple[int, ...]  # that it knows
+    shown: dict[int, Shown]  # class → thresholds
+    followed: Followed | None = None  # of whole videos
+
+
+@dataclass(frozen=True, slots=True)
 class Judged:
     """The result of a comparison."""
 
@@ -38,6 +52,9 @@ class Judged:
     champion: dict[str, float]  # empty: not compared
     shown: dict[str, Shown]  # of the challenger, label → its thresholds
     notes: tuple[str, ...]  # sentences for the report
+    ours: Side
+    theirs: Side | None  # None: not compared
+    caveat: str = ""  # a sentence about the champion, which is in the gate's reason too
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +97,27 @@ class Judge:
         followed = self._followed(graph, trained=True)
         metrics |= metrics_of(followed, self.control, {}) if followed else {}
         evidence: Evidence = followed or (ours.evidence.of(both) if both else ours.evidence)
-        scored, their_metrics = None, dict[str, float]()
+        scored, their_metrics, their_side = None, dict[str, float](), None
         if champion and theirs:
             their_metrics = metrics_of(theirs.evidence.of(both), self.control, self._by_class(champion.shown))
             rival: Evidence = theirs.evidence.of(both)
+            tracked = None
             if followed:
-                rival = self._followed(champion.graph, trained=champion.version is not None) or rival
+                tracked = self._followed(champion.graph, trained=champion.version is not None)
+                rival = tracked or rival
                 their_metrics |= metrics_of(rival, self.control, {})
             scored = Scored(champion.name, champion.version, rival)
+            their_shown = {class_: self._by_class(champion.shown).get(class_, DEFAULT_SHOWN) for class_ in theirs.known}
+            their_side = Side(
+                champion.name,
+                champion.graph,
+                champion.version is not None,
+                points,
+                theirs.evidence,
+                theirs.known,
+                their_shown,
+                tracked,
+            )
         gate = judge(
             metric_of(evidence),
             evidence,
@@ -95,10 +125,13 @@ class Judge:
             why_no_champion=why_no_champion,
             saved=metrics.get("saved"),
         )
-        reason = f"{gate.reason}; {champion.caveat}" if champion and champion.caveat else gate.reason
+        caveat = champion.caveat if champion else ""
+        reason = f"{gate.reason}; {caveat}" if caveat else gate.reason
         gate = evolve(gate, reason=reason, champion_version=served)  # even if another version was compared
         notes = (self._cut(ours),) if ours.cut else ()
-        return Judged(gate, metrics, their_metrics, self._by_label(shown), notes)
+        our_shown = {class_: shown.get(class_, DEFAULT_SHOWN) for class_ in ours.known}
+        side = Side("", graph, True, points, ours.evidence, ours.known, our_shown, followed)
+        return Judged(gate, metrics, their_metrics, self._by_label(shown), notes, side, their_side, caveat)
 
     def _measure(self, graph: Path, points: tuple[str, ...], *, trained: bool, weights: Path | None = None) -> Measured:
         return self.trainer.evaluate(

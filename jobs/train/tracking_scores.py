@@ -18,6 +18,21 @@ _KEPT = 1000.0  # makes a match of the frame before count more than any overlap
 
 
 @dataclass(slots=True)
+class Ways:
+    """Where tracked objects went in one video."""
+
+    steps: dict[int, list[tuple[int, float, float]]] = field(default_factory=dict)
+    """Track id → (frame from 0, centre x, centre y as fractions of the picture)."""
+
+    def add(self, frame: int, boxes: Detections) -> None:
+        """The boxes of one frame."""
+        assert boxes.tracks is not None
+        centres = (boxes.xyxy[:, :2] + boxes.xyxy[:, 2:]) / 2 / (boxes.width, boxes.height)
+        for track, (x, y) in zip(boxes.tracks.tolist(), centres.tolist(), strict=True):
+            self.steps.setdefault(track, []).append((frame, x, y))
+
+
+@dataclass(slots=True)
 class TrackingCounts:
     """Counts over any number of videos."""
 
@@ -26,6 +41,8 @@ class TrackingCounts:
     matched: int = 0  # annotated boxes that were found, frame by frame
     switches: int = 0  # times that the track id of an object changed
     identified: int = 0  # found boxes that are right if each object may have one track id in the whole video
+    ways: tuple["Ways", "Ways"] | None = field(default=None, compare=False)
+    """Of what is annotated and of what is tracked, if it is one video."""
 
     def scores(self) -> dict[str, float]:
         """IDF1 (0–1) and MOTA (at most 1, negative with more mistakes than boxes); both 1 without boxes."""
@@ -49,14 +66,17 @@ class TrackingCounts:
 
     def add(self, frames: Iterable[tuple[Detections, Detections]]) -> None:
         """Add one video: (annotated, tracked) boxes of each frame in order, both with `tracks`."""
-        video = _Video()
-        for truth, found in frames:
+        video, annotated, tracked = _Video(), Ways(), Ways()
+        for number, (truth, found) in enumerate(frames):
+            annotated.add(number, truth)
+            tracked.add(number, found)
             self.truth += len(truth)
             self.found += len(found)
             matched, switches = video.match(truth, found)
             self.matched += matched
             self.switches += switches
         self.identified += video.identified()
+        self.ways = (annotated, tracked)
 
 
 @dataclass(slots=True)

@@ -10,9 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from jobs.train.checkpoints.spool import Spool
 from jobs.train.checkpoints.store import Resumed
 from jobs.train.data.snapshot import SnapshotTask
-from jobs.train.evidence import Evidence, Found
+from jobs.train.evidence import Evidence, Found, Outcome
 from jobs.train.tracking_scores import TrackingCounts
 from shared.errors import SettingsError
+from shared.geometry.detections import Detections
 from shared.labelstudio.controls import Control
 from shared.settings import Settings
 from shared.state.versions import DEFAULT_SHOWN
@@ -111,6 +112,16 @@ class Measured:
         return sum(len(outcome.truth) > self.max_objects for outcome in outcomes)
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One picture of a val set, and what a model found in it."""
+
+    picture: Path
+    truth: Detections  # of a classifier: an object for each class of the picture
+    found: Detections  # of a classifier: the likeliest classes, the first one first
+    outcome: Outcome | None  # of the same objects; None of a classifier
+
+
 class Trainer(Protocol):
     """Fine-tunes and validates models."""
 
@@ -149,6 +160,22 @@ class Trainer(Protocol):
 
         `trained`: it is a version of this project, so classes are matched with labels by name alone. `points`: names
         of the keypoints that are compared. `weights`: what the graph was made of; raises ModelError if they differ.
+        """
+
+    def look(
+        self,
+        graph: Path,
+        data: Path,
+        pictures: Sequence[str],
+        control: Control,
+        settings: TrainingSettings,
+        *,
+        trained: bool,
+        points: Sequence[str],
+    ) -> list[Seen]:
+        """What a graph finds in some pictures of the val set, with all that `evaluate` does not keep.
+
+        `pictures`: as `Outcome.picture`. See also evaluate.
         """
 
     def track(

@@ -11,6 +11,7 @@ from shared.yolo_task import YoloTask
 
 WEIGHTS = "weights.pt"  # what the next training starts from
 GRAPH = "weights.onnx"  # the same network, to be served without torch; versions from before lack it
+REPORT = "report.html"  # for people
 DATASET = "dataset.jsonl.gz"  # what it learnt from (`jobs.train.data.learnt`); versions from before lack it
 
 
@@ -31,6 +32,8 @@ class Gate(Record):
     champion_version: int | None  # the version that was served then, compared or not; None: base weights
     against: str | None = None  # the champion's name: "v3", "base-yolo11n"; None: there was nothing to compare with
     worse: float | None = None  # probability, 0–1, that the challenger is worse than the champion
+    interval: tuple[float, float] | None = None  # of the challenger's score: 95 of 100 samples of the val set are in it
+    gain: tuple[float, float] | None = None  # of challenger − champion, the same
     tasks: int = 0  # in the val set
     things: int = 0  # annotated objects in the val set
     passed: bool

@@ -24,7 +24,7 @@ from jobs.train.checkpoints.store import Resumed
 from jobs.train.evidence import Classified, Found, Outcome
 from jobs.train.judging import metrics_of
 from jobs.train.tracking_scores import TrackingCounts
-from jobs.train.training import InitialWeights, Measured, Prepared, Trained, Trainer, TrainingSettings
+from jobs.train.training import InitialWeights, Measured, Prepared, Seen, Trained, Trainer, TrainingSettings
 from jobs.train.yolo.machine import prepare_ultralytics
 from jobs.train.yolo.trainer import YoloTrainer
 from shared.digest import sha256_of
@@ -214,6 +214,7 @@ class ToyTrainer:
         self.stop_at: list[float] = []  # time.time() after which each training must not go on
         self.on_epoch: list[Any] = []  # called after each epoch
         self.damaged: set[str] = set()  # digests of files that are no models
+        self.pictures = False  # whether the evidence names pictures
         self.prepare_error = ""  # why base weights cannot be made
         self.graph_error = ""  # how a graph differs from its weights; empty: it does not
 
@@ -280,7 +281,14 @@ class ToyTrainer:
         said = json.loads(graph.read_text())
         if control.yolo_task == "classify":
             return Measured(guessed_part(said["score"]), known=(0, 1))
-        return Measured(found_part(said["score"]), known=tuple(said.get("known", range(len(control.class_names)))))
+        return Measured(
+            found_part(said["score"], pictures=self.pictures),
+            known=tuple(said.get("known", range(len(control.class_names)))),
+        )
+
+    def look(self, *asked: object, **more: object) -> list[Seen]:
+        """Nothing: what it measures has no pictures."""
+        return []
 
     def track(
         self,
@@ -304,16 +312,18 @@ def guessed_part(score: float, count: int = 100) -> Classified:
     return Classified([str(number) for number in range(count)], table, np.where(right, truth, 1 - truth), (0, 1))
 
 
-def found_part(score: float, count: int = 100) -> Found:
+def found_part(score: float, count: int = 100, *, pictures: bool = False) -> Found:
     """Evidence whose mAP50-95 is `score`: each task holds one object, and this part of them is found exactly."""
     hits = round(score * count)
     box = np.array([[0.0, 0.0, 10.0, 10.0]])
     one, nothing = np.zeros(1, dtype=np.int64), np.zeros(0, dtype=np.int64)
     return Found(
         [
-            Outcome(str(number), one, one, np.ones(1), np.ones((1, 1)), box)
+            Outcome(str(number), one, one, np.ones(1), np.ones((1, 1)), box, f"{number}.jpg" * pictures)
             if number < hits
-            else Outcome(str(number), one, nothing, np.zeros(0), np.zeros((1, 0)), np.zeros((0, 4)))
+            else Outcome(
+                str(number), one, nothing, np.zeros(0), np.zeros((1, 0)), np.zeros((0, 4)), f"{number}.jpg" * pictures
+            )
             for number in range(count)
         ],
         [0],

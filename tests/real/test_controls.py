@@ -24,6 +24,7 @@ from infra.demo.story import Story
 from infra.local.emulation import Emulation, emulation
 from infra.local.label_studio import LabelStudioServer
 from jobs.train.data.yolo_dataset import classes_of
+from jobs.train.report.page import MAX_BYTES
 from shared.evolve import evolve
 from shared.objectstore import open_store
 from shared.state.projects import write_project
@@ -113,6 +114,7 @@ def test_a_control_learns(kind: str, loop: Loop, pictures: Path | None, tmp_path
     empty = sum(not prediction.regions for prediction in outcome.found_after)
     assert empty <= row.held_out // 4, "tasks with airships were predicted empty"  # a model of 30 epochs may miss one
     measure = "top1" if demo.control.yolo_task == "classify" else "map50"
+    _have_its_report(loop, project, demo, tmp_path)
     _have_its_dataset_again(loop, project, demo, sorted(tasks.keys() - held_out.keys())[0], tmp_path)
     print(f"{kind}: {measure} {outcome.before[measure]:.2f} → {outcome.after[measure]:.2f}, {outcome.after}")
     assert outcome.after[measure] >= outcome.before[measure] + row.margin
@@ -123,6 +125,24 @@ def test_a_control_learns(kind: str, loop: Loop, pictures: Path | None, tmp_path
             fullest = max(held_out, key=lambda task: len(held_out[task].expert[0]))
             open_task(page, loop.server, project.id, fullest, outcome.version)
             keep(page.screenshot(clip=SHOWN), pictures / f"{kind}.png")
+
+
+def _have_its_report(loop: Loop, project: DemoProject, demo: Demo, folder: Path) -> None:
+    """Every kind of object has its pictures."""
+    invocation = Invocation(loop.functions.settings.to_environ(), folder)
+    command = ["report", "1", "--to", str(folder), "--project", project.uid, "--json"]
+    result = CliRunner().invoke(app, command, obj=invocation)
+    assert result.exit_code == 0, result.output
+    said = json.loads(result.stdout)
+    page = Path(said["report"]).read_text(encoding="utf-8")
+    assert (said["outcome"], said["serving"], said["opened"]) == ("unproven", True, False)
+    assert "could not be made" not in page
+    assert page.count("data:image/webp") >= 2
+    assert ("Ways of the tracked objects" in page) == (demo.control.tag == "VideoRectangle")
+    if demo.control.yolo_task != "classify":
+        assert 'class="label' in page
+        assert "data:image" in page.partition("<h2>The gate")[0], "pictures come first"
+    assert len(page.encode()) < MAX_BYTES
 
 
 def _have_its_dataset_again(loop: Loop, project: DemoProject, demo: Demo, deleted: int, folder: Path) -> None:

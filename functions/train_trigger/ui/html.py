@@ -9,6 +9,7 @@ from flask import Request, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from functions.train_trigger.status import words
+from shared.readable import readable
 
 _FOLDER = Path(__file__).parent
 _TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
@@ -65,9 +66,3 @@ class Html:
     def foreign(self, data: bytes, policy: str) -> Response:
         """A page that another program made, under a policy of its own."""
         return Response(data, 200, _HEADERS | {"Content-Security-Policy": policy}, mimetype="text/html")
-
-
-def readable(text: str) -> str:
-    """A name from outside, without characters that nobody sees or that turn around the text beside them."""
-    plain = (" " if character.isspace() else character for character in text)
-    return "".join(character for character in plain if character.isprintable())

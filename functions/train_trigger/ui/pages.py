@@ -16,7 +16,7 @@ from functions.train_trigger.trigger import Trigger
 from functions.train_trigger.ui.actions import Actions, Asked, overtaken, seen_by
 from functions.train_trigger.ui.forgery import Tokens, came_from_another_site
 from functions.train_trigger.ui.html import Html
-from functions.train_trigger.ui.views import REPORT, ControlView, findings_of, version_rows
+from functions.train_trigger.ui.views import ControlView, findings_of, version_rows
 from shared.errors import BadRequest, LabelloopError, NotKnown, StoreError, StoreRefusal
 from shared.labelstudio.requests import project_id
 from shared.objectstore import ObjectStore
@@ -27,6 +27,7 @@ from shared.state.budget import NOTHING_USED, Budget, Used
 from shared.state.projects import projects
 from shared.state.registry import Registry, read_manifests_once
 from shared.state.spending import used_in_store
+from shared.state.versions import REPORT
 from shared.web.last_known import LastKnown
 
 logger = logging.getLogger(__name__)

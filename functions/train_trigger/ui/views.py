@@ -13,9 +13,7 @@ from functions.train_trigger.status.words import Tone
 from functions.train_trigger.ui.charts import Chart, learning_chart, versions_chart
 from shared.settings import Settings
 from shared.state.learning_curve import curve_of
-from shared.state.versions import Manifest
-
-REPORT = "report.html"
+from shared.state.versions import REPORT, Manifest
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,10 +68,10 @@ class Learnt:
                 yield LearntTask.model_validate_json(line)
 
 
-def write_learnt(snapshot: Snapshot, control: Control, counts: Counts, images: ImageFiles, path: Path) -> None:
+def write_learnt(snapshot: Snapshot, control: Control, counts: Counts, images: ImageFiles, path: Path) -> LearntHeader:
     """Write what a control's dataset was built of. `counts`: of that dataset; `images`: that it was built with.
 
-    The same data give the same bytes.
+    The same data give the same bytes. Answers the first line.
     """
     kept_of = KeptRegions((control,))
     header = LearntHeader(
@@ -96,6 +96,7 @@ def write_learnt(snapshot: Snapshot, control: Control, counts: Counts, images: I
                 left_out=counts.reasons.get(task.id, ""),
             )
             packed.write(line.model_dump_json(exclude_defaults=True).encode() + b"\n")
+    return header
 
 
 def read_learnt(registry: Registry, manifest: Manifest, path: Path) -> Learnt:

@@ -16,7 +16,15 @@ from jobs.train.data.sides import Mirroring
 from jobs.train.data.snapshot import SnapshotTask
 from jobs.train.data.yolo_scan import scan_notes
 from jobs.train.tracking_scores import TrackingCounts
-from jobs.train.training import InitialWeights, Measured, Prepared, Trained, TrainingSettings, task_image_size
+from jobs.train.training import (
+    InitialWeights,
+    Measured,
+    Prepared,
+    Seen,
+    Trained,
+    TrainingSettings,
+    task_image_size,
+)
 from jobs.train.yolo.arguments import measured, mirroring_of, schedule
 from jobs.train.yolo.class_rows import with_classes_of
 from jobs.train.yolo.data_yaml import count_images, outlines_per_image, place
@@ -194,6 +202,24 @@ class YoloTrainer:
             if not answer_alike(network, theirs, ValSet.of(data).pictures()):
                 require_same_score(found.evidence, by(theirs, 1).evidence)
         return found
+
+    def look(
+        self,
+        graph: Path,
+        data: Path,
+        pictures: Sequence[str],
+        control: Control,
+        settings: TrainingSettings,
+        *,
+        trained: bool,
+        points: Sequence[str],
+    ) -> list[Seen]:
+        """What a graph finds in some pictures of the val set. Raises ModelError."""
+        from jobs.train.yolo.validation import look
+
+        size = None if trained else settings.image_size
+        network, _ = self._networks.of_graph(graph, image_size=size, max_objects=settings.max_objects)
+        return look(network, data, pictures, control, settings, trained=trained, points=points)
 
     def track(
         self,

@@ -5,13 +5,13 @@ outlines of masks as they are drawn.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from jobs.train.evidence import Classified, Found, Outcome
-from jobs.train.training import Measured, TrainingSettings
+from jobs.train.training import Measured, Seen, TrainingSettings
 from jobs.train.yolo.overlaps import overlaps
 from jobs.train.yolo.val_set import ValSet, picture_of, task_of
 from shared.geometry.detections import Detections, Ints
@@ -21,6 +21,7 @@ from shared.labelstudio.class_labels import class_labels, point_labels
 from shared.labelstudio.controls import Control
 from shared.side_by_side import side_by_side
 
+_LIKELIEST = 3  # classes that are told of a picture
 MIN_CONFIDENCE = 0.001
 """Objects with less confidence are ignored. Lower than predict's thresholds, because mAP needs the whole curve."""
 
@@ -44,25 +45,86 @@ def measure(
     known = tuple(sorted(set(class_of.tolist()) - {-1}))
     if graph.yolo_task == "classify":
         return _classified(network, val, class_of, known, at_once)
-    place = _places(graph, val.points, control, trained)
-    as_predict = settings.reduced_decoding and control.media == "image"  # the frames of a video come in all pixels
-    side = network.image_size if as_predict else None
-    ignored = [number for number, name in enumerate(val.points) if name not in points]
+    looking = _Looking.of(network, val, control, settings, class_of, trained=trained, points=points)
 
     def outcome(picture: Path) -> Outcome:
-        image, (height, width) = picture_of(picture, side)
-        truth = val.annotated(picture, width, height, graph.yolo_task)
-        if truth.keypoints is not None:
-            truth.keypoints[:, ignored, 2] = 0.0
-        every = network.find(image, MIN_CONFIDENCE, settings.iou, whole=(height, width), cut_is_said=False)
-        every = replace(every, classes=class_of[every.classes])
-        found = _rearranged(every.only(every.classes >= 0), place, len(val.points))
-        boxes = found.xyxy if found.rotated is None else found.rotated
-        alike = overlaps(truth, found, val.sigmas)
-        return Outcome(task_of(picture), truth.classes, found.classes, found.scores, alike, boxes)
+        _, _, found = looking.at(picture)
+        return found
 
     outcomes = side_by_side(outcome, val.pictures(), at_once=at_once)
     return Measured(Found(outcomes, range(len(val.classes))), known, max_objects=settings.max_objects)
+
+
+def look(
+    network: Network,
+    data: Path,
+    pictures: Sequence[str],
+    control: Control,
+    settings: TrainingSettings,
+    *,
+    trained: bool,
+    points: Sequence[str],
+) -> list[Seen]:
+    """What a network finds in some pictures of the val set. `pictures`: their files. See also measure."""
+    val, graph = ValSet.of(data), network.graph
+    class_of = _class_of(graph.names, val.classes, control, trained)
+    if graph.yolo_task == "classify":
+        return [_guessed(network, val, val.folder / each, class_of) for each in pictures]
+    looking = _Looking.of(network, val, control, settings, class_of, trained=trained, points=points)
+    return [Seen(val.folder / each, *looking.at(val.folder / each)) for each in pictures]
+
+
+@dataclass(frozen=True, slots=True)
+class _Looking:
+    """Asks a network about pictures, and compares what it finds with what is annotated."""
+
+    network: Network
+    val: ValSet
+    iou: float  # overlap for suppression
+    side: int | None  # pixels of the longer side that are decoded; None: all
+    class_of: Ints
+    place: list[int]  # see `_places`
+    ignored: list[int]  # keypoints that are not compared
+
+    @classmethod
+    def of(
+        cls,
+        network: Network,
+        val: ValSet,
+        control: Control,
+        settings: TrainingSettings,
+        class_of: Ints,
+        *,
+        trained: bool,
+        points: Sequence[str],
+    ) -> "_Looking":
+        """See measure."""
+        as_predict = settings.reduced_decoding and control.media == "image"  # the frames of a video come in all pixels
+        return cls(
+            network,
+            val,
+            settings.iou,
+            network.image_size if as_predict else None,
+            class_of,
+            _places(network.graph, val.points, control, trained),
+            [number for number, name in enumerate(val.points) if name not in points],
+        )
+
+    def at(self, picture: Path) -> tuple[Detections, Detections, Outcome]:
+        """(what is annotated, what is found, how they match)"""
+        network, val = self.network, self.val
+        image, (height, width) = picture_of(picture, self.side)
+        truth = val.annotated(picture, width, height, network.graph.yolo_task)
+        if truth.keypoints is not None:
+            truth.keypoints[:, self.ignored, 2] = 0.0
+        every = network.find(image, MIN_CONFIDENCE, self.iou, whole=(height, width), cut_is_said=False)
+        every = replace(every, classes=self.class_of[every.classes])
+        found = _rearranged(every.only(every.classes >= 0), self.place, len(val.points))
+        boxes = found.xyxy if found.rotated is None else found.rotated
+        alike = overlaps(truth, found, val.sigmas)
+        name = picture.relative_to(val.folder).as_posix()
+        outcome = Outcome(task_of(picture), truth.classes, found.classes, found.scores, alike, boxes, picture=name)
+        return truth, found, outcome
 
 
 def _classified(network: Network, val: ValSet, class_of: Ints, known: tuple[int, ...], at_once: int) -> Measured:
@@ -80,8 +142,34 @@ def _classified(network: Network, val: ValSet, class_of: Ints, known: tuple[int,
     guessed = np.array(side_by_side(guess, pictures, at_once=at_once), dtype=np.int64)
     truth = np.zeros((len(pictures), len(val.classes)), dtype=np.bool_)
     for row, files in zip(truth, of_name.values(), strict=True):
-        row[[int(file.parent.name[-6:]) for file in files]] = True
-    return Measured(Classified([task_of(each) for each in pictures], truth, guessed, range(len(val.classes))), known)
+        row[[_class_in(file) for file in files]] = True
+    names = [each.relative_to(val.folder).as_posix() for each in pictures]
+    return Measured(
+        Classified([task_of(each) for each in pictures], truth, guessed, range(len(val.classes)), names), known
+    )
+
+
+def _guessed(network: Network, val: ValSet, picture: Path, class_of: Ints) -> Seen:
+    """The classes of a picture, and the likeliest ones."""
+    pixels, (height, width) = picture_of(picture, None)
+    found = network.find(pixels, 0.0, whole=(height, width))
+    chances = np.zeros(len(val.classes))
+    if len(found) and found.class_scores is not None:
+        chances[class_of[class_of >= 0]] = found.class_scores[0][class_of >= 0]
+    likeliest = np.argsort(-chances, kind="stable")[:_LIKELIEST]
+    files = [file for file in val.pictures() if file.stem == picture.stem]
+
+    def classes(numbers: Sequence[int]) -> Detections:
+        whole = [(0.0, 0.0, width, height)] * len(numbers)
+        return Detections.annotated(width, height, whole, numbers, val.classes)
+
+    guessed = replace(classes(likeliest.tolist()), scores=chances[likeliest])
+    return Seen(picture, classes([_class_in(file) for file in files]), guessed.only(guessed.scores > 0), None)
+
+
+def _class_in(file: Path) -> int:
+    """The class whose folder a file is in."""
+    return int(file.parent.name[-6:])
 
 
 def _class_of(held: Sequence[str], names: Sequence[str], control: Control, trained: bool) -> Ints:

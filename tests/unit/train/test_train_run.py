@@ -27,7 +27,7 @@ from shared.state import claims, keys
 from shared.state.budget import Budget
 from shared.state.jobs import Jobs
 from shared.state.registry import Registry
-from shared.state.versions import DATASET, GRAPH, WEIGHTS, Gate, Manifest
+from shared.state.versions import DATASET, GRAPH, REPORT, WEIGHTS, Gate, Manifest
 from tests.fakes.stores import BeforeWrite, Clocked, Refuses
 from tests.fakes.train_parts import (
     CONFIG,
@@ -93,15 +93,14 @@ def test_a_version_tells_what_annotators_made_of_the_one_before(world: World, tm
     assert manifest.lineage["taken_up"] == told
     world.registry.download_file("label", manifest.file("report.html"), tmp_path / "report.html")
     page = " ".join((tmp_path / "report.html").read_text().split())
-    assert "What annotators made of v1" in page
-    assert "3 tasks that were annotated on its predictions" in page
-    assert 'objects left as predicted</td><td class="n">2</td> <td class="n">29 %' in page
+    assert "Since v1 is served, 3 tasks were annotated on its predictions" in page
+    assert "of their 7 objects 2 were left as predicted, 2 moved or given another label, 3 drawn" in page
 
 
 def test_a_version_holds_weights_and_their_graph(world: World, tmp_path: Path) -> None:
     assert world.new_run() == DONE
     manifest = world.registry.manifest("label", 1)
-    assert [entry.name for entry in manifest.files] == [WEIGHTS, GRAPH, "report.html", DATASET]
+    assert [entry.name for entry in manifest.files] == [WEIGHTS, GRAPH, DATASET, REPORT]
     for name in (WEIGHTS, GRAPH):
         world.registry.download_file("label", manifest.file(name), tmp_path / name)
         assert sha256_of(tmp_path / name) == manifest.file(name).sha256
@@ -546,6 +545,40 @@ def test_a_rollback_is_not_undone(world: World, tmp_path: Path) -> None:
     assert world.run(claim, BeforeWrite(world.store, roll_back, "pointer.json")) == DONE
     assert (world.outcome, world.served()) == ("rejected", 1)
     assert "v3 of 'label' is not served: somebody rolled back while it trained" in world.message
+    page = report_of(world, 3, tmp_path)
+    assert "v3 passed the gate" in page
+    assert "promoted" not in page, "the report cannot know that it was not"
+
+
+def report_of(world: World, version: int, folder: Path) -> str:
+    world.registry.download_file("label", world.registry.manifest("label", version).file(REPORT), folder / REPORT)
+    return (folder / REPORT).read_text()
+
+
+def test_a_report_names_the_number_that_its_version_got(world: World, tmp_path: Path) -> None:
+    """Also if another attempt was faster than this one."""
+    world.new_run()
+
+    def be_faster() -> None:
+        other = world.registry.manifest("label", 1)
+        world.registry.publish("label", lambda number: evolve(other, version=number, run_id="faster"))
+
+    claim = begin_run(world.store, epochs=4, val_fraction=0.4)
+    assert world.run(claim, BeforeWrite(world.store, be_faster, "000002.json")) == DONE
+    assert [one.run_id for one in world.registry.versions("label")][1:] == ["faster", claim.run_id]
+    page = report_of(world, 3, tmp_path)
+    assert "v3 passed the gate: as good as v1" in page
+    assert f"labelloop retrain 3 --project={UID}" in page
+    assert "v2" not in page.partition("<h2>Curves")[0]
+
+
+def test_a_version_is_not_lost_for_its_report(world: World, tmp_path: Path) -> None:
+    world.trainer.pictures = True  # of which the toy answers none
+    assert world.new_run() == DONE
+    assert (world.outcome, world.served()) == ("promoted", 1)
+    page = report_of(world, 1, tmp_path)
+    assert "could not be made: pictures" in page
+    assert '<th scope="row">mAP50-95</th>' in page
 
 
 def roll_back(world: World, version: int, control: str = "label") -> None:
@@ -1022,5 +1055,6 @@ def test_a_classifier_is_judged_by_what_it_guesses_of_each_class(world: World, t
     assert (manifest.yolo_task, manifest.labels) == ("classify", ("Oak", "Fir"))
     world.registry.download_file("kind", manifest.file("report.html"), tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
-    assert "task classify" in page
-    assert "<td>balanced accuracy</td>" in page
+    assert "v2 did not pass the gate: v1 stays" in page
+    assert '<th scope="row">balanced accuracy</th>' in page
+    assert '<th scope="row">Fir</th><td class="n">50</td>' in page, "images of the val set"

@@ -49,4 +49,7 @@ def test_what_pages_are_made_of_is_packed_into_the_wheel() -> None:
     packed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
     ui = STYLE.parents[1]
     found = {file for pattern in packed["functions.train_trigger.ui"] for file in ui.glob(pattern)}
-    assert found == {file for file in ui.rglob("*") if file.is_file() and file.suffix not in (".py", ".pyc")}
+    report = ROOT / "jobs" / "train" / "report"
+    found |= {file for pattern in packed["jobs.train.report"] for file in report.glob(pattern)}
+    everything = (file for folder in (ui, report) for file in folder.rglob("*") if file.is_file())
+    assert found == {file for file in everything if file.suffix not in (".py", ".pyc")}

@@ -1,0 +1,1 @@
+"""The report of a version: one HTML file for people, without scripts, with pictures inside."""
