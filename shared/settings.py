@@ -420,7 +420,12 @@ class Settings(BaseModel):
         (),
         "Host names, addresses or networks that LABELLOOP_NOTIFY_URL may lead to although they are private. Comma-separated.",
     )
-    # Logs
+    # Traces and logs
+    otel_endpoint: str | None = _setting(
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        None,
+        "Address of a collector that takes OpenTelemetry's traces over HTTP, for example http://collector:4318; needs the extra otel (docs/observability.md). The SDK reads the other variables OTEL_… by itself.",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = _setting(
         "LABELLOOP_LOG_LEVEL", "INFO", "Least important log lines that are written."
     )

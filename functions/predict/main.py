@@ -16,6 +16,7 @@ import flask
 
 from functions.predict.answer_text import answer_text
 from functions.predict.soon import Soon
+from shared import tracing
 from shared.errors import SettingsError
 from shared.labelstudio.controls import Control
 from shared.labelstudio.predict_body import MAX_PREDICT_BODY
@@ -42,6 +43,7 @@ _FORWARD_TIMEOUT = 10.0  # seconds to wait for the other function; Label Studio 
 def _build(settings: Settings, environ: MutableMapping[str, str]) -> Answer:
     settings.require_access_rules()
     configure_logs(settings.log_level)
+    tracing.configure("labelloop-predict", settings.otel_endpoint)
     threads = set_up_server(environ)
     store = open_store(settings.store, s3_endpoint=settings.s3_endpoint)
     metrics = Metrics()

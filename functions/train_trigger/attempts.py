@@ -5,6 +5,7 @@ import logging
 from functions.train_trigger.launchers import JobStatus, Launcher
 from functions.train_trigger.metrics import Metrics
 from functions.train_trigger.reconciled import Reconciled, Status
+from shared import tracing
 from shared.errors import ClaimLost, LaunchError
 from shared.evolve import evolve
 from shared.labelstudio.requests import project_id
@@ -59,7 +60,8 @@ class Attempts:
             budget=Budget.of(settings),
         )
         try:
-            job = self._launcher.launch(request, attempt=claim.attempt)
+            with tracing.span("launch", claim.trace, project=jobs.uid, run=claim.run_id, attempt=claim.attempt):
+                job = self._launcher.launch(request, attempt=claim.attempt)
         except LaunchError as error:
             self._metrics.launches.labels("refused").inc()
             logger.error(str(error), extra={"event": "launch_refused", **named})

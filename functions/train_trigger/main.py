@@ -16,6 +16,7 @@ from functions.train_trigger.threads import ProcessThreads
 from functions.train_trigger.trigger import Trigger
 from functions.train_trigger.ui.routes import Ui
 from functions.train_trigger.warm_up import WarmUp
+from shared import tracing
 from shared.errors import SettingsError
 from shared.labelstudio.api import LabelStudio
 from shared.labelstudio.predict_body import MAX_PREDICT_BODY
@@ -33,6 +34,7 @@ def _build(settings: Settings, environ: MutableMapping[str, str]) -> Function:
     assert settings.label_studio_url is not None
     assert settings.label_studio_api_key is not None
     configure_logs(settings.log_level)
+    tracing.configure("labelloop-train-trigger", settings.otel_endpoint)
     threads = set_up_server(environ)
     store = open_store(settings.store, s3_endpoint=settings.s3_endpoint)
     label_studio = LabelStudio(settings.label_studio_url, settings.label_studio_api_key.get_secret_value())

@@ -17,6 +17,7 @@ from functions.train_trigger.sweep import sweep
 from functions.train_trigger.threads import Threads
 from functions.train_trigger.trigger import Trigger
 from functions.train_trigger.warm_up import WarmUp
+from shared import tracing
 from shared.errors import BadRequest, LabelloopError
 from shared.labelstudio.requests import Event, JobStatusRequest, ProjectCounters, TrainCall, project_id
 from shared.objectstore import ObjectStore
@@ -34,6 +35,7 @@ _PATIENCE = 0.7  # seconds that the answer to an event may wait; Label Studio gi
 _WAITING = 2  # answers to events that may wait at once; all others are given without waiting
 _THREADS = 8  # projects that are reconciled at once after events
 _SWEEP_SECONDS = 45.0  # after which a sweep begins no project
+_MAX_TRACES = 1000  # of events that were not looked at yet
 _RUN_ID = re.compile("[a-z0-9-]{1,50}")
 
 JobStatusWord = Literal["queued", "started", "finished", "failed"]
@@ -62,6 +64,7 @@ class Routes:
         self._threads = threads
         self._notices = notices or Sender(store, Settings(), metrics, threads, None)
         self._patience = patience
+        self._traces: dict[str, str] = {}  # uid → traceparent of its newest event, until that is looked at
         self._debounce = Debounce(
             self._look_at, threads, interval=debounce, at_once=_THREADS, on_full=self._left_to_the_sweep
         )
@@ -71,6 +74,10 @@ class Routes:
         """`POST /webhook`: an event is a hint to reconcile its project; START_TRAINING is a person's order."""
         event = Event.parse(request.get_data())
         self._metrics.event(event.action)
+        with tracing.span("webhook", action=event.action):
+            return self._noted(event)
+
+    def _noted(self, event: Event) -> Response:
         if event.action == "START_TRAINING":
             return self._train(event.project)
         if event.project is None:
@@ -109,6 +116,8 @@ class Routes:
 
     def _announced(self, keys: list[str]) -> Response:
         """Reconcile projects now, or at the end of their interval; the answer has the outcome if it comes in time."""
+        if (trace := tracing.current()) and len(self._traces) < _MAX_TRACES:
+            self._traces |= dict.fromkeys(keys, trace)
         started = [future for key in keys if (future := self._debounce.ask(key)) is not None]
         if len(started) != 1 or not self._waiting.acquire(blocking=False):
             return answer({"status": "noted"}, 202)
@@ -123,7 +132,8 @@ class Routes:
     def _look_at(self, key: str) -> Reconciled:
         """Reconcile one project, or sweep. Never raises: at the end of an interval nobody waits for the outcome."""
         if key != EVERY_PROJECT:
-            return self._trigger.reconcile(key)
+            with tracing.span("reconcile", self._traces.pop(key, ""), project=key):
+                return self._trigger.reconcile(key)
         try:
             summary = self._sweep()
         except LabelloopError as error:

@@ -25,6 +25,7 @@ from functions.train_trigger.lacking import Lacking
 from functions.train_trigger.launchers import Launcher
 from functions.train_trigger.metrics import Metrics
 from functions.train_trigger.reconciled import Reconciled
+from shared import tracing
 from shared.errors import ClaimLost, LabelConfigError, LabelloopError, ProjectGone, StoreRefusal
 from shared.evolve import evolve
 from shared.labelstudio.api import ProjectState
@@ -266,6 +267,22 @@ class Trigger:
             return _outcome(wait)
         asked = record.next_run if decision.kind == "train" else None
         run_id = asked or new_run_id(self._store.now())
+        with tracing.span("claim", project=jobs.uid, run=run_id, kind=decision.kind) as trace:
+            return self._take(jobs, record, decision, settings, policy, run_id, trace, forced=forced)
+
+    def _take(
+        self,
+        jobs: Jobs,
+        record: JobsRecord,
+        decision: Launch,
+        settings: Settings,
+        policy: Policy,
+        run_id: str,
+        trace: str,
+        *,
+        forced: bool,
+    ) -> Reconciled:
+        """Claim the run and launch its job, unless somebody else is first."""
         try:
             taken = jobs.update(
                 claims.take,
@@ -276,6 +293,7 @@ class Trigger:
                 forced=forced,
                 registry_fence=Registry(self._store, jobs.uid).fence(),
                 decided_on=None if forced else record,
+                trace=trace,
             )
             claim = taken.held
         except ClaimLost as error:

@@ -16,6 +16,7 @@ from types import FrameType
 from jobs.prelabel.models import ChosenModels
 from jobs.prelabel.run import FAILED, INTERRUPTED, Parts, Stopped, run
 from jobs.prelabel.target import LabelStudioTarget
+from shared import tracing
 from shared.cores import usable_cores
 from shared.errors import LabelloopError
 from shared.evolve import evolve
@@ -53,6 +54,7 @@ def main(environ: MutableMapping[str, str]) -> int:
         settings.require("train_request", "label_studio_url", "label_studio_api_key")
         request = TrainRequest.parse(settings.train_request or "")
         configure_logs(settings.log_level)
+        tracing.configure("labelloop-prelabel", settings.otel_endpoint)
         environ.update(prediction_environ(Path(settings.cache_dir)))
         store = open_store(request.store, s3_endpoint=settings.s3_endpoint)
         ensure_checked(store)
@@ -69,6 +71,8 @@ def main(environ: MutableMapping[str, str]) -> int:
     except LabelloopError as error:  # before the claim was taken: nothing else reports it
         logger.error(str(error), extra={"event": "attempt_failed", "error": type(error).__name__})
         return FAILED
+    finally:
+        tracing.flush()
 
 
 def _stop(_number: int, _frame: FrameType | None) -> None:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol
 from jobs.prelabel.ports import Page, Target
 from jobs.prelabel.progress import ProgressWriter
 from jobs.prelabel.writer import Writer
+from shared import tracing
 from shared.control_group import in_control_group
 from shared.errors import (
     BudgetSpent,
@@ -103,7 +104,7 @@ def run(parts: Parts, run_id: str, *, nonce: str) -> int:
         on_lost=lambda: None,
         on_renewed=spending.look,
     )
-    with heartbeat:
+    with tracing.span("job", claim.trace, project=parts.project_uid, run=run_id, attempt=claim.attempt), heartbeat:
         try:
             done, message = _Work(parts, jobs, run_id, heartbeat, spending).do()
             heartbeat.patiently(jobs.update, _end, claim, done, message)

@@ -11,6 +11,7 @@ from types import FrameType
 
 from jobs.train.scratch import locked, remove, remove_abandoned, scratch_of
 from jobs.train.yolo.machine import checked_work_dir, prepare_ultralytics
+from shared import tracing
 from shared.errors import LabelloopError
 from shared.logs import configure_logs
 from shared.objectstore import ObjectStore, open_store
@@ -33,6 +34,7 @@ def main(environ: Mapping[str, str]) -> int:
         if request.kind == "prelabel":  # another program's: so one job at the target serves for both
             os.execve(sys.executable, [sys.executable, "-m", "jobs.prelabel"], dict(environ))  # noqa: S606
         configure_logs(settings.log_level)
+        tracing.configure("labelloop-train", settings.otel_endpoint)
         folder = scratch_of(Path(settings.work_dir), request.project_uid, request.run_id)
         remove_abandoned(Path(settings.work_dir), keep=folder)  # first: killed runs may have filled the disk
         checked_work_dir(Path(settings.work_dir))
@@ -41,7 +43,10 @@ def main(environ: Mapping[str, str]) -> int:
     except LabelloopError as error:
         print(f"labelloop training job: {error}", file=sys.stderr)
         return 1
-    return execute(settings, request, store)
+    try:
+        return execute(settings, request, store)
+    finally:
+        tracing.flush()
 
 
 def execute(settings: Settings, request: TrainRequest, store: ObjectStore) -> int:

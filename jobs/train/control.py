@@ -22,6 +22,7 @@ from jobs.train.judging import Judge, Judged
 from jobs.train.preset import preset, repeated
 from jobs.train.report.making import Made, Reporter
 from jobs.train.training import InitialWeights, Trained
+from shared import tracing
 from shared.errors import ClaimLost, ImageError, ModelError, PreconditionFailed
 from shared.evolve import evolve
 from shared.labelstudio.controls import Control
@@ -266,7 +267,8 @@ def _lineage(
     attempt: Attempt, control: Control, dataset: Dataset, trained: Trained, start: InitialWeights
 ) -> dict[str, object]:
     counts, header = dataset.counts, attempt.snapshot.header
-    return {
+    trace = tracing.current()  # what predict's first prediction goes on from
+    return ({"trace": trace} if trace else {}) | {
         "border": header.border,
         "annotations_digest": header.baseline.digest,
         "dataset_sha256": attempt.snapshot.sha256,

@@ -6,6 +6,7 @@ It may be killed at any time: the next attempt continues from what it left in th
 import logging
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 from jobs.train.attempt import Attempt
@@ -23,6 +24,7 @@ from jobs.train.patient_store import PatientStore
 from jobs.train.preparing import Preparing
 from jobs.train.progress import ProgressWriter
 from jobs.train.training import TrainingSettings
+from shared import tracing
 from shared.errors import BudgetSpent, ClaimLost, LabelConfigError, LabelloopError, NotFound, SettingsError
 from shared.labelstudio.config import parse_label_config
 from shared.labelstudio.controls import CONTROL_TASKS, Control
@@ -73,7 +75,8 @@ def run(parts: Parts, run_id: str, *, nonce: str) -> int:
     )
     progress = ProgressWriter(jobs, run_id, claim.attempt)
     work, ending = _Work(parts, claim, heartbeat, progress, spending, abort), Ending(parts, claim, heartbeat, progress)
-    with heartbeat:
+    span = tracing.span("job", claim.trace, project=parts.project_uid, run=run_id, attempt=claim.attempt)
+    with span, closing(progress), heartbeat:
         try:
             try:
                 outcome, message = work.do()

@@ -48,6 +48,7 @@ class PredictContext:
     waiting: threading.Semaphore  # tasks whose decoded images wait for the models
     control_group: float = 0.0  # share of the tasks that get no predictions
     order: Order = "off"  # what their scores say
+    traces: tuple[tuple[str, str], ...] = ()  # control, and traceparent of the job that published its version
 
 
 class Answer(NamedTuple):

@@ -91,6 +91,7 @@ class Served:
     trained: bool  # on this project; False: base weights
     shown: Mapping[str, Shown] = field(default_factory=dict)  # label → thresholds of the version. Not part of the
     # model, since several versions may have the same weights
+    trace: str = ""  # traceparent of the job that published it
 
 
 class Models(Protocol):

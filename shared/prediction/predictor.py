@@ -16,6 +16,7 @@ from functools import lru_cache
 from itertools import compress
 from typing import Any
 
+from shared import tracing
 from shared.control_group import in_control_group
 from shared.errors import ImageError, LabelloopError
 from shared.labelstudio.class_labels import unclear_classes
@@ -86,10 +87,13 @@ class Predictor:
             yield from ([] for _ in range(len(call.tasks)))
             return
         controls = parse_label_config(call.label_config)
-        tally = Tally(call.project, len(call.tasks))
+        tally, began = Tally(call.project, len(call.tasks)), time.time_ns()
         with self._metrics.phase("request"):
-            yield from self._items(call, self._prepared(call.project, controls, deadline), deadline, tally)
+            context = self._prepared(call.project, controls, deadline)
+            yield from self._items(call, context, deadline, tally)
         tally.report(self._metrics)
+        if isinstance(context, PredictContext) and tally.any_predicted:
+            _trace_first(call.project, context, began)
 
     def _prepared(self, uid: str, controls: Sequence[Control], deadline: float) -> PredictContext | _Failure:
         if not controls:
@@ -128,6 +132,7 @@ class Predictor:
         settings = self._settings_for(uid, controls)
         parts: list[ControlModel] = []
         versions: list[tuple[str, str]] = []
+        traces: list[tuple[str, str]] = []
         unserved: dict[str, _Failure] = {}
         for control in controls:
             try:
@@ -137,6 +142,7 @@ class Predictor:
                 unserved[control.name] = _Failure("no_model", str(error))
                 continue
             versions.append((control.name, served.version))
+            traces.append((control.name, served.trace))
             plan = plan_control(
                 control, served.model.names, trained=served.trained, settings=settings, shown=served.shown
             )
@@ -163,6 +169,7 @@ class Predictor:
             threading.Semaphore(2 + 2 * batch),
             settings.control_group,
             settings.order if settings.orders and any(part.plan.trained for part in parts) else "off",
+            tuple(traces),
         )
 
     def _all(self, tasks: Sequence[Task], context: PredictContext) -> Iterator[Answer | _Failure]:
@@ -209,6 +216,13 @@ class Predictor:
                 started.set_result(self._runner.start(task, context))
             except Exception as error:  # noqa: BLE001 - raised where the result is awaited
                 started.set_exception(error)
+
+
+def _trace_first(uid: str, context: PredictContext, began: int) -> None:
+    """The trace of a version ends with the first prediction that this process has made with it."""
+    for control, trace in context.traces:
+        told = {"project": uid, "control": control, "version": context.stamp}
+        tracing.once("first prediction", trace, began=began, key=(uid, control, trace), **told)
 
 
 def _answer(started: "Future[Started]", deadline: float) -> Answer | _Failure:

@@ -18,7 +18,14 @@ def serve_version(control: Control, manifest: Manifest, load: Callable[[], Model
             f"the weights of {control.name!r} v{manifest.version} are for {model.yolo_task}, its manifest says "
             f"{manifest.yolo_task}"
         )
-    return Served(model=model, version=f"v{manifest.version}", trained=True, shown=manifest.shown)
+    trace = manifest.lineage.get("trace")
+    return Served(
+        model=model,
+        version=f"v{manifest.version}",
+        trained=True,
+        shown=manifest.shown,
+        trace=trace if isinstance(trace, str) else "",
+    )
 
 
 def serve_base(control: Control, weights: str, load: Callable[[], Model]) -> Served:

@@ -36,6 +36,11 @@ class Tally:
         """Count a task with a prediction."""
         self._predicted += 1
 
+    @property
+    def any_predicted(self) -> bool:
+        """Whether a task was answered with a prediction."""
+        return self._predicted > 0
+
     def add(
         self, what: What, reason: str, message: str, tasks: Sequence[int | None], *, count: int | None = None
     ) -> None:

@@ -43,12 +43,14 @@ def take(
     registry_fence: int = 0,
     forced: bool = False,
     decided_on: JobsRecord | None = None,
+    trace: str = "",
 ) -> JobsRecord | None:
     """Claim the training for a new run, unless there is a claim (an expired one is for `next_attempt`).
 
     If that is of kind base, a training that a person asked for (`forced`) is noted as the next run.
     `lifetime` in seconds. `registry_fence`: the greatest fence of the project's pointers. `decided_on`: the record that
     the decision to train was made on; None: it does not matter. Raises ClaimLost if a run began and ended since then.
+    `trace`: traceparent for the job.
     """
     if record.training is not None:
         waits = forced and kind == "train" and record.training.kind == "base" and record.next_run is None
@@ -66,6 +68,7 @@ def take(
         expires_at=_after(now, lifetime),
         started_at=now,
         forced=forced,
+        trace=trace,
     )
     return evolve(record, training=claim, fence=fence, next_run=None if kind == "train" else record.next_run)
 

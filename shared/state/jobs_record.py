@@ -40,6 +40,7 @@ class Claim(Record):
     refused: int = Field(default=0, ge=0)  # launches of this attempt that were refused or withdrawn
     error: str | None = None  # why the attempt before ended, or why this one's launch was refused
     waits: str | None = None  # why the job is queued, in the target's words
+    trace: str = ""  # W3C traceparent that the job goes on from; "": no traces
     stuck_since: datetime | None = None  # since when it is known to wait for a correction, not for capacity
 
     def has_run(self, now: datetime) -> timedelta:

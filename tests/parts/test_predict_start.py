@@ -12,7 +12,7 @@ from infra.local.label_studio import REPOSITORY
 from tests.fakes.predict_parts import UID, label_config
 
 MAIN = REPOSITORY / "functions" / "predict" / "main.py"
-HEAVY = ("torch", "torchvision", "ultralytics", "label_studio_sdk", "openvino", "onnxruntime", "cv2")
+HEAVY = ("torch", "torchvision", "ultralytics", "label_studio_sdk", "openvino", "onnxruntime", "cv2", "opentelemetry")
 
 # Loads main.py as functions-framework does and keeps, for each heavy module, the thread that first looked for it.
 PROGRAM = """

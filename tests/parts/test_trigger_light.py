@@ -6,7 +6,18 @@ import sys
 from pathlib import Path
 
 MAIN = Path(__file__).resolve().parents[2] / "functions" / "train_trigger" / "main.py"
-HEAVY = ("torch", "torchvision", "ultralytics", "label_studio_sdk", "numpy", "cv2", "PIL", "boto3", "pandas")
+HEAVY = (
+    "torch",
+    "torchvision",
+    "ultralytics",
+    "label_studio_sdk",
+    "numpy",
+    "cv2",
+    "PIL",
+    "boto3",
+    "pandas",
+    "opentelemetry",
+)
 
 # Loads main.py as functions-framework does, answers health, setup and an event, then tells what is loaded.
 PROGRAM = """
