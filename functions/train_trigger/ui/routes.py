@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Literal
 
 from flask import Request, Response
 
-from functions.train_trigger.status.counting import LabelStudio
 from functions.train_trigger.trigger import Trigger
 from shared.objectstore import ObjectStore
 from shared.settings import Settings
 from shared.web.http import Route
 
 if TYPE_CHECKING:
+    from functions.train_trigger.status.counting import LabelStudio
     from functions.train_trigger.ui.pages import Pages
 
 _ROUTES: tuple[tuple[Literal["GET", "POST"], str], ...] = (
@@ -39,7 +39,7 @@ class Ui:
         settings: Settings,
         store: ObjectStore,
         trigger: Trigger,
-        label_studio: LabelStudio,
+        label_studio: "LabelStudio",
         look_soon: Callable[[str], None],
     ) -> None:
         """`look_soon(uid)` reconciles a project on another thread."""
