@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from shared.labelstudio.controls import Control
-from shared.labelstudio.regions.fields import label_items, words_of
 
 _OUTSIDE = 20
 """Labels outside the config that are kept, the most frequent first; an import may write any."""
@@ -20,6 +19,8 @@ class HeldLabels:
 
     def add(self, regions: Sequence[Mapping[str, Any]]) -> None:
         """Count one task by the regions of its annotation."""
+        from shared.labelstudio.regions.fields import label_items  # numpy, which the page's sentences do without
+
         for control, tasks in self._tasks.values():
             tasks.update(
                 {label for item, given in label_items(regions, control) for label in _of(item, given, control)}
@@ -31,6 +32,8 @@ class HeldLabels:
 
 
 def _of(item: Mapping[str, Any], given: object, control: Control) -> list[str]:
+    from shared.labelstudio.regions.fields import words_of
+
     left_over = control.tag == "TimelineLabels" and not item["value"].get("ranges")
     return [] if left_over else words_of(given) or []
 
