@@ -58,11 +58,13 @@ def choose(ours: Evidence, our_shown: Mapping[int, Shown], theirs: Evidence | No
         places = np.unique(np.linspace(0, max(len(order) - 1, 0), DIFFERENT).round().astype(np.int64))
         different = [compared[number] for number in order[places].tolist()] if len(order) else []
     else:
-        order = np.argsort(-np.abs(difference), kind="stable")[:DIFFERENT]
-        different = [compared[number] for number in order.tolist() if abs(difference[number]) > _SLIGHT]
+        order = np.argsort(-np.abs(difference), kind="stable")
+        different = _first(
+            [compared[number] for number in order.tolist() if abs(difference[number]) > _SLIGHT], DIFFERENT
+        )
     taken = {each.picture for each in different}
     bad = [compared[number] for number in np.argsort(-work, kind="stable").tolist() if work[number] > _SLIGHT]
-    worst = [each for each in bad if each.picture not in taken][:WORST]
+    worst = _first([each for each in bad if each.picture not in taken], WORST)
     return Choice(
         tuple(different),
         tuple(worst),
@@ -70,6 +72,16 @@ def choose(ours: Evidence, our_shown: Mapping[int, Shown], theirs: Evidence | No
         worse=int((difference > _SLIGHT).sum()),
         pictures=len(compared),
     )
+
+
+def _first(some: list[Compared], count: int) -> list[Compared]:
+    """The first ones, of as many tasks as possible: neighbouring frames of a video look alike. In their order."""
+    tasks = set[str]()
+    again = []
+    for place, each in enumerate(some):
+        again.append((each.task in tasks, place))
+        tasks.add(each.task)
+    return [some[place] for place in sorted(place for _, place in sorted(again)[:count])]
 
 
 def _pictures(evidence: Evidence) -> tuple[list[str], list[str]]:

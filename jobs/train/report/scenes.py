@@ -26,6 +26,7 @@ _MAX_BYTES = 60_000  # of a small copy
 _MAX_DRAWN = 20_000  # characters over one picture
 _MAX_POINTS = 48  # of a ring
 _NAMED = 12  # objects whose names are written over a picture
+_CHARACTER = 7.5  # about the width of one, in pixels of the copy
 _WAYS = 6  # colours of tracks
 MARKS = ("○", "□", "△", "◇")
 """What keypoints are drawn as, in turn."""
@@ -183,8 +184,9 @@ class Drawing:
         for number, x, y in self._places:
             label = names[self.objects.classes[number]] if len(names) > 1 else ""
             score = f"{self.objects.scores[number]:.0%}" if scores else ""
-            left = min(max(x, 2.0), self.copy.width * 0.85)
-            found.append((round(left, 1), round(max(y - 4.0, 11.0), 1), " ".join(filter(None, (_short(label), score)))))
+            text = " ".join(filter(None, (_short(label), score)))
+            left = max(min(x, self.copy.width - _CHARACTER * len(text)), 2.0)
+            found.append((round(left, 1), round(max(y - 4.0, 11.0), 1), text))
         return tuple(found)
 
 

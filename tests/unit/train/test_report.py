@@ -115,6 +115,16 @@ def test_pictures_are_chosen_where_both_differ_most_for_better_or_worse() -> Non
     assert (same.different, [each.task for each in same.worst]) == ((), ["5", "2", "3"])
 
 
+def test_frames_of_many_videos_are_shown_before_more_of_one() -> None:
+    frames = [replace(at(number, MISSED), task="long", picture=f"long-{number}.jpg") for number in range(20)]
+    others = [at(number, LOOSE) for number in (31, 32)]
+    every = Found([*frames, *others], range(2))
+    right = Found([replace(at(1, RIGHT), truth=each.truth, found=each.truth, task=each.task, picture=each.picture)
+                   for each in every.outcomes], range(2))  # fmt: skip
+    choice = choose(every, SHOWN, right, SHOWN, (0, 1))
+    assert [each.task for each in choice.different] == ["long"] * 4 + ["31", "32"]
+
+
 def test_without_a_champion_pictures_are_spread_from_the_best_to_the_worst() -> None:
     many = [at(number, (RIGHT, LOOSE, MISSED)[number % 3]) for number in range(1, 31)]
     choice = choose(Found(many, range(2)), SHOWN, None, {}, (0, 1))
