@@ -10,6 +10,7 @@ LabelloopError
 │       └── UnsafeStore      the store ignores conditional writes and must not be used
 ├── LabelStudioError         Label Studio is unreachable, failed, or sent an unexpected answer
 │   ├── Unauthorized         the token was refused
+│   ├── NotLabelStudio       something else answers at LABEL_STUDIO_URL
 │   └── ProjectGone          Label Studio itself says that the project does not exist: it is closed
 ├── NotKnown                 the store holds no such project, control or version
 ├── BadRequest               the body of a request is malformed
@@ -69,6 +70,10 @@ class LabelStudioError(LabelloopError):
 
 class Unauthorized(LabelStudioError):
     """Label Studio refused the token."""
+
+
+class NotLabelStudio(LabelStudioError):
+    """Something else answers at LABEL_STUDIO_URL: it must not get the token."""
 
 
 class ProjectGone(LabelStudioError):

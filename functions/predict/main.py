@@ -24,6 +24,7 @@ from shared.labelstudio.requests import PredictRequest
 from shared.logs import configure_logs
 from shared.objectstore import ObjectStore, open_store
 from shared.prediction.metrics import Metrics
+from shared.prediction.unanswered import Unanswered, noting_first
 from shared.settings import Settings
 from shared.web.backend import Backend
 from shared.web.bodies import chunks_of
@@ -84,14 +85,17 @@ def _build_serving(
 
 def _function(settings: Settings, backend: Backend, metrics: Metrics, threads: int, predict: Predict) -> Function:
     def predict_tasks(request: flask.Request) -> flask.Response:
-        from shared.web.forwarding import HELD_HEADER, seconds_left
+        from shared.web.forwarding import EMPTY_HEADER, HELD_HEADER, empty_header, seconds_left
 
         call = PredictRequest.receive(chunks_of(request))
         deadline = time.monotonic() + seconds_left(request, settings.predict_deadline)  # the caller waits from now on
-        pieces = list(answer_text(predict(call, deadline)))
+        empty: list[Unanswered] = []
+        pieces = list(answer_text(noting_first(predict(call, deadline), empty)))
         response = flask.Response(iter(pieces), mimetype="application/json")
         response.content_length = sum(map(len, pieces))
         response.headers[HELD_HEADER] = backend.pointers.held_header(call.project)
+        if empty:
+            response.headers[EMPTY_HEADER] = empty_header(empty[0].reason, empty[0].message)
         return response
 
     def hand_over(request: flask.Request) -> flask.Response:

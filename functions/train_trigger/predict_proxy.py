@@ -18,7 +18,7 @@ from shared.labelstudio.predict_body import PredictBody
 from shared.settings import Settings
 from shared.web.answers import answer
 from shared.web.bodies import chunks_of
-from shared.web.forwarding import HELD_HEADER, pass_on, refuse_forwarding
+from shared.web.forwarding import EMPTY_HEADER, HELD_HEADER, empty_header, pass_on, refuse_forwarding
 from shared.web.peer import ASLEEP
 from shared.web.served_versions import ServedVersions
 
@@ -106,4 +106,6 @@ class PredictProxy:
     def _empty(self, tasks: int, reason: str, message: str) -> Response:
         self._metrics.failures.labels(reason).inc(tasks)
         logger.warning(message, extra={"event": "predict_answered_empty", "reason": reason, "tasks": tasks})
-        return answer({"results": [[]] * tasks})
+        response = answer({"results": [[]] * tasks})
+        response.headers[EMPTY_HEADER] = empty_header(reason, message)
+        return response

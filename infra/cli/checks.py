@@ -19,6 +19,7 @@ from shared.errors import (
     LabelConfigError,
     LabelStudioError,
     LaunchError,
+    NotLabelStudio,
     ProjectGone,
     SettingsError,
     StoreError,
@@ -34,9 +35,11 @@ from shared.objectstore.selftest import check_store
 from shared.settings import Settings
 from shared.state.projects import read_project
 from shared.web.peer import ASLEEP, LOCAL, call
+from shared.yolo.base_weights import model_path_problem
 
 _TIMEOUT = 5.0  # seconds for one request to a function
 _WAKING = 60.0  # seconds that a function which scales to zero may take to wake
+_ADDRESS = "set LABEL_STUDIO_URL to the address of Label Studio, with its path prefix if it has one"
 _NEW_KEY = (
     "make a token in Label Studio under Account & Settings → Personal Access Token and set LABEL_STUDIO_API_KEY "
     "(legacy tokens work only where the organisation allows them)"
@@ -55,12 +58,15 @@ class Project:
 
 
 def check_label_studio(label_studio: LabelStudio) -> Finding:
-    """Check that Label Studio answers and takes the token."""
+    """Check that Label Studio answers and takes the token, which nothing else is sent."""
     try:
+        label_studio.check_identity()
         kind = "legacy" if label_studio.authorization().startswith("Token ") else "personal access"
         user = label_studio.get_json("/api/current-user/whoami")
     except Unauthorized as error:
         return Finding("problem", "token", str(error), _NEW_KEY)
+    except NotLabelStudio as error:
+        return Finding("problem", "label_studio", str(error), _ADDRESS)
     except LabelStudioError as error:
         return Finding("problem", "label_studio", str(error))
     who = user.get("email") or user.get("username") if isinstance(user, dict) else None
@@ -81,8 +87,7 @@ def check_project(label_studio: LabelStudio, project: str) -> tuple[Finding, Pro
         counters = ProjectCounters.model_validate(answer)
     except ValidationError:
         message = f"{label_studio.url}/api/projects/{number}/ answers something else than a project"
-        remedy = "set LABEL_STUDIO_URL to the address of Label Studio, with its path prefix if it has one"
-        return Finding("problem", "project", message, remedy), None
+        return Finding("problem", "project", message, _ADDRESS), None
     uid = counters.uid or number
     if timestamp and uid != project:
         message = f"project {number} of {label_studio.url} is {uid}, not {project}: another installation?"
@@ -109,6 +114,27 @@ def check_project(label_studio: LabelStudio, project: str) -> tuple[Finding, Pro
 def check_config(project: Project) -> list[Finding]:
     """A warning for each part of the labeling config that labelloop ignores."""
     return [Finding("warning", "config", sentence) for sentence in not_understood(project.answer["label_config"])]
+
+
+def check_weights_asked(settings: Settings, project: Project) -> list[Finding]:
+    """A warning for each control whose `model_path` names weights that are not used."""
+    problems = (model_path_problem(control, settings.base_weights) for control in project.controls)
+    return [Finding("warning", "config", problem) for problem in problems if problem]
+
+
+def check_training_toggle(project: Project) -> list[Finding]:
+    """A warning if Label Studio asks for a training whenever an annotation is submitted.
+
+    That is its toggle "Start model training on annotation submission", `min_annotations_to_start_training` of its
+    project; it then asks after each so many annotations of the project, as the Start Training button does.
+    """
+    if not project.answer.get("start_training_on_annotation_update"):
+        return []
+    message = (
+        'Label Studio\'s "Start model training on annotation submission" is on: every annotation asks for a training, '
+        "as the Start Training button does, whatever LABELLOOP_MIN_ANNOTATIONS and LABELLOOP_CHANGED_SHARE say"
+    )
+    return [Finding("warning", "training", message, "turn it off under Settings → Model: labelloop trains by itself")]
 
 
 def check_object_store(store: ObjectStore) -> Finding:

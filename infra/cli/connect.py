@@ -17,11 +17,14 @@ from infra.cli.checks import (
     check_object_store,
     check_project,
     check_same_store,
+    check_training_toggle,
+    check_weights_asked,
 )
 from infra.cli.connected import remember
 from infra.cli.events import prove_events
 from infra.cli.findings import problems
 from infra.cli.outbound import check_push, connect_outbound
+from infra.cli.real_prediction import check_prediction
 from infra.cli.sampling import settle_order
 from infra.cli.wiring import (
     TITLE,
@@ -76,8 +79,13 @@ def connect(
         return findings
     finding, found = check_project(label_studio, str(project))
     note(finding)
-    for sentence in check_config(found) if found else ():
-        note(sentence)
+    if found is not None:
+        for warning in (
+            *check_config(found),
+            *check_weights_asked(settings, found),
+            *check_training_toggle(found),
+        ):
+            note(warning)
     note(check_object_store(store))
     for finding in check_functions(settings) if inbound else (check_push(settings),):
         note(finding)
@@ -91,6 +99,9 @@ def connect(
             _check_result(label_studio, settings, store, found, note)
     else:
         connect_outbound(label_studio, settings, store, found, note)
+    if not problems(findings):
+        for finding in check_prediction(label_studio, settings, found, failed="warning"):
+            note(finding)
     if not problems(findings) and (order := settle_order(label_studio, settings, store, found)):
         note(order)
     return findings
@@ -100,6 +111,9 @@ def connect_at_start(
     label_studio: LabelStudio, settings: Settings, project: str, *, store: ObjectStore, tell: Tell
 ) -> list[Finding]:
     """As `connect` without inbound calls, for `labelloop up --project`. A project that Label Studio calls stays so."""
+    if (asked := check_label_studio(label_studio)).level == "problem":
+        tell(asked)
+        return [asked]
     _, found = check_project(label_studio, project)
     known = read_project(store, found.uid) if found else None
     if found is None or known is None or known.connection != "inbound":

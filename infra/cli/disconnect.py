@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from functions.train_trigger.status.findings import Finding
-from infra.cli.checks import check_project
+from infra.cli.checks import check_label_studio, check_project
 from infra.cli.sampling import put_order_back
 from infra.cli.wiring import is_labelloops, remove_wiring
 from shared.errors import LabelStudioError
@@ -26,6 +26,9 @@ def disconnect(
         findings.append(finding)
         tell(finding)
 
+    if (asked := check_label_studio(label_studio)).level == "problem":
+        note(asked)
+        return findings
     finding, found = check_project(label_studio, str(project))
     if found is None:
         note(finding)

@@ -19,11 +19,13 @@ from infra.cli.checks import (
     check_object_store,
     check_project,
     check_same_store,
+    check_training_toggle,
 )
 from infra.cli.findings import problems
 from infra.cli.held_labels import held_labels
 from infra.cli.model_checks import check_models
 from infra.cli.outbound import check_outbound
+from infra.cli.real_prediction import check_prediction, first_task
 from infra.cli.wiring import (
     Wiring,
     backend_state,
@@ -95,7 +97,9 @@ def examine(
         for finding in (
             *check_config(found),
             *connected,
+            *check_training_toggle(found),
             *_check_media(label_studio, settings, found),
+            *(check_prediction(label_studio, settings, found) if not problems(functions) else ()),
             *check_models(settings, store, found, held_labels(label_studio, store, found) if stored else {}),
         ):
             note(finding)
@@ -137,15 +141,14 @@ def _check_webhook(wiring: Wiring, wanted: dict[str, Any]) -> Finding:
 
 def _check_media(label_studio: LabelStudio, settings: Settings, project: Project) -> list[Finding]:
     """Fetch and decode the images and videos of one task: one for each key of its data that a control uses."""
-    asked = {"project": str(project.id), "page_size": "1", "resolve_uri": "false"}  # as /predict gets them
     try:
-        tasks = label_studio.get_json("/api/tasks", asked)["tasks"]
+        task = first_task(label_studio, project)
     except LabelStudioError as error:
         return [Finding("problem", "image", str(error))]
-    if not tasks:
+    if task is None:
         return [Finding("warning", "image", f"project {project.id} has no task yet, so no image was fetched")]
     looked_at = {(control.media, control.value): control for control in project.controls}
-    return [_check_file(label_studio, settings, tasks[0], control) for control in looked_at.values()]
+    return [_check_file(label_studio, settings, task, control) for control in looked_at.values()]
 
 
 def _check_file(label_studio: LabelStudio, settings: Settings, task: dict[str, Any], control: Control) -> Finding:

@@ -28,15 +28,21 @@ def find_project(store: ObjectStore, wanted: str | None) -> str:
         return found[0]
     asked = "--project is needed" if wanted is None else f"project {wanted}"
     if not known:
-        raise NotKnown(
-            f"the store {store.url} holds no project yet: run `labelloop up --project N` or `labelloop connect` first "
-            "(both in the folder of labelloop.env, if you have one)"
-        )
+        raise NotKnown(no_project_yet(store.url))
     if not found:
         raise NotKnown(f"the store {store.url} holds no {asked}; it holds {_named(store, known)}")
     raise NotKnown(
         f"{asked}: the store {store.url} holds {_named(store, found)}; give one of these ids as --project, or the uid "
         "where ids are the same"
+    )
+
+
+def no_project_yet(store_url: str) -> str:
+    """What to do where the store holds nothing: perhaps it is the wrong store."""
+    return (
+        f"the store {store_url} holds no project yet: run `labelloop up --project N` or `labelloop connect` first; "
+        "where one is connected already, run this in the folder in which `labelloop up` made labelloop.env, or set "
+        "LABELLOOP_STORE"
     )
 
 

@@ -14,6 +14,7 @@ from functions.train_trigger.status import words
 from functions.train_trigger.status.metrics import measured_on, metrics_cells, shown_metrics
 from functions.train_trigger.status.project import ControlStatus, ProjectStatus
 from functions.train_trigger.status.words import Said, Sentence
+from infra.cli.projects import no_project_yet
 
 _STYLES = {"plain": "", "good": "green", "warning": "yellow", "problem": "red", "quiet": "dim"}
 _WATCH_INTERVAL = 2.0  # seconds
@@ -22,7 +23,7 @@ _WATCH_INTERVAL = 2.0  # seconds
 def render_status(projects: list[ProjectStatus], store_url: str) -> RenderableType:
     """The projects for a terminal."""
     if not projects:
-        return Text(f"The store {store_url} holds no project yet: `labelloop up --project N` or `labelloop connect`.")
+        return Text(no_project_yet(store_url))
     return Group(*(part for project in projects for part in _render_project(project)))
 
 

@@ -14,9 +14,11 @@ from rich.markup import escape
 
 from infra.cli.environment import FILE, Invocation, first_values, keep
 from infra.cli.log_view import LogView
+from infra.local.base_weights import refuse_missing_files
 from infra.local.emulation import emulation
 from infra.local.processes import StartError, choose_port
 from shared.errors import SettingsError
+from shared.objectstore import open_store
 from shared.settings import Settings, variable
 
 PREDICT_PORT, TRAIN_TRIGGER_PORT = 9090, 9091
@@ -37,7 +39,7 @@ def prepare(
     """Make or complete labelloop.env, and answer the settings to start with. Raises SettingsError, StartError.
 
     Options, and the Label Studio of the environment, are written into the file, so that other commands need neither.
-    The file is written only if the settings are right and the ports are free.
+    The file is written only if the settings are right, the base weights can be had and the ports are free.
     """
     present, variables = invocation.from_file(), invocation.variables()
     urls = {"PREDICT_URL": predict_port, "TRAIN_TRIGGER_URL": train_trigger_port}
@@ -51,6 +53,8 @@ def prepare(
     settings.require_access_rules()
     if settings.predict_url == settings.train_trigger_url:
         raise SettingsError(f"both functions cannot listen at {settings.predict_url}: pass another --predict-port")
+    if not settings.dummy:
+        refuse_missing_files(open_store(settings.store, s3_endpoint=settings.s3_endpoint), settings)
     _check_ports(settings)
     made = not invocation.file.exists()
     changed = keep(invocation.file, kept)

@@ -5,16 +5,17 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from infra.local.processes import Say
-from shared.errors import LabelConfigError
+from shared.errors import LabelConfigError, SettingsError
 from shared.labelstudio.config import parse_label_config
 from shared.objectstore import ObjectStore
 from shared.settings import Settings
 from shared.state.base_weights import find_base_weights
 from shared.state.projects import projects, read_project
 from shared.state.servable import lacks_of
-from shared.yolo.base_weights import listed
+from shared.yolo.base_weights import is_official, listed
 
 
 def missing(store: ObjectStore, settings: Settings) -> list[str]:
@@ -28,6 +29,18 @@ def missing(store: ObjectStore, settings: Settings) -> list[str]:
             continue
         found += [lack.weights for lack in lacks_of(store, uid, controls, settings.base_weights) if lack.weights]
     return list(dict.fromkeys(found))
+
+
+def refuse_missing_files(store: ObjectStore, settings: Settings) -> None:
+    """Raise SettingsError if LABELLOOP_BASE_WEIGHTS lists what nobody can have: no file here, and not in the store."""
+    for weights in listed(settings.base_weights):
+        path = Path(weights).expanduser()
+        if path.is_file() or is_official(weights) or find_base_weights(store, weights) is not None:
+            continue
+        raise SettingsError(
+            f"LABELLOOP_BASE_WEIGHTS names {weights!r}: there is no such file ({path.absolute()}), and it is no name "
+            "that ultralytics downloads (yolo11n.pt …)"
+        )
 
 
 def ensure(store: ObjectStore, settings: Settings, environ: Mapping[str, str], say: Say) -> None:

@@ -17,7 +17,7 @@ import urllib3
 from urllib3.exceptions import HTTPError, LocationParseError, ProtocolError
 from urllib3.util import Timeout, Url, parse_url
 
-from shared.errors import BadRequest, LabelStudioError
+from shared.errors import BadRequest, LabelStudioError, NotLabelStudio
 from shared.labelstudio.answers import about_project, date_of, json_of, raise_for_status, unreachable
 from shared.labelstudio.requests import ProjectCounters
 from shared.labelstudio.tokens import Authorization
@@ -67,6 +67,25 @@ class LabelStudio:
     def request_json(self, method: str, path: str, body: Any = None, params: Mapping[str, str] | None = None) -> Any:
         """The JSON that any method answers; None for an answer without body. Raises as `get_json`."""
         return json_of(self._send(method, path, body, params), f"{method} {self.url}{path}")
+
+    def check_identity(self) -> None:
+        """Ask without the token whether this is a Label Studio, so that no other server is sent the token.
+
+        `/api/version/` is answered to everybody. Raises LabelStudioError.
+        """
+        path = "/api/version/"
+        response = self._request("GET", path, time.monotonic() + self._timeout)
+        if response.status >= 300 and response.status // 100 != 4:
+            raise_for_status(response, f"GET {self.url}{path}", False, self._authorization.redact)
+        try:
+            answer = response.json() if response.status == 200 else None
+        except (ValueError, RecursionError):
+            answer = None
+        if not isinstance(answer, dict) or not any(str(key).startswith("label-studio") for key in answer):
+            raise NotLabelStudio(
+                f"LABEL_STUDIO_URL={self.url} is no Label Studio: GET {path} answers {response.status}, and not the "
+                "versions that Label Studio tells everybody; the token was not sent there"
+            )
 
     def project(self, project_id: int) -> ProjectState:
         """Counters of a project. Raises ProjectGone, Unauthorized, LabelStudioError."""

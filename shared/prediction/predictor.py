@@ -29,6 +29,7 @@ from shared.prediction.one_task import Answer, ControlModel, PredictContext, Sta
 from shared.prediction.plan import Plan, plan_control
 from shared.prediction.ports import DeadlineExceeded, DeviceLost, Models, NothingToServe
 from shared.prediction.tally import Tally
+from shared.prediction.unanswered import Unanswered
 from shared.settings import Settings
 from shared.state.model_version import stamp
 
@@ -38,6 +39,7 @@ _MAX_WARNINGS = 10  # log lines about ambiguous classes of a control
 _NAMED = 20  # tasks that a log line names, of those that fail together
 _SHOWN = 5  # classes that it names
 _LOST = "device_lost"
+_INTERACTIVE = "smart tools get empty answers: labelloop cannot turn a click or a box into a region yet"
 _TASKS_AT_ONCE = 1000
 """Tasks that are parsed and answered at a time."""
 
@@ -84,7 +86,7 @@ class Predictor:
         if call.interactive:
             _warn_interactive(call.project)
             self._metrics.failed("interactive", len(call.tasks))
-            yield from ([] for _ in range(len(call.tasks)))
+            yield from (Unanswered("interactive", _INTERACTIVE) for _ in range(len(call.tasks)))
             return
         controls = parse_label_config(call.label_config)
         tally, began = Tally(call.project, len(call.tasks)), time.time_ns()
@@ -114,7 +116,7 @@ class Predictor:
                 rest = len(call.tasks) - first
                 named = [task.id for task in call.tasks[first : first + _NAMED]]
                 tally.add("are answered empty", context.reason, context.message, named, count=rest)
-                yield from ([] for _ in range(rest))
+                yield from (Unanswered(context.reason, context.message) for _ in range(rest))
                 return
             tasks = call.tasks[first : first + _TASKS_AT_ONCE]
             share = context.control_group
@@ -238,7 +240,7 @@ def _answer(started: "Future[Started]", deadline: float) -> Answer | _Failure:
 def _counted(task: Task, answer: Answer | _Failure, tally: Tally) -> Prediction:
     if isinstance(answer, _Failure):
         tally.add("are answered empty", answer.reason, answer.message, [task.id])
-        return []
+        return Unanswered(answer.reason, answer.message)
     tally.predicted()
     for error in answer.left_out:
         tally.add("are answered without some controls", error.reason, str(error), [task.id])
@@ -268,10 +270,7 @@ def _no_class(plan: Plan, version: str, classes: Sequence[str]) -> str:
 @lru_cache(maxsize=256)
 def _warn_interactive(uid: str) -> None:
     """Log once a project: a smart tool asks at every click."""
-    logger.warning(
-        "smart tools get empty answers: labelloop cannot turn a click or a box into a region yet",
-        extra={"event": "interactive", "project": uid},
-    )
+    logger.warning(_INTERACTIVE, extra={"event": "interactive", "project": uid})
 
 
 @lru_cache(maxsize=256)

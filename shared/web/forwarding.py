@@ -4,7 +4,7 @@ import logging
 import math
 import socket
 from functools import cache
-from urllib.parse import urlencode
+from urllib.parse import quote, unquote, urlencode
 
 import urllib3
 from flask import Request, Response
@@ -20,6 +20,9 @@ logger = logging.getLogger(__name__)
 
 HELD_HEADER = "X-Labelloop-Held"
 """Header of predict's responses: the versions that it serves instead of those that the pointers name."""
+EMPTY_HEADER = "X-Labelloop-Empty"
+"""Header of predict's responses: why its first task without a prediction has none (`empty_header`)."""
+_LONGEST_REASON = 500  # characters
 _FORWARDED_HEADER = "X-Labelloop-Forwarded"
 _SECONDS_HEADER = "X-Labelloop-Seconds"
 
@@ -78,9 +81,21 @@ def pass_on(
     response = Response(
         reply.data, reply.status, mimetype=reply.headers.get("Content-Type", "application/json").split(";")[0]
     )
-    if HELD_HEADER in reply.headers:
-        response.headers[HELD_HEADER] = reply.headers[HELD_HEADER]
+    for name in (HELD_HEADER, EMPTY_HEADER):
+        if name in reply.headers:
+            response.headers[name] = reply.headers[name]
     return response
+
+
+def empty_header(reason: str, message: str) -> str:
+    """The value of EMPTY_HEADER: a word and a sentence, which may hold any characters."""
+    return quote(f"{reason}: {message}"[:_LONGEST_REASON])
+
+
+def read_empty_header(value: str) -> tuple[str, str]:
+    """The word and the sentence of `empty_header`."""
+    reason, _, message = unquote(value).partition(": ")
+    return reason, message
 
 
 @cache

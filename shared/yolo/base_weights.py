@@ -20,6 +20,11 @@ def listed(setting: str) -> list[str]:
     return [part.strip() for part in setting.split(",") if part.strip()]
 
 
+def is_official(weights: str) -> bool:
+    """Whether ultralytics downloads weights of that name."""
+    return _OFFICIAL.fullmatch(weights) is not None
+
+
 def base_weights_for(control: Control, setting: str) -> str:
     """The base weights of a control: a path, or a name that ultralytics downloads.
 

@@ -1,12 +1,26 @@
 """What connect and doctor say about servers that are not what they should be, and about labeling configs."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from functions.train_trigger.status.findings import Finding
-from infra.cli.checks import Project, check_config, check_functions, check_launcher, check_project
+from infra.cli.checks import (
+    Project,
+    check_config,
+    check_functions,
+    check_label_studio,
+    check_launcher,
+    check_project,
+    check_training_toggle,
+)
+from infra.cli.connect import connect_at_start
 from infra.cli.model_checks import check_models
+from infra.cli.real_prediction import check_prediction
+from infra.local.base_weights import refuse_missing_files
+from shared.errors import SettingsError
 from shared.labelstudio.api import LabelStudio
 from shared.labelstudio.config import parse_label_config
 from shared.objectstore import ObjectStore
@@ -14,6 +28,8 @@ from shared.settings import Settings
 from shared.state.base_weights import add_base_weights
 from shared.state.registry import Registry
 from shared.state.versions import GRAPH, WEIGHTS
+from shared.web.forwarding import EMPTY_HEADER, empty_header
+from tests.fakes.label_studio_project import OneProject
 from tests.fakes.predict_parts import UID, label_config, publish
 from tests.samples.versions import manifest
 from tests.servers.web_server import Handler, web_server
@@ -27,6 +43,80 @@ def test_a_server_that_is_no_label_studio(body: bytes) -> None:
     assert project is None
     assert finding.level == "problem"
     assert "LABEL_STUDIO_URL" in finding.remedy
+
+
+@pytest.mark.parametrize(("status", "body"), [(200, b"{}"), (200, b"<p>hello</p>"), (404, b""), (401, b"{}")])
+def test_what_is_no_label_studio_is_never_sent_the_token(status: int, body: bytes, file_store: ObjectStore) -> None:
+    with web_server(lambda handler: handler.reply(status, body)) as server:
+        finding = check_label_studio(LabelStudio(server.url, "0" * 40))
+        (connected,) = connect_at_start(
+            LabelStudio(server.url, "0" * 40), Settings(), "1", store=file_store, tell=lambda _: None
+        )
+    assert (finding.level, finding.check, connected) == ("problem", "label_studio", finding)
+    assert "is no Label Studio" in finding.message
+    assert "LABEL_STUDIO_URL" in finding.remedy
+    assert {(seen.path, seen.authorization) for seen in server.seen} == {("/api/version/", None)}
+
+
+BOX = {"type": "rectanglelabels", "from_name": "label", "value": {}}
+
+
+@pytest.mark.parametrize(
+    ("item", "why", "level", "said"),
+    [
+        ({"result": [BOX, BOX], "model_version": "label:v2"}, "", "ok", "came from label:v2: 2 boxes ("),
+        ({"result": [], "model_version": "label:v2"}, "", "ok", "came from label:v2: it found nothing there ("),
+        (
+            [],
+            empty_header("no_model", "the weights “a” are not there"),
+            "problem",
+            "failed: the weights “a” are not there",
+        ),
+        ([], "", "problem", "failed: it does not say why; its log does"),
+    ],
+)
+def test_a_real_prediction_says_what_came(item: Any, why: str, level: str, said: str) -> None:
+    headers = {EMPTY_HEADER.replace("-", "_"): why} if why else {}
+    with web_server(lambda handler: handler.reply(200, json.dumps({"results": [item]}).encode(), **headers)) as server:
+        settings = Settings.model_validate({"PREDICT_URL": server.url})
+        (finding,) = check_prediction(OneTask(), settings, project(label_config()))
+    (seen,) = server.seen
+    assert (seen.path, json.loads(seen.body)["tasks"]) == (
+        "/predict",
+        [{"id": 4, "data": {"a": 1}, "is_labeled": True}],
+    )
+    assert (finding.level, finding.check) == (level, "prediction")
+    assert f"a real prediction, of task 4, {said}" in finding.message
+
+
+def test_without_a_predict_no_real_prediction_is_asked_for() -> None:
+    closed = Settings.model_validate({"PREDICT_URL": "http://127.0.0.1:9"})
+    assert check_prediction(OneTask(), closed, project(label_config())) == []
+    assert check_prediction(OneTask(), Settings(), project(label_config())) == []
+
+
+class OneTask(OneProject):
+    def get_json(self, path: str, params: Any = None) -> Any:
+        return {"tasks": [{"id": 4, "data": {"a": 1}}]}
+
+
+def test_the_toggle_that_trains_at_every_annotation_is_named() -> None:
+    on = project(label_config())
+    on.answer["start_training_on_annotation_update"] = True
+    assert [finding.level for finding in check_training_toggle(on)] == ["warning"]
+    assert check_training_toggle(project(label_config())) == []
+
+
+def test_base_weights_that_nobody_can_have_stop_the_start(file_store: ObjectStore, tmp_path: Path) -> None:
+    there = tmp_path / "mine.pt"
+    there.touch()
+    add_base_weights(file_store, "kept.pt", "detect", ("tree",), {WEIGHTS: there, GRAPH: there})
+    for weights in ("yolo11n.pt", str(there), "/gone/kept.pt"):
+        refuse_missing_files(file_store, Settings.model_validate({"LABELLOOP_BASE_WEIGHTS": weights}))
+    for weights in ("/gone/other.pt", "yolo11x-mine.pt"):
+        both = Settings.model_validate({"LABELLOOP_BASE_WEIGHTS": f"yolo11n.pt,{weights}"})
+        with pytest.raises(SettingsError, match=f"names '{weights}': there is no such file"):
+            refuse_missing_files(file_store, both)
 
 
 def test_a_predict_that_sleeps_is_waited_for_and_train_trigger_recommended() -> None:

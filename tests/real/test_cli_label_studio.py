@@ -168,8 +168,14 @@ def test_a_connected_project_shows_predictions_to_annotators(
     client: LabelStudio, settings: Settings, store: ObjectStore, project: int, server: LabelStudioServer
 ) -> None:
     upload_image(server, project)
-    connect(client, settings, project, store=store)
+    toggled = {"start_training_on_annotation_update": True}
+    client.request_json("PATCH", f"/api/projects/{project}/", toggled)
 
+    findings = connect(client, settings, project, store=store)
+
+    assert of(findings, "training") == ["warning"], "each annotation would ask for a training"
+    assert [found.message.split(": ")[1][:5] for found in findings if found.check == "prediction"] == ["1 box"]
+    client.request_json("PATCH", f"/api/projects/{project}/", {"start_training_on_annotation_update": False})
     task = client.get_json(f"/api/projects/{project}/next")
 
     assert [prediction["model_version"] for prediction in task["predictions"]] == ["label:dummy"]
@@ -206,9 +212,9 @@ def test_what_is_not_understood_of_the_labeling_config_is_named(
     examined = examine(client, settings, store, str(project))
 
     assert not problems(connected)
-    assert of(connected, "config") == ["warning"] * 2
+    assert of(connected, "config") == ["warning"] * 3
     named = [finding.message for finding in examined if finding.check == "config"]
-    assert named[:2] == [finding.message for finding in connected if finding.check == "config"]
+    assert named == [finding.message for finding in connected if finding.check == "config"]
     assert ["why" in named[0], "model_obb" in named[1], "model_path" in named[2]] == [True] * 3
 
 

@@ -28,6 +28,7 @@ from shared.prediction.plan import Found, Plan
 from shared.prediction.ports import DeadlineExceeded, DeviceLost, Model, NothingToServe, Served
 from shared.prediction.predictor import Predictor
 from shared.prediction.score import Order, doubt
+from shared.prediction.unanswered import Unanswered
 from shared.settings import Settings
 from shared.state.versions import Shown
 from tests.fakes.predict_parts import FAR, UID, FakeModel, boxes, jpeg, label_config
@@ -391,6 +392,9 @@ def test_a_control_that_has_nothing_to_serve_leaves_the_others(caplog: pytest.Lo
     ours, metrics = predictor(images, poly=nothing)
     assert ours.predict(call("a", config=view(poly)), FAR) == [[]]
     assert failures(metrics) == {"no_model": 1}
+    (item,) = ours.predict(call("a", config=view(poly)), FAR)
+    assert isinstance(item, Unanswered)
+    assert (item.reason, bool(item.message)) == ("no_model", True)
     assert images.fetched == []
 
 
