@@ -1,6 +1,7 @@
 """The attempts of runs: launches one, withdraws one that never began, and gives a run up."""
 
 import logging
+from datetime import datetime
 
 from functions.train_trigger.launchers import JobStatus, Launcher
 from functions.train_trigger.metrics import Metrics
@@ -15,7 +16,7 @@ from shared.state import claims
 from shared.state.budget import Budget
 from shared.state.jobs import Jobs
 from shared.state.jobs_record import PRELABEL, Claim
-from shared.state.runs import Progress, RunPhase, RunRequest, TrainRequest
+from shared.state.runs import Progress, RunPhase, RunRequest, Totals, TrainRequest
 
 logger = logging.getLogger(__name__)
 
@@ -98,6 +99,19 @@ class Attempts:
         logger.error(error, extra={"event": "run_given_up", "project": jobs.uid, "run": claim.run_id})
         return Reconciled("given_up", error)
 
+    def stop(self, jobs: Jobs, claim: Claim, message: str, held: tuple[Totals, datetime] | None = None) -> Reconciled:
+        """End a run because somebody wants it to end. `held`: as for `claims.stop`. Raises ClaimLost.
+
+        The claim ends first: else the next sweep might launch the next attempt of a job that has just been ended.
+        """
+        jobs.update(claims.stop, claim.run_id, message, held=held)
+        refusal = self._stop(jobs, claim)
+        self._show(jobs, claim, "stopped", f"stopped {message}")
+        named = {"project": jobs.uid, "run": claim.run_id, "job": claim.job}
+        logger.info(f"a run was stopped {message}", extra={"event": "run_stopped", **named})
+        rest = f"; its job could not be told, and ends when it renews its claim: {refusal}" if refusal else ""
+        return Reconciled("stopped", f"stopped {message}{rest}", claim.run_id)
+
     def status(self, job: str) -> JobStatus:
         """The state of a job; `unknown` if the launcher cannot tell. Never raises StoreError."""
         try:
@@ -113,12 +127,15 @@ class Attempts:
         except LaunchError as error:
             logger.warning(str(error), extra={"event": "tidy_refused"})
 
-    def _stop(self, jobs: Jobs, claim: Claim) -> None:
+    def _stop(self, jobs: Jobs, claim: Claim) -> str:
+        """Ask the launcher to end the job; answers why it cannot, or ""."""
         if claim.job is not None:
             try:
                 self._launcher.stop(claim.job)
             except LaunchError as refusal:
                 logger.warning(str(refusal), extra={"event": "stop_refused", "project": jobs.uid, "job": claim.job})
+                return str(refusal)
+        return ""
 
     def _show(self, jobs: Jobs, claim: Claim, phase: RunPhase, error: str) -> None:
         """Write an error into progress.json; what an attempt wrote there for the next one stays.

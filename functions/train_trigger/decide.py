@@ -9,7 +9,7 @@ from functions.train_trigger.launchers import JobStatus
 from functions.train_trigger.schedule import Schedule
 from shared.settings import Settings
 from shared.state.budget import Limit
-from shared.state.jobs_record import PRELABEL, Claim, JobsRecord, RunKind
+from shared.state.jobs_record import PRELABEL, STOPPED, Claim, JobsRecord, RunKind
 from shared.state.runs import Baseline, Totals
 from shared.state.servable import Lack
 
@@ -200,9 +200,9 @@ def pause_after_last(record: JobsRecord, policy: Policy, now: datetime) -> Wait 
 
 
 def decide_to_prepare(record: JobsRecord, lacks: Sequence[Lack], now: datetime) -> Launch | None:
-    """Whether to start a run that makes what controls lack; after a failed run only when a growing pause is over."""
+    """Whether to start a run that makes what controls lack; after one that failed or was stopped, after a pause."""
     last = record.last_run
-    failed = last is not None and last.outcome == "failed" and last.ended_at <= now + _SKEW
+    failed = last is not None and last.outcome in ("failed", STOPPED) and last.ended_at <= now + _SKEW
     if not lacks or (last and failed and now < last.ended_at + cool_down_after(last.failures)):
         return None
     return Launch(f"{' and '.join(map(str, lacks))} must be made before predictions", kind="base")
@@ -223,6 +223,10 @@ def decide_to_prelabel(
         until = last.ended_at + cool_down_after(last.failures)
         if now < until:
             return Wait(until, f"run {last.run_id} failed: {last.message}")
+    if last and last.outcome == STOPPED and last.model_version == version:
+        return Nothing(
+            f"run {last.run_id} was stopped {last.message}; a person, or another version, starts the next one"
+        )
     same = done is not None and done.model_version == version
     if new_tasks and same and last and last.ended_at - _SKEW <= now < last.ended_at + pause:
         return Wait(last.ended_at + pause, f"{new_tasks} tasks came since run {last.run_id}, others may follow")

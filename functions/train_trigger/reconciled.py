@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Status = Literal["nothing", "waiting", "active", "launched", "relaunched", "refused", "given_up", "closed", "failed"]
+Status = Literal[
+    "nothing", "waiting", "active", "launched", "relaunched", "refused", "given_up", "closed", "failed", "stopped"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,4 +14,4 @@ class Reconciled:
 
     status: Status
     reason: str
-    run_id: str | None = None  # of the run that is active now
+    run_id: str | None = None  # of the run that is active now, or that was stopped

@@ -19,7 +19,7 @@ from functions.train_trigger.trigger import Trigger
 from functions.train_trigger.warm_up import WarmUp
 from shared import tracing
 from shared.errors import BadRequest, LabelloopError
-from shared.labelstudio.requests import Event, JobStatusRequest, ProjectCounters, TrainCall, project_id
+from shared.labelstudio.requests import Event, JobStatusRequest, ProjectCounters, StopCall, TrainCall, project_id
 from shared.objectstore import ObjectStore
 from shared.settings import Settings
 from shared.state.jobs import Jobs
@@ -92,6 +92,25 @@ class Routes:
         if project_id(uid) and "." not in uid:
             raise BadRequest(f"project {uid} is an id; the uid <id>.<created_at timestamp> is needed")
         return self._start(uid)
+
+    def stop(self, request: Request) -> Response:
+        """`POST /stop` of `labelloop stop`: end what is active, or of it only `training` or `predictions`.
+
+        Answers each run that was stopped with a sentence; 404 if none was active.
+        """
+        call = StopCall.parse(request.get_data())
+        if project_id(call.project) and "." not in call.project:
+            raise BadRequest(f"project {call.project} is an id; the uid <id>.<created_at timestamp> is needed")
+        kinds = {"training": False, "predictions": True}
+        ended = [
+            self._trigger.stop(call.project, "by somebody, with `labelloop stop`", prelabelling=prelabelling)
+            for kind, prelabelling in kinds.items()
+            if call.only in (None, kind)
+        ]
+        if failed := [outcome for outcome in ended if outcome.status == "failed"]:
+            return answer({"error": failed[0].reason}, 503)
+        stopped = [{"run_id": outcome.run_id, "reason": outcome.reason} for outcome in ended if outcome.run_id]
+        return answer({"stopped": stopped}) if stopped else answer({"error": "no run is active"}, 404)
 
     def job_status(self, request: Request) -> Response:
         """`POST /job_status`: 410 for a job that is not known (any more)."""

@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cache, partial
 from typing import Protocol
@@ -26,7 +27,7 @@ from functions.train_trigger.launchers import Launcher
 from functions.train_trigger.metrics import Metrics
 from functions.train_trigger.reconciled import Reconciled
 from shared import tracing
-from shared.errors import ClaimLost, LabelConfigError, LabelloopError, ProjectGone, StoreRefusal
+from shared.errors import ClaimLost, LabelConfigError, LabelloopError, LabelStudioError, ProjectGone, StoreRefusal
 from shared.evolve import evolve
 from shared.labelstudio.api import ProjectState
 from shared.labelstudio.config import parse_label_config
@@ -109,12 +110,40 @@ class Trigger:
         look = cache(partial(self._project_state, uid))
 
         def write() -> Reconciled:
-            Jobs(self._store, uid, prelabelling=True).update(claims.look_again)
+            jobs = Jobs(self._store, uid, prelabelling=True)
+            jobs.update(claims.go_on)
+            jobs.update(claims.look_again)
             return self._prelabel(uid, look, sweeping=False)
 
         outcome = self._guarded(uid, write)
         self._metrics.reconciles.labels(outcome.status).inc()
         return outcome
+
+    def stop(self, uid: str, by: str, *, prelabelling: bool = False) -> Reconciled:
+        """End the active run because a person wants it; with `prelabelling` the one that writes predictions ahead.
+
+        `by`: how, for people: "by somebody, on the page". The next training begins after as many changes as after any
+        run, counted from now on, or when a person asks; predictions, with another version, or when a person asks.
+        """
+        return self._guarded(uid, lambda: self._stop(uid, by, prelabelling=prelabelling))
+
+    def _stop(self, uid: str, by: str, *, prelabelling: bool) -> Reconciled:
+        jobs = Jobs(self._store, uid, prelabelling=prelabelling)
+        claim = jobs.read().training
+        if claim is None:
+            return Reconciled("nothing", "no run is active")
+        held, rest = None, ""
+        if claim.kind == "train":
+            try:
+                state = self._project_state(uid)
+                held = _totals(state), state.read_at
+            except LabelStudioError as error:
+                rest = f"; the next one begins as soon as it is due, since Label Studio cannot be asked now ({error})"
+        try:
+            outcome = self._attempts.stop(jobs, claim, by, held)
+        except ClaimLost as error:
+            return Reconciled("nothing", str(error))
+        return replace(outcome, reason=outcome.reason + rest)
 
     def _guarded(self, uid: str, reconcile: Callable[[], Reconciled]) -> Reconciled:
         try:
@@ -158,7 +187,7 @@ class Trigger:
         except ProjectGone as error:
             return self._close(jobs, error)
         project = self._follow_config(jobs.uid, project, state)
-        totals = Totals.model_validate(state.counters.model_dump(include=set(Totals.model_fields)))
+        totals = _totals(state)
         decision = decide(record, totals, changed, policy, now, forced=forced)
         logger.debug(decision.reason, extra={"event": "decided", "project": jobs.uid, "read_at": state.read_at})
         if isinstance(decision, Launch) and (problem := _not_trainable(state.counters.label_config)):
@@ -346,6 +375,10 @@ class Trigger:
             with self._checking:
                 ensure_checked(self._store)
                 self._checked = True
+
+
+def _totals(state: ProjectState) -> Totals:
+    return Totals.model_validate(state.counters.model_dump(include=set(Totals.model_fields)))
 
 
 def _outcome(decision: Nothing | Wait) -> Reconciled:

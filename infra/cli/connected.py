@@ -18,6 +18,7 @@ def remember(store: ObjectStore, settings: Settings, project: Project, connectio
     known, push = read_project(store, project.uid), pushes(settings)
     pushed = known is not None and known.push
     if push and not pushed:  # first: the next call does it again if this one ends here
+        Jobs(store, project.uid, prelabelling=True).update(claims.go_on)
         Jobs(store, project.uid).update(claims.look_again)
     shown = project.answer.get("model_version") or ""
     write_project(

@@ -77,8 +77,8 @@ def forget_project(store: ObjectStore, uid: str) -> int:
             if claim.expires_at <= now:
                 continue
             raise LabelloopError(
-                f"run {claim.run_id} of project {uid} is active: wait until it has ended (`labelloop status`), or stop "
-                "it where it runs and try again after LABELLOOP_CLAIM_LIFETIME"
+                f"run {claim.run_id} of project {uid} is active: wait until it has ended (`labelloop status`), or end "
+                "it (`labelloop stop`)"
             )
         return evolve(record, closed=True, training=None, prelabel=None)
 

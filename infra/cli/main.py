@@ -34,7 +34,7 @@ from infra.cli.report import show_report
 from infra.cli.retrain import render_retrained
 from infra.cli.retrain import retrain as retrain_version
 from infra.cli.status_view import coming, next_steps, render_status, watch_status
-from infra.cli.train import start_training
+from infra.cli.train import start_training, stop_runs
 from infra.cli.up import prepare, run_until_interrupted
 from infra.cli.versions import list_versions, render_versions
 from infra.effort.picture import check_ending, draw
@@ -524,6 +524,28 @@ def train(context: typer.Context, project: ProjectOption = None, json_: JsonOpti
     body = start_training(settings, find_project(_store(settings), project))
     run_id = str(body.get("job", "")).rpartition("/")[2]
     print_result(body, f"run {run_id} {body.get('status')}: {body.get('reason')}", json_=json_)
+
+
+@app.command()
+def stop(
+    context: typer.Context,
+    project: ProjectOption = None,
+    only: Annotated[
+        str | None, typer.Option("--only", metavar="WHAT", help="training, or predictions; else both.")
+    ] = None,
+    json_: JsonOption = False,
+) -> None:
+    """End the run that is active now: the training, and the job that writes predictions ahead.
+
+    What is annotated stays, and is learnt from by the next training: after as many changes from now on as after any
+    run, or at once by `labelloop train`. Predictions go on with the next version, or by the button on the page.
+    """
+    if only not in (None, "training", "predictions"):
+        raise SettingsError(f"--only {only}: it is training or predictions")
+    settings = context.obj.settings()
+    body = stop_runs(settings, find_project(_store(settings), project), only)
+    told = "\n".join(f"run {run['run_id']} {run['reason']}" for run in body.get("stopped", ()))
+    print_result(body, told, json_=json_)
 
 
 @app.command()

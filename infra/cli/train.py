@@ -1,4 +1,4 @@
-"""`labelloop train`: asks train_trigger for a run now, as the Start Training button does."""
+"""`labelloop train` and `labelloop stop`: ask train_trigger for a run now, as Start Training does, or for its end."""
 
 from typing import Any
 
@@ -16,25 +16,37 @@ def start_training(settings: Settings, uid: str) -> dict[str, Any]:
 
     Answers the function's JSON, in which `job` is `<uid>/<run_id>`. Raises SettingsError, LaunchError.
     """
+    return _ask(settings, "/train", {"project": uid})
+
+
+def stop_runs(settings: Settings, uid: str, only: str | None) -> dict[str, Any]:
+    """Ask for the end of the active runs of a project, or of `only` the "training" or the "predictions".
+
+    Answers the function's JSON, in which `stopped` lists the runs. Raises SettingsError, LaunchError.
+    """
+    return _ask(settings, "/stop", {"project": uid, "only": only})
+
+
+def _ask(settings: Settings, path: str, body: dict[str, Any]) -> dict[str, Any]:
     settings.require("train_trigger_url")
-    url = f"{settings.train_trigger_url}/train"
+    url = f"{settings.train_trigger_url}{path}"
     try:
-        reply = call("POST", url, settings, "basic", timeout=_TIMEOUT, body={"project": uid})
+        reply = call("POST", url, settings, "basic", timeout=_TIMEOUT, body=body)
     except requests.RequestException as error:
         raise LaunchError(
             f"functions/train_trigger is not reachable at TRAIN_TRIGGER_URL={settings.train_trigger_url} "
             f"({type(error).__name__}): start it (`labelloop up` does on this machine) or set its address"
         ) from error
     try:
-        body = reply.json()
+        answered = reply.json()
     except requests.JSONDecodeError:
-        body = {}
+        answered = {}
     if reply.status_code == requests.codes.unauthorized:
         raise LaunchError(
             f"functions/train_trigger at {settings.train_trigger_url} refuses our credentials: set "
             "LABELLOOP_BASIC_AUTH_USER and LABELLOOP_BASIC_AUTH_PASSWORD as the function has them"
         )
-    if not reply.ok or not isinstance(body, dict):
-        reason = body.get("error") or body.get("reason") if isinstance(body, dict) else None
+    if not reply.ok or not isinstance(answered, dict):
+        reason = answered.get("error") or answered.get("reason") if isinstance(answered, dict) else None
         raise LaunchError(f"functions/train_trigger answered {reply.status_code}: {reason or reply.text[:200]}")
-    return body
+    return answered

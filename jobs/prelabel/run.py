@@ -288,7 +288,7 @@ def _recent(before: Prelabelled, now: datetime) -> dict[str, datetime]:
 
 
 def _lost(error: Exception) -> int:
-    logger.warning(f"another attempt goes on with the run: {error}", extra={"event": "claim_lost"})
+    logger.warning(f"this attempt ends: {error}", extra={"event": "claim_lost"})
     return DONE
 
 

@@ -78,7 +78,7 @@ class Ending:
 
     def lost(self, error: Exception) -> int:
         """The claim belongs to another attempt: there is nothing to end."""
-        logger.warning(f"another attempt goes on with the run: {error}", extra={"event": "claim_lost"})
+        logger.warning(f"this attempt ends: {error}", extra={"event": "claim_lost"})
         return DONE
 
     def sweep(self, snapshot: Snapshot | None) -> None:

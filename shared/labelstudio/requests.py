@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Any, Self, overload
+from typing import Annotated, Any, Literal, Self, overload
 
 from pydantic import (
     AwareDatetime,
@@ -196,6 +196,13 @@ class TrainCall(Received):
     """`POST /train` of older Label Studios. `project` is the uid."""
 
     project: str
+
+
+class StopCall(Received):
+    """`POST /stop` of `labelloop stop`. `project` is the uid."""
+
+    project: str
+    only: Literal["training", "predictions"] | None = None  # None: both
 
 
 def project_id(uid: str) -> int:

@@ -10,7 +10,8 @@
     interrupt       attempt cannot go on  running without a nonce, expired
     next_attempt    attempt has ended     → launching (queued if the target launches it again by itself)
     release         run has ended         no claim; outcome and baseline are recorded
-    next_fence, lower_val_border, close, reopen, forget_next, look_again: the fields beside the claim
+    stop            somebody ends the run no claim, whatever its job does; what is annotated counts from now on
+    next_fence, lower_val_border, close, reopen, forget_next, look_again, go_on: the fields beside the claim
 
 They answer None if nothing is to be written. `Jobs.update` writes what they answer; it may call them again, with a
 newer record, also with the one that their own write made if its answer was lost.
@@ -25,9 +26,9 @@ from datetime import datetime, timedelta
 from shared.errors import ClaimLost
 from shared.evolve import evolve
 from shared.state import budget
-from shared.state.jobs_record import Claim, JobsRecord, LastRun, RunKind, RunOutcome
+from shared.state.jobs_record import PRELABEL, STOPPED, Claim, JobsRecord, LastRun, RunKind, RunOutcome
 from shared.state.notices import FAILED, PROMOTED, REJECTED, Notice, added
-from shared.state.runs import Baseline
+from shared.state.runs import Baseline, Totals
 
 _FENCE_STEP = 1000
 
@@ -270,7 +271,7 @@ def release(
     the job does not end it itself, so it has used what it ran until its last renewal.
     """
     last = record.last_run
-    if last and last.run_id == claim.run_id:
+    if last and last.run_id == claim.run_id and last.outcome != STOPPED:
         return None  # our own earlier write, whose answer was lost
     ours = _ours(record, claim)
     failures, kept = 0, baseline or record.baseline
@@ -289,6 +290,34 @@ def release(
     used = record.used if silent else _used(record, ours, now)
     notices = added(record.notices, now, *_told(ended))
     return evolve(record, training=None, baseline=kept, last_run=ended, used=used, notices=notices)
+
+
+def stop(
+    record: JobsRecord, now: datetime, run_id: str, message: str, *, held: tuple[Totals, datetime] | None = None
+) -> JobsRecord | None:
+    """End a run because somebody wants it to end; its job finds its claim gone, and publishes nothing any more.
+
+    `held`: what Label Studio holds now, and when that was read. For a training it becomes what changes are counted
+    from, so that the next one does not begin at once; the digest stays that of the last run that read all, so that it
+    learns from everything. None: what is there stays due. Raises ClaimLost if the run has ended by itself.
+    """
+    last, claim = record.last_run, record.training
+    if last and (last.run_id, last.outcome) == (run_id, STOPPED):
+        return None  # our own earlier write, whose answer was lost
+    if claim is None or claim.run_id != run_id:
+        raise ClaimLost(f"run {run_id} has ended")
+    baseline = record.baseline
+    if held is not None and claim.kind == "train":
+        totals, read_at = held
+        baseline = evolve(baseline or Baseline(totals=totals, read_at=read_at), totals=totals, read_at=read_at)
+    ended = release(record, now, claim, outcome=STOPPED, baseline=baseline, message=message, silent=True)
+    return ended if ended is None or claim.kind == PRELABEL else evolve(ended, next_run=None)
+
+
+def go_on(record: JobsRecord, _now: datetime) -> JobsRecord | None:
+    """A person wants again what somebody stopped: the last run is forgotten."""
+    last = record.last_run
+    return evolve(record, last_run=None) if last and last.outcome == STOPPED else None
 
 
 def next_fence(record: JobsRecord, _now: datetime, registry_fence: int) -> JobsRecord:
@@ -327,7 +356,9 @@ def _ours(record: JobsRecord, claim: Claim) -> Claim:
     current = record.training
     held = current and (current.run_id, current.fence, current.nonce)
     if current is None or held != (claim.run_id, claim.fence, claim.nonce):
-        raise ClaimLost(f"run {claim.run_id} (attempt {claim.attempt}) lost its claim")
+        if record.last_run and (record.last_run.run_id, record.last_run.outcome) == (claim.run_id, STOPPED):
+            raise ClaimLost(f"run {claim.run_id} was stopped {record.last_run.message}")
+        raise ClaimLost(f"run {claim.run_id} (attempt {claim.attempt}) lost its claim to another one")
     return current
 
 

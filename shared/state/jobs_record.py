@@ -14,8 +14,12 @@ RunKind = Literal["train", "base", "prelabel"]
 """What a run does: train all controls that are due; make what they lack to be served (`shared.state.servable`); write
 predictions into Label Studio, which may run beside one of the others."""
 PRELABEL: RunKind = "prelabel"
-RunOutcome = Literal["promoted", "rejected", "unchanged", "nothing_to_learn", "prepared", "prelabelled", "failed"]
-"""After every outcome but `failed`, only changes since then call for a new run: the whole project was read."""
+RunOutcome = Literal[
+    "promoted", "rejected", "unchanged", "nothing_to_learn", "prepared", "prelabelled", "failed", "stopped"
+]
+"""After every outcome but `failed`, only changes since then call for a new run: the whole project was read, or somebody
+stopped the run (`shared.state.claims.stop`)."""
+STOPPED: RunOutcome = "stopped"
 
 
 class Claim(Record):

@@ -26,8 +26,9 @@ RunPhase = Literal[
     "unchanged",
     "failed",
     "interrupted",
+    "stopped",
 ]
-ENDED: tuple[RunPhase, ...] = ("finished", "unchanged", "failed")
+ENDED: tuple[RunPhase, ...] = ("finished", "unchanged", "failed", "stopped")
 
 
 def new_run_id(now: datetime) -> str:

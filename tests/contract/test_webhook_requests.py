@@ -79,6 +79,7 @@ class Trial:
                 *Backend(settings, self.store).routes(),
                 Route("POST", "/webhook", "basic or secret", routes.webhook),
                 Route("POST", "/train", "basic", routes.train),
+                Route("POST", "/stop", "basic", routes.stop),
                 Route("POST", "/job_status", "basic", routes.job_status),
                 Route("POST", "/sweep", "basic or secret", routes.sweep),
                 Route("GET", "/metrics", "basic or secret", routes.metrics),
@@ -208,6 +209,19 @@ def test_the_state_of_a_job(trial: Trial) -> None:
     assert state("../..")[0] == 410
 
 
+def test_runs_are_stopped(trial: Trial) -> None:
+    assert trial.send("POST", "/stop", {"project": UID}).status_code == 404
+    assert trial.send("POST", "/stop", {"project": "1"}).status_code == 400
+    job = trial.send("POST", "/train", {"project": UID}).json["job"]
+    assert trial.send("POST", "/stop", {"project": UID, "only": "predictions"}).status_code == 404
+    answered = trial.send("POST", "/stop", {"project": UID, "only": "training"})
+    assert answered.json == {
+        "stopped": [{"run_id": job.split("/")[1], "reason": "stopped by somebody, with `labelloop stop`"}]
+    }
+    assert trial.launcher.stopped == ["fake:1"]
+    assert trial.send("POST", "/job_status", {"job": job}).json == {"job_status": "finished"}
+
+
 def test_a_failed_run_and_an_older_one(trial: Trial) -> None:
     jobs = Jobs(trial.store, UID)
 
@@ -270,6 +284,7 @@ def test_the_sweep_answers_a_summary(trial: Trial) -> None:
         ("POST", "/webhook", True, False, 400),  # let in: the body is no event
         ("POST", "/webhook", False, True, 400),
         ("POST", "/train", False, True, 401),
+        ("POST", "/stop", False, True, 401),
         ("POST", "/job_status", False, True, 401),
         ("POST", "/sweep", False, False, 401),
         ("POST", "/sweep", False, True, 200),

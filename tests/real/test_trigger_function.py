@@ -109,7 +109,14 @@ def test_a_function_that_was_started_again_knows_the_job_and_sees_it_die(place: 
         assert trigger.sweep()["outcomes"] == {"active": 1}
         os.kill(job, signal.SIGKILL)
         eventually(lambda: trigger.sweep()["outcomes"].get("relaunched"), "the sweep relaunches")
-        assert place.running(UID) != job
+        second = place.running(UID)
+        assert second != job
+
+        (stopped,) = trigger.ask("/stop", {"project": UID}).json()["stopped"]
+        assert stopped["reason"] == "stopped by somebody, with `labelloop stop`"
+        eventually(lambda: not Path(f"/proc/{second}").exists(), "the job has ended")
+        assert trigger.sweep()["outcomes"] == {"nothing": 1}, "it is not started again by itself"
+        assert trigger.ask("/train", {"project": UID}).json()["status"] == "launched"
 
 
 def test_predict_is_handed_to_the_other_function_or_says_what_to_set(place: Place) -> None:

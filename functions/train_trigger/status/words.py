@@ -11,7 +11,7 @@ from functions.train_trigger.status.next_training import NextTraining
 from functions.train_trigger.status.project import ControlStatus, ProjectStatus
 from shared.labelstudio.held_labels import outside
 from shared.state.budget import used_by
-from shared.state.jobs_record import Claim, Prelabelled
+from shared.state.jobs_record import STOPPED, Claim, Prelabelled
 
 Tone = Literal["plain", "good", "warning", "problem", "quiet"]
 _OUTCOMES: dict[str, Tone] = {"promoted": "good", "failed": "problem"}
@@ -187,6 +187,10 @@ def ahead_sentences(
     if (last := jobs.last_prelabel) and last.outcome == "failed":
         ago = age(now - last.ended_at)
         yield Said("Predictions could not be written", "problem"), Said(f" {ago} ago: {last.message}")
+    if last and last.outcome == STOPPED and not jobs.prelabel:
+        ago = f" was stopped {age(now - last.ended_at)} ago {last.message}"
+        rest = ": it goes on with the next version, or by *Write predictions now* on the page"
+        yield Said("The job that writes predictions", "warning"), Said(ago + rest)
 
 
 def _empty(done: Prelabelled) -> Sentence:

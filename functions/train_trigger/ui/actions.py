@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 
 from functions.train_trigger.reconciled import Reconciled
 from functions.train_trigger.status.project import ProjectStatus
@@ -10,6 +11,7 @@ from functions.train_trigger.status.words import Tone
 from functions.train_trigger.trigger import Trigger
 from shared.errors import LabelloopError, StoreError
 from shared.objectstore import ObjectStore
+from shared.state.jobs_record import Claim
 from shared.state.registry import Registry
 from shared.state.rollback import move_pointer, moved_sentence
 
@@ -43,10 +45,22 @@ class Asked:
     seen: str = ""  # what `seen_by` answered when the question was asked
 
 
+STOPS = ("stop", "stop-writing")
+"""Actions that end a run: the training, the one that writes predictions."""
+
+
+def _active(action: str, project: ProjectStatus) -> Claim | None:
+    return project.jobs.training if action == "stop" else project.jobs.prelabel
+
+
 def seen_by(action: str, asked: Asked, project: ProjectStatus) -> str:
-    """What a person sees who is asked now: the run of that kind that ended last, or the version that is named now."""
+    """What a person sees who is asked now: the run of that kind that ended last, or is active if it is to be stopped,
+    or the version that is named now."""
     if action == "rollback":
         return next((str(control.pointer or "") for control in project.controls if control.name == asked.control), "")
+    if action in STOPS:
+        claim = _active(action, project)
+        return claim.run_id if claim else ""
     last = project.jobs.last_run if action == "train" else project.jobs.last_prelabel
     return last.run_id if last else ""
 
@@ -57,6 +71,9 @@ def overtaken(action: str, asked: Asked, project: ProjectStatus) -> Outcome | No
     What is under way already, or served already, `Actions.do` tells.
     """
     now = seen_by(action, asked, project)
+    if action in STOPS and now != asked.seen:
+        text = f"Run {asked.seen} has ended" if asked.seen else "No run was active when this was asked"
+        return Outcome("Nothing was stopped", f"{text}.", "warning", 409)
     active = {"train": project.jobs.training, "prelabel": project.jobs.prelabel}.get(action)
     if active or now in (asked.seen, str(asked.version)):
         return None
@@ -76,6 +93,8 @@ class Actions:
             "train": (_before_training, self._train),
             "rollback": (_before_rollback, self._roll_back),
             "prelabel": (_before_writing, self._write_ahead),
+            "stop": (_before_stop, partial(self._stop, prelabelling=False)),
+            "stop-writing": (_before_stop_writing, partial(self._stop, prelabelling=True)),
         }
 
     def question(self, action: str, asked: Asked, project: ProjectStatus) -> Question:
@@ -96,6 +115,13 @@ class Actions:
         return _outcome(
             outcome, started="The job that writes predictions was started", active="A job writes predictions already"
         )
+
+    def _stop(self, asked: Asked, *, prelabelling: bool) -> Outcome:
+        outcome = self._trigger.stop(asked.uid, "by somebody, on the page", prelabelling=prelabelling)
+        text = f"Run {outcome.run_id}: {outcome.reason}" if outcome.run_id else outcome.reason
+        if outcome.status == "stopped":
+            return Outcome("The run was stopped", text, "good", 200)
+        return Outcome("Nothing was stopped", text, "problem", 503 if outcome.status == "failed" else 409)
 
     def _roll_back(self, asked: Asked) -> Outcome:
         try:
@@ -142,6 +168,24 @@ def _before_writing(_asked: Asked) -> Question:
         "A job looks at all tasks without annotations, writes the predictions of the version that is served into Label "
         "Studio where they are missing, and then shows annotators exactly that version.",
         "Write predictions",
+    )
+
+
+def _before_stop(_asked: Asked) -> Question:
+    return Question(
+        "Stop this run?",
+        "It ends now, and no version comes of it; what it trained so far is lost. What is annotated stays: the next "
+        "training learns from it, and begins after as many changes from now on as after any run, or at once by Train "
+        "now.",
+        "Stop the run",
+    )
+
+
+def _before_stop_writing(_asked: Asked) -> Question:
+    return Question(
+        "Stop writing predictions?",
+        "Those that are written stay. The job goes on with the next version, or at once by Write predictions now.",
+        "Stop writing",
     )
 
 

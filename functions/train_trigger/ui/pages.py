@@ -73,6 +73,8 @@ class Pages:
             "train": self._action,
             "rollback": self._action,
             "prelabel": self._action,
+            "stop": self._action,
+            "stop-writing": self._action,
         }
 
     def answer(self, page: str, request: Request) -> Response:

@@ -27,6 +27,10 @@ _ROUTES: tuple[tuple[Literal["GET", "POST"], str], ...] = (
     ("POST", "/ui/rollback"),
     ("GET", "/ui/prelabel"),
     ("POST", "/ui/prelabel"),
+    ("GET", "/ui/stop"),
+    ("POST", "/ui/stop"),
+    ("GET", "/ui/stop-writing"),
+    ("POST", "/ui/stop-writing"),
 )
 _FILES = ("style.css", "refresh.js", "icon.svg")
 

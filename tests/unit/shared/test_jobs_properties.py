@@ -135,6 +135,13 @@ class Project:
         active = self.jobs.read().training
         self.rolled_back |= {process.run_id for process in self.processes} | ({active.run_id} if active else set())
 
+    def person_stops(self, _: int) -> None:
+        """The run ends, whoever runs it."""
+        claim = self.jobs.read().training
+        if claim is not None:
+            assert self.jobs.update(claims.stop, claim.run_id, "by somebody").training is None
+            self.lost.add(claim.nonce)
+
     def check(self) -> None:
         pointer = self.registry.pointer("label")
         assert pointer is not None

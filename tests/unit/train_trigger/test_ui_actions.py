@@ -54,6 +54,24 @@ def test_a_training_is_asked_for_once_and_started(world: World) -> None:
     assert len(world.launcher.launched) == 1
 
 
+def test_a_run_is_stopped_once(world: World) -> None:
+    browser = Browser(world)
+    assert "Stop this run" not in browser.get("/ui/project", project=UID).text
+    browser.press("/ui/train", project=UID)
+    run = world.claim.run_id
+    assert "Stop this run" in browser.get("/ui/project", project=UID).text
+    form = browser.form("/ui/stop", project=UID)
+    answer = browser.post("/ui/stop", HERE, **form)
+    assert (answer.status_code, "The run was stopped" in answer.text) == (200, True)
+    assert f"Run {run}: stopped by somebody, on the page" in seen(answer).text
+    again = browser.post("/ui/stop", HERE, **form)
+    assert (again.status_code, f"Run {run} has ended" in again.text) == (409, True)
+    assert "stopped" in seen(browser.get("/ui/project", project=UID)).text
+    browser.press("/ui/train", project=UID)
+    assert browser.post("/ui/stop", HERE, **form).status_code == 409, "that was another run"
+    assert world.claim.run_id != run
+
+
 def test_a_training_on_the_same_annotations_is_said_before_and_after(world: World) -> None:
     world.reconcile()
     world.job_ends(world.job_runs())

@@ -21,7 +21,17 @@ from tests.samples.shown_projects import AIRSHIPS, EMPTY, TREES, TREES_CONFIG, f
 from tests.unit.shared.test_http import RIGHT
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>\u202e{{ 7*123457 }}"
-PAGES = ("/ui", "/ui/", "/ui/project", "/ui/control", "/ui/report", "/ui/train", "/ui/rollback", "/ui/prelabel")
+PAGES = (
+    "/ui",
+    "/ui/",
+    "/ui/project",
+    "/ui/control",
+    "/ui/report",
+    "/ui/train",
+    "/ui/rollback",
+    "/ui/prelabel",
+    "/ui/stop",
+)
 
 
 @pytest.fixture
@@ -41,7 +51,7 @@ def test_every_page_and_every_form_needs_credentials(filled: World) -> None:
     for path in (*PAGES, "/ui/style.css", "/ui/refresh.js", "/ui/icon.svg"):
         refused = browser.get(path, project=TREES)
         assert (refused.status_code, "Basic" in refused.headers["WWW-Authenticate"]) == (401, True), path
-    for path in ("/ui/train", "/ui/rollback", "/ui/prelabel"):
+    for path in ("/ui/train", "/ui/rollback", "/ui/prelabel", "/ui/stop", "/ui/stop-writing"):
         assert browser.post(path, {"X-Labelloop-Secret": "secret"}, project=TREES).status_code == 401
     assert browser.get("/ui", RIGHT).status_code == 200
 
@@ -171,6 +181,10 @@ def test_old_versions_are_a_page_each_24(world: World) -> None:
     assert "All 60 versions" in seen(browser.get("/ui/project", project=TREES)).text
 
 
+ACTIONS = ("train", "rollback", "prelabel", "stop", "stop-writing")
+"""What forms are sent to."""
+
+
 def test_every_link_works_below_a_prefix_too(filled: World) -> None:
     browser = Browser(filled)
     known, left = set[str](), [(f"{PREFIX}/ui", "ui"), (f"{PREFIX}/ui", "ui/")]
@@ -181,7 +195,7 @@ def test_every_link_works_below_a_prefix_too(filled: World) -> None:
         known.add(address)
         assert answer.status_code == 200, address
         if answer.mimetype == "text/html" and "/report?" not in address:
-            left += [(address, link) for link in seen(answer).links() if link not in ("train", "rollback", "prelabel")]
+            left += [(address, link) for link in seen(answer).links() if link not in ACTIONS]
     assert {path.partition("?")[0].removeprefix(PREFIX) for path in known} == {
         *PAGES,
         *("/ui/style.css", "/ui/refresh.js", "/ui/icon.svg"),
