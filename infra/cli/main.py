@@ -45,6 +45,8 @@ from shared.labelstudio.requests import project_id
 from shared.objectstore import ObjectStore, open_store
 from shared.settings import Settings
 from shared.state.base_weights import all_base_weights
+from shared.state.deletion import check_deletable, delete_version
+from shared.state.notes import write_note
 from shared.state.projects import projects
 from shared.state.registry import Registry
 from shared.state.rollback import move_pointer, moved_sentence, version_before
@@ -353,6 +355,52 @@ def rollback(
     before, promotion = move_pointer(store, uid, name, version)
     body = {"project": uid, "control": name, "before": before, "version": version, "moved": promotion.moved}
     told = moved_sentence(Registry(store, uid), name, before, promotion)
+    print_result(body, told, json_=json_)
+
+
+@app.command()
+def note(
+    context: typer.Context,
+    version: Annotated[int, typer.Argument(min=1, metavar="VERSION", help="Number of the version.")],
+    text: Annotated[str, typer.Argument(metavar="TEXT", help='What to note, one line; "" removes the note.')],
+    project: ProjectOption = None,
+    control: ControlOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Note a line on a version, in place of what was noted. `labelloop versions` and the page show it."""
+    store = _store(context.obj.settings())
+    uid = find_project(store, project)
+    name = find_control(store, uid, control)
+    registry = Registry(store, uid)
+    find_version(registry, name, version)
+    kept = write_note(store, uid, name, version, text, known=registry.numbers(name))
+    body = {"project": uid, "control": name, "version": version, "note": kept}
+    print_result(body, f"{name} v{version}: {kept or 'the note was removed'}", json_=json_)
+
+
+@app.command()
+def delete(
+    context: typer.Context,
+    version: Annotated[int, typer.Argument(min=1, metavar="VERSION", help="Number of the version.")],
+    project: ProjectOption = None,
+    control: ControlOption = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    json_: JsonOption = False,
+) -> None:
+    """Delete a version for ever: its weights, report and dataset. Not the one that is served.
+
+    Its number is never taken again. Files that other versions have too stay. Annotations stay in Label Studio.
+    """
+    store = _store(context.obj.settings())
+    uid = find_project(store, project)
+    name = find_control(store, uid, control)
+    check_deletable(store, uid, name, version)
+    if not yes:
+        typer.confirm(f"Delete v{version} of {name!r} of project {uid} for ever?", abort=True, err=True)
+    deleted = delete_version(store, uid, name, version)
+    shared = f"; {deleted.shared} that other versions have too stay" if deleted.shared else ""
+    told = f"{name} v{version} is deleted: {deleted.files} files, {deleted.size / 1e6:.1f} MB{shared}"
+    body = {"project": uid, "control": name, "version": version, "files": deleted.files, "size": deleted.size}
     print_result(body, told, json_=json_)
 
 

@@ -77,4 +77,6 @@ def find_version(registry: Registry, control: str, version: int) -> Manifest:
     if version not in numbers:
         known = ", ".join(f"v{number}" for number in numbers)
         raise NotKnown(f"{control!r} has no version v{version}; there are {known or 'none'}")
+    if registry.was_deleted(control, version):
+        raise NotKnown(f"v{version} of {control!r} was deleted: its files are gone")
     return registry.manifest(control, version)

@@ -38,6 +38,8 @@ def list_versions(store: ObjectStore, uid: str, control: str) -> list[dict[str, 
             "serving": version.serving,
             "rejected": version.rejected,
             "rolled_back": version.rolled_back,
+            "deleted": version.deleted,
+            "note": version.note,
             "outcome": version.outcome.word,
             "why": version.outcome.why,
             "tasks": version.manifest.lineage.get("tasks"),
@@ -74,6 +76,7 @@ def render_versions(control: str, versions: list[dict[str, Any]], *, why: bool =
         )
     told = [version for version in versions if why or version is versions[-1] or version["outcome"] == "not promoted"]
     sentences = [Text(f"v{version['version']}: {_sentence(version)}") for version in told]
+    sentences += [Text(f"v{version['version']}, a note: {version['note']}") for version in versions if version["note"]]
     if any(version["outcome"] == "unproven" for version in versions):
         sentences.append(Text(_UNPROVEN, "dim"))
     if with_report := [version["version"] for version in versions if version["report"]]:

@@ -116,7 +116,7 @@ def _versions(control: HeldControl, kept_runs: set[str], keep: Keep) -> Iterator
             gone.append(one.key)
         if gone:
             why = (
-                "it failed verification" if one.rejection
+                "it failed verification, or was deleted" if one.rejection
                 else f"more than {keep.versions} good ones are newer" if manifest.gate.passed
                 else f"the gate held it back, and its run is not one of the newest {keep.runs}"
             )  # fmt: skip

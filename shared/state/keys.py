@@ -5,7 +5,8 @@
     projects/<uid>/prelabel.json                               how far the job is that writes predictions ahead
     projects/<uid>/models/<control>/pointer.json               the version to serve (CAS)
     projects/<uid>/models/<control>/versions/000012.json       manifest (create only)
-    projects/<uid>/models/<control>/rejected/000012.json       a version whose file is bad (create only)
+    projects/<uid>/models/<control>/notes.json                 what people note on versions (CAS)
+    projects/<uid>/models/<control>/rejected/000012.json       a version whose file is bad, or was deleted (create only)
     projects/<uid>/models/<control>/files/<sha256>/<name>      weights.pt, weights.onnx … (create only)
     base/<name>/base.json                                      base weights (create only)
     base/<name>/files/<sha256>/<name>                          their weights.pt and weights.onnx (create only)
@@ -68,6 +69,11 @@ def pointer(uid: str, control: str) -> str:
     return f"{control_folder(uid, control)}/pointer.json"
 
 
+def notes(uid: str, control: str) -> str:
+    """Key of a `Notes`."""
+    return f"{control_folder(uid, control)}/notes.json"
+
+
 def versions(uid: str, control: str) -> str:
     """Folder of manifests."""
     return f"{control_folder(uid, control)}/versions"
@@ -79,7 +85,7 @@ def manifest(uid: str, control: str, version: int) -> str:
 
 
 def rejections(uid: str, control: str) -> str:
-    """Folder of the records about versions with a bad file."""
+    """Folder of the records about versions with a bad file, or without any since they were deleted."""
     return f"{control_folder(uid, control)}/rejected"
 
 

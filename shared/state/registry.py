@@ -12,11 +12,20 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from shared.digest import sha256_of
-from shared.errors import AlreadyExists, ClaimLost, ModelError, NotFound, PreconditionFailed, StoreError
+from shared.errors import (
+    AlreadyExists,
+    ClaimLost,
+    ModelError,
+    NotFound,
+    PreconditionFailed,
+    StoreError,
+    StoreRefusal,
+)
 from shared.evolve import evolve
 from shared.objectstore import ObjectStore, Token
 from shared.side_by_side import side_by_side
 from shared.state import keys
+from shared.state.notes import read_notes
 from shared.state.records import find, load, new_serial, write
 from shared.state.versions import FileEntry, Manifest, Pointer, Rejection
 
@@ -119,14 +128,36 @@ class Registry:
         return self._manifests(control, self.numbers(control))
 
     def rejected(self, control: str) -> set[int]:
-        """Numbers of the versions whose file is bad."""
+        """Numbers of the versions whose file is bad, or that were deleted."""
         return set(keys.numbers(self._store.list(f"{keys.rejections(self._uid, control)}/")))
 
-    def reject(self, control: str, version: int, error: str) -> None:
-        """Record that a version's file is bad; once, a later call changes nothing."""
-        rejection = Rejection(version=version, error=error, rejected_at=self._store.now())
-        with suppress(AlreadyExists):
-            self._store.create(keys.rejection(self._uid, control, version), rejection.to_json())
+    def was_deleted(self, control: str, version: int) -> bool:
+        """Whether a person deleted a version. A record that cannot be read does not say so."""
+        try:
+            found, _ = find(Rejection, self._store, keys.rejection(self._uid, control, version))
+        except StoreRefusal:
+            return False
+        return found is not None and found.deleted
+
+    def reject(self, control: str, version: int, error: str, *, deleted: bool = False) -> None:
+        """Record that a version's file is bad, or with `deleted` that a person does not want it any more.
+
+        Once: a later call changes nothing, but that a bad version may still be deleted.
+        """
+        key = keys.rejection(self._uid, control, version)
+        rejection = Rejection(version=version, error=error, rejected_at=self._store.now(), deleted=deleted)
+        try:
+            self._store.create(key, rejection.to_json())
+        except AlreadyExists:
+            if deleted and not self.was_deleted(control, version):
+                self._store.put(key, rejection.to_json())
+
+    def notes(self, control: str) -> dict[int, str]:
+        """Number of a version → what somebody noted on it; none if they cannot be read: nothing depends on them."""
+        try:
+            return read_notes(self._store, self._uid, control)
+        except StoreRefusal:
+            return {}
 
     def serving(self, control: str) -> Manifest | None:
         """The version to serve: the pointer's, or if its file is bad the newest good one before it; None: none."""

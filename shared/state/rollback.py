@@ -19,7 +19,8 @@ def move_pointer(store: ObjectStore, uid: str, control: str, version: int) -> tu
         known = ", ".join(f"v{number}" for number in numbers)
         raise NotKnown(f"{control!r} of project {uid} has no version v{version}; there are {known or 'none'}")
     if version in registry.rejected(control):
-        raise NotKnown(f"v{version} of {control!r} failed verification in predict and cannot be served")
+        why = "was deleted" if registry.was_deleted(control, version) else "failed verification in predict"
+        raise NotKnown(f"v{version} of {control!r} {why} and cannot be served")
     before = registry.pointer(control)
     if before is not None and before.version == version:
         return version, Promotion(before, moved=False)

@@ -1,4 +1,4 @@
-"""The records of a control's versions: manifest, pointer, and the note that a version's file is bad."""
+"""The records of a control's versions: manifest, pointer, and that a version's file is bad or was deleted."""
 
 from datetime import datetime
 from typing import Any
@@ -99,8 +99,9 @@ class Pointer(Record):
 
 
 class Rejection(Record):
-    """A version with a bad file: bad for every reader, not only for a machine that is short of something."""
+    """A version with a bad file, or none any more: for every reader, not only for a machine that lacks something."""
 
     version: int
     error: str
     rejected_at: datetime
+    deleted: bool = False  # a person did; else its file is bad

@@ -25,7 +25,9 @@ class Version:
     manifest: Manifest
     pointer: bool  # the pointer names it
     serving: bool
-    rejected: bool  # its file failed verification in predict
+    rejected: bool  # its file failed verification in predict, or was deleted
+    deleted: bool
+    note: str  # that somebody made; "": nobody did
     rolled_back: bool  # a person left it
     outcome: Outcome
 
@@ -61,9 +63,11 @@ def read_history_and(
     """As `read_history`; beside it asks `also`, and answers what that answers."""
     questions: list[Callable[[], Any]] = [also]
     for name in names:
-        questions += [partial(ask, name) for ask in (registry.pointer, registry.rejected, registry.numbers)]
+        asks = (registry.pointer, registry.rejected, registry.numbers, _no_notes if newest == 0 else registry.notes)
+        questions += [partial(ask, name) for ask in asks]
     other, *found = side_by_side(lambda question: question(), questions, at_once=at_once)
-    looks = list(zip(names, found[::3], found[1::3], found[2::3], strict=True))
+    looks = list(zip(names, found[::4], found[1::4], found[2::4], strict=True))
+    notes: dict[str, dict[int, str]] = dict(zip(names, found[3::4], strict=True))
     shown = {name: _newest(numbers, newest, before) for name, _, _, numbers in looks}
     wanted = {(name, number): None for name in names for number in shown[name]}
     wanted |= {(name, pointer.version): None for name, pointer, _, _ in looks if pointer}
@@ -76,7 +80,14 @@ def read_history_and(
         except StoreRefusal as error:
             return error
 
-    manifests = dict(zip(wanted, side_by_side(read, wanted, at_once=at_once), strict=True))
+    bad = [(name, number) for name, _, rejected, _ in looks for number in shown[name] if number in rejected]
+    reads: list[Callable[[], Any]] = [
+        *(partial(read, one) for one in wanted),
+        *(partial(registry.was_deleted, *one) for one in bad),
+    ]
+    answers = side_by_side(lambda ask: ask(), reads, at_once=at_once)
+    manifests = dict(zip(wanted, answers[: len(wanted)], strict=True))
+    deleted = {one for one, gone in zip(bad, answers[len(wanted) :], strict=True) if gone}
     histories = []
     for name, pointer, rejected, numbers in looks:
         serving = registry.served(name, pointer, rejected) if pointer else None
@@ -86,11 +97,14 @@ def read_history_and(
                 pointer=pointer is not None and pointer.version == number,
                 serving=serving is not None and serving.version == number,
                 rejected=number in rejected,
+                deleted=(name, number) in deleted,
+                note=notes[name].get(number, ""),
                 rolled_back=pointer is not None and number in pointer.rolled_back,
                 outcome=outcome_of(
                     manifest,
                     pointer,
                     rejected=number in rejected,
+                    deleted=(name, number) in deleted,
                     following=_manifest(manifests.get((name, following[name].get(number, 0)))),
                 ),
             )
@@ -100,6 +114,11 @@ def read_history_and(
         problems = [str(one) for number in shown[name] if isinstance(one := manifests[name, number], StoreRefusal)]
         histories.append(History(name, pointer, serving, tuple(numbers), tuple(versions), tuple(problems)))
     return histories, other
+
+
+def _no_notes(_control: str) -> dict[int, str]:
+    """Those of no version."""
+    return {}
 
 
 def _newest(numbers: list[int], newest: int | None, before: int | None) -> list[int]:

@@ -5,7 +5,7 @@ from typing import Literal
 
 from shared.state.versions import Manifest, Pointer
 
-Word = Literal["promoted", "unproven", "rejected", "not promoted", "rolled back", "failed verification"]
+Word = Literal["promoted", "unproven", "rejected", "not promoted", "rolled back", "failed verification", "deleted"]
 """`unproven`: promoted, but it was compared with nothing, or the gate is less than 80 % sure that it is no worse.
 `rejected`: by the gate. `not promoted`: the gate let it pass, and it was never served."""
 SURE = 0.8
@@ -32,13 +32,22 @@ class Outcome:
         return self.word in ("promoted", "unproven", "rolled back", "failed verification")
 
 
-def outcome_of(manifest: Manifest, pointer: Pointer | None, *, rejected: bool, following: Manifest | None) -> Outcome:
+def outcome_of(
+    manifest: Manifest,
+    pointer: Pointer | None,
+    *,
+    rejected: bool,
+    following: Manifest | None,
+    deleted: bool = False,
+) -> Outcome:
     """What became of it. `rejected`: its file failed verification. `following`: the version after it; None: none is.
 
     That a version was promoted is recorded nowhere but in the pointer, which only names the newest. But the next run
     notes which version was served when it was compared: not this one, if this one lost its promotion.
     """
     gate, number = manifest.gate, manifest.version
+    if deleted:
+        return Outcome("deleted", f"somebody deleted it; the gate had said: {gate.reason}")
     if rejected:
         return Outcome("failed verification", "its file is bad: it cannot be served")
     if not gate.passed:

@@ -34,6 +34,7 @@ class VersionRow:
     serving: bool
     can_be_served: bool  # by a rollback
     has_report: bool
+    note: str  # that somebody made; empty: nobody did
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,8 @@ def _row(version: Version) -> VersionRow:
         tasks=" + ".join(filter(None, tasks_of(manifest.lineage))),
         serving=version.serving,
         can_be_served=not (version.rejected or version.pointer),
-        has_report=any(file.name == REPORT for file in manifest.files),
+        has_report=not version.deleted and any(file.name == REPORT for file in manifest.files),
+        note=version.note,
     )
 
 
