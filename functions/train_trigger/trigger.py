@@ -76,6 +76,7 @@ class Trigger:
         self._metrics = metrics
         self._checking, self._checked = threading.Lock(), False
         self._lacking = Lacking(store, settings)
+        self._away = False  # Label Studio failed when it was asked last
         self._told: dict[str, str] = {}  # uid → the run whose versions /metrics tells of
 
     def reconcile(self, uid: str, *, forced: bool = False, sweeping: bool = False) -> Reconciled:
@@ -347,7 +348,16 @@ class Trigger:
 
     def _project_state(self, uid: str) -> ProjectState:
         """The state of exactly this project. Raises ProjectGone, also if its id belongs to another project here."""
-        state = self._label_studio.project(project_id(uid))
+        try:
+            state = self._label_studio.project(project_id(uid))
+        except ProjectGone:
+            raise
+        except LabelStudioError:
+            self._away = True
+            raise
+        if self._away:
+            self._away = False
+            logger.info("Label Studio answers again", extra={"event": "label_studio_back"})
         if state.counters.uid != uid:
             raise ProjectGone(
                 f"project {project_id(uid)} of this Label Studio is {state.counters.uid}, not {uid}: "

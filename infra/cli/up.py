@@ -3,8 +3,9 @@
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import cache
 from typing import NoReturn
 from urllib.parse import urlsplit
 
@@ -17,9 +18,10 @@ from infra.cli.log_view import LogView
 from infra.local.base_weights import refuse_missing_files
 from infra.local.emulation import emulation
 from infra.local.processes import StartError, choose_port
-from shared.errors import SettingsError
-from shared.objectstore import open_store
+from shared.errors import SettingsError, StoreError
+from shared.objectstore import ObjectStore, open_store
 from shared.settings import Settings, variable
+from shared.state.projects import read_project
 
 PREDICT_PORT, TRAIN_TRIGGER_PORT = 9090, 9091
 _PORTS = {"predict_url": "--predict-port", "train_trigger_url": "--train-trigger-port"}
@@ -81,7 +83,7 @@ def run_until_interrupted(
         environ=invocation.environ,
         predict_port=urlsplit(str(settings.predict_url)).port or 0,
         train_trigger_port=urlsplit(str(settings.train_trigger_url)).port or 0,
-        on_line=LogView(console),
+        on_line=LogView(console, titles(open_store(settings.store, s3_endpoint=settings.s3_endpoint))),
         say=lambda line: console.print(line, style="dim", markup=False, highlight=False, soft_wrap=True),
     ) as running:
         console.print(f"[green]✓[/] functions/predict        {running.predict_url}", highlight=False, soft_wrap=True)
@@ -104,6 +106,20 @@ def run_until_interrupted(
                 time.sleep(_CHECK_INTERVAL)
                 running.check()
         console.print("stopping")
+
+
+def titles(store: ObjectStore) -> Callable[[str], str]:
+    """What people call a project: its title, else its id. Asks the store once for each."""
+
+    @cache
+    def title_of(uid: str) -> str:
+        try:
+            project = read_project(store, uid)
+        except StoreError:
+            project = None
+        return project.title if project and project.title else f"project {uid.partition('.')[0]}"
+
+    return title_of
 
 
 def _as_ctrl_c(_number: int, _frame: object) -> NoReturn:

@@ -6,13 +6,14 @@ from pathlib import Path
 from functions.train_trigger.launchers.local.launcher import LocalLauncher
 from infra.local.processes import Say
 from shared.errors import LaunchError
+from shared.job_signals import BY_PERSON
 from shared.settings import Settings
 
 _POLL = 0.25  # seconds
 
 
 def stop_jobs_of(settings: Settings, say: Say, *, seconds: float = 60.0) -> None:
-    """Send SIGTERM to this machine's jobs of this store and wait, `seconds` at most, until they have ended.
+    """Ask this machine's jobs of this store to end, and wait, `seconds` at most, until they have.
 
     The jobs upload a checkpoint first; the next sweep of this store resumes them. The store itself is not read. Jobs
     that cannot be stopped are reported with `say`, because this runs during shutdown.
@@ -28,7 +29,7 @@ def stop_jobs_of(settings: Settings, say: Say, *, seconds: float = 60.0) -> None
         for job in set(jobs) - told:
             told.add(job)
             try:
-                launcher.stop(job)
+                launcher.stop(job, BY_PERSON)
             except LaunchError as error:
                 say(f"cannot stop a training job: {error}")
         if time.monotonic() > deadline:

@@ -6,20 +6,19 @@ Exits 0 done, 1 failed, 143 interrupted.
 import logging
 import os
 import secrets
-import signal
 import sys
 from collections.abc import MutableMapping
 from functools import partial
 from pathlib import Path
-from types import FrameType
 
 from jobs.prelabel.models import ChosenModels
-from jobs.prelabel.run import FAILED, INTERRUPTED, Parts, Stopped, run
+from jobs.prelabel.run import FAILED, INTERRUPTED, Parts, run
 from jobs.prelabel.target import LabelStudioTarget
 from shared import tracing
 from shared.cores import usable_cores
 from shared.errors import LabelloopError
 from shared.evolve import evolve
+from shared.job_signals import Stopped, raise_when_stopped
 from shared.labelstudio.api import LabelStudio
 from shared.labelstudio.requests import project_id
 from shared.logs import configure_logs
@@ -63,7 +62,7 @@ def main(environ: MutableMapping[str, str]) -> int:
     except LabelloopError as error:
         print(f"labelloop prelabelling job: {error}", file=sys.stderr)
         return FAILED
-    signal.signal(signal.SIGTERM, _stop)
+    raise_when_stopped()
     try:
         return run(_build(settings, request, store), request.run_id, nonce=secrets.token_hex(16))
     except Stopped:  # before the claim was taken, or after it was released
@@ -73,11 +72,6 @@ def main(environ: MutableMapping[str, str]) -> int:
         return FAILED
     finally:
         tracing.flush()
-
-
-def _stop(_number: int, _frame: FrameType | None) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second SIGTERM must not interrupt the clean-up
-    raise Stopped
 
 
 def _build(settings: Settings, request: TrainRequest, store: ObjectStore) -> Parts:

@@ -29,6 +29,7 @@ from shared.errors import (
     Unauthorized,
 )
 from shared.evolve import evolve
+from shared.job_signals import TAKEN, Stopped
 from shared.labelstudio.api import BY_SCORE
 from shared.labelstudio.config import parse_label_config
 from shared.labelstudio.controls import Control
@@ -52,10 +53,6 @@ _GRACE = timedelta(hours=12)
 """For so long the predictions of a superseded version stay: Label Studio refuses the annotation of a page that was
 opened before, if the prediction that it shows is gone."""
 _PERMANENT = (LabelConfigError, ModelError, ProjectGone, SettingsError, Unauthorized)
-
-
-class Stopped(BaseException):
-    """The machine asks this process to end (SIGTERM). A BaseException, so that no `except Exception` swallows it."""
 
 
 class Models(Protocol):
@@ -114,8 +111,8 @@ def run(parts: Parts, run_id: str, *, nonce: str) -> int:
             return _fail(jobs, claim, error)
         except BudgetSpent as error:  # nothing is shown before all of it is there
             return _interrupt(jobs, claim, str(error), preempted=True)
-        except (Stopped, KeyboardInterrupt):
-            return _interrupt(jobs, claim, "the machine asked the job to stop (SIGTERM)", preempted=True)
+        except (Stopped, KeyboardInterrupt) as stopped:
+            return _interrupt(jobs, claim, str(stopped) or TAKEN, preempted=True)
         except Exception as error:
             if heartbeat.lost:
                 return _lost(error)

@@ -3,16 +3,15 @@
 import logging
 import os
 import secrets
-import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from types import FrameType
 
 from jobs.train.scratch import locked, remove, remove_abandoned, scratch_of
 from jobs.train.yolo.machine import checked_work_dir, prepare_ultralytics
 from shared import tracing
 from shared.errors import LabelloopError
+from shared.job_signals import Stopped, raise_when_stopped
 from shared.logs import configure_logs
 from shared.objectstore import ObjectStore, open_store
 from shared.objectstore.selftest import ensure_checked
@@ -66,15 +65,11 @@ def _run(settings: Settings, request: TrainRequest, store: ObjectStore, folder: 
     from jobs.train.data.fetching import fetching
     from jobs.train.ending import FAILED, INTERRUPTED
     from jobs.train.parts import Parts
-    from jobs.train.run import Stopped, run
+    from jobs.train.run import run
     from jobs.train.yolo.trainer import YoloTrainer
     from shared.labelstudio.api import LabelStudio
 
-    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001  (the shape of a signal handler)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second SIGTERM must not interrupt the clean-up
-        raise Stopped
-
-    signal.signal(signal.SIGTERM, stop)
+    raise_when_stopped()
     assert settings.label_studio_url
     assert settings.label_studio_api_key
     api_key = settings.label_studio_api_key.get_secret_value()

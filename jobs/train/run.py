@@ -26,6 +26,7 @@ from jobs.train.progress import ProgressWriter
 from jobs.train.training import TrainingSettings
 from shared import tracing
 from shared.errors import BudgetSpent, ClaimLost, LabelConfigError, LabelloopError, NotFound, SettingsError
+from shared.job_signals import TAKEN, Stopped
 from shared.labelstudio.config import parse_label_config
 from shared.labelstudio.controls import CONTROL_TASKS, Control
 from shared.objectstore import ObjectStore
@@ -41,10 +42,6 @@ from shared.state.servable import lacks_of
 from shared.state.spending import Spending
 
 logger = logging.getLogger(__name__)
-
-
-class Stopped(BaseException):
-    """The machine asks this process to end (SIGTERM). A BaseException, so that no `except Exception` swallows it."""
 
 
 def run(parts: Parts, run_id: str, *, nonce: str) -> int:
@@ -89,9 +86,9 @@ def run(parts: Parts, run_id: str, *, nonce: str) -> int:
             return ending.fail(error, work.snapshot)
         except BudgetSpent as error:
             return ending.interrupt(str(error), preempted=True)
-        except (Stopped, KeyboardInterrupt):
+        except (Stopped, KeyboardInterrupt) as stopped:
             abort.touch()  # the processes of several GPUs outlive the one that started them
-            return ending.interrupt("the machine asked the job to stop (SIGTERM)", preempted=True)
+            return ending.interrupt(str(stopped) or TAKEN, preempted=True)
         except Exception as error:
             if heartbeat.lost:
                 return ending.lost(error)

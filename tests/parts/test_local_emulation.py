@@ -23,7 +23,7 @@ from tests.servers.trigger_process import REPOSITORY, eventually
 JOB = """
 import pathlib, signal, sys
 def stop(*_): pathlib.Path(sys.argv[1], "kept").touch(); sys.exit(143)
-signal.signal(signal.SIGTERM, stop); pathlib.Path(sys.argv[1], "ready").touch(); signal.pause()
+signal.signal(signal.SIGUSR1, stop); pathlib.Path(sys.argv[1], "ready").touch(); signal.pause()
 """
 
 # Listens, and leaves that to a worker which ends at nothing but SIGKILL, as one does whose requests last.

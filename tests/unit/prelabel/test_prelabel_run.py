@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from jobs.prelabel.run import DONE, FAILED, INTERRUPTED, Stopped
+from jobs.prelabel.run import DONE, FAILED, INTERRUPTED
 from shared.errors import LabelStudioError, Unauthorized
 from shared.evolve import evolve
+from shared.job_signals import Stopped
 from shared.labelstudio.api import BY_SCORE
 from shared.objectstore import ObjectStore
 from shared.settings import Settings

@@ -15,11 +15,11 @@ from jobs.train.data.annotations import ExportedTask
 from jobs.train.data.files import ImageFiles
 from jobs.train.data.split import place_of, split_of
 from jobs.train.ending import DONE, FAILED, INTERRUPTED
-from jobs.train.run import Stopped
 from jobs.train.training import Measured
 from shared.digest import sha256_of
 from shared.errors import LabelStudioError, ModelError, ProjectGone
 from shared.evolve import evolve
+from shared.job_signals import Stopped
 from shared.labelstudio.api import ProjectState
 from shared.labelstudio.requests import ProjectCounters
 from shared.objectstore import ObjectStore

@@ -257,6 +257,18 @@ def test_an_unreachable_label_studio_fails_this_time_only(world: World) -> None:
     assert not world.jobs.read().closed
 
 
+def test_the_return_of_label_studio_is_logged_once(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    world.label_studio.error = LabelStudioError("no route to host")
+    for _ in range(2):
+        world.reconcile()
+    world.label_studio.error, world.label_studio.annotations = None, 1
+    for _ in range(2):
+        world.reconcile()
+    said = [record.message for record in caplog.records if record.__dict__.get("event") == "label_studio_back"]
+    assert said == ["Label Studio answers again"]
+
+
 def test_an_unsafe_store_is_refused_before_the_first_claim(tmp_path: Path) -> None:
     class Careless(FileStore):
         def replace(self, key: str, data: bytes, token: Any) -> Any:

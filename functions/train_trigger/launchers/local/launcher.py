@@ -146,13 +146,13 @@ class LocalLauncher:
         except OSError as error:
             raise LaunchError(f"jobs that ended are still in the line at {self._line}: {error}") from error
 
-    def stop(self, job: str) -> None:
-        """SIGTERM to the job's process group. Raises LaunchError."""
+    def stop(self, job: str, number: int = signal.SIGTERM) -> None:
+        """A signal (`shared.job_signals`) to the job's process group. Raises LaunchError."""
         pid, start = self._process_of(job)
         if not _lives(pid, start):
             return
         try:
-            os.killpg(pid, signal.SIGTERM)
+            os.killpg(pid, number)
         except ProcessLookupError:
             return  # it ended in between
         except PermissionError as error:
