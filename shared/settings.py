@@ -87,6 +87,21 @@ class Settings(BaseModel):
         "versions",
         ge=1,
     )
+    # Experiment tracker
+    tracking_uri: WebAddress | None = _setting(
+        "LABELLOOP_TRACKING_URI",
+        None,
+        "Address of an MLflow server to which jobs write each training: parameters, metrics of each epoch, report and manifest. Empty: none. A server that is down ends no training.",
+    )
+    mlflow_username: UserName | None = _setting(
+        "MLFLOW_TRACKING_USERNAME",
+        None,
+        "User of the MLflow server, if it asks for one; with MLFLOW_TRACKING_PASSWORD.",
+    )
+    mlflow_password: HeaderSecret | None = _setting("MLFLOW_TRACKING_PASSWORD", None, "Password of that user.")
+    mlflow_token: HeaderSecret | None = _setting(
+        "MLFLOW_TRACKING_TOKEN", None, "Token for the MLflow server, sent as Bearer, instead of user and password."
+    )
     # Access to the functions
     host: str = _setting(
         "HOST",

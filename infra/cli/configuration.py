@@ -14,6 +14,7 @@ from shared.state.projects import NEVER_ABOVE, NEVER_BELOW, OVERRIDABLE
 _HEADINGS = {
     "label_studio_url": "Label Studio",
     "store": "Object store",
+    "tracking_uri": "Experiment tracker",
     "host": "Access to the functions",
     "base_weights": "Prediction",
     "fetch_concurrency": "Images",

@@ -20,6 +20,8 @@ from shared.state.runs import TrainRequest
 
 logger = logging.getLogger(__name__)
 
+_LEFT_TO_TRACK, _LEFT_WHEN_STOPPED = 30.0, 3.0  # seconds in which an experiment tracker takes what it has not yet
+
 
 def main(environ: Mapping[str, str]) -> int:
     """Read the settings, open and check the store, run one attempt; answers the exit code.
@@ -64,8 +66,10 @@ def _run(settings: Settings, request: TrainRequest, store: ObjectStore, folder: 
     from jobs.train.data.export import LabelStudioExporter
     from jobs.train.data.fetching import fetching
     from jobs.train.ending import FAILED, INTERRUPTED
+    from jobs.train.mlflow import Mlflow
     from jobs.train.parts import Parts
     from jobs.train.run import run
+    from jobs.train.tracking import InBackground, Untracked
     from jobs.train.yolo.trainer import YoloTrainer
     from shared.labelstudio.api import LabelStudio
 
@@ -94,14 +98,20 @@ def _run(settings: Settings, request: TrainRequest, store: ObjectStore, folder: 
         budget=request.budget,
         adopt=fetched.adopt,
         image_key=fetched.image_key,
+        tracker=InBackground(Mlflow(settings.tracking_uri, settings), settings.tracking_uri)
+        if settings.tracking_uri
+        else Untracked(),
     )
+    code = INTERRUPTED
     try:
         code = run(parts, request.run_id, nonce=secrets.token_hex(16))
     except Stopped:  # before the claim was taken, or after it was released
-        code = INTERRUPTED
+        pass
     except LabelloopError as error:  # before the claim was taken: nothing else reports it
         logger.error(str(error), extra={"event": "attempt_failed", "error": type(error).__name__})
         return FAILED, True
+    finally:  # the claim is released: nobody waits
+        parts.tracker.close(_LEFT_TO_TRACK if code != INTERRUPTED else _LEFT_WHEN_STOPPED)
     return code, code == INTERRUPTED
 
 

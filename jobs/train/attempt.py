@@ -10,6 +10,7 @@ from jobs.train.checkpoints.store import Checkpoints
 from jobs.train.data.files import ImageFiles
 from jobs.train.data.snapshot import Snapshot
 from jobs.train.progress import ProgressWriter
+from jobs.train.tracking import Tracker
 from jobs.train.training import Trained, Trainer, TrainingSettings
 from shared.errors import BudgetSpent, SettingsError
 from shared.labelstudio.controls import Control
@@ -45,6 +46,7 @@ class Attempt:
     seconds_left: Callable[[], float]  # until the run has taken `settings.longest_run`
     spending: Spending
     min_part: float  # of the longest run, or of a smaller budget, that must be left for one control's training
+    tracker: Tracker
     last: bool  # no attempt follows: the run fails if this attempt fails
 
     @property

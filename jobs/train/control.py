@@ -21,6 +21,7 @@ from jobs.train.data.taken_up import TakenUp, total
 from jobs.train.judging import Judge, Judged
 from jobs.train.preset import preset, repeated
 from jobs.train.report.making import Made, Reporter
+from jobs.train.tracking import Tracked
 from jobs.train.training import InitialWeights, Trained
 from shared import tracing
 from shared.errors import ClaimLost, ImageError, ModelError, PreconditionFailed
@@ -61,7 +62,10 @@ def learn(attempt: Attempt, control: Control, *, controls_left: int) -> Verdict 
         if dataset is None:
             return None
         datasets.check_both_sides(control, dataset.counts)
-        manifest = _train_and_publish(attempt, control, dataset, start, controls_left)
+        params = {"base": start.name, "base_sha256": start.sha256, **attempt.settings.model_dump(mode="json")}
+        with attempt.tracker.run(attempt.jobs.uid, attempt.run_id, control.name, params) as tracked:
+            manifest = _train_and_publish(attempt, control, dataset, start, controls_left, tracked)
+            tracked.published(manifest, _report_of(attempt, control).read_bytes())
     verdict = _promote(attempt, control, manifest, dataset)
     remarks = manifest.lineage.get("remarks")
     return replace(verdict, message=f"{verdict.message} ({remarks})") if remarks else verdict
@@ -95,9 +99,14 @@ def _dataset(attempt: Attempt, control: Control) -> Dataset | None:
 
 
 def _train_and_publish(
-    attempt: Attempt, control: Control, dataset: Dataset, start: InitialWeights, controls_left: int
+    attempt: Attempt,
+    control: Control,
+    dataset: Dataset,
+    start: InitialWeights,
+    controls_left: int,
+    tracked: Tracked,
 ) -> Manifest:
-    trained, epochs = _train(attempt, control, dataset, start, controls_left)
+    trained, epochs = _train(attempt, control, dataset, start, controls_left, tracked)
     attempt.progress.phase("gate", control=control.name)
     graph = attempt.trainer.export(trained.weights, attempt.folder_of(control, "graph"))
     judged = _judge(attempt, control, dataset, graph, weights=trained.weights)
@@ -138,12 +147,16 @@ def _train_and_publish(
             fence=attempt.claim.fence,
             created_at=attempt.store.now(),
         )
-        page = attempt.folder_of(control, "report") / REPORT  # it names the number, so each has its own
+        page = _report_of(attempt, control)  # it names the number, so each has its own
         page.write_text(reporter.html(manifest), encoding="utf-8")
         return evolve(manifest, files=(*files, attempt.registry.upload_file(control.name, REPORT, page)))
 
     attempt.heartbeat.confirm()
     return attempt.registry.publish(control.name, build)
+
+
+def _report_of(attempt: Attempt, control: Control) -> Path:
+    return attempt.folder_of(control, "report") / REPORT
 
 
 def _taken_up(attempt: Attempt, control: Control) -> TakenUp:
@@ -213,7 +226,12 @@ def _rejected(manifest: Manifest, why: str) -> Verdict:
 
 
 def _train(
-    attempt: Attempt, control: Control, dataset: Dataset, start: InitialWeights, controls_left: int
+    attempt: Attempt,
+    control: Control,
+    dataset: Dataset,
+    start: InitialWeights,
+    controls_left: int,
+    tracked: Tracked,
 ) -> tuple[Trained, list[Epoch]]:
     """What was trained, and the epochs of this attempt that were stored."""
     checkpoints = attempt.checkpoints_of(control)
@@ -232,7 +250,7 @@ def _train(
         done[epoch.number] = epoch
         attempt.progress.epoch(epoch, checkpoint)
 
-    with CheckpointUploader(spool, checkpoints, tell):
+    with CheckpointUploader(spool, checkpoints, tell, tracked.epoch):
         trained = attempt.trainer.fit(data, start.weights, settings, spool, resumed)
     return replace(trained, stopped=attempt.stopped_early(trained, spool, settings.epochs)), list(done.values())
 

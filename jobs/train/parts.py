@@ -1,12 +1,13 @@
 """The parts of the job: what `__main__` builds and `run` uses."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from jobs.train.data.addresses import reference
 from jobs.train.data.annotations import ExportedTask
+from jobs.train.tracking import Tracker, Untracked
 from jobs.train.training import Trainer
 from shared.labelstudio.api import ProjectState
 from shared.media.fetch import Fetcher
@@ -42,4 +43,5 @@ class Parts:
     folder: Path  # scratch of this run
     budget: Budget = NO_BUDGET
     adopt: Callable[[str], str] = reference  # an image's address → what stands for it in the snapshot
+    tracker: Tracker = field(default_factory=Untracked)
     image_key: Callable[[str], str] | None = None  # an image's address → its key in the store; None: not kept there

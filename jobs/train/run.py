@@ -170,6 +170,7 @@ class _Work:
             seconds_left=_countdown(self._store, claim, settings.longest_run),
             spending=self._spending,
             min_part=WORTH_STARTING / len(controls),
+            tracker=parts.tracker,
             last=claim.attempt - claim.preempted >= parts.settings.attempts,
         )
         return _summary(*learn_all(attempt, controls))

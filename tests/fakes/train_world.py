@@ -8,6 +8,7 @@ from typing import Any
 from jobs.train.data.annotations import ExportedTask
 from jobs.train.parts import Parts
 from jobs.train.run import run
+from jobs.train.tracking import Tracker, Untracked
 from shared.errors import ImageError
 from shared.labelstudio.api import ProjectState
 from shared.labelstudio.requests import ProjectCounters
@@ -71,6 +72,7 @@ class World:
         self.registry = Registry(store, UID)
         self.settings: dict[str, object] = {}
         self.budget = NO_BUDGET
+        self.tracker: Tracker = Untracked()
         self.image_key: Callable[[str], str] | None = None
         self._folder = folder
 
@@ -85,6 +87,7 @@ class World:
             settings=settings_for("http://label-studio.test", self._folder, **self.settings),
             folder=self._folder / "work" / claim.run_id,
             budget=self.budget,
+            tracker=self.tracker,
             image_key=self.image_key,
         )
         return run(parts, claim.run_id, nonce=nonce or secrets.token_hex(4))

@@ -27,10 +27,18 @@ class Keeper(Protocol):
 class CheckpointUploader:
     """Uploads the newest epoch and the best one; epochs between them are dropped."""
 
-    def __init__(self, spool: Spool, checkpoints: Keeper, tell: Callable[[Epoch, Checkpoint | None], None]) -> None:
+    def __init__(
+        self,
+        spool: Spool,
+        checkpoints: Keeper,
+        tell: Callable[[Epoch, Checkpoint | None], None],
+        every: Callable[[Epoch], None] = lambda _: None,
+    ) -> None:
+        """`tell` hears of the newest epoch; `every` of each one, perhaps several times, and must not wait."""
         self._spool = spool
         self._checkpoints = checkpoints
         self._tell = tell
+        self._every = every
         self._told: tuple[int, bool] | None = None  # the newest epoch told, and whether its checkpoint was stored
         self._lock = threading.Lock()
         self._done = threading.Event()
@@ -54,6 +62,8 @@ class CheckpointUploader:
             epochs = list(self._spool.epochs())
             if not epochs:
                 return True
+            for epoch in epochs:
+                self._every(epoch)
             newest = epochs[-1]
             best = next((epoch for epoch in reversed(epochs) if epoch.best), newest)
             for epoch in epochs:
