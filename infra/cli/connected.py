@@ -29,5 +29,6 @@ def remember(store: ObjectStore, settings: Settings, project: Project, connectio
         push=push,
         connection=connection,
         shown_before=None if is_labelloops(shown, project) else shown,
+        hidden_before=None if project.answer.get("show_collab_predictions", True) else True,
     )
     return known is None or known.connection != connection, push != pushed

@@ -1,22 +1,31 @@
-"""`labelloop disconnect`: takes back what `connect` made. Labels, stored predictions and models stay."""
+"""`labelloop disconnect`: takes back what `connect` made. Labels and models stay, stored predictions unless asked."""
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from functions.train_trigger.status.findings import Finding
-from infra.cli.checks import check_label_studio, check_project
+from infra.cli.checks import Project, check_label_studio, check_project
 from infra.cli.sampling import put_order_back
 from infra.cli.wiring import is_labelloops, remove_wiring
-from shared.errors import LabelStudioError
+from jobs.prelabel.target import LabelStudioTarget
+from shared.errors import ClaimLost, LabelStudioError
 from shared.labelstudio.api import LabelStudio
 from shared.objectstore import ObjectStore
+from shared.state import claims
+from shared.state.jobs import Jobs
 from shared.state.projects import read_project, write_project
 
 
 def disconnect(
-    label_studio: LabelStudio, project: int | str, *, store: ObjectStore, tell: Callable[[Finding], None]
+    label_studio: LabelStudio,
+    project: int | str,
+    *,
+    store: ObjectStore,
+    tell: Callable[[Finding], None],
+    predictions: bool = False,
 ) -> list[Finding]:
     """Remove backend and webhook of a project (id or uid), show annotators what they were shown before, and start no
-    training by itself.
+    training by itself. With `predictions` remove those of labelloop too, but for those of annotated tasks.
 
     `tell` is called with each finding at once. A second call changes nothing. Raises LabelStudioError, StoreError.
     """
@@ -37,15 +46,42 @@ def disconnect(
     if record is not None and record.push:  # first: else a job might show its version once more
         write_project(store, found.uid, label_config=record.label_config, push=False)
         note(Finding("changed", "push", "no more predictions are written ahead"))
+        _end_writing(store, found.uid)
     remove_wiring(label_studio, found.id, note)
     if is_labelloops(found.answer.get("model_version") or "", found):
         note(_show_as_before(label_studio, found.id, record.shown_before if record else ""))
+    if record is not None and record.hidden_before:
+        if found.answer.get("show_collab_predictions", True):
+            label_studio.request_json("PATCH", f"/api/projects/{found.id}/", {"show_collab_predictions": False})
+            note(Finding("changed", "predictions", "predictions are hidden from annotators, as before"))
+        write_project(store, found.uid, label_config=record.label_config, hidden_before=False)
     if order := put_order_back(label_studio, store, found):
         note(order)
     if record is not None and record.connection != "none":
         write_project(store, found.uid, label_config=record.label_config, connection="none")
         note(Finding("changed", "connection", "no training starts by itself any more"))
+    if predictions and (removed := _remove_predictions(label_studio, found)):
+        note(removed)
     return findings
+
+
+def _end_writing(store: ObjectStore, uid: str) -> None:
+    """The job that writes predictions finds its claim gone, within a minute."""
+    jobs = Jobs(store, uid, prelabelling=True)
+    if claim := jobs.read().training:
+        with suppress(ClaimLost):  # it ends just now
+            jobs.update(claims.stop, claim.run_id, "by `labelloop disconnect`")
+
+
+def _remove_predictions(label_studio: LabelStudio, project: Project) -> Finding | None:
+    """Those of tasks without annotations, which do not refer to them. None: there are none."""
+    target, total = LabelStudioTarget(label_studio, project.id), 0
+    while removed := target.prune((), [control.name for control in project.controls]):
+        total += removed
+    if not total:
+        return None
+    said = f"removed {total} predictions of labelloop from tasks without annotations; those of annotated tasks stay"
+    return Finding("changed", "predictions", said)
 
 
 def _show_as_before(label_studio: LabelStudio, project_id: int, model_version: str) -> Finding:

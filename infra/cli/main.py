@@ -193,14 +193,25 @@ def connect(
 def disconnect(
     context: typer.Context,
     project: Annotated[str, typer.Option("--project", "-p", metavar="N", help="Id or uid of the project.")],
+    predictions: Annotated[
+        bool,
+        typer.Option("--predictions", help="Also remove labelloop's predictions of tasks without annotations."),
+    ] = False,
     json_: JsonOption = False,
 ) -> None:
-    """Take back what `connect` made: backend, webhook, predictions that are written ahead, trainings by themselves.
+    """Take back what `connect` made: backend, webhook, what annotators are shown, predictions ahead, trainings.
 
-    Labels and stored predictions stay in Label Studio, models in the store (`labelloop forget` removes those).
+    Labels stay in Label Studio, stored predictions unless --predictions; models stay in the store (`labelloop forget`
+    removes those).
     """
     settings = context.obj.connection_settings()
-    findings = disconnect_project(_label_studio(settings), project, store=_store(settings), tell=teller(json_=json_))
+    findings = disconnect_project(
+        _label_studio(settings),
+        project,
+        store=_store(settings),
+        tell=teller(json_=json_),
+        predictions=predictions,
+    )
     if not json_ and not findings:
         print("Nothing to change.")
     end(findings, json_=json_)

@@ -16,13 +16,13 @@ class Notes(Record):
     """`notes.json` of a control."""
 
     serial: str
-    notes: dict[int, str] = Field(default_factory=dict)  # number of a version → its note
+    notes: dict[str, str] = Field(default_factory=dict)  # number of a version → its note
 
 
 def read_notes(store: ObjectStore, uid: str, control: str) -> dict[int, str]:
     """Number of a version → its note. Raises StoreError."""
     found, _ = find(Notes, store, keys.notes(uid, control))
-    return found.notes if found else {}
+    return {int(number): note for number, note in found.notes.items() if number.isdecimal()} if found else {}
 
 
 def write_note(store: ObjectStore, uid: str, control: str, version: int, text: str, *, known: Iterable[int]) -> str:
@@ -31,12 +31,12 @@ def write_note(store: ObjectStore, uid: str, control: str, version: int, text: s
     `known`: the numbers of all versions there are: notes on others are dropped. Raises StoreError.
     """
     line = " ".join("".join(filter(str.isprintable, word)) for word in text.split())[:LONGEST_NOTE]
-    kept = {version, *known}
+    kept = set(map(str, known))
 
     def change(found: Notes | None) -> Notes | None:
         before = found.notes if found else {}
-        notes = {number: note for number, note in before.items() if number in kept and number != version}
-        notes |= {version: line} if line else {}
+        notes = {number: note for number, note in before.items() if number in kept and number != str(version)}
+        notes |= {str(version): line} if line else {}
         return None if notes == before else Notes(serial=new_serial(), notes=notes)
 
     update(Notes, store, keys.notes(uid, control), change, patience=_PATIENCE)

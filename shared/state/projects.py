@@ -57,6 +57,7 @@ class Project(Record):
     push: bool = False  # predictions are written into Label Studio ahead (`labelloop connect`, LABELLOOP_PUSH)
     connection: Connection = "inbound"
     shown_before: str = ""  # the model_version that annotators saw before; `labelloop disconnect` puts it back
+    hidden_before: bool = False  # annotators were shown no predictions before; so they are after `labelloop disconnect`
     sampling_before: str = ""  # Label Studio's order of tasks before a job set its own; empty: none has
 
 
@@ -85,6 +86,7 @@ def write_project(
     push: bool | None = None,
     connection: Connection | None = None,
     shown_before: str | None = None,
+    hidden_before: bool | None = None,
     sampling_before: str | None = None,
 ) -> Project:
     """Store what has changed, by compare-and-swap; answers the record. None keeps what is stored. Raises StoreError."""
@@ -99,6 +101,7 @@ def write_project(
             push=before.push if push is None else push,
             connection=connection or before.connection,
             shown_before=before.shown_before if shown_before is None else shown_before,
+            hidden_before=before.hidden_before if hidden_before is None else hidden_before,
             sampling_before=before.sampling_before if sampling_before is None else sampling_before,
         )
         return None if project == known else project

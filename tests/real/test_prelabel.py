@@ -214,6 +214,7 @@ def test_a_connected_project_gets_its_predictions_ahead(server: LabelStudioServe
     )
     store, version = open_store(given.store), f"label:base-{weights.stem}"
     with emulation(given, tmp_path / "logs", environ=os.environ, say=lambda _: None) as running:
+        project.call("PATCH", f"/api/projects/{project.id}/", {"show_collab_predictions": False})
         connected = connect(project.api, running.settings, project.id, store=store)
         assert not problems(connected)
         assert "model_version" in next(found.message for found in connected if found.check == "push")
@@ -258,7 +259,11 @@ def test_a_connected_project_gets_its_predictions_ahead(server: LabelStudioServe
         answer = call("POST", f"{running.predict_url}/predict", running.settings, "basic", timeout=60, body=asked)
         assert answer.json()["results"] == [[]], "it takes longer than a request may"
 
-        changed = disconnect(project.api, project.id, store=store, tell=lambda _: None)
-        assert [found.check for found in changed] == ["push", "webhook", "backend", "predictions", "connection"]
-        assert disconnect(project.api, project.id, store=store, tell=lambda _: None) == []
+        changed = disconnect(project.api, project.id, store=store, tell=lambda _: None, predictions=True)
+        checks = ["push", "webhook", "backend", "predictions", "predictions", "connection", "predictions"]
+        assert [found.check for found in changed] == checks
+        assert disconnect(project.api, project.id, store=store, tell=lambda _: None, predictions=True) == []
     assert project.shown() == ""
+    assert project.call("GET", f"/api/projects/{project.id}/")["show_collab_predictions"] is False, "as before"
+    left = {task: project.versions(task) for task in project.tasks if project.versions(task)}
+    assert set(left) <= {task for task in project.tasks if project.call("GET", f"/api/tasks/{task}/")["annotations"]}

@@ -7,17 +7,21 @@ import pytest
 
 from functions.train_trigger.status.findings import Finding
 from infra.cli.checks import Project, check_project
+from infra.cli.connect import connect
 from infra.cli.connected import remember
 from infra.cli.disconnect import disconnect
 from infra.cli.wiring import TITLE
-from shared.errors import LabelStudioError, StoreError
+from shared.errors import ClaimLost, LabelStudioError, StoreError
 from shared.evolve import evolve
 from shared.labelstudio.api import LabelStudio
 from shared.objectstore import ObjectStore
 from shared.settings import Settings
+from shared.state import claims
 from shared.state.jobs import Jobs
-from shared.state.jobs_record import JobsRecord, Prelabelled
+from shared.state.jobs_record import PRELABEL, JobsRecord, Prelabelled
 from shared.state.projects import read_project
+from tests.fakes.label_studio_project import UID as SEVEN
+from tests.fakes.label_studio_project import OneProject
 from tests.fakes.stores import Refuses
 from tests.fakes.trigger_parts import CONFIG, CREATED, UID
 
@@ -68,6 +72,25 @@ def test_disconnect_shows_annotators_what_they_saw_before(file_store: ObjectStor
     assert [found.check for found in take_back(studio, file_store)] == ["push", "predictions", "connection"]
     assert studio.shown == before
     assert take_back(studio, file_store) == []
+
+
+def test_predictions_that_were_hidden_are_hidden_again(file_store: ObjectStore) -> None:
+    studio = OneProject()
+    studio.project_answer["show_collab_predictions"] = False
+    settings = Settings.model_validate({"LABELLOOP_STORE": file_store.url})
+    for _ in range(2):
+        connect(studio, settings, 7, store=file_store, inbound=False)
+    assert studio.project_answer["show_collab_predictions"] is True
+    ahead = Jobs(file_store, SEVEN, prelabelling=True)
+    claim = ahead.update(claims.take, "ahead-1", kind=PRELABEL, model_version="label:v1", lifetime=600).held
+    found = disconnect(studio, 7, store=file_store, tell=lambda _: None)
+    assert "predictions are hidden from annotators, as before" in [one.message for one in found]
+    assert studio.project_answer["show_collab_predictions"] is False
+    with pytest.raises(ClaimLost, match="was stopped by `labelloop disconnect`"):
+        ahead.update(claims.renew, claim, lifetime=60, longest_run=60)
+    assert disconnect(studio, 7, store=file_store, tell=lambda _: None) == []
+    connect(studio, settings, 7, store=file_store, inbound=False)
+    assert ahead.read().last_run is None, "what was stopped goes on"
 
 
 def test_what_label_studio_holds_no_predictions_of_any_more_is_not_put_back(file_store: ObjectStore) -> None:

@@ -21,6 +21,7 @@ from shared.settings import Settings
 from shared.state import claims, keys
 from shared.state.jobs import Jobs
 from shared.state.jobs_record import JobsRecord
+from shared.state.notes import Notes
 from shared.state.projects import Project, read_project, write_project
 from shared.state.records import Record, load, update
 from shared.state.registry import Registry
@@ -32,7 +33,7 @@ UID = "1.1767225600"
 PLACE = Path(__file__).parents[2] / "records"
 KINDS: dict[str, type[Record]] = {
     kind.__name__: kind
-    for kind in (Index, JobsRecord, Manifest, Pointer, Progress, Project, Rejection, RunRequest, TrainRequest)
+    for kind in (Index, JobsRecord, Manifest, Notes, Pointer, Progress, Project, Rejection, RunRequest, TrainRequest)
 }
 ADDED = {"of_a_newer_version": {"deep": [1, None, "text"]}}
 
