@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+from rich.console import Console, Group
+from rich.text import Text
 
 from functions.train_trigger.status.counting import Count, counting
 from functions.train_trigger.status.policy import presets, rules, thresholds
@@ -34,6 +35,8 @@ from infra.cli.report import show_report
 from infra.cli.retrain import render_retrained
 from infra.cli.retrain import retrain as retrain_version
 from infra.cli.status_view import coming, next_steps, render_status, watch_status
+from infra.cli.suspects import dismiss_suspects, find_suspects, render_suspects, suspects_as_json
+from infra.cli.suspects_tab import MAX_TASKS, show_in_tab
 from infra.cli.train import start_training, stop_runs
 from infra.cli.up import prepare, run_until_interrupted
 from infra.cli.versions import list_versions, render_versions
@@ -548,6 +551,49 @@ def effort(
     if picture is not None:
         draw(report.effort, report.curves, report.fit.weights, picture)
     print_result(report.as_json(), render_effort(report), json_=json_)
+
+
+@app.command()
+def suspects(
+    context: typer.Context,
+    project: ProjectOption = None,
+    control: Annotated[
+        str | None, typer.Option("--control", "-c", metavar="NAME", help="Only those of this control tag.")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Not only the first 20 of each control.")] = False,
+    dismissed: Annotated[
+        list[str] | None,
+        typer.Option("--dismiss", metavar="ID", help="Looked at, and right: listed no more. May be repeated."),
+    ] = None,
+    tab: Annotated[
+        bool, typer.Option("--tab", help="Also show the tasks in a tab of Label Studio's data manager.")
+    ] = False,
+    json_: JsonOption = False,
+) -> None:
+    """List annotations that are worth a look: missing, spurious, loose, or with a swapped label, as the model sees it.
+
+    Each training judges the tasks that it holds out. What is dismissed stays so until the annotation changes. That
+    nothing is listed does not say that all is right.
+    """
+    settings = context.obj.connection_settings() if tab else context.obj.settings()
+    store = _store(settings)
+    uid = find_project(store, project)
+    found = find_suspects(store, uid, control)
+    told = []
+    if dismissed:
+        count = dismiss_suspects(store, uid, found, dismissed)
+        told.append(f"{count} dismissed, until their annotations change")
+        found = find_suspects(store, uid, control)
+    body = suspects_as_json(uid, found, settings.label_studio_url)
+    if tab:
+        tasks = [suspect.task for one in found if one.listed for suspect in one.listed.open]
+        number = show_in_tab(_label_studio(settings), project_id(uid), tasks)
+        address = f"{settings.label_studio_url}/projects/{project_id(uid)}/data?tab={number}"
+        body["tab"] = None if number is None else {"id": number, "url": address}
+        more = f", the first {MAX_TASKS} tasks" if len(set(tasks)) > MAX_TASKS else ""
+        told.append("no tab: there is nothing to show" if number is None else f"in Label Studio: {address}{more}")
+    shown = told if dismissed else [render_suspects(uid, found, settings.label_studio_url, every=every), *told]
+    print_result(body, Group(*(Text(one) if isinstance(one, str) else one for one in shown)), json_=json_)
 
 
 @base.command("add")

@@ -21,6 +21,7 @@ from jobs.train.data.taken_up import TakenUp, total
 from jobs.train.judging import Judge, Judged
 from jobs.train.preset import preset, repeated
 from jobs.train.report.making import Made, Reporter
+from jobs.train.suspect_list import list_suspects
 from jobs.train.tracking import Tracked
 from jobs.train.training import InitialWeights, Trained
 from shared import tracing
@@ -28,6 +29,7 @@ from shared.errors import ClaimLost, ImageError, ModelError, PreconditionFailed
 from shared.evolve import evolve
 from shared.labelstudio.controls import Control
 from shared.labelstudio.regions.fields import is_used
+from shared.state.suspects import SUSPECTS, SuspectList, read_dismissals
 from shared.state.versions import DATASET, GRAPH, REPORT, WEIGHTS, Manifest
 
 logger = logging.getLogger(__name__)
@@ -41,6 +43,7 @@ class Verdict:
 
     outcome: Literal["promoted", "rejected"]
     message: str
+    suspects: int = 0  # annotations that are worth a look
 
 
 def learn(attempt: Attempt, control: Control, *, controls_left: int) -> Verdict | None:
@@ -66,7 +69,7 @@ def learn(attempt: Attempt, control: Control, *, controls_left: int) -> Verdict 
         with attempt.tracker.run(attempt.jobs.uid, attempt.run_id, control.name, params) as tracked:
             manifest = _train_and_publish(attempt, control, dataset, start, controls_left, tracked)
             tracked.published(manifest, _report_of(attempt, control).read_bytes())
-    verdict = _promote(attempt, control, manifest, dataset)
+    verdict = replace(_promote(attempt, control, manifest, dataset), suspects=manifest.lineage.get("suspects", 0))
     remarks = manifest.lineage.get("remarks")
     return replace(verdict, message=f"{verdict.message} ({remarks})") if remarks else verdict
 
@@ -126,10 +129,13 @@ def _train_and_publish(
             notes=(*judged.notes, *trained.notes, *filter(None, [trained.stopped])),
         )
     )
-    files = tuple(
-        attempt.registry.upload_file(control.name, name, path)
-        for name, path in ((WEIGHTS, trained.weights), (GRAPH, graph), (DATASET, learnt))
-    )
+    made = {WEIGHTS: trained.weights, GRAPH: graph, DATASET: learnt}
+    suspects = _suspects(attempt, control, dataset, judged)
+    if suspects:
+        made[SUSPECTS] = attempt.folder_of(control, "suspects") / SUSPECTS
+        made[SUSPECTS].write_bytes(suspects.to_json())
+    files = tuple(attempt.registry.upload_file(control.name, name, path) for name, path in made.items())
+    more = {"taken_up": taken_up.as_json(), "suspects": _still_open(attempt, control, suspects)}
 
     @cache
     def build(number: int) -> Manifest:
@@ -142,7 +148,7 @@ def _train_and_publish(
             metrics=judged.metrics,
             gate=judged.gate,
             shown=judged.shown,
-            lineage=_lineage(attempt, control, dataset, trained, start) | {"taken_up": taken_up.as_json()},
+            lineage=_lineage(attempt, control, dataset, trained, start) | more,
             run_id=attempt.run_id,
             fence=attempt.claim.fence,
             created_at=attempt.store.now(),
@@ -157,6 +163,23 @@ def _train_and_publish(
 
 def _report_of(attempt: Attempt, control: Control) -> Path:
     return attempt.folder_of(control, "report") / REPORT
+
+
+def _suspects(attempt: Attempt, control: Control, dataset: Dataset, judged: Judged) -> SuspectList | None:
+    """The annotations of the val set that are worth a look; None if that cannot be said of this control."""
+    try:
+        return list_suspects(control, dataset, judged, attempt.snapshot.held_out(control))
+    except Exception:  # a version is not lost for a list
+        logger.exception("no list of suspects was made", extra={"event": "suspects_failed", "control": control.name})
+        return None
+
+
+def _still_open(attempt: Attempt, control: Control, suspects: SuspectList | None) -> int:
+    """How many of them nobody has dismissed."""
+    if suspects is None:
+        return 0
+    dismissals = read_dismissals(attempt.store, attempt.jobs.uid, control.name)
+    return suspects.count - sum(dismissals.hold(one) for one in suspects.suspects)
 
 
 def _taken_up(attempt: Attempt, control: Control) -> TakenUp:

@@ -40,9 +40,11 @@ class Ending:
         self._patient_jobs = Jobs(PatientStore(parts.store, heartbeat), parts.project_uid)
         self._progress = progress
 
-    def release(self, outcome: RunOutcome, message: str, baseline: Baseline | None) -> None:
+    def release(self, outcome: RunOutcome, message: str, baseline: Baseline | None, *, suspects: int = 0) -> None:
         """End the run. `baseline`: what the export read; None: nothing yet. Raises ClaimLost, StoreError."""
-        self._patient_jobs.update(claims.release, self._claim, outcome=outcome, baseline=baseline, message=message)
+        self._patient_jobs.update(
+            claims.release, self._claim, outcome=outcome, baseline=baseline, message=message, suspects=suspects
+        )
         self._progress.phase("unchanged" if outcome == "unchanged" else "finished", message=message)
 
     def fail(self, error: Exception, snapshot: Snapshot | None) -> int:

@@ -47,6 +47,8 @@ class Outcome:
     overlap: Floats  # (T, F) 0–1: IoU of boxes or masks, OKS of points
     boxes: Floats  # (F, 4) x1, y1, x2, y2 or (F, 5) centre x, y, width, height, radians
     picture: str = ""  # its file in the dataset, below the folder of the val set
+    annotated: Floats | None = None  # (T, 4) or (T, 5) boxes of the annotated objects
+    size: tuple[int, int] = (0, 0)  # width and height of the picture, in pixels
 
     def right(self) -> NDArray[np.bool_]:
         """(F, 10) whether each object found matches an annotated one, at each threshold of IOUS.
@@ -141,16 +143,18 @@ class Classified:
         guessed: Ints,
         classes: Sequence[int],
         pictures: Sequence[str] = (),
+        chances: Floats | None = None,
     ) -> None:
         """For N images: their tasks, `truth` (N, C) their classes, `guessed` (N,) the likeliest class, −1 for none.
 
         `classes`: those that count. An image with several classes is right if one of them was guessed. `pictures`:
-        their files in the dataset, below the folder of the val set.
+        their files in the dataset, below the folder of the val set. `chances`: (N, C) the model's confidences.
         """
         self._images = tuple(tasks), truth, guessed
-        self.truth, self.guessed = truth, guessed
+        self.truth, self.guessed, self.chances = truth, guessed, chances
         self.classes = tuple(classes)
         self.pictures = tuple(pictures)
+        self.of_images = tuple(tasks)
         self.tasks = tuple(dict.fromkeys(tasks))
         place = {task: number for number, task in enumerate(self.tasks)}
         right = truth[np.arange(len(guessed)), guessed] & (guessed >= 0)
@@ -167,7 +171,7 @@ class Classified:
 
     def of(self, classes: Sequence[int]) -> "Classified":
         """The same results, counting these classes only."""
-        return Classified(*self._images, classes, self.pictures)
+        return Classified(*self._images, classes, self.pictures, self.chances)
 
     def score(self, weights: Floats) -> Floats:
         """Balanced accuracy; NaN for samples with fewer than two classes, where a constant answer would be right."""

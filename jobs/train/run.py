@@ -79,7 +79,7 @@ def run(parts: Parts, run_id: str, *, nonce: str) -> int:
                 outcome, message = work.do()
             except NothingToLearn as error:  # all was read: only other annotations, or another config, change that
                 outcome, message = "nothing_to_learn", str(error)
-            ending.release(outcome, message, work.baseline)
+            ending.release(outcome, message, work.baseline, suspects=work.suspects)
         except ClaimLost as error:
             return ending.lost(error)
         except PERMANENT as error:
@@ -103,7 +103,7 @@ def run(parts: Parts, run_id: str, *, nonce: str) -> int:
 
 
 class _Work:
-    """The steps of one attempt up to its end. `baseline` and `snapshot` are set once they are known."""
+    """The steps of one attempt up to its end. `baseline`, `snapshot`, `suspects` are set once they are known."""
 
     def __init__(
         self,
@@ -124,6 +124,7 @@ class _Work:
         self._abort = abort
         self.baseline: Baseline | None = None  # until the export has read what Label Studio holds
         self.snapshot: Snapshot | None = None
+        self.suspects = 0  # annotations that are worth a look
 
     def do(self) -> tuple[RunOutcome, str]:
         """Train what is due; answers the outcome and a sentence. Raises what a step raises."""
@@ -173,7 +174,9 @@ class _Work:
             tracker=parts.tracker,
             last=claim.attempt - claim.preempted >= parts.settings.attempts,
         )
-        return _summary(*learn_all(attempt, controls))
+        verdicts, failures = learn_all(attempt, controls)
+        self.suspects = sum(verdict.suspects for verdict in verdicts)
+        return _summary(verdicts, failures)
 
     def _prepare(self, settings: TrainingSettings) -> str:
         """Make what the project's controls lack; answers a sentence."""

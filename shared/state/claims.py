@@ -263,6 +263,7 @@ def release(
     outcome: RunOutcome,
     baseline: Baseline | None = None,
     message: str = "",
+    suspects: int = 0,
     silent: bool = False,
 ) -> JobsRecord | None:
     """End the run: no claim; its outcome, its baseline and what people are to be told of it are recorded.
@@ -284,6 +285,7 @@ def release(
         outcome=outcome,
         ended_at=now,
         message=message,
+        suspects=suspects,
         failures=failures,
         seconds=ours.has_run(ours.counted_to or now if silent else now).total_seconds(),
     )

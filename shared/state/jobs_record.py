@@ -62,6 +62,7 @@ class LastRun(Record):
     outcome: str  # a RunOutcome, or a word of a newer labelloop
     ended_at: datetime
     message: str = ""
+    suspects: int = Field(default=0, ge=0)  # annotations that it found worth a look, without those that were dismissed
     failures: int = Field(default=0, ge=0)  # runs in a row that failed, this one included; 0: it did not
     seconds: float | None = None  # that its jobs ran, all attempts together; None: an older labelloop ended it
 

@@ -94,6 +94,11 @@ def rejection(uid: str, control: str, version: int) -> str:
     return f"{rejections(uid, control)}/{version:06d}.json"
 
 
+def dismissals(uid: str, control: str) -> str:
+    """Key of a `Dismissals`."""
+    return f"{control_folder(uid, control)}/dismissed.json"
+
+
 def files(uid: str, control: str) -> str:
     """Folder of the files of all versions."""
     return f"{control_folder(uid, control)}/files"

@@ -24,6 +24,7 @@ from infra.cli.doctor import examine
 from infra.cli.environment import Invocation
 from infra.cli.findings import problems
 from infra.cli.main import app
+from infra.cli.suspects_tab import TITLE, show_in_tab
 from infra.cli.wiring import ACTIONS
 from infra.demo.samples import base_weights
 from infra.local.emulation import emulation
@@ -583,3 +584,25 @@ def box(name: str, x: float, origin: str = "") -> dict[str, Any]:
 
 def annotate(client: LabelStudio, task: int, result: list[dict[str, Any]], **fields: Any) -> None:
     client.request_json("POST", f"/api/tasks/{task}/annotations/", {"result": result} | fields)
+
+
+def test_a_tab_shows_the_tasks_with_suspects(client: LabelStudio, server: LabelStudioServer, project: int) -> None:
+    urls = [{"image": f"https://images.example/{number}.jpg"} for number in range(5)]
+    assert server.session().post(f"{server.url}/api/projects/{project}/import", json=urls, timeout=30).ok
+    listed = client.get_json("/api/tasks", {"project": str(project)})["tasks"]
+    first, second, third, *_ = sorted(int(task["id"]) for task in listed)
+
+    def shown(view: int | None) -> set[int]:
+        return {int(task["id"]) for task in client.get_json("/api/tasks", {"view": str(view)})["tasks"]}
+
+    view = show_in_tab(client, project, [third, first, third])
+    assert shown(view) == {first, third}
+    assert [one["data"]["title"] for one in client.get_json("/api/dm/views/", {"project": str(project)})] == [
+        "Default",
+        TITLE,
+    ]
+    assert show_in_tab(client, project, [second]) == view
+    assert shown(view) == {second}
+    assert show_in_tab(client, project, []) is None
+    assert len(client.get_json("/api/dm/views/", {"project": str(project)})) == 1
+    assert show_in_tab(client, project, []) is None

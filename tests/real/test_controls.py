@@ -115,6 +115,7 @@ def test_a_control_learns(kind: str, loop: Loop, pictures: Path | None, tmp_path
     assert empty <= row.held_out // 4, "tasks with airships were predicted empty"  # a model of 30 epochs may miss one
     measure = "top1" if demo.control.yolo_task == "classify" else "map50"
     _have_its_report(loop, project, demo, tmp_path)
+    _look_at_suspects(loop, project, demo, tmp_path)
     _have_its_dataset_again(loop, project, demo, sorted(tasks.keys() - held_out.keys())[0], tmp_path)
     print(f"{kind}: {measure} {outcome.before[measure]:.2f} → {outcome.after[measure]:.2f}, {outcome.after}")
     assert outcome.after[measure] >= outcome.before[measure] + row.margin
@@ -143,6 +144,21 @@ def _have_its_report(loop: Loop, project: DemoProject, demo: Demo, folder: Path)
         assert 'class="label' in page
         assert "data:image" in page.partition("<h2>The gate")[0], "pictures come first"
     assert len(page.encode()) < MAX_BYTES
+
+
+def _look_at_suspects(loop: Loop, project: DemoProject, demo: Demo, folder: Path) -> None:
+    """Tasks that the version was not trained on were judged; of videos there is no list."""
+    invocation = Invocation(loop.functions.settings.to_environ(), folder)
+    result = CliRunner().invoke(app, ["suspects", "--json", "--project", project.uid], obj=invocation)
+    assert result.exit_code == 0, result.output
+    (said,) = json.loads(result.stdout)["controls"]
+    if demo.control.media == "video":
+        assert said["version"] is None
+        return
+    print(f"{demo.control.tag}: {[(one['kind'], one['rarity'], one['reason']) for one in said['suspects']]}")
+    assert (said["version"], said["judge"]) == (1, "v1")
+    assert 0 < said["judged"] < said["tasks"]
+    assert len(said["suspects"]) <= 2 * said["judged"], "nearly all that is annotated would be worth a look"
 
 
 def _have_its_dataset_again(loop: Loop, project: DemoProject, demo: Demo, deleted: int, folder: Path) -> None:

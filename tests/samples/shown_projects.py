@@ -15,6 +15,7 @@ from shared.state.runs import Progress
 from shared.state.versions import GRAPH, WEIGHTS, FileEntry, Gate, Manifest
 from shared.yolo_task import YoloTask
 from tests.fakes.stores import Clocked
+from tests.samples.suspects_made import suspect, with_suspects
 
 TREES, AIRSHIPS, EMPTY = "7.1790000000", "8.1791000000", "9.1792000000"
 TREES_CONFIG = """<View><Image name="image" value="$image"/><RectangleLabels name="label" toName="image">
@@ -23,6 +24,29 @@ AIRSHIPS_CONFIG = """<View><Image name="image" value="$image"/><TextArea name="r
 <PolygonLabels name="outline" toName="image"><Label value="Airship"/></PolygonLabels>
 <Choices name="weather" toName="image"><Choice value="Clear"/><Choice value="Cloudy"/></Choices></View>"""
 _REPORT = b"<!doctype html><title>label</title><style>h1 { color: #116b3b }</style><h1>label: a new version</h1>"
+_SUSPECTS = (
+    suspect(
+        1204,
+        "swapped",
+        label="Tree",
+        box=(61.0, 12.5, 9.0, 11.0),
+        found="Dead tree",
+        found_box=(60.5, 12.0, 9.5, 11.5),
+        confidence=0.64,
+        reason="Tree is annotated here, and the model finds Dead tree",
+    ),
+    suspect(1187, found_box=(12.0, 70.0, 14.0, 13.0), confidence=0.71),
+    suspect(
+        1310,
+        "spurious",
+        label="Shrub",
+        box=(88.0, 3.0, 5.0, 5.0),
+        found="",
+        found_box=None,
+        confidence=None,
+        reason="Shrub is annotated here, and the model finds nothing that is like it",
+    ),
+)
 # annotated tasks, mAP50-95, champion, probability that it is worse, passed
 _HISTORY = (
     (10, 0.142, 0.061, 0.02, True),
@@ -158,6 +182,8 @@ def _trees(store: ObjectStore, now: datetime) -> None:
             reason=told,
             remarks=left if number == len(_HISTORY) else "",
         )
+        if number == len(_HISTORY):
+            made = with_suspects(store, TREES, made, *_SUSPECTS)
         publish(store, TREES, "label", made, report=_REPORT)
         served = f"v{number}" if passed else served
     jobs = Jobs(store, TREES)

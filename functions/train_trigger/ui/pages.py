@@ -27,6 +27,7 @@ from shared.state.budget import NOTHING_USED, Budget, Used
 from shared.state.projects import projects
 from shared.state.registry import Registry, read_manifests_once
 from shared.state.spending import used_in_store
+from shared.state.suspects import newest_first, read_suspects
 from shared.state.versions import REPORT
 from shared.web.last_known import LastKnown
 
@@ -35,6 +36,7 @@ logger = logging.getLogger(__name__)
 _AT_ONCE = 48  # questions to the store for one page
 _PROJECTS = 10  # of one page
 _NEWEST = 24  # versions that a page reads
+_SUSPECTS = 50  # on their page
 _ROWS = 8  # versions in a control's table on the page of its project
 _MAX_REPORT = 10_000_000  # bytes
 _LIVE, _IDLE = 5, 30  # seconds after which a page asks for itself again, with a run under way and without
@@ -70,6 +72,7 @@ class Pages:
             "project": self._project,
             "control": self._control,
             "report": self._report,
+            "suspects": self._suspects,
             "train": self._action,
             "rollback": self._action,
             "prelabel": self._action,
@@ -167,6 +170,25 @@ class Pages:
         if stored is None or hashlib.sha256(stored.data).hexdigest() != entry.sha256:
             raise NotKnown(f"the report of v{number} of {control!r} is damaged in the store")
         return self._html.foreign(stored.data, _REPORT_POLICY)
+
+    def _suspects(self, request: Request) -> Response:
+        uid, name = _uid(request), request.args.get("control", "")
+        registry = Registry(self._store, uid, self._read_manifest)
+        listed = read_suspects(self._store, uid, name, newest_first(registry, name))
+        if listed is None:
+            raise NotKnown(f"no version of {name!r} of project {uid} lists annotations that are worth a look")
+        shown = listed.open[:_SUSPECTS]
+        return self._html.page(
+            request,
+            "suspects.html",
+            title=f"Worth a look: {name}",
+            uid=uid,
+            name=name,
+            listed=listed,
+            judge=listed.judge,
+            shown=len(shown),
+            rows=[(suspect, suspect.address(self._settings.label_studio_url, uid)) for suspect in shown],
+        )
 
     def _action(self, request: Request) -> Response:
         """GET asks, POST does."""

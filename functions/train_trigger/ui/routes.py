@@ -21,6 +21,7 @@ _ROUTES: tuple[tuple[Literal["GET", "POST"], str], ...] = (
     ("GET", "/ui/project"),
     ("GET", "/ui/control"),
     ("GET", "/ui/report"),
+    ("GET", "/ui/suspects"),
     ("GET", "/ui/train"),
     ("POST", "/ui/train"),
     ("GET", "/ui/rollback"),

@@ -13,6 +13,7 @@ from functions.train_trigger.status.words import Tone
 from functions.train_trigger.ui.charts import Chart, learning_chart, versions_chart
 from shared.settings import Settings
 from shared.state.learning_curve import curve_of
+from shared.state.suspects import SUSPECTS
 from shared.state.versions import REPORT, Manifest
 
 
@@ -49,6 +50,7 @@ class ControlView:
     learning: Chart | None
     worth: str  # whether more labels are worth it; empty before there is a version
     remarks: str  # what the newest version did not learn from, and why
+    suspects: int  # annotations that the newest version found worth a look
     taken_up: str  # what annotators made of the version before it; empty: nobody annotated on its predictions
 
     @classmethod
@@ -66,6 +68,7 @@ class ControlView:
             learning=learning_chart(curve, control.serving) if curve else None,
             worth=curve.sentence() if curve else "",
             remarks=str(manifests[-1].lineage.get("remarks") or "") if manifests else "",
+            suspects=_suspects(manifests[-1]) if manifests else 0,
             taken_up=_taken_up(manifests[-1]) if manifests else "",
         )
 
@@ -107,6 +110,11 @@ def _row(version: Version) -> VersionRow:
         has_report=not version.deleted and any(file.name == REPORT for file in manifest.files),
         note=version.note,
     )
+
+
+def _suspects(manifest: Manifest) -> int:
+    count = manifest.lineage.get("suspects")
+    return count if isinstance(count, int) and any(file.name == SUSPECTS for file in manifest.files) else 0
 
 
 def _taken_up(manifest: Manifest) -> str:

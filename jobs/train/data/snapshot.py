@@ -119,12 +119,25 @@ class Snapshot:
 
         The same for two snapshots between which only other controls' annotations changed.
         """
-        kept_of, digest = KeptRegions((control,)), hashlib.sha256(repr(control.class_names).encode())
-        for task in self.tasks_for(control):
-            regions = [one for region in task.regions if (one := kept_of.region(region)) is not None]
+        digest = hashlib.sha256(repr(control.class_names).encode())
+        for task, regions in self._read_by(control):
             read = [task.split, task.data.get(control.value), task.data.get(control.frame_rate), regions]
             digest.update(json.dumps(read, sort_keys=True).encode())
         return digest.hexdigest()
+
+    def held_out(self, control: Control) -> dict[int, tuple[int, str]]:
+        """Id of each task of the val set → id of its annotation, and the SHA-256 of what a control reads there. Hex."""
+        return {
+            task.id: (task.annotation, hashlib.sha256(json.dumps(regions, sort_keys=True).encode()).hexdigest())
+            for task, regions in self._read_by(control)
+            if task.split == "val"
+        }
+
+    def _read_by(self, control: Control) -> Iterator[tuple[SnapshotTask, list[dict[str, Any]]]]:
+        """Each task with the regions that a control needs."""
+        kept_of = KeptRegions((control,))
+        for task in self.tasks_for(control):
+            yield task, [one for region in task.regions if (one := kept_of.region(region)) is not None]
 
 
 def _never(task: int) -> SnapshotTask:

@@ -23,10 +23,11 @@ def overlaps(truth: Detections, found: Detections, sigmas: Floats) -> Floats:
         return gaussian_overlaps(truth.rotated, found.rotated)
     if truth.keypoints is not None and found.keypoints is not None:
         return _of_points(truth.keypoints, found.keypoints, sigmas, np.prod(truth.xyxy[:, 2:] - truth.xyxy[:, :2], 1))
-    return _of_boxes(truth.xyxy, found.xyxy)
+    return box_overlaps(truth.xyxy, found.xyxy)
 
 
-def _of_boxes(truth: Floats, found: Floats) -> Floats:
+def box_overlaps(truth: Floats, found: Floats) -> Floats:
+    """(T, 4) and (F, 4) xyxy → (T, F) IoU."""
     corner = np.maximum(truth[:, None, :2], found[:, :2])
     common = np.clip(np.minimum(truth[:, None, 2:], found[:, 2:]) - corner, 0.0, None).prod(axis=2)
     area, other = (np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) for boxes in (truth, found))

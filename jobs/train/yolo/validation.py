@@ -14,7 +14,7 @@ from jobs.train.evidence import Classified, Found, Outcome
 from jobs.train.training import Measured, Seen, TrainingSettings
 from jobs.train.yolo.overlaps import overlaps
 from jobs.train.yolo.val_set import ValSet, picture_of, task_of
-from shared.geometry.detections import Detections, Ints
+from shared.geometry.detections import Detections, Floats, Ints
 from shared.inference.graph import Graph
 from shared.inference.network import Network
 from shared.labelstudio.class_labels import class_labels, point_labels
@@ -123,7 +123,17 @@ class _Looking:
         boxes = found.xyxy if found.rotated is None else found.rotated
         alike = overlaps(truth, found, val.sigmas)
         name = picture.relative_to(val.folder).as_posix()
-        outcome = Outcome(task_of(picture), truth.classes, found.classes, found.scores, alike, boxes, picture=name)
+        outcome = Outcome(
+            task_of(picture),
+            truth.classes,
+            found.classes,
+            found.scores,
+            alike,
+            boxes,
+            picture=name,
+            annotated=truth.xyxy if truth.rotated is None or found.rotated is None else truth.rotated,
+            size=(width, height),
+        )
         return truth, found, outcome
 
 
@@ -133,20 +143,26 @@ def _classified(network: Network, val: ValSet, class_of: Ints, known: tuple[int,
     for picture in val.pictures():
         of_name.setdefault(picture.stem, []).append(picture)
 
-    def guess(picture: Path) -> int:
+    def chances_in(picture: Path) -> tuple[int, Floats]:
+        """(likeliest class, (C,) confidence of each)."""
         pixels, whole = picture_of(picture, None)  # a square of the size that it sees
-        found = network.find(pixels, 0.0, whole=whole)
-        return int(class_of[int(found.classes[0])]) if len(found) else -1
+        found, chances = network.find(pixels, 0.0, whole=whole), np.zeros(len(val.classes))
+        if not len(found):
+            return -1, chances
+        assert found.class_scores is not None
+        np.add.at(chances, class_of[class_of >= 0], found.class_scores[0][class_of >= 0])
+        return int(class_of[int(found.classes[0])]), chances
 
     pictures = [files[0] for files in of_name.values()]
-    guessed = np.array(side_by_side(guess, pictures, at_once=at_once), dtype=np.int64)
+    answers = side_by_side(chances_in, pictures, at_once=at_once)
+    guessed = np.array([likeliest for likeliest, _ in answers], dtype=np.int64)
+    chances = np.array([each for _, each in answers]).reshape(len(pictures), -1)
     truth = np.zeros((len(pictures), len(val.classes)), dtype=np.bool_)
     for row, files in zip(truth, of_name.values(), strict=True):
         row[[_class_in(file) for file in files]] = True
     names = [each.relative_to(val.folder).as_posix() for each in pictures]
-    return Measured(
-        Classified([task_of(each) for each in pictures], truth, guessed, range(len(val.classes)), names), known
-    )
+    tasks = [task_of(each) for each in pictures]
+    return Measured(Classified(tasks, truth, guessed, range(len(val.classes)), names, chances), known)
 
 
 def _guessed(network: Network, val: ValSet, picture: Path, class_of: Ints) -> Seen:

@@ -14,12 +14,15 @@ from shared.state.jobs_record import JobsRecord
 from shared.state.projects import write_project
 from shared.state.registry import Registry
 from shared.state.runs import Baseline, Totals
+from shared.state.suspects import dismiss, newest_first, read_suspects
 from tests.fakes.stores import CountsTrips, Unreachable
 from tests.fakes.trigger_parts import UID, World
-from tests.fakes.ui_parts import PREFIX, TOKEN, Browser, seen, world_with
+from tests.fakes.ui_parts import PREFIX, SETTINGS, TOKEN, Browser, seen, world_with
 from tests.samples.shown_projects import AIRSHIPS, EMPTY, TREES, TREES_CONFIG, fill, manifest, publish
+from tests.samples.suspects_made import suspect, with_suspects
 from tests.unit.shared.test_http import RIGHT
 
+LABEL_STUDIO = SETTINGS["LABEL_STUDIO_URL"]
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>\u202e{{ 7*123457 }}"
 PAGES = (
     "/ui",
@@ -27,6 +30,7 @@ PAGES = (
     "/ui/project",
     "/ui/control",
     "/ui/report",
+    "/ui/suspects",
     "/ui/train",
     "/ui/rollback",
     "/ui/prelabel",
@@ -195,7 +199,8 @@ def test_every_link_works_below_a_prefix_too(filled: World) -> None:
         known.add(address)
         assert answer.status_code == 200, address
         if answer.mimetype == "text/html" and "/report?" not in address:
-            left += [(address, link) for link in seen(answer).links() if link not in ACTIONS]
+            ours = [link for link in seen(answer).links() if not link.startswith(f"{LABEL_STUDIO}/projects/")]
+            left += [(address, link) for link in ours if link not in ACTIONS]
     assert {path.partition("?")[0].removeprefix(PREFIX) for path in known} == {
         *PAGES,
         *("/ui/style.css", "/ui/refresh.js", "/ui/icon.svg"),
@@ -212,14 +217,38 @@ def hostile_world(world: World) -> Iterator[str]:
                 number, world.store.now(), control=control, labels=labels, reason=HOSTILE, remarks=HOSTILE,
                 against=HOSTILE, champion=0.1,
             )  # fmt: skip
-            publish(world.store, TREES, control, made)
+            said = suspect(1, HOSTILE, label=HOSTILE, found=HOSTILE, reason=HOSTILE)
+            publish(world.store, TREES, control, with_suspects(world.store, TREES, made, said))
     jobs = Jobs(world.store, TREES)
     claim = jobs.update(claims.take, "run", lifetime=600, registry_fence=10**6).held
     jobs.update(claims.record_job, claim, HOSTILE, logs=f"javascript:alert(1)//{HOSTILE}")
     yield from ("/ui", f"/ui/project?project={TREES}")
     yield f"/ui/control?project={TREES}&control=..%2F..%2Fx"
     yield f"/ui/rollback?project={TREES}&control=..%2F..%2Fx&version=1"
+    yield f"/ui/suspects?project={TREES}&control=..%2F..%2Fx"
     yield f"/ui/project?project={HOSTILE.replace('&', '')}"
+
+
+def test_what_is_worth_a_look(filled: World) -> None:
+    browser = Browser(filled)
+    project = seen(browser.get("/ui/project", project=TREES))
+    assert "3 annotations worth a look in the tasks that the newest version was not trained on" in project.text
+    page = seen(browser.get("/ui/suspects", project=TREES, control="label"))
+    assert "3 annotations that v10 disputes" in page.text
+    assert "It judged the 20 of 100 annotated tasks that it was not trained on" in page.text
+    assert "swapped Tree is annotated here, and the model finds Dead tree 61 %, 12 %" in page.text
+    links = [str(link["href"]) for link in page.all("a")]
+    assert f"{LABEL_STUDIO}/projects/7/data?task=1204" in links
+
+    registry = Registry(filled.store, TREES)
+    listed = read_suspects(filled.store, TREES, "label", newest_first(registry, "label"))
+    assert listed
+    dismiss(filled.store, TREES, "label", listed.open)
+    assert (
+        "0 annotations that v10 disputes, 3 dismissed"
+        in seen(browser.get("/ui/suspects", project=TREES, control="label")).text
+    )
+    assert browser.get("/ui/suspects", project=AIRSHIPS, control="outline").status_code == 404
 
 
 def test_nothing_from_outside_becomes_markup(world: World) -> None:
