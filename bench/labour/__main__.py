@@ -27,6 +27,8 @@ def main() -> None:
     parser.add_argument("--image-size", type=int, default=320, help="LABELLOOP_IMAGE_SIZE")
     parser.add_argument("--every", type=int, default=5, help="tiles between two runs")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu", help="LABELLOOP_DEVICE")
+    parser.add_argument("--from-base", action="store_true", help="start every training from the base weights")
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="settings: LABELLOOP_FLIPUD=0.5")
     parser.add_argument("--tried", type=json.loads, default={}, help='arguments of ultralytics: {"box": 12}')
     parser.add_argument("--scratch", type=Path, default=Path("/tmp/bench-labour"))
@@ -49,7 +51,14 @@ def _play(asked: argparse.Namespace, seed: int) -> dict[str, Any]:
     shutil.rmtree(folder, ignore_errors=True)
     settings = {"LABELLOOP_IMAGE_SIZE": str(asked.image_size)} | dict(one.split("=", 1) for one in asked.set)
     project = TileProject(
-        order, folder, address=f"tiles/{seed}", settings=settings, tried=asked.tried, threads=asked.threads
+        order,
+        folder,
+        address=f"tiles/{seed}",
+        settings=settings,
+        tried=asked.tried,
+        threads=asked.threads,
+        device=asked.device,
+        from_base=asked.from_base,
     )
     each: list[Tally] = []
     rounds: list[dict[str, Any]] = []

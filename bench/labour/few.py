@@ -32,6 +32,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=207, help="side of a tile in pixels")
     parser.add_argument("--image-size", type=int, default=320)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu", help="LABELLOOP_DEVICE")
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="settings: LABELLOOP_EPOCHS=100")
     parser.add_argument("--tried", type=json.loads, default={}, help='arguments of ultralytics: {"box": 12}')
     parser.add_argument("--name", default="", help="what these figures are called")
@@ -65,6 +66,7 @@ def _train(asked: argparse.Namespace, seed: int, count: int) -> dict[str, Any]:
         settings=settings | dict(one.split("=", 1) for one in asked.set),
         tried=asked.tried,
         threads=asked.threads,
+        device=asked.device,
         base_store=base if base.exists() else None,
     )
     project.network(None)

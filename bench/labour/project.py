@@ -23,6 +23,7 @@ from jobs.train.data.export import IsSame
 from jobs.train.evidence import Outcome
 from jobs.train.parts import Parts
 from jobs.train.run import run
+from jobs.train.training import Trained
 from jobs.train.yolo.machine import prepare_ultralytics
 from jobs.train.yolo.networks import Networks
 from jobs.train.yolo.overlaps import overlaps
@@ -58,12 +59,17 @@ class Run:
 
 
 class TriedTrainer(YoloTrainer):
-    """The job's trainer, with other arguments of ultralytics, to try them."""
+    """The job's trainer, with other arguments of ultralytics or other initial weights, to try them."""
 
     tried: Mapping[str, Any]
+    always: Path | None = None  # the weights that every training starts from; None: those that the job chooses
 
     def _arguments(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         return super()._arguments(*args, **kwargs) | dict(self.tried)
+
+    def fit(self, data: Path, start: Path, *args: Any, **kwargs: Any) -> Trained:
+        """As `YoloTrainer.fit`."""
+        return super().fit(data, self.always or start, *args, **kwargs)
 
 
 class TileProject:
@@ -78,11 +84,16 @@ class TileProject:
         settings: Mapping[str, str],
         tried: Mapping[str, Any],
         threads: int = 1,
+        device: str = "cpu",
+        from_base: bool = False,
         base_store: Path | None = None,
     ) -> None:
-        """`address`: begins the images' addresses, and so decides which tiles are val. `tried`: see TriedTrainer."""
+        """`address`: begins the images' addresses, and so decides which tiles are val. `tried`: see TriedTrainer.
+
+        `device`: LABELLOOP_DEVICE. `from_base`: every training starts from the base weights, not from the champion.
+        """
         self.tiles, self.annotated = tiles, 0
-        self._address, self._folder, self._threads = address, folder, threads
+        self._address, self._folder, self._threads, self._device = address, folder, threads, device
         folder.mkdir(parents=True)
         if base_store:
             shutil.copytree(base_store / "base", folder / "store" / "base")
@@ -94,7 +105,7 @@ class TileProject:
                 "LABELLOOP_WORK_DIR": str(folder / "work"),
                 "LABELLOOP_CACHE_DIR": str(folder / "cache"),
                 "LABELLOOP_BASE_WEIGHTS": str(base_weights()),
-                "LABELLOOP_DEVICE": "cpu",
+                "LABELLOOP_DEVICE": device,
                 "LABELLOOP_THREADS": str(threads),
                 **settings,
             }
@@ -102,9 +113,10 @@ class TileProject:
         self.store = open_store(self.settings.store)
         self.registry = Registry(self.store, UID)
         self._trainer = TriedTrainer(
-            folder / "model", surroundings=folder / "ultralytics", weights_folder=folder, device="cpu", threads=threads
+            folder / "model", surroundings=folder / "ultralytics", weights_folder=folder, device=device, threads=threads
         )
         self._trainer.tried = tried
+        self._trainer.always = base_weights() if from_base else None
 
     def project(self, project_id: int) -> ProjectState:
         """See jobs.train.parts.Exporter."""
@@ -133,8 +145,10 @@ class TileProject:
         run(parts, claim.run_id, nonce=secrets.token_hex(4))
         shutil.rmtree(parts.folder, ignore_errors=True)
         last = Jobs(self.store, UID).read().last_run
+        if last is None or last.outcome == "failed":
+            raise SystemExit(f"the run failed: {last.message if last else 'its log says why'}")
         manifest = self.registry.published_by(CONTROL, claim.run_id)
-        return Run(time.monotonic() - begun, f"{last.outcome}: {last.message}" if last else "", manifest)
+        return Run(time.monotonic() - begun, f"{last.outcome}: {last.message}", manifest)
 
     def network(self, manifest: Manifest | None) -> Network:
         """Of a version; None: of the base weights."""
@@ -146,7 +160,7 @@ class TileProject:
                 weights = ensure_base_weights(self.store, self._trainer, self.settings.base_weights)
                 download_base_file(self.store, weights, GRAPH, graph)
         size = None if manifest else self.settings.image_size
-        return Networks("cpu", self._threads).of_graph(graph, image_size=size)[0]
+        return Networks(self._device, self._threads).of_graph(graph, image_size=size)[0]
 
     @cached_property
     def pixels(self) -> list[NDArray[np.uint8]]:

@@ -1,4 +1,4 @@
-"""How long, and in steps of how many images, a training learns: by their number (docs/small-data.md)."""
+"""How a training learns, by the number of its images: how long, how fast, in steps of how many (docs/small-data.md)."""
 
 import json
 import math
@@ -13,7 +13,11 @@ _LOOKS = 600  # at images, in a training on few; an image counts as often as it 
 _EPOCH = 24  # looks in an epoch, at least: each epoch is measured and kept, which takes as long as a few looks
 _EPOCHS = 50  # of trainings on more images
 _BATCH = 4  # images a step, while an epoch has few
-_FEW = 64  # images; of more, the batch is what the device's memory holds
+_LEARNING_RATE = 0.0005  # meanwhile; ultralytics takes 0.002 for one class
+_FEW = 64  # images
+_SOME = 256  # of fewer, but not few: half as many epochs, in small steps; of more, the batch is what the device holds
+_SOME_EPOCHS = 25
+_SOME_BATCH = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +27,11 @@ class Preset:
     epochs: int
     batch: int  # 0: by the device's memory
     passes: int  # how often an epoch looks at each image
+    learning_rate: float = 0.0  # at most; 0: ultralytics' own
 
     def applied(self, settings: TrainingSettings) -> TrainingSettings:
         """The settings with it."""
-        return evolve(settings, epochs=self.epochs, batch=self.batch)
+        return evolve(settings, epochs=self.epochs, batch=self.batch, learning_rate=self.learning_rate)
 
 
 def preset(settings: TrainingSettings, images: int, yolo_task: YoloTask) -> Preset:
@@ -34,8 +39,12 @@ def preset(settings: TrainingSettings, images: int, yolo_task: YoloTask) -> Pres
     batch = settings.batch or (_BATCH if images < _FEW else 0)
     if settings.epochs or yolo_task == "classify":
         return Preset(settings.epochs or _EPOCHS, batch, 1)
+    if images >= _FEW:
+        some = images < _SOME
+        return Preset(_SOME_EPOCHS if some else _EPOCHS, settings.batch or (_SOME_BATCH if some else 0), 1)
     passes = max(1, math.ceil(_EPOCH / images))
-    return Preset(max(math.ceil(_LOOKS / (passes * images)), _EPOCHS if passes == 1 else 1), batch, passes)
+    epochs = max(math.ceil(_LOOKS / (passes * images)), _EPOCHS if passes == 1 else 1)
+    return Preset(epochs, batch, passes, _LEARNING_RATE)
 
 
 def repeated(data: Path, passes: int) -> Path:

@@ -31,6 +31,7 @@ class TrainingSettings(BaseModel):
     epochs: int = Field(ge=0)  # 0: chosen by the number of images (`jobs.train.preset`)
     image_size: int = Field(ge=32)
     batch: int = Field(ge=0)  # images a step; 0: chosen, of few images by their number, else from the device's memory
+    learning_rate: float = Field(default=0.0, ge=0)  # at most, of AdamW; 0: chosen by ultralytics, as the optimizer is
     freeze: int = Field(ge=0)
     patience: int = Field(ge=0)
     val_fraction: float = Field(gt=0, lt=1)
@@ -46,7 +47,8 @@ class TrainingSettings(BaseModel):
     @classmethod
     def of(cls, request: dict[str, Any], settings: Settings) -> "TrainingSettings":
         """The request's settings; the job's own where the request has none or None. Raises SettingsError."""
-        given = {name: getattr(settings, name) for name in cls.model_fields} | request
+        own = cls.model_fields.keys() - {"learning_rate"}  # which a preset alone chooses
+        given = {name: getattr(settings, name) for name in own} | request
         try:
             return cls.model_validate({name: value for name, value in given.items() if value is not None})
         except ValidationError as error:

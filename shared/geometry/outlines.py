@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.geometry.detections import Floats, Ints, Outline
-from shared.geometry.rings import following, signed_area
+from shared.geometry.rings import MIN_AREA, following, signed_area
 
 Mask = NDArray[np.uint8] | NDArray[np.bool_]
 
@@ -106,7 +106,7 @@ def simplify(outline: Outline) -> Outline:
     """
     areas = sorted(((abs(signed_area(ring)), place) for place, ring in enumerate(outline)), reverse=True)[:_RINGS]
     min_area = _CRUMB * areas[0][0] if areas else 0.0
-    return tuple(_simple_ring(outline[place], area) for area, place in areas if area > 0 and area >= min_area)
+    return tuple(_simple_ring(outline[place], area) for area, place in areas if area >= max(MIN_AREA, min_area))
 
 
 def _simple_ring(ring: Floats, area: float) -> Floats:

@@ -6,7 +6,9 @@ import numpy as np
 
 from shared.geometry.detections import FAR, Floats, Outline
 
-_MIN_AREA = 1e-6  # square pixels
+MIN_AREA = 1e-6
+"""Square pixels. The area of three points in a row is not exactly 0: processors round in their own ways."""
+
 _COMPARED = 500  # at most so many points of a ring are compared for the shortest bridge
 
 
@@ -79,7 +81,7 @@ def clip_outline(outline: Outline, width: int, height: int) -> Outline:
         for axis, size in ((0, width), (1, height)):
             ring = _cut(ring, axis, 0.0, 1.0) if lowest[axis] < 0 else ring
             ring = _cut(ring, axis, size, -1.0) if highest[axis] > size else ring
-        if len(ring) >= 3 and signed_area(ring):
+        if len(ring) >= 3 and abs(signed_area(ring)) >= MIN_AREA:
             clipped.append(ring)
     return tuple(clipped)
 
@@ -110,7 +112,7 @@ def outline_to_ellipse(outline: Outline) -> Floats:
     corner = ring.min(axis=0)  # float32 loses digits far from 0
     moments = cv2.moments((ring - corner).astype(np.float32)[:, None])
     area = moments["m00"]
-    if area < _MIN_AREA:
+    if area < MIN_AREA:
         return np.full(5, np.nan)
     covariance = np.array([[moments["mu20"], moments["mu11"]], [moments["mu11"], moments["mu02"]]]) / area
     variances, axes = np.linalg.eigh(covariance)

@@ -29,6 +29,17 @@ def schedule(epochs: int) -> dict[str, Any]:
     return {"warmup_epochs": min(3.0, epochs / 10), "close_mosaic": min(10, math.ceil(epochs / 5)) if epochs > 1 else 0}
 
 
+def optimizer(learning_rate: float, classes: int) -> dict[str, Any]:
+    """AdamW with a rate of at most `learning_rate`; 0: nothing, so that ultralytics chooses.
+
+    For less than 10,000 steps it would choose AdamW too, with the rate 0.002 · 5 / (4 + classes)
+    (ultralytics/engine/trainer.py, build_optimizer).
+    """
+    if not learning_rate:
+        return {}
+    return {"optimizer": "AdamW", "lr0": min(learning_rate, round(0.002 * 5 / (4 + classes), 6))}
+
+
 def mirroring_of(described: Mapping[str, Any], settings: TrainingSettings) -> Mirroring:
     """The mirroring for a dataset; `described`: the contents of its data.yaml."""
     control = described.get("control", {})

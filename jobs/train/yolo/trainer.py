@@ -25,7 +25,7 @@ from jobs.train.training import (
     TrainingSettings,
     task_image_size,
 )
-from jobs.train.yolo.arguments import measured, mirroring_of, schedule
+from jobs.train.yolo.arguments import measured, mirroring_of, optimizer, schedule
 from jobs.train.yolo.class_rows import with_classes_of
 from jobs.train.yolo.data_yaml import count_images, outlines_per_image, place
 from jobs.train.yolo.graph import check_packages
@@ -142,7 +142,7 @@ class YoloTrainer:
         described = json.loads(data.read_text(encoding="utf-8"))
         mirrored = mirroring_of(described, settings)
         notes = (mirrored.why_not,) if mirrored.why_not else ()
-        told = self._told(settings, mirrored)
+        told = self._told(settings, mirrored, len(described["names"]))
         begun = start if resumed else self._begun(start, described, settings.seed)
         while True:
             model = open_weights(resumed.last if resumed else begun)
@@ -285,10 +285,10 @@ class YoloTrainer:
             shutil.copyfile(resumed.best, best)
         return arguments | {"resume": True}
 
-    def _told(self, settings: TrainingSettings, mirrored: Mirroring) -> dict[str, Any]:
+    def _told(self, settings: TrainingSettings, mirrored: Mirroring, classes: int) -> dict[str, Any]:
         """Arguments that change what is learnt, against ultralytics' defaults; the manifest holds them too."""
         flips = {"fliplr": mirrored.fliplr, "flipud": mirrored.flipud}
-        return measured(settings) | schedule(settings.epochs) | flips
+        return measured(settings) | schedule(settings.epochs) | optimizer(settings.learning_rate, classes) | flips
 
     def _begun(self, start: Path, described: dict[str, Any], seed: int) -> Path:
         """The weights that the first epoch begins with: `start`, with the labels as its classes."""

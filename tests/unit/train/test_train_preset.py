@@ -8,6 +8,7 @@ import pytest
 
 from jobs.train.preset import Preset, preset, repeated
 from jobs.train.training import TrainingSettings
+from jobs.train.yolo.arguments import optimizer
 from jobs.train.yolo.data_yaml import count_images
 
 
@@ -22,11 +23,12 @@ def settings(**changes: Any) -> TrainingSettings:
 @pytest.mark.parametrize(
     ("images", "expected"),
     [
-        pytest.param(1, Preset(epochs=25, batch=4, passes=24), id="one"),
-        pytest.param(3, Preset(epochs=25, batch=4, passes=8), id="those of five tasks"),
-        pytest.param(16, Preset(epochs=19, batch=4, passes=2), id="those of twenty tasks"),
-        pytest.param(24, Preset(epochs=50, batch=4, passes=1), id="an epoch of its own"),
-        pytest.param(64, Preset(epochs=50, batch=0, passes=1), id="enough for the device to choose"),
+        pytest.param(1, Preset(epochs=25, batch=4, passes=24, learning_rate=0.0005), id="one"),
+        pytest.param(3, Preset(epochs=25, batch=4, passes=8, learning_rate=0.0005), id="those of five tasks"),
+        pytest.param(16, Preset(epochs=19, batch=4, passes=2, learning_rate=0.0005), id="those of twenty tasks"),
+        pytest.param(24, Preset(epochs=50, batch=4, passes=1, learning_rate=0.0005), id="an epoch of its own"),
+        pytest.param(64, Preset(epochs=25, batch=8, passes=1), id="a hundred or two"),
+        pytest.param(256, Preset(epochs=50, batch=0, passes=1), id="enough for the device to choose"),
         pytest.param(10_000, Preset(epochs=50, batch=0, passes=1), id="many"),
     ],
 )
@@ -39,6 +41,12 @@ def test_what_is_set_stays() -> None:
     assert preset(settings(), 3, "classify").passes == 1, "its dataset is a folder of folders"
     applied = preset(settings(), 3, "detect").applied(settings(seed=5))
     assert (applied.epochs, applied.batch, applied.seed) == (25, 4, 5)
+
+
+def test_the_learning_rate_is_never_more_than_that_of_ultralytics() -> None:
+    assert optimizer(0.0, 1) == {}
+    assert optimizer(0.0005, 1) == {"optimizer": "AdamW", "lr0": 0.0005}
+    assert optimizer(0.0005, 80)["lr0"] == 0.000119
 
 
 def test_an_epoch_counts_each_look(tmp_path: Path) -> None:
