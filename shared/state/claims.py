@@ -27,7 +27,7 @@ from shared.errors import ClaimLost
 from shared.evolve import evolve
 from shared.state import budget
 from shared.state.jobs_record import PRELABEL, STOPPED, Claim, JobsRecord, LastRun, RunKind, RunOutcome
-from shared.state.notices import FAILED, PROMOTED, REJECTED, Notice, added
+from shared.state.notices import FAILED, PROMOTED, REJECTED, SUSPECTS, Notice, added
 from shared.state.runs import Baseline, Totals
 
 _FENCE_STEP = 1000
@@ -376,7 +376,17 @@ def _told(ended: LastRun) -> tuple[Notice, ...]:
         run_id=ended.run_id,
         kind=ended.kind,
     )
-    return (told,)
+    if not ended.suspects:
+        return (told,)
+    count = "1 annotation is" if ended.suspects == 1 else f"{ended.suspects} annotations are"
+    listed = evolve(
+        told,
+        id=f"{ended.run_id}-{SUSPECTS}",
+        event=SUSPECTS,
+        message=f"{count} worth a look: `labelloop suspects`, or the page",
+        count=ended.suspects,
+    )
+    return told, listed
 
 
 def _used(record: JobsRecord, current: Claim, now: datetime) -> dict[str, float]:

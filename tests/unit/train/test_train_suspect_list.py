@@ -132,6 +132,9 @@ def test_a_training_leaves_a_list_and_says_how_many(world: World) -> None:
     last = world.jobs.read().last_run
     assert last
     assert last.suspects == 1
+    outcome, notice = world.jobs.read().notices
+    assert (outcome.event, notice.event, notice.count) == ("promoted", "suspects", 1)
+    assert notice.message == "1 annotation is worth a look: `labelloop suspects`, or the page"
     found = read_suspects(world.store, UID, "label", newest_first(Registry(world.store, UID), "label"))
     assert found
     assert (found.version, len(found.open), found.list.judged) == (1, 1, manifest.lineage["tasks"]["val"])
@@ -141,6 +144,7 @@ def test_a_training_leaves_a_list_and_says_how_many(world: World) -> None:
     last = world.jobs.read().last_run
     assert last
     assert last.suspects == 0, "what was dismissed is counted no more"
+    assert [each.event for each in world.jobs.read().notices].count("suspects") == 1
 
 
 def test_no_training_fails_for_its_list(world: World) -> None:
