@@ -1,4 +1,4 @@
-"""Duration of /setup, /versions and `labelloop status` with a slow store: `python -m bench.store --json FILE`.
+"""Duration of /setup, /versions, /ui and `labelloop status` with a slow store: `python -m bench.store --json FILE`.
 
 Label Studio waits 3 s for /setup and /versions. Each request to the store takes `--latency` seconds.
 """
@@ -24,6 +24,7 @@ from shared.state.registry import Registry
 from shared.state.versions import WEIGHTS, FileEntry, Gate, Manifest
 from shared.web.backend import Backend
 from shared.web.http import Function
+from tests.fakes.ui_parts import Browser, world_with
 
 UID = "1.1767225600"
 _GATE = Gate(metric="mAP50-95", challenger=0.5, champion=None, champion_version=None, passed=True, reason="first")
@@ -77,7 +78,7 @@ def main() -> None:
         for controls, versions in ((1, 30), (4, 3), (20, 3), (1, 60), (1, 1000)):
             folder = Path(scratch) / f"{controls}-{versions}"
             report[f"{controls} controls, {versions} versions each"] = _measure(
-                folder.as_uri(), controls, versions, options.latency
+                folder.as_uri(), controls, versions, options.latency, Path(scratch) / f"world-{controls}-{versions}"
             )
     for section, figures in report.items():
         print(section)
@@ -87,7 +88,7 @@ def main() -> None:
         write_json(options.json, report)
 
 
-def _measure(url: str, controls: int, versions: int, latency: float) -> dict[str, float]:
+def _measure(url: str, controls: int, versions: int, latency: float, scratch: Path) -> dict[str, float]:
     inside = open_store(url)
     config = _fill(inside, controls, versions)
     figures: dict[str, float] = {}
@@ -112,7 +113,17 @@ def _measure(url: str, controls: int, versions: int, latency: float) -> dict[str
     timed("next /setup", lambda: ask("POST", "/setup", setup))
     timed("/versions", lambda: ask("GET", "/versions"))
     timed("labelloop status", lambda: read_status(far, UID, Settings()))
+    browser = Browser(world_with(scratch), far)
+    browser.get("/ui/style.css")  # imports the page's code
+    timed("first page of the project", lambda: _page(browser))
+    timed("next page of the project", lambda: _page(browser))
     return figures
+
+
+def _page(browser: Browser) -> None:
+    answer = browser.get("/ui/project", project=UID)
+    if answer.status_code != 200:
+        raise SystemExit(f"/ui/project answered {answer.status_code}")
 
 
 def _fill(store: ObjectStore, controls: int, versions: int) -> str:

@@ -1,0 +1,271 @@
+"""Subcommands that start and end the loop, and show it."""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from functions.train_trigger.status.policy import presets, rules, thresholds
+from functions.train_trigger.status.project import ProjectStatus, read_status, read_statuses
+from infra.cli import configuration
+from infra.cli.connect import connect as connect_project
+from infra.cli.connect import connect_at_start
+from infra.cli.disconnect import disconnect as disconnect_project
+from infra.cli.doctor import examine
+from infra.cli.findings import problems
+from infra.cli.open_page import open_page, page_address
+from infra.cli.options import JsonOption, ProjectOption, count_of, label_studio_of, store_of
+from infra.cli.output import end, print_json, print_result, teller
+from infra.cli.policy_view import render_policy
+from infra.cli.projects import find_project
+from infra.cli.status_view import coming, next_steps, render_status, watch_status
+from infra.cli.train import start_training, stop_runs
+from infra.cli.up import prepare, run_until_interrupted
+from shared.errors import SettingsError
+from shared.labelstudio.requests import project_id
+from shared.state.projects import projects
+
+commands = typer.Typer()
+
+
+@commands.command()
+def up(
+    context: typer.Context,
+    project: Annotated[
+        str | None,
+        typer.Option(
+            "--project", "-p", metavar="N", help="Id or uid of a project to connect first, as `connect --no-inbound`."
+        ),
+    ] = None,
+    dummy: Annotated[bool, typer.Option("--dummy", help="Answer fixed predictions without a model.")] = False,
+    host: Annotated[
+        str | None,
+        typer.Option(
+            help="Address to listen on; 0.0.0.0 for a Label Studio in a container or on another machine. Kept."
+        ),
+    ] = None,
+    predict_port: Annotated[int | None, typer.Option(min=1, max=65535, help="First: 9090. Kept.")] = None,
+    train_trigger_port: Annotated[int | None, typer.Option(min=1, max=65535, help="First: 9091. Kept.")] = None,
+) -> None:
+    """Run both functions, a sweeper and training jobs on this machine, until Ctrl-C.
+
+    With --project all is done, and Label Studio need not reach this machine: its project is asked for changes, and
+    predictions are written into it. A project that is connected already stays as it is.
+
+    The first time it makes labelloop.env here (readable by you alone): new secrets, ports, a store in ./labelloop-data,
+    and LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY of your environment, which it asks for if they are not set.
+    """
+    console = Console()
+    settings = prepare(
+        context.obj,
+        console,
+        host=host,
+        predict_port=predict_port,
+        train_trigger_port=train_trigger_port,
+        dummy=dummy,
+    )
+    if project is not None:
+        found = connect_at_start(
+            label_studio_of(settings), settings, project, store=store_of(settings), tell=teller(json_=False)
+        )
+        end(found, json_=False)
+    run_until_interrupted(context.obj, settings, console, project)
+
+
+@commands.command()
+def connect(
+    context: typer.Context,
+    project: Annotated[str, typer.Option("--project", "-p", metavar="N", help="Id or uid of the project.")],
+    backend_url: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Where Label Studio reaches labelloop: PREDICT_URL; TRAIN_TRIGGER_URL where predict scales to zero.",
+        ),
+    ] = None,
+    webhook_url: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", help="Where Label Studio sends events: TRAIN_TRIGGER_URL/webhook, or --backend-url/webhook."
+        ),
+    ] = None,
+    no_inbound: Annotated[
+        bool,
+        typer.Option(
+            "--no-inbound",
+            help="Add nothing that Label Studio would call: predictions are written into it, and the sweep asks it.",
+        ),
+    ] = False,
+    json_: JsonOption = False,
+) -> None:
+    """Wire a project of Label Studio to labelloop: check everything, add the backend and the webhook.
+
+    With --no-inbound neither is added, and those of before are removed. Says in plain words what is wrong and what to
+    set. Changes nothing while something is wrong; run it as often as you like.
+    """
+    settings = context.obj.connection_settings()
+    if no_inbound and (backend_url or webhook_url):
+        raise SettingsError("--no-inbound gives Label Studio no address: leave out --backend-url and --webhook-url")
+    label_studio = label_studio_of(settings)
+    findings = connect_project(
+        label_studio,
+        settings,
+        project,
+        store=store_of(settings),
+        backend_url=backend_url,
+        webhook_url=webhook_url,
+        inbound=not no_inbound,
+        tell=teller(json_=json_),
+    )
+    if not json_ and not problems(findings):
+        changed = any(finding.level == "changed" for finding in findings)
+        print("Connected." if changed else "Nothing to change.")
+        uid = label_studio.project(project_id(project)).counters.uid or project
+        Console().print(next_steps(read_status(store_of(settings), uid, settings, count=count_of(settings))))
+    end(findings, json_=json_)
+
+
+@commands.command()
+def disconnect(
+    context: typer.Context,
+    project: Annotated[str, typer.Option("--project", "-p", metavar="N", help="Id or uid of the project.")],
+    predictions: Annotated[
+        bool,
+        typer.Option("--predictions", help="Also remove labelloop's predictions of tasks without annotations."),
+    ] = False,
+    json_: JsonOption = False,
+) -> None:
+    """Take back what `connect` made: backend, webhook, what annotators are shown, predictions ahead, trainings.
+
+    Labels stay in Label Studio, stored predictions unless --predictions; models stay in the store (`labelloop forget`
+    removes those).
+    """
+    settings = context.obj.connection_settings()
+    findings = disconnect_project(
+        label_studio_of(settings),
+        project,
+        store=store_of(settings),
+        tell=teller(json_=json_),
+        predictions=predictions,
+    )
+    if not json_ and not findings:
+        print("Nothing to change.")
+    end(findings, json_=json_)
+
+
+@commands.command()
+def doctor(context: typer.Context, project: ProjectOption = None, json_: JsonOption = False) -> None:
+    """Check all and change nothing: token, store, functions, launcher; with --project also wiring, an image, labels.
+
+    Exit code 1 if there is a problem.
+    """
+    settings, environ = context.obj.connection_settings(), context.obj.variables()
+    findings = examine(
+        label_studio_of(settings), settings, store_of(settings), project, environ=environ, tell=teller(json_=json_)
+    )
+    end(findings, json_=json_)
+
+
+@commands.command()
+def status(
+    context: typer.Context,
+    project: ProjectOption = None,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on showing it, until Ctrl-C.")] = False,
+    json_: JsonOption = False,
+) -> None:
+    """Show projects, what each control serves, its metrics, the running training, and when the next one is due.
+
+    Needs the store alone; Label Studio is asked how much is annotated now, if it is known and answers.
+    """
+    settings = context.obj.settings()
+    store, count = store_of(settings), count_of(settings)
+
+    def read() -> list[ProjectStatus]:
+        uids = [find_project(store, project)] if project else list(projects(store))
+        return read_statuses(store, uids, settings, count=count)
+
+    if json_:
+        print_json({"projects": [found.as_json() for found in read()]})
+        return
+    if not watch:
+        Console().print(render_status(read(), store.url))
+        return
+    watch_status(read, store.url)
+
+
+@commands.command()
+def policy(context: typer.Context, project: ProjectOption = None, json_: JsonOption = False) -> None:
+    """Show each limit, threshold and preset in force, where it comes from, and when the next training starts.
+
+    Where it comes from: default, environment, labelloop.env, or the project's own extra params. Settings are those that
+    this command reads; train_trigger and jobs have read theirs when they were started. Without any project: the
+    operator's alone.
+    """
+    settings = context.obj.settings()
+    store = store_of(settings)
+    uid = find_project(store, project) if project or any(projects(store)) else None
+    status = read_status(store, uid, settings, count=count_of(settings)) if uid else None
+    record = status.record if status else None
+    listed = configuration.listing(settings, context.obj.environ, context.obj.from_file())
+    given = {row["variable"]: row["from"] for row in listed}
+    found = rules(settings, record, given)
+    served = [(one.control, one.manifest) for one in status.controls if one.control] if status else []
+    shown, chosen = thresholds(served, settings, record), presets(served)
+    due = status.next_training if status else None
+    body = {
+        "project": uid,
+        "next_training": due.as_json() if due else None,
+        "rules": [rule.as_json() for rule in found],
+        "presets": list(chosen),
+        "thresholds": [each.as_json() for each in shown],
+    }
+    title = f"Project {uid} {status.title}" if status else ""
+    sentence = coming(status) if status else ()
+    print_result(body, render_policy(title, found, chosen, shown, sentence), json_=json_)
+
+
+@commands.command("open")
+def open_(context: typer.Context, project: ProjectOption = None, json_: JsonOption = False) -> None:
+    """Open the page in a browser: projects, versions, the running training, and buttons for what can be done.
+
+    train_trigger serves it at /ui. The browser asks for LABELLOOP_BASIC_AUTH_USER and LABELLOOP_BASIC_AUTH_PASSWORD.
+    """
+    settings = context.obj.settings()
+    address = page_address(settings, find_project(store_of(settings), project) if project else None)
+    opened = open_page(settings, address)
+    told = address if opened else f"there is no browser here; open {address}"
+    if settings.basic_auth_password is not None:
+        where = context.obj.file if "LABELLOOP_BASIC_AUTH_PASSWORD" in context.obj.from_file() else "the environment"
+        told += f"\nuser {settings.basic_auth_user}, password: LABELLOOP_BASIC_AUTH_PASSWORD in {where}"
+    print_result({"url": address, "opened": opened}, told, json_=json_)
+
+
+@commands.command()
+def train(context: typer.Context, project: ProjectOption = None, json_: JsonOption = False) -> None:
+    """Start a training now, without waiting for enough annotations. While one is active, that one is shown."""
+    settings = context.obj.settings()
+    body = start_training(settings, find_project(store_of(settings), project))
+    run_id = str(body.get("job", "")).rpartition("/")[2]
+    print_result(body, f"run {run_id} {body.get('status')}: {body.get('reason')}", json_=json_)
+
+
+@commands.command()
+def stop(
+    context: typer.Context,
+    project: ProjectOption = None,
+    only: Annotated[
+        str | None, typer.Option("--only", metavar="WHAT", help="training, or predictions; else both.")
+    ] = None,
+    json_: JsonOption = False,
+) -> None:
+    """End the run that is active now: the training, and the job that writes predictions ahead.
+
+    What is annotated stays, and is learnt from by the next training: after as many changes from now on as after any
+    run, or at once by `labelloop train`. Predictions go on with the next version, or by the button on the page.
+    """
+    if only not in (None, "training", "predictions"):
+        raise SettingsError(f"--only {only}: it is training or predictions")
+    settings = context.obj.settings()
+    body = stop_runs(settings, find_project(store_of(settings), project), only)
+    told = "\n".join(f"run {run['run_id']} {run['reason']}" for run in body.get("stopped", ()))
+    print_result(body, told, json_=json_)
