@@ -4,15 +4,13 @@ from collections.abc import Callable
 from datetime import datetime
 
 from functions.train_trigger.attempts import Attempts
-from functions.train_trigger.decide import (
+from functions.train_trigger.decide import Nothing, Policy, Wait
+from functions.train_trigger.decide_claim import (
     Extend,
     GiveUp,
     NextAttempt,
-    Nothing,
-    Policy,
     Requeue,
     RetryLaunch,
-    Wait,
     Withdraw,
     decide_claim,
     ended,

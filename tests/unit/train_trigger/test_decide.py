@@ -5,22 +5,16 @@ from typing import Any
 
 import pytest
 
-from functions.train_trigger.decide import (
+from functions.train_trigger.decide import Launch, Nothing, Policy, Wait, changed_since, decide, wait_for_budget
+from functions.train_trigger.decide_claim import (
     Extend,
     GiveUp,
-    Launch,
     NextAttempt,
-    Nothing,
-    Policy,
     Requeue,
     RetryLaunch,
-    Wait,
     Withdraw,
-    changed_since,
-    decide,
     decide_claim,
     pause_after,
-    wait_for_budget,
 )
 from functions.train_trigger.launchers import JobStatus
 from functions.train_trigger.schedule import Schedule
