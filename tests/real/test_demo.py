@@ -38,7 +38,7 @@ def test_the_demo_saves_work_and_ends_with_a_clearly_better_model(tmp_path: Path
     assert [each["tasks"] for each in rounds] == [5, 5, 4]
     assert rounds[1]["version"] == "label:v1", "its predictions were there when the annotator went on"
     assert report["version"].startswith("label:v")
-    assert report["asked"] == 0, "nobody had to ask predict: what annotators saw was written ahead"
+    assert report["asked"] <= 1, "but for the question of `connect`, nobody asked predict: predictions were there"
 
     effort = report["effort"]
     assert effort["tasks"] == report["work"]["tasks"] == sum(each["tasks"] for each in rounds)

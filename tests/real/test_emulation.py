@@ -103,7 +103,7 @@ def test_running_jobs_are_told_to_stop_and_waited_for(tmp_path: Path) -> None:
     program = (
         "import pathlib, signal, sys, time\n"
         "def stop(*_): time.sleep(0.5); pathlib.Path(sys.argv[1]).write_text('checkpoint'); sys.exit(143)\n"
-        "signal.signal(signal.SIGTERM, stop); pathlib.Path(sys.argv[2]).touch(); time.sleep(60)\n"
+        "signal.signal(signal.SIGUSR1, stop); pathlib.Path(sys.argv[2]).touch(); time.sleep(60)\n"
     )
     launcher = LocalLauncher(
         tmp_path / "work" / "logs", os.environ, (sys.executable, "-c", program, str(kept), str(ready))
