@@ -7,9 +7,21 @@ from typing import Any
 
 _BYTES = 8
 """Random bytes of an id: eleven characters, about as long as the editor's own ids."""
+SMART = "smart-"
+"""Ids of regions that a smart tool drew begin so: Label Studio keeps a region's id when it is accepted and edited."""
 
 
 def with_own_ids(result: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """The items with new random ids. Equal ids stay equal, and `parentID` still names the parent."""
     own: defaultdict[str, str] = defaultdict(lambda: secrets.token_urlsafe(_BYTES))
     return [item | {key: own[item[key]] for key in ("id", "parentID") if key in item} for item in result]
+
+
+def smart_id() -> str:
+    """A new id for what a smart tool suggests: an id of before would move the region that was accepted with it."""
+    return SMART + secrets.token_urlsafe(_BYTES)
+
+
+def is_smart(region_id: object) -> bool:
+    """Whether a region of an annotation was suggested by a smart tool."""
+    return isinstance(region_id, str) and region_id.startswith(SMART)

@@ -1,0 +1,117 @@
+"""Which of a model's candidates a click, or a rough box, of an annotator means. Pure.
+
+A candidate is an object that the model finds from a confidence on at which nothing is shown to anybody: where an
+annotator says that there is an object, it need not be sure.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.geometry.detections import Detections, Floats, xywhr_to_corners
+from shared.geometry.rings import signed_area
+from shared.geometry.suppression import rotated_iou, suppress
+
+FROM = 0.02
+"""Confidence of a candidate, at least."""
+MOST = 300
+"""Candidates of a picture, the surest."""
+_SAME = 0.7  # candidates that overlap more are one, whatever their classes
+_DRAWN = 0.5  # a candidate that overlaps a drawn region so much is drawn
+_MEANT = 0.4  # a rough box and the object that it means overlap at least so much
+
+Points = NDArray[np.float64]
+"""(K, 2) pixels of the picture, in the order in which they were clicked."""
+
+
+def without_copies(candidates: Detections) -> Detections:
+    """Of candidates that are the same object, of whatever class, the surest."""
+    surest = candidates.only(np.argsort(-candidates.scores, kind="stable")[:MOST])
+    return surest.only(suppress(surest.xyxy, surest.scores, _SAME, surest.rotated))
+
+
+def clicked(candidates: Detections, points: Points, positive: NDArray[np.bool_], drawn: Floats) -> int | None:
+    """The index of the candidate that is meant by clicks; None if there is none.
+
+    `positive`: (K,) whether a point is inside the object. `drawn`: (M, 4) xyxy in pixels of what is annotated already.
+
+    It is the smallest one that holds the last positive point and is not drawn yet: what is inside it can be clicked,
+    too. Each negative point after that means: not this one, the next, rather one that does not hold it. Points before
+    the last positive one may be of another object, since Label Studio sends those of objects just accepted, too.
+    """
+    if not positive.any():
+        return None
+    last = int(np.flatnonzero(positive)[-1])
+    which = np.flatnonzero(holding(candidates, points[last]) & ~_overlapping(candidates.xyxy, drawn, _DRAWN))
+    which = which[np.argsort(areas(candidates)[which], kind="stable")]
+    for number in np.flatnonzero(~positive):
+        if number > last and len(which):
+            refused, which = which[0], which[1:]
+            which = (
+                which[[_iou(candidates, refused, other) <= _SAME for other in which.tolist()]] if len(which) else which
+            )
+        which = which[np.argsort(holding(candidates, points[number])[which], kind="stable")]
+    return int(which[0]) if len(which) else None
+
+
+def dragged(candidates: Detections, box: Floats) -> int | None:
+    """The index of the candidate that a rough box means, (4,) xyxy in pixels; None: the box is what was meant."""
+    overlaps = _ious(candidates.xyxy, box)
+    best = int(overlaps.argmax()) if len(overlaps) else -1
+    return best if best >= 0 and overlaps[best] >= _MEANT else None
+
+
+def holding(candidates: Detections, point: Floats) -> NDArray[np.bool_]:
+    """(N,) which candidates a (2,) point in pixels is inside of: their mask, else their rotated box, else their box."""
+    xyxy = candidates.xyxy
+    holds: NDArray[np.bool_] = ((xyxy[:, :2] <= point) & (point <= xyxy[:, 2:])).all(axis=1)
+    if candidates.rotated is not None:
+        corners = xywhr_to_corners(candidates.rotated)
+        for index in np.flatnonzero(holds):
+            holds[index] = _inside((corners[index],), point)
+    elif candidates.outlines is not None:
+        for index in np.flatnonzero(holds):
+            outline = candidates.outlines[index]
+            holds[index] = not outline or _inside(outline, point)
+    return holds
+
+
+def areas(candidates: Detections) -> Floats:
+    """(N,) square pixels of the mask, else of the rotated box, else of the box."""
+    if candidates.rotated is not None:
+        return candidates.rotated[:, 2] * candidates.rotated[:, 3]
+    sizes: Floats = np.prod(candidates.xyxy[:, 2:] - candidates.xyxy[:, :2], axis=1)
+    if candidates.outlines is not None:
+        for index, outline in enumerate(candidates.outlines):
+            if outline:  # parts are clockwise, holes anticlockwise
+                sizes[index] = abs(sum(signed_area(ring) for ring in outline))
+    return sizes
+
+
+def _inside(rings: tuple[Floats, ...], point: Floats) -> bool:
+    """Whether a point is inside an odd number of rings, or on one."""
+    import cv2
+
+    at = (float(point[0]), float(point[1]))
+    sides = [cv2.pointPolygonTest(ring.astype(np.float32)[:, None], at, False) for ring in rings]
+    return 0 in sides or sum(side > 0 for side in sides) % 2 == 1
+
+
+def _iou(candidates: Detections, one: int, other: int) -> float:
+    if candidates.rotated is not None:
+        return rotated_iou(candidates.rotated[one], candidates.rotated[other])
+    return float(_ious(candidates.xyxy[[other]], candidates.xyxy[one])[0])
+
+
+def _ious(boxes: Floats, box: Floats) -> Floats:
+    """(N, 4) and (4,) xyxy → (N,) intersection over union."""
+    common = np.prod(np.clip(np.minimum(boxes[:, 2:], box[2:]) - np.maximum(boxes[:, :2], box[:2]), 0, None), axis=1)
+    union = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) + np.prod(box[2:] - box[:2]) - common
+    return np.divide(common, union, out=np.zeros_like(common), where=union > 0)
+
+
+def _overlapping(boxes: Floats, drawn: Floats, iou: float) -> NDArray[np.bool_]:
+    """(N,) which boxes overlap one of (M, 4) drawn ones by at least `iou`."""
+    found = np.zeros(len(boxes), dtype=np.bool_)
+    for box in drawn:
+        found |= _ious(boxes, box) >= iou
+    return found
