@@ -63,7 +63,7 @@ def dragged(candidates: Detections, box: Floats) -> int | None:
 def holding(candidates: Detections, point: Floats) -> NDArray[np.bool_]:
     """(N,) which candidates a (2,) point in pixels is inside of: their mask, else their rotated box, else their box."""
     xyxy = candidates.xyxy
-    holds: NDArray[np.bool_] = ((xyxy[:, :2] <= point) & (point <= xyxy[:, 2:])).all(axis=1)
+    holds: NDArray[np.bool_] = np.all((xyxy[:, :2] <= point) & (point <= xyxy[:, 2:]), axis=1)
     if candidates.rotated is not None:
         corners = xywhr_to_corners(candidates.rotated)
         for index in np.flatnonzero(holds):
@@ -106,7 +106,8 @@ def _ious(boxes: Floats, box: Floats) -> Floats:
     """(N, 4) and (4,) xyxy → (N,) intersection over union."""
     common = np.prod(np.clip(np.minimum(boxes[:, 2:], box[2:]) - np.maximum(boxes[:, :2], box[:2]), 0, None), axis=1)
     union = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) + np.prod(box[2:] - box[:2]) - common
-    return np.divide(common, union, out=np.zeros_like(common), where=union > 0)
+    overlaps: Floats = np.divide(common, union, out=np.zeros_like(common), where=union > 0)
+    return overlaps
 
 
 def _overlapping(boxes: Floats, drawn: Floats, iou: float) -> NDArray[np.bool_]:
