@@ -1,18 +1,22 @@
-"""What a graph says of itself: the metadata that ultralytics' exporter writes into an ONNX file.
+"""What a graph says of itself: the metadata that ultralytics' exporter and labelloop write into an ONNX file.
 
 They are read here and not by an engine: so all engines serve the same, and a file that is no graph is known before one
 is asked. An ONNX file is a ModelProto (onnx.proto); `metadata_props` is its field 14, strings by name.
 """
 
 import ast
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, get_args
 
 from shared.errors import ModelError
+from shared.geometry.tiles import Tiling
 from shared.yolo_task import YoloTask
 
+TILES = "labelloop_tiles"
+"""Name of labelloop's own entry: `{"side": 640, "overlap": 96}`, of a graph that sees large pictures in tiles."""
 _METADATA = 14
 _VARINT, _EIGHT_BYTES, _LENGTH, _FOUR_BYTES = 0, 1, 2, 5
 """Wire types of protocol buffers."""
@@ -30,6 +34,7 @@ class Graph:
     point_shape: tuple[int, int]  # of pose: points an object, numbers a point (2, or 3 with confidence); else (0, 0)
     point_names: tuple[str, ...]  # of pose, where the weights know any
     ultralytics: str  # version that exported it
+    tiling: Tiling | None = None  # how large pictures are cut for it; None: they are not
 
 
 def read_graph(path: Path) -> Graph:
@@ -68,7 +73,21 @@ def _graph(found: Mapping[str, str]) -> Graph:
         point_shape=(int(points[0]), int(points[1])),
         point_names=tuple(map(str, point_names.get(0, ()))),
         ultralytics=found.get("version", ""),
+        tiling=_tiling(found[TILES]) if TILES in found else None,
     )
+
+
+def _tiling(written: str) -> Tiling:
+    told: Any = json.loads(written)
+    side, overlap = told["side"], told["overlap"]
+    if type(side) is not int or type(overlap) is not int:
+        raise TypeError(f"{TILES} are no whole numbers")
+    return Tiling(side, overlap)
+
+
+def tiling_metadata(tiling: Tiling) -> str:
+    """What `TILES` holds for a tiling."""
+    return json.dumps({"side": tiling.side, "overlap": tiling.overlap})
 
 
 def _metadata(file: BinaryIO, size: int) -> Iterator[tuple[str, str]]:

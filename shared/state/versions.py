@@ -51,6 +51,13 @@ DEFAULT_SHOWN = Shown(confidence=0.25, iou=0.7)
 """For labels for which neither a person nor the version chose anything."""
 
 
+class Tiles(Record):
+    """How large pictures are cut for a version, in pixels of the picture (`shared.geometry.tiles.Tiling`)."""
+
+    side: int = Field(ge=1)
+    overlap: int = Field(ge=1)  # least that neighbours share
+
+
 class Manifest(Record):
     """One version of one control. Written once, never replaced."""
 
@@ -62,6 +69,7 @@ class Manifest(Record):
     metrics: dict[str, float]  # on the val set: mAP50-95, precision, saved …; of a classifier balanced accuracy …
     gate: Gate
     shown: dict[str, Shown] = Field(default_factory=dict)  # label → what is shown of it; empty: the defaults
+    tiling: Tiles | None = None  # how large pictures are cut, as the graph's metadata say; None: they are not
     lineage: dict[str, Any]  # dataset digest and counts, base version, settings, package versions, seed
     run_id: str
     fence: int

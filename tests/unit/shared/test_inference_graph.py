@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from shared.errors import ModelError
-from shared.inference.graph import Graph, read_graph
+from shared.geometry.tiles import Tiling
+from shared.inference.graph import TILES, Graph, read_graph, tiling_metadata
 
 DETECT = {"task": "detect", "names": "{0: 'Tree', 1: 'It\\'s a rock'}", "stride": "32", "imgsz": "[448, 448]"}
 
@@ -46,7 +47,14 @@ def test_what_ultralytics_writes(tmp_path: Path) -> None:
 
 def test_what_only_some_graphs_say(tmp_path: Path) -> None:
     found = read_graph(onnx_file(tmp_path / "weights.onnx", DETECT | {"end2end": "True"}))
-    assert (found.end_to_end, found.point_shape, found.point_names) == (True, (0, 0), ())
+    assert (found.end_to_end, found.point_shape, found.point_names, found.tiling) == (True, (0, 0), (), None)
+
+
+def test_what_labelloop_writes(tmp_path: Path) -> None:
+    tiling = Tiling(960, 128)
+    assert tiling_metadata(tiling) == '{"side": 960, "overlap": 128}'
+    found = read_graph(onnx_file(tmp_path / "weights.onnx", DETECT | {TILES: tiling_metadata(tiling)}))
+    assert found.tiling == tiling
 
 
 @pytest.mark.parametrize(
@@ -92,6 +100,15 @@ def test_a_graph_that_was_cut_off(tmp_path: Path) -> None:
         {"names": "{}"},
         {"stride": "0"},
         {"imgsz": "[-640, -640]"},
+        {TILES: "640"},
+        {TILES: "[" * 9000},
+        {TILES: '{"side": 640}'},
+        {TILES: '{"side": 1e400, "overlap": 1}'},
+        {TILES: '{"side": "640", "overlap": 64}'},
+        {TILES: '{"side": true, "overlap": true}'},
+        {TILES: '{"side": 640, "overlap": 0}'},
+        {TILES: '{"side": 640, "overlap": 639}'},
+        {TILES: '{"side": 2, "overlap": 1}'},
     ],
 )
 def test_metadata_that_nobody_could_serve_are_a_fault_of_the_file(tmp_path: Path, changes: dict[str, str]) -> None:
