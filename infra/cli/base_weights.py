@@ -5,9 +5,9 @@ from typing import Any
 
 from rich.console import RenderableType
 from rich.markup import escape
-from rich.table import Table
 from rich.text import Text
 
+from infra.cli.output import table_of
 from infra.local.base_weights import make
 from shared.errors import LabelloopError
 from shared.objectstore import ObjectStore
@@ -38,9 +38,7 @@ def render_base(found: Sequence[BaseWeights]) -> RenderableType:
     """Base weights for a terminal."""
     if not found:
         return Text("The store holds no base weights: `labelloop up` makes them, `labelloop base add`, or a job.")
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for heading in ("name", "YOLO task", "classes", "MB"):
-        table.add_column(heading)
+    table = table_of("name", "YOLO task", "classes", "MB", folded=["name"])
     for record in found:
         megabytes = sum(entry.size for entry in record.files) / 1e6
         table.add_row(escape(record.name), record.yolo_task, str(len(record.names)), f"{megabytes:.1f}")

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from functions.train_trigger.status.metrics import measured_on
+from infra.cli.output import table_of
 from infra.cli.projects import find_version
 from jobs.train.data.comparing import Comparison, Data, Tasks, Two, compare, data_of
 from jobs.train.data.learnt import read_learnt
@@ -89,9 +90,7 @@ def _tasks(tasks: Tasks | None, before: Manifest, after: Manifest) -> list[Text]
 def _table(
     heading: str, rows: Mapping[str, Two], before: Manifest, after: Manifest, written: Callable[[Any], str]
 ) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for name in (heading, f"v{before.version}", f"v{after.version}"):
-        table.add_column(name, overflow="fold")
+    table = table_of(heading, f"v{before.version}", f"v{after.version}")
     for name, values in rows.items():
         table.add_row(escape(name), *(escape(written(value)) for value in values))
     return table

@@ -6,8 +6,8 @@ from typing import Any
 from pydantic import SecretStr
 from rich.console import RenderableType
 from rich.markup import escape
-from rich.table import Table
 
+from infra.cli.output import table_of
 from shared.settings import Settings, variable
 from shared.state.projects import NEVER_ABOVE, NEVER_BELOW, OVERRIDABLE
 
@@ -90,9 +90,7 @@ def listing(settings: Settings, environ: Mapping[str, str], file: Mapping[str, s
 
 def render_listing(rows: list[dict[str, Any]]) -> RenderableType:
     """The rows of `listing`, for a terminal: a value that is too long goes on in the next line, nothing is cut."""
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for heading in ("variable", "value", "unit", "from"):
-        table.add_column(heading, no_wrap=heading != "value", overflow="fold")
+    table = table_of("variable", "value", "unit", "from", folded=["value"])
     for row in rows:
         table.add_row(row["variable"], escape(row["value"]), row["unit"], row["from"])
     return table

@@ -79,7 +79,7 @@ def render_effort(report: Report) -> RenderableType:
     if not effort.counts:
         return Text(f"Project {effort.uid}: no annotation was made in Label Studio yet.")
     table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim")
-    table.add_column("version")
+    table.add_column("version", overflow="fold")
     for heading in _HEADINGS:
         table.add_column(heading, justify="right", no_wrap=True)
     before = effort.controls[0].name if len(effort.controls) == 1 else ""

@@ -5,9 +5,9 @@ from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.markup import escape
-from rich.table import Table
 from rich.text import Text
 
+from infra.cli.output import table_of
 from shared.errors import LabelloopError
 from shared.evolve import evolve
 from shared.objectstore import ObjectStore
@@ -56,9 +56,8 @@ def render_removals(removals: dict[str, list[Removal]], *, dry_run: bool) -> Ren
     for uid, found in removals.items():
         if not found:
             continue
-        table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", title=f"project {uid}", title_justify="left")
-        for heading in ("would go" if dry_run else "removed", "objects", "why"):
-            table.add_column(heading)
+        table = table_of("would go" if dry_run else "removed", "objects", "why")
+        table.title, table.title_justify = f"project {uid}", "left"
         for one in found:
             table.add_row(escape(one.what), str(len(one.keys)), escape(one.why))
         parts.append(table)

@@ -7,11 +7,11 @@ from typing import Any
 
 from rich.console import RenderableType
 from rich.markup import escape
-from rich.table import Table
 from rich.text import Text
 
 from functions.train_trigger.notices.message import test_body
 from functions.train_trigger.notices.post import poster
+from infra.cli.output import table_of
 from shared.errors import SettingsError
 from shared.objectstore import ObjectStore
 from shared.settings import Settings
@@ -46,9 +46,7 @@ def render_waiting(found: list[tuple[str, Notice]], settings: Settings) -> Rende
     if not found:
         where = "" if settings.notify_url else "; LABELLOOP_NOTIFY_URL is not set here (docs/notices.md)"
         return Text(f"No notice waits{where}.")
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for heading in ("project", "since (UTC)", "event", "tries", "message"):
-        table.add_column(heading)
+    table = table_of("project", "since (UTC)", "event", "tries", "message", folded=["event", "message"])
     for uid, notice in found:
         since = f"{notice.at.astimezone(UTC):%Y-%m-%d %H:%M}"
         table.add_row(escape(uid), since, escape(notice.event), str(notice.tries), escape(notice.message))

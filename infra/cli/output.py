@@ -1,11 +1,12 @@
 """How a command prints what it has to say: for a person at a terminal, or with `--json` for scripts."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import typer
 from rich.console import Console, RenderableType
+from rich.table import Table
 from rich.text import Text
 
 from functions.train_trigger.status.findings import Finding
@@ -23,6 +24,17 @@ def print_result(body: dict[str, Any], rendered: RenderableType, *, json_: bool)
 def print_json(body: dict[str, Any]) -> None:
     """Print an object as indented JSON."""
     print(json.dumps(body, indent=1, ensure_ascii=False))
+
+
+def table_of(*headings: str, folded: Collection[str] | None = None) -> Table:
+    """A table without lines: what is too long for the terminal goes on in the next line, nothing is cut.
+
+    `folded`: headings of the columns that this is done to; None: to all.
+    """
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for heading in headings:
+        table.add_column(heading, no_wrap=folded is not None and heading not in folded, overflow="fold")
+    return table
 
 
 def teller(*, json_: bool) -> Callable[[Finding], None]:

@@ -5,11 +5,11 @@ from itertools import groupby
 
 from rich.console import Group, RenderableType
 from rich.markup import escape
-from rich.table import Table
 from rich.text import Text
 
 from functions.train_trigger.status.policy import GATE, Rule, Threshold
 from functions.train_trigger.status.words import Sentence
+from infra.cli.output import table_of
 from infra.cli.status_view import text_of
 
 
@@ -20,7 +20,7 @@ def render_policy(
     parts: list[RenderableType] = [Text("".join(filter(str.isprintable, title)), style="bold")] if title else []
     parts += [text_of(due)] if due else []
     for group, of_group in groupby(rules, lambda rule: rule.group):
-        table = _table(group, "value", "from")
+        table = table_of(group, "value", "from", folded=["value"])
         for rule in of_group:
             table.add_row(rule.variable, escape(rule.value), rule.origin)
             if rule.limited:
@@ -28,17 +28,10 @@ def render_policy(
         parts += [Text(), table]
     parts += [Text("".join(filter(str.isprintable, preset)), style="dim") for preset in presets]
     if thresholds:
-        table = _table("Shown from", "confidence", "from", "overlap", "from")
+        table = table_of("Shown from", "confidence", "from", "overlap", "from", folded=["Shown from"])
         for each in thresholds:
             named = "".join(filter(str.isprintable, f"{each.control}: {each.label}"))
             overlap = "" if each.iou is None else f"{each.iou:.2f}"
             table.add_row(Text(named), f"{each.confidence:.2f}", each.confidence_from, overlap, each.iou_from)
         parts += [Text(), table]
     return Group(*parts, Text(), Text(GATE, style="dim"))
-
-
-def _table(*headings: str) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for place, heading in enumerate(headings):
-        table.add_column(heading, no_wrap=place != 1, overflow="fold")
-    return table

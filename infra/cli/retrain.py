@@ -11,9 +11,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
+from infra.cli.output import table_of
 from infra.cli.retrain_process import MARK
 from jobs.train.yolo.machine import checked_work_dir
 from shared.errors import LabelloopError
@@ -108,9 +108,7 @@ def last_word(command: list[str], environ: Mapping[str, str], tell: Callable[[st
 def render_retrained(found: Retrained) -> RenderableType:
     """For a terminal."""
     manifest, name = found.manifest, found.manifest.gate.metric
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for heading in ("", f"v{manifest.version}", "again", "difference"):
-        table.add_column(heading)
+    table = table_of("", f"v{manifest.version}", "again", "difference")
     for metric, (then, now) in found.as_json()["metrics"].items():
         both = then is not None and now is not None
         table.add_row(

@@ -7,13 +7,12 @@ from contextlib import suppress
 from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.markup import escape
-from rich.table import Table
 from rich.text import Text
 
 from functions.train_trigger.status import words
-from functions.train_trigger.status.metrics import measured_on, metrics_cells, shown_metrics
 from functions.train_trigger.status.project import ControlStatus, ProjectStatus
 from functions.train_trigger.status.words import Said, Sentence
+from infra.cli.output import table_of
 from infra.cli.projects import no_project_yet
 
 _STYLES = {"plain": "", "good": "green", "warning": "yellow", "problem": "red", "quiet": "dim"}
@@ -54,20 +53,18 @@ def _render_project(project: ProjectStatus) -> list[RenderableType]:
     parts: list[RenderableType] = [
         Text.from_markup(f"[bold]Project {project.uid}[/] {escape(title)}{closed}"),
     ]
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    metrics = shown_metrics([control.metrics for control in project.controls])
-    for heading in ("control", "task", "serves", "versions", *metrics, *(["measured on"] if metrics else [])):
-        table.add_column(heading)
+    table = table_of("control", "task", "serves", "versions", folded=["control", "serves"])
     for control in project.controls:
         table.add_row(
             escape(control.name),
             control.yolo_task or "",
             text_of(words.served(control)),
             str(control.versions),
-            *metrics_cells(control.metrics, metrics),
-            *([_measured_on(control)] if metrics else []),
         )
     parts.append(table)
+    for control in project.controls:
+        if metrics := words.metrics_sentence(control):
+            parts.append(text_of((*_about(project, control), *metrics)))
     parts += [Text.from_markup(f"[yellow]![/] {escape(sentence)}") for sentence in project.not_understood]
     return [*parts, *(text_of(sentence) for sentence in _sentences(project) if sentence), Text()]
 
@@ -77,7 +74,7 @@ def _sentences(project: ProjectStatus) -> Iterator[Sentence]:
     for control in project.controls:
         yield words.silent_sentence(control)
         if labels := words.labels_sentence(control):
-            yield (*((Said(f"{control.name}: "),) if len(project.controls) > 1 else ()), *labels)
+            yield *_about(project, control), *labels
     if claim := project.jobs.training:
         now = words.state(claim, project.read_at)
         yield Said(f"Run {claim.run_id}: "), now, Said(f", attempt {claim.attempt}"), *_progress(project)
@@ -96,6 +93,11 @@ def _sentences(project: ProjectStatus) -> Iterator[Sentence]:
         yield Said("  "), *sentence
 
 
+def _about(project: ProjectStatus, control: ControlStatus) -> Sentence:
+    """Which control a sentence is about, where there are several."""
+    return (Said(f"{control.name}: "),) if len(project.controls) > 1 else ()
+
+
 def _log(logs: str | None) -> Sentence:
     return (Said("  log:", "quiet"), Said(f" {logs}")) if logs else ()
 
@@ -104,10 +106,6 @@ def text_of(sentence: Sentence) -> Text:
     """A sentence, coloured, without characters that would steer a terminal."""
     readable = (("".join(filter(str.isprintable, piece.text)), _STYLES[piece.tone]) for piece in sentence)
     return Text.assemble(*readable)
-
-
-def _measured_on(control: ControlStatus) -> str:
-    return measured_on(control.gate.tasks, control.gate.things, control.yolo_task) if control.gate else ""
 
 
 def _progress(project: ProjectStatus) -> Sentence:

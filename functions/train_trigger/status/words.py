@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from functions.train_trigger.decide import cool_down_after
-from functions.train_trigger.status.metrics import duration, measured_on
+from functions.train_trigger.status.metrics import duration, measured_on, metrics_cells, shown_metrics
 from functions.train_trigger.status.next_training import NextTraining
 from functions.train_trigger.status.project import ControlStatus, ProjectStatus
 from shared.labelstudio.held_labels import outside
@@ -60,6 +60,17 @@ def silent_sentence(control: ControlStatus) -> Sentence:
     if not control.silent:
         return ()
     return Said(f"Nothing is predicted for {control.name}:", "problem"), Said(f" {control.silent}")
+
+
+def metrics_sentence(control: ControlStatus) -> Sentence:
+    """The metrics of the version that is served; empty where none is."""
+    names = shown_metrics([control.metrics])
+    if not names:
+        return ()
+    each = ", ".join(" ".join(pair) for pair in zip(names, metrics_cells(control.metrics, names), strict=True))
+    gate = control.gate
+    on = measured_on(gate.tasks, gate.things, control.yolo_task) if gate else ""
+    return Said(each), Said(f" on the val set of its run ({on})" if on else " on the val set of its run", "quiet")
 
 
 def labels_sentence(control: ControlStatus) -> Sentence:

@@ -10,7 +10,7 @@ from infra.cli.environment import Invocation
 from infra.cli.main import app
 from shared.objectstore.file import FileStore
 from shared.state.projects import write_project
-from tests.samples.shown_projects import TREES, fill
+from tests.samples.shown_projects import TREES, TREES_CONFIG, fill, manifest, publish
 
 HOSTILE = "Trees \x1b[31m[bold]of Yellowstone"
 
@@ -36,8 +36,12 @@ def test_of_a_project(tmp_path: Path) -> None:
     assert "LABELLOOP_EPOCHS 40 epochs environment" in lines
     assert "LABELLOOP_BUDGET_DAY no limit default" in lines
     assert all(len(line) <= 80 for line in text.splitlines())
+    long = "a label that is longer than a line of a terminal that has eighty columns and goes on"
+    write_project(store, TREES, label_config=TREES_CONFIG.replace("Dead tree", long))
+    publish(store, TREES, "label", manifest(11, store.now(), labels=("Tree", long)))
     text = policy(tmp_path, "--project", "7")
-    assert "label: Dead tree" in text
+    assert all(word in text for word in (*long.split(), "confidence", "overlap")), text
+    assert "…" not in text
 
 
 def test_for_scripts(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from shared.state.projects import Connection, write_project
 from shared.state.runs import Baseline, Totals
 from tests.fakes.stores import Clocked
 from tests.fakes.trigger_parts import UID, World
-from tests.samples.shown_projects import add_base, manifest, publish
+from tests.samples.shown_projects import AIRSHIPS, EMPTY, TREES, add_base, fill, manifest, publish
 
 CONFIG = """<View><Image name="image" value="$image"/>
 <RectangleLabels name="label" toName="image"><Label value="Car"/></RectangleLabels></View>"""
@@ -44,6 +44,20 @@ def shown(world: World) -> str:
     with console.capture() as captured:
         console.print(render_status([read_status(world.store, UID, world.settings)], world.store.url))
     return captured.get()
+
+
+def test_eighty_columns_cut_nothing(world: World) -> None:
+    fill(world.store)
+    write_project(world.store, EMPTY, label_config=CONFIG.replace('name="label"', f'name="{"outlines_" * 12}"'))
+    with (console := Console(width=80)).capture() as captured:
+        console.print(render_status(read_statuses(world.store, [TREES, AIRSHIPS, EMPTY], world.settings), "file:///x"))
+    text = captured.get()
+    assert "…" not in text
+    assert text.count("_") == 12, "a long name goes on in the next line"
+    said = " ".join(text.split())
+    metrics = "mAP50-95 0.402, mAP50 0.683, precision 0.710, recall 0.640, saved 0.430"
+    assert f"{metrics} on the val set of its run (28 tasks, 252 boxes)" in said
+    assert "weather: balanced accuracy 0.830, top1 0.860 on the val set of its run (20 tasks, 180 labels)" in said
 
 
 def as_json(world: World) -> Any:
