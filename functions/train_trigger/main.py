@@ -55,6 +55,7 @@ def _build(settings: Settings, environ: MutableMapping[str, str]) -> Function:
             Route("POST", "/", "basic or secret", routes.webhook),
             Route("POST", "/webhook", "basic or secret", routes.webhook),
             Route("POST", "/train", "basic", routes.train),
+            Route("POST", "/prelabel", "basic", routes.prelabel),
             Route("POST", "/stop", "basic", routes.stop),
             Route("POST", "/job_status", "basic", routes.job_status),
             Route("POST", "/sweep", "basic or secret", routes.sweep),

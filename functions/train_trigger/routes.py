@@ -19,7 +19,15 @@ from functions.train_trigger.trigger import Trigger
 from functions.train_trigger.warm_up import WarmUp
 from shared import tracing
 from shared.errors import BadRequest, LabelloopError
-from shared.labelstudio.requests import Event, JobStatusRequest, ProjectCounters, StopCall, TrainCall, project_id
+from shared.labelstudio.requests import (
+    Event,
+    JobStatusRequest,
+    PrelabelCall,
+    ProjectCounters,
+    StopCall,
+    TrainCall,
+    project_id,
+)
 from shared.objectstore import ObjectStore
 from shared.settings import Settings
 from shared.state.jobs import Jobs
@@ -88,10 +96,15 @@ class Routes:
 
     def train(self, request: Request) -> Response:
         """`POST /train`, as older versions of Label Studio ask."""
-        uid = TrainCall.parse(request.get_data()).project
-        if project_id(uid) and "." not in uid:
-            raise BadRequest(f"project {uid} is an id; the uid <id>.<created_at timestamp> is needed")
-        return self._start(uid)
+        return self._start(_checked(TrainCall.parse(request.get_data()).project))
+
+    def prelabel(self, request: Request) -> Response:
+        """`POST /prelabel` of `labelloop prelabel`: write predictions now, also of tasks that were looked at before.
+
+        Answers as `train` does.
+        """
+        uid = _checked(PrelabelCall.parse(request.get_data()).project)
+        return _started(uid, self._trigger.write_ahead(uid))
 
     def stop(self, request: Request) -> Response:
         """`POST /stop` of `labelloop stop`: end what is active, or of it only `training` or `predictions`.
@@ -99,11 +112,10 @@ class Routes:
         Answers each run that was stopped with a sentence; 404 if none was active.
         """
         call = StopCall.parse(request.get_data())
-        if project_id(call.project) and "." not in call.project:
-            raise BadRequest(f"project {call.project} is an id; the uid <id>.<created_at timestamp> is needed")
+        uid = _checked(call.project)
         kinds = {"training": False, "predictions": True}
         ended = [
-            self._trigger.stop(call.project, "by somebody, with `labelloop stop`", prelabelling=prelabelling)
+            self._trigger.stop(uid, "by somebody, with `labelloop stop`", prelabelling=prelabelling)
             for kind, prelabelling in kinds.items()
             if call.only in (None, kind)
         ]
@@ -189,11 +201,7 @@ class Routes:
         return self._start(project.uid)
 
     def _start(self, uid: str) -> Response:
-        outcome = self._trigger.train(uid)
-        if outcome.run_id is not None and outcome.status != "refused":
-            return answer({"job": f"{uid}/{outcome.run_id}", **_body(outcome)})
-        code = 503 if outcome.status in ("failed", "refused") else 409
-        return answer({"error": outcome.reason, "status": outcome.status}, code)
+        return _started(uid, self._trigger.train(uid))
 
     def _uids(self, project: ProjectCounters) -> list[str]:
         """The project's uid. An event of a deleted project has the id only: then the uids with that id in the store."""
@@ -214,6 +222,21 @@ class Routes:
         if progress is None:
             return None
         return "finished" if progress.phase in ENDED and progress.phase != "failed" else "failed"
+
+
+def _checked(uid: str) -> str:
+    """The uid, which no id of Label Studio is. Raises BadRequest."""
+    if project_id(uid) and "." not in uid:
+        raise BadRequest(f"project {uid} is an id; the uid <id>.<created_at timestamp> is needed")
+    return uid
+
+
+def _started(uid: str, outcome: Reconciled) -> Response:
+    """The run that is active now, or why there is none."""
+    if outcome.run_id is not None and outcome.status != "refused":
+        return answer({"job": f"{uid}/{outcome.run_id}", **_body(outcome)})
+    code = 503 if outcome.status in ("failed", "refused") else 409
+    return answer({"error": outcome.reason, "status": outcome.status}, code)
 
 
 def _body(outcome: Reconciled) -> dict[str, Any]:

@@ -234,15 +234,16 @@ class Trigger:
         jobs = Jobs(self._store, uid, prelabelling=True)
         record = jobs.read()
         claim = record.training
-        if claim is None and (self._settings.push == "off" or self._settings.dummy or record.closed):
-            return Reconciled("nothing", "no predictions are written ahead")
+        if claim is None and (why := self._never_ahead(record)):
+            return Reconciled("nothing", f"no predictions are written ahead: {why}")
         project = read_project(self._store, uid)
         settings = with_overrides(self._settings, project)
         policy = Policy.of(settings)
         if claim is not None:
             return self._attend(jobs, record, settings, policy, forced=False, sweeping=sweeping)
         if project is None or not project.push:
-            return Reconciled("nothing", "no predictions are written ahead")
+            why = "the project is not connected: `labelloop connect`"
+            return Reconciled("nothing", f"no predictions are written ahead: {why}")
         try:
             state = look()
         except ProjectGone as error:
@@ -252,6 +253,14 @@ class Trigger:
         if not isinstance(decision, Launch):
             return _outcome(decision)
         return self._claim(jobs, record, decision, settings, policy)
+
+    def _never_ahead(self, record: JobsRecord) -> str:
+        """Why nothing is written ahead, whatever is served; empty if something may be."""
+        if self._settings.push == "off":
+            return "LABELLOOP_PUSH=off, so Label Studio asks for them while people label"
+        if self._settings.dummy:
+            return "LABELLOOP_DUMMY answers fixed ones, without a model"
+        return "Label Studio has this project no more" if record.closed else ""
 
     def _due_ahead(
         self, jobs: Jobs, record: JobsRecord, label_config: str, settings: Settings

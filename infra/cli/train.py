@@ -1,5 +1,6 @@
-"""`labelloop train` and `labelloop stop`: ask train_trigger for a run now, as Start Training does, or for its end."""
+"""`labelloop train`, `prelabel` and `stop`: ask train_trigger for a run now, as Start Training does, or for its end."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import requests
@@ -17,6 +18,20 @@ def start_training(settings: Settings, uid: str) -> dict[str, Any]:
     Answers the function's JSON, in which `job` is `<uid>/<run_id>`. Raises SettingsError, LaunchError.
     """
     return _ask(settings, "/train", {"project": uid})
+
+
+def write_predictions(settings: Settings, uid: str) -> dict[str, Any]:
+    """Ask for the run that writes predictions ahead; if one is active, the answer is about that one.
+
+    Answers and raises as `start_training` does.
+    """
+    return _ask(settings, "/prelabel", {"project": uid})
+
+
+def run_sentence(body: Mapping[str, Any]) -> str:
+    """The answer of `start_training` or `write_predictions`, for people."""
+    run_id = str(body.get("job", "")).rpartition("/")[2]
+    return f"run {run_id} {body.get('status')}: {body.get('reason')}"
 
 
 def stop_runs(settings: Settings, uid: str, only: str | None) -> dict[str, Any]:

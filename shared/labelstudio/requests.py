@@ -198,6 +198,12 @@ class TrainCall(Received):
     project: str
 
 
+class PrelabelCall(Received):
+    """`POST /prelabel` of `labelloop prelabel`. `project` is the uid."""
+
+    project: str
+
+
 class StopCall(Received):
     """`POST /stop` of `labelloop stop`. `project` is the uid."""
 

@@ -317,9 +317,9 @@ def stop(
 
 
 def go_on(record: JobsRecord, _now: datetime) -> JobsRecord | None:
-    """A person wants again what somebody stopped: the last run is forgotten."""
+    """A person wants again what somebody stopped, or what failed and waits: the last run is forgotten."""
     last = record.last_run
-    return evolve(record, last_run=None) if last and last.outcome == STOPPED else None
+    return evolve(record, last_run=None) if last and last.outcome in (STOPPED, "failed") else None
 
 
 def next_fence(record: JobsRecord, _now: datetime, registry_fence: int) -> JobsRecord:

@@ -29,7 +29,8 @@ from shared.state.runs import Progress
 from shared.web.access import SECRET_HEADER
 from shared.web.backend import Backend
 from shared.web.http import Function, Route
-from tests.fakes.trigger_parts import FakeLabelStudio, FakeLauncher
+from tests.fakes.trigger_parts import CONFIG, FakeLabelStudio, FakeLauncher
+from tests.samples.shown_projects import add_base
 from tests.servers.web_server import web_server
 
 REQUESTS = Path(__file__).parent / "requests"
@@ -79,6 +80,7 @@ class Trial:
                 *Backend(settings, self.store).routes(),
                 Route("POST", "/webhook", "basic or secret", routes.webhook),
                 Route("POST", "/train", "basic", routes.train),
+                Route("POST", "/prelabel", "basic", routes.prelabel),
                 Route("POST", "/stop", "basic", routes.stop),
                 Route("POST", "/job_status", "basic", routes.job_status),
                 Route("POST", "/sweep", "basic or secret", routes.sweep),
@@ -222,6 +224,21 @@ def test_runs_are_stopped(trial: Trial) -> None:
     assert trial.send("POST", "/job_status", {"job": job}).json == {"job_status": "finished"}
 
 
+def test_predictions_are_written_when_a_person_asks(trial: Trial) -> None:
+    assert trial.send("POST", "/prelabel", {"project": "1"}).status_code == 400
+    refused = trial.send("POST", "/prelabel", {"project": UID})
+    assert (refused.status_code, refused.json["status"]) == (409, "nothing")
+    assert "not connected: `labelloop connect`" in refused.json["error"]
+    add_base(trial.store, "yolo11n.pt", "detect")
+    write_project(trial.store, UID, label_config=CONFIG, push=True)
+    assert "every task has a prediction" in trial.send("POST", "/prelabel", {"project": UID}).json["error"]
+    trial.label_studio.tasks = [3, 4]
+    begun = trial.send("POST", "/prelabel", {"project": UID})
+    assert (begun.status_code, begun.json["status"]) == (200, "launched")
+    again = trial.send("POST", "/prelabel", {"project": UID}).json
+    assert (again["status"], again["job"]) == ("active", begun.json["job"])
+
+
 def test_a_failed_run_and_an_older_one(trial: Trial) -> None:
     jobs = Jobs(trial.store, UID)
 
@@ -284,6 +301,7 @@ def test_the_sweep_answers_a_summary(trial: Trial) -> None:
         ("POST", "/webhook", True, False, 400),  # let in: the body is no event
         ("POST", "/webhook", False, True, 400),
         ("POST", "/train", False, True, 401),
+        ("POST", "/prelabel", False, True, 401),
         ("POST", "/stop", False, True, 401),
         ("POST", "/job_status", False, True, 401),
         ("POST", "/sweep", False, False, 401),

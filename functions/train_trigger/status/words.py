@@ -200,7 +200,7 @@ def ahead_sentences(
         yield Said("Predictions could not be written", "problem"), Said(f" {ago} ago: {last.message}")
     if last and last.outcome == STOPPED and not jobs.prelabel:
         ago = f" was stopped {age(now - last.ended_at)} ago {last.message}"
-        rest = ": it goes on with the next version, or by *Write predictions now* on the page"
+        rest = ": it goes on with the next version, by `labelloop prelabel`, or by *Write predictions now* on the page"
         yield Said("The job that writes predictions", "warning"), Said(ago + rest)
 
 

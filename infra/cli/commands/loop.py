@@ -19,7 +19,7 @@ from infra.cli.output import end, print_json, print_result, teller
 from infra.cli.policy_view import render_policy
 from infra.cli.projects import find_project
 from infra.cli.status_view import coming, next_steps, render_status, watch_status
-from infra.cli.train import start_training, stop_runs
+from infra.cli.train import run_sentence, start_training, stop_runs, write_predictions
 from infra.cli.up import prepare, run_until_interrupted
 from shared.errors import SettingsError
 from shared.labelstudio.requests import project_id
@@ -245,8 +245,19 @@ def train(context: typer.Context, project: ProjectOption = None, json_: JsonOpti
     """Start a training now, without waiting for enough annotations. While one is active, that one is shown."""
     settings = context.obj.settings()
     body = start_training(settings, find_project(store_of(settings), project))
-    run_id = str(body.get("job", "")).rpartition("/")[2]
-    print_result(body, f"run {run_id} {body.get('status')}: {body.get('reason')}", json_=json_)
+    print_result(body, run_sentence(body), json_=json_)
+
+
+@commands.command()
+def prelabel(context: typer.Context, project: ProjectOption = None, json_: JsonOption = False) -> None:
+    """Write predictions of what is served now into Label Studio, where tasks without annotations lack them.
+
+    It happens by itself after each version and import; this looks at all tasks again, also where somebody deleted
+    predictions or stopped the job. Needs a connected project and LABELLOOP_PUSH=on. While a job writes, it is shown.
+    """
+    settings = context.obj.settings()
+    body = write_predictions(settings, find_project(store_of(settings), project))
+    print_result(body, run_sentence(body), json_=json_)
 
 
 @commands.command()
@@ -261,7 +272,7 @@ def stop(
     """End the run that is active now: the training, and the job that writes predictions ahead.
 
     What is annotated stays, and is learnt from by the next training: after as many changes from now on as after any
-    run, or at once by `labelloop train`. Predictions go on with the next version, or by the button on the page.
+    run, or at once by `labelloop train`. Predictions go on with the next version, or by `labelloop prelabel`.
     """
     if only not in (None, "training", "predictions"):
         raise SettingsError(f"--only {only}: it is training or predictions")

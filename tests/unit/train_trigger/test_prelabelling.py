@@ -118,9 +118,17 @@ def test_they_wait_neither_for_a_training_nor_for_its_cool_down(connected: Conne
 
 
 @pytest.mark.parametrize(
-    "why", ["nobody connected it", "switched off", "dummy", "no task", "no base weights", "closed"]
+    ("why", "told"),
+    [
+        ("nobody connected it", "the project is not connected: `labelloop connect`"),
+        ("switched off", "LABELLOOP_PUSH=off"),
+        ("dummy", "LABELLOOP_DUMMY"),
+        ("no task", "every task has a prediction of label:base-yolo11n, or an annotation"),
+        ("no base weights", "a run must make first what predictions need"),
+        ("closed", "Label Studio has this project no more"),
+    ],
 )
-def test_no_such_run_is_started(tmp_path: Path, why: str) -> None:
+def test_no_such_run_is_started_and_who_asks_for_it_is_told_why(tmp_path: Path, why: str, told: str) -> None:
     switches: dict[str, dict[str, Any]] = {"switched off": {"push": "off"}, "dummy": {"dummy": True}}
     connected = Connected(tmp_path, connected=why != "nobody connected it", **switches.get(why, {}))
     if why == "no task":
@@ -131,6 +139,8 @@ def test_no_such_run_is_started(tmp_path: Path, why: str) -> None:
         connected.jobs.update(claims.close)
         connected.world.label_studio.created_at += timedelta(days=1)  # another project has its id now
     connected.reconcile()
+    asked = connected.trigger.write_ahead(UID)
+    assert (asked.status, told in asked.reason) == ("nothing", True), asked.reason
     assert connected.claim is None
 
 
@@ -164,6 +174,15 @@ def test_another_version_does_not_wait_for_the_pause_after_a_failure(connected: 
     assert connected.reconcile()[0] == "waiting"
     connected.serve("first", None)
     assert connected.reconcile() == ("launched", "4 tasks without a prediction of label:v1")
+
+
+def test_a_person_who_asks_need_not_wait_for_that_pause(connected: Connected) -> None:
+    connected.reconcile()
+    assert connected.claim is not None
+    claim = connected.jobs.update(claims.start, connected.claim.run_id, nonce="n", lifetime=600).held
+    connected.jobs.update(claims.release, claim, outcome="failed", message="the token was refused")
+    assert connected.reconcile()[0] == "waiting"
+    assert connected.trigger.write_ahead(UID).status == "launched"
 
 
 def test_a_killed_job_is_followed_by_its_next_attempt(connected: Connected) -> None:
