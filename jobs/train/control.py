@@ -11,7 +11,6 @@ from typing import Literal
 from jobs.train.attempt import Attempt
 from jobs.train.champion import find_champion, initial_weights, rival_of, serving
 from jobs.train.checkpoints.spool import Epoch
-from jobs.train.checkpoints.store import Checkpoint
 from jobs.train.checkpoints.uploader import CheckpointUploader
 from jobs.train.data import dataset as datasets
 from jobs.train.data.dataset import Dataset
@@ -256,7 +255,7 @@ def _train(
     controls_left: int,
     tracked: Tracked,
 ) -> tuple[Trained, list[Epoch]]:
-    """What was trained, and the epochs of this attempt that were stored."""
+    """What was trained, and the epochs of this attempt."""
     checkpoints = attempt.checkpoints_of(control)
     resumed = checkpoints.resume(attempt.folder_of(control, "resume"))
     spool = attempt.spool_of(control, controls_left=controls_left)
@@ -269,11 +268,11 @@ def _train(
         logger.info(f"going on after epoch {resumed.epoch}", extra={"event": "resumed", "epoch": resumed.epoch})
     done = dict[int, Epoch]()
 
-    def tell(epoch: Epoch, checkpoint: Checkpoint | None) -> None:
+    def note(epoch: Epoch) -> None:
         done[epoch.number] = epoch
-        attempt.progress.epoch(epoch, checkpoint)
+        tracked.epoch(epoch)
 
-    with CheckpointUploader(spool, checkpoints, tell, tracked.epoch):
+    with CheckpointUploader(spool, checkpoints, attempt.progress.epoch, every=note):
         trained = attempt.trainer.fit(data, start.weights, settings, spool, resumed)
     return replace(trained, stopped=attempt.stopped_early(trained, spool, settings.epochs)), list(done.values())
 

@@ -249,7 +249,10 @@ class ToyTrainer:
             checkpoint = data.parent / "last.pt"
             checkpoint.write_text(f"epoch {number}")
             best = number == settings.epochs // 2
-            spool.add(Epoch(number, settings.epochs, {"mAP50": number / 100}, best, time.time()), checkpoint)
+            spool.add(
+                Epoch(number, settings.epochs, {"mAP50": number / 100, "mAP50-95": number / 200}, best, time.time()),
+                checkpoint,
+            )
             for tell in self.on_epoch:
                 tell(number)
             if spool.is_over():

@@ -130,6 +130,8 @@ def epochs(done: Sequence[Epoch]) -> Chart | None:
     )  # fmt: skip
     steps = tuple((_x(number, reach), f"{number}") for number in _round_steps(int(reach)))
     said = f"Epoch {best.number} was the best by ultralytics' measure, and is this version. " if best else ""
+    if known[0].number > 1:
+        said += f"Epochs before {known[0].number} were of an earlier attempt. "
     note = f"{said}Measured on the val set by the trainer itself, so not quite as the gate does."
     title = f"{metric} while it trained"
     return Chart(title, "epoch", _ticks(top), steps, (Line("", line, "line0"),), marks, note=note)

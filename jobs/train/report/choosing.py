@@ -1,7 +1,8 @@
 """Chooses the pictures of a report: where challenger and champion differ most, and where the challenger is worst. Pure.
 
 What counts is the work of correcting what is shown (`shown_choice`): missed objects drawn, imprecise ones moved, wrong
-ones deleted. Of a classifier: whether the guess is right.
+ones deleted. Of a classifier: whether the guess is right, and of pictures that are alike in that, how little it
+believes in what is annotated.
 """
 
 from collections.abc import Mapping
@@ -47,23 +48,24 @@ def choose(ours: Evidence, our_shown: Mapping[int, Shown], theirs: Evidence | No
     """`theirs`: on the same pictures in the same order; None without a champion. `classes`: those that are compared."""
     pictures, tasks = _pictures(ours)
     objects, work = _work(ours, our_shown, classes)
+    doubt = _doubt(ours)
     before = None if theirs is None else _work(theirs, their_shown, classes)[1]
     compared = [
         Compared(picture, task, int(count), float(left), None if before is None else float(before[number]))
         for number, (picture, task, count, left) in enumerate(zip(pictures, tasks, objects, work, strict=True))
     ]
     difference = np.zeros(len(compared)) if before is None else work - before
-    if before is None:
-        order = np.argsort(work, kind="stable")
+    if theirs is None:
+        order = np.lexsort((doubt, work))
         places = np.unique(np.linspace(0, max(len(order) - 1, 0), DIFFERENT).round().astype(np.int64))
         different = [compared[number] for number in order[places].tolist()] if len(order) else []
     else:
-        order = np.argsort(-np.abs(difference), kind="stable")
+        order = np.lexsort((-np.abs(doubt - _doubt(theirs)), -np.abs(difference)))
         different = _first(
             [compared[number] for number in order.tolist() if abs(difference[number]) > _SLIGHT], DIFFERENT
         )
     taken = {each.picture for each in different}
-    bad = [compared[number] for number in np.argsort(-work, kind="stable").tolist() if work[number] > _SLIGHT]
+    bad = [compared[number] for number in np.lexsort((-doubt, -work)).tolist() if work[number] > _SLIGHT]
     worst = _first([each for each in bad if each.picture not in taken], WORST)
     return Choice(
         tuple(different),
@@ -108,6 +110,14 @@ def _work(
         right = evidence.truth[np.arange(len(guessed)), guessed] & (guessed >= 0)
         return evidence.truth.sum(axis=1), (~right).astype(np.float64)
     return np.zeros(0), np.zeros(0)
+
+
+def _doubt(evidence: Evidence) -> Floats:
+    """(pictures,) how little a classifier believes in what is annotated, 0–1; zeros where that is not known."""
+    if isinstance(evidence, Classified) and evidence.chances is not None and len(evidence.pictures):
+        doubt: Floats = 1 - np.where(evidence.truth, evidence.chances, 0.0).max(axis=1)
+        return doubt
+    return np.zeros(len(_pictures(evidence)[0]))
 
 
 def _task_of(file: str) -> str:

@@ -147,6 +147,19 @@ def test_guesses_differ_where_one_is_right() -> None:
     assert [each.task for each in choice.worst] == ["9"]
 
 
+def test_the_worst_guesses_are_the_surest_wrong_ones() -> None:
+    truth = np.eye(2, dtype=np.bool_)[[0, 1, 0, 1]]
+    files = [f"class000000/{number}.png" for number in range(4)]
+    chances = np.array([[0.45, 0.55], [0.9, 0.1], [0.3, 0.7], [0.4, 0.6]])
+    ours = Classified(list("0123"), truth, chances.argmax(axis=1), (0, 1), files, chances)
+    same = Classified(list("0123"), truth, chances.argmax(axis=1), (0, 1), files, chances)
+    assert [each.task for each in choose(ours, {}, same, {}, (0, 1)).worst] == ["1", "2", "0"]
+    other = Classified(list("0123"), truth, 1 - chances.argmax(axis=1), (0, 1), files, chances[:, ::-1])
+    assert [each.task for each in choose(ours, {}, other, {}, (0, 1)).different] == ["1", "2", "3", "0"]
+    spread = choose(ours, {}, None, {}, (0, 1)).different
+    assert [each.task for each in spread] == ["3", "0", "2", "1"]
+
+
 def noise(folder: Path, width: int = 900, height: int = 700) -> Path:
     path = folder / "noise.jpg"
     pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)

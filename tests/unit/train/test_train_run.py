@@ -61,7 +61,10 @@ def test_a_first_version(world: World, tmp_path: Path) -> None:
     assert manifest.lineage["annotations_digest"] == (world.jobs.read().baseline or 0).digest  # type: ignore[union-attr]
     assert manifest.lineage["tasks"]["train"] + manifest.lineage["tasks"]["val"] == 39
     world.registry.download_file("label", manifest.file("report.html"), tmp_path / "report.html")
-    assert "not compared" in (tmp_path / "report.html").read_text()
+    page = (tmp_path / "report.html").read_text()
+    assert "not compared" in page
+    assert "mAP50-95 while it trained" in page, "all epochs are in it, also those between two looks of the uploader"
+    assert "Epoch 2 was the best" in page
     progress = world.progress()
     assert (progress.phase, progress.epoch, progress.epochs) == ("finished", 4, 4)
     assert not [key for key in world.store.list("") if "/checkpoints/" in key]
