@@ -15,10 +15,10 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 FOLDER = Path(__file__).with_name("locks")
 COMMAND = "make locks"
 EXTRAS: Mapping[str, tuple[str, ...]] = {
-    "light": ("gcs", "kubernetes", "cloud-run", "aws-lambda"),
-    "predict": ("predict", "gcs", "aws-lambda"),
-    "predict-cuda": ("predict-cuda", "video", "gcs", "aws-lambda"),
-    "train": ("train", "cli", "gcs", "predict-cuda"),
+    "light": ("gcs", "kubernetes", "cloud-run", "aws-lambda", "otel"),
+    "predict": ("predict", "gcs", "aws-lambda", "otel"),
+    "predict-cuda": ("predict-cuda", "video", "gcs", "aws-lambda", "otel"),
+    "train": ("train", "cli", "gcs", "predict-cuda", "otel"),
 }
 """Image → extras of pyproject.toml that are installed in it."""
 
