@@ -1,6 +1,8 @@
 """Fills the templates, and answers them with headers that let a browser load and send nothing elsewhere."""
 
 import hashlib
+import threading
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -43,6 +45,13 @@ class Html:
         self._templates.filters |= {"readable": readable}
         digests = {name: hashlib.sha256(data).hexdigest()[:12] for name, data in self._files.items()}
         self._names = {name: f"{name}?{digest}" for name, digest in digests.items()}
+        with suppress(RuntimeError):  # without a thread each is compiled when it is first filled
+            threading.Thread(target=self._compile, name="templates", daemon=True).start()
+
+    def _compile(self) -> None:
+        """While the first page waits for the store: compiling takes as long as a question to it."""
+        for name in self._templates.list_templates():
+            self._templates.get_template(name)
 
     def page(self, request: Request, template: str, *, status: int = 200, refresh: int = 0, **values: Any) -> Response:
         """A page. `refresh`: seconds after which it asks for itself again; 0: never."""
