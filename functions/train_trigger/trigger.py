@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cache, partial
@@ -31,6 +31,7 @@ from shared.errors import ClaimLost, LabelConfigError, LabelloopError, LabelStud
 from shared.evolve import evolve
 from shared.labelstudio.api import ProjectState
 from shared.labelstudio.config import parse_label_config
+from shared.labelstudio.controls import Control
 from shared.labelstudio.requests import project_id
 from shared.objectstore import ObjectStore
 from shared.objectstore.selftest import ensure_checked
@@ -41,7 +42,7 @@ from shared.state.jobs_record import JobsRecord
 from shared.state.projects import Project, read_project, with_overrides, write_project
 from shared.state.registry import Registry
 from shared.state.runs import Totals, new_run_id
-from shared.state.servable import lacks_of, served_version
+from shared.state.servable import servable, served_version
 
 logger = logging.getLogger(__name__)
 
@@ -272,15 +273,27 @@ class Trigger:
             return Nothing(str(error))
         if not controls:
             return Nothing("the labeling config has no control that labelloop serves")
+        decision = self._ahead_of(controls, jobs, record, settings)
+        if not isinstance(decision, Launch):
+            return decision
+        ready = servable(self._store, jobs.uid, controls, settings.base_weights)
+        if len(ready) == len(controls):
+            return decision
+        making = Jobs(self._store, jobs.uid).read().training
+        if not ready or (making and making.kind == "base"):
+            return Nothing("a run must make first what predictions need")
+        return self._ahead_of(ready, jobs, record, settings)  # once the rest is made, another version is due
+
+    def _ahead_of(
+        self, controls: Sequence[Control], jobs: Jobs, record: JobsRecord, settings: Settings
+    ) -> Nothing | Wait | Launch:
+        """Whether tasks without annotations lack predictions of these controls."""
         version = served_version(Registry(self._store, jobs.uid), controls, settings.base_weights)
         done = record.prelabelled
         seen = done.through if done and done.model_version == version else 0
         lacking = self._label_studio.unannotated_tasks(project_id(jobs.uid), seen)
         pause = timedelta(seconds=settings.sweep_interval)
-        decision = decide_to_prelabel(record, version, lacking, self._store.now(), pause=pause)
-        if isinstance(decision, Launch) and lacks_of(self._store, jobs.uid, controls, settings.base_weights):
-            return Nothing("a run must make first what predictions need")
-        return decision
+        return decide_to_prelabel(record, version, lacking, self._store.now(), pause=pause)
 
     def _attend(
         self, jobs: Jobs, record: JobsRecord, settings: Settings, policy: Policy, *, forced: bool, sweeping: bool

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,7 @@ from infra.effort.reading import Sitting
 from infra.effort.weights import Fit, Timed, fit_weights
 from shared.control_group import in_control_group
 from shared.labelstudio.controls import Control
+from shared.state.model_version import is_ours
 
 _NEWEST = 5000  # annotations whose times are remembered
 _DRAWS = 400  # bootstrap samples
@@ -86,15 +87,17 @@ class ProjectEffort:
 
     def _count(self, sitting: Sitting) -> None:
         done: list[Edit] = []
+        names = [control.name for control in self.controls]
         chosen = sitting.begun == "without" and in_control_group(self.uid, sitting.task, self.share)
         for control in self.controls:
             edits = edits_of(sitting.predicted, sitting.result, control)
-            version = version_of(sitting.version, control.name) if sitting.begun != "without" else ""
+            version = version_of(sitting.version, control.name, names) if sitting.begun != "without" else ""
             self.counts.setdefault((version, control.name), ControlCounts()).add(edits)
             done += edits
             for later, predicted in sitting.later.items() if chosen else ():
-                key = (version_of(later, control.name), control.name)
-                counts = self.unseen.setdefault(key, Counts())
+                if not (its := version_of(later, control.name, names)):
+                    continue
+                counts = self.unseen.setdefault((its, control.name), Counts())
                 for edit in edits_of(predicted, sitting.result, control, seen=False):
                     counts.count(edit)
                     counts.final += edit.kind != "deleted"
@@ -178,12 +181,15 @@ class ProjectEffort:
         }
 
 
-def version_of(model_version: str, control: str) -> str:
+def version_of(model_version: str, control: str, controls: Collection[str] = ()) -> str:
     """The version of one control in Label Studio's model_version: `label:v12+poly:v3` → `v3`.
 
-    What is not labelloop's is answered whole; "no version" if it is empty.
+    "" if it is labelloop's and names only others of the project's `controls`: there was no prediction of this one. What
+    is not labelloop's is answered whole; "no version" if it is empty.
     """
     found = re.search(rf"(?:^|\+){re.escape(control)}:([^+:]+)(?:\+|$)", model_version)
+    if not found and is_ours(model_version, controls):
+        return ""
     return found[1] if found else model_version or "no version"
 
 

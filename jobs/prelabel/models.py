@@ -12,7 +12,7 @@ from shared.prediction.serving import serve_base, serve_version
 from shared.prediction.weights import WeightsCache
 from shared.state.model_version import stamp
 from shared.state.registry import Registry
-from shared.state.servable import served_version, serving
+from shared.state.servable import servable, served_version, serving
 from shared.state.versions import Manifest
 from shared.yolo.base_weights import base_weights_for
 
@@ -26,6 +26,7 @@ class ChosenModels:
         self, store: ObjectStore, uid: str, weights: WeightsCache, loader: Loader, *, base_weights: str
     ) -> None:
         """`base_weights`: LABELLOOP_BASE_WEIGHTS."""
+        self._store, self._uid = store, uid
         self._registry = Registry(store, uid)
         self._weights = weights
         self._loader = loader
@@ -35,15 +36,24 @@ class ChosenModels:
     def choose(self, controls: Sequence[Control]) -> str:
         """Load what each control is served with now; answers the model_version of its predictions.
 
-        A version whose file is bad is rejected, for all programs, and the newest good one before it taken. Raises
-        ModelError, NotNow, StoreError.
+        A control that lacks base weights, which nobody has made yet, is left out of both, unless all do. A version
+        whose file is bad is rejected, for all programs, and the newest good one before it taken. Raises ModelError,
+        NotNow, StoreError.
         """
-        self._chosen = {control.name: self._load(control) for control in controls}
-        return stamp((name, chosen.version) for name, chosen in self._chosen.items())
+        ready = self._ready(controls)
+        self._chosen = {control.name: self._load(control) for control in ready or controls}
+        for control in controls:
+            if control.name not in self._chosen:
+                logger.warning(
+                    f"{control.name!r} gets no predictions before its base weights are made",
+                    extra={"event": "control_left_out", "project": self._uid, "control": control.name},
+                )
+                self._chosen[control.name] = NothingToServe("its base weights are not made yet", "")
+        return stamp((name, chosen.version) for name, chosen in self._chosen.items() if chosen.version)
 
     def version(self, controls: Sequence[Control]) -> str:
         """The model_version by the pointers as they are now. Raises StoreError."""
-        return served_version(self._registry, controls, self._base_weights)
+        return served_version(self._registry, self._ready(controls) or controls, self._base_weights)
 
     def serving(self, uid: str, control: Control, deadline: float) -> Served:  # noqa: ARG002  (as `Models`)
         """What was chosen. Raises NothingToServe."""
@@ -51,6 +61,9 @@ class ChosenModels:
         if isinstance(chosen, NothingToServe):
             raise chosen.with_traceback(None)
         return chosen
+
+    def _ready(self, controls: Sequence[Control]) -> list[Control]:
+        return servable(self._store, self._uid, controls, self._base_weights)
 
     def _trained(self, control: Control, manifest: Manifest) -> Model:
         return self._loader.load(self._weights.path(self._registry, control.name, manifest))

@@ -41,7 +41,7 @@ class NothingToServe(ModelError):
 
     def __init__(self, message: str, version: str) -> None:
         super().__init__(message)
-        self.version = version  # of the control in the stamp: "base-yolo11n"
+        self.version = version  # of the control in the stamp: "base-yolo11n"; "": it is not named there
 
 
 class Model(Protocol):

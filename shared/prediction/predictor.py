@@ -140,7 +140,8 @@ class Predictor:
             try:
                 served = self._models.serving(uid, control, deadline)
             except NothingToServe as error:
-                versions.append((control.name, error.version))
+                if error.version:
+                    versions.append((control.name, error.version))
                 unserved[control.name] = _Failure("no_model", str(error))
                 continue
             versions.append((control.name, served.version))

@@ -54,6 +54,17 @@ def served_version(registry: Registry, controls: Sequence[Control], base_weights
 
 def lacks_of(store: ObjectStore, uid: str, controls: Sequence[Control], base_weights: str) -> list[Lack]:
     """What is missing before each of a project's controls can be served. `base_weights`: LABELLOOP_BASE_WEIGHTS."""
+    found = _lacks(store, uid, controls, base_weights)
+    return list({str(lack): lack for lack in found if lack is not None}.values())  # several may begin with the same
+
+
+def servable(store: ObjectStore, uid: str, controls: Sequence[Control], base_weights: str) -> list[Control]:
+    """The controls that lack nothing. `base_weights`: LABELLOOP_BASE_WEIGHTS."""
+    found = _lacks(store, uid, controls, base_weights)
+    return [control for control, lack in zip(controls, found, strict=True) if lack is None]
+
+
+def _lacks(store: ObjectStore, uid: str, controls: Sequence[Control], base_weights: str) -> list[Lack | None]:
     registry = Registry(store, uid)
 
     def lack_of(control: Control) -> Lack | None:
@@ -63,5 +74,4 @@ def lacks_of(store: ObjectStore, uid: str, controls: Sequence[Control], base_wei
         weights = base_weights_for(control, base_weights)
         return None if find_base_weights(store, weights) else Lack(control.name, weights)
 
-    found = side_by_side(lack_of, controls)
-    return list({str(lack): lack for lack in found if lack is not None}.values())  # several may begin with the same
+    return side_by_side(lack_of, controls)

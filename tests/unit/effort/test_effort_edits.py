@@ -199,12 +199,13 @@ def test_what_the_counts_say() -> None:
         ("poly:v3+label:v2", "v2"),
         ("my label:v9", "my label:v9"),
         ("label:base-yolo11n", "base-yolo11n"),
+        ("poly:v3", ""),  # the base weights of the other control were not made yet
         ("somebody's model", "somebody's model"),
         ("", "no version"),
     ],
 )
 def test_the_version_of_a_control(model_version: str, expected: str) -> None:
-    assert version_of(model_version, "label") == expected
+    assert version_of(model_version, "label", ["label", "poly"]) == expected
 
 
 def test_the_control_group_is_always_the_same_and_as_large_as_asked() -> None:

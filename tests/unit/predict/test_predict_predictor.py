@@ -388,6 +388,11 @@ def test_a_control_that_has_nothing_to_serve_leaves_the_others(caplog: pytest.Lo
         assert answer["model_version"] == "poly:base-x+label:v1"  # as setup says
     said = [record.message for record in caplog.records if "poly" in record.message]
     assert said == ["'poly' is not predicted: poly needs weights for segment"]  # once
+    left_out = NothingToServe("its base weights are not made yet", "")
+    ours, _ = predictor(FakeImages({"a": jpeg()}), label=FakeModel(), poly=left_out)
+    (answer,) = ours.predict(call("a", config=view(poly, BOXES)), FAR)
+    assert isinstance(answer, dict)
+    assert answer["model_version"] == "label:v1", "no regions of it, and not in the stamp"
     images = FakeImages({"a": jpeg()})
     ours, metrics = predictor(images, poly=nothing)
     assert ours.predict(call("a", config=view(poly)), FAR) == [[]]

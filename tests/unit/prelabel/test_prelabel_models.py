@@ -10,7 +10,9 @@ from shared.labelstudio.config import parse_label_config
 from shared.objectstore import ObjectStore
 from shared.prediction.ports import NothingToServe, NotMadeYet
 from shared.prediction.weights import WeightsCache
+from shared.state.base_weights import add_base_weights
 from shared.state.registry import Registry
+from shared.state.versions import GRAPH, WEIGHTS
 from shared.yolo_task import YoloTask
 from tests.fakes.predict_parts import FAR, UID, FakeLoader, FakeModel, label_config, publish
 
@@ -81,3 +83,18 @@ def test_what_can_be_served_later_fails_the_attempt(
     models = ChosenModels(file_store, UID, WeightsCache(tmp_path, 10**6), Unreachable(), base_weights="yolo11n.pt")
     with pytest.raises(type(error)):
         models.choose(CONTROLS)
+
+
+def test_a_control_whose_base_weights_nobody_has_made_is_left_out_of_the_version(
+    file_store: ObjectStore, tmp_path: Path
+) -> None:
+    chosen, both = Chosen(file_store, tmp_path), parse_label_config(label_config("label", "other"))
+    chosen.publish("Tree")
+    assert (chosen.models.choose(both), chosen.models.version(both)) == ("label:v1",) * 2
+    assert chosen.names() == ("Tree",)
+    with pytest.raises(NothingToServe) as caught:
+        chosen.models.serving(UID, both[1], FAR)
+    assert not caught.value.version, "predictions do not claim to have it"
+    files = {WEIGHTS: tmp_path / "base.pt", GRAPH: tmp_path / "base.pt"}
+    add_base_weights(file_store, "base.pt", "detect", ("Thing",), files)
+    assert chosen.models.version(both) == "label:v1+other:base-base", "so the next run writes both"

@@ -209,6 +209,24 @@ def test_a_control_that_is_added_in_label_studio_gets_its_base_weights_though_no
     assert connected.reconcile() == ("launched", "the base weights yolo11n-seg.pt must be made before predictions")
 
 
+def test_base_weights_that_cannot_be_made_hold_back_only_their_control(connected: Connected) -> None:
+    polygons = '<PolygonLabels name="outline" toName="image"><Label value="Tree"/></PolygonLabels></View>'
+    connected.world.label_studio.label_config = CONFIG.replace("</View>", polygons)
+    assert connected.reconcile()[0] == "launched"
+    assert connected.claim is None, "a run makes them: all is written once that has ended"
+    training = Jobs(connected.clock, UID)
+    claim = training.update(claims.start, training.read().held.run_id, nonce="n", lifetime=600).held
+    training.update(claims.release, claim, outcome="failed", message="there is no such file")
+    assert connected.reconcile() == ("launched", "4 tasks without a prediction of label:base-yolo11n")
+    connected.job_ends("label:base-yolo11n")
+    assert connected.reconcile()[0] == "nothing"
+    add_base_weights(
+        connected.clock, "yolo11n-seg.pt", "segment", ("person",), {WEIGHTS: Path(__file__), GRAPH: Path(__file__)}
+    )
+    both = "label:base-yolo11n+outline:base-yolo11n-seg"
+    assert connected.reconcile() == ("launched", f"4 tasks without a prediction of {both}"), "all tasks get both"
+
+
 def test_a_labeling_config_that_is_not_understood_is_no_failure_of_the_trigger(connected: Connected) -> None:
     connected.world.label_studio.label_config = "<View>"
     assert connected.reconcile()[0] == "nothing"
