@@ -34,6 +34,7 @@ from shared.inference.network import Network
 from shared.labelstudio.api import ProjectState
 from shared.labelstudio.requests import ProjectCounters
 from shared.objectstore import open_store
+from shared.prediction.smart.choosing import FROM, without_copies
 from shared.settings import Settings
 from shared.state.base_weights import download_base_file
 from shared.state.jobs import Jobs
@@ -182,7 +183,12 @@ class TileProject:
         none = np.zeros(len(tile.boxes), dtype=np.int64)
         truth = Detections.annotated(tile.width, tile.height, tile.boxes, none.tolist(), ("Tree",))
         alike = overlaps(truth, found, np.zeros(0))
-        return Outcome(str(number), none, np.zeros(len(found), dtype=np.int64), found.scores, alike, found.xyxy)
+        classes = np.zeros(len(found), dtype=np.int64)
+        return Outcome(str(number), none, classes, found.scores, alike, found.xyxy, annotated=truth.xyxy)
+
+    def candidates(self, number: int, network: Network) -> Detections:
+        """What a click of a smart tool chooses from in one tile, as predict would."""
+        return without_copies(network.find(self.pixels[number], FROM, DEFAULT_SHOWN.iou))
 
 
 def _region(box: Sequence[float], tile: Tile) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
+from shared.state.effort import CountedEffort
+
 ACTIONS = frozenset(
     {
         "START_TRAINING",
@@ -53,8 +55,21 @@ class Metrics:
         self.annotated = Gauge(
             "labelloop_annotated_objects",
             "Objects that were annotated on predictions of the version before, as the newest run that published one "
-            "has read them, by what became of them: kept, changed, drawn.",
+            "has read them, by what became of them: kept, changed, drawn, smart.",
             ["project", "control", "became"],
+            registry=self.registry,
+        )
+        self.saved = Gauge(
+            "labelloop_saved_share",
+            "Part of the work of drawing by hand that predictions of this version saved, the newest one that somebody "
+            "annotated on, as `labelloop effort` has counted it last; below zero, correcting was more work.",
+            ["project", "control", "version"],
+            registry=self.registry,
+        )
+        self.saved_counted = Gauge(
+            "labelloop_saved_counted_timestamp_seconds",
+            "When `labelloop effort` has counted that, in seconds since 1970.",
+            ["project"],
             registry=self.registry,
         )
         self.notices = Counter(
@@ -67,6 +82,7 @@ class Metrics:
         self.warm_ups = Counter(
             "labelloop_warm_ups", "Times that predict was woken ahead, by result.", ["result"], registry=self.registry
         )
+        self._saved_version: dict[tuple[str, str], str] = {}  # (project, control) → version that is told
 
         for result in ("launched", "relaunched", "refused"):  # else the first one would be no increase
             self.launches.labels(result)
@@ -76,6 +92,19 @@ class Metrics:
     def event(self, action: str) -> None:
         """Count one event of Label Studio."""
         self.events.labels(action if action in ACTIONS else "other").inc()
+
+    def effort(self, uid: str, counted: CountedEffort) -> None:
+        """Tell of each control's newest version what its predictions saved."""
+        for control in {one.control for one in counted.versions}:
+            newest = counted.newest(control)
+            told = self._saved_version.get((uid, control))
+            if told and (newest is None or newest.version != told):
+                self.saved.remove(uid, control, told)
+                del self._saved_version[uid, control]
+            if newest and newest.saved is not None:
+                self.saved.labels(uid, control, newest.version).set(newest.saved)
+                self._saved_version[uid, control] = newest.version
+        self.saved_counted.labels(uid).set(counted.counted_at.timestamp())
 
     def text(self) -> bytes:
         """All metrics in Prometheus' text format, as GET /metrics answers them."""

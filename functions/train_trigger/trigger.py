@@ -26,8 +26,9 @@ from functions.train_trigger.lacking import Lacking
 from functions.train_trigger.launchers import Launcher
 from functions.train_trigger.metrics import Metrics
 from functions.train_trigger.reconciled import Reconciled
+from functions.train_trigger.telling import Telling
 from shared import tracing
-from shared.errors import ClaimLost, LabelConfigError, LabelloopError, LabelStudioError, ProjectGone, StoreRefusal
+from shared.errors import ClaimLost, LabelConfigError, LabelloopError, LabelStudioError, ProjectGone
 from shared.evolve import evolve
 from shared.labelstudio.api import ProjectState
 from shared.labelstudio.config import parse_label_config
@@ -78,7 +79,7 @@ class Trigger:
         self._checking, self._checked = threading.Lock(), False
         self._lacking = Lacking(store, settings)
         self._away = False  # Label Studio failed when it was asked last
-        self._told: dict[str, str] = {}  # uid → the run whose versions /metrics tells of
+        self._telling = Telling(store, metrics)
 
     def reconcile(self, uid: str, *, forced: bool = False, sweeping: bool = False) -> Reconciled:
         """Start what is due, or look after the active runs. Never raises: an error is an outcome.
@@ -167,7 +168,7 @@ class Trigger:
         settings = with_overrides(self._settings, project)
         policy = Policy.of(settings)
         if sweeping:
-            self._tell(jobs.uid, record)
+            self._telling.of(jobs.uid, record, now)
             self._tell_of_budgets(jobs, record, settings)
         if active := record.training:
             outcome = self._attend(jobs, record, settings, policy, forced=forced, sweeping=sweeping)
@@ -203,24 +204,6 @@ class Trigger:
                 return _outcome(decision)
             decision = prepare
         return self._claim(jobs, record, decision, settings, policy, forced=forced)
-
-    def _tell(self, uid: str, record: JobsRecord) -> None:
-        """Let /metrics tell what annotators made of predictions, as the last run has read it."""
-        last = record.last_run
-        if last is None or last.kind != "train" or self._told.get(uid) == last.run_id:
-            return
-        registry = Registry(self._store, uid)
-        for control in registry.controls():
-            try:
-                manifest = registry.published_by(control, last.run_id)
-            except StoreRefusal as error:  # a record that is no valid one stops neither trainings nor predictions
-                logger.warning(str(error), extra={"event": "version_not_told", "project": uid})
-                continue
-            taken_up = manifest.lineage.get("taken_up") if manifest else None
-            for became in ("kept", "changed", "drawn"):
-                if isinstance(taken_up, dict) and isinstance(count := taken_up.get(became), int):
-                    self._metrics.annotated.labels(uid, control, became).set(count)
-        self._told[uid] = last.run_id
 
     def _tell_of_budgets(self, jobs: Jobs, record: JobsRecord, settings: Settings) -> None:
         """Once a period, note for people that a budget is spent, whether anything waits for it or not."""

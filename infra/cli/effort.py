@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -16,16 +17,31 @@ from infra.effort.project import ProjectEffort
 from infra.effort.reading import SittingReader
 from infra.effort.weights import Fit
 from jobs.train.data.export import LabelStudioExporter
-from shared.errors import NotKnown
+from shared.errors import NotKnown, StoreError
 from shared.labelstudio.api import LabelStudio
 from shared.labelstudio.requests import project_id
 from shared.objectstore import ObjectStore
 from shared.settings import Settings
+from shared.state.effort import CountedEffort, VersionEffort, write_effort
 from shared.state.learning_curve import Curve, curve_of
 from shared.state.registry import Registry
 
 _TOLD_EVERY = 25  # tasks
-_HEADINGS = ("images", "as is", "edits", "kept", "moved", "IoU", "rel.", "del.", "added", "acc.", "cov.", "saved")
+_HEADINGS = (
+    "images",
+    "as is",
+    "edits",
+    "kept",
+    "moved",
+    "IoU",
+    "rel.",
+    "del.",
+    "added",
+    "smart",
+    "acc.",
+    "cov.",
+    "saved",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +51,32 @@ class Report:
     effort: ProjectEffort
     fit: Fit
     curves: tuple[Curve, ...]
+    not_kept: str = ""  # why the store did not take it
+
+    def counted(self, now: datetime) -> CountedEffort:
+        """What the store keeps of it."""
+        weights, everything = self.fit.weights, self.effort.total(lambda _: True)
+        return CountedEffort(
+            counted_at=now,
+            tasks=self.effort.tasks,
+            saved=everything.saved(weights),
+            versions=tuple(
+                VersionEffort(
+                    control=control,
+                    version=version,
+                    images=counts.images,
+                    kept=counts.total.kept,
+                    moved=counts.total.moved,
+                    relabelled=counts.total.relabelled,
+                    deleted=counts.total.deleted,
+                    added=counts.total.added,
+                    smart=counts.total.smart,
+                    final=counts.total.final,
+                    saved=counts.total.saved(weights),
+                )
+                for (version, control), counts in self.effort.counts.items()
+            ),
+        )
 
     def as_json(self) -> dict[str, Any]:
         """For scripts."""
@@ -48,7 +90,7 @@ class Report:
 def measure_effort(
     store: ObjectStore, settings: Settings, label_studio: LabelStudio, uid: str, *, tell: Callable[[str], None]
 ) -> Report:
-    """Read every annotated task of a project, and the manifests of its versions.
+    """Read every annotated task of a project, and the manifests of its versions; the store keeps the counts.
 
     `tell` hears how far it is. Raises NotKnown without a control that can be counted, LabelStudioError, StoreError.
     """
@@ -70,7 +112,12 @@ def measure_effort(
             if effort.tasks % _TOLD_EVERY == 0:
                 tell(f"{effort.tasks} annotated tasks are read")
     tell("fitting")
-    return Report(effort, effort.fit(), tuple(curve for curve in curves if curve))
+    report = Report(effort, effort.fit(), tuple(curve for curve in curves if curve))
+    try:
+        write_effort(store, uid, report.counted(store.now()))
+    except StoreError as error:  # whoever may only read is told all the same
+        return replace(report, not_kept=str(error))
+    return report
 
 
 def render_effort(report: Report) -> RenderableType:
@@ -80,7 +127,8 @@ def render_effort(report: Report) -> RenderableType:
         return Text(f"Project {effort.uid}: no annotation was made in Label Studio yet.")
     table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim")
     table.add_column("version", overflow="fold")
-    for heading in _HEADINGS:
+    smart = any(counts.total.smart for counts in effort.counts.values())
+    for heading in _headings(smart=smart):
         table.add_column(heading, justify="right", no_wrap=True)
     before = effort.controls[0].name if len(effort.controls) == 1 else ""
     for version, control in effort.versions():
@@ -88,12 +136,12 @@ def render_effort(report: Report) -> RenderableType:
             table.add_row(f"[bold]{escape(control)}[/]")
             before = control
         counts = effort.counts[version, control]
-        cells = _cells(counts.total, fit.weights, bool(version))
+        cells = _cells(counts.total, fit.weights, bool(version), smart=smart)
         table.add_row(escape(version or "by hand"), *_image_cells(counts), *cells)
         if len(counts.classes) > 1:
             for label, of_class in sorted(counts.classes.items()):
                 name = f"  [dim]{escape(label or 'no label')}[/]"
-                table.add_row(name, "", "", "", *_cells(of_class, fit.weights, bool(version)))
+                table.add_row(name, "", "", "", *_cells(of_class, fit.weights, bool(version), smart=smart))
     return Group(table, *(Text(line) for line in _lines(report)))
 
 
@@ -101,7 +149,14 @@ def _image_cells(counts: ControlCounts) -> list[str]:
     return [str(counts.images), _percent(counts.unedited / counts.images), f"{counts.total.edits / counts.images:.1f}"]
 
 
-def _cells(counts: Counts, weights: Weights, helped: bool) -> list[str]:
+def _headings(*, smart: bool) -> list[str]:
+    """Of a table of 80 columns. `smart`: whether smart tools drew anything; else nobody asks for them."""
+    if smart:
+        return [heading.replace("images", "im.") for heading in _HEADINGS]
+    return [heading for heading in _HEADINGS if heading != "smart"]
+
+
+def _cells(counts: Counts, weights: Weights, helped: bool, *, smart: bool) -> list[str]:
     likeness = counts.moved_likeness
     parts = [_percent(counts.acceptance), _percent(counts.coverage), _percent(counts.saved(weights))]
     return [
@@ -111,6 +166,7 @@ def _cells(counts: Counts, weights: Weights, helped: bool) -> list[str]:
         str(counts.relabelled),
         str(counts.deleted),
         str(counts.added),
+        *([str(counts.smart)] if smart else []),
         *(parts if helped else ["", "", ""]),
     ]
 
@@ -120,9 +176,10 @@ def _lines(report: Report) -> list[str]:
     effort, fit = report.effort, report.fit
     lines = ["", f"{effort.tasks} annotated tasks. {_saved(effort, fit)}"]
     weights = fit.weights
+    smart = f", smart {weights.smart:.2g}" if effort.total(lambda _: True).smart else ""
     lines.append(
         f"Work of one edit: add {weights.added:g}, move {weights.moved:.2g}, relabel {weights.relabelled:.2g}, delete "
-        f"{weights.deleted:.2g} ({fit.why})."
+        f"{weights.deleted:.2g}{smart} ({fit.why})."
     )
     lines.append(_times(effort))
     lines += [
@@ -133,6 +190,8 @@ def _lines(report: Report) -> list[str]:
     ]
     if effort.left_out:
         lines.append(f"Not counted: {', '.join(f'{count} {why}' for why, count in effort.left_out.most_common())}.")
+    if report.not_kept:
+        lines.append(f"The page and /metrics do not learn of this, since the store did not take it: {report.not_kept}")
     return lines + [curve.sentence() for curve in report.curves]
 
 

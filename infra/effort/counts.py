@@ -12,7 +12,7 @@ import numpy as np
 from infra.effort.edits import Edit
 
 _BINS = 100
-_NAMES = ("kept", "moved", "relabelled", "deleted", "added", "final")
+_NAMES = ("kept", "moved", "relabelled", "deleted", "added", "smart", "final")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,7 @@ class Weights:
     relabelled: float = 0.3
     deleted: float = 0.2
     added: float = 1.0
+    smart: float = 0.3
 
     def of(self, counts: "Counts") -> float:
         """The work of all edits."""
@@ -31,6 +32,7 @@ class Weights:
             + self.relabelled * counts.relabelled
             + self.deleted * counts.deleted
             + self.added * counts.added
+            + self.smart * counts.smart
         )
 
 
@@ -39,13 +41,15 @@ DEFAULT_WEIGHTS = Weights()
 
 @dataclass(slots=True)
 class Counts:
-    """Numbers of objects. Of a class: `added` and `final` by the annotated label, the others by the predicted one."""
+    """Numbers of objects. Of a class: `added`, `smart` and `final` by the annotated label, the others by the predicted
+    one."""
 
     kept: int = 0
     moved: int = 0
     relabelled: int = 0
     deleted: int = 0
-    added: int = 0
+    added: int = 0  # drawn by hand
+    smart: int = 0  # drawn by a smart tool
     final: int = 0  # in the annotations
     _likeness: list[int] = field(default_factory=lambda: [0] * _BINS, repr=False)  # of moved objects, a histogram
 
@@ -57,7 +61,7 @@ class Counts:
     @property
     def edits(self) -> int:
         """Everything that a person did."""
-        return self.moved + self.relabelled + self.deleted + self.added
+        return self.moved + self.relabelled + self.deleted + self.added + self.smart
 
     @property
     def acceptance(self) -> float | None:
@@ -67,7 +71,7 @@ class Counts:
     @property
     def coverage(self) -> float | None:
         """The part of the annotated objects that began as a prediction; None: nothing was annotated."""
-        return (self.final - self.added) / self.final if self.final else None
+        return (self.final - self.added - self.smart) / self.final if self.final else None
 
     @property
     def recall(self) -> float | None:
@@ -109,6 +113,7 @@ class Counts:
             "relabelled": self.relabelled,
             "deleted": self.deleted,
             "added": self.added,
+            "smart": self.smart,
             "final": self.final,
             "acceptance": self.acceptance,
             "coverage": self.coverage,
@@ -131,7 +136,8 @@ class ControlCounts:
         edited = False
         for edit in edits:
             edited |= edit.kind != "kept"
-            for counts in (self.total, self._of(edit.final if edit.kind == "added" else edit.predicted)):
+            label = edit.final if edit.kind in ("added", "smart") else edit.predicted
+            for counts in (self.total, self._of(label)):
                 counts.count(edit)
             if edit.kind != "deleted":
                 self.total.final += 1

@@ -6,8 +6,10 @@ from typing import Literal, NamedTuple
 from infra.effort.likeness import Shape, likeness, shape_of
 from infra.effort.objects import Object, objects_of
 from shared.labelstudio.controls import Control
+from shared.prediction.region_ids import is_smart
 
-Kind = Literal["kept", "moved", "relabelled", "deleted", "added"]
+Kind = Literal["kept", "moved", "relabelled", "deleted", "added", "smart"]
+"""`smart`: drawn by a smart tool, with a click or a rough box. `added`: drawn by hand."""
 SAME = 0.98
 """Likeness from which an object counts as left where it was."""
 SAME_OBJECT = 0.5
@@ -18,7 +20,7 @@ class Edit(NamedTuple):
     """One object: what became of it, or where it came from."""
 
     kind: Kind
-    predicted: str = ""  # label of the prediction; of an added object none
+    predicted: str = ""  # label of the prediction; of an object that was drawn none
     final: str = ""  # label of the annotation; of a deleted object none
     likeness: float | None = None  # of a moved object, with where it was
 
@@ -40,7 +42,13 @@ def edits_of(
     paired = {id(one) for one, _ in pairs}
     edits = [edit for one, other in pairs if (edit := _of_pair(one, other, control))]
     edits += [Edit("deleted", predicted=one.label) for one in shown if id(one) not in paired]
-    return edits + [Edit("added", final=one.label) for one in final if id(one) in left and one.label]
+    drawn = [one for one in final if id(one) in left and one.label]
+    return edits + [Edit("smart" if _by_tool(one, control) else "added", final=one.label) for one in drawn]
+
+
+def _by_tool(one: Object, control: Control) -> bool:
+    """Whether a smart tool drew it; what is chosen for a region that one drew is chosen by hand."""
+    return control.tag != "Choices" and is_smart(one.id)
 
 
 def _of_pair(one: Object, other: Object, control: Control) -> Edit | None:

@@ -12,7 +12,13 @@ from shared.errors import LabelloopError
 from shared.state.learning_curve import NEXT, Curve
 
 _ENDINGS = (".png", ".svg", ".pdf")
-_PARTS = (("kept", "#2a7f62"), ("moved", "#7cb518"), ("relabelled", "#f2b134"), ("added", "#c8cdd6"))
+_PARTS = (
+    ("kept", "#2a7f62"),
+    ("moved", "#7cb518"),
+    ("relabelled", "#f2b134"),
+    ("smart", "#7aa5e8"),
+    ("added", "#c8cdd6"),
+)
 """What the annotated objects are made of, from below."""
 _VERSIONS = 12  # the newest ones of a control that are drawn
 
@@ -53,6 +59,8 @@ def _draw_versions(axes: Any, effort: ProjectEffort, control: str, weights: Weig
     totals = [counts.total for counts in each]
     below = np.zeros(len(keys))
     for name, colour in _PARTS:
+        if name == "smart" and not any(total.smart for total in totals):
+            continue
         height = np.array([100.0 * getattr(total, name) / total.final for total in totals])
         axes.bar(range(len(keys)), height, bottom=below, color=colour, width=0.7, label=name)
         below += height
@@ -65,7 +73,7 @@ def _draw_versions(axes: Any, effort: ProjectEffort, control: str, weights: Weig
     axes.set_ylabel("% of the annotated objects")
     names = [f"{version or 'by hand'}\n{counts.images} im." for (version, _), counts in zip(keys, each, strict=True)]
     axes.set_xticks(range(len(keys)), names, fontsize=7.5)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=4, frameon=False)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=5, frameon=False)
 
 
 def _draw_curve(axes: Any, curve: Curve | None) -> None:

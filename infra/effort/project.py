@@ -113,6 +113,7 @@ class ProjectEffort:
                 kinds["relabelled"],
                 kinds["deleted"],
                 kinds["added"],
+                kinds["smart"],
             )
         )
         if sitting.begun != "without":
@@ -156,6 +157,7 @@ class ProjectEffort:
                 "relabelled": fit.weights.relabelled,
                 "deleted": fit.weights.deleted,
                 "added": fit.weights.added,
+                "smart": fit.weights.smart,
                 "fitted": list(fit.fitted),
                 "seconds_an_object": fit.seconds,
             },

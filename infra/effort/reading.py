@@ -17,6 +17,7 @@ from jobs.train.data.export import LabelStudioExporter
 from shared.errors import LabelStudioError
 from shared.labelstudio.api import LabelStudio
 from shared.labelstudio.retries import with_retries
+from shared.prediction.region_ids import is_smart
 
 _AT_ONCE = 4  # requests at a time, so that Label Studio stays fast for annotators
 _PREDICTED = ("prediction", "prediction-changed")
@@ -134,7 +135,8 @@ def _source(predictions: Sequence[Record], result: Sequence[object]) -> Record |
 
 
 def _begun_alone(annotation: Record, result: Sequence[object], predictions: Sequence[Record]) -> Begun:
-    if any(isinstance(item, Mapping) and item.get("origin") in _PREDICTED for item in result):
+    regions = [item for item in result if isinstance(item, Mapping) and not is_smart(item.get("id"))]
+    if any(item.get("origin") in _PREDICTED for item in regions):
         return "lost"
     ended, seconds = _time(annotation.get("created_at")), annotation.get("lead_time")
     if not isinstance(seconds, int | float) or ended is None:

@@ -2,9 +2,9 @@
 
 Label Studio stores `lead_time`: the seconds that the page was open, pauses included. The model:
 
-    seconds = speed of the annotator · (a + k · kept + m · moved + r · relabelled + d · deleted + n · added)
+    seconds = speed of the annotator · (a + k · kept + m · moved + r · relabelled + d · deleted + n · added + s · smart)
 
-None of the six is negative: each step is a non-negative least squares (C. Lawson and R. Hanson, 1974) of relative
+None of the seven is negative: each step is a non-negative least squares (C. Lawson and R. Hanson, 1974) of relative
 errors. What is far longer than the rest, as after a pause, loses its influence (J. Tukey's biweight).
 """
 
@@ -31,8 +31,8 @@ times out of ten; the defaults are off by 0.14 and 0.27.
 _STEPS = 8
 _DRAWS = 40  # bootstrap samples (B. Efron, 1979)
 _PATIENCE = 4.7  # times the usual error, from which a time has no influence
-_FITTED = ("moved", "relabelled", "deleted")
-_COLUMNS = {"moved": 2, "relabelled": 3, "deleted": 4, "added": 5}
+_FITTED = ("moved", "relabelled", "deleted", "smart")
+_COLUMNS = {"moved": 2, "relabelled": 3, "deleted": 4, "added": 5, "smart": 6}
 
 
 class Timed(NamedTuple):
@@ -45,6 +45,7 @@ class Timed(NamedTuple):
     relabelled: int
     deleted: int
     added: int
+    smart: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,18 +82,20 @@ def fit_weights(timed: Sequence[Timed], seed: int = 0) -> Fit:
     }
     if not found:
         return Fit(DEFAULT_WEIGHTS, (), f"usual weights: the times of {len(timed)} annotations do not tell them yet")
-    usual = [name for name in _FITTED if name not in found]
+    used = table[:, _COLUMNS["smart"] + 1].any()
+    usual = [name for name in _FITTED if name not in found and (used or name != "smart")]
     why = f"weights fitted on the times of {len(timed)} annotations" + (f", but {', '.join(usual)}" if usual else "")
     return Fit(Weights(**found), tuple(found), why, float(costs[_COLUMNS["added"]]))
 
 
 def _costs(table: Floats, whose: NDArray[np.int64]) -> Floats:
-    """(N, 7) rows of Timed, (N,) numbers of annotators → (6,) seconds: an image, and one object of each kind."""
+    """(N, 8) rows of Timed, (N,) numbers of annotators → (7,) seconds: an image, and one object of each kind."""
     from scipy.optimize import nnls
 
     seconds = np.maximum(table[:, 1], 1e-3)
     done = np.hstack([np.ones((len(table), 1)), table[:, 2:]])
-    usual = np.array([1.0, 0.0, DEFAULT_WEIGHTS.moved, DEFAULT_WEIGHTS.relabelled, DEFAULT_WEIGHTS.deleted, 1.0])
+    default = DEFAULT_WEIGHTS
+    usual = np.array([1.0, 0.0, default.moved, default.relabelled, default.deleted, default.added, default.smart])
     expected = done @ usual
     expected *= np.median(seconds / expected)
     costs = usual

@@ -3,6 +3,7 @@
     projects/<uid>/project.json                                labeling config, title, overrides (CAS)
     projects/<uid>/jobs.json                                   claims, fence, baseline of the last run (CAS)
     projects/<uid>/prelabel.json                               how far the job is that writes predictions ahead
+    projects/<uid>/effort.json                                 what predictions saved, as it was counted last
     projects/<uid>/models/<control>/pointer.json               the version to serve (CAS)
     projects/<uid>/models/<control>/versions/000012.json       manifest (create only)
     projects/<uid>/models/<control>/notes.json                 what people note on versions (CAS)
@@ -52,6 +53,11 @@ def jobs(uid: str) -> str:
 def prelabel(uid: str) -> str:
     """Key of a `Writing`."""
     return f"{project_folder(uid)}/prelabel.json"
+
+
+def effort(uid: str) -> str:
+    """Key of a `CountedEffort`."""
+    return f"{project_folder(uid)}/effort.json"
 
 
 def models(uid: str) -> str:

@@ -7,6 +7,7 @@ import io
 import json
 from collections import Counter
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -117,15 +118,28 @@ def test_all_of_them_together(sittings: dict[str, Sitting]) -> None:
     }
 
 
+def rows_of(effort: ProjectEffort) -> tuple[dict[str, list[str]], str]:
+    """What a terminal of 80 columns shows: first word → the rest, and all of it."""
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(render_effort(Report(effort, effort.fit(), ())))
+    text = console.export_text()
+    return {row.split()[0]: row.split()[1:] for row in text.splitlines() if row.strip()}, " ".join(text.split())
+
+
 def test_a_terminal_of_80_columns_shows_it(sittings: dict[str, Sitting]) -> None:
     effort = ProjectEffort("1.1795332051", parse_label_config(CONFIG))
     for sitting in sittings.values():
         effort.add([sitting])
-    console = Console(width=80, record=True, file=io.StringIO())
-    console.print(render_effort(Report(effort, effort.fit(), ())))
-    text = console.export_text()
-    rows = {row.split()[0]: row.split()[1:] for row in text.splitlines() if row.strip()}
+    rows, text = rows_of(effort)
     assert " ".join(rows["version"]) == "images as is edits kept moved IoU rel. del. added acc. cov. saved"
     assert rows["v2"] == ["4", "50%", "2.0", "9", "2", "0.74", "2", "2", "2", "60%", "87%", "73%"]
     assert rows["Not"][:2] == ["counted:", "1"]
-    assert "usual weights: 5 annotations have a time" in " ".join(text.split())
+    assert "usual weights: 5 annotations have a time" in text
+    assert "delete 0.2 (" in text
+
+    drawn = {"id": "smart-1", "from_name": "label", "value": {"rectanglelabels": ["Tree"]}}
+    effort.add([replace(sittings["edited"], result=[*sittings["edited"].result, drawn])])
+    rows, text = rows_of(effort)
+    assert " ".join(rows["version"]) == "im. as is edits kept moved IoU rel. del. added smart acc. cov. saved"
+    assert rows["v2"] == ["5", "40%", "2.6", "11", "3", "0.74", "3", "3", "3", "1", "55%", "81%", "70%"]
+    assert "delete 0.2, smart 0.3 (" in text

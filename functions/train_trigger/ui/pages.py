@@ -21,9 +21,10 @@ from shared.errors import BadRequest, LabelloopError, NotKnown, StoreError, Stor
 from shared.labelstudio.requests import project_id
 from shared.objectstore import ObjectStore
 from shared.settings import Settings
-from shared.side_by_side import side_by_side
+from shared.side_by_side import both, side_by_side
 from shared.state import keys
 from shared.state.budget import NOTHING_USED, Budget, Used
+from shared.state.effort import CountedEffort, read_effort
 from shared.state.projects import projects
 from shared.state.registry import Registry, read_manifests_once
 from shared.state.spending import used_in_store
@@ -122,14 +123,15 @@ class Pages:
         )
 
     def _project(self, request: Request) -> Response:
-        status = self._read(_uid(request))
+        uid = _uid(request)
+        status, effort = both(lambda: self._read(uid), lambda: self._effort(uid))
         served = [(one.control, one.manifest) for one in status.controls if one.control]
         return self._html.page(
             request,
             "project.html",
             title=status.title or f"Project {project_id(status.uid)}",
             project=status,
-            controls=[ControlView.of(control, rows=_ROWS) for control in status.controls],
+            controls=[ControlView.of(control, rows=_ROWS, effort=effort) for control in status.controls],
             findings=findings_of(self._settings, status),
             rules=rules(self._settings, status.record),
             presets=presets(served),
@@ -138,6 +140,14 @@ class Pages:
             push=self._settings.push == "on" and status.push,
             refresh=_LIVE if _is_live(status) else _IDLE,
         )
+
+    def _effort(self, uid: str) -> CountedEffort | None:
+        """What predictions saved; a record that is no valid one takes nothing else from the page."""
+        try:
+            return read_effort(self._store, uid)
+        except StoreRefusal as error:
+            logger.warning(str(error), extra={"event": "effort_not_told", "project": uid})
+            return None
 
     def _control(self, request: Request) -> Response:
         uid, name, before = _uid(request), request.args.get("control", ""), _number(request.args, "before")

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from functions.train_trigger.status.findings import Finding
 from functions.train_trigger.status.history import Version
@@ -12,6 +12,7 @@ from functions.train_trigger.status.project import ControlStatus, ProjectStatus
 from functions.train_trigger.status.words import Tone
 from functions.train_trigger.ui.charts import Chart, learning_chart, versions_chart
 from shared.settings import Settings
+from shared.state.effort import CountedEffort
 from shared.state.learning_curve import curve_of
 from shared.state.suspects import SUSPECTS
 from shared.state.versions import REPORT, Manifest
@@ -51,11 +52,12 @@ class ControlView:
     worth: str  # whether more labels are worth it; empty before there is a version
     remarks: str  # what the newest version did not learn from, and why
     suspects: int  # annotations that the newest version found worth a look
+    saved: str  # what predictions saved, as somebody has counted it; empty: nobody has
     taken_up: str  # what annotators made of the version before it; empty: nobody annotated on its predictions
 
     @classmethod
-    def of(cls, control: ControlStatus, *, rows: int) -> "ControlView":
-        """`rows`: how many versions the table has at most."""
+    def of(cls, control: ControlStatus, *, rows: int, effort: CountedEffort | None = None) -> "ControlView":
+        """`rows`: how many versions the table has at most. `effort`: as it was counted last."""
         manifests = [version.manifest for version in control.newest]
         curve = curve_of(control.name, manifests)
         names, gate = shown_metrics([control.metrics]), control.gate
@@ -69,6 +71,7 @@ class ControlView:
             worth=curve.sentence() if curve else "",
             remarks=str(manifests[-1].lineage.get("remarks") or "") if manifests else "",
             suspects=_suspects(manifests[-1]) if manifests else 0,
+            saved=_saved(control.name, effort) if effort else "",
             taken_up=_taken_up(manifests[-1]) if manifests else "",
         )
 
@@ -117,15 +120,29 @@ def _suspects(manifest: Manifest) -> int:
     return count if isinstance(count, int) and any(file.name == SUSPECTS for file in manifest.files) else 0
 
 
+def _saved(control: str, effort: CountedEffort) -> str:
+    newest = effort.newest(control)
+    if newest is None or newest.saved is None:
+        return ""
+    cost = "saved" if newest.saved >= 0 else "cost"
+    return (
+        f"predictions of {newest.version} {cost} {abs(newest.saved):.0%} of the work of drawing by hand, in "
+        f"{newest.images} annotations up to {effort.counted_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC (labelloop effort "
+        "counts again)"
+    )
+
+
 def _taken_up(manifest: Manifest) -> str:
     made = manifest.lineage.get("taken_up")
     if not isinstance(made, dict):
         return ""
-    counts = [count for name in ("kept", "changed", "drawn") if isinstance(count := made.get(name), int)]
-    if len(counts) < 3 or not sum(counts):
+    told = {"smart": 0} | made  # a run of before smart tools did not tell of them
+    counts = [count for name in ("kept", "changed", "drawn", "smart") if isinstance(count := told.get(name), int)]
+    if len(counts) < 4 or not (total := sum(counts)):
         return ""
-    kept, changed, drawn = (f"{count / sum(counts):.0%}" for count in counts)
+    kept, changed, drawn, smart = (f"{count / total:.0%}" for count in counts)
+    by_tool = f" by hand, {smart} by smart tools" if counts[-1] else ""
     return (
-        f"of the {sum(counts)} objects in {made.get('annotations')} annotations that were begun with predictions of "
-        f"{made.get('version')}, {kept} were left as predicted, {changed} moved or relabelled, {drawn} drawn"
+        f"of the {total} objects in {made.get('annotations')} annotations that were begun with predictions of "
+        f"{made.get('version')}, {kept} were left as predicted, {changed} moved or relabelled, {drawn} drawn{by_tool}"
     )

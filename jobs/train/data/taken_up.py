@@ -9,8 +9,10 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from shared.prediction.region_ids import is_smart
+
 _PREDICTED = {"prediction": 0, "prediction-changed": 1}
-_DRAWN = 2
+_DRAWN, _SMART = 2, 3
 
 
 class Objects(NamedTuple):
@@ -18,7 +20,8 @@ class Objects(NamedTuple):
 
     kept: int = 0  # as predicted
     changed: int = 0  # moved, relabelled or both
-    drawn: int = 0
+    drawn: int = 0  # by hand
+    smart: int = 0  # drawn by a smart tool
 
 
 class TakenUp(NamedTuple):
@@ -46,12 +49,14 @@ def objects_by_tag(annotation: Mapping[str, Any], regions: Iterable[Mapping[str,
     found: dict[tuple[str, object], int] = {}
     for number, region in enumerate(regions):
         name, made = region.get("from_name"), _PREDICTED.get(str(region.get("origin")), _DRAWN)
+        if is_smart(region.get("id")):
+            made = _SMART
         if isinstance(name, str):
             key = name, str(region.get("id") or number)
             found[key] = max(found.get(key, 0), made)
-    if annotation.get("parent_prediction") is None and all(made == _DRAWN for made in found.values()):
+    if annotation.get("parent_prediction") is None and all(made >= _DRAWN for made in found.values()):
         return {}
-    counts: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
+    counts: defaultdict[str, list[int]] = defaultdict(lambda: [0] * len(Objects._fields))
     for (name, _), made in found.items():
         counts[name][made] += 1
     return {name: Objects(*each) for name, each in counts.items()}

@@ -64,6 +64,7 @@ BOXES = control_of("RectangleLabels")
         pytest.param([item("a", box(15), "prediction-changed", "Bush")], "relabelled", id="relabelled and moved"),
         pytest.param([item("b", box(10), "manual")], "deleted added", id="deleted, and drawn anew"),
         pytest.param([item("a", box(10), "prediction-changed", "")], "deleted", id="without a label it is no object"),
+        pytest.param([item("smart-b", box(10), "manual")], "deleted smart", id="deleted, and clicked"),
         pytest.param([], "deleted", id="deleted"),
         pytest.param([item("z", box(11))], "moved", id="by another program: no ids, no origin"),
         pytest.param([item("z", box(60))], "deleted added", id="by another program, elsewhere"),
@@ -185,6 +186,9 @@ def test_what_the_counts_say() -> None:
     assert (counts.images, counts.unedited) == (3, 1)
     assert total.acceptance == 2 / 5
     assert total.coverage == 4 / 5
+    by_tool = total.plus(Counts(smart=2, final=2))
+    assert (by_tool.shown, by_tool.edits, by_tool.coverage) == (5, 6, 4 / 7), "no prediction showed them"
+    assert by_tool.saved() == pytest.approx(1 - (0.5 + 0.3 + 0.2 + 1 + 2 * 0.3) / 7)
     assert total.moved_likeness == pytest.approx(0.725)
     assert total.saved() == pytest.approx(1 - (0.5 + 0.3 + 0.2 + 1) / 5)
     assert (counts.classes["b"].final, counts.classes["b"].shown, counts.classes["a"].final) == (2, 1, 3)

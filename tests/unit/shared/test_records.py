@@ -19,6 +19,7 @@ from shared.evolve import evolve
 from shared.objectstore import ObjectStore
 from shared.settings import Settings
 from shared.state import claims, keys
+from shared.state.effort import CountedEffort
 from shared.state.jobs import Jobs
 from shared.state.jobs_record import JobsRecord
 from shared.state.notes import Notes
@@ -33,7 +34,19 @@ UID = "1.1767225600"
 PLACE = Path(__file__).parents[2] / "records"
 KINDS: dict[str, type[Record]] = {
     kind.__name__: kind
-    for kind in (Index, JobsRecord, Manifest, Notes, Pointer, Progress, Project, Rejection, RunRequest, TrainRequest)
+    for kind in (
+        CountedEffort,
+        Index,
+        JobsRecord,
+        Manifest,
+        Notes,
+        Pointer,
+        Progress,
+        Project,
+        Rejection,
+        RunRequest,
+        TrainRequest,
+    )
 }
 ADDED = {"of_a_newer_version": {"deep": [1, None, "text"]}}
 

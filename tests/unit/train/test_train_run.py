@@ -23,6 +23,7 @@ from shared.job_signals import Stopped
 from shared.labelstudio.api import ProjectState
 from shared.labelstudio.requests import ProjectCounters
 from shared.objectstore import ObjectStore
+from shared.prediction.region_ids import smart_id
 from shared.state import claims, keys
 from shared.state.budget import Budget
 from shared.state.jobs import Jobs
@@ -72,32 +73,38 @@ def test_a_first_version(world: World, tmp_path: Path) -> None:
 
 def test_a_version_tells_what_annotators_made_of_the_one_before(world: World, tmp_path: Path) -> None:
     def made(number: int, origins: Sequence[str], **fields: object) -> ExportedTask:
-        boxes = [rectangle() | {"id": f"r{place}", "origin": origin} for place, origin in enumerate(origins)]
+        boxes = [
+            rectangle() | ({"id": smart_id()} if origin == "smart" else {"id": f"r{place}", "origin": origin})
+            for place, origin in enumerate(origins)
+        ]
         return ExportedTask(number, {"image": f"x{number}"}, (annotation(number, boxes, **fields),))
 
     world.studio.all[0] = made(1, ["prediction", "manual"], parent_prediction=5)
     assert world.new_run() == DONE
     told = world.registry.manifest("label", 1).lineage["taken_up"]
-    assert told == {"version": "the base weights", "annotations": 1, "kept": 1, "changed": 0, "drawn": 1}
+    assert told == {"version": "the base weights", "annotations": 1, "kept": 1, "changed": 0, "drawn": 1, "smart": 0}
 
     pointer = world.registry.pointer("label")
     assert pointer
     since = {"created_at": pointer.moved_at.isoformat(), "updated_at": pointer.moved_at.isoformat()}
     world.studio.all[1:5] = [
-        made(2, ["prediction", "prediction", "prediction-changed", "manual"], parent_prediction=6, **since),
+        made(2, ["prediction", "prediction", "prediction-changed", "manual", "smart"], parent_prediction=6, **since),
         made(3, ["prediction-changed", "manual"], **since),  # continued from a draft
         made(4, ["manual"], parent_prediction=7, **since),  # all that was predicted is gone
-        made(5, ["manual"], **since),  # begun from nothing
+        made(5, ["manual", "smart"], **since),  # begun from nothing
     ]
     world.trainer.score = 0.6
     assert world.new_run() == DONE
     manifest = world.registry.manifest("label", 2)
-    told = {"version": "v1", "annotations": 3, "kept": 2, "changed": 2, "drawn": 3}
+    told = {"version": "v1", "annotations": 3, "kept": 2, "changed": 2, "drawn": 3, "smart": 1}
     assert manifest.lineage["taken_up"] == told
     world.registry.download_file("label", manifest.file("report.html"), tmp_path / "report.html")
     page = " ".join((tmp_path / "report.html").read_text().split())
     assert "Since v1 is served, 3 tasks were annotated on its predictions" in page
-    assert "of their 7 objects 2 were left as predicted, 2 moved or given another label, 3 drawn" in page
+    assert (
+        "of their 8 objects 2 were left as predicted, 2 moved or given another label, 3 drawn by hand, 1 by smart"
+        in page
+    )
 
 
 def test_a_version_holds_weights_and_their_graph(world: World, tmp_path: Path) -> None:

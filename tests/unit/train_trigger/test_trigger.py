@@ -13,6 +13,7 @@ from shared.errors import LabelStudioError, ProjectGone, StoreError
 from shared.labelstudio.api import ProjectState
 from shared.objectstore.file import FileStore
 from shared.state import claims, keys
+from shared.state.effort import CountedEffort, VersionEffort, write_effort
 from shared.state.jobs import Jobs
 from shared.state.projects import Project, read_project, write_project
 from shared.state.registry import Registry
@@ -107,7 +108,7 @@ def manifest(version: int, **fields: Any) -> Manifest:
 
 
 def test_metrics_tell_what_annotators_made_of_predictions_once_a_run_has_read_it(world: World) -> None:
-    said = {"version": "v1", "annotations": 3, "kept": 12, "changed": 4, "drawn": 2}
+    said = {"version": "v1", "annotations": 3, "kept": 12, "changed": 4, "drawn": 2, "smart": 1}
 
     def end(**fields: Any) -> list[str]:
         world.reconcile(forced=True)
@@ -121,11 +122,37 @@ def test_metrics_tell_what_annotators_made_of_predictions_once_a_run_has_read_it
     assert end() == [], "a version of a labelloop that did not tell"
     assert end(lineage={"taken_up": said}) == [
         f'became="{became}",control="label",project="{UID}"}} {said[became]}.0'
-        for became in ("kept", "changed", "drawn")
+        for became in ("kept", "changed", "drawn", "smart")
     ]
     assert end(lineage={"taken_up": said | {"drawn": 9}})[2].endswith(" 9.0")
     assert end(lineage={"taken_up": {"kept": "many"}})[2].endswith(" 9.0"), "what is no number is not told"
     assert world.reconcile(sweeping=True).status != "failed"
+
+
+def test_metrics_tell_what_predictions_saved_once_somebody_has_counted_it(world: World) -> None:
+    clock = Clocked(world.store, world.store.now())
+    trigger = world.another_trigger(clock)
+
+    def told(*saved: tuple[str, float | None]) -> list[str]:
+        counts: Any = {"images": 4, "kept": 1, "moved": 1, "relabelled": 1, "deleted": 1, "added": 1, "final": 4}
+        versions = tuple(VersionEffort(control="label", version=name, saved=part, **counts) for name, part in saved)
+        if versions:
+            counted = CountedEffort(counted_at=CREATED, tasks=4, saved=0.1, versions=versions)
+            write_effort(world.store, UID, counted)
+        clock.time += timedelta(minutes=10)
+        trigger.reconcile(UID, sweeping=True)
+        lines = world.metrics.text().decode().splitlines()
+        return [line.partition("{")[2] for line in lines if line.startswith("labelloop_saved_")]
+
+    assert told() == []
+    first = told(("v9", 0.2), ("v10", None), ("somebody", 0.9), ("", 0.0))
+    assert first[0] == f'control="label",project="{UID}",version="v9"}} 0.2'
+    newest = told(("v9", 0.2), ("v10", -0.25))
+    assert newest == [f'control="label",project="{UID}",version="v10"}} -0.25', first[1]], "one line a control"
+    assert float(first[1].rpartition(" ")[2]) == CREATED.timestamp()
+    world.store.put(keys.effort(UID), b"{}")
+    assert told() == newest, "what is no record stops nothing"
+    assert trigger.reconcile(UID, sweeping=True).status != "failed"
 
 
 def test_a_record_of_a_version_that_is_none_does_not_stop_sweeps(world: World) -> None:

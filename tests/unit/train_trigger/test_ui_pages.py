@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from functions.train_trigger.ui.pages import Pages
 from shared.evolve import evolve
 from shared.state import claims, keys
+from shared.state.effort import CountedEffort, VersionEffort, write_effort
 from shared.state.jobs import Jobs
 from shared.state.jobs_record import JobsRecord
 from shared.state.projects import write_project
@@ -333,6 +335,33 @@ def test_a_lineage_of_another_shape_is_left_out(filled: World, lineage: dict[str
     assert (answer.status_code, "v10" in answer.text, "Predictions taken up" in answer.text) == (200, True, False)
 
 
+@pytest.mark.parametrize(
+    ("smart", "said"), [({}, "20% drawn."), ({"smart": 0}, "20% drawn."), ({"smart": 10}, "10% drawn by hand, 50% by")]
+)
+def test_what_became_of_predictions_is_told(filled: World, smart: dict[str, int], said: str) -> None:
+    newest = Registry(filled.store, TREES).manifest("label", 10)
+    made = {"version": "v9", "annotations": 3, "kept": 6, "changed": 2, "drawn": 2} | smart
+    told = evolve(newest, lineage=newest.lineage | {"taken_up": made})
+    filled.store.put(keys.manifest(TREES, "label", 10), told.to_json())
+    assert said in Browser(filled).get("/ui/project", project=TREES).text
+
+
+def test_what_predictions_saved_is_told_once_it_was_counted(filled: World) -> None:
+    browser = Browser(filled)
+    assert "Work saved" not in browser.get("/ui/project", project=TREES).text
+    counts: Any = {"images": 40, "kept": 9, "moved": 1, "relabelled": 0, "deleted": 0, "added": 2, "final": 12}
+    of_v10 = VersionEffort(control="label", version="v10", saved=0.2249, **counts)
+    for saved, said in ((0.2249, "predictions of v10 saved 22% of the work"), (-0.1, "predictions of v10 cost 10% of")):
+        versions = (evolve(of_v10, saved=saved), evolve(of_v10, version="v9"), evolve(of_v10, version="<b>"))
+        write_effort(
+            filled.store, TREES, CountedEffort(counted_at=filled.store.now(), tasks=40, saved=0.1, versions=versions)
+        )
+        assert said in browser.get("/ui/project", project=TREES).text
+    filled.store.put(keys.effort(TREES), b"{}")
+    answer = browser.get("/ui/project", project=TREES)
+    assert (answer.status_code, "Work saved" in answer.text) == (200, False)
+
+
 def test_a_project_that_is_no_record_hides_no_other(filled: World) -> None:
     filled.store.put(keys.project(TREES), b'{"title": "Trees"}')
     browser = Browser(filled)
@@ -371,7 +400,7 @@ def test_a_project_takes_three_rounds_of_questions_whatever_the_number_of_versio
         answer = Browser(world, store).get("/ui/project", project=TREES)
         assert answer.status_code == 200, answer.text
         counted[total] = store.count()
-    assert counted == {30: 31, 90: 31}
+    assert counted == {30: 32, 90: 32}, "what was saved is asked beside these"
 
 
 def test_projects_take_four_rounds_of_questions(world: World) -> None:

@@ -1,0 +1,62 @@
+"""Lets /metrics tell what annotators made of predictions, as the store knows it."""
+
+import logging
+from datetime import datetime, timedelta
+
+from functions.train_trigger.metrics import Metrics
+from shared.errors import StoreRefusal
+from shared.objectstore import ObjectStore
+from shared.state.effort import read_effort
+from shared.state.jobs_record import JobsRecord
+from shared.state.registry import Registry
+
+logger = logging.getLogger(__name__)
+
+_COUNTED = timedelta(minutes=10)
+"""So often it is looked whether somebody has counted what predictions saved."""
+
+
+class Telling:
+    """What a sweep tells of each project. A record that is no valid one stops neither trainings nor predictions."""
+
+    def __init__(self, store: ObjectStore, metrics: Metrics) -> None:
+        self._store = store
+        self._metrics = metrics
+        self._runs: dict[str, str] = {}  # uid → the run whose versions are told of
+        self._looked: dict[str, datetime] = {}  # uid → when it was looked for counts
+
+    def of(self, uid: str, record: JobsRecord, now: datetime) -> None:
+        """Tell of a project. Raises StoreError."""
+        self._last_run(uid, record)
+        self._saved(uid, now)
+
+    def _last_run(self, uid: str, record: JobsRecord) -> None:
+        """What the last run has read in the annotations."""
+        last = record.last_run
+        if last is None or last.kind != "train" or self._runs.get(uid) == last.run_id:
+            return
+        registry = Registry(self._store, uid)
+        for control in registry.controls():
+            try:
+                manifest = registry.published_by(control, last.run_id)
+            except StoreRefusal as error:
+                logger.warning(str(error), extra={"event": "version_not_told", "project": uid})
+                continue
+            taken_up = manifest.lineage.get("taken_up") if manifest else None
+            for became in ("kept", "changed", "drawn", "smart"):
+                if isinstance(taken_up, dict) and isinstance(count := taken_up.get(became), int):
+                    self._metrics.annotated.labels(uid, control, became).set(count)
+        self._runs[uid] = last.run_id
+
+    def _saved(self, uid: str, now: datetime) -> None:
+        """What predictions saved, as `labelloop effort` has counted it last."""
+        if uid in self._looked and now - self._looked[uid] < _COUNTED:
+            return
+        self._looked[uid] = now
+        try:
+            counted = read_effort(self._store, uid)
+        except StoreRefusal as error:
+            logger.warning(str(error), extra={"event": "effort_not_told", "project": uid})
+            return
+        if counted is not None:
+            self._metrics.effort(uid, counted)
