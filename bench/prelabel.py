@@ -20,7 +20,7 @@ from bench.table import Row, as_json, show
 from bench.yardsticks import floor, yardstick
 from infra.local.processes import LOOPBACK
 from jobs.prelabel.__main__ import _build
-from jobs.prelabel.ports import Page
+from jobs.prelabel.ports import WHOLE, Page, Part
 from jobs.prelabel.run import DONE, run
 from shared.labelstudio.api import ProjectState
 from shared.labelstudio.requests import ProjectCounters, Task
@@ -51,7 +51,7 @@ class Tasks:
     def waiting(self, after: int) -> int:
         return len(self.urls) - after
 
-    def pages(self, version: str, after: int) -> Iterator[Page]:  # noqa: ARG002
+    def pages(self, version: str, after: int, part: Part = WHOLE) -> Iterator[Page]:  # noqa: ARG002
         self.began = time.perf_counter()
         tasks = [Task(id=number, data={"image": url}) for number, url in enumerate(self.urls, 1)]
         for first in range(after, len(tasks), _PAGE):

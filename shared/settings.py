@@ -282,6 +282,14 @@ class Settings(BaseModel):
         ge=0,
         le=1024,
     )
+    prelabel_workers: int = _setting(
+        "LABELLOOP_PRELABEL_WORKERS",
+        1,
+        "Jobs that write predictions ahead together, each its share of the tasks: at most so many, and one for every 100 tasks. aws-batch, kubernetes and cloud-run start them; local: and ray run one, and refuse more. Budgets count each.",
+        "jobs",
+        ge=1,
+        le=100,
+    )
     min_annotations: int = _setting(
         "LABELLOOP_MIN_ANNOTATIONS",
         5,

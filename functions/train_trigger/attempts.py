@@ -58,6 +58,7 @@ class Attempts:
             run_id=claim.run_id,
             kind=claim.kind,
             base_weights=settings.base_weights if claim.kind == PRELABEL else "",
+            workers=claim.workers,
             budget=Budget.of(settings),
         )
         try:

@@ -16,6 +16,8 @@ _LAUNCHING_LIFETIME = 120.0  # seconds that a launched job may take to start bef
 SKEW = timedelta(minutes=5)
 """How far the clocks of one server's machines may differ. A stored moment that is further in the future was written
 while a clock was wrong, and says nothing about how long ago it was."""
+_TASKS_A_WORKER = 100
+"""Fewer are predicted while another machine starts."""
 _FIRST_COOL_DOWN, _LONGEST_COOL_DOWN = timedelta(minutes=10), timedelta(days=1)
 
 
@@ -65,6 +67,7 @@ class Launch:
     reason: str
     kind: RunKind = "train"
     model_version: str = ""  # of the predictions that a prelabelling is to write
+    tasks: int = 0  # that it is to look at, about
 
 
 def decide_before_asking(record: JobsRecord, policy: Policy, now: datetime, *, forced: bool) -> Nothing | Wait | None:
@@ -184,10 +187,15 @@ def decide_to_prelabel(
     if new_tasks and same and last and last.ended_at - SKEW <= now < last.ended_at + pause:
         return Wait(last.ended_at + pause, f"{new_tasks} tasks came since run {last.run_id}, others may follow")
     if new_tasks:
-        return Launch(f"{new_tasks} tasks without a prediction of {version}", PRELABEL, version)
+        return Launch(f"{new_tasks} tasks without a prediction of {version}", PRELABEL, version, new_tasks)
     if done and same and done.left and now >= done.written_at + cool_down_after(done.tries):
-        return Launch(f"{done.left} tasks were left without a prediction of {version}", PRELABEL, version)
+        return Launch(f"{done.left} tasks were left without a prediction of {version}", PRELABEL, version, done.left)
     return Nothing(f"every task has a prediction of {version}, or an annotation")
+
+
+def workers_for(launch: Launch, most: int) -> int:
+    """How many jobs share the tasks of a prelabelling: at least one, at most `most`, none for a handful of tasks."""
+    return max(1, min(most, launch.tasks // _TASKS_A_WORKER))
 
 
 def wait_for_budget(limits: Sequence[Limit]) -> Wait | None:

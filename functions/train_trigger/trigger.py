@@ -21,6 +21,7 @@ from functions.train_trigger.decide import (
     decide_before_asking,
     decide_to_prelabel,
     decide_to_prepare,
+    workers_for,
 )
 from functions.train_trigger.lacking import Lacking
 from functions.train_trigger.launchers import Launcher
@@ -325,6 +326,7 @@ class Trigger:
                 lifetime=policy.launching_lifetime.total_seconds(),
                 kind=decision.kind,
                 model_version=decision.model_version,
+                workers=workers_for(decision, settings.prelabel_workers),
                 forced=forced,
                 registry_fence=Registry(self._store, jobs.uid).fence(),
                 decided_on=None if forced else record,

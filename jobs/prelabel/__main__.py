@@ -12,7 +12,8 @@ from functools import partial
 from pathlib import Path
 
 from jobs.prelabel.models import ChosenModels
-from jobs.prelabel.run import FAILED, INTERRUPTED, Parts, run
+from jobs.prelabel.parts import Parts
+from jobs.prelabel.run import FAILED, INTERRUPTED, run
 from jobs.prelabel.target import LabelStudioTarget
 from shared import tracing
 from shared.cores import usable_cores

@@ -7,12 +7,26 @@ from shared.labelstudio.api import ProjectState
 from shared.labelstudio.requests import Task
 
 
+class Part(NamedTuple):
+    """The tasks of one worker: those whose id leaves the remainder `number` when divided by `of`."""
+
+    number: int
+    of: int
+
+    def holds(self, task_id: int) -> bool:
+        """Whether a task belongs to this part."""
+        return task_id % self.of == self.number
+
+
+WHOLE = Part(0, 1)
+
+
 class Page(NamedTuple):
     """Some tasks of a project, by ascending id."""
 
     tasks: Sequence[Task]  # those that need a prediction
     last: int  # id of the last task that was looked at
-    seen: int  # how many tasks were looked at
+    seen: int  # how many tasks of the part were looked at
 
 
 class Target(Protocol):
@@ -27,8 +41,11 @@ class Target(Protocol):
     def waiting(self, after: int) -> int:
         """The number of tasks without annotations whose id is above `after`."""
 
-    def pages(self, version: str, after: int) -> Iterator[Page]:
-        """Tasks without annotations whose id is above `after`; those that need a prediction have none of `version`."""
+    def pages(self, version: str, after: int, part: Part = WHOLE) -> Iterator[Page]:
+        """Tasks without annotations whose id is above `after`; those that need a prediction have none of `version`.
+
+        Only tasks of `part` are looked at; `last` of a page is the last of all tasks all the same.
+        """
 
     def store(self, predictions: Sequence[dict[str, Any]]) -> int:
         """Store predictions, each with its `task`, once; answers how many Label Studio took."""

@@ -1,7 +1,9 @@
-"""Writes how far a prelabelling is, which `labelloop status` reads. A failed write is logged and never ends a run."""
+"""How far a prelabelling is, which `labelloop status` reads. A failed write is logged and never ends a run."""
 
 import logging
+import math
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from shared.errors import StoreError
@@ -10,17 +12,17 @@ from shared.state.runs import Writing
 
 logger = logging.getLogger(__name__)
 
-_INTERVAL = 5.0  # seconds between two writes
+_INTERVAL = 5.0  # seconds between two reports
 
 
-class ProgressWriter:
-    """Counts the tasks that were looked at. Not thread-safe."""
+class Counting:
+    """Counts the tasks of a share that were looked at, and reports their number now and then. Not thread-safe."""
 
-    def __init__(self, jobs: Jobs, run_id: str, version: str, tasks: int) -> None:
-        """`tasks`: to look at, in all."""
-        self._jobs, self._run_id, self._version, self._tasks = jobs, run_id, version, tasks
-        self._done = self._before = 0
-        self._write()
+    def __init__(self, report: Callable[[int], None]) -> None:
+        self._report = report
+        self._before = self._done = 0
+        self._reported_at = -math.inf
+        self._at(0)
 
     def task(self) -> None:
         """One more task of the page was predicted."""
@@ -33,16 +35,25 @@ class ProgressWriter:
 
     def _at(self, done: int) -> None:
         self._done = done
-        if time.monotonic() >= self._written_at + _INTERVAL:
-            self._write()
+        if time.monotonic() >= self._reported_at + _INTERVAL:
+            self._reported_at = time.monotonic()
+            self._report(done)
 
-    def _write(self) -> None:
-        self._written_at = time.monotonic()
+
+class ProgressWriter:
+    """Writes how far the whole run is."""
+
+    def __init__(self, jobs: Jobs, run_id: str, version: str, tasks: int) -> None:
+        """`tasks`: to look at, in all."""
+        self._jobs, self._run_id, self._version, self._tasks = jobs, run_id, version, tasks
+
+    def write(self, done: int) -> None:
+        """So many tasks were looked at, by all workers together."""
         writing = Writing(
             run_id=self._run_id,
             version=self._version,
-            done=self._done,
-            tasks=max(self._tasks, self._done),  # some are imported meanwhile
+            done=done,
+            tasks=max(self._tasks, done),  # some are imported meanwhile
             updated_at=datetime.now(UTC),
         )
         try:

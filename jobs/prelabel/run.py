@@ -4,18 +4,15 @@ It may be killed at any time: the next attempt reads from Label Studio what is t
 """
 
 import logging
-import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple, Protocol
 
-from jobs.prelabel.ports import Page, Target
+from jobs.prelabel.pages import PagesWriter, Round, round_of
+from jobs.prelabel.parts import Parts
+from jobs.prelabel.ports import WHOLE
 from jobs.prelabel.progress import ProgressWriter
-from jobs.prelabel.writer import Writer
+from jobs.prelabel.shares import Shares, Written
+from jobs.prelabel.workers import follow, lead, led
 from shared import tracing
-from shared.control_group import in_control_group
 from shared.errors import (
     BudgetSpent,
     ClaimLost,
@@ -31,13 +28,7 @@ from shared.errors import (
 from shared.evolve import evolve
 from shared.job_signals import TAKEN, Stopped
 from shared.labelstudio.api import BY_SCORE
-from shared.labelstudio.config import parse_label_config
-from shared.labelstudio.controls import Control
-from shared.labelstudio.requests import PredictRequest
-from shared.objectstore import ObjectStore
-from shared.settings import Settings
 from shared.state import claims
-from shared.state.budget import NO_BUDGET, Budget
 from shared.state.heartbeat import Heartbeat
 from shared.state.jobs import Jobs
 from shared.state.jobs_record import Claim, JobsRecord, Prelabelled, RunOutcome
@@ -55,30 +46,6 @@ opened before, if the prediction that it shows is gone."""
 _PERMANENT = (LabelConfigError, ModelError, ProjectGone, SettingsError, Unauthorized)
 
 
-class Models(Protocol):
-    """`jobs.prelabel.models.ChosenModels`."""
-
-    def choose(self, controls: Sequence[Control]) -> str:
-        """Load what is served now; answers the model_version of its predictions. Raises ModelError, StoreError."""
-
-    def version(self, controls: Sequence[Control]) -> str:
-        """The model_version of what the pointers name now. Raises StoreError."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
-    """What one attempt works with."""
-
-    store: ObjectStore
-    project_uid: str
-    target: Target
-    models: Models
-    predict: Callable[[PredictRequest, float], Iterator[Any]]  # as `Predictor.each`
-    settings: Settings
-    reasons: Callable[[], dict[str, int]] = dict  # why `predict` answered tasks empty so far: reason → tasks
-    budget: Budget = NO_BUDGET
-
-
 def run(parts: Parts, run_id: str, *, nonce: str) -> int:
     """Execute one attempt; answers the exit code. `nonce` is new for every process.
 
@@ -89,9 +56,11 @@ def run(parts: Parts, run_id: str, *, nonce: str) -> int:
         record = jobs.update(claims.start, run_id, nonce=nonce, lifetime=settings.claim_lifetime)
         claim = record.held
     except ClaimLost as error:
+        if led_claim := led(jobs.read(), run_id):
+            return _follow(parts, jobs, led_claim, nonce)
         logger.info(f"nothing to do: {error}", extra={"event": "nothing_to_do", "run_id": run_id})
         return DONE
-    spending = Spending(parts.store, parts.budget)
+    spending = Spending(parts.store, parts.budget, jobs=claim.workers)
     spending.look(record)
     heartbeat = Heartbeat(
         jobs,
@@ -103,7 +72,7 @@ def run(parts: Parts, run_id: str, *, nonce: str) -> int:
     )
     with tracing.span("job", claim.trace, project=parts.project_uid, run=run_id, attempt=claim.attempt), heartbeat:
         try:
-            done, message = _Work(parts, jobs, run_id, heartbeat, spending).do()
+            done, message = _Work(parts, jobs, claim, nonce, heartbeat, spending).do()
             heartbeat.patiently(jobs.update, _end, claim, done, message)
         except ClaimLost as error:
             return _lost(error)
@@ -126,39 +95,55 @@ def run(parts: Parts, run_id: str, *, nonce: str) -> int:
     return DONE
 
 
+def _follow(parts: Parts, jobs: Jobs, claim: Claim, nonce: str) -> int:
+    """Work beside the process that leads the run; what becomes of the run is its affair."""
+    try:
+        follow(parts, jobs, claim, nonce=nonce)
+    except ClaimLost as error:
+        return _lost(error)
+    except (Stopped, KeyboardInterrupt) as stopped:
+        logger.warning(str(stopped) or TAKEN, extra={"event": "worker_interrupted", "run_id": claim.run_id})
+        return INTERRUPTED
+    except Exception as error:
+        logger.error(
+            "this worker ends, another one does its share",
+            exc_info=not isinstance(error, LabelloopError),
+            extra={"event": "worker_failed", "error": str(error)},
+        )
+        return FAILED
+    return DONE
+
+
 class _Work:
     """The steps of one attempt up to its end."""
 
-    def __init__(self, parts: Parts, jobs: Jobs, run_id: str, heartbeat: Heartbeat, spending: Spending) -> None:
+    def __init__(
+        self, parts: Parts, jobs: Jobs, claim: Claim, nonce: str, heartbeat: Heartbeat, spending: Spending
+    ) -> None:
         self._parts = parts
         self._jobs = jobs
-        self._run_id = run_id
+        self._claim = claim
+        self._nonce = nonce
         self._heartbeat = heartbeat
         self._spending = spending
 
     def do(self) -> tuple[Prelabelled, str]:
         """Write what is missing; answers what is there now, and a sentence. Raises what a step raises."""
         parts = self._parts
-        state = parts.target.state()
-        if state.counters.uid != parts.project_uid:
-            raise SettingsError(
-                f"LABEL_STUDIO_URL answers project {state.counters.uid}, the run is for {parts.project_uid}: set the "
-                "address of the Label Studio that this project belongs to"
-            )
-        config = state.counters.label_config
-        controls = parse_label_config(config)
-        version = self._heartbeat.patiently(parts.models.choose, controls)
-        written = self._write(config, controls, version)
+        round_ = round_of(parts, self._jobs, self._heartbeat)
+        pages = PagesWriter(parts, self._heartbeat, self._spending, round_)
+        written = self._write(round_, pages)
         shown, removed = False, 0
-        if current := self._heartbeat.patiently(self._current, version, controls):
+        if current := pages.current():
             self._heartbeat.confirm()
-            shown = parts.target.show(version)
+            shown = parts.target.show(round_.version)
             if shown:
-                self._heartbeat.patiently(self._hand_out, version)
-                removed = self._prune(version, controls)
+                self._heartbeat.patiently(self._hand_out, round_.version)
+                removed = self._prune(round_)
         done = Prelabelled(
-            model_version=version,
-            through=written.through if current else 0,  # so that the next run looks at all tasks, and shows it
+            model_version=round_.version,
+            # 0: so that the next run looks at all tasks, and shows it
+            through=written.through if current and written.complete else 0,
             shown=shown,
             left=written.left,
             why=written.why,
@@ -166,19 +151,18 @@ class _Work:
             empty=written.empty,
             written_at=self._heartbeat.patiently(parts.store.now),
         )
-        return done, _sentence(version, written, removed, current=current, shown=shown)
+        return done, _sentence(written, removed, current=current, shown=shown)
 
-    def _done(self, version: str) -> int:
-        """The task up to which the last run left nothing to do: a few new tasks do not wait for a look at all."""
-        before = self._heartbeat.patiently(self._jobs.read).prelabelled
-        complete = before is not None and before.model_version == version and not before.left
-        return before.through if before and complete else 0
-
-    def _current(self, version: str, controls: Sequence[Control]) -> bool:
-        """Whether this version is the one to show: it is served, and nobody has disconnected the project."""
-        parts = self._parts
-        project = read_project(parts.store, parts.project_uid)
-        return project is not None and project.push and parts.models.version(controls) == version
+    def _write(self, round_: Round, pages: PagesWriter) -> Written:
+        """Everything, alone or together with the other workers."""
+        parts, claim, version = self._parts, self._claim, round_.version
+        progress = ProgressWriter(self._jobs, claim.run_id, version, parts.target.waiting(round_.after))
+        if claim.workers == 1:
+            return pages.write(WHOLE, progress.write)
+        shares = Shares(
+            parts.store, parts.project_uid, claim, self._nonce, version, lifetime=parts.settings.claim_lifetime
+        )
+        return lead(shares, pages, self._heartbeat, progress, pause=parts.pause)
 
     def _hand_out(self, version: str) -> None:
         """Have tasks handed out by the scores of a trained version; of base weights, as before."""
@@ -198,7 +182,7 @@ class _Work:
         parts = self._parts
         write_project(parts.store, parts.project_uid, label_config=project.label_config, sampling_before=before)
 
-    def _prune(self, version: str, controls: Sequence[Control]) -> int:
+    def _prune(self, round_: Round) -> int:
         """Remove what was superseded a while ago; nothing if it is not known what was shown before.
 
         What Label Studio refuses stays: the predictions of this run are there and shown.
@@ -206,65 +190,13 @@ class _Work:
         before = self._heartbeat.patiently(self._jobs.read).prelabelled
         if before is None:
             return 0
-        keep = {version, before.model_version, *_recent(before, self._heartbeat.patiently(self._parts.store.now))}
+        recent = _recent(before, self._heartbeat.patiently(self._parts.store.now))
+        keep = {round_.version, before.model_version, *recent}
         try:
-            return self._parts.target.prune(keep, [control.name for control in controls])
+            return self._parts.target.prune(keep, [control.name for control in round_.controls])
         except LabelStudioError as error:
             logger.warning(f"superseded predictions stay for now: {error}", extra={"event": "prune_refused"})
             return 0
-
-    def _write(self, config: str, controls: Sequence[Control], version: str) -> "_Written":
-        """Predict and store page by page, until all is done or this version is not to be shown any more."""
-        parts, left, empty, through = self._parts, 0, 0, self._done(version)
-        progress = ProgressWriter(self._jobs, self._run_id, version, parts.target.waiting(through))
-        share = parts.settings.control_group
-        with Writer(parts.target) as writer:
-            for page in _ahead(parts.target.pages(version, through)):
-                if not self._heartbeat.patiently(self._current, version, controls):
-                    break
-                through = page.last
-                tasks = [task for task in page.tasks if not in_control_group(parts.project_uid, task.id, share)]
-                call = PredictRequest(tasks=tasks, project=parts.project_uid, label_config=config)
-                deadline = time.monotonic() + parts.settings.longest_run
-                predictions = parts.predict(call, deadline) if tasks else iter(())
-                for task, prediction in zip(tasks, predictions, strict=True):
-                    self._heartbeat.check()  # else two processes could store the predictions of a page
-                    if prediction:
-                        assert task.id is not None
-                        writer.add(task.id, prediction)
-                        empty += not prediction["result"]
-                    else:
-                        left += 1
-                    progress.task()
-                progress.page(page.seen)
-                if self._spending.seconds_left() <= 0:
-                    writer.finish()
-                    raise BudgetSpent(f"the other predictions wait: {self._spending.why}")
-            writer.finish()
-        why = parts.reasons() | ({"not_stored": writer.refused} if writer.refused else {})
-        return _Written(writer.stored, left + writer.refused, through, empty, why)
-
-
-class _Written(NamedTuple):
-    """What one attempt stored."""
-
-    stored: int  # predictions
-    left: int  # tasks without one
-    through: int  # id of the last task
-    empty: int  # predictions in which nothing was found
-    why: dict[str, int]  # reason → tasks without one
-
-
-def _ahead(pages: Iterator[Page]) -> Iterator[Page]:
-    """The pages, each asked for while the one before is worked on."""
-    pool = ThreadPoolExecutor(1, "pages")
-    try:
-        following = pool.submit(next, pages, None)
-        while (page := following.result()) is not None:
-            following = pool.submit(next, pages, None)
-            yield page
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _end(record: JobsRecord, now: datetime, claim: Claim, done: Prelabelled, message: str) -> JobsRecord | None:
@@ -314,8 +246,8 @@ def _interrupt(jobs: Jobs, claim: Claim, sentence: str, *, preempted: bool = Fal
     return INTERRUPTED
 
 
-def _sentence(version: str, written: _Written, removed: int, *, current: bool, shown: bool) -> str:
-    parts = [f"{written.stored} predictions of {version} were stored"]
+def _sentence(written: Written, removed: int, *, current: bool, shown: bool) -> str:
+    parts = [f"{written.stored} predictions of {written.version} were stored"]
     if written.empty:
         parts.append(f"in {written.empty} of them nothing was found")
     if written.left:

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from jobs.prelabel.ports import Page
+from jobs.prelabel.ports import WHOLE, Page, Part
 from shared.errors import LabelStudioError
 from shared.labelstudio.api import LabelStudio, ProjectState
 from shared.labelstudio.requests import Task
@@ -48,16 +48,17 @@ class LabelStudioTarget:
         """The number of tasks without annotations whose id is above `after`."""
         return self._label_studio.unannotated_tasks(self._project_id, after)
 
-    def pages(self, version: str, after: int) -> Iterator[Page]:
+    def pages(self, version: str, after: int, part: Part = WHOLE) -> Iterator[Page]:
         """Tasks without annotations whose id is above `after`; those that need a prediction have none of `version`.
 
         Each page is asked for as "the next tasks after this id", since tasks leave while annotators work.
         """
         while page := self._tasks([_above(after), _NOT_ANNOTATED], self._page):
             last = int(page[-1]["id"])
-            there = self._predicted(after, last, version)
-            lacking = [Task(id=task["id"], data=task["data"]) for task in page if task["id"] not in there]
-            yield Page(lacking, last, len(page))
+            ours = [task for task in page if part.holds(task["id"])]
+            there = self._predicted(after, last, version) if ours else set()
+            lacking = [Task(id=task["id"], data=task["data"]) for task in ours if task["id"] not in there]
+            yield Page(lacking, last, len(ours))
             after = last
 
     def store(self, predictions: Sequence[dict[str, Any]]) -> int:

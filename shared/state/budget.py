@@ -44,10 +44,11 @@ class Limit:
         """Whether so little is left that nothing begins before the next period."""
         return self.left < self.needed
 
-    def lasts(self, now: datetime) -> float:
-        """Seconds from now that one job can run without a pause: more than `left` if a new period begins before."""
+    def lasts(self, now: datetime, jobs: int = 1) -> float:
+        """Seconds from now that so many jobs can run together without a pause, also over the end of a period."""
         until_then = (self.renewed_at - now).total_seconds()
-        return self.left if self.left < until_then else until_then + self.seconds
+        left = self.left / jobs
+        return left if left < until_then else until_then + self.seconds / jobs
 
     def as_json(self) -> dict[str, Any]:
         """The limit for scripts, in minutes."""
@@ -128,13 +129,13 @@ def used_by(used: Used, now: datetime) -> tuple[float, float]:
     return used.get(today, 0.0), sum(seconds for day, seconds in used.items() if day[:7] == today[:7])
 
 
-def added(used: Used, since: datetime, until: datetime) -> dict[str, float]:
-    """`used` with the time from `since` until `until`, each part on its day, without the months before."""
+def added(used: Used, since: datetime, until: datetime, *, jobs: int = 1) -> dict[str, float]:
+    """`used` with the time of `jobs` from `since` until `until`, each part on its day, without the months before."""
     found = dict(used)
     while since < until:
         midnight = since.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
         end = min(midnight, until)
-        found[_day(since)] = round(found.get(_day(since), 0.0) + (end - since).total_seconds(), 3)
+        found[_day(since)] = round(found.get(_day(since), 0.0) + (end - since).total_seconds() * jobs, 3)
         since = end
     return {day: seconds for day, seconds in found.items() if day[:7] >= _day(until)[:7]}
 

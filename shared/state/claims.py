@@ -41,6 +41,7 @@ def take(
     lifetime: float,
     kind: RunKind = "train",
     model_version: str = "",
+    workers: int = 1,
     registry_fence: int = 0,
     forced: bool = False,
     decided_on: JobsRecord | None = None,
@@ -63,6 +64,7 @@ def take(
         run_id=run_id,
         kind=kind,
         model_version=model_version,
+        workers=workers,
         state="launching",
         fence=fence,
         attempt=1,
@@ -287,7 +289,7 @@ def release(
         message=message,
         suspects=suspects,
         failures=failures,
-        seconds=ours.has_run(ours.counted_to or now if silent else now).total_seconds(),
+        seconds=ours.has_run(ours.counted_to or now if silent else now).total_seconds() * ours.workers,
     )
     used = record.used if silent else _used(record, ours, now)
     notices = added(record.notices, now, *_told(ended))
@@ -390,8 +392,8 @@ def _told(ended: LastRun) -> tuple[Notice, ...]:
 
 
 def _used(record: JobsRecord, current: Claim, now: datetime) -> dict[str, float]:
-    """What jobs have used, with the time of the running attempt until now."""
-    return budget.added(record.used, current.counted_to or now, now)
+    """What jobs have used, with the time of the running attempt until now, of all its workers."""
+    return budget.added(record.used, current.counted_to or now, now, jobs=current.workers)
 
 
 def _unchanged(record: JobsRecord, claim: Claim) -> None:

@@ -28,6 +28,7 @@ class Claim(Record):
     run_id: str = Field(pattern="^[a-z0-9-]{1,50}$")
     kind: str = "train"  # a RunKind
     model_version: str = ""  # that a prelabelling was started for; "": another kind of run, or an older labelloop
+    workers: int = Field(default=1, ge=1)  # jobs of an attempt that run at once and share its tasks
     state: Literal["launching", "queued", "running"]
     fence: int
     attempt: int = Field(ge=1)

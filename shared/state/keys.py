@@ -3,6 +3,7 @@
     projects/<uid>/project.json                                labeling config, title, overrides (CAS)
     projects/<uid>/jobs.json                                   claims, fence, baseline of the last run (CAS)
     projects/<uid>/prelabel.json                               how far the job is that writes predictions ahead
+    projects/<uid>/prelabel/0003.json                          the share of one of its workers (CAS)
     projects/<uid>/effort.json                                 what predictions saved, as it was counted last
     projects/<uid>/models/<control>/pointer.json               the version to serve (CAS)
     projects/<uid>/models/<control>/versions/000012.json       manifest (create only)
@@ -58,6 +59,11 @@ def prelabel(uid: str) -> str:
 def effort(uid: str) -> str:
     """Key of a `CountedEffort`."""
     return f"{project_folder(uid)}/effort.json"
+
+
+def share(uid: str, number: int) -> str:
+    """Key of a `Share`, which every prelabelling by several workers takes anew."""
+    return f"{project_folder(uid)}/prelabel/{number:04d}.json"
 
 
 def models(uid: str) -> str:

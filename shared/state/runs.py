@@ -80,6 +80,7 @@ class TrainRequest(Record):
     kind: str = "train"  # a RunKind
     base_weights: str = ""  # of a prelabelling: those that the trigger knows, whatever the job's settings say. Else
     # each would write another version than the trigger waits for, and be followed by the next one
+    workers: int = Field(default=1, ge=1)  # jobs that this launch starts at once, all with this request
     budget: Budget = NO_BUDGET  # as the trigger's settings and the project's overrides say
 
     @classmethod

@@ -36,10 +36,13 @@ def _used(store: ObjectStore, uid: str) -> Used:
 class Spending:
     """The budgets of one project while one of its jobs runs. Without a budget nothing is asked of the store."""
 
-    def __init__(self, store: ObjectStore, budget: Budget, *, on_over: Callable[[], None] = lambda: None) -> None:
-        """`on_over` is called once, after a look at which nothing was left."""
+    def __init__(
+        self, store: ObjectStore, budget: Budget, *, jobs: int = 1, on_over: Callable[[], None] = lambda: None
+    ) -> None:
+        """`jobs` run together. `on_over` is called once, after a look at which nothing was left."""
         self._store = store
         self._budget = budget
+        self._jobs = jobs
         self._on_over = on_over
         self._over = False
         self._ends = math.inf  # time.monotonic() at which a limit is reached
@@ -57,9 +60,10 @@ class Spending:
         except StoreError as error:
             logger.warning(f"what other projects use is not known: {error}", extra={"event": "use_not_read"})
             return
-        first = min(self._budget.limits(record.used, in_store, now), key=lambda limit: limit.lasts(now))
-        self._ends, self.why = time.monotonic() + first.lasts(now), str(first)
-        if first.lasts(now) <= 0 and not self._over:
+        limits = [(limit.lasts(now, self._jobs), limit) for limit in self._budget.limits(record.used, in_store, now)]
+        lasts, first = min(limits, key=lambda found: found[0])
+        self._ends, self.why = time.monotonic() + lasts, str(first)
+        if lasts <= 0 and not self._over:
             self._over = True
             self._on_over()
 

@@ -4,10 +4,12 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
-from jobs.prelabel.ports import Page
-from jobs.prelabel.run import Parts, run
+from jobs.prelabel.parts import Parts
+from jobs.prelabel.ports import WHOLE, Page, Part
+from jobs.prelabel.run import run
 from shared.errors import StoreError
 from shared.labelstudio.api import ProjectState
 from shared.labelstudio.controls import Control
@@ -54,13 +56,14 @@ class LabelStudioInMemory:
     def waiting(self, after: int) -> int:
         return sum(task > after for task in self.tasks)
 
-    def pages(self, version: str, after: int) -> Iterator[Page]:
+    def pages(self, version: str, after: int, part: Part = WHOLE) -> Iterator[Page]:
         self.looked_after.append(after)
         while page := [task for task in sorted(self.tasks) if task > after][:PAGE]:
             self.before("page")
             after = page[-1]
-            lacking = [Task(id=task) for task in page if (task, version) not in self.predictions]
-            yield Page(lacking, after, len(page))
+            ours = [task for task in page if part.holds(task)]
+            lacking = [Task(id=task) for task in ours if (task, version) not in self.predictions]
+            yield Page(lacking, after, len(ours))
 
     def store(self, predictions: Sequence[dict[str, Any]]) -> int:
         self.before("store")
@@ -91,7 +94,7 @@ class LabelStudioInMemory:
 
 @dataclass
 class FixedVersion:
-    """A `jobs.prelabel.run.Models`."""
+    """A `jobs.prelabel.parts.Models`."""
 
     served: str = "label:v1"
     outages: int = 0  # of the store, at the next questions
@@ -136,23 +139,25 @@ class Prelabelling:
     def record(self) -> JobsRecord:
         return Jobs(self.store, UID).read()
 
-    def begin(self) -> str:
+    def begin(self, workers: int = 1) -> str:
         """A claim, as the trigger takes it."""
         self.runs += 1
         run_id = f"run-{self.runs}"
-        self.jobs.update(claims.take, run_id, lifetime=600, kind="prelabel", forced=True)
+        self.jobs.update(claims.take, run_id, lifetime=600, kind="prelabel", forced=True, workers=workers)
         return run_id
 
     def attempt(self, run_id: str, nonce: str = "n") -> int:
+        failed: list[int] = []
         parts = Parts(
             store=self.store,
             project_uid=UID,
             target=self.studio,
             models=self.models,
-            predict=self._predict,
-            reasons=lambda: {"not_found": len(self.broken)} if self.broken else {},
+            predict=partial(self._predict, failed),
+            reasons=lambda: {"not_found": len(failed)} if failed else {},
             settings=self.settings,
             budget=self.budget,
+            pause=0.01,
         )
         return run(parts, run_id, nonce=nonce)
 
@@ -162,11 +167,12 @@ class Prelabelling:
         self.jobs.update(claims.next_attempt, claim, lifetime=600, error="the job was killed")
         return claim.run_id
 
-    def _predict(self, call: PredictRequest, deadline: float) -> Iterator[Any]:
+    def _predict(self, failed: list[int], call: PredictRequest, deadline: float) -> Iterator[Any]:
         self.seconds = deadline - time.monotonic()
         for task in call.tasks:
             assert task.id is not None
             self.asked.append(task.id)
             self.predicting(task.id)
             version = self.models.served
+            failed += [task.id] if task.id in self.broken else []
             yield [] if task.id in self.broken else {"result": [], "score": 0.5, "model_version": version}

@@ -198,14 +198,14 @@ class CloudRunTarget(Target):
     def __init__(self, service: CloudRun) -> None:
         self.service = service
 
-    def launcher(self) -> CloudRunLauncher:
+    def launcher(self, workers: int = 1) -> CloudRunLauncher:
         """With Google's own clients."""
         options = ClientOptions(api_endpoint=self.service.web.url)
         credentials: Any = AnonymousCredentials()
         how: dict[str, Any] = {"credentials": credentials, "client_options": options, "transport": "rest"}
         clients = Clients(run_v2.JobsClient(**how), run_v2.ExecutionsClient(**how))
         _, project, _, region, _, job = JOB.split("/")
-        return CloudRunLauncher(clients, project, region, job)
+        return CloudRunLauncher(clients, project, region, job, workers=workers)
 
     def told(self) -> list[str]:
         """From the executions' templates."""

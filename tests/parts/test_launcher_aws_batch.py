@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 from botocore.config import Config
-from botocore.stub import Stubber
+from botocore.stub import ANY, Stubber
 
 from functions.train_trigger.launchers import JobState, JobStatus
 from functions.train_trigger.launchers.aws_batch import AwsBatchLauncher, open_launcher
 from shared.errors import LaunchError, SettingsError
+from shared.evolve import evolve
 from shared.launcher_url import LauncherUrl
 from shared.settings import Settings
 from tests.infra.launcher_targets import AWS, REQUEST, BatchTarget, moto_server
@@ -148,6 +149,61 @@ def test_a_launch_looks_for_its_name_then_submits_once_without_retries(client: A
     launcher = AwsBatchLauncher(client, "gpu", "train:3")
     assert launcher.launch(REQUEST, attempt=2) == JOB
     assert launcher.logs(JOB).endswith("/batch/home?region=eu-central-1#jobs/detail/0f0f-1")
+
+
+WORKERS = evolve(REQUEST, kind="prelabel", workers=3)
+CAPACITY = "CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY"
+
+
+def test_several_workers_are_one_array_job(aws: str) -> None:
+    target = BatchTarget(aws)
+    launcher = target.launcher()
+    job = launcher.launch(WORKERS, attempt=1)
+    assert launcher.launch(WORKERS, attempt=1) == job
+    (made,) = target.client().describe_jobs(jobs=[job.rpartition(":")[2]])["jobs"]
+    assert made["arrayProperties"]["size"] == 3
+    assert launcher.status(job).state in ("queued", "running", "finished")
+
+
+@pytest.mark.parametrize(
+    ("parent", "first", "expected"),
+    [
+        pytest.param(("PENDING", {"RUNNABLE": 2, "RUNNING": 1}), None, JobStatus("running"), id="one runs"),
+        pytest.param(("SUBMITTED", {}), {"jobs": []}, JobStatus("queued"), id="no job of it is there yet"),
+        pytest.param(
+            ("PENDING", {"RUNNABLE": 3}), told("RUNNABLE", startedAt=0, statusReason=CAPACITY),
+            JobStatus("queued", CAPACITY), id="all wait",
+        ),
+        pytest.param(("SUCCEEDED", {"SUCCEEDED": 3}), told("SUCCEEDED"), JobStatus("finished"), id="all are done"),
+        pytest.param(
+            ("FAILED", {"FAILED": 1, "SUCCEEDED": 2}), told("FAILED", statusReason=SPOT_LOSS),
+            JobStatus("failed", SPOT_LOSS), id="the first one's machine was taken",
+        ),
+        pytest.param(
+            ("FAILED", {"FAILED": 3}), told("FAILED", startedAt=0, container={"reason": NO_IMAGE}),
+            JobStatus("refused", NO_IMAGE), id="none of them could begin",
+        ),
+    ],
+)  # fmt: skip
+def test_how_an_array_stands(
+    client: Any, stubber: Stubber, parent: tuple[str, Any], first: Any, expected: JobStatus
+) -> None:
+    array = {"size": 3, "statusSummary": parent[1]}
+    stubber.add_response("describe_jobs", told(parent[0], startedAt=0, arrayProperties=array), {"jobs": ["0f0f-1"]})
+    if first is not None:
+        stubber.add_response("describe_jobs", first, {"jobs": ["0f0f-1:0"]})
+    assert AwsBatchLauncher(client, "gpu", "train").status(JOB) == expected
+
+
+def test_an_array_is_as_large_as_there_are_workers(client: Any, stubber: Stubber) -> None:
+    stubber.add_response("list_jobs", {"jobSummaryList": []})
+    name = f"labelloop-{REQUEST.run_id}-1"
+    asked = {
+        "jobName": name, "jobQueue": "gpu", "jobDefinition": "train", "retryStrategy": {"attempts": 1},
+        "arrayProperties": {"size": 3}, "containerOverrides": ANY,
+    }  # fmt: skip
+    stubber.add_response("submit_job", {"jobName": name, "jobId": "0f0f-1"}, asked)
+    assert AwsBatchLauncher(client, "gpu", "train").launch(WORKERS, attempt=1) == JOB
 
 
 @pytest.mark.parametrize(

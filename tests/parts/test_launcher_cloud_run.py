@@ -9,6 +9,7 @@ from google.cloud import run_v2
 from functions.train_trigger.launchers import JobStatus
 from functions.train_trigger.launchers.cloud_run import open_launcher
 from shared.errors import LaunchError, SettingsError
+from shared.evolve import evolve
 from shared.launcher_url import LauncherUrl
 from shared.settings import Settings
 from tests.infra.launcher_targets import REQUEST, CloudRunTarget
@@ -89,6 +90,30 @@ def test_how_an_execution_stands(service: CloudRun, counts: dict[str, int], ende
     assert launcher.status(job).state == status
 
 
+@pytest.mark.parametrize(
+    ("counts", "ended", "status"),
+    [
+        ({"running_count": 3}, False, "running"),
+        ({"running_count": 1, "failed_count": 1, "succeeded_count": 1}, False, "running"),
+        ({"succeeded_count": 1}, False, "queued"),  # the others wait for a GPU
+        ({"failed_count": 1, "succeeded_count": 2}, True, "failed"),
+        ({"succeeded_count": 3}, False, "finished"),
+    ],
+)
+def test_several_workers_are_tasks_of_one_execution(
+    service: CloudRun, counts: dict[str, int], ended: bool, status: str
+) -> None:
+    launcher = CloudRunTarget(service).launcher()
+    job = launcher.launch(evolve(REQUEST, workers=3), attempt=1)
+    name = job.removeprefix("cloud-run:")
+    assert service.executions[name].task_count == 3
+    for count, value in counts.items():
+        setattr(service.executions[name], count, value)
+    if ended:
+        service.end(name, **counts)
+    assert launcher.status(job).state == status
+
+
 @pytest.mark.parametrize("reason", run_v2.Condition.CommonReason)
 def test_what_has_to_be_corrected_is_told_from_what_passes(
     service: CloudRun, reason: run_v2.Condition.CommonReason
@@ -137,6 +162,16 @@ def test_the_job_is_looked_at(service: CloudRun) -> None:
     assert launcher.check().endswith("labelloop-train:1 with 1 GPU, at most 60 min")
     service.job.template.template.max_retries = 3
     with pytest.raises(LaunchError, match="set its max retries to 0"):
+        launcher.check()
+
+
+def test_workers_must_be_able_to_run_at_once(service: CloudRun) -> None:
+    launcher = CloudRunTarget(service).launcher(workers=4)
+    for enough in (0, 4):
+        service.job.template.parallelism = enough
+        launcher.check()
+    service.job.template.parallelism = 1
+    with pytest.raises(LaunchError, match="1 of its tasks at a time: set its parallelism to 4, as LABELLOOP_PRELABEL"):
         launcher.check()
 
 

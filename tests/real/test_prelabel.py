@@ -3,6 +3,9 @@
 import base64
 import io
 import os
+import subprocess
+import sys
+import threading
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -20,21 +23,27 @@ from infra.demo.project import DemoProject
 from infra.demo.samples import CACHE, base_weights
 from infra.local.emulation import emulation
 from infra.local.label_studio import LabelStudioServer
+from jobs.prelabel.shares import Share
 from jobs.prelabel.target import LabelStudioTarget
 from shared.errors import LabelStudioError
 from shared.evolve import evolve
 from shared.labelstudio.api import BY_SCORE, LabelStudio
 from shared.objectstore import open_store
 from shared.settings import Settings
+from shared.state import claims, keys
 from shared.state.jobs import Jobs
+from shared.state.projects import write_project
+from shared.state.records import find
 from shared.state.registry import Registry
 from shared.state.rollback import move_pointer
+from shared.state.runs import TrainRequest
 from shared.state.versions import GRAPH
 from shared.web.peer import call
 from tests.samples.served_graphs import store_base_graph
 from tests.samples.tiny_graphs import tiny_graph
 from tests.samples.versions import manifest
 from tests.servers.trigger_process import eventually
+from tests.servers.web_server import Handler, web_server
 
 CONFIG = (
     '<View><Image name="image" value="$image"/><RectangleLabels name="label" toName="image">'
@@ -267,3 +276,64 @@ def test_a_connected_project_gets_its_predictions_ahead(server: LabelStudioServe
     assert project.call("GET", f"/api/projects/{project.id}/")["show_collab_predictions"] is False, "as before"
     left = {task: project.versions(task) for task in project.tasks if project.versions(task)}
     assert set(left) <= {task for task in project.tasks if project.call("GET", f"/api/tasks/{task}/")["annotations"]}
+
+
+def test_of_three_workers_one_is_killed_and_each_task_gets_one_prediction(
+    server: LabelStudioServer, tmp_path: Path
+) -> None:
+    """No worker gets its images before one of them was killed with a share that nobody else then has."""
+    go_on = threading.Event()
+
+    def answer(handler: Handler) -> None:
+        go_on.wait(60)
+        handler.reply(200, base64.b64decode(picture(200).partition(",")[2]), Content_Type="image/jpeg")
+
+    store = open_store((tmp_path / "store").as_uri())
+    workers: list[subprocess.Popen[bytes]] = []
+    with web_server(answer) as web:
+        project = Project(server, [f"{web.url}/{number}.jpg" for number in range(6)])
+        uid = str(project.target.state().counters.uid)
+        write_project(store, uid, label_config=CONFIG, push=True)
+        serve_the_second_of_two_versions(Registry(store, uid), tiny_graph(tmp_path / "tiny.onnx"))
+        jobs = Jobs(store, uid, prelabelling=True)
+        jobs.update(claims.take, "run", lifetime=600, kind="prelabel", workers=3, forced=True)
+        request = TrainRequest(store=store.url, project_uid=uid, run_id="run", kind="prelabel", workers=3)
+        environ = {name: value for name, value in os.environ.items() if not name.startswith("LABEL")} | {
+            "TRAIN_REQUEST": request.model_dump_json(),
+            "LABEL_STUDIO_URL": server.url,
+            "LABEL_STUDIO_API_KEY": server.token,
+            "LABELLOOP_CACHE_DIR": str(tmp_path / "cache"),
+            "LABELLOOP_CLAIM_LIFETIME": "4",
+            "LABELLOOP_ALLOWED_PRIVATE_HOSTS": "127.0.0.1",
+        }
+
+        def shares() -> list[str]:
+            found = (find(Share, store, keys.share(uid, number))[0] for number in range(3))
+            return [share.nonce for share in found if share]
+
+        def begin(expected: int) -> None:
+            log = (tmp_path / f"worker-{expected}.log").open("wb")
+            workers.append(subprocess.Popen((sys.executable, "-m", "jobs.train"), env=environ, stdout=log, stderr=log))
+            eventually(lambda: len(shares()) == expected, "it takes a share")
+
+        try:
+            for expected in (1, 2):
+                begin(expected)
+            workers[1].kill()
+            workers[1].wait(60)
+            begin(3)
+            leader, killed, third = shares()
+            go_on.set()
+            assert [workers[0].wait(60), workers[2].wait(60)] == [0, 0]
+        finally:
+            go_on.set()
+            for worker in workers:
+                worker.kill()
+                worker.wait(60)
+    assert [project.versions(task) for task in project.tasks] == [["label:v2"]] * 6
+    assert project.shown() == "label:v2"
+    done = jobs.read().prelabelled
+    assert done is not None
+    assert (done.predicted, done.through, jobs.read().training) == (6, project.tasks[-1], None)
+    assert len({leader, killed, third}) == 3
+    assert killed not in shares()

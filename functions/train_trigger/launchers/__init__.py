@@ -11,8 +11,13 @@ from shared.settings import Settings
 from shared.state.runs import TrainRequest
 
 JobState = Literal["queued", "running", "finished", "failed", "refused", "gone", "unknown"]
-"""`refused`: the job ended before it began. `gone`: there is no such job (any more), and nobody knows how it ended.
-`unknown`: the target could not be asked; no launcher answers it, but raises LaunchError."""
+"""Of a launch of several workers: `running` while one of them runs. `refused`: the job ended before it began. `gone`:
+there is no such job (any more), and nobody knows how it ended. `unknown`: the target could not be asked; no launcher
+answers it, but raises LaunchError."""
+
+
+_SEVERAL = ("aws-batch", "kubernetes", "cloud-run")
+"""Schemes whose targets start several copies of a job as one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +38,11 @@ class Launcher(Protocol):
     """
 
     def launch(self, request: TrainRequest, *, attempt: int) -> str:
-        """Start the job of one attempt; answers a reference to it. Raises LaunchError."""
+        """Start the job of one attempt; answers a reference to it. Raises LaunchError.
+
+        With `request.workers` above 1 so many copies of it, which the reference stands for together; who of them does
+        what they settle among themselves (`jobs.prelabel.shares`). `open_launcher` refuses that of targets without.
+        """
 
     def status(self, job: str) -> JobStatus:
         """The state of a job. Raises LaunchError if the target cannot tell."""
@@ -57,6 +66,11 @@ def open_launcher(settings: Settings, environ: Mapping[str, str]) -> Launcher:
         url = LauncherUrl.parse(settings.launcher)
     except ValueError as error:
         raise SettingsError(f"LABELLOOP_LAUNCHER={settings.launcher!r}: {error}") from error
+    if settings.prelabel_workers > 1 and url.scheme not in _SEVERAL:
+        raise SettingsError(
+            f"LABELLOOP_PRELABEL_WORKERS={settings.prelabel_workers} needs a launcher that starts several jobs at once "
+            f"({', '.join(_SEVERAL)}); {url.scheme}: runs one job that writes predictions: set it to 1"
+        )
     try:
         adapter = importlib.import_module(f"{__name__}.{url.scheme.replace('-', '_')}")
     except ModuleNotFoundError as error:

@@ -33,6 +33,7 @@ _NO_CREDENTIALS = (
     "UnrecognizedClientException", "InvalidClientTokenId", "ExpiredTokenException", "InvalidSignatureException",
     "SignatureDoesNotMatch", "IncompleteSignature", "MissingAuthenticationToken",
 )  # fmt: skip
+_OF_FIRST = ("startedAt", "statusReason", "container")  # of an array: what its first job says, if it is there by now
 _RIGHTS = (
     "batch:SubmitJob (queue and definition), batch:TerminateJob, batch:ListJobs, batch:DescribeJobs, "
     "batch:DescribeJobQueues and batch:DescribeJobDefinitions"
@@ -82,6 +83,7 @@ class AwsBatchLauncher:
             jobDefinition=self._definition,
             containerOverrides={"environment": variables},
             retryStrategy={"attempts": 1},  # labelloop launches the next attempt, with a fence of its own
+            **({"arrayProperties": {"size": request.workers}} if request.workers > 1 else {}),
         )
         return f"aws-batch:{self._region}:{job['jobId']}"
 
@@ -94,6 +96,8 @@ class AwsBatchLauncher:
         if not found:
             return JobStatus("gone")
         described = found[0]
+        if "arrayProperties" in described:
+            described = self._array(described)
         state = _STATES.get(described["status"])
         if state is None:
             raise LaunchError(f"AWS Batch says {described['status']!r} of {job}, which labelloop does not know")
@@ -135,6 +139,17 @@ class AwsBatchLauncher:
         if not active:
             raise LaunchError(f"{where} has no active job definition {self._definition!r}: correct LABELLOOP_LAUNCHER")
         return f"{where}: queue {self._queue} takes jobs; {_described(max(active, key=lambda one: one['revision']))}"
+
+    def _array(self, parent: dict[str, Any]) -> dict[str, Any]:
+        """An array job as one job: it runs while one of its jobs does; why it waits or failed is the first one's word.
+
+        The array itself is PENDING from its first job on until the last one has ended.
+        """
+        counts = parent["arrayProperties"].get("statusSummary", {})
+        if counts.get("RUNNING"):
+            return parent | {"status": "RUNNING"}
+        first = self._ask("DescribeJobs", self._client.describe_jobs, jobs=[f"{parent['jobId']}:0"])["jobs"]
+        return {**parent, **{name: first[0][name] for name in _OF_FIRST if first and name in first[0]}}
 
     def _id_of(self, job: str) -> str:
         scheme, region, job_id = (*job.split(":"), "", "")[:3]

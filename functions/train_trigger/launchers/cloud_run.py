@@ -53,7 +53,7 @@ def open_launcher(url: LauncherUrl, settings: Settings, environ: Mapping[str, st
             f"Cloud Run cannot be used: {error} Give the function a service account, or set "
             "GOOGLE_APPLICATION_CREDENTIALS."
         ) from error
-    return CloudRunLauncher(clients, project, region, job)
+    return CloudRunLauncher(clients, project, region, job, workers=settings.prelabel_workers)
 
 
 class Clients(NamedTuple):
@@ -70,8 +70,10 @@ class CloudRunLauncher:
     launches at the same moment find none, and the claim decides which of both executions runs.
     """
 
-    def __init__(self, clients: Clients, project: str, region: str, job: str) -> None:
+    def __init__(self, clients: Clients, project: str, region: str, job: str, *, workers: int = 1) -> None:
+        """`workers`: the most that a launch starts."""
         self._clients = clients
+        self._workers = workers
         self._job = f"projects/{project}/locations/{region}/jobs/{job}"
         self._logged: set[tuple[str, str]] = set()
 
@@ -86,7 +88,7 @@ class CloudRunLauncher:
                 return f"cloud-run:{execution.name}"
         added = {"TRAIN_REQUEST": request.model_dump_json(), _NAME: name}
         overrides = run_v2.RunJobRequest.Overrides(
-            task_count=1,
+            task_count=request.workers,
             container_overrides=[
                 run_v2.RunJobRequest.Overrides.ContainerOverride(
                     env=[run_v2.EnvVar(name=key, value=value) for key, value in added.items()]
@@ -98,7 +100,7 @@ class CloudRunLauncher:
         return f"cloud-run:{operation.metadata.name}"
 
     def status(self, job: str) -> JobStatus:
-        """The state of the execution's one task. Logs why it waits or failed, each reason once. Raises LaunchError."""
+        """The state of the execution's tasks. Logs why it waits or failed, each reason once. Raises LaunchError."""
         try:
             execution = self._ask("ask for", self._clients.executions.get_execution, name=self._name_of(job))
         except LaunchError as error:
@@ -144,6 +146,11 @@ class CloudRunLauncher:
         task = job.template.template
         if task.max_retries:
             raise LaunchError(f"{self._job} retries {task.max_retries} times by itself: set its max retries to 0")
+        if 0 < job.template.parallelism < self._workers:
+            raise LaunchError(
+                f"{self._job} runs {job.template.parallelism} of its tasks at a time: set its parallelism to "
+                f"{self._workers}, as LABELLOOP_PRELABEL_WORKERS, or to 0 for as many as there are"
+            )
         container = task.containers[0]
         gpus = container.resources.limits.get("nvidia.com/gpu", "no")
         minutes = task.timeout.total_seconds() / 60
@@ -182,13 +189,14 @@ class CloudRunLauncher:
 
 
 def _state(execution: run_v2.Execution) -> JobState:
+    if execution.running_count:  # other tasks of it may have ended
+        return "running"
+    ended = execution.failed_count + execution.cancelled_count + execution.succeeded_count
+    if ended < execution.task_count and not execution.completion_time:
+        return "queued"
     if execution.failed_count or execution.cancelled_count:
         return "failed"
-    if execution.succeeded_count:
-        return "finished"
-    if execution.completion_time:  # without any task: it could not be started
-        return "refused"
-    return "running" if execution.running_count else "queued"
+    return "finished" if ended else "refused"  # refused: it ended without any task, which could not be started
 
 
 def _came_to_nothing(execution: run_v2.Execution) -> bool:

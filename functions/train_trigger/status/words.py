@@ -192,7 +192,8 @@ def ahead_sentences(
         yield when, *_empty(done), *left, *unseen
     if claim := jobs.prelabel:
         told = Said("Predictions are written: "), state(claim, now), Said(f", attempt {claim.attempt}")
-        yield *told, *_written(project, bar)
+        by = (Said(f", {claim.workers} jobs share the tasks"),) if claim.workers > 1 else ()
+        yield *told, *by, *_written(project, bar)
         if claim.waits or claim.error:
             yield (Said(claim.waits or claim.error or "", "warning"),)
     if (last := jobs.last_prelabel) and last.outcome == "failed":

@@ -11,7 +11,7 @@ resource "google_cloud_run_v2_job" "train" {
 
   template {
     task_count  = 1
-    parallelism = 1
+    parallelism = tonumber(lookup(var.settings, "LABELLOOP_PRELABEL_WORKERS", "1"))
 
     template {
       service_account               = google_service_account.account["train"].email

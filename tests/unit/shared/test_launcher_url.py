@@ -58,6 +58,13 @@ def test_the_scheme_finds_its_adapter() -> None:
     assert isinstance(open_launcher(Settings(), {}), LocalLauncher)
 
 
+@pytest.mark.parametrize("url", ["local:", "ray://head:8265"])
+def test_a_target_that_starts_one_job_refuses_several_workers(url: str) -> None:
+    settings = Settings.from_environ({"LABELLOOP_LAUNCHER": url, "LABELLOOP_PRELABEL_WORKERS": "4"})
+    with pytest.raises(SettingsError, match=r"WORKERS=4 needs .*aws-batch, kubernetes, cloud-run\); \w+: runs one job"):
+        open_launcher(settings, {})
+
+
 @pytest.mark.parametrize(
     ("url", "library"), [("kubernetes://ns/train", "kubernetes"), ("cloud-run://p/r/train", "google.cloud")]
 )

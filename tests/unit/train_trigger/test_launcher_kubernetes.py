@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import kubernetes_validate
 import pytest
 from kubernetes.client import ApiClient
 
@@ -349,6 +350,33 @@ def test_only_the_training_container_is_told_and_the_template_stays_as_it_is() -
     assert train["env"] == [{"name": "TRAIN_REQUEST", "value": REQUEST.model_dump_json()}]
     assert request_of(made) == REQUEST.model_dump_json()
     assert made_from == template()
+
+
+def test_several_workers_are_pods_of_one_job_of_which_one_may_fail() -> None:
+    alone = job_from(template(), REQUEST, 1)
+    made = job_from(template(), evolve(REQUEST, workers=4), 1)
+    assert set(made["spec"]) - set(alone["spec"]) == {
+        "completionMode",
+        "completions",
+        "parallelism",
+        "backoffLimitPerIndex",
+    }
+    for version in ("1.28", "1.33"):
+        document = json.loads(json.dumps(made))
+        document["spec"]["template"]["spec"]["containers"][0]["resources"] = {}
+        kubernetes_validate.validate(document, version, strict=True)
+    assert made["spec"]["parallelism"] == made["spec"]["completions"] == 4
+    assert "backoffLimit" not in made["spec"], "it would end all pods with the first one that fails"
+
+
+def test_a_job_of_several_workers_is_tidied_once_none_of_them_works() -> None:
+    done, works = (beside("Running", sidecar=RUNNING, **state) for state in (terminated(0), RUNNING))
+    api: Any = FakeApi({}, [done, works])
+    KubernetesLauncher(api, "ml", "trainer").tidy()
+    assert api.deleted == []
+    api = FakeApi({}, [done, done, beside("Succeeded", sidecar=terminated(0), **terminated(0))])
+    KubernetesLauncher(api, "ml", "trainer").tidy()
+    assert len(api.deleted) == 1
 
 
 def test_the_longest_run_id_makes_a_name_that_a_label_can_hold() -> None:

@@ -103,6 +103,19 @@ def test_predictions_are_written_after_connecting_a_promotion_a_rollback_and_an_
     assert len(connected.world.launcher.launched) == 5
 
 
+def test_many_tasks_are_shared_by_several_jobs_if_a_setting_says_so(tmp_path: Path) -> None:
+    connected = Connected(tmp_path, prelabel_workers=4)
+    connected.world.label_studio.tasks = list(range(1, 351))
+    connected.reconcile()
+    assert connected.claim is not None
+    assert (connected.claim.workers, connected.world.launcher.requests[-1].workers) == (3, 3)
+    connected.job_ends("label:base-yolo11n")
+    connected.world.label_studio.tasks += [351]
+    connected.clock.time += timedelta(seconds=30)
+    connected.reconcile()
+    assert connected.claim.workers == 1, "a handful needs no second machine"
+
+
 def test_they_wait_neither_for_a_training_nor_for_its_cool_down(connected: Connected) -> None:
     connected.world.label_studio.annotations = 20
     assert connected.reconcile()[0] == "launched"

@@ -32,6 +32,10 @@ RIGHTS = (
 """API group, resource and verb of the rights that the launcher needs, besides reading its PodTemplate."""
 
 
+_ALIVE = ("Pending", "Running")
+"""Phases of a pod that has not ended."""
+
+
 def open_launcher(url: LauncherUrl, settings: Settings, environ: Mapping[str, str]) -> "KubernetesLauncher":  # noqa: ARG001
     """A launcher for the PodTemplate that the URL names. Raises SettingsError if no cluster is configured."""
     namespace, template = url.parts
@@ -101,14 +105,14 @@ class KubernetesLauncher:
 
         Their logs are deleted with them. A Job that ended as a whole stays for a day, with its log. Raises LaunchError.
         """
-        for pod in self._list(self._namespace, "pods", "of every run", labelSelector="labelloop/run"):
-            if only_others_run(pod):
-                name = pod["metadata"]["labels"]["job-name"]
-                logger.warning(
-                    f"the training of Job {self._namespace}/{name} ended, other containers of its pod run on: deleted",
-                    extra={"event": "job_tidied", "job": name},
-                )
-                self.stop(f"kubernetes:{self._namespace}/{name}")
+        pods = self._list(self._namespace, "pods", "of every run", labelSelector="labelloop/run")
+        working = {_job_of(pod) for pod in pods if pod["status"].get("phase") in _ALIVE and not only_others_run(pod)}
+        for name in sorted({_job_of(pod) for pod in pods if only_others_run(pod)} - working):
+            logger.warning(
+                f"the training of Job {self._namespace}/{name} ended, other containers of its pod run on: deleted",
+                extra={"event": "job_tidied", "job": name},
+            )
+            self.stop(f"kubernetes:{self._namespace}/{name}")
 
     def stop(self, job: str) -> None:
         """Delete the Job: first its pod, which gets SIGTERM and its whole grace period, then the Job itself.
@@ -185,6 +189,11 @@ class KubernetesLauncher:
 
 def _jobs(namespace: str) -> str:
     return f"/apis/batch/v1/namespaces/{namespace}/jobs"
+
+
+def _job_of(pod: dict[str, Any]) -> str:
+    """The name of a pod's Job."""
+    return str(pod["metadata"]["labels"]["job-name"])
 
 
 def _parse(job: str) -> tuple[str, str]:

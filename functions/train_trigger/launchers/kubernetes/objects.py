@@ -14,7 +14,7 @@ _OF_OTHER_TOOLS = ("kubectl.kubernetes.io/", "argocd.argoproj.io/")  # labels by
 
 
 def job_from(template: Object, request: TrainRequest, attempt: int) -> dict[str, Any]:
-    """The Job of one attempt: runs the PodTemplate's pod once, with TRAIN_REQUEST. Raises LaunchError.
+    """The Job of one attempt: runs the PodTemplate's pod once for each worker, with TRAIN_REQUEST. Raises LaunchError.
 
     The Job gets the labels and annotations of the PodTemplate: with kueue.x-k8s.io/queue-name, Kueue queues it.
     """
@@ -43,7 +43,7 @@ def job_from(template: Object, request: TrainRequest, attempt: int) -> dict[str,
             "annotations": _copied(template["metadata"].get("annotations")),
         },
         "spec": {
-            "backoffLimit": 0,
+            **_workers(request.workers),
             "ttlSecondsAfterFinished": _KEPT_FOR,
             "template": {
                 "metadata": {**of_pod, "labels": {**labels, **(of_pod.get("labels") or {}), **ours}},
@@ -77,6 +77,13 @@ def ended(job: Object) -> Literal["finished", "failed"] | None:
     """How a Job ended; None while it has not."""
     states = {entry["type"] for entry in job["status"].get("conditions") or () if entry["status"] == "True"}
     return "finished" if "Complete" in states else "failed" if "Failed" in states else None
+
+
+def _workers(count: int) -> dict[str, Any]:
+    """Without retries by the cluster: labelloop launches the next attempt. One pod that fails ends no other one."""
+    if count == 1:
+        return {"backoffLimit": 0}
+    return {"completionMode": "Indexed", "completions": count, "parallelism": count, "backoffLimitPerIndex": 0}
 
 
 def _copied(values: Mapping[str, str] | None) -> dict[str, str]:

@@ -70,7 +70,7 @@ def without_pod(events: Iterable[Object], job: str) -> JobStatus:
     newest = max(events, key=_time, default=None)
     if newest is None:
         return JobStatus("queued")
-    message = re.sub(rf"\b{re.escape(job)}-\w{{5}}\b", job, newest["message"])
+    message = re.sub(rf"\b{re.escape(job)}(-\d+)?-\w{{5}}\b", job, newest["message"])
     return JobStatus("queued", message, stuck=not _quota_is_enough(message))
 
 

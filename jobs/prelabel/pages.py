@@ -1,0 +1,125 @@
+"""Predicts and stores the tasks of one share, page by page."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from jobs.prelabel.parts import Parts
+from jobs.prelabel.ports import Page, Part
+from jobs.prelabel.progress import Counting
+from jobs.prelabel.shares import Written
+from jobs.prelabel.writer import Writer
+from shared.control_group import in_control_group
+from shared.errors import BudgetSpent, SettingsError
+from shared.labelstudio.config import parse_label_config
+from shared.labelstudio.controls import Control
+from shared.labelstudio.requests import PredictRequest
+from shared.state.heartbeat import Heartbeat
+from shared.state.jobs import Jobs
+from shared.state.projects import read_project
+from shared.state.spending import Spending
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Round:
+    """What one run writes."""
+
+    label_config: str
+    controls: Sequence[Control]
+    version: str  # model_version of the predictions
+    after: int  # only tasks with a greater id are looked at
+
+
+class PagesWriter:
+    """Writes shares of one round."""
+
+    def __init__(self, parts: Parts, heartbeat: Heartbeat, spending: Spending, round_: Round) -> None:
+        self._parts = parts
+        self._heartbeat = heartbeat
+        self._spending = spending
+        self._round = round_
+
+    def current(self) -> bool:
+        """Whether this version is the one to show: it is served, and nobody has disconnected the project."""
+        return self._heartbeat.patiently(self._current)
+
+    def check_budget(self) -> None:
+        """Raise BudgetSpent if the jobs may not run any longer."""
+        if self._spending.seconds_left() <= 0:
+            raise BudgetSpent(f"the other predictions wait: {self._spending.why}")
+
+    def write(self, part: Part, report: Callable[[int], None]) -> Written:
+        """Write until all is done, or this version is not to be shown any more. `report`: of tasks looked at so far."""
+        parts, round_ = self._parts, self._round
+        left, empty, through, complete, before = 0, 0, round_.after, True, Counter(parts.reasons())
+        counting, share = Counting(report), parts.settings.control_group
+        with Writer(parts.target) as writer:
+            for page in _ahead(parts.target.pages(round_.version, through, part)):
+                if not self.current():
+                    complete = False
+                    break
+                through = page.last
+                tasks = [task for task in page.tasks if not in_control_group(parts.project_uid, task.id, share)]
+                call = PredictRequest(tasks=tasks, project=parts.project_uid, label_config=round_.label_config)
+                deadline = time.monotonic() + parts.settings.longest_run
+                predictions = parts.predict(call, deadline) if tasks else iter(())
+                for task, prediction in zip(tasks, predictions, strict=True):
+                    self._heartbeat.check()  # else two processes could store the predictions of a page
+                    if prediction:
+                        assert task.id is not None
+                        writer.add(task.id, prediction)
+                        empty += not prediction["result"]
+                    else:
+                        left += 1
+                    counting.task()
+                counting.page(page.seen)
+                if self._spending.seconds_left() <= 0:
+                    writer.finish()
+                    self.check_budget()
+            writer.finish()
+        why = Counter(parts.reasons()) - before + Counter({"not_stored": writer.refused})
+        return Written(
+            version=round_.version,
+            through=through,
+            stored=writer.stored,
+            left=left + writer.refused,
+            empty=empty,
+            why=dict(why),
+            complete=complete,
+        )
+
+    def _current(self) -> bool:
+        project = read_project(self._parts.store, self._parts.project_uid)
+        version = self._parts.models.version(self._round.controls)
+        return project is not None and project.push and version == self._round.version
+
+
+def round_of(parts: Parts, jobs: Jobs, heartbeat: Heartbeat) -> Round:
+    """What is to be written now. Raises SettingsError, LabelConfigError, ModelError, LabelStudioError, StoreError."""
+    state = parts.target.state()
+    if state.counters.uid != parts.project_uid:
+        raise SettingsError(
+            f"LABEL_STUDIO_URL answers project {state.counters.uid}, the run is for {parts.project_uid}: set the "
+            "address of the Label Studio that this project belongs to"
+        )
+    controls = parse_label_config(state.counters.label_config)
+    version = heartbeat.patiently(parts.models.choose, controls)
+    before = heartbeat.patiently(jobs.read).prelabelled
+    # The task up to which the last run left nothing to do: a few new tasks do not wait for a look at all.
+    complete = before is not None and before.model_version == version and not before.left
+    after = before.through if before and complete else 0
+    return Round(label_config=state.counters.label_config, controls=controls, version=version, after=after)
+
+
+def _ahead(pages: Iterator[Page]) -> Iterator[Page]:
+    """The pages, each asked for while the one before is worked on."""
+    pool = ThreadPoolExecutor(1, "pages")
+    try:
+        following = pool.submit(next, pages, None)
+        while (page := following.result()) is not None:
+            following = pool.submit(next, pages, None)
+            yield page
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
