@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from functions.train_trigger.launchers import launcher_url
 from infra.cli.environment import FILE, Invocation, first_values, keep
 from infra.cli.log_view import LogView
 from infra.local.base_weights import refuse_missing_files
@@ -53,6 +54,7 @@ def prepare(
     kept |= {name: variables[name] for name in _KEPT if variables.get(name)} | _ask_for_label_studio(variables) | chosen
     settings = Settings.from_environ(variables | kept | ({"LABELLOOP_DUMMY": "true"} if dummy else {}))
     settings.require_access_rules()
+    launcher_url(settings)
     if settings.predict_url == settings.train_trigger_url:
         raise SettingsError(f"both functions cannot listen at {settings.predict_url}: pass another --predict-port")
     if not settings.dummy:

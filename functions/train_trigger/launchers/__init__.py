@@ -60,8 +60,8 @@ class Launcher(Protocol):
         """Check that launches can succeed, and answer a line about the target. Launches nothing. Raises LaunchError."""
 
 
-def open_launcher(settings: Settings, environ: Mapping[str, str]) -> Launcher:
-    """The launcher that LABELLOOP_LAUNCHER names. `environ`: what a local job inherits. Raises SettingsError."""
+def launcher_url(settings: Settings) -> LauncherUrl:
+    """What LABELLOOP_LAUNCHER says. Raises SettingsError, also if that target cannot do what other settings ask."""
     try:
         url = LauncherUrl.parse(settings.launcher)
     except ValueError as error:
@@ -71,6 +71,12 @@ def open_launcher(settings: Settings, environ: Mapping[str, str]) -> Launcher:
             f"LABELLOOP_PRELABEL_WORKERS={settings.prelabel_workers} needs a launcher that starts several jobs at once "
             f"({', '.join(_SEVERAL)}); {url.scheme}: runs one job that writes predictions: set it to 1"
         )
+    return url
+
+
+def open_launcher(settings: Settings, environ: Mapping[str, str]) -> Launcher:
+    """The launcher that LABELLOOP_LAUNCHER names. `environ`: what a local job inherits. Raises SettingsError."""
+    url = launcher_url(settings)
     try:
         adapter = importlib.import_module(f"{__name__}.{url.scheme.replace('-', '_')}")
     except ModuleNotFoundError as error:
