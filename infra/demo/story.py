@@ -151,7 +151,10 @@ class Story:
         if record.last_run and record.last_run.outcome == "failed":
             raise StartError(f"predictions could not be written ahead: {record.last_run.message}")
         done = record.prelabelled
-        return record.training is None and done is not None and done.model_version == version == self._project.shown()
+        if record.training is not None or done is None or done.model_version != version:
+            return False
+        nothing = not (done.predicted or done.shown)  # the base weights are for another YOLO task
+        return nothing or self._project.shown() == version
 
     def _are_retrieved(self, version: str, tasks: Iterable[int]) -> bool:
         """Whether predict knows the version, which it may see 3 s late, and has predicted what is asked for now."""

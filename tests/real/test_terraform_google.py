@@ -34,7 +34,8 @@ Resources = dict[str, dict[str, Any]]
 def plan(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     with provider_stub() as environ:
         terraform = Terraform.in_copy(FOLDER, tmp_path_factory.mktemp("google") / "module", environ)
-        yield terraform.plan("-var-file=terraform.tfvars.example", "-var=train_trigger_max_instances=9")
+        more = ("-var=train_trigger_max_instances=9", '-var=settings={"LABELLOOP_PRELABEL_WORKERS":"3"}')
+        yield terraform.plan("-var-file=terraform.tfvars.example", *more)
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +59,10 @@ def containers(resources: Resources) -> dict[str, dict[str, Any]]:
 def environ_of(container: dict[str, Any]) -> dict[str, str]:
     """Its environment as Cloud Run would make it, with values made up for secrets."""
     return {one["name"]: "made-up" if one["value_source"] else one["value"] for one in container["env"]}
+
+
+def test_as_many_tasks_run_at_once_as_there_may_be_workers(resources: Resources) -> None:
+    assert resources["google_cloud_run_v2_job.train"]["template"][0]["parallelism"] == 3
 
 
 def test_every_program_gets_settings_that_it_can_start_with(containers: dict[str, dict[str, Any]]) -> None:

@@ -68,6 +68,8 @@ def test_what_a_person_wrote_into_the_file_stays(tmp_path: Path) -> None:
     file.write_text(file.read_text() + "# mine\nLABELLOOP_EPOCHS=7\n")
 
     assert prepared(tmp_path, {}).epochs == 7
+    with pytest.raises(SettingsError, match="local: runs one job"):
+        prepared(tmp_path, {"LABELLOOP_PRELABEL_WORKERS": "2"})
     assert "# mine" in file.read_text()
 
 
