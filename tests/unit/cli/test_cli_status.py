@@ -309,10 +309,11 @@ def test_how_long_jobs_ran_and_what_waits_for_the_budget(world: World) -> None:
 
 def test_how_far_the_writing_is(world: World) -> None:
     jobs = Jobs(world.store, UID, prelabelling=True)
-    jobs.update(claims.take, "ahead", lifetime=600, kind="prelabel", forced=True)
+    jobs.update(claims.take, "ahead", lifetime=600, kind="prelabel", workers=3, forced=True)
     WritingAhead(jobs, "of before", "label:v2", 70).write(0)
     assert "70" not in shown(world)
     WritingAhead(jobs, "ahead", "label:v3", 40).write(0)
+    assert "attempt 1, 3 jobs share the tasks" in shown(world)
     assert "0 of 40 tasks have label:v3" in shown(world)
     assert read_status(world.store, UID, world.settings).as_json()["prelabel"]["progress"]["tasks"] == 40
     claim = jobs.update(claims.start, "ahead", nonce="n", lifetime=600).held
