@@ -312,8 +312,9 @@ def test_of_three_workers_one_is_killed_and_each_task_gets_one_prediction(
             return [share.nonce for share in found if share]
 
         def begin(expected: int) -> None:
-            log = (tmp_path / f"worker-{expected}.log").open("wb")
-            workers.append(subprocess.Popen((sys.executable, "-m", "jobs.train"), env=environ, stdout=log, stderr=log))
+            with (tmp_path / f"worker-{expected}.log").open("wb") as log:
+                command = (sys.executable, "-m", "jobs.train")
+                workers.append(subprocess.Popen(command, env=environ, stdout=log, stderr=log))
             eventually(lambda: len(shares()) == expected, "it takes a share")
 
         try:
