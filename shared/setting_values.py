@@ -8,6 +8,8 @@ from pydantic import AfterValidator, BeforeValidator, SecretStr
 
 from shared.launcher_url import LauncherUrl
 
+LEAST_TILE, LARGEST_TILE = 64, 8192
+"""Pixels of a tile's side that may be asked for."""
 _NO_PATH = ("'", "?", "\n")  # ultralytics strips quotes, and takes what follows a question mark for a query
 
 
@@ -56,6 +58,12 @@ def _some_weights(names: str) -> str:
     return names
 
 
+def _tiles(written: str) -> str:
+    if written in ("auto", "off") or (written.isdecimal() and LEAST_TILE <= int(written[:9]) <= LARGEST_TILE):
+        return written
+    raise ValueError(f"must be auto, off, or the pixels of a tile's side, from {LEAST_TILE} to {LARGEST_TILE}")
+
+
 def _comma_separated(value: Any) -> Any:
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
@@ -86,5 +94,7 @@ UltralyticsPath = Annotated[str, AfterValidator(_ultralytics_path)]
 """A path that ultralytics can open."""
 WeightsNames = Annotated[str, AfterValidator(_ultralytics_path), AfterValidator(_some_weights)]
 """Names or files of weights, separated by commas; at least one."""
+TilesAsked = Annotated[str, AfterValidator(_tiles)]
+"""auto, off, or a number of pixels."""
 HostNames = Annotated[tuple[str, ...], BeforeValidator(_comma_separated), AfterValidator(_well_formed_networks)]
 """Names, addresses and networks of hosts, separated by commas."""

@@ -26,6 +26,7 @@ from shared.setting_values import (
     HostNames,
     LauncherAddress,
     SecretAddress,
+    TilesAsked,
     UltralyticsPath,
     UserName,
     WebAddress,
@@ -383,6 +384,11 @@ class Settings(BaseModel):
         "pixels",
         ge=32,
         le=8192,
+    )
+    tiles: TilesAsked = _setting(
+        "LABELLOOP_TILES",
+        "auto",
+        "Whether large pictures are looked at in tiles, in training and prediction (model_tiles of a control wins; docs/tiles.md). auto: where the annotated objects would be too small in the whole picture. A number: always, in tiles of so many pixels of the picture, by base weights too. off: never. A version that is there is served as it was trained.",
     )
     batch: int = _setting(
         "LABELLOOP_BATCH",

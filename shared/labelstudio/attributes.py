@@ -1,20 +1,23 @@
 """The `model_*` attributes of Label Studio's YOLO example: which tags have them, and which values are valid.
 
 Source: https://github.com/HumanSignal/label-studio-ml-backend, label_studio_ml/examples/yolo/README.md; `model_task`,
-`model_fliplr`, `model_flipud` and `model_sides` are labelloop's own.
+`model_fliplr`, `model_flipud`, `model_sides` and `model_tiles` are labelloop's own.
 """
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from shared.setting_values import LARGEST_TILE, LEAST_TILE
+
 YES, NO = ("1", "true", "yes"), ("0", "false", "no")
-_BOXES = ("RectangleLabels", "PolygonLabels", "BrushLabels", "EllipseLabels", "KeyPointLabels", "VideoRectangle")
+_OBJECTS = ("RectangleLabels", "PolygonLabels", "BrushLabels", "EllipseLabels", "KeyPointLabels")
+_BOXES = (*_OBJECTS, "VideoRectangle")
 
 
 @dataclass(frozen=True, slots=True)
 class Attribute:
-    """Valid values of an attribute: one of `words`, a number in a range, or (with neither) any text."""
+    """Valid values of an attribute: one of `words`, a number in a range, either; or (with neither) any text."""
 
     tags: tuple[str, ...] = ()  # tags of controls that have the attribute; empty: all
     words: tuple[str, ...] = ()
@@ -24,7 +27,8 @@ class Attribute:
     @property
     def expected(self) -> str:
         """The valid values, for a message."""
-        return " or ".join(self.words) if self.words else f"a number from {self.minimum:g} to {self.maximum:g}"
+        number = () if math.isinf(self.maximum) else (f"a number from {self.minimum:g} to {self.maximum:g}",)
+        return " or ".join((*self.words, *number))
 
     def number(self, written: str) -> float | None:
         """The value as a number; None if it is not one or is out of range."""
@@ -41,9 +45,9 @@ class Attribute:
 
     def accepts(self, written: str) -> bool:
         """Whether the value is valid."""
-        if self.words:
-            return self.word(written) is not None
-        return math.isinf(self.maximum) or self.number(written) is not None
+        if self.word(written) is not None:
+            return True
+        return not self.words if math.isinf(self.maximum) else self.number(written) is not None
 
 
 ATTRIBUTES: dict[str, Attribute] = {
@@ -61,6 +65,7 @@ ATTRIBUTES: dict[str, Attribute] = {
     "model_fliplr": Attribute(minimum=0.0, maximum=1.0),
     "model_flipud": Attribute(minimum=0.0, maximum=1.0),
     "model_sides": Attribute(),
+    "model_tiles": Attribute(_OBJECTS, ("auto", "off"), minimum=LEAST_TILE, maximum=LARGEST_TILE),
 }
 """Name of a control's attribute → its valid values."""
 OLDER = {

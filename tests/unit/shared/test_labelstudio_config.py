@@ -363,6 +363,22 @@ def test_conditions_that_are_looked_at_are_understood(when: str) -> None:
             "ignored",
         ),
         (
+            '<BrushLabels name="l" toName="it" model_tiles="12">@</BrushLabels>',
+            "<BrushLabels> 'l' says model_tiles='12', which is not auto or off or a number from 64 to 8192: it is "
+            "ignored",
+        ),
+        (
+            '<Choices name="l" toName="it" model_tiles="640"><Choice value="x"/></Choices>',
+            "<Choices> 'l' says model_tiles, which means something for RectangleLabels and PolygonLabels and "
+            "BrushLabels and EllipseLabels and KeyPointLabels only",
+        ),
+        (
+            '<Video name="f" value="$f"/><VideoRectangle name="v" toName="f" model_tiles="auto"/>'
+            '<Labels name="l" toName="f">@</Labels>',
+            "<VideoRectangle> 'v' says model_tiles, which means something for RectangleLabels and PolygonLabels and "
+            "BrushLabels and EllipseLabels and KeyPointLabels only",
+        ),
+        (
             '<RectangleLabels name="l" toName="it"><Label value="a" model_index="0"/></RectangleLabels>',
             "<RectangleLabels> 'l' has model_index at 'a', which means something for points only",
         ),
