@@ -15,6 +15,7 @@ from shared.labelstudio.api import LabelStudio
 from shared.labelstudio.controls import Control
 from shared.labelstudio.requests import PredictRequest
 from shared.media.fetch import ImageFetcher
+from shared.media.fit import Side
 from shared.objectstore import ObjectStore
 from shared.prediction.images import TaskImages
 from shared.prediction.metrics import Metrics
@@ -64,6 +65,7 @@ def build_serving(
         metrics,
         fetch_concurrency=settings.fetch_concurrency,
         decode_concurrency=max(usable_cores() // 2, 1),
+        pixels=settings.image_max_pixels,
     )
     videos = VideoPredictor(
         ImageFetcher(settings, label_studio, limit="video_max_bytes"), max_pixels=settings.image_max_pixels
@@ -75,12 +77,12 @@ def build_serving(
     return Serving(predictor.each, models.prepare)
 
 
-def _decode(data: bytes, side: int | None, *, max_pixels: int, reduced: bool) -> Any:
+def _decode(data: bytes, side: Side, *, max_pixels: int, reduced: bool) -> Any:
     return _decoder()(data, max_pixels, side if reduced else None)
 
 
 @cache
-def _decoder() -> Callable[[bytes, int, int | None], Any]:
+def _decoder() -> Callable[[bytes, int, Side], Any]:
     """Imports OpenCV, on one thread an image: they are worked on side by side. Raises ImportError, and tries again."""
     with undo_failed_import("cv2"):
         import cv2

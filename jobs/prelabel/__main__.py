@@ -91,6 +91,7 @@ def _build(settings: Settings, request: TrainRequest, store: ObjectStore) -> Par
         metrics,
         fetch_concurrency=settings.fetch_concurrency,
         decode_concurrency=max(usable_cores() // 2, 1),
+        pixels=settings.image_max_pixels,
     )
     videos = VideoPredictor(
         ImageFetcher(settings, label_studio, limit="video_max_bytes"), max_pixels=settings.image_max_pixels

@@ -44,3 +44,13 @@ def _starts(length: int, tiling: Tiling) -> list[int]:
     """Where tiles begin along one side of a picture."""
     gaps = -(-max(length - tiling.side, 0) // (tiling.side - tiling.overlap))
     return [number * (length - tiling.side) // gaps for number in range(gaps + 1)] if gaps else [0]
+
+
+def pixels_needed(longest: int, image_size: int, tiling: Tiling | None) -> int:
+    """Of a picture whose longer side has `longest` pixels, so many that no view of it has to be enlarged.
+
+    `image_size`: pixels of the longer side of what a network sees.
+    """
+    if tiling is None or longest <= tiling.side:
+        return image_size
+    return max(image_size, -(-longest * image_size // tiling.side))

@@ -122,11 +122,16 @@ def _kept(outputs: Outputs, number: int, question: Question, head: Head) -> Floa
         else:
             table = without_twins(to_corners(table), question.iou, most)
     if question.cut_is_said and len(table) >= most and table[-1, 4] >= max(question.outlined_from, question.confidence):
-        logger.warning(
-            f"an image shows {most} objects or more: what is less sure is not answered (LABELLOOP_MAX_OBJECTS)",
-            extra={"event": "objects_cut", "most": most},
-        )
+        say_cut(most)
     return table
+
+
+def say_cut(most: int) -> None:
+    """Log that a picture has more objects than are answered."""
+    logger.warning(
+        f"an image shows {most} objects or more: what is less sure is not answered (LABELLOOP_MAX_OBJECTS)",
+        extra={"event": "objects_cut", "most": most},
+    )
 
 
 def _require(found: int, told: int) -> None:

@@ -23,7 +23,7 @@ from PIL.GifImagePlugin import GifImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from shared.errors import ImageError
-from shared.media.fit import Sized, in_full
+from shared.media.fit import Side, Sized, in_full
 from shared.media.jpeg import Jpeg, first_picture
 from shared.media.png import SIGNATURE, without_metadata
 
@@ -82,8 +82,8 @@ def decode(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
     return decode_for(data, max_pixels, None).pixels
 
 
-def decode_for(data: bytes, max_pixels: int, side: int | None) -> Sized:
-    """As `decode`, for who needs `side` pixels on the longer side; None: all.
+def decode_for(data: bytes, max_pixels: int, side: Side) -> Sized:
+    """As `decode`, for who needs `side` pixels on the longer side.
 
     A JPEG file that has at least twice as many comes at a half, a quarter or an eighth of its size, sides rounded up.
     """
@@ -94,7 +94,8 @@ def decode_for(data: bytes, max_pixels: int, side: int | None) -> Sized:
             _check_size(image, max_pixels)
             turned = orientation(image)  # before pixels are read: browsers ignore metadata after them
             width, height = image.size
-            reduced = _reduced(jpeg, image, side) if jpeg and side else None
+            needed = side(max(width, height)) if callable(side) else side
+            reduced = _reduced(jpeg, image, needed) if jpeg and needed else None
             pixels = _pixels(picture, image) if reduced is None else reduced
         if jpeg and reduced is None:
             _require_whole(jpeg, pixels)

@@ -1,5 +1,6 @@
 """Resizing of pictures for models: the same for training, gate and prediction. Pure."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +10,10 @@ GRAY = 114  # ultralytics' padding
 _THINNEST = 16  # a strip is at least 1/16 of the square's side wide
 MIN_SIDE = 10  # pixels; ultralytics silently leaves smaller images out
 _KEPT = 2  # times the size that a model sees
+
+
+Side = int | Callable[[int], int] | None
+"""Pixels of a picture's longer side that are needed, or what tells it of those that there are; None: all of them."""
 
 
 class Sized(NamedTuple):

@@ -2,15 +2,17 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from shared.labelstudio.requests import Task
 from shared.labelstudio.task_values import file_of
 from shared.media.fetch import Fetcher
-from shared.media.fit import Sized
+from shared.media.fit import Side, Sized
+from shared.media.header import size_of
 from shared.prediction.metrics import Metrics
 from shared.prediction.ports import DeadlineExceeded
+from shared.prediction.room import Room
 
 
 class TaskImages:
@@ -19,15 +21,17 @@ class TaskImages:
     def __init__(
         self,
         fetcher: Fetcher,
-        decode: Callable[[bytes, int | None], Sized],
+        decode: Callable[[bytes, Side], Sized],
         metrics: Metrics,
         *,
         fetch_concurrency: int,
         decode_concurrency: int,
+        pixels: int,
     ) -> None:
-        """`decode`: of a file, and the pixels that are needed of the longer side (None: all).
+        """`decode`: of a file, and the pixels that are needed of the longer side.
 
-        `fetch_concurrency`, `decode_concurrency`: limits of the process.
+        `fetch_concurrency`, `decode_concurrency`: limits of the process. `pixels`: as many of large pictures are held
+        at a time while they are looked at in tiles.
 
         Few images should be decoded at a time, as this takes CPU cores from a model that runs on the CPU.
         """
@@ -36,6 +40,7 @@ class TaskImages:
         self._metrics = metrics
         self._fetching = threading.BoundedSemaphore(fetch_concurrency)
         self._decoding = threading.BoundedSemaphore(decode_concurrency)
+        self._room = Room(pixels)
 
     def fetch(self, task: Task, value: str, deadline: float) -> bytes:
         """The bytes of the image that a tag shows for a task. `value`: the tag's attribute, `"$image"`.
@@ -46,8 +51,15 @@ class TaskImages:
         with _turn(self._fetching, deadline), self._metrics.phase("fetch"):
             return self._fetcher.fetch(address, task_id=task.id, deadline=deadline)
 
-    def decode(self, data: bytes, side: int | None, deadline: float) -> Sized:
-        """Decode an image. `side`: pixels of the longer side that are needed; None: all.
+    def room(self, files: Sequence[bytes], deadline: float) -> AbstractContextManager[None]:
+        """Room for large pictures, all those of a task together. Waits until there is; raises DeadlineExceeded."""
+        if not files:
+            return nullcontext()
+        sizes = [size_of(data) for data in files]
+        return self._room.taken(sum(width * height for width, height in sizes), deadline)
+
+    def decode(self, data: bytes, side: Side, deadline: float) -> Sized:
+        """Decode an image. `side`: pixels of the longer side that are needed.
 
         Raises ImageError, DeadlineExceeded.
         """

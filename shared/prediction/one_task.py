@@ -3,6 +3,7 @@
 `TaskRunner.start` does the slow part, on a thread of the request; `Started.answer` waits for the models and writes.
 """
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,12 +14,13 @@ from typing import Any, NamedTuple, TypeVar
 
 from shared.errors import ImageError
 from shared.geometry.detections import Detections
+from shared.geometry.tiles import Tiling, pixels_needed
 from shared.labelstudio.regions import Region
 from shared.labelstudio.regions.choices import region_boxes, write_region_choices
 from shared.labelstudio.requests import Task
 from shared.labelstudio.task_values import file_of
 from shared.media.crop import crop
-from shared.media.fit import Sized, in_full
+from shared.media.fit import Side, Sized, in_full
 from shared.prediction.images import TaskImages
 from shared.prediction.metrics import Metrics
 from shared.prediction.plan import FLOOR, Found, Plan, choose, confidences_of, found_in, to_prediction
@@ -163,11 +165,12 @@ class TaskRunner:
             )
         futures: list[Future[Detections]] = []
         try:
-            images: dict[str, Sized] = {}
-            for value, data in fetched.items():
-                with _leaving_out(missing, value):
-                    images[value] = self._images.decode(data, _side(value, context), context.deadline)
-            return self._ask(images, context, futures)
+            with self._images.room(_cut(fetched, context), context.deadline):
+                images: dict[str, Sized] = {}
+                for value, data in fetched.items():
+                    with _leaving_out(missing, value):
+                        images[value] = self._images.decode(data, _side(value, context), context.deadline)
+                return self._ask(images, context, futures)
         finally:
             _when_all_are_done(futures, context.waiting.release)
 
@@ -175,19 +178,25 @@ class TaskRunner:
         self, images: Mapping[str, Sized], context: PredictContext, futures: "list[Future[Detections]]"
     ) -> dict[str, Pending]:
         """Hand each image to each model once, then the crops of the regions found in it. Fills `futures`."""
-        asked: dict[tuple[str, Model, float], Future[Detections]] = {}
+        asked: dict[tuple[str, Model, float, Tiling | None], Future[Detections]] = {}
         pending: dict[str, Pending] = {}
         parts = [part for part in _of_images(context) if part.plan.control.value in images]
         for plan, model in (part for part in parts if not part.plan.control.per_region):
-            question = (plan.control.value, model, plan.iou)
+            question = (plan.control.value, model, plan.iou, plan.tiling)
             if question not in asked:
                 threshold = min(
                     other.threshold
                     for other, its_model in parts
-                    if (other.control.value, its_model, other.iou) == question
+                    if (other.control.value, its_model, other.iou, other.tiling) == question
                 )
                 asked[question] = self._submit(
-                    model, images[question[0]], min(FLOOR, threshold), plan.iou, outlined_from=threshold
+                    model,
+                    images[question[0]],
+                    min(FLOOR, threshold),
+                    plan.iou,
+                    outlined_from=threshold,
+                    tiling=plan.tiling,
+                    deadline=context.deadline,
                 )
                 futures.append(asked[question])
             pending[plan.control.name] = Asked(plan, asked[question], self._metrics)
@@ -201,8 +210,7 @@ class TaskRunner:
             image, (height, width) = images[plan.control.value]  # in all its pixels: see `_side`
             boxes = region_boxes(regions, plan.control, width, height)
             crops = {
-                name: self._submit(model, in_full(crop(image, box)), FLOOR, plan.iou, outlined_from=0.0)
-                for name, box in boxes.items()
+                name: self._submit(model, in_full(crop(image, box)), FLOOR, plan.iou) for name, box in boxes.items()
             }
             futures += crops.values()
             if crops:
@@ -210,11 +218,21 @@ class TaskRunner:
         return pending
 
     def _submit(
-        self, model: Model, image: Sized, confidence: float, iou: float, *, outlined_from: float
+        self,
+        model: Model,
+        image: Sized,
+        confidence: float,
+        iou: float,
+        *,
+        outlined_from: float = 0.0,
+        tiling: Tiling | None = None,
+        deadline: float = math.inf,
     ) -> "Future[Detections]":
         started = time.perf_counter()
         pixels, whole = image
-        future = model.submit(pixels, confidence, whole=whole, iou=iou, outlined_from=outlined_from)
+        future = model.submit(
+            pixels, confidence, whole=whole, iou=iou, outlined_from=outlined_from, tiling=tiling, deadline=deadline
+        )
         future.add_done_callback(lambda _: self._metrics.observe("model", time.perf_counter() - started))
         return future
 
@@ -236,12 +254,20 @@ def _of_images(context: PredictContext) -> list[ControlModel]:
     return [part for part in context.parts if part.plan.control.media == "image"]
 
 
-def _side(value: str, context: PredictContext) -> int | None:
+def _side(value: str, context: PredictContext) -> Side:
     """Pixels of an image's longer side that its models need; None: all, to cut regions out of it."""
     asking = [part for part in _of_images(context) if part.plan.control.value == value]
     if any(plan.control.per_region for plan, _ in asking):
         return None
+    if any(plan.tiling for plan, _ in asking):
+        return lambda longest: max(pixels_needed(longest, model.image_size, plan.tiling) for plan, model in asking)
     return max(model.image_size for _, model in asking)
+
+
+def _cut(fetched: Mapping[str, bytes], context: PredictContext) -> Sequence[bytes]:
+    """The files of those images that are cut into tiles, if they are larger than these."""
+    cut = {plan.control.value for plan, _ in _of_images(context) if plan.tiling}
+    return [data for value, data in fetched.items() if value in cut]
 
 
 @contextmanager

@@ -10,10 +10,12 @@ import numpy as np
 
 from shared.geometry.detections import Detections
 from shared.geometry.suppression import suppress, suppress_classes
+from shared.geometry.tiles import Tiling
 from shared.labelstudio.class_labels import class_labels
 from shared.labelstudio.controls import Control
 from shared.labelstudio.regions import CONTROLS, Region
 from shared.labelstudio.regions.keypoints import write_keypoints
+from shared.labelstudio.tiles_wanted import base_tiling
 from shared.prediction.region_ids import with_own_ids
 from shared.prediction.score import Confidences, Order, score_of
 from shared.prediction.thresholds import thresholds_of
@@ -34,6 +36,7 @@ class Plan:
     labels: tuple[str | None, ...]  # class index → label; an object without one is dropped, unless `proposals`
     proposals: bool  # no class of the base weights is a label: all objects are shown, without a label
     shown: tuple[Shown, ...]  # class index → thresholds, the same for all classes of a label
+    tiling: Tiling | None = None  # how its large pictures are cut; None: they are not
 
     @property
     def threshold(self) -> float:
@@ -71,11 +74,15 @@ def plan_control(
     trained: bool,
     settings: Settings,
     shown: Mapping[str, Shown] = _CHOSE_NOTHING,
+    tiling: Tiling | None = None,
 ) -> Plan:
     """The plan of a control for a model with the classes `names`. `trained`: the model was trained on this project.
 
     `shown`: label → thresholds that the version's training chose. The control's attributes come before the settings,
     and these, if set, before `shown`.
+
+    `tiling`: what the model's graph says. A trained model is served as it says; for base weights pictures are cut where
+    a person set the size of tiles.
 
     Base weights without a class that stands for a label propose shapes without a label, for a person to name; also if
     the control has only one label, since they may find anything. A class of a whole image, or of a moment, is useless
@@ -84,7 +91,8 @@ def plan_control(
     labels = class_labels(names, control, trained=trained)
     proposals = not trained and not any(labels) and control.yolo_task != "classify"
     by_label = {label: thresholds_of(control, label, settings, shown).shown for label in dict.fromkeys(labels)}
-    return Plan(control, trained, tuple(labels), proposals, tuple(by_label[label] for label in labels))
+    cut = tiling if trained else base_tiling(control, settings.tiles)
+    return Plan(control, trained, tuple(labels), proposals, tuple(by_label[label] for label in labels), cut)
 
 
 def found_in(plan: Plan, detections: Detections) -> Found:

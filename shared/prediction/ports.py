@@ -1,5 +1,6 @@
 """Protocols between predict's parts, and their errors."""
 
+import math
 from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from shared.errors import LabelloopError, ModelError
 from shared.geometry.detections import Detections
+from shared.geometry.tiles import Tiling
 from shared.labelstudio.controls import Control
 from shared.prediction.plan import Found, Plan
 from shared.state.versions import Shown
@@ -51,6 +53,7 @@ class Model(Protocol):
     batch: int  # preferred number of images in a batch
     yolo_task: YoloTask
     image_size: int  # pixels of the longer side that it sees
+    tiling: Tiling | None  # how large pictures are cut for it, as its graph says
 
     def submit(
         self,
@@ -60,8 +63,13 @@ class Model(Protocol):
         whole: tuple[int, int] | None = None,
         iou: float | None = None,
         outlined_from: float = 0.0,
+        tiling: Tiling | None = None,
+        deadline: float = math.inf,
     ) -> "Future[Detections]":
         """Detect objects of at least this confidence. The future fails with ModelError.
+
+        With a `tiling`, a picture that is larger than a tile is looked at in tiles and as a whole, before this returns
+        or `deadline` (time.monotonic(), or inf) comes: then the future fails with DeadlineExceeded.
 
         `whole`: height and width of the picture, if the image is one of fewer pixels: what is found is in pixels of
         the whole one. `iou`: overlap above which objects of a class are suppressed; None: as set. Outlines, which take

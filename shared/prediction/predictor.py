@@ -147,7 +147,12 @@ class Predictor:
             versions.append((control.name, served.version))
             traces.append((control.name, served.trace))
             plan = plan_control(
-                control, served.model.names, trained=served.trained, settings=settings, shown=served.shown
+                control,
+                served.model.names,
+                trained=served.trained,
+                settings=settings,
+                shown=served.shown,
+                tiling=served.model.tiling,
             )
             if not served.trained:
                 _warn_unclear(uid, control.name, tuple(unclear_classes(served.model.names, control).items()))

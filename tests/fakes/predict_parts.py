@@ -1,6 +1,7 @@
 """What the tests of predict share: published versions, a model and a loader of ten lines, the function itself."""
 
 import io
+import math
 import os
 import sys
 import time
@@ -18,6 +19,7 @@ from infra.local.label_studio import REPOSITORY
 from infra.local.processes import LOOPBACK, Child, choose_port
 from shared.errors import ModelError
 from shared.geometry.detections import Detections
+from shared.geometry.tiles import Tiling
 from shared.objectstore import ObjectStore
 from shared.prediction.ports import Image
 from shared.state.registry import Registry
@@ -60,12 +62,14 @@ class FakeModel:
     batch: int = 1
     yolo_task: YoloTask = "detect"
     image_size: int = 640
+    tiling: Tiling | None = None
     finds: Detections = field(default_factory=lambda: boxes((8, 8, 32, 24, 0.9, 0)))
     at_once: bool = True
     waiting: "list[tuple[Future[Detections], tuple[int, int]]]" = field(default_factory=list)  # height, width
     seen: list[tuple[int, ...]] = field(default_factory=list)  # shapes
     confidences: list[float] = field(default_factory=list)
     asked: list[tuple[float | None, float]] = field(default_factory=list)  # iou, outlined_from
+    cut: list[tuple[Tiling | None, float]] = field(default_factory=list)  # how, and the deadline
 
     def submit(
         self,
@@ -75,9 +79,12 @@ class FakeModel:
         whole: tuple[int, int] | None = None,
         iou: float | None = None,
         outlined_from: float = 0.0,
+        tiling: Tiling | None = None,
+        deadline: float = math.inf,
     ) -> "Future[Detections]":
         self.confidences.append(confidence)
         self.asked.append((iou, outlined_from))
+        self.cut.append((tiling, deadline))
         future: Future[Detections] = Future()
         self.waiting.append((future, whole or (image.shape[0], image.shape[1])))
         self.seen.append(image.shape)

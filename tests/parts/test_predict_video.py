@@ -1,5 +1,6 @@
 """Videos through the real decoder and trackers; ten lines, or real weights, see what is in them."""
 
+import math
 import queue
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from infra.demo.samples import base_weights
 from jobs.train.tracking_scores import TrackingCounts
 from shared.errors import ImageError, ModelError, SettingsError
 from shared.geometry.detections import Detections
+from shared.geometry.tiles import Tiling
 from shared.labelstudio.config import parse_label_config
 from shared.labelstudio.regions.tracks import Drawn, read_tracks
 from shared.prediction.plan import Found, Plan, plan_control
@@ -67,6 +69,7 @@ class ColorModel:
     batch: int = 4
     yolo_task: YoloTask = "detect"
     image_size: int = 640
+    tiling: Tiling | None = None
     score: float = 0.9
     asked: list[tuple[float, float | None]] = field(default_factory=list)
     cancelled: "list[Future[Detections]]" = field(default_factory=list)
@@ -80,6 +83,8 @@ class ColorModel:
         whole: tuple[int, int] | None = None,
         iou: float | None = None,
         outlined_from: float = 0.0,
+        tiling: Tiling | None = None,
+        deadline: float = math.inf,
     ) -> "Future[Detections]":
         self.asked.append((confidence, iou))
         future: Future[Detections] = Future()

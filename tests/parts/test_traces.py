@@ -18,7 +18,7 @@ from shared import tracing
 from shared.labelstudio.controls import Control
 from shared.labelstudio.requests import PredictRequest
 from shared.media.decode import decode_for
-from shared.media.fit import Sized
+from shared.media.fit import Side, Sized
 from shared.prediction.images import TaskImages
 from shared.prediction.metrics import Metrics
 from shared.prediction.one_task import TaskRunner
@@ -112,12 +112,12 @@ class _NoVideos:
         raise AssertionError("there are none")
 
 
-def _decode(data: bytes, side: int | None) -> Sized:
+def _decode(data: bytes, side: Side) -> Sized:
     return decode_for(data, 10**6, side)
 
 
 def _images() -> TaskImages:
-    return TaskImages(_Images(), _decode, Metrics(), fetch_concurrency=1, decode_concurrency=1)
+    return TaskImages(_Images(), _decode, Metrics(), fetch_concurrency=1, decode_concurrency=1, pixels=10**6)
 
 
 @needs_otel

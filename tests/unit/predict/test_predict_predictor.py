@@ -17,16 +17,18 @@ from shared.control_group import in_control_group
 from shared.errors import ImageError, LabelConfigError, LabelloopError, ModelError
 from shared.evolve import evolve
 from shared.geometry.detections import Detections
+from shared.geometry.tiles import Tiling
 from shared.labelstudio.controls import Control
 from shared.labelstudio.requests import InteractiveParams, PredictRequest, Task
 from shared.media.decode import decode_for
-from shared.media.fit import Sized
+from shared.media.fit import Side, Sized
 from shared.prediction.images import TaskImages
 from shared.prediction.metrics import Metrics
 from shared.prediction.one_task import TaskRunner
 from shared.prediction.plan import Found, Plan
 from shared.prediction.ports import DeadlineExceeded, DeviceLost, Model, NothingToServe, Served
 from shared.prediction.predictor import Predictor
+from shared.prediction.room import Room
 from shared.prediction.score import Order, doubt
 from shared.prediction.unanswered import Unanswered
 from shared.settings import Settings
@@ -78,7 +80,7 @@ class FakeModels:
         return Served(found, "v1", trained=self.trained, shown=self.shown)
 
 
-def decode_small(data: bytes, side: int | None) -> Sized:
+def decode_small(data: bytes, side: Side) -> Sized:
     return decode_for(data, 10**6, side)
 
 
@@ -97,7 +99,7 @@ def predictor(
     images: FakeImages,
     *,
     concurrency: int = 4,
-    decode: Callable[[bytes, int | None], Sized] = decode_small,
+    decode: Callable[[bytes, Side], Sized] = decode_small,
     trained: bool = True,
     shown: dict[str, Shown] | None = None,
     control_group: float = 0.0,
@@ -107,7 +109,7 @@ def predictor(
     metrics = Metrics()
     served = FakeModels(models or {"label": FakeModel()}, trained, shown or {})
     settings = evolve(Settings(), control_group=control_group, order=order)
-    task_images = TaskImages(images, decode, metrics, fetch_concurrency=concurrency, decode_concurrency=2)
+    task_images = TaskImages(images, decode, metrics, fetch_concurrency=concurrency, decode_concurrency=2, pixels=10**6)
     runner = TaskRunner(task_images, FakeVideos(), metrics)
     return Predictor(served, runner, metrics, lambda *_: settings, threads=concurrency), metrics
 
@@ -254,7 +256,7 @@ def test_without_a_thread_to_give_a_batch_is_predicted_on_the_thread_of_the_requ
 def test_few_images_are_decoded_at_once() -> None:
     pair, most, now, lock = threading.Barrier(2), 0, 0, threading.Lock()
 
-    def decode_in_pairs(data: bytes, side: int | None) -> Sized:
+    def decode_in_pairs(data: bytes, side: Side) -> Sized:
         nonlocal most, now
         with lock:
             now += 1
@@ -445,7 +447,7 @@ def test_regions_that_other_controls_found_are_classified() -> None:
         seen.append((image.shape[1], image.shape[0]))
         return submit(image, confidence, **options)
 
-    watching = SimpleNamespace(names=kinds.names, batch=1, yolo_task="classify", submit=watched)
+    watching = SimpleNamespace(names=kinds.names, batch=1, yolo_task="classify", tiling=None, submit=watched)
     ours, _ = predictor(FakeImages({"a": jpeg()}), label=FakeModel(finds=trees), kind=watching)
     config = view(KINDS, BOXES)  # whatever comes first in the config
     (answer,) = ours.predict(call("a", config=config), FAR)
@@ -565,6 +567,75 @@ def test_an_image_has_the_pixels_that_its_models_need(
         (each["original_width"], each["original_height"]) for each in answer["result"] if each["type"] != "choices"
     }
     assert sizes_said == {(320, 240)}
+
+
+TILED = Tiling(100, 25)
+
+
+@pytest.mark.parametrize(
+    ("controls", "tiling", "size", "seen"),
+    [
+        pytest.param([BOXES], TILED, 40, (120, 160), id="so many that no tile is enlarged"),
+        pytest.param([BOXES], TILED, 100, (240, 320), id="all"),
+        pytest.param([BOXES, WHOLE], TILED, 40, (120, 160), id="also for who sees it whole"),
+        pytest.param([BOXES], Tiling(320, 80), 40, (30, 40), id="it fits into a tile"),
+        pytest.param([BOXES, KINDS], TILED, 40, (240, 320), id="regions are never cut"),
+    ],
+)
+def test_a_version_that_learnt_from_tiles_is_shown_tiles(
+    controls: list[str], tiling: Tiling, size: int, seen: tuple[int, int]
+) -> None:
+    label, kind = FakeModel(image_size=size, tiling=tiling), classifier(image_size=40)
+    ours, _ = predictor(FakeImages({"a": jpeg(320, 240)}), label=label, kind=kind)
+    assert isinstance(ours.predict(call("a", config=view(*controls)), FAR)[0], dict)
+    assert (label.seen, label.cut) == ([(*seen, 3)], [(tiling, FAR)])
+    assert {tiling for tiling, _ in kind.cut} <= {None}
+
+
+@pytest.mark.parametrize("trained", [True, False])
+@pytest.mark.parametrize(("written", "side"), [("", None), ('model_tiles="auto"', None), ('model_tiles="100"', 100)])
+def test_base_weights_are_shown_tiles_where_a_person_says_how_large(
+    trained: bool, written: str, side: int | None
+) -> None:
+    model = FakeModel(image_size=40)
+    ours, _ = predictor(FakeImages({"a": jpeg(320, 240)}), trained=trained, label=model)
+    config = view(BOXES.replace("<RectangleLabels ", f"<RectangleLabels {written} "))
+    assert isinstance(ours.predict(call("a", config=config), FAR)[0], dict)
+    assert [tiling for tiling, _ in model.cut] == [Tiling(side, 20) if side and not trained else None]
+
+
+def test_few_large_pictures_are_looked_at_in_tiles_at_a_time() -> None:
+    now, most, lock = 0, 0, threading.Lock()
+
+    class Watching(FakeModel):
+        def submit(self, *args: Any, **more: Any) -> "Future[Detections]":
+            nonlocal now, most
+            with lock:
+                now += 1
+                most = max(most, now)
+            found = super().submit(*args, **more)
+            with lock:
+                now -= 1
+            return found
+
+    large = jpeg(900, 600)  # of 1,000,000 pixels that there is room for
+    ours, _ = predictor(FakeImages({"a": large}), concurrency=8, label=Watching(tiling=TILED, batch=8))
+    assert all(ours.predict(call(*["a"] * 8), FAR))
+    assert most == 1
+
+
+def test_a_file_that_is_no_picture_needs_no_room() -> None:
+    ours, metrics = predictor(FakeImages({"a": b"text"}), label=FakeModel(tiling=TILED))
+    assert ours.predict(call("a"), FAR) == [[]]
+    assert failures(metrics) == {"unsupported": 1}
+
+
+def test_who_waits_for_room_waits_until_the_deadline() -> None:
+    room = Room(100)
+    with room.taken(500, FAR), pytest.raises(DeadlineExceeded, match="other large pictures"), room.taken(1, 0.0):
+        pass
+    with room.taken(60, FAR), room.taken(40, FAR), pytest.raises(DeadlineExceeded), room.taken(1, 0.0):
+        pass
 
 
 def test_without_a_region_nothing_is_classified() -> None:
