@@ -22,6 +22,7 @@ from shared.geometry.outlines import mask_to_outline, outlines_to_runs
 
 _GRID = 64  # cells on a side of the grid on which parts of two outlines are compared
 _FRACTION = 4  # bits of a cell with which their points are placed
+_FAR = 2**18  # such a place that is far outside: OpenCV's numbers have an end
 _STAIRS = 0.75  # cells that an outline of joined pieces may be away from their masks, as outlines of masks may
 _MOST_CELLS = 4_000_000  # of the grid on which pieces are joined
 
@@ -93,8 +94,10 @@ def _drawn(outline: Outline, where: Floats) -> NDArray[np.bool_]:
     import cv2
 
     scale = _GRID / np.maximum(where[2:] - where[:2], 1e-9)
+    placed = ((np.concatenate(outline) - where[:2]) * scale - 0.5) * 2**_FRACTION
+    points = np.rint(np.clip(placed, -_FAR, _FAR)).astype(np.int32)
+    rings = np.split(points, np.cumsum([len(ring) for ring in outline[:-1]])) if len(outline) > 1 else [points]
     grid = np.zeros((_GRID, _GRID), dtype=np.uint8)
-    rings = [np.round(((ring - where[:2]) * scale - 0.5) * 2**_FRACTION).astype(np.int32) for ring in outline]
     cv2.fillPoly(grid, rings, 1, shift=_FRACTION)
     return grid.astype(np.bool_)
 
