@@ -61,6 +61,16 @@ class Invocation:
         return settings
 
 
+def trigger_url(settings: Settings) -> str:
+    """The address of functions/train_trigger. Raises SettingsError if it is not set."""
+    if settings.train_trigger_url is None:
+        raise SettingsError(
+            "where is functions/train_trigger? Set TRAIN_TRIGGER_URL, or run this in the folder where `labelloop up` "
+            f"made {FILE}"
+        )
+    return settings.train_trigger_url
+
+
 def keep(file: Path, values: Mapping[str, str]) -> list[str]:
     """Write variables into the file, which is made with mode 0600 if needed. Answers the names that changed."""
     if not file.exists():

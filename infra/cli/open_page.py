@@ -5,6 +5,7 @@ from urllib.parse import urlencode
 
 import requests
 
+from infra.cli.environment import trigger_url
 from shared.errors import LaunchError
 from shared.settings import Settings
 from shared.web.peer import call
@@ -14,8 +15,7 @@ _TIMEOUT = 30.0  # seconds; the function may have to start
 
 def page_address(settings: Settings, uid: str | None) -> str:
     """The address of the page, or of one project on it. Raises SettingsError without TRAIN_TRIGGER_URL."""
-    settings.require("train_trigger_url")
-    return f"{settings.train_trigger_url}/ui" + (f"/project?{urlencode({'project': uid})}" if uid else "")
+    return f"{trigger_url(settings)}/ui" + (f"/project?{urlencode({'project': uid})}" if uid else "")
 
 
 def open_page(settings: Settings, address: str) -> bool:

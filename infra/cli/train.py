@@ -5,6 +5,7 @@ from typing import Any
 
 import requests
 
+from infra.cli.environment import trigger_url
 from shared.errors import LaunchError
 from shared.settings import Settings
 from shared.web.peer import call
@@ -43,8 +44,7 @@ def stop_runs(settings: Settings, uid: str, only: str | None) -> dict[str, Any]:
 
 
 def _ask(settings: Settings, path: str, body: dict[str, Any]) -> dict[str, Any]:
-    settings.require("train_trigger_url")
-    url = f"{settings.train_trigger_url}{path}"
+    url = f"{trigger_url(settings)}{path}"
     try:
         reply = call("POST", url, settings, "basic", timeout=_TIMEOUT, body=body)
     except requests.RequestException as error:

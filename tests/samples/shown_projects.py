@@ -7,11 +7,13 @@ from shared.evolve import evolve
 from shared.objectstore import ObjectStore
 from shared.state import claims, keys
 from shared.state.base_weights import BaseWeights
+from shared.state.effort import CountedEffort, VersionEffort, write_effort
 from shared.state.jobs import Jobs
 from shared.state.jobs_record import JobsRecord, LastRun, Prelabelled
+from shared.state.notes import write_note
 from shared.state.projects import write_project
 from shared.state.registry import Registry
-from shared.state.runs import Progress
+from shared.state.runs import Baseline, Progress, Totals
 from shared.state.versions import GRAPH, WEIGHTS, FileEntry, Gate, Manifest
 from shared.yolo_task import YoloTask
 from tests.fakes.stores import Clocked
@@ -183,9 +185,17 @@ def _trees(store: ObjectStore, now: datetime) -> None:
             remarks=left if number == len(_HISTORY) else "",
         )
         if number == len(_HISTORY):
+            taken_up = {"version": "v9", "annotations": 13, "kept": 71, "changed": 24, "drawn": 22}
+            made = evolve(made, lineage=made.lineage | {"taken_up": taken_up})
             made = with_suspects(store, TREES, made, *_SUSPECTS)
         publish(store, TREES, "label", made, report=_REPORT)
         served = f"v{number}" if passed else served
+    write_note(store, TREES, "label", 8, "with the pictures after the storm", known=range(1, 11))
+    edits = {"kept": 71, "moved": 17, "relabelled": 7, "deleted": 5, "added": 22, "final": 117}
+    saved = VersionEffort(version="v9", control="label", images=13, saved=0.71, **edits)
+    write_effort(
+        store, TREES, CountedEffort(counted_at=now - timedelta(hours=2), tasks=143, saved=0.44, versions=(saved,))
+    )
     jobs = Jobs(store, TREES)
     fence = Registry(store, TREES).fence()
     claim = jobs.update(claims.take, "20261127-081502-5d0e9f3a", lifetime=600, registry_fence=fence).held
@@ -195,7 +205,9 @@ def _trees(store: ObjectStore, now: datetime) -> None:
     def older(record: JobsRecord, _now: datetime) -> JobsRecord:
         running = evolve(record.held, started_at=now - timedelta(minutes=7))
         done = Prelabelled(model_version="label:v10", through=900, written_at=now - timedelta(hours=5), left=2)
-        return evolve(record, training=running, prelabelled=done)
+        labels = {"label": {"Tree": 131, "Dead tree": 22, "Shrub": 9}}
+        read = Baseline(totals=Totals(), read_at=now - timedelta(hours=34), labels=labels)
+        return evolve(record, training=running, prelabelled=done, baseline=read, used={f"{now:%Y-%m-%d}": 1260.0})
 
     jobs.update(older)
     progress = Progress(

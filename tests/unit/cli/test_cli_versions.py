@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 from functions.train_trigger.status.words import age
 from infra.cli.environment import Invocation
 from infra.cli.main import app
-from shared.errors import ClaimLost, LaunchError, NotKnown
+from shared.errors import ClaimLost, LaunchError, NotKnown, SettingsError
 from shared.objectstore import ObjectStore
 from shared.state import claims
 from shared.state.jobs import Jobs
@@ -355,6 +355,9 @@ def test_train_without_the_function_says_what_to_start(
     labelloop: Labelloop, tmp_path: Path, file_store: ObjectStore
 ) -> None:
     write_project(file_store, UID, label_config=CONFIG)
+    for command in ("train", "prelabel", "stop", "open"):
+        with pytest.raises(SettingsError, match=r"where is functions/train_trigger\? .* made labelloop\.env"):
+            labelloop(command, catch_exceptions=False)
     (tmp_path / "labelloop.env").write_text("TRAIN_TRIGGER_URL=http://127.0.0.1:1\n")
 
     with pytest.raises(LaunchError, match=r"not reachable at TRAIN_TRIGGER_URL=http://127\.0\.0\.1:1 .*labelloop up"):

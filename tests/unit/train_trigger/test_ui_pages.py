@@ -329,7 +329,7 @@ def test_a_version_that_is_no_record_is_named_and_the_others_are_shown(filled: W
 @pytest.mark.parametrize("lineage", [{"taken_up": {"kept": "many"}}, {"tasks": {"train": "many", "val": 1}}])
 def test_a_lineage_of_another_shape_is_left_out(filled: World, lineage: dict[str, object]) -> None:
     newest = Registry(filled.store, TREES).manifest("label", 10)
-    told = evolve(newest, lineage=newest.lineage | lineage)
+    told = evolve(newest, lineage=newest.lineage | {"taken_up": None} | lineage)
     filled.store.put(keys.manifest(TREES, "label", 10), told.to_json())
     answer = Browser(filled).get("/ui/project", project=TREES)
     assert (answer.status_code, "v10" in answer.text, "Predictions taken up" in answer.text) == (200, True, False)
@@ -348,6 +348,7 @@ def test_what_became_of_predictions_is_told(filled: World, smart: dict[str, int]
 
 def test_what_predictions_saved_is_told_once_it_was_counted(filled: World) -> None:
     browser = Browser(filled)
+    filled.store.delete(keys.effort(TREES))
     assert "Work saved" not in browser.get("/ui/project", project=TREES).text
     counts: Any = {"images": 40, "kept": 9, "moved": 1, "relabelled": 0, "deleted": 0, "added": 2, "final": 12}
     of_v10 = VersionEffort(control="label", version="v10", saved=0.2249, **counts)
