@@ -13,14 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.geometry.detections import Detections, Floats, Ints
-from shared.geometry.seams import common_areas, joined, moved
+from shared.geometry.seams import Shapes, joined, moved
 from shared.geometry.suppression import suppress_classes
 
 _ALIKE = 0.5
 """Overlap over the smaller of two objects, where both views looked, from which they may be one."""
 _LARGER = 4.0
 """Times that the larger of them may have the area of the smaller: a box of many is not the box of each."""
-_INSIDE = 0.8
+_SURE = 0.05
+"""Confidence from which shapes are compared, and not the boxes around them: that takes time."""
+_CLEAR = 0.7
+"""Overlap (IoU) of boxes from which outlines need not be compared. Those of slanted halves differ."""
+_INSIDE = 0.6
 """Part of a half at an edge that lies in another view's object from which it is a piece of that."""
 _NEAR, _NEAR_PART = 3.0, 0.05
 """Pixels of what the network saw, and part of the object's side, within which an object touches an edge: one that ends
@@ -49,6 +53,7 @@ class _Table(NamedTuple):
     pixels: Floats  # (V,) as in View
     whole: NDArray[np.bool_]  # (V,) whether it is of the whole picture
     cut: NDArray[np.bool_]  # (N,) whether an object touches an edge of its view that is none of the picture
+    shapes: Shapes
 
 
 def merged(views: Sequence[View], width: int, height: int, *, iou: float, most: int) -> Detections:
@@ -92,7 +97,8 @@ def _table(views: Sequence[View], width: int, height: int) -> _Table:
     sides = np.tile(every.xyxy[:, 2:] - every.xyxy[:, :2], 2)
     near = np.abs(every.xyxy - places[view]) <= _NEAR * pixels[view, None] + _NEAR_PART * sides
     begins = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    return _Table(every, view, begins, places, pixels, ~inner.any(axis=1), (near & inner[view]).any(axis=1))
+    cut = (near & inner[view]).any(axis=1)
+    return _Table(every, view, begins, places, pixels, ~inner.any(axis=1), cut, Shapes(every))
 
 
 def _together(parts: Sequence[Detections]) -> Detections:
@@ -136,7 +142,11 @@ def _alike(table: _Table, mine: Ints, its: Ints, common: Floats) -> tuple[Ints, 
     first, second = rows[0][at[0]], rows[1][at[1]]
     sizes = [each[:, 2:] - each[:, :2] for each in boxes]
     areas = np.stack([size[at].prod(axis=1), sizes[0][at[0]].prod(axis=1), sizes[1][at[1]].prod(axis=1)], axis=1)
-    finer = common_areas(every, first, second, table.cut[first] | table.cut[second], common)
+    unclear = np.minimum(every.scores[first], every.scores[second]) >= _SURE
+    if every.outlines is not None:
+        unclear &= table.cut[first] | table.cut[second]
+        unclear &= areas[:, 0] < _CLEAR * (areas[:, 1] + areas[:, 2] - areas[:, 0])
+    finer = table.shapes.common_areas(first, second, unclear, common)
     shared, area, its_area = np.where(np.isnan(finer), areas, finer).T
     smaller, larger = np.minimum(area, its_area), np.maximum(area, its_area)
     same = (shared > 0) & (shared >= _ALIKE * smaller) & (larger <= _LARGER * smaller)

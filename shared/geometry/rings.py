@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from shared.geometry.detections import FAR, Floats, Outline
+from shared.geometry.detections import FAR, Floats, Ints, Outline
 
 MIN_AREA = 1e-6
 """Square pixels. The area of three points in a row is not exactly 0: processors round in their own ways."""
@@ -86,19 +86,36 @@ def clip_outline(outline: Outline, width: int, height: int) -> Outline:
     return tuple(clipped)
 
 
+def common_part(ring: Floats, other: Floats) -> Floats:
+    """(K, 2) and (L, 2) convex rings, `other` clockwise → the ring of what both have inside; (0, 2) where that is none.
+
+    Not OpenCV's intersectConvexConvex, which may find nothing where sides lie on one another.
+    """
+    for start, side in zip(other, following(other) - other, strict=True):
+        if len(ring):
+            ahead = ring - start
+            kept, crossing, order = _divided(ring, side[0] * ahead[:, 1] - side[1] * ahead[:, 0])
+            ring = np.concatenate([kept, crossing])[order]
+    return ring
+
+
 def _cut(ring: Floats, axis: int, at: float, sign: float) -> Floats:
     """The part of a ring on one side of a vertical or horizontal line."""
-    depth = (ring[:, axis] - at) * sign
+    kept, crossing, order = _divided(ring, (ring[:, axis] - at) * sign)
+    crossing[:, axis] = at
+    cut: Floats = np.concatenate([kept, crossing])[order]
+    return cut
+
+
+def _divided(ring: Floats, depth: Floats) -> tuple[Floats, Floats, Ints]:
+    """The points of a ring whose depth is 0 or more, where it crosses 0 between two, and the order of both together."""
     inside = depth >= 0
     goes = np.flatnonzero(inside != np.concatenate([inside[1:], inside[:1]]))
     comes = (goes + 1) % len(ring)
     fraction = depth[goes] / (depth[goes] - depth[comes])
     crossing = ring[goes] + (ring[comes] - ring[goes]) * fraction[:, None]
-    crossing[:, axis] = at
     kept = np.flatnonzero(inside)
-    order = np.argsort(np.concatenate([kept, goes + 0.5]))
-    cut: Floats = np.concatenate([ring[kept], crossing])[order]
-    return cut
+    return ring[kept], crossing, np.argsort(np.concatenate([kept, goes + 0.5]))
 
 
 def outline_to_ellipse(outline: Outline) -> Floats:

@@ -4,6 +4,7 @@ cv2 is imported in functions, since light installations do not have it.
 """
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +20,9 @@ from shared.geometry.detections import (
     xywhr_to_corners,
 )
 from shared.geometry.outlines import mask_to_outline, outlines_to_runs
+from shared.geometry.rings import common_part, signed_area
 
-_GRID = 64  # cells on a side of the grid on which parts of two outlines are compared
+_GRID = 48  # cells on a side of the grid on which an outline is compared with others
 _FRACTION = 4  # bits of a cell with which their points are placed
 _FAR = 2**18  # such a place that is far outside: OpenCV's numbers have an end
 _STAIRS = 0.75  # cells that an outline of joined pieces may be away from their masks, as outlines of masks may
@@ -49,57 +51,88 @@ def moved(found: Detections, corner: tuple[int, int], width: int, height: int) -
     )
 
 
-def common_areas(every: Detections, first: Ints, second: Ints, at_edge: NDArray[np.bool_], common: Floats) -> Floats:
-    """(P, 3) of P pairs of objects: the area that both have inside `common`, and that of each; NaN: by their boxes.
+class Shapes:
+    """The shapes of objects, as far as they are finer than upright boxes; each is drawn once, when it is asked for."""
 
-    Rotated boxes as they are; outlines where one of the two is cut at an edge, since the boxes of halves differ.
-    """
-    areas = np.full((len(first), 3), np.nan)
-    if every.rotated is not None:
-        corners = xywhr_to_corners(every.rotated) - common[:2]
-        frame = np.array([(0, 0), (1, 0), (1, 1), (0, 1)]) * (common[2:] - common[:2])
-        parts = {row: _cut_out(corners[row], frame) for row in {*first.tolist(), *second.tolist()}}
-        for pair, (one, other) in enumerate(zip(first.tolist(), second.tolist(), strict=True)):
-            areas[pair] = _area(_cut_out(parts[one], parts[other])), _area(parts[one]), _area(parts[other])
-    elif every.outlines is not None:
-        for pair in np.flatnonzero(at_edge):
-            one, other = (every.outlines[row] for row in (first[pair], second[pair]))
-            if one and other:
-                boxes = every.xyxy[[first[pair], second[pair]]]
-                area = np.concatenate([boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)])
-                where = np.concatenate([np.maximum(area[:2], common[:2]), np.minimum(area[2:], common[2:])])
-                drawn, its = (_drawn(outline, where) for outline in (one, other))
-                areas[pair] = (drawn & its).sum(), drawn.sum(), its.sum()
-    return areas
+    def __init__(self, every: Detections) -> None:
+        self._every = every
+        self._drawn: dict[int, _Drawn] = {}
+
+    def common_areas(self, first: Ints, second: Ints, unclear: NDArray[np.bool_], common: Floats) -> Floats:
+        """(P, 3) of P pairs of objects: the area that both have inside `common`, and that of each.
+
+        NaN where upright boxes say enough: they are all there is, or the pair is not `unclear` by them.
+        """
+        areas = np.full((len(first), 3), np.nan)
+        which = np.flatnonzero(unclear)
+        pairs = list(zip(first[which].tolist(), second[which].tolist(), strict=True))
+        if self._every.rotated is not None and pairs:
+            corners = xywhr_to_corners(self._every.rotated) - common[:2]
+            frame = np.array([(0, 0), (1, 0), (1, 1), (0, 1)]) * (common[2:] - common[:2])
+            parts = {row: common_part(corners[row], frame) for row in {row for pair in pairs for row in pair}}
+            areas[which] = [_between(parts[one], parts[other]) for one, other in pairs]
+        elif self._every.outlines is not None and pairs:
+            areas[which] = [self._between_outlines(one, other, common) for one, other in pairs]
+        return areas
+
+    def _between_outlines(self, one: int, other: int, common: Floats) -> tuple[float, float, float]:
+        mine, its = self._of(one), self._of(other)
+        if mine is None or its is None:
+            return np.nan, np.nan, np.nan
+        seen, its_seen = (((each.cells >= common[:2]) & (each.cells <= common[2:])).all(axis=1) for each in (mine, its))
+        if not seen.any() or not its_seen.any():  # so little of it that no cell's centre is there
+            return np.nan, np.nan, np.nan
+        shared = its.holds(mine.cells[seen]).sum() * mine.area
+        return float(shared), float(seen.sum() * mine.area), float(its_seen.sum() * its.area)
+
+    def _of(self, row: int) -> "_Drawn | None":
+        outline = (self._every.outlines or ())[row]
+        if row not in self._drawn and outline:
+            self._drawn[row] = _draw(outline, self._every.xyxy[row])
+        return self._drawn.get(row)
 
 
-def _cut_out(polygon: Floats, other: Floats) -> Floats:
-    """(K, 2) and (L, 2) convex polygons → what they have in common; (0, 2) where that is nothing."""
+class _Drawn(NamedTuple):
+    """An outline on a grid over its box."""
+
+    grid: NDArray[np.bool_]  # (_GRID, _GRID) whether the centre of a cell is inside
+    cells: Floats  # (K, 2) the centres of those that are, in pixels of the picture
+    corner: Floats  # (2,) of the grid
+    size: Floats  # (2,) of a cell
+
+    @property
+    def area(self) -> float:
+        """Of a cell."""
+        return float(self.size.prod())
+
+    def holds(self, points: Floats) -> NDArray[np.bool_]:
+        """(P, 2) pixels of the picture → (P,) whether they are inside."""
+        column, row = np.floor((points - self.corner) / self.size).astype(np.int64).T
+        inside = (column >= 0) & (row >= 0) & (column < _GRID) & (row < _GRID)
+        inside[inside] = self.grid[row[inside], column[inside]]
+        return np.asarray(inside)
+
+
+def _draw(outline: Outline, box: Floats) -> _Drawn:
     import cv2
 
-    if not len(polygon) or not len(other):
-        return np.zeros((0, 2))
-    area, points = cv2.intersectConvexConvex(polygon.astype(np.float32), other.astype(np.float32))
-    return np.zeros((0, 2)) if points is None or area <= 0 else points.reshape(-1, 2).astype(np.float64)
-
-
-def _area(polygon: Floats) -> float:
-    import cv2
-
-    return float(cv2.contourArea(polygon.astype(np.float32))) if len(polygon) else 0.0
-
-
-def _drawn(outline: Outline, where: Floats) -> NDArray[np.bool_]:
-    """What of an outline is in a part of the picture, on a grid over this part."""
-    import cv2
-
-    scale = _GRID / np.maximum(where[2:] - where[:2], 1e-9)
-    placed = ((np.concatenate(outline) - where[:2]) * scale - 0.5) * 2**_FRACTION
+    size = np.maximum(box[2:] - box[:2], 1e-6) / _GRID
+    placed = ((np.concatenate(outline) - box[:2]) / size - 0.5) * 2**_FRACTION
     points = np.rint(np.clip(placed, -_FAR, _FAR)).astype(np.int32)
     rings = np.split(points, np.cumsum([len(ring) for ring in outline[:-1]])) if len(outline) > 1 else [points]
-    grid = np.zeros((_GRID, _GRID), dtype=np.uint8)
-    cv2.fillPoly(grid, rings, 1, shift=_FRACTION)
-    return grid.astype(np.bool_)
+    drawn = np.zeros((_GRID, _GRID), dtype=np.uint8)
+    cv2.fillPoly(drawn, rings, 1, shift=_FRACTION)
+    grid = drawn.astype(np.bool_)
+    cells = (np.argwhere(grid)[:, ::-1] + 0.5) * size + box[:2]
+    return _Drawn(grid, cells, box[:2], size)
+
+
+def _between(one: Floats, other: Floats) -> tuple[float, float, float]:
+    return _area(common_part(one, other)) if len(other) else 0.0, _area(one), _area(other)
+
+
+def _area(ring: Floats) -> float:
+    return abs(signed_area(ring)) if len(ring) else 0.0
 
 
 def joined(pieces: Detections, pixel: float) -> Detections:

@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as arrays
 
 from shared.geometry.detections import Floats, Outline
 from shared.geometry.outlines import mask_to_outline
-from shared.geometry.rings import clip_outline, join_rings, outline_to_ellipse, parts_of, signed_area
+from shared.geometry.rings import clip_outline, common_part, join_rings, outline_to_ellipse, parts_of, signed_area
 from tests.samples.shapes import Mask, painted
 
 MASKS = arrays.arrays(np.bool_, arrays.array_shapes(min_dims=2, max_dims=2, max_side=10))
@@ -117,3 +117,23 @@ def test_the_ellipse_of_an_ellipse(width: float, height: float, degrees: float) 
 def test_holes_do_not_move_an_ellipse() -> None:
     whole = outline_to_ellipse((square(0, 0, 10),))
     assert outline_to_ellipse((square(0, 0, 10), square(1, 1, 3)[::-1])) == pytest.approx(whole)
+
+
+@pytest.mark.parametrize(
+    ("ring", "other", "area"),
+    [
+        pytest.param([(0, 0), (4, 0), (4, 4), (0, 4)], [(2, 2), (6, 2), (6, 6), (2, 6)], 4.0, id="corners"),
+        pytest.param(
+            [(0, 0), (4, 0), (0, 4)], [(0, 0), (4, 0), (0, 4)], 8.0, id="the same, of which OpenCV finds none"
+        ),
+        pytest.param([(0, 0), (4, 0), (4, 4), (0, 4)], [(1, 1), (2, 1), (2, 2)], 0.5, id="one in the other"),
+        pytest.param([(0, 0), (4, 0), (4, 4), (0, 4)], [(5, 0), (9, 0), (9, 4), (5, 4)], 0.0, id="apart"),
+        pytest.param([(0, 0), (4, 0), (4, 4), (0, 4)], [(4, 0), (9, 0), (9, 4), (4, 4)], 0.0, id="side by side"),
+        pytest.param([(2, -1), (5, 2), (2, 5), (-1, 2)], [(0, 0), (4, 0), (4, 4), (0, 4)], 14.0, id="turned"),
+    ],
+)
+def test_what_two_convex_rings_have_in_common(
+    ring: list[tuple[float, float]], other: list[tuple[float, float]], area: float
+) -> None:
+    found = common_part(np.array(ring, dtype=np.float64), np.array(other, dtype=np.float64))
+    assert (abs(signed_area(found)) if len(found) else 0.0) == pytest.approx(area)
