@@ -1,6 +1,8 @@
 """Finds the project, the control and the version that a person means."""
 
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from shared.errors import BadRequest, NotKnown
 from shared.labelstudio.requests import project_id
@@ -56,6 +58,34 @@ def _named(store: ObjectStore, uids: list[str]) -> str:
     ]
     more = len(uids) - len(shown)
     return ", ".join(names) + (f" and {more} more" if more else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The control of a project that a subcommand is about."""
+
+    store: ObjectStore
+    uid: str  # of the project
+    control: str  # its name
+
+    @property
+    def registry(self) -> Registry:
+        """Its versions."""
+        return Registry(self.store, self.uid)
+
+    def version(self, number: int) -> Manifest:
+        """The manifest of one of its versions. Raises NotKnown, which names those there are."""
+        return find_version(self.registry, self.control, number)
+
+    def as_json(self) -> dict[str, Any]:
+        """How answers for scripts begin."""
+        return {"project": self.uid, "control": self.control}
+
+
+def choose(store: ObjectStore, project: str | None, control: str | None) -> Chosen:
+    """What --project and --control name; None: the only one that has versions. Raises NotKnown."""
+    uid = find_project(store, project)
+    return Chosen(store, uid, find_control(store, uid, control))
 
 
 def find_control(store: ObjectStore, uid: str, wanted: str | None) -> str:
