@@ -11,7 +11,7 @@ from shared.errors import AlreadyExists, ModelError, NotFound
 from shared.objectstore import ObjectStore
 from shared.state import keys
 from shared.state.records import Record, find, load
-from shared.state.registry import download_verified, upload_once
+from shared.state.stored_files import download_verified, upload_once
 from shared.state.versions import WEIGHTS, FileEntry
 from shared.yolo_task import YoloTask
 

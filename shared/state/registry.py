@@ -4,21 +4,15 @@ Files are written first, the manifest second, the pointer last: whoever reads a 
 `promote` moves a pointer to another version, also for a rollback, by one compare-and-swap.
 """
 
-import tempfile
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from shared.digest import sha256_of
 from shared.errors import (
     AlreadyExists,
-    ClaimLost,
-    ModelError,
     NotFound,
     PreconditionFailed,
-    StoreError,
     StoreRefusal,
 )
 from shared.evolve import evolve
@@ -26,10 +20,11 @@ from shared.objectstore import ObjectStore, Token
 from shared.side_by_side import side_by_side
 from shared.state import keys
 from shared.state.notes import read_notes
+from shared.state.pointer_moves import Move, moved
 from shared.state.records import find, load, new_serial, write
+from shared.state.stored_files import download_verified, upload_once
 from shared.state.versions import FileEntry, Manifest, Pointer, Rejection
 
-_DOWNLOADS = 2  # tries before wrong bytes count as a bad file: a transfer may damage them once
 _NEWEST = 8
 """Manifests that are read at once while the newest one of some kind is looked for."""
 _KEPT = 4096
@@ -41,33 +36,6 @@ class Promotion(NamedTuple):
 
     pointer: Pointer
     moved: bool  # False: the pointer already named this run's version
-
-
-def upload_once(store: ObjectStore, folder: str, name: str, path: Path) -> FileEntry:
-    """Store one immutable file below `folder` under its digest; the same bytes are stored once."""
-    entry = FileEntry(name=name, sha256=sha256_of(path), size=path.stat().st_size)
-    with suppress(AlreadyExists):
-        store.upload(f"{folder}/{entry.sha256}/{name}", path)
-    return entry
-
-
-def download_verified(store: ObjectStore, key: str, entry: FileEntry, path: Path, owner: str) -> None:
-    """Fetch one file; only verified bytes ever stand at `path`. `owner`: whose it is, for errors.
-
-    Raises NotFound, StoreError (also for this disk), and ModelError if the bytes are twice not those of `entry`.
-    """
-    try:
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".unverified-") as folder:
-            unverified, found = Path(folder) / "file", ""
-            for _ in range(_DOWNLOADS):
-                store.download(key, unverified)
-                found = sha256_of(unverified)
-                if found == entry.sha256:
-                    unverified.replace(path)
-                    return
-            raise ModelError(f"{entry.name} of {owner} has SHA-256 {found}, its manifest says {entry.sha256}")
-    except OSError as error:
-        raise StoreError(f"{entry.name} of {owner} cannot be kept at {path}: {error.strerror}") from error
 
 
 class Serving(NamedTuple):
@@ -261,35 +229,11 @@ class Registry:
         """
         current, token = find(Pointer, self._store, keys.pointer(self._uid, control))
         self._stored_manifest(control, version)  # after the pointer was read: what is removed is withdrawn there first
-        done = current and (current.run_id, current.version, current.reason) == (run_id, version, reason)
-        if current and done and (reason == "promote" or current.fence == fence):
+        move = Move(control=control, version=version, fence=fence, run_id=run_id, reason=reason, expected=expected)
+        if current and move.is_done(current):
             return Promotion(current, moved=False)
-        if current and current.fence > fence:
-            raise ClaimLost(
-                f"the pointer of {control!r} was moved under fence {current.fence}; fence {fence} is too old to move it"
-            )
-        if (current.version if current else None) != expected:
-            raise PreconditionFailed(
-                f"the pointer of {control!r} names v{current.version if current else 0}, v{expected or 0} was expected"
-            )
-        withdrawn = current.withdrawn if current else ()
-        if version in withdrawn:
-            raise NotFound(f"v{version} of {control!r} is being removed (LABELLOOP_KEEP_VERSIONS)")
-        rolled_back = set(current.rolled_back) if current else set()
-        if current and reason == "rollback":
-            numbers = self.numbers(control)
-            rolled_back.update(number for number in numbers if version < number <= current.version)
-            rolled_back.intersection_update(numbers)
-        pointer = Pointer(
-            serial=new_serial(),
-            version=version,
-            fence=fence,
-            run_id=run_id,
-            reason=reason,
-            moved_at=self._store.now(),
-            withdrawn=withdrawn,
-            rolled_back=tuple(sorted(rolled_back.difference(withdrawn, [version]))),
-        )
+        numbers = self.numbers(control) if reason == "rollback" else []
+        pointer = moved(current, move, numbers, self._store.now())
         self._write_pointer(control, pointer, token)
         return Promotion(pointer, moved=True)
 
