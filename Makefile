@@ -11,7 +11,10 @@ CONTROL ?= detect
 install: $(VENV)/.installed
 install-dev: $(VENV)/.installed-dev
 
-# Without compiling all 20,000 files: Python compiles those that are used when they are.
+# Without compiling all 20,000 files: Python compiles those that are used when they are, and keeps them. Where the environment
+# forbids that, every process would compile again: a training for 6 seconds, and the tests start a hundred.
+unexport PYTHONDONTWRITEBYTECODE
+
 # label-studio-sdk brings opencv-python-headless and ultralytics opencv-python, two builds of the same files. The headless
 # one is written last: the other needs libGL, which a machine without a screen does not have.
 $(VENV)/.installed: EXTRA := cli
