@@ -19,7 +19,8 @@ from jobs.train.data.snapshot import SnapshotTask
 from jobs.train.data.taken_up import TakenUp, total
 from jobs.train.judging import Judge, Judged
 from jobs.train.preset import preset, repeated
-from jobs.train.report.making import Made, Reporter
+from jobs.train.report.made import Made
+from jobs.train.report.making import Reporter
 from jobs.train.suspect_list import list_suspects
 from jobs.train.tracking import Tracked
 from jobs.train.training import InitialWeights, Trained

@@ -1,0 +1,152 @@
+"""The pictures of a report: which are shown, and what both models find in them."""
+
+from collections.abc import Sequence
+
+from jobs.train.judging import Side
+from jobs.train.report import scenes
+from jobs.train.report.choosing import Choice, Compared, choose
+from jobs.train.report.made import Made
+from jobs.train.report.scenes import Copy, Panel, Scene
+from jobs.train.training import Seen
+from shared.labelstudio.controls import Control
+from shared.yolo_task import OBJECTS
+
+_VIDEOS = 3  # whose tracks are drawn
+
+
+class Pictures:
+    """Does not depend on the number that the version gets, but for how it is called."""
+
+    def __init__(self, made: Made) -> None:
+        """Without a picture, until it looks at some."""
+        self._made = made
+        self._choice = Choice((), (), 0, 0, 0)
+        self._looked = dict[str, tuple[Copy, Seen, Seen | None]]()  # by picture
+        self._ways = dict[str, Copy]()  # by task
+
+    def look(self) -> None:
+        """Choose the pictures, and ask both models about them again: all that they found was not kept.
+
+        Raises ClaimLost, StoreError.
+        """
+        made, ours, theirs = self._made, self._made.judged.ours, self._made.judged.theirs
+        choice = choose(
+            ours.evidence,
+            ours.shown,
+            theirs.evidence if theirs else None,
+            theirs.shown if theirs else {},
+            made.compared,
+        )
+        self._choice = choice
+        files = [each.picture for each in (*choice.different, *choice.worst)]
+        if not files:
+            return
+        found = [self._seen(side, files) for side in (ours, theirs) if side]
+        for file, (seen, *other) in zip(files, zip(*found, strict=True), strict=True):
+            copy = scenes.small_copy(seen.picture, made.attempt.images.max_pixels)
+            self._looked[file] = copy, seen, other[0] if other else None
+
+    def _seen(self, side: Side, files: Sequence[str]) -> list[Seen]:
+        made = self._made
+        return made.attempt.trainer.look(
+            side.graph,
+            made.dataset.data,
+            files,
+            made.control,
+            made.attempt.settings,
+            trained=side.trained,
+            points=side.points,
+        )
+
+    def look_at_ways(self) -> None:
+        """The videos whose tracks differ most, each over one of its frames."""
+        followed = self._made.judged.ours.followed
+        if followed is None:
+            return
+        frames = sorted((self._made.dataset.data.parent / "images" / "val").glob("*"))
+        theirs = self._made.judged.theirs
+        before = theirs.followed.videos if theirs and theirs.followed else {}
+
+        def gain(task: str) -> float:
+            score = followed.videos[task].scores()["IDF1"]
+            return -abs(score - before[task].scores()["IDF1"]) if task in before else score
+
+        for task in sorted(followed.videos, key=gain)[:_VIDEOS]:
+            of_task = [frame for frame in frames if frame.stem.split("-", 1)[0] == task]
+            if of_task and followed.videos[task].ways:
+                copy = scenes.small_copy(of_task[len(of_task) // 2], self._made.attempt.images.max_pixels)
+                self._ways[task] = copy
+
+    def scenes(self, me: str) -> tuple[list[Scene], list[Scene]]:
+        """(those in which the models differ most, the worst). `me`: how the version is called."""
+        different, worst = (
+            [self._scene(each, me) for each in some if each.picture in self._looked]
+            for some in (self._choice.different, self._choice.worst)
+        )
+        return different, worst
+
+    def ways(self, me: str) -> list[Scene]:
+        """The tracks of the videos that were looked at."""
+        return [self._way(task, copy, me) for task, copy in self._ways.items()]
+
+    def _scene(self, compared: Compared, me: str) -> Scene:
+        made, names = self._made, self._made.names
+        copy, seen, other = self._looked[compared.picture]
+        theirs = made.judged.theirs
+        title = _title(compared, made.control, me, theirs.name if theirs else "")
+        if seen.outcome is None:
+            said = [scenes.guess_panel(other, names, theirs.name)] if other and theirs else []
+            panels = [scenes.chosen_panel(seen, names), *said, scenes.guess_panel(seen, names, me)]
+            return Scene(title, copy, tuple(panels), drawn=False)
+        objects = OBJECTS[made.control.yolo_task]
+        shown = {class_: each for class_, each in made.judged.ours.shown.items() if class_ in made.compared}
+        panels = [scenes.label_panel(seen, copy, names, objects)]
+        if other and theirs:
+            before = {class_: each for class_, each in theirs.shown.items() if class_ in made.compared}
+            panels.append(scenes.found_panel(other, copy, names, theirs.name, before))
+        panels.append(scenes.found_panel(seen, copy, names, me, shown))
+        return Scene(title, copy, tuple(panels), drawn=True)
+
+    def _way(self, task: str, copy: Copy, me: str) -> Scene:
+        judged = self._made.judged
+        panels = list[Panel]()
+        for side, name in ((judged.theirs, ""), (judged.ours, me)):
+            counts = side.followed.videos.get(task) if side and side.followed else None
+            if counts is None or counts.ways is None or side is None:
+                continue
+            annotated, tracked = counts.ways
+            if not panels:
+                panels.append(scenes.ways_panel(annotated, copy, "labels", f"{len(annotated.steps)} objects"))
+            says = f"IDF1 {counts.scores()['IDF1']:.2f}, {len(tracked.steps)} tracks, {counts.switches} switches"
+            panels.append(scenes.ways_panel(tracked, copy, name or side.name, says))
+        return Scene(f"task {task}", copy, tuple(panels), drawn=True)
+
+    def said(self, me: str) -> str:
+        """How many pictures there are, and what became better or worse."""
+        choice, theirs = self._choice, self._made.judged.theirs
+        if not choice.pictures:
+            return "There are no pictures of this val set."
+        val = f"{choice.pictures} {'image' if choice.pictures == 1 else 'images'} of the val set"
+        if theirs is None:
+            return f"There was nothing to compare {me} with. Of the {val}, from the best to the worst:"
+        equal = choice.pictures - choice.better - choice.worse
+        said = (
+            f"Of the {val}, {me} does better on {choice.better} than {theirs.name}, worse on {choice.worse}, and "
+            f"{'the same' if equal else 'equally well'} on {equal}."
+        )
+        return f"{said} Those where both differ most, for better or worse:" if choice.different else said
+
+
+def _title(compared: Compared, control: Control, me: str, other: str) -> str:
+    part = compared.picture.rpartition("/")[2].partition(".")[0].partition("-")[2]  # of `12-3.jpg`: a frame or a crop
+    what = "frame" if control.media == "video" else "region"
+    task = f"task {compared.task}{f', {what} {part}' if part else ''}"
+    if control.yolo_task == "classify":
+        return task
+    left = f"{compared.work:.1f} left to correct"
+    if compared.before is None:
+        return f"{task}: {left}"
+    if abs(compared.before - compared.work) < 0.05:
+        return f"{task}: {left}, as with {other}"
+    which = f"{me} is better" if compared.work < compared.before else f"{me} is worse"
+    return f"{task}, {which}: {left}, {compared.before:.1f} with {other}"
