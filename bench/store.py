@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from flask import Flask
@@ -27,6 +28,8 @@ from shared.web.http import Function
 from tests.fakes.ui_parts import Browser, world_with
 
 UID = "1.1767225600"
+_PAGES = 5  # of which the median is told
+_LOADING = 0.5  # seconds
 _GATE = Gate(metric="mAP50-95", challenger=0.5, champion=None, champion_version=None, passed=True, reason="first")
 
 
@@ -117,11 +120,24 @@ def _measure(url: str, controls: int, versions: int, latency: float, scratch: Pa
     timed("next /setup", lambda: ask("POST", "/setup", setup))
     timed("/versions", lambda: ask("GET", "/versions"))
     timed("labelloop status", lambda: read_status(far, UID, Settings()))
-    browser = Browser(world_with(scratch), far)
-    browser.get("/ui/style.css")  # imports the page's code
-    timed("first page of the project", lambda: _page(browser))
-    timed("next page of the project", lambda: _page(browser))
+    pages = []
+    for number in range(_PAGES):
+        browser = Browser(world_with(scratch / str(number)), far)
+        browser.get("/ui/style.css")
+        time.sleep(_LOADING)  # the page's code
+        pages.append((_timed_page(browser, far), _timed_page(browser, far)))
+    for which, looks in zip(("first", "next"), zip(*pages, strict=True), strict=True):
+        seconds, trips = zip(*looks, strict=True)
+        figures[f"{which} page of the project, s"] = median(seconds)
+        figures[f"{which} page of the project, requests to the store"] = trips[0]
     return figures
+
+
+def _timed_page(browser: Browser, far: FarStore) -> tuple[float, int]:
+    """Seconds, and requests to the store."""
+    before, started = far.trips, time.perf_counter()
+    _page(browser)
+    return time.perf_counter() - started, far.trips - before
 
 
 def _page(browser: Browser) -> None:
