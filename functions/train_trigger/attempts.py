@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 TRAINING_SETTINGS = (
     "epochs", "image_size", "batch", "freeze", "patience", "val_fraction", "seed", "base_weights", "longest_run",
-    "iou", "max_objects", "fliplr", "flipud",
+    "iou", "max_objects", "fliplr", "flipud", "tiles",
 )  # fmt: skip
 """Fields of Settings that a run's request holds, with the project's overrides applied."""
 

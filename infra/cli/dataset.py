@@ -13,6 +13,7 @@ from infra.datasets import coco
 from infra.datasets.rebuilding import Rebuilt, missing_sentence, rebuild, settings_of
 from jobs.train.data.fetching import Fetching
 from jobs.train.data.learnt import Learnt, read_learnt
+from jobs.train.data.samples import PLAIN, Views
 from jobs.train.data.yolo_dataset import MakeFiles, files_for
 from jobs.train.training import task_image_size
 from shared.errors import LabelloopError
@@ -75,7 +76,9 @@ def write_dataset(
         raise LabelloopError(f"--format {format_name} is not known, there are {', '.join(FORMATS)}")
     with work_folder(folder) as work:
         learnt = read_learnt(registry, manifest, work / DATASET)
-        rebuilt = rebuild(learnt, manifest, fetching, settings, work, make_files=make_files, tell=tell)
+        # Its tiles are not kept; whoever wants to cut some needs all pixels.
+        views = Views(in_full=("train", "val")) if manifest.tiling else PLAIN
+        rebuilt = rebuild(learnt, manifest, fetching, settings, work, make_files=make_files, views=views, tell=tell)
         made = work / "dataset"
         (made / "made").rename(work / "made")  # crops and frames, of which the dataset has its own
         if format_name == "coco":
@@ -132,10 +135,12 @@ def _card(manifest: Manifest, rebuilt: Rebuilt, format_name: str) -> str:
         f"# The dataset of {text(manifest.control)}, version {manifest.version}",
         "",
         f"What run {manifest.run_id} of {manifest.created_at:%Y-%m-%d} learnt from, written by labelloop as "
-        f"{'COCO' if format_name == 'coco' else 'ultralytics reads it'}. Images are upright, and not much larger than "
-        f"the model saw them; their names begin with the id of Label Studio's task. `{TASKS}` lists all tasks with "
-        "address and SHA-256 of their images, as they were fetched.",
+        f"{'COCO' if format_name == 'coco' else 'ultralytics reads it'}. Images are upright, and "
+        f"{'have all their pixels' if manifest.tiling else 'not much larger than the model saw them'}; their names "
+        f"begin with the id of Label Studio's task. `{TASKS}` lists all tasks with address and SHA-256 of their "
+        "images, as they were fetched.",
         "",
+        *_tiles(manifest),
         *table(
             ("", "images", "objects"),
             (
@@ -162,6 +167,17 @@ def _card(manifest: Manifest, rebuilt: Rebuilt, format_name: str) -> str:
     if rebuilt.differs:
         lines += [f"**Not the same: {text(rebuilt.differs)}.**", ""]
     return "\n".join(lines)
+
+
+def _tiles(manifest: Manifest) -> list[str]:
+    if manifest.tiling is None:
+        return []
+    side, overlap = manifest.tiling.side, manifest.tiling.overlap
+    return [
+        f"The version learnt from tiles of {side} pixels of these pictures, which overlap by {overlap} or more, and "
+        "from the whole pictures; it is served in such tiles too. Here are the whole pictures alone.",
+        "",
+    ]
 
 
 def _image_size(manifest: Manifest) -> int:

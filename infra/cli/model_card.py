@@ -50,6 +50,7 @@ def model_card(manifest: Manifest, *, uid: str, format_name: str, model: str) ->
         f'results = model.predict("photograph.jpg"{arguments})',
         "```",
         *_raw_output(manifest),
+        *_tiles(manifest),
         "",
         "## Labels",
         "",
@@ -76,6 +77,16 @@ def _raw_output(manifest: Manifest) -> list[str]:
     return [
         "",
         "Its output holds objects several times: whatever runs it has to suppress overlaps, as `predict` does.",
+    ]
+
+
+def _tiles(manifest: Manifest) -> list[str]:
+    if manifest.tiling is None:
+        return []
+    return [
+        "",
+        f"It learnt from {manifest.tiling.said}, and was measured so: on larger pictures whatever runs it has to ask "
+        "it about such tiles and about the whole picture, and to merge what is found at their seams.",
     ]
 
 

@@ -12,7 +12,7 @@ from functions.train_trigger.status.outcome import SURE, Word
 from shared.errors import StoreRefusal
 from shared.objectstore import ObjectStore
 from shared.state.registry import Registry
-from shared.state.versions import REPORT, Gate
+from shared.state.versions import REPORT, Gate, Tiles
 
 _SHORT = {"failed verification": "bad file", "balanced accuracy": "accuracy"}  # a line has 80 columns
 _STYLES: dict[Word, str] = {"promoted": "green", "unproven": "", "failed verification": "red"}
@@ -77,6 +77,9 @@ def render_versions(control: str, versions: list[dict[str, Any]], *, why: bool =
     told = [version for version in versions if why or version is versions[-1] or version["outcome"] == "not promoted"]
     sentences = [Text(f"v{version['version']}: {_sentence(version)}") for version in told]
     sentences += [Text(f"v{version['version']}, a note: {version['note']}") for version in versions if version["note"]]
+    newest = versions[-1] if versions else None
+    if newest and newest.get("tiling"):
+        sentences.append(Text(f"v{newest['version']} looks at {Tiles.model_validate(newest['tiling']).said}.", "dim"))
     if any(version["outcome"] == "unproven" for version in versions):
         sentences.append(Text(_UNPROVEN, "dim"))
     if with_report := [version["version"] for version in versions if version["report"]]:

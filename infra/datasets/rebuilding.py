@@ -14,6 +14,7 @@ from jobs.train.data.files import ImageFiles
 from jobs.train.data.image_cache import ImageCache
 from jobs.train.data.learnt import Learnt
 from jobs.train.data.outage import ImagesMissing
+from jobs.train.data.samples import PLAIN, Views
 from jobs.train.data.yolo_dataset import MakeFiles, files_for
 from jobs.train.training import TrainingSettings
 from shared.errors import ImageError, LabelloopError
@@ -72,11 +73,13 @@ def rebuild(
     folder: Path,
     *,
     make_files: MakeFiles = files_for,
+    views: Views = PLAIN,
     tell: Callable[[str], None],
 ) -> Rebuilt:
     """Write the files of a version's dataset to `folder`/dataset, with what they are made of beside it.
 
-    A task whose image is another one now, or cannot be had, is left out. `tell` hears of the progress. Raises
+    A task whose image is another one now, or cannot be had, is left out. `views`: what is made of each picture. `tell`
+    hears of the progress. Raises
     ImagesOutage if many cannot be had for now, LabelloopError if most of them cannot be had at all.
     """
     digests = {task.id: task.sha256 for task in learnt.tasks() if not task.left_out}
@@ -107,6 +110,7 @@ def rebuild(
             check=count,
             last=True,
             make_files=make_files,
+            views=views,
         )
     except ImagesMissing as error:
         raise LabelloopError(f"{called} cannot be had any more: {error}") from error
@@ -130,9 +134,10 @@ def settings_of(manifest: Manifest) -> dict[str, Any]:
 
 
 def _difference(counts: Counts, lineage: Mapping[str, Any]) -> str:
-    """Of the numbers of images and objects in the lineage and now."""
+    """Of the numbers of images and objects in the lineage and now. Tiles may not have been asked for."""
+    tiles = lineage.get("tiles") or 0
     now = {
-        "images": {"train": counts.train_images, "val": counts.val_images},
+        "images": {"train": counts.train_images - counts.tiles + tiles, "val": counts.val_images},
         "things": {"train": counts.train_objects, "val": counts.val_objects},
     }
     words = {"images": "images", "things": "objects"}

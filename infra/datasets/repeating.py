@@ -16,12 +16,14 @@ from jobs.train.checkpoints.uploader import CheckpointUploader
 from jobs.train.data.dataset import check_both_sides
 from jobs.train.data.fetching import Fetching
 from jobs.train.data.learnt import Learnt, read_learnt
+from jobs.train.data.samples import PLAIN, Views
 from jobs.train.data.snapshot import SnapshotTask
 from jobs.train.judging import Judge
-from jobs.train.preset import preset, repeated
+from jobs.train.preset import preset, taught
 from jobs.train.training import InitialWeights, Trainer, TrainingSettings
 from shared.errors import ImageError, LabelloopError
 from shared.evolve import evolve
+from shared.geometry.tiles import Tiling
 from shared.objectstore import ObjectStore
 from shared.settings import Settings
 from shared.state.registry import Registry
@@ -72,7 +74,8 @@ def repeat(
     control = learnt.control
     trained_with = TrainingSettings.of(settings_of(manifest), settings)
     start = _initial_weights(store, registry, manifest, learnt, trained_with, trainer, folder)
-    rebuilt = rebuild(learnt, manifest, fetching, settings, folder, tell=tell)
+    views = _views(manifest)
+    rebuilt = rebuild(learnt, manifest, fetching, settings, folder, views=views, tell=tell)
     counts = rebuilt.dataset.counts
     check_both_sides(control, counts)
     chosen = preset(trained_with, counts.train_images, control.yolo_task)
@@ -81,10 +84,10 @@ def repeat(
         again = evolve(again, batch=batch)  # also where the memory of that machine chose it
     spool = Spool(folder / "spool", folder / "abort", math.inf)
     with CheckpointUploader(spool, _Nowhere(), lambda epoch, _: tell(f"epoch {epoch.number} of {epoch.epochs}")):
-        trained = trainer.fit(repeated(rebuilt.dataset.data, chosen.passes), start.weights, again, spool, None)
+        trained = trainer.fit(taught(rebuilt.dataset.data, chosen.passes), start.weights, again, spool, None)
     tell("measuring")
     (folder / "graph").mkdir()
-    graph = trainer.export(trained.weights, folder / "graph")
+    graph = trainer.export(trained.weights, folder / "graph", views.tiling)
     judge = Judge(
         trainer=trainer,
         control=control,
@@ -127,6 +130,12 @@ def _initial_weights(
             "it cannot be trained again as it was"
         )
     return start
+
+
+def _views(manifest: Manifest) -> Views:
+    """As then, whatever would be decided now."""
+    tiling = manifest.tiling
+    return Views(Tiling(tiling.side, tiling.overlap), ("val",)) if tiling else PLAIN
 
 
 def _val_videos(learnt: Learnt, rebuilt: Rebuilt) -> Iterator[tuple[SnapshotTask, Path]]:

@@ -18,19 +18,20 @@ from jobs.train.data.learnt import Learnt, write_learnt
 from jobs.train.data.snapshot import SnapshotTask
 from jobs.train.data.taken_up import TakenUp, total
 from jobs.train.judging import Judge, Judged
-from jobs.train.preset import preset, repeated
+from jobs.train.preset import preset, taught
 from jobs.train.report.made import Made
 from jobs.train.report.making import Reporter
 from jobs.train.suspect_list import list_suspects
 from jobs.train.tracking import Tracked
 from jobs.train.training import InitialWeights, Trained
+from jobs.train.views import views_for
 from shared import tracing
 from shared.errors import ClaimLost, ImageError, ModelError, PreconditionFailed
 from shared.evolve import evolve
 from shared.labelstudio.controls import Control
 from shared.labelstudio.regions.fields import is_used
 from shared.state.suspects import SUSPECTS, SuspectList, read_dismissals
-from shared.state.versions import DATASET, GRAPH, REPORT, WEIGHTS, Manifest
+from shared.state.versions import DATASET, GRAPH, REPORT, WEIGHTS, Manifest, Tiles
 
 logger = logging.getLogger(__name__)
 
@@ -98,6 +99,7 @@ def _dataset(attempt: Attempt, control: Control) -> Dataset | None:
         concurrency=attempt.fetch_concurrency,
         check=attempt.check_of(control),
         last=attempt.last,
+        views=views_for(attempt, control),
     )
 
 
@@ -111,7 +113,8 @@ def _train_and_publish(
 ) -> Manifest:
     trained, epochs = _train(attempt, control, dataset, start, controls_left, tracked)
     attempt.progress.phase("gate", control=control.name)
-    graph = attempt.trainer.export(trained.weights, attempt.folder_of(control, "graph"))
+    tiling = dataset.views.tiling
+    graph = attempt.trainer.export(trained.weights, attempt.folder_of(control, "graph"), tiling)
     judged = _judge(attempt, control, dataset, graph, weights=trained.weights)
     attempt.progress.phase("publish", control=control.name, message=judged.gate.reason)
     taken_up = _taken_up(attempt, control)
@@ -148,6 +151,7 @@ def _train_and_publish(
             metrics=judged.metrics,
             gate=judged.gate,
             shown=judged.shown,
+            tiling=Tiles(side=tiling.side, overlap=tiling.overlap) if tiling else None,
             lineage=_lineage(attempt, control, dataset, trained, start) | more,
             run_id=attempt.run_id,
             fence=attempt.claim.fence,
@@ -261,7 +265,7 @@ def _train(
     resumed = checkpoints.resume(attempt.folder_of(control, "resume"))
     spool = attempt.spool_of(control, controls_left=controls_left)
     chosen = preset(attempt.settings, dataset.counts.train_images, control.yolo_task)
-    settings, data = chosen.applied(attempt.settings), repeated(dataset.data, chosen.passes)
+    settings, data = chosen.applied(attempt.settings), taught(dataset.data, chosen.passes)
     if resumed:  # one image more or less could be had this time, and more or fewer epochs be chosen
         settings = evolve(settings, epochs=resumed.epochs)
     attempt.progress.begin_training(control.name, settings.epochs, dataset.counts)
@@ -323,6 +327,7 @@ def _lineage(
         },
         "remarks": "; ".join(filter(None, [trained.stopped, counts.remarks])),
         "images": {"train": counts.train_images, "val": counts.val_images},
+        "tiles": counts.tiles,  # of these images to learn from
         "things": {"train": counts.train_objects, "val": counts.val_objects, "foreign_labels": counts.foreign_labels},
         "base": start.name,
         "base_sha256": start.sha256,

@@ -5,6 +5,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from jobs.train.data.yolo_dataset import TILES
 from jobs.train.training import TrainingSettings
 from shared.evolve import evolve
 from shared.yolo_task import YoloTask
@@ -47,11 +48,19 @@ def preset(settings: TrainingSettings, images: int, yolo_task: YoloTask) -> Pres
     return Preset(epochs, batch, passes, _LEARNING_RATE)
 
 
-def repeated(data: Path, passes: int) -> Path:
-    """A data.yaml beside `data`, whose epochs look at each image that often."""
-    if passes == 1:
-        return data
+def taught(data: Path, passes: int) -> Path:
+    """The data.yaml of the training itself, beside `data`: its epochs look at each image `passes` times.
+
+    Where pictures are cut into tiles, epochs are measured on tiles too, those of the val set: on small copies of whole
+    pictures the best one would be chosen by what nobody is shown. The gate measures on whole pictures.
+    """
     described = json.loads(data.read_text(encoding="utf-8"))
-    path = data.with_name("repeated.yaml")
-    path.write_text(json.dumps(described | {"train": [described["train"]] * passes}), encoding="utf-8")
+    tiles = Path(described["val"]).with_name(TILES)
+    more: dict[str, object] = {"val": str(tiles)} if (data.parent / tiles).is_dir() else {}
+    if passes > 1:
+        more["train"] = [described["train"]] * passes
+    if not more:
+        return data
+    path = data.with_name("taught.yaml")
+    path.write_text(json.dumps(described | more), encoding="utf-8")
     return path

@@ -14,6 +14,7 @@ from jobs.train.evidence import Evidence, Found, Outcome
 from jobs.train.tracking_scores import TrackingCounts
 from shared.errors import SettingsError
 from shared.geometry.detections import Detections
+from shared.geometry.tiles import Tiling
 from shared.labelstudio.controls import Control
 from shared.settings import Settings
 from shared.state.versions import DEFAULT_SHOWN
@@ -43,6 +44,7 @@ class TrainingSettings(BaseModel):
     reduced_decoding: bool = True  # of JPEG files that are much larger than what a model sees
     fliplr: float = Field(default=0.5, ge=0, le=1)  # share of the images that are mirrored, left to right
     flipud: float = Field(default=0.0, ge=0, le=1)  # and upside down
+    tiles: str = "auto"  # auto, off, or the pixels of a tile's side
 
     @classmethod
     def of(cls, request: dict[str, Any], settings: Settings) -> "TrainingSettings":
@@ -144,8 +146,11 @@ class Trainer(Protocol):
     ) -> Trained:
         """Fine-tune `start` on `data` (data.yaml), or continue from `resumed`. Raises TrainingAborted, ModelError."""
 
-    def export(self, weights: Path, folder: Path) -> Path:
-        """The graph of weights, from which they are served, in a folder of scratch. Raises ModelError."""
+    def export(self, weights: Path, folder: Path, tiling: Tiling | None = None) -> Path:
+        """The graph of weights, from which they are served, in a folder of scratch. Raises ModelError.
+
+        `tiling`: how large pictures are cut for it, by which it is measured and served.
+        """
 
     def evaluate(
         self,

@@ -12,7 +12,7 @@
     projects/<uid>/models/<control>/files/<sha256>/<name>      weights.pt, weights.onnx … (create only)
     base/<name>/base.json                                      base weights (create only)
     base/<name>/files/<sha256>/<name>                          their weights.pt and weights.onnx (create only)
-    runs/<uid>/<run_id>/…                                      request, dataset, progress, checkpoints
+    runs/<uid>/<run_id>/…                                      request, dataset, progress, checkpoints, tiles
     images/<uid>/…                                             images that jobs keep, if a setting says so
 
 CAS: changed by compare-and-swap only. Uids and names of controls are percent-encoded. A folder's name has no `/` at its
@@ -149,6 +149,11 @@ def run(uid: str, run_id: str, name: str) -> str:
 def checkpoints(uid: str, run_id: str, control: str = "") -> str:
     """Folder of a run's checkpoints, or of those of one control."""
     return run(uid, run_id, f"checkpoints/{encode(control)}").rstrip("/")
+
+
+def tiles(uid: str, run_id: str, control: str) -> str:
+    """Key of what a run decided about tiles for one control."""
+    return run(uid, run_id, f"tiles/{encode(control)}.json")
 
 
 def checkpoint_index(attempt: int) -> str:

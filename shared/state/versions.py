@@ -57,6 +57,11 @@ class Tiles(Record):
     side: int = Field(ge=1)
     overlap: int = Field(ge=1)  # least that neighbours share
 
+    @property
+    def said(self) -> str:
+        """For people."""
+        return f"tiles of {self.side} pixels that overlap by {self.overlap}"
+
 
 class Manifest(Record):
     """One version of one control. Written once, never replaced."""

@@ -29,6 +29,7 @@ from jobs.train.yolo.machine import prepare_ultralytics
 from jobs.train.yolo.trainer import YoloTrainer
 from shared.digest import sha256_of
 from shared.errors import ModelError
+from shared.geometry.tiles import Tiling
 from shared.labelstudio.controls import Control
 from shared.objectstore import ObjectStore
 from shared.settings import Settings
@@ -213,6 +214,7 @@ class ToyTrainer:
         self.started: list[int] = []  # the first epoch of each training
         self.stop_at: list[float] = []  # time.time() after which each training must not go on
         self.on_epoch: list[Any] = []  # called after each epoch
+        self.tilings: list[Tiling | None] = []  # of each graph
         self.damaged: set[str] = set()  # digests of files that are no models
         self.pictures = False  # whether the evidence names pictures
         self.prepare_error = ""  # why base weights cannot be made
@@ -259,8 +261,9 @@ class ToyTrainer:
                 return Trained(weights, number, batch=8)
         return Trained(weights, settings.epochs, batch=8)
 
-    def export(self, weights: Path, folder: Path) -> Path:
+    def export(self, weights: Path, folder: Path, tiling: Tiling | None = None) -> Path:
         """A file that says the same."""
+        self.tilings.append(tiling)
         graph = folder / weights.with_suffix(".onnx").name
         graph.write_text(f" {weights.read_text()}")
         return graph

@@ -16,11 +16,16 @@ from jobs.train.checkpoints.spool import Spool
 from jobs.train.checkpoints.store import Resumed
 from jobs.train.data.dataset import Dataset, build
 from jobs.train.data.files import ImageFiles
+from jobs.train.data.samples import Views
 from jobs.train.data.snapshot import SnapshotTask
+from jobs.train.evidence import Found
+from jobs.train.preset import taught
 from jobs.train.training import TrainingSettings
 from jobs.train.yolo.trainer import YoloTrainer
 from shared.digest import sha256_of
 from shared.evolve import evolve
+from shared.geometry.tiles import Tiling
+from shared.inference.graph import read_graph
 from shared.labelstudio.config import parse_label_config
 from shared.labelstudio.controls import Control
 from shared.yolo_task import YoloTask
@@ -155,6 +160,28 @@ def test_each_task_is_trained_measured_and_resumed(
     third = replace(spool, folder=tmp_path / "spool-3")
     next_one = trainer.fit(dataset.data, again.weights, evolve(SETTINGS, epochs=1), third, None)
     assert names_and_task(next_one.weights) == (dict(enumerate(case.control.class_names)), case.yolo_task)
+
+
+def test_pictures_are_learnt_from_in_tiles_and_measured_whole(
+    trainer: YoloTrainer, spool: Spool, tmp_path: Path
+) -> None:
+    drawn, control = pictures(4, 160, 160, max_ships=1), control_of("RectangleLabels")
+    tiling = Tiling(SIDE, 40)
+    files = ImageFiles(Files(drawn), tmp_path / "pictures", max_pixels=10**6, image_size=SIDE)
+    tasks, views = tasks_of(drawn, control, 2), Views(tiling, ("val",))
+    dataset = build(tasks, control, files, tmp_path / "dataset", concurrency=1, check=lambda: None, views=views)
+    assert dataset is not None
+    assert dataset.counts.tiles == dataset.counts.train_images - 2 > 2
+    start = trainer.base(base_weights(), "detect").weights
+    fitted = trainer.fit(taught(dataset.data, 1), start, evolve(SETTINGS, epochs=1), spool, None)
+    scanned = {cache.stem for cache in (tmp_path / "dataset" / "labels").glob("*.cache")}
+    assert scanned == {"train", "val-tiles"}, "epochs are measured on what is learnt from"
+    graph = trainer.export(fitted.weights, tmp_path / "graph", tiling)
+    assert read_graph(graph).tiling == tiling
+    asked: dict[str, Any] = {"trained": True, "points": (), "weights": fitted.weights}
+    evidence = trainer.evaluate(graph, dataset.data, control, SETTINGS, **asked).evidence
+    assert isinstance(evidence, Found)
+    assert [(each.picture, each.size) for each in evidence.outcomes] == [(f"{task}.jpg", (160, 160)) for task in (0, 1)]
 
 
 def metadata(graph: Path) -> dict[str, str]:

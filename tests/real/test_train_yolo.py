@@ -14,7 +14,7 @@ import pytest
 from infra.demo import samples
 from jobs.train.checkpoints.spool import Epoch, Spool, TrainingAborted
 from jobs.train.checkpoints.store import Resumed
-from jobs.train.preset import repeated
+from jobs.train.preset import taught
 from jobs.train.training import TrainingSettings
 from jobs.train.yolo.trainer import YoloTrainer
 from shared.digest import sha256_of
@@ -67,7 +67,7 @@ def test_train_resume_and_what_is_published(trainer: YoloTrainer, spool: Spool, 
     start = trainer.base(samples.base_weights(), "detect")
     base = start.weights
     assert (start.name, start.sha256) == ("ABD.pt", sha256_of(base))
-    twice = repeated(data, 2)  # as a training on few images does
+    twice = taught(data, 2)  # as a training on few images does
     fitted = trainer.fit(twice, base, settings(), spool, None)
     epochs = list(spool.epochs())
     assert [(epoch.number, epoch.epochs) for epoch in epochs] == [(1, 3), (2, 3), (3, 3)]

@@ -27,6 +27,7 @@ _GROUPS: dict[str, tuple[str, ...]] = {
     "Training": (
         "epochs",
         "image_size",
+        "tiles",
         "batch",
         "freeze",
         "patience",
@@ -194,5 +195,6 @@ def presets(controls: Sequence[tuple[Control, Manifest | None]]) -> tuple[str, .
         if manifest and all(isinstance(number, int) for number in numbers):
             epochs, batch, learnt = numbers
             took = f"{epochs} epochs in steps of {batch} images, on {learnt} images"
-            found.append(f"{control.name}: v{manifest.version} was trained for {took}")
+            tiles = f"; it looks at {manifest.tiling.said}" if manifest.tiling else ""
+            found.append(f"{control.name}: v{manifest.version} was trained for {took}{tiles}")
     return tuple(found)

@@ -118,7 +118,8 @@ def _training(manifest: Manifest) -> dict[str, Any]:
             f"{called} of {name}": number for name, number in _part(manifest, part).items() if name != "foreign_labels"
         }
     told = {f"ultralytics {name}": value for name, value in _part(manifest, "ultralytics").items()}
-    return {"yolo task": manifest.yolo_task, "labels": list(manifest.labels)} | found | told
+    tiles = {"tiles": manifest.tiling.said if manifest.tiling else None}
+    return {"yolo task": manifest.yolo_task, "labels": list(manifest.labels)} | found | tiles | told
 
 
 def _part(manifest: Manifest, name: str) -> dict[str, Any]:

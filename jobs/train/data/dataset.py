@@ -11,7 +11,7 @@ from pathlib import Path
 from jobs.train.data.annotations import NothingToLearn, foreign_labels
 from jobs.train.data.files import ImageFiles
 from jobs.train.data.outage import ImagesOutage, Missing
-from jobs.train.data.samples import Sample, image_samples
+from jobs.train.data.samples import PLAIN, Sample, Views, image_samples
 from jobs.train.data.snapshot import SnapshotTask
 from jobs.train.data.video_frames import video_samples
 from jobs.train.data.yolo_dataset import MakeFiles, YoloFiles, chosen_classes, classes_of, files_for
@@ -30,7 +30,8 @@ class Counts:
     tasks: int = 0  # all of the snapshot
     train: int = 0  # tasks in the train set
     val: int = 0
-    train_images: int = 0  # more than `train` where tasks give several crops or frames
+    train_images: int = 0  # more than `train` where tasks give several crops, frames or tiles
+    tiles: int = 0  # of these: parts of pictures, whose objects are counted in the pictures
     val_images: int = 0
     train_objects: int = 0  # boxes, outlines …; of a classifier: images, once for each of their classes
     val_objects: int = 0
@@ -72,6 +73,7 @@ class Dataset:
     data: Path  # data.yaml
     labels: tuple[str, ...]  # names of the classes, then those of keypoints
     counts: Counts
+    views: Views = PLAIN
 
 
 def build(
@@ -84,12 +86,14 @@ def build(
     check: Callable[[], None],
     last: bool = False,
     make_files: MakeFiles = files_for,
+    views: Views = PLAIN,
 ) -> Dataset | None:
     """Write the files of one control below `folder`; None if no task has an object of it.
 
     `concurrency` tasks are fetched and read at a time, so memory does not grow with their number. A task that cannot be
     used is left out. `check` is called after each task and at the end; what it raises ends the work. `last`: no attempt
-    follows this one. `make_files` makes the writer of the files, of ultralytics' format or another one.
+    follows this one. `make_files` makes the writer of the files, of ultralytics' format or another one. `views`: what
+    is made of each picture.
 
     Raises ImagesOutage if too many images cannot be fetched for now, ImagesMissing if most are gone for good,
     NothingToLearn if no task can be used.
@@ -102,7 +106,7 @@ def build(
     made.mkdir(parents=True)
     files = make_files(control, classes, folder, images.image_size, reduced_decoding=images.reduced_decoding)
     counts, missing = Counts(), Missing()
-    for task, samples in _with_samples(tasks, control, images, made, concurrency):
+    for task, samples in _with_samples(tasks, control, images, made, views, concurrency):
         check()
         counts.tasks += 1
         missing.add(task.id, task.split, samples if isinstance(samples, ImageError) else None)
@@ -117,7 +121,7 @@ def build(
         _raise_without_images(counts)
     if not counts.objects:
         return None
-    return Dataset(files.data, control.class_names + control.point_names, counts)
+    return Dataset(files.data, control.class_names + control.point_names, counts, views)
 
 
 def check_both_sides(control: Control, counts: Counts) -> None:
@@ -140,14 +144,19 @@ def check_both_sides(control: Control, counts: Counts) -> None:
 
 
 def _with_samples(
-    tasks: Iterable[SnapshotTask], control: Control, images: ImageFiles, folder: Path, concurrency: int
+    tasks: Iterable[SnapshotTask],
+    control: Control,
+    images: ImageFiles,
+    folder: Path,
+    views: Views,
+    concurrency: int,
 ) -> Iterator[tuple[SnapshotTask, list[Sample] | ImageError]]:
     """Each task with its samples, or why it has none; in order, at most `concurrency` being read."""
     waiting: deque[tuple[SnapshotTask, Future[list[Sample]]]] = deque()
     with ThreadPoolExecutor(concurrency, thread_name_prefix="images") as pool:
         try:
             for task in tasks:
-                waiting.append((task, pool.submit(_samples, task, control, images, folder)))
+                waiting.append((task, pool.submit(_samples, task, control, images, folder, views)))
                 if len(waiting) >= concurrency:
                     yield _with_result(*waiting.popleft())
             while waiting:
@@ -156,11 +165,11 @@ def _with_samples(
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _samples(task: SnapshotTask, control: Control, images: ImageFiles, folder: Path) -> list[Sample]:
+def _samples(task: SnapshotTask, control: Control, images: ImageFiles, folder: Path, views: Views) -> list[Sample]:
     if task.unusable:
         raise ImageError("unusable", task.unusable)
     if control.media == "image":
-        return image_samples(task, control, images, folder)
+        return image_samples(task, control, images, folder, views)
     video = images.file(task.id, control.value, task.file_of(control))
     return video_samples(task, control, video, folder, max_pixels=images.max_pixels, image_size=images.image_size)
 
@@ -178,6 +187,9 @@ def _with_result(task: SnapshotTask, samples: Future[list[Sample]]) -> tuple[Sna
 
 
 def _add(task: SnapshotTask, samples: list[Sample], files: YoloFiles, counts: Counts) -> None:
+    for tile in (sample for sample in samples if sample.tile):
+        files.add(task.split, tile)
+    samples, tiles = [sample for sample in samples if not sample.tile], sum(sample.tile for sample in samples)
     written = [objects for sample in samples if (objects := files.add(task.split, sample)) is not None]
     counts.converted.update(tool for sample in samples for tool in sample.converted)
     counts.background += sum(not objects for objects in written) + len(samples) - len(written) + (not samples)
@@ -190,7 +202,8 @@ def _add(task: SnapshotTask, samples: list[Sample], files: YoloFiles, counts: Co
         counts.val_objects += sum(written)
     else:
         counts.train += 1
-        counts.train_images += len(written)
+        counts.train_images += len(written) + tiles
+        counts.tiles += tiles
         counts.train_objects += sum(written)
 
 

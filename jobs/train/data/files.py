@@ -5,6 +5,8 @@ import io
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,14 @@ class Picture:
     path: Path  # may have fewer pixels than the original
     width: int  # pixels of the original, upright
     height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """One image in memory."""
+
+    pixels: NDArray[np.uint8]  # (H, W, 3) BGR, upright
+    kept: Callable[[bool], Picture]  # whether with all pixels → its file, as `ImageFiles.get` answers it
 
 
 class ImageFiles:
@@ -73,6 +83,29 @@ class ImageFiles:
         `key` distinguishes the images of a task; `whole`: do not shrink it.
         """
         name = _name(task_id, key)
+        if kept := self._kept(name, whole=whole):
+            return kept
+        data = self._bytes(task_id, name, value)
+        with self._decoding:
+            file = upright(data, self.max_pixels, None if whole else self.image_size)
+        return self._keep(name, file)
+
+    @contextmanager
+    def opened(self, task_id: int, key: str, value: object) -> Iterator[Opened]:
+        """The image, decoded once; few are in memory at a time. See also `get`."""
+        name = _name(task_id, key)
+        data = self._bytes(task_id, name, value)
+
+        def kept(whole: bool) -> Picture:
+            size = None if whole else self.image_size
+            return self._kept(name, whole=whole) or self._keep(name, file_of(data, pixels, size))
+
+        with self._decoding:
+            pixels = decoded(data, self.max_pixels)
+            yield Opened(pixels, kept)
+
+    def _kept(self, name: str, *, whole: bool) -> Picture | None:
+        """A file that is there already and will do."""
         small = self._folder / f"{name}{_SMALL}"
         if not whole and small.exists():
             with Image.open(small) as image:
@@ -81,11 +114,16 @@ class ImageFiles:
         kept = self._whole(name)
         if kept and (whole or kept_size(kept.width, kept.height, self.image_size) == (kept.width, kept.height)):
             return kept
-        data = kept.path.read_bytes() if kept else self._fetched(self._fetcher, value, task_id, name, _LONGEST_FETCH)
-        with self._decoding:
-            file = upright(data, self.max_pixels, None if whole else self.image_size)
+        return None
+
+    def _keep(self, name: str, file: "ImageFile") -> Picture:
         path = self._write(f"{name}{_SMALL if file.smaller else file.suffix}", file.data)
         return Picture(path, file.width, file.height)
+
+    def _bytes(self, task_id: int, name: str, value: object) -> bytes:
+        """Of the image, with all its pixels."""
+        kept = self._whole(name)
+        return kept.path.read_bytes() if kept else self._fetched(self._fetcher, value, task_id, name, _LONGEST_FETCH)
 
     def _whole(self, name: str) -> Picture | None:
         """The file with all pixels, if another control or an earlier attempt wrote it."""
@@ -160,12 +198,23 @@ def upright(data: bytes, max_pixels: int, image_size: int | None = None) -> Imag
       JPEG file anew.
     - Else: the decoded pixels, as JPEG if the image was JPEG, else as PNG.
     """
+    return file_of(data, decoded(data, max_pixels), image_size)
+
+
+def decoded(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
+    """As `decode`; also raises ImageError for an image that is too small to be learnt from."""
     pixels = decode(data, max_pixels)
     height, width = pixels.shape[:2]
     if min(width, height) < MIN_SIDE:
         raise ImageError(
             "unsupported", f"{width}×{height} pixels: images need {MIN_SIDE} on each side to be trained on"
         )
+    return pixels
+
+
+def file_of(data: bytes, pixels: NDArray[np.uint8], image_size: int | None = None) -> ImageFile:
+    """See `upright`. `pixels`: of the image, decoded."""
+    height, width = pixels.shape[:2]
     if image_size and (kept := shrunk(pixels, image_size)) is not pixels:
         comment = f"{width}x{height}".encode()
         return ImageFile(".jpg", _encoded(kept, "JPEG", comment=comment), width, height, smaller=True)
@@ -175,6 +224,11 @@ def upright(data: bytes, max_pixels: int, image_size: int | None = None) -> Imag
         return ImageFile(_SUFFIXES[kind], alone, width, height)
     format_ = "JPEG" if kind in ("JPEG", "MPO") else "PNG"
     return ImageFile(_SUFFIXES[format_], _encoded(pixels, format_), width, height)
+
+
+def write_part(pixels: NDArray[np.uint8], path: Path, image_size: int) -> None:
+    """Write a part of an image as JPEG, shrunk where it is much larger than `image_size`. Raises OSError."""
+    path.write_bytes(_encoded(shrunk(pixels, image_size), "JPEG"))
 
 
 def write_square(image: Path, square: Path, size: int, *, reduced: bool) -> None:

@@ -1,4 +1,4 @@
-"""Turns a task with an image into samples to train on: the whole image, or a crop for each region."""
+"""Turns a task with an image into samples to train on: the whole image, its tiles too, or a crop for each region."""
 
 import logging
 from dataclasses import dataclass, replace
@@ -8,10 +8,13 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image
 
-from jobs.train.data.files import ImageFiles, Picture
+from jobs.train.data.cutting import cuts
+from jobs.train.data.files import ImageFiles, Picture, write_part
 from jobs.train.data.snapshot import SnapshotTask
+from jobs.train.data.split import Split
 from shared.errors import ImageError
 from shared.geometry.detections import Detections
+from shared.geometry.tiles import Tiling, windows
 from shared.labelstudio.controls import Control
 from shared.labelstudio.regions import CONTROLS
 from shared.labelstudio.regions.reading import Reading
@@ -30,16 +33,54 @@ class Sample:
     image: Path
     found: Detections  # what was annotated in it
     converted: tuple[str, ...] = ()  # for each object drawn with another tool: that tool
+    tile: bool = False  # a part of a picture, or less of its pixels: beside the picture itself
 
 
-def image_samples(task: SnapshotTask, control: Control, images: ImageFiles, folder: Path) -> list[Sample]:
-    """The samples of one task; crops are written to `folder`, named by the task. Raises ImageError."""
+@dataclass(frozen=True, slots=True)
+class Views:
+    """What is made of each picture."""
+
+    tiling: Tiling | None = None  # None: nothing but the picture
+    in_full: tuple[Split, ...] = ()  # of which sides pictures keep all their pixels
+
+
+PLAIN = Views()
+"""The picture alone, not much larger than a model sees it."""
+
+
+def image_samples(
+    task: SnapshotTask, control: Control, images: ImageFiles, folder: Path, views: Views = PLAIN
+) -> list[Sample]:
+    """The samples of one task; crops and tiles are written to `folder`, named by the task. Raises ImageError."""
+    if views.tiling:
+        return _tiles(task, control, images, folder, views.tiling)
     # Crops of a large image need all of its pixels.
-    picture = images.get(task.id, control.value, task.file_of(control), whole=control.per_region)
+    whole = control.per_region or task.split in views.in_full
+    picture = images.get(task.id, control.value, task.file_of(control), whole=whole)
     reading = CONTROLS[control.tag].read(task.regions, control, picture.width, picture.height)
     if control.per_region:
         return _crops(task, control, picture, reading, folder)
     return [Sample(str(task.id), picture.path, usable(reading, control), reading.converted)]
+
+
+def _tiles(task: SnapshotTask, control: Control, images: ImageFiles, folder: Path, tiling: Tiling) -> list[Sample]:
+    """The picture and its tiles. Of the val set it has all its pixels, for the gate; in fewer it is a tile itself."""
+    name = str(task.id)
+    with images.opened(task.id, control.value, task.file_of(control)) as opened:
+        height, width = opened.pixels.shape[:2]
+        reading = CONTROLS[control.tag].read(task.regions, control, width, height)
+        found, places = usable(reading, control), windows(width, height, tiling)
+        tiles = []
+        for number, cut in enumerate(cuts(found, places) if len(places) > 1 else ()):
+            x1, y1, x2, y2 = cut.window
+            path = folder / f"{name}-{number}.jpg"
+            write_part(opened.pixels[y1:y2, x1:x2], path, images.image_size)
+            tiles.append(Sample(path.stem, path, cut.found, tile=True))
+        small = opened.kept(False).path
+        if task.split == "train":
+            return [Sample(name, small, found, reading.converted), *tiles]
+        picture = Sample(name, opened.kept(True).path, found, reading.converted)
+        return [picture, Sample(name, small, found, tile=True), *tiles]
 
 
 def usable(reading: Reading[Found], control: Control) -> Found:

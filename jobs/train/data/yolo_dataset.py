@@ -38,6 +38,11 @@ class YoloFiles(Protocol):
         """Write one sample; answers its number of objects, None if it was not written because it has no class."""
 
 
+TILES = "val-tiles"
+"""The folder beside `train` and `val` for what epochs are measured on where pictures are cut into tiles: as they learn.
+"""
+
+
 class LabelFiles:
     """`images/<split>/<name>.jpg` and `labels/<split>/<name>.txt`, which is empty for a background image."""
 
@@ -50,9 +55,14 @@ class LabelFiles:
         self.data = _describe(folder, "images/", classes, control)
 
     def add(self, split: Split, sample: Sample) -> int | None:
-        link(sample.image, self._folders["images"] / split / f"{sample.name}{sample.image.suffix}")
+        place = TILES if sample.tile and split == "val" else split
+        images, labels = (self._folders[kind] / place for kind in ("images", "labels"))
+        if place == TILES:
+            for folder in (images, labels):
+                folder.mkdir(exist_ok=True)
+        link(sample.image, images / f"{sample.name}{sample.image.suffix}")
         lines = label_lines(sample.found, self._yolo_task)
-        (self._folders["labels"] / split / f"{sample.name}.txt").write_text("".join(lines))
+        (labels / f"{sample.name}.txt").write_text("".join(lines))
         return len(lines)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from jobs.train.data.yolo_dataset import TILES
 from jobs.train.training import TrainingSettings
 
 _MIN_SIDE = 2.0  # pixels at the model's image size; ultralytics' RandomPerspective drops boxes that are not larger
@@ -16,13 +17,15 @@ _TWICE = re.compile(r"(\d+) duplicate labels removed")
 
 def scan_notes(data: Path, settings: TrainingSettings) -> tuple[str, ...]:
     """Sentences about a dataset (`data.yaml`) after a training, from the cache files of ultralytics' scan."""
-    caches = [cache for split in ("train", "val") for cache in _caches(data.parent, split)]
+    caches = [cache for split in ("train", "val", TILES) for cache in _caches(data.parent, split)]
     messages = list(dict.fromkeys(str(message) for cache in caches for message in cache["msgs"]))
     aside = [f"{found[1]}: {found[2]}" for message in messages if (found := _ASIDE.search(message))]
     twice = sum(int(found[1]) for message in messages if (found := _TWICE.search(message)))
     labels = {label["im_file"]: label for cache in caches for label in cache.get("labels", ())}.values()
     largest = max((len(label["cls"]) for label in labels), default=0)
-    thin = sum(_too_thin(label, settings.image_size) for label in labels)
+    stems = {label["im_file"]: Path(label["im_file"]).stem for label in labels}
+    cut = {stem.rpartition("-")[0] for stem in stems.values()}  # pictures whose tiles show what they do not
+    thin = sum(_too_thin(label, settings.image_size) for label in labels if stems[label["im_file"]] not in cut)
     told = (
         (len(aside), f"{len(aside)} images could not be used by ultralytics; the first: {''.join(aside[:1])}"),
         (twice, f"{twice} objects are written twice and count once"),

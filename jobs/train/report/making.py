@@ -179,6 +179,7 @@ def _lineage(manifest: Manifest) -> list[tuple[str, str]]:
         ("of these, what this control learnt from", f"SHA-256 {said('data_sha256')[:12]}…"),
         ("training", ", ".join((f"{said('epochs')} epochs", f"{said('batch') or '?'} images a step",
                                 f"{said('settings', 'image_size')} pixels", f"seed {said('settings', 'seed')}"))),
+        ("pictures", f"{manifest.tiling.said}; {said('tiles')} were learnt from" if manifest.tiling else ""),
         ("ultralytics", _listed(lineage.get("ultralytics"))),
         ("made with", _listed(lineage.get("packages"))),
     ]  # fmt: skip

@@ -15,7 +15,9 @@ import numpy as np
 from jobs.train.evidence import Classified, Evidence, ones
 from jobs.train.yolo.val_set import picture_of
 from shared.errors import ModelError
+from shared.inference.looks import looks_at
 from shared.inference.network import Network
+from shared.media.fit import Sized
 
 _PICTURES = 16
 """At most: each is run twice. A graph that was traced wrongly is wrong on any."""
@@ -56,13 +58,23 @@ def require_same_score(graph: Evidence, weights: Evidence) -> None:
 
 def _difference(graph: Network, weights: Network, picture: Path) -> float:
     """NaN if one answers what is no number."""
-    batch = graph.fit(*picture_of(picture, graph.image_size))[None]
+    batch = graph.fit(*_shown(graph, picture))[None]
     worst = 0.0
     for ours, theirs in zip(graph.engine.run(batch), weights.engine.run(batch), strict=True):
         axes = tuple(axis for axis in range(theirs.ndim) if axis != 1)
         size = np.maximum(np.abs(theirs).max(axis=axes, keepdims=True), 1)
         worst = float(np.maximum(worst, (np.abs(ours - theirs) / size).max()))
     return worst
+
+
+def _shown(graph: Network, picture: Path) -> Sized:
+    """What one call of a network is about: a picture, or of one that is cut the tile in its middle."""
+    image, size = shown = picture_of(picture, graph.needs)
+    if graph.tiling is None or not graph.tiling.cuts(size[1], size[0]):
+        return shown
+    looks = looks_at((image.shape[0], image.shape[1]), size, graph.tiling)
+    look = looks[len(looks) // 2]
+    return Sized(look.of(image), look.size)
 
 
 def _releases() -> str:

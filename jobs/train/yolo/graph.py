@@ -14,6 +14,8 @@ from typing import Any
 
 from jobs.train.yolo.memory import short_of_memory
 from shared.errors import ModelError, SettingsError
+from shared.geometry.tiles import Tiling
+from shared.inference.graph import TILES, tiling_metadata
 
 logger = logging.getLogger(__name__)
 
@@ -28,10 +30,13 @@ def check_packages() -> None:
         )
 
 
-def make_graph(weights: Path) -> Path:
-    """Write the graph of `weights` beside them. Raises ModelError, and OSError where it cannot be written."""
+def make_graph(weights: Path, tiling: Tiling | None = None) -> Path:
+    """Write the graph of `weights` beside them. Raises ModelError, and OSError where it cannot be written.
+
+    `tiling`: how large pictures are cut for it.
+    """
     try:
-        return export_graph(weights)
+        return export_graph(weights, tiling)
     except (ModelError, OSError):
         raise
     except Exception as error:  # of torch, ultralytics and onnx, each of its own kind
@@ -41,7 +46,7 @@ def make_graph(weights: Path) -> Path:
         raise ModelError(f"the weights cannot be written as a graph, nothing is published: {why}") from error
 
 
-def export_graph(weights: Path) -> Path:
+def export_graph(weights: Path, tiling: Tiling | None = None) -> Path:
     """Write the ONNX graph of `weights` beside them. Raises whatever torch and ultralytics raise."""
     import onnx
     from ultralytics.models import YOLO
@@ -59,6 +64,8 @@ def export_graph(weights: Path) -> Path:
             entry.value = str(names)
         if entry.key == "description":  # it would name a folder of this machine
             entry.value = f"labelloop, {model.task}"
+    if tiling:
+        graph.metadata_props.add(key=TILES, value=tiling_metadata(tiling))
     onnx.save(graph, path)
     logger.info(
         "the graph is made",

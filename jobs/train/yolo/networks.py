@@ -9,6 +9,7 @@ from jobs.train.yolo.machine import devices
 from jobs.train.yolo.memory import free_memory
 from jobs.train.yolo.weights_engine import WeightsEngine
 from shared.cores import usable_cores
+from shared.geometry.tiles import Tiling
 from shared.inference.device import choose_device, open_engine
 from shared.inference.graph import read_graph
 from shared.inference.network import Network
@@ -24,11 +25,13 @@ class Networks:
         self._asked = device
         self._threads = threads
 
-    def of_graph(self, path: Path, *, image_size: int | None = None, max_objects: int = 300) -> tuple[Network, int]:
+    def of_graph(
+        self, path: Path, *, image_size: int | None = None, max_objects: int = 300, tiling: Tiling | None = None
+    ) -> tuple[Network, int]:
         """A graph, and how many pictures to ask about at once. Raises ModelError, SettingsError, LabelloopError.
 
-        `image_size`: as for `Network`; versions see pictures of the size that they say, base weights those of the
-        setting, as in predict.
+        `image_size` and `tiling`: as for `Network`; versions see pictures as they say, base weights as the settings
+        do, as in predict.
         """
         free_memory()  # what torch keeps of a GPU
         gpu = self._torch_device().index
@@ -40,6 +43,7 @@ class Networks:
             read_graph(path),
             image_size=image_size,
             max_objects=max_objects,
+            tiling=tiling,
         )
         engine = type(network.engine).__name__
         logger.info(

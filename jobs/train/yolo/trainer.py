@@ -44,8 +44,10 @@ from jobs.train.yolo.weights import base_weights_file, check_weights, open_weigh
 from shared.cores import usable_cores
 from shared.digest import sha256_of
 from shared.errors import ModelError
+from shared.geometry.tiles import Tiling
 from shared.inference.network import Network
 from shared.labelstudio.controls import Control
+from shared.labelstudio.tiles_wanted import base_tiling
 from shared.yolo_task import YoloTask
 
 logger = logging.getLogger(__name__)
@@ -163,7 +165,7 @@ class YoloTrainer:
             published = write_published(best, data, self._folder / "weights.pt")
             return Trained(published, finished_epochs(trainer), trainer.batch_size, told, notes + scanned)
 
-    def export(self, weights: Path, folder: Path) -> Path:
+    def export(self, weights: Path, folder: Path, tiling: Tiling | None = None) -> Path:
         """Write the graph of weights into a folder of scratch. Raises ModelError."""
         from jobs.train.yolo.graph import make_graph
 
@@ -171,7 +173,7 @@ class YoloTrainer:
         copy = folder / weights.name  # ultralytics writes beside what it reads
         if not (copy.exists() and copy.samefile(weights)):
             shutil.copyfile(weights, copy)
-        return make_graph(copy)
+        return make_graph(copy, tiling)
 
     def evaluate(
         self,
@@ -192,13 +194,10 @@ class YoloTrainer:
         def by(network: Network, at_once: int) -> Measured:
             return measure(network, data, control, settings, trained=trained, points=points, at_once=at_once)
 
-        objects = settings.max_objects
-        network, at_once = self._networks.of_graph(
-            graph, image_size=None if trained else settings.image_size, max_objects=objects
-        )
+        network, at_once = self._served(graph, control, settings, trained=trained)
         found = by(network, at_once)
         if weights is not None:
-            theirs = self._networks.of_weights(weights, network, max_objects=objects)
+            theirs = self._networks.of_weights(weights, network, max_objects=settings.max_objects)
             if not answer_alike(network, theirs, ValSet.of(data).pictures()):
                 require_same_score(found.evidence, by(theirs, 1).evidence)
         return found
@@ -217,8 +216,7 @@ class YoloTrainer:
         """What a graph finds in some pictures of the val set. Raises ModelError."""
         from jobs.train.yolo.validation import look
 
-        size = None if trained else settings.image_size
-        network, _ = self._networks.of_graph(graph, image_size=size, max_objects=settings.max_objects)
+        network, _ = self._served(graph, control, settings, trained=trained)
         return look(network, data, pictures, control, settings, trained=trained, points=points)
 
     def track(
@@ -234,10 +232,21 @@ class YoloTrainer:
         """Id of the task → how well the objects in its annotated video are followed."""
         from jobs.train.yolo.tracking import track_metrics
 
-        network, _ = self._networks.of_graph(
-            graph, image_size=None if trained else settings.image_size, max_objects=settings.max_objects
-        )
+        network, _ = self._served(graph, control, settings, trained=trained)
         return track_metrics(network, videos, control, trained=trained, max_pixels=max_pixels)
+
+    def _served(
+        self, graph: Path, control: Control, settings: TrainingSettings, *, trained: bool
+    ) -> tuple[Network, int]:
+        """A graph as predict opens it, and how many pictures to ask about at once."""
+        if trained:
+            return self._networks.of_graph(graph, max_objects=settings.max_objects)
+        return self._networks.of_graph(
+            graph,
+            image_size=settings.image_size,
+            max_objects=settings.max_objects,
+            tiling=base_tiling(control, settings.tiles),
+        )
 
     def _arguments(
         self,

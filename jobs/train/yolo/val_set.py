@@ -13,7 +13,7 @@ import numpy as np
 
 from shared.geometry.detections import Detections, Floats, clip_rotated, envelope, xywhn_to_xyxy, xywhr_to_corners
 from shared.media.decode import decode_for
-from shared.media.fit import Sized
+from shared.media.fit import Side, Sized
 from shared.yolo_task import YoloTask
 
 
@@ -69,8 +69,8 @@ class ValSet:
         )
 
 
-def picture_of(path: Path, side: int | None) -> Sized:
-    """A picture for a model that sees `side` pixels of its longer side; None: all. Raises ImageError.
+def picture_of(path: Path, side: Side) -> Sized:
+    """A picture for a model that sees `side` pixels of its longer side. Raises ImageError.
 
     Its size was bounded when the file was written.
     """

@@ -19,8 +19,10 @@ from shared.inference.graph import Graph
 from shared.inference.network import Network
 from shared.labelstudio.class_labels import class_labels, point_labels
 from shared.labelstudio.controls import Control
+from shared.media.fit import Side
 from shared.side_by_side import side_by_side
 
+_CUT_AT_ONCE = 4  # one of 108 million pixels takes 1 GB of memory while it is decoded
 _LIKELIEST = 3  # classes that are told of a picture
 MIN_CONFIDENCE = 0.001
 """Objects with less confidence are ignored. Lower than predict's thresholds, because mAP needs the whole curve."""
@@ -51,7 +53,8 @@ def measure(
         _, _, found = looking.at(picture)
         return found
 
-    outcomes = side_by_side(outcome, val.pictures(), at_once=at_once)
+    # A picture that is cut is in memory with all its pixels.
+    outcomes = side_by_side(outcome, val.pictures(), at_once=min(at_once, _CUT_AT_ONCE) if network.tiling else at_once)
     return Measured(Found(outcomes, range(len(val.classes))), known, max_objects=settings.max_objects)
 
 
@@ -81,7 +84,7 @@ class _Looking:
     network: Network
     val: ValSet
     iou: float  # overlap for suppression
-    side: int | None  # pixels of the longer side that are decoded; None: all
+    side: Side  # how many pixels of the longer side are decoded
     class_of: Ints
     place: list[int]  # see `_places`
     ignored: list[int]  # keypoints that are not compared
@@ -104,7 +107,7 @@ class _Looking:
             network,
             val,
             settings.iou,
-            network.image_size if as_predict else None,
+            network.needs if as_predict else None,
             class_of,
             _places(network.graph, val.points, control, trained),
             [number for number, name in enumerate(val.points) if name not in points],

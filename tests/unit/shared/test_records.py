@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from functions.train_trigger.decide import Policy, decide_before_asking
 from jobs.train.checkpoints.store import Index
 from jobs.train.data.snapshot import Header, SnapshotTask, fetch
+from jobs.train.views import Decided
 from shared.errors import StoreRefusal
 from shared.evolve import evolve
 from shared.objectstore import ObjectStore
@@ -36,6 +37,7 @@ KINDS: dict[str, type[Record]] = {
     kind.__name__: kind
     for kind in (
         CountedEffort,
+        Decided,
         Index,
         JobsRecord,
         Manifest,

@@ -15,9 +15,13 @@ from jobs.train.data.annotations import NothingToLearn
 from jobs.train.data.dataset import Dataset, build, check_both_sides
 from jobs.train.data.files import ImageFiles, upright
 from jobs.train.data.outage import Breaker, ImagesMissing, ImagesOutage
+from jobs.train.data.samples import Views
 from jobs.train.data.snapshot import SnapshotTask
 from jobs.train.data.split import Split
+from jobs.train.preset import taught
+from jobs.train.yolo.val_set import ValSet, task_of
 from shared.errors import ImageError
+from shared.geometry.tiles import Tiling
 from shared.labelstudio.config import parse_label_config
 from shared.labelstudio.controls import Control
 from tests.fakes.train_parts import CONFIG, jpeg, rectangle
@@ -57,9 +61,14 @@ def built(
     return build(tasks, control, images, folder / "dataset", concurrency=3, check=lambda: None)
 
 
-def rows(folder: Path, split: str, number: int) -> list[list[float]]:
+def rows(folder: Path, split: str, number: int | str) -> list[list[float]]:
     text = (folder / "dataset" / "labels" / split / f"{number}.txt").read_text()
     return [[float(value) for value in line.split()] for line in text.splitlines()]
+
+
+def size_of(image: Path) -> tuple[int, int]:
+    with Image.open(image) as opened:
+        return opened.size
 
 
 def test_boxes_labels_and_backgrounds(tmp_path: Path) -> None:
@@ -76,6 +85,56 @@ def test_boxes_labels_and_backgrounds(tmp_path: Path) -> None:
     data = json.loads(dataset.data.read_text())
     assert data["names"] == ["Tree", "Rock"]
     assert (data["train"], data["val"]) == ("images/train", "images/val")
+
+
+def test_tiles_of_pictures_and_the_pictures(tmp_path: Path) -> None:
+    """A picture of 3000×100 in four tiles of 1000: two show the box, and two of those that show nothing are enough."""
+    wide = jpeg(3000, 100)
+    box = rectangle(x=30, y=0, width=1, height=50)  # 900 to 930 of 3000
+    tasks = [task(1, box, value=wide), task(2, box, value=wide, split="val"), task(3, rectangle()), task(4, value=wide)]
+    fetcher = Fetcher()
+    images = ImageFiles(fetcher, tmp_path / "pictures", max_pixels=10**7, image_size=640)
+    views = Views(Tiling(1000, 100), ("val",))
+    dataset = build(tasks, CONTROL, images, tmp_path / "dataset", concurrency=3, check=lambda: None, views=views)
+    assert dataset is not None
+    assert fetcher.asked.count(1) == 1
+    counts = dataset.counts
+    assert (counts.train, counts.train_objects, counts.background) == (3, 2, 1), (
+        "an object counts once, not in each tile"
+    )
+    assert (counts.val, counts.val_images, counts.val_objects) == (1, 1, 1)
+    assert (counts.train_images, counts.tiles) == (9, 6)
+
+    def sizes(place: str) -> dict[str, tuple[int, int]]:
+        return {path.name: size_of(path) for path in (tmp_path / "dataset" / "images" / place).iterdir()}
+
+    assert sizes("train") == {
+        "1.jpg": (1280, 43), "3.jpg": (64, 48), "4.jpg": (1280, 43),
+        **dict.fromkeys([*(f"1-{number}.jpg" for number in range(4)), "4-0.jpg", "4-1.jpg"], (1000, 100)),
+    }  # fmt: skip
+    assert sizes("val") == {"2.jpg": (3000, 100)}, "the gate looks at all pixels"
+    assert {name: size for name, size in sizes("val-tiles").items() if name == "2.jpg"} == {"2.jpg": (1280, 43)}
+    [[_, x, y, width, height]] = rows(tmp_path, "train", "1-0")
+    assert (x, y, width, height) == pytest.approx((0.915, 0.25, 0.03, 0.5))
+    assert rows(tmp_path, "val", 2) == rows(tmp_path, "val-tiles", 2) == rows(tmp_path, "train", 1)
+
+    # What is learnt from is what epochs are measured on; the gate measures on pictures.
+    described = json.loads(dataset.data.read_text())
+    again = json.loads(taught(dataset.data, 2).read_text())
+    assert (described["val"], again["val"], again["train"]) == ("images/val", "images/val-tiles", ["images/train"] * 2)
+    assert [task_of(path) for path in ValSet.of(dataset.data).pictures()] == ["2"]
+
+
+def test_the_val_set_keeps_all_pixels_for_a_version_that_needs_them(tmp_path: Path) -> None:
+    wide = jpeg(3000, 100)
+    tasks = [task(1, rectangle(), value=wide), task(2, rectangle(), value=wide, split="val")]
+    images = ImageFiles(Fetcher(), tmp_path / "pictures", max_pixels=10**7, image_size=640)
+    views = Views(in_full=("val",))
+    dataset = build(tasks, CONTROL, images, tmp_path / "dataset", concurrency=3, check=lambda: None, views=views)
+    assert dataset is not None
+    folder = tmp_path / "dataset" / "images"
+    assert [size_of(folder / name) for name in ("train/1.jpg", "val/2.jpg")] == [(1280, 43), (3000, 100)]
+    assert taught(dataset.data, 1) == dataset.data
 
 
 def test_an_image_that_cannot_be_had_leaves_its_task_out(tmp_path: Path) -> None:

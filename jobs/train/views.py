@@ -1,0 +1,65 @@
+"""What a run makes of the pictures of a control: decided once, so that every attempt does the same."""
+
+import logging
+from contextlib import suppress
+
+from jobs.train.attempt import Attempt
+from jobs.train.data.samples import Views
+from jobs.train.data.tiling import decide, sizes_of
+from shared.errors import AlreadyExists, NotFound
+from shared.geometry.tiles import Tiling
+from shared.labelstudio.controls import Control
+from shared.labelstudio.tiles_wanted import tiles_wanted
+from shared.state import keys
+from shared.state.records import Record, load
+from shared.state.versions import Tiles
+
+logger = logging.getLogger(__name__)
+
+
+class Decided(Record):
+    """`tiles/<control>.json` of a run."""
+
+    tiling: Tiles | None = None  # None: whole pictures
+    median: float | None = None  # side of the annotated objects in whole pictures, in pixels at the model's input
+    objects: int = 0  # that were looked at
+
+
+def views_for(attempt: Attempt, control: Control) -> Views:
+    """Raises StoreError."""
+    tiling = _decided(attempt, control).tiling
+    # An earlier version may be the one to compare with: each is measured as it is served.
+    in_full = tiling or any(manifest.tiling for manifest in attempt.registry.versions(control.name))
+    return Views(Tiling(tiling.side, tiling.overlap) if tiling else None, ("val",) if in_full else ())
+
+
+def _decided(attempt: Attempt, control: Control) -> Decided:
+    wanted = tiles_wanted(control, attempt.settings.tiles)
+    if wanted == "off":  # nothing to be kept: the settings of a run stay
+        return Decided()
+    store, key = attempt.store, keys.tiles(attempt.jobs.uid, attempt.run_id, control.name)
+    with suppress(NotFound):
+        return load(Decided, store, key)[0]
+    snapshot = attempt.snapshot
+    sizes = sizes_of(snapshot.tasks_for(control), control, snapshot.header.tasks)
+    image_size = attempt.settings.image_size
+    tiling = decide(wanted, sizes, image_size)
+    decided = Decided(
+        tiling=Tiles(side=tiling.side, overlap=tiling.overlap) if tiling else None,
+        median=round(sizes.at(image_size), 1) if len(sizes.sides) else None,
+        objects=len(sizes.sides),
+    )
+    with suppress(AlreadyExists):  # by an attempt that still ran: both decided the same
+        store.create(key, decided.to_json())
+    logger.info(
+        _said(decided, image_size),
+        extra={"event": "tiles_decided", "control": control.name, "median": decided.median, "objects": decided.objects},
+    )
+    return decided
+
+
+def _said(decided: Decided, image_size: int) -> str:
+    what = f"tiles of {decided.tiling.side} pixels" if decided.tiling else "whole pictures"
+    if decided.median is None:
+        return f"{what}: no annotated object tells its size"
+    return f"{what}: the median object is {decided.median:g} pixels wide in a whole picture of {image_size}"
