@@ -1,6 +1,6 @@
 """Plays an annotator who labels tile by tile, helped by the version that is served: what did the loop save her?
 
-`make bench-labour`, or `python -m bench.labour --seeds 0`: ten minutes a seed at image size 224. After every
+`make bench-labour`, or `python -m bench.labour --seeds 0`: seven minutes a seed at image size 224. After every
 fifth tile she waits for a run of the real training job. Seeds are orders of the tiles. Work in drawn boxes: add 1, move
 0.5 where the IoU is 0.5 to 0.8, delete 0.2. With smart tools she clicks each object once that a version does not show:
 a click 0.3, and then 0.5 where it has to be moved, or 1 where it is not the object.

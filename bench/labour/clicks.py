@@ -37,7 +37,11 @@ class Clicks:
     def of(cls, shown: Outcome, candidates: Detections, *, beside: float = 0.0) -> "Clicks":
         """Of one tile. `beside`: how far from the middle at most, as a part of the object's width and height."""
         assert shown.annotated is not None
-        left, counts, aim = missed(shown), dict.fromkeys((one.name for one in fields(cls)), 0), random.Random(0)
+        left, counts, aim = (
+            missed(shown),
+            dict.fromkeys((one.name for one in fields(cls)), 0),
+            random.Random(shown.task),
+        )
         boxes = shown.annotated
         drawn = boxes[~left]
         for box in boxes[left]:
@@ -45,7 +49,7 @@ class Clicks:
             point = (box[:2] + box[2:]) / 2 + size * [aim.uniform(-beside, beside), aim.uniform(-beside, beside)]
             alike = ious(candidates.xyxy, box)
             found = clicked(candidates, point[None], np.ones(1, dtype=np.bool_), drawn)
-            overlap = alike[found] if found is not None else 0.0
+            overlap = float(alike[found]) if found is not None else 0.0
             counts["objects"] += 1
             counts["nothing"] += found is None
             counts["drawn"] += overlap >= SAME

@@ -44,7 +44,8 @@ NESTED = scene(WOOD, FAR_AWAY, TREE, LEAF)
     ("points", "drawn", "meant"),
     [
         ([(50, 50, True)], [], 3),
-        ([(25, 25, True)], [], 2),
+        ([(46, 55, True)], [], 2),
+        ([(25, 25, True)], [], 0),
         ([(160, 160, True)], [], 1),
         ([(190, 50, True)], [], None),
         ([(50, 50, True)], [LEAF], 2),
@@ -61,7 +62,8 @@ NESTED = scene(WOOD, FAR_AWAY, TREE, LEAF)
     ],
     ids=[
         "the smallest",
-        "the smallest that holds it",
+        "the smallest that holds it about its middle",
+        "about no middle: the nearest one",
         "another place",
         "nothing there",
         "the smallest is drawn",

@@ -23,7 +23,7 @@ from shared.job_signals import Stopped
 from shared.labelstudio.api import ProjectState
 from shared.labelstudio.requests import ProjectCounters
 from shared.objectstore import ObjectStore
-from shared.prediction.region_ids import smart_id
+from shared.prediction.region_ids import SMART
 from shared.state import claims, keys
 from shared.state.budget import Budget
 from shared.state.jobs import Jobs
@@ -74,7 +74,7 @@ def test_a_first_version(world: World, tmp_path: Path) -> None:
 def test_a_version_tells_what_annotators_made_of_the_one_before(world: World, tmp_path: Path) -> None:
     def made(number: int, origins: Sequence[str], **fields: object) -> ExportedTask:
         boxes = [
-            rectangle() | ({"id": smart_id()} if origin == "smart" else {"id": f"r{place}", "origin": origin})
+            rectangle() | ({"id": f"{SMART}{place}"} if origin == "smart" else {"id": f"r{place}", "origin": origin})
             for place, origin in enumerate(origins)
         ]
         return ExportedTask(number, {"image": f"x{number}"}, (annotation(number, boxes, **fields),))
