@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.geometry.detections import Detections, Floats, Ints
+from shared.geometry.detections import Detections, Floats, Ints, clip_xyxy, envelope, xywhr_to_corners
 from shared.geometry.seams import Shapes, joined, moved
 from shared.geometry.suppression import suppress_classes
 
@@ -82,7 +82,10 @@ def merged(views: Sequence[View], width: int, height: int, *, iou: float, most: 
     objects = objects.only(order)
     remain = ~_pieces(objects, views_of[order], cut[order])
     objects = objects.only(remain)
-    boxes = objects.xyxy if objects.rotated is None else objects.rotated
+    boxes = objects.xyxy
+    if objects.rotated is not None:  # upright ones end at the border of the picture, not of a tile
+        boxes, around = objects.rotated, envelope(xywhr_to_corners(objects.rotated))
+        objects = replace(objects, xyxy=clip_xyxy(around, width, height))
     alone = suppress_classes(boxes, objects.scores, objects.classes, iou)
     return objects.only(np.flatnonzero(alone)[:most])
 
@@ -118,17 +121,23 @@ def _pairs(table: _Table) -> list[tuple[int, int]]:
     """Objects of different views that may be one, the likeliest first: the most alike, and the surest."""
     pairs: list[Ints] = [np.zeros((0, 2), dtype=np.int64)]
     likeness: list[Floats] = [np.zeros(0)]
-    for one, place in enumerate(table.places):
-        others = table.places[one + 1 :]
+    order = np.argsort(
+        table.places[:, 1], kind="stable"
+    )  # from the top on: only those that begin above its end meet it
+    tops = table.places[order, 1]
+    for number, one in enumerate(order.tolist()):
+        place = table.places[one]
+        near = order[number + 1 : np.searchsorted(tops, place[3])]
+        others = table.places[near]
         common = np.hstack([np.maximum(place[:2], others[:, :2]), np.minimum(place[2:], others[:, 2:])])
         for offset in np.flatnonzero((common[:, 2:] > common[:, :2]).all(axis=1)).tolist():
-            mine, its = (_within(table, view, common[offset]) for view in (one, one + 1 + offset))
+            mine, its = (_within(table, view, common[offset]) for view in (one, int(near[offset])))
             if len(mine) and len(its):
                 first, second, alike = _alike(table, mine, its, common[offset])
                 pairs.append(np.stack([first, second], axis=1))
                 likeness.append(alike * np.minimum(table.every.scores[first], table.every.scores[second]))
-    order = np.argsort(-np.concatenate(likeness), kind="stable")
-    return [(first, second) for first, second in np.concatenate(pairs)[order].tolist()]
+    likeliest = np.argsort(-np.concatenate(likeness), kind="stable")
+    return [(first, second) for first, second in np.concatenate(pairs)[likeliest].tolist()]
 
 
 def _alike(table: _Table, mine: Ints, its: Ints, common: Floats) -> tuple[Ints, Ints, Floats]:

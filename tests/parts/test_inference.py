@@ -12,8 +12,9 @@ import pytest
 from numpy.typing import NDArray
 
 from shared.errors import ModelError
-from shared.geometry.detections import Detections, Floats, Ints, Outline
+from shared.geometry.detections import Detections, Floats, Ints, Outline, clip_xyxy, envelope, xywhr_to_corners
 from shared.geometry.outlines import outline_to_runs
+from shared.geometry.tiles import Tiling
 from shared.inference.engine import Engine, Pixels
 from shared.inference.graph import read_graph
 from shared.inference.network import Network
@@ -186,6 +187,27 @@ def test_a_batch_finds_what_its_images_have_one_by_one(network: Any, photographs
     questions = [Question(ours.fit(image), (image.shape[0], image.shape[1]), CONFIDENCE) for image in images]
     for together, image in zip(ours.run(questions), images, strict=True):
         np.testing.assert_allclose(together.xyxy, find(ours, image).xyxy, atol=0.1)
+
+
+@pytest.mark.parametrize("case", [BOXES[0], ROTATED[0], POINTS[0], OUTLINES[0]], ids=str)
+def test_what_is_found_in_tiles_lies_in_the_picture(network: Any, photographs: list[Pixels], case: Case) -> None:
+    ours, picture = network(case), photographs[0]
+    height, width = picture.shape[:2]
+    ours.tiling = Tiling(400, 80)
+    found = find(ours, picture)
+    assert 10 < len(found) <= 300
+    assert (found.xyxy >= 0).all()
+    assert (found.xyxy <= [width, height, width, height]).all()
+    for index, shape in enumerate(found.outlines or ()):
+        points = np.concatenate(shape)
+        assert (points >= found.xyxy[index, :2] - 4).all()
+        assert (points <= found.xyxy[index, 2:] + 4).all()
+    if found.rotated is not None:
+        around = clip_xyxy(envelope(xywhr_to_corners(found.rotated)), width, height)
+        np.testing.assert_allclose(found.xyxy, around)  # at the border of the picture, not of a tile
+    if found.keypoints is not None:
+        assert found.keypoints.shape == (len(found), *ours.graph.point_shape)
+        assert (found.keypoints[..., :2].max(axis=(0, 1)) > 400).any(), "they are those of the picture"
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 700), (640, 640), (1399, 61)])
