@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from jobs.train.data.dataset import Counts
 from jobs.train.data.taken_up import TakenUp
 from jobs.train.report.changes import Changes
-from jobs.train.report.charts import HEIGHT, LEFT, RIGHT, WIDTH, Chart, reach_of
+from jobs.train.report.charts import FRAME, Chart, reach_of
 from jobs.train.report.matching import ClassRow
 from jobs.train.report.scenes import Scene
 from jobs.train.report.verdict import Verdict
@@ -84,10 +84,10 @@ class Report:
             more_rows=max(len(self.rows) - _MAX_ROWS, 0),
             table=_table(self.confused, self.names),
             pairs=_pairs(self.confused, self.names),
-            width=WIDTH,
-            height=HEIGHT,
-            left=LEFT,
-            right=WIDTH - RIGHT,
+            width=FRAME.width,
+            height=FRAME.height,
+            left=FRAME.left,
+            right=FRAME.width - FRAME.right,
         )
         return page.lstrip()
 
