@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from jobs.train.data.annotations import ExportedTask
 from jobs.train.parts import Parts
 from jobs.train.run import run
 from jobs.train.tracking import Tracker, Untracked
-from shared.errors import ImageError
+from shared.errors import ImageError, ModelError
 from shared.labelstudio.api import ProjectState
 from shared.labelstudio.requests import ProjectCounters
 from shared.objectstore import ObjectStore
@@ -18,6 +19,7 @@ from shared.state.budget import NO_BUDGET
 from shared.state.jobs import Jobs
 from shared.state.jobs_record import Claim
 from shared.state.registry import Registry
+from shared.state.versions import REPORT
 from tests.fakes.train_parts import (
     CONFIG,
     CREATED,
@@ -29,6 +31,12 @@ from tests.fakes.train_parts import (
     rectangle,
     settings_for,
 )
+
+TWO_CONTROLS = CONFIG.replace(
+    "</View>", '<RectangleLabels name="second" toName="img"><Label value="Bird"/></RectangleLabels></View>'
+)
+CHOICES = '<Choices name="kind" toName="img"><Choice value="Oak"/><Choice value="Fir"/></Choices>'
+"""A control of the labeling config, beside those of CONFIG."""
 
 
 class Studio:
@@ -117,3 +125,21 @@ class World:
 
     def progress(self) -> Any:
         return self.jobs.runs.progress(self.claim.run_id)
+
+
+def bad_weights(*_: Any, **__: Any) -> Any:
+    """In place of a trainer's `base`."""
+    raise ModelError("set other weights")
+
+
+def report_of(world: World, version: int, folder: Path) -> str:
+    """The page of a version, as HTML."""
+    world.registry.download_file("label", world.registry.manifest("label", version).file(REPORT), folder / REPORT)
+    return (folder / REPORT).read_text()
+
+
+def with_birds(world: World) -> None:
+    """Every task has a region of each of two controls now."""
+    for place, one in enumerate(world.studio.all):
+        both = annotation(one.id, [rectangle(), rectangle("Bird", control="second")], updated_at="2026-05-01T00:00:00Z")
+        world.studio.all[place] = replace(one, annotations=(both,))

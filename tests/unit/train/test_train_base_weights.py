@@ -9,7 +9,6 @@ from jobs.train.training import Prepared
 from shared.digest import sha256_of
 from shared.errors import LabelloopError, ModelError
 from shared.evolve import evolve
-from shared.objectstore import ObjectStore
 from shared.state import claims, keys
 from shared.state.base_weights import add_base_weights, find_base_weights
 from shared.state.projects import write_project
@@ -17,11 +16,6 @@ from shared.state.registry import Registry
 from shared.state.versions import GRAPH, WEIGHTS
 from tests.fakes.train_parts import CONFIG, UID, begin_run
 from tests.fakes.train_world import World
-
-
-@pytest.fixture
-def world(file_store: ObjectStore, tmp_path: Path) -> World:
-    return World(file_store, tmp_path)
 
 
 def begun_with(world: World) -> tuple[str, str]:
