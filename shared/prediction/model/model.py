@@ -16,6 +16,9 @@ from shared.prediction.model.tiles import find_in_tiles
 from shared.prediction.ports import DeviceLost, Image
 from shared.prediction.process_end import end_process
 
+_AHEAD = 8
+"""Tiles of a picture that wait or are under way, at least: enough for as many calls at once as devices take."""
+
 
 class YoloModel:
     """A `ports.Model`."""
@@ -63,7 +66,7 @@ class YoloModel:
         looks = looks_at((asked.image.shape[0], asked.image.shape[1]), asked.size, tiling)
         done: Future[Detections] = Future()
         try:
-            ahead = 2 + 2 * self.batch
+            ahead = max(_AHEAD, 2 * self.batch)
             done.set_result(find_in_tiles(self._network, self._ask, asked, looks, ahead=ahead, deadline=deadline))
         except Exception as error:  # noqa: BLE001 - raised where the result is awaited
             done.set_exception(error)
