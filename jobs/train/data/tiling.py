@@ -3,6 +3,7 @@
 docs/tiles.md has the experiment that the figures come from.
 """
 
+import logging
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from shared.geometry.detections import Detections, Floats
 from shared.geometry.tiles import Tiling, windows
 from shared.labelstudio.controls import Control
 from shared.labelstudio.regions import CONTROLS
+
+logger = logging.getLogger(__name__)
 
 SMALL = 16.0
 """Pixels at the model's input. Where the median object is smaller in whole pictures, tiles are used."""
@@ -56,7 +59,11 @@ def sizes_of(tasks: Iterable[SnapshotTask], control: Control, count: int) -> Siz
     for number, task in enumerate(tasks):
         if number % step or task.split != "train" or not (size := _size_of(task)):
             continue
-        found = CONTROLS[control.tag].read(task.regions, control, *size).found
+        try:
+            found = CONTROLS[control.tag].read(task.regions, control, *size).found
+        except Exception:  # an import may write any JSON; the dataset leaves the task out, and says why
+            logger.exception(f"task {task.id} tells no sizes", extra={"event": "sizes_unread", "task": task.id})
+            continue
         across = found.xyxy[:, 2:] - found.xyxy[:, :2]
         kept = (across > 0).all(axis=1)
         sides += _sides(found)[kept].tolist()

@@ -119,3 +119,12 @@ def test_it_begins_with_the_weights_that_the_version_began_with(again: Again) ->
     again.world.registry = type(again.world.registry)(again.world.store, UID)
     with pytest.raises(LabelloopError, match="v2 began with the weights of v1, which is not in the store any more"):
         again.repeat(2)
+
+
+def test_pictures_are_cut_as_then_whatever_is_set_now(again: Again) -> None:
+    assert again.world.new_run(tiles="64") == DONE
+    tiling = again.world.trainer.tilings[-1]
+    assert tiling is not None
+    assert tiling.side == 64
+    again.repeat(again.world.served() or 0)
+    assert again.world.trainer.tilings[-1] == tiling

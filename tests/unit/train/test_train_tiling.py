@@ -67,6 +67,13 @@ def test_sizes_come_from_the_side_that_is_learnt_from() -> None:
     assert found.at(640) == pytest.approx(6.4)
 
 
+def test_a_task_that_cannot_be_read_tells_nothing() -> None:
+    box = rectangle(x=1, y=1, width=2, height=1)
+    broken = task(2, box)
+    broken.regions[0]["value"] = 5
+    assert len(sizes_of([task(1, box), broken], CONTROL, 2).sides) == 1
+
+
 def test_of_many_tasks_some_are_read() -> None:
     box = rectangle(x=1, y=1, width=2, height=1)
     assert len(sizes_of((task(number, box) for number in range(2000)), CONTROL, 2000).sides) == 500
