@@ -20,6 +20,8 @@ from infra.effort.reading import Sitting, SittingReader
 from jobs.train.data.export import LabelStudioExporter
 from shared.labelstudio.api import LabelStudio
 from shared.labelstudio.config import parse_label_config
+from shared.objectstore import ObjectStore
+from shared.state.effort import read_effort, write_effort
 from tests.fakes.train_parts import PagedProject
 from tests.servers.web_server import Handler, web_server
 
@@ -143,3 +145,23 @@ def test_a_terminal_of_80_columns_shows_it(sittings: dict[str, Sitting]) -> None
     assert " ".join(rows["version"]) == "im. as is edits kept moved IoU rel. del. added smart acc. cov. saved"
     assert rows["v2"] == ["5", "40%", "2.6", "11", "3", "0.74", "3", "3", "3", "1", "55%", "81%", "70%"]
     assert "delete 0.2, smart 0.3 (" in text
+
+
+def test_the_store_keeps_what_was_counted(sittings: dict[str, Sitting], file_store: ObjectStore) -> None:
+    effort = ProjectEffort("1.1795332051", parse_label_config(CONFIG))
+    for sitting in sittings.values():
+        effort.add([sitting])
+    report = Report(effort, effort.fit(), ())
+    assert read_effort(file_store, effort.uid) is None
+    write_effort(file_store, effort.uid, report.counted(file_store.now()))
+    kept = read_effort(file_store, effort.uid)
+    assert kept is not None
+    newest = kept.newest("label")
+    assert newest is not None
+    assert (newest.version, newest.images, newest.kept, newest.final) == ("v2", 4, 9, 15)
+    assert newest.saved == effort.counts["v2", "label"].total.saved()
+    assert kept.saved == report.as_json()["saved_of_everything"]
+    assert kept.newest("nobody's") is None
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(render_effort(replace(report, not_kept="it is [bold]read only[/]")))
+    assert "the store did not take it: it is [bold]read only[/]" in " ".join(console.export_text().split())
