@@ -9,7 +9,6 @@ from shared.labelstudio.requests import Task
 from shared.labelstudio.task_values import file_of
 from shared.media.fetch import Fetcher
 from shared.media.fit import Side, Sized
-from shared.media.header import size_of
 from shared.prediction.metrics import Metrics
 from shared.prediction.ports import DeadlineExceeded
 from shared.prediction.room import Room
@@ -55,6 +54,8 @@ class TaskImages:
         """Room for large pictures, all those of a task together. Waits until there is; raises DeadlineExceeded."""
         if not files:
             return nullcontext()
+        from shared.media.header import size_of  # and Pillow with it: only where pictures are cut
+
         sizes = [size_of(data) for data in files]
         return self._room.taken(sum(width * height for width, height in sizes), deadline)
 
