@@ -1,6 +1,7 @@
 """Whether predictions are to be written ahead: for tasks without annotations, of what is served now."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 from functions.train_trigger.asking import Asking
@@ -32,10 +33,13 @@ class Ahead:
             return "LABELLOOP_DUMMY answers fixed ones, without a model"
         return "Label Studio has this project no more" if record.closed else ""
 
-    def due(self, jobs: Jobs, record: JobsRecord, label_config: str, settings: Settings) -> Nothing | Wait | Launch:
+    def due(
+        self, jobs: Jobs, record: JobsRecord, label_config: str, settings: Settings, *, asked: bool
+    ) -> Nothing | Wait | Launch:
         """Whether tasks without annotations lack predictions of what is served now. `settings`: the project's.
 
-        Raises LabelStudioError, ProjectGone, StoreError.
+        `asked`: a person wants it now, so tasks that trickle in are not waited for. Raises LabelStudioError,
+        ProjectGone, StoreError.
         """
         try:
             controls = parse_label_config(label_config)
@@ -43,7 +47,7 @@ class Ahead:
             return Nothing(str(error))
         if not controls:
             return Nothing("the labeling config has no control that labelloop serves")
-        decision = self._of(controls, jobs, record, settings)
+        decision = self._of(controls, jobs, record, settings, asked=asked)
         if not isinstance(decision, Launch):
             return decision
         ready = servable(self._store, jobs.uid, controls, settings.base_weights)
@@ -52,15 +56,19 @@ class Ahead:
         making = Jobs(self._store, jobs.uid).read().training
         if not ready or (making and making.kind == "base"):
             return Nothing("a run must make first what predictions need")
-        return self._of(ready, jobs, record, settings)  # once the rest is made, another version is due
+        return self._of(ready, jobs, record, settings, asked=asked)  # once the rest is made, another version is due
 
     def _of(
-        self, controls: Sequence[Control], jobs: Jobs, record: JobsRecord, settings: Settings
+        self, controls: Sequence[Control], jobs: Jobs, record: JobsRecord, settings: Settings, *, asked: bool
     ) -> Nothing | Wait | Launch:
         """Whether tasks without annotations lack predictions of these controls."""
         version = served_version(Registry(self._store, jobs.uid), controls, settings.base_weights)
         done = record.prelabelled
         seen = done.through if done and done.model_version == version else 0
         lacking = self._asking.unannotated_tasks(jobs.uid, seen)
-        pause = timedelta(seconds=settings.sweep_interval)
-        return decide_to_prelabel(record, version, lacking, self._store.now(), pause=pause)
+        pause = timedelta(seconds=0 if asked else settings.sweep_interval)
+        decision = decide_to_prelabel(record, version, lacking, self._store.now(), pause=pause)
+        if asked and isinstance(decision, Launch):
+            why = f"a person asked for it: {lacking} tasks are looked at for predictions of {version}"
+            return replace(decision, reason=why)
+        return decision

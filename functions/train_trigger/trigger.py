@@ -99,7 +99,7 @@ class Trigger:
             jobs = Jobs(self._store, uid, prelabelling=True)
             jobs.update(claims.go_on)
             jobs.update(claims.look_again)
-            return self._prelabel(uid, look, sweeping=False)
+            return self._prelabel(uid, look, sweeping=False, asked=True)
 
         outcome = self._guarded(uid, write)
         self._metrics.reconciles.labels(outcome.status).inc()
@@ -196,8 +196,8 @@ class Trigger:
         if outbox.announce_spent(record, self._store.now(), jobs.uid, limits):
             jobs.update(outbox.announce_spent, jobs.uid, limits)
 
-    def _prelabel(self, uid: str, look: Look, *, sweeping: bool) -> Reconciled:
-        """Start the job that writes predictions ahead if it is due, or look after it."""
+    def _prelabel(self, uid: str, look: Look, *, sweeping: bool, asked: bool = False) -> Reconciled:
+        """Start the job that writes predictions ahead if it is due, or look after it. `asked`: by a person, now."""
         jobs = Jobs(self._store, uid, prelabelling=True)
         record = jobs.read()
         claim = record.training
@@ -216,7 +216,7 @@ class Trigger:
         except ProjectGone as error:
             return self._asking.close(jobs, error)
         self._asking.follow_config(uid, project, state)
-        decision = self._ahead.due(jobs, record, state.counters.label_config, settings)
+        decision = self._ahead.due(jobs, record, state.counters.label_config, settings, asked=asked)
         if not isinstance(decision, Launch):
             return _outcome(decision)
         return self._claim(jobs, record, decision, settings, policy)

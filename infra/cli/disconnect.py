@@ -62,6 +62,7 @@ def disconnect(
         note(Finding("changed", "connection", "no training starts by itself any more"))
     if predictions and (removed := _remove_predictions(label_studio, found)):
         note(removed)
+        Jobs(store, found.uid, prelabelling=True).update(claims.forget_written)
     return findings
 
 

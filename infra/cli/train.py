@@ -10,6 +10,7 @@ from shared.errors import LaunchError
 from shared.settings import Settings
 from shared.web.peer import call
 
+_REFUSALS = (requests.codes.not_found, requests.codes.conflict)  # of what was asked, not of the function
 _TIMEOUT = 30.0  # seconds; the function claims and launches inside the request
 
 
@@ -63,5 +64,7 @@ def _ask(settings: Settings, path: str, body: dict[str, Any]) -> dict[str, Any]:
         )
     if not reply.ok or not isinstance(answered, dict):
         reason = answered.get("error") or answered.get("reason") if isinstance(answered, dict) else None
+        if reason and reply.status_code in _REFUSALS:
+            raise LaunchError(str(reason))
         raise LaunchError(f"functions/train_trigger answered {reply.status_code}: {reason or reply.text[:200]}")
     return answered

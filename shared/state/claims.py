@@ -11,7 +11,8 @@
     next_attempt    attempt has ended     → launching (queued if the target launches it again by itself)
     release         run has ended         no claim; outcome and baseline are recorded
     stop            somebody ends the run no claim, whatever its job does; what is annotated counts from now on
-    next_fence, lower_val_border, close, reopen, forget_next, look_again, go_on: the fields beside the claim
+    next_fence, lower_val_border, close, reopen, forget_next, look_again, go_on, forget_written: the fields beside the
+                                          claim
 
 They answer None if nothing is to be written. `Jobs.update` writes what they answer; it may call them again, with a
 newer record, also with the one that their own write made if its answer was lost.
@@ -344,6 +345,11 @@ def look_again(record: JobsRecord, _now: datetime) -> JobsRecord | None:
     """The next prelabelling looks at all tasks, whatever the last one wrote, and shows its version."""
     done = record.prelabelled
     return evolve(record, prelabelled=evolve(done, through=0)) if done and done.through else None
+
+
+def forget_written(record: JobsRecord, _now: datetime) -> JobsRecord | None:
+    """Somebody removed what was written ahead."""
+    return evolve(record, prelabelled=None) if record.prelabelled else None
 
 
 def close(record: JobsRecord, _now: datetime) -> JobsRecord | None:

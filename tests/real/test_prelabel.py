@@ -272,6 +272,7 @@ def test_a_connected_project_gets_its_predictions_ahead(server: LabelStudioServe
         checks = ["push", "webhook", "backend", "predictions", "predictions", "connection", "predictions"]
         assert [found.check for found in changed] == checks
         assert disconnect(project.api, project.id, store=store, tell=lambda _: None, predictions=True) == []
+        assert jobs.read().prelabelled is None, "status tells no more that they were written"
     assert project.shown() == ""
     assert project.call("GET", f"/api/projects/{project.id}/")["show_collab_predictions"] is False, "as before"
     left = {task: project.versions(task) for task in project.tasks if project.versions(task)}

@@ -226,7 +226,7 @@ def _written(project: ProjectStatus, bar: Callable[[int, int], Sentence]) -> Sen
 def used_sentence(project: ProjectStatus) -> Sentence:
     """How long jobs ran; empty if none did this month."""
     today, month = used_by(project.jobs.used, project.read_at)
-    return (Said(f"Jobs ran {today / 60:.0f} min today, {month / 60:.0f} min this month (UTC)"),) if month else ()
+    return (Said(f"Jobs ran {duration(today)} today, {duration(month)} this month (UTC)"),) if month else ()
 
 
 def limit_sentences(project: ProjectStatus) -> Iterator[Sentence]:

@@ -189,8 +189,12 @@ def test_another_version_does_not_wait_for_the_pause_after_a_failure(connected: 
     assert connected.reconcile() == ("launched", "4 tasks without a prediction of label:v1")
 
 
-def test_a_person_who_asks_need_not_wait_for_that_pause(connected: Connected) -> None:
+def test_a_person_who_asks_waits_for_no_pause(connected: Connected) -> None:
     connected.reconcile()
+    connected.job_ends("label:base-yolo11n")
+    connected.world.label_studio.tasks += [5]
+    assert connected.reconcile()[0] == "waiting", "others may follow"
+    assert connected.trigger.write_ahead(UID).status == "launched"
     assert connected.claim is not None
     claim = connected.jobs.update(claims.start, connected.claim.run_id, nonce="n", lifetime=600).held
     connected.jobs.update(claims.release, claim, outcome="failed", message="the token was refused")
