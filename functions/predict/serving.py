@@ -22,6 +22,7 @@ from shared.prediction.metrics import Metrics
 from shared.prediction.model.loader import GraphLoader
 from shared.prediction.one_task import TaskRunner
 from shared.prediction.predictor import Predictor
+from shared.prediction.smart.drawing import SmartTools
 from shared.prediction.video.predictor import VideoPredictor
 from shared.prediction.weights import WeightsCache
 from shared.settings import Settings
@@ -71,7 +72,10 @@ def build_serving(
         ImageFetcher(settings, label_studio, limit="video_max_bytes"), max_pixels=settings.image_max_pixels
     )
     runner = TaskRunner(images, videos, metrics)
-    predictor = Predictor(models, runner, metrics, backend.settings_for, threads=settings.fetch_concurrency)
+    smart = SmartTools(models, images, metrics)
+    predictor = Predictor(
+        models, runner, metrics, backend.settings_for, threads=settings.fetch_concurrency, smart=smart.draw
+    )
     with suppress(RuntimeError):  # there is no thread to give: whoever needs them imports them
         threading.Thread(target=_import_ahead, args=(loader,), name="ahead", daemon=True).start()
     return Serving(predictor.each, models.prepare)

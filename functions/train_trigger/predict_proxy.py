@@ -2,11 +2,13 @@
 
 Label Studio waits 100 s for predictions, but silently goes on without them after an error. So a request that predict
 does not answer is tried again until the deadline; after it every task is answered empty, and Label Studio asks again.
+An annotator's smart tool waits for seconds only: while predict wakes, a click gets no shape.
 """
 
 import logging
 import threading
 import time
+from contextlib import suppress
 from http import HTTPStatus
 
 from flask import Request, Response
@@ -14,7 +16,9 @@ from tenacity import Retrying, retry_if_exception_type, stop_before_delay, wait_
 from urllib3.exceptions import HTTPError
 
 from functions.train_trigger.metrics import Metrics
+from shared.errors import BadRequest
 from shared.labelstudio.predict_body import PredictBody
+from shared.labelstudio.requests import INTERACTIVE_SECONDS, PredictRequest
 from shared.settings import Settings
 from shared.web.answers import answer
 from shared.web.bodies import chunks_of
@@ -58,7 +62,7 @@ class PredictProxy:
         if refusal is not None:
             return refusal
         received = PredictBody(chunks_of(request))
-        tasks, body = len(received), received.whole()
+        tasks, body, patience = len(received), received.whole(), self._patience(received)
         del received
         size = len(body)
         with self._lock:
@@ -68,17 +72,24 @@ class PredictProxy:
             return self._empty(tasks, "busy", "requests that wait for predict hold as much memory as they may")
         try:
             with self._metrics.waiting.track_inprogress():
-                return self._wait(request, body, tasks)
+                return self._wait(request, body, tasks, patience)
         finally:
             with self._lock:
                 self._bytes -= size
 
-    def _wait(self, request: Request, body: bytes, tasks: int) -> Response:
-        deadline = time.monotonic() + self._settings.predict_deadline
+    def _patience(self, received: PredictBody) -> float:
+        """Seconds until the deadline."""
+        with suppress(BadRequest):  # predict answers it
+            if PredictRequest.parse(received.rest).interactive:
+                return min(INTERACTIVE_SECONDS, self._settings.predict_deadline)
+        return self._settings.predict_deadline
+
+    def _wait(self, request: Request, body: bytes, tasks: int, patience: float) -> Response:
+        deadline = time.monotonic() + patience
         tries = Retrying(
             retry=retry_if_exception_type(_Asleep),
             wait=wait_random_exponential(multiplier=0.2, max=_LONGEST_PAUSE),
-            stop=stop_before_delay(self._settings.predict_deadline),
+            stop=stop_before_delay(patience),
             reraise=True,
         )
         try:

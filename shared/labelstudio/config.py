@@ -64,7 +64,8 @@ def parse_xml(xml: str) -> Element:
 def read_tags(root: Element) -> Iterator[tuple[Element, Control | str]]:
     """Every tag that could be a control, with its control, or why it is none: the end of a sentence about the tag.
 
-    The reason is empty for a tag with model_skip="true". Raises LabelConfigError.
+    The reason is empty for a tag with model_skip="true", and for one that only asks (`is_click_tool`). Raises
+    LabelConfigError.
     """
     found = [tag for tag in root.iter() if tag.tag in CONTROL_TASKS or tag.tag in _SHAPES]
     if len(found) > _MAX_CONTROLS:
@@ -98,6 +99,8 @@ def _control(tag: Element, tags: _Tags) -> Control | str:
     name, row = tag.get("name"), _SHAPES.get(tag.tag, tag.tag)
     if not name:
         return "has no name"
+    if is_click_tool(tag):
+        return ""
     looked_at = _looked_at(tag, tags, video=row in _VIDEO_CONTROLS)
     if isinstance(looked_at, str):
         return looked_at
@@ -136,6 +139,12 @@ def _control(tag: Element, tags: _Tags) -> Control | str:
     if row == "EllipseLabels" and control.word("model_task", "segment") == "detect":
         return replace(control, yolo_task="detect")
     return control
+
+
+def is_click_tool(tag: Element) -> bool:
+    """Whether a tag draws points only to ask the model what is there: none of its regions is stored."""
+    written = {key.lower(): value.lower() for key, value in tag.attrib.items()}
+    return tag.tag == "KeyPointLabels" and written.get("smartonly") == "true"
 
 
 def _looked_at(tag: Element, tags: _Tags, *, video: bool) -> Element | str:

@@ -1,4 +1,4 @@
-"""The body of `POST /predict`, read as a stream: of each task only `id` and `data` are kept.
+"""The body of `POST /predict`, read as a stream: of each task only `id` and `data` are kept, of the first its drafts.
 
 Label Studio also sends the annotations and the predictions of all versions: with masks, megabytes a task that are not
 needed. The kept text is as it was sent; a task is parsed when it is its turn.
@@ -12,6 +12,7 @@ from shared.labelstudio.json_reader import JsonReader, elements, members, too_la
 _TASKS = b'"tasks"'
 _NO_TASKS = b'"tasks":[]'
 _WANTED = (b'"id"', b'"data"')
+_OF_THE_FIRST = (*_WANTED, b'"drafts"')  # a smart tool asks for one task, and its draft has what is drawn already
 MAX_KEPT = 100_000_000
 """Limit of the bytes that are kept of a request's tasks: their data may hold whole images."""
 MAX_PREDICT_BODY = 1_000_000_000
@@ -37,11 +38,11 @@ class PredictBody:
         return len(self._ends)
 
     def task(self, index: int) -> bytes:
-        """The JSON of one task: `id` and `data`; an element that is not an object is as it was sent."""
+        """The JSON of one task, with what is kept of it; an element that is not an object is as it was sent."""
         return bytes(self._text[self._ends[index - 1] + 1 if index else 0 : self._ends[index]])
 
     def whole(self) -> bytes:
-        """The JSON of the body, with only `id` and `data` of each task."""
+        """The JSON of the body, with what is kept of each task."""
         return self.rest.replace(_NO_TASKS, b'"tasks":[' + self._text + b"]", 1)
 
     def _read(self, reader: JsonReader) -> None:
@@ -67,7 +68,7 @@ class PredictBody:
             if reader.peek() == b"{":
                 first = True
                 for key in members(reader):
-                    if key not in _WANTED:
+                    if key not in (_WANTED if self._ends else _OF_THE_FIRST):
                         reader.value(None)
                         continue
                     self._text += (b"{" if first else b",") + key + b":"

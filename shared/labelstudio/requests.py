@@ -80,6 +80,7 @@ class Task(Received):
     id: Annotated[int | None, _or(None)] = None  # absent in a preview of the labeling config
     data: Annotated[dict[str, Any], _or({})] = Field(default_factory=dict)
     is_labeled: Annotated[bool, _or(False)] = False  # it has as many annotations as the project wants
+    drafts: Any = None  # of the first task of a request: the annotations that are not submitted yet
 
 
 class Tasks(Sequence[Task]):
@@ -107,6 +108,10 @@ class Tasks(Sequence[Task]):
             return Task._read(self._body.task(index))
         except ValidationError:
             return Task()
+
+
+INTERACTIVE_SECONDS = 4.0
+"""How long an annotator's smart tool waits for an answer, at most: then it is answered empty."""
 
 
 class InteractiveParams(Received):

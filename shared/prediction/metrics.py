@@ -11,7 +11,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from shared.prediction.process_end import processes_ended
 
-Phase = Literal["fetch", "decode", "model", "convert", "request"]
+Phase = Literal["fetch", "decode", "model", "convert", "request", "smart"]
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 90.0)
 
 
@@ -26,6 +26,12 @@ class Metrics:
         self._failures = Counter(
             "labelloop_failures", "Tasks that were answered empty, by reason.", ["reason"], registry=self.registry
         )
+        self._smart = Counter(
+            "labelloop_smart",
+            "Clicks and boxes of smart tools: found, as_drawn, nothing (there), later (it took too long), failed.",
+            ["outcome"],
+            registry=self.registry,
+        )
         self._left_out = Counter(
             "labelloop_controls_left_out",
             "Tasks that were answered without some of their controls, by reason.",
@@ -34,7 +40,8 @@ class Metrics:
         )
         self._phases = Histogram(
             "labelloop_phase_seconds",
-            "Time of a phase: a task's fetch, decode, model (waiting for it, too) and convert; the whole request.",
+            "Time of a phase: a task's fetch, decode, model (waiting for it, too) and convert; the whole request; of a "
+            "smart tool: smart.",
             ["phase"],
             buckets=_SECONDS,
             registry=self.registry,
@@ -67,6 +74,10 @@ class Metrics:
     def failed(self, reason: str, tasks: int = 1) -> None:
         """Count tasks that were answered empty. `reason` is one word from a fixed set."""
         self._failures.labels(reason).inc(tasks)
+
+    def drew(self, outcome: str) -> None:
+        """Count a click or a box of a smart tool. `outcome` is one word from a fixed set."""
+        self._smart.labels(outcome).inc()
 
     def reasons(self) -> dict[str, int]:
         """Reason → tasks that were answered empty so far."""

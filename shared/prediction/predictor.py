@@ -39,7 +39,7 @@ _MAX_WARNINGS = 10  # log lines about ambiguous classes of a control
 _NAMED = 20  # tasks that a log line names, of those that fail together
 _SHOWN = 5  # classes that it names
 _LOST = "device_lost"
-_INTERACTIVE = "smart tools get empty answers: labelloop cannot turn a click or a box into a region yet"
+_ONE_TASK = ("interactive", "a smart tool asks for one task at a time")
 _TASKS_AT_ONCE = 1000
 """Tasks that are parsed and answered at a time."""
 
@@ -69,13 +69,18 @@ class Predictor:
         settings_for: Callable[[str, Sequence[Control]], Settings],
         *,
         threads: int,
+        smart: Callable[[PredictRequest, float], Prediction] | None = None,
     ) -> None:
-        """`settings_for`: as `Backend.settings_for`. `threads`: at most so many fetch the images of one request."""
+        """`settings_for`: as `Backend.settings_for`. `threads`: at most so many fetch the images of one request.
+
+        `smart`: answers an annotator's smart tool (as `SmartTools.draw`), where annotators ask.
+        """
         self._models = models
         self._runner = runner
         self._metrics = metrics
         self._settings_for = settings_for
         self._threads = threads
+        self._smart = smart
 
     def predict(self, call: PredictRequest, deadline: float) -> list[Prediction]:
         """One item a task. `deadline` is a time.monotonic() value. Raises LabelConfigError."""
@@ -84,9 +89,8 @@ class Predictor:
     def each(self, call: PredictRequest, deadline: float) -> Iterator[Prediction]:
         """The items of `predict`, each as soon as it is ready, so that memory need not hold all of them."""
         if call.interactive:
-            _warn_interactive(call.project)
-            self._metrics.failed("interactive", len(call.tasks))
-            yield from (Unanswered("interactive", _INTERACTIVE) for _ in range(len(call.tasks)))
+            for number in range(len(call.tasks)):
+                yield self._drawn(call, deadline) if number == 0 else Unanswered(*_ONE_TASK)
             return
         controls = parse_label_config(call.label_config)
         tally, began = Tally(call.project, len(call.tasks)), time.time_ns()
@@ -96,6 +100,15 @@ class Predictor:
         tally.report(self._metrics)
         if isinstance(context, PredictContext) and tally.any_predicted:
             _trace_first(call.project, context, began)
+
+    def _drawn(self, call: PredictRequest, deadline: float) -> Prediction:
+        if self._smart is None:
+            return Unanswered("interactive", "no annotator is expected to ask")
+        share = self._settings_for(call.project, parse_label_config(call.label_config)).control_group
+        if in_control_group(call.project, call.tasks[0].id, share):
+            return Unanswered(_CONTROL_GROUP.reason, _CONTROL_GROUP.message)
+        with self._metrics.phase("smart"):
+            return self._smart(call, deadline)
 
     def _prepared(self, uid: str, controls: Sequence[Control], deadline: float) -> PredictContext | _Failure:
         if not controls:
@@ -271,12 +284,6 @@ def _no_class(plan: Plan, version: str, classes: Sequence[str]) -> str:
         f"{version} has no class that means a label of {plan.control.name!r}: name classes in predicted_values of its "
         "labels, or train a version"
     )
-
-
-@lru_cache(maxsize=256)
-def _warn_interactive(uid: str) -> None:
-    """Log once a project: a smart tool asks at every click."""
-    logger.warning(_INTERACTIVE, extra={"event": "interactive", "project": uid})
 
 
 @lru_cache(maxsize=256)

@@ -11,15 +11,10 @@ SMART = "smart-"
 """Ids of regions that a smart tool drew begin so: Label Studio keeps a region's id when it is accepted and edited."""
 
 
-def with_own_ids(result: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The items with new random ids. Equal ids stay equal, and `parentID` still names the parent."""
-    own: defaultdict[str, str] = defaultdict(lambda: secrets.token_urlsafe(_BYTES))
+def with_own_ids(result: Iterable[dict[str, Any]], prefix: str = "") -> list[dict[str, Any]]:
+    """The items with new random ids after `prefix`. Equal ids stay equal, and `parentID` still names the parent."""
+    own: defaultdict[str, str] = defaultdict(lambda: prefix + secrets.token_urlsafe(_BYTES))
     return [item | {key: own[item[key]] for key in ("id", "parentID") if key in item} for item in result]
-
-
-def smart_id() -> str:
-    """A new id for what a smart tool suggests: an id of before would move the region that was accepted with it."""
-    return SMART + secrets.token_urlsafe(_BYTES)
 
 
 def is_smart(region_id: object) -> bool:

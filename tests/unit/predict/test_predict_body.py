@@ -14,7 +14,7 @@ from shared.labelstudio.json_reader import only_members
 from shared.labelstudio.predict_body import PredictBody
 from shared.labelstudio.requests import Event, PredictRequest
 
-WORDS = st.sampled_from(["id", "data", "tasks", "predictions", "annotations", 'a"]}', "\\", "ü🌲", "[{", ""])
+WORDS = st.sampled_from(["id", "data", "drafts", "tasks", "predictions", "annotations", 'a"]}', "\\", "ü🌲", "[{", ""])
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | WORDS,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(WORDS, inner, max_size=4),
@@ -37,13 +37,15 @@ def cut(text: bytes, size: int) -> Iterator[bytes]:
     indent=st.sampled_from([None, 1]),
 )
 @example(tasks=[{}], more={"a": '"tasks":[]'}, size=3, ascii_only=True, indent=None)
-def test_of_each_task_id_and_data_are_kept(
+def test_of_each_task_id_and_data_are_kept_and_of_the_first_its_drafts(
     tasks: list[Any], more: dict[str, Any], size: int, ascii_only: bool, indent: int | None
 ) -> None:
     text = json.dumps(more | {"tasks": tasks}, ensure_ascii=ascii_only, indent=indent).encode()
     wanted = [
-        {key: value for key, value in task.items() if key in ("id", "data")} if isinstance(task, dict) else task
-        for task in tasks
+        {key: value for key, value in task.items() if key in ("id", "data", *["drafts"][number:])}
+        if isinstance(task, dict)
+        else task
+        for number, task in enumerate(tasks)
     ]
     body = PredictBody(cut(text, size))
     assert [json.loads(body.task(index)) for index in range(len(body))] == wanted

@@ -496,16 +496,13 @@ def test_ids_of_regions_are_of_one_answer_alone() -> None:
         seen |= ids
 
 
-def test_smart_tools_are_answered_by_nothing_at_once(caplog: pytest.LogCaptureFixture) -> None:
-    images, model = FakeImages({"a": jpeg()}), FakeModel()
-    ours, metrics = predictor(images, label=model)
-    smart = evolve(call("a"), params=InteractiveParams(context={"result": [{"type": "keypointlabels"}]}))
-    assert [ours.predict(smart, FAR) for _ in range(3)] == [[[]]] * 3
-    assert (images.fetched, model.asked) == ([], [])
-    assert failures(metrics) == {"interactive": 3}
-    assert [record.message for record in caplog.records if "smart" in record.message] == [
-        "smart tools get empty answers: labelloop cannot turn a click or a box into a region yet"
-    ]
+def test_a_smart_tool_is_answered_for_one_task() -> None:
+    smart = evolve(call("a", "a"), params=InteractiveParams(context={"result": []}))
+    drawn = {"result": [], "score": 0.1, "model_version": "label:v1"}
+    ours = Predictor(FakeModels({}), None, Metrics(), lambda *_: Settings(), threads=1, smart=lambda *_: drawn)  # type: ignore[arg-type]
+    assert ours.predict(smart, FAR) == [drawn, []]
+    jobs, _ = predictor(FakeImages({}))
+    assert jobs.predict(smart, FAR) == [[], []]
 
 
 def test_the_control_group_gets_nothing_and_the_others_theirs_in_order() -> None:

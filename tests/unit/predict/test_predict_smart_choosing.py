@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.geometry.detections import Detections, Floats, Outline
-from shared.prediction.region_ids import is_smart, smart_id, with_own_ids
+from shared.prediction.region_ids import SMART, is_smart, with_own_ids
 from shared.prediction.smart.choosing import clicked, dragged, without_copies
 
 LEAF, TREE, WOOD, FAR_AWAY = (40, 40, 60, 60), (20, 20, 80, 80), (0, 0, 100, 100), (150, 150, 170, 170)
@@ -138,7 +138,8 @@ def test_what_is_meant_holds_the_last_positive_point(
 
 
 def test_ids_of_smart_regions_can_be_told_from_others() -> None:
-    assert is_smart(smart_id())
-    assert smart_id() != smart_id()
+    first, second = (with_own_ids([{"id": "label-0"}, {"id": "label-0"}], SMART) for _ in range(2))
+    assert is_smart(first[0]["id"])
+    assert first[0]["id"] == first[1]["id"] != second[0]["id"]
     assert not is_smart(with_own_ids([{"id": "label-0"}])[0]["id"])
     assert not is_smart(None)

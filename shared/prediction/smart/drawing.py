@@ -1,0 +1,199 @@
+"""The use case: what an annotator's smart tool asks is answered by the shape of one object, or by nothing.
+
+What the model finds in a picture, also what it is least sure of, is kept with the picture's file: a further click on it
+costs neither a download nor a forward pass. What takes too long is answered by nothing and goes on, so that the next
+click finds it: an annotator's page never waits for long.
+"""
+
+import hashlib
+import logging
+import time
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from shared.errors import ImageError, LabelloopError
+from shared.geometry.detections import Detections, Floats, clip_xyxy, corners_to_xywhr, envelope
+from shared.labelstudio.config import parse_label_config
+from shared.labelstudio.controls import Control
+from shared.labelstudio.regions import CONTROLS
+from shared.labelstudio.regions.extents import upright_box
+from shared.labelstudio.regions.rectangles import rectangle_corners
+from shared.labelstudio.requests import INTERACTIVE_SECONDS, PredictRequest, Task
+from shared.labelstudio.smart import Gesture, control_of, drawn_values, read_gesture
+from shared.labelstudio.task_values import file_of
+from shared.media.crop import crop
+from shared.prediction.images import TaskImages
+from shared.prediction.metrics import Metrics
+from shared.prediction.one_task import result_of
+from shared.prediction.ports import DeadlineExceeded, Model, Models
+from shared.prediction.region_ids import SMART, with_own_ids
+from shared.prediction.smart.choosing import FROM, clicked, dragged, without_copies
+from shared.prediction.smart.kept import Kept
+from shared.prediction.unanswered import Unanswered
+from shared.state.model_version import stamp
+
+logger = logging.getLogger(__name__)
+
+_PICTURES, _MAX_BYTES = 64, 256_000_000
+"""Pictures of which file and candidates are kept, and their bytes together."""
+_AROUND = 0.15  # of a rough box's sides, seen on each side of it: 30 % more of each
+_LOOKING_SECONDS = 90.0  # for fetching a picture and looking at it, whoever waits for it
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """A picture, and what a model sees in it."""
+
+    file: bytes
+    candidates: Detections
+
+    @property
+    def size(self) -> int:
+        """Bytes in memory, roughly."""
+        rings = (ring.nbytes + 100 for outline in self.candidates.outlines or () for ring in outline)
+        return len(self.file) + 200 * len(self.candidates) + sum(rings)
+
+
+class SmartTools:
+    """Answers the interactive requests of `/predict`. Thread-safe."""
+
+    def __init__(self, models: Models, images: TaskImages, metrics: Metrics) -> None:
+        self._models = models
+        self._images = images
+        self._metrics = metrics
+        self._looks: Kept[_Look] = Kept(lambda look: look.size, entries=_PICTURES, max_bytes=_MAX_BYTES)
+
+    def draw(self, call: PredictRequest, deadline: float) -> dict[str, Any] | Unanswered:
+        """The prediction of the first task, with the regions of one object. `deadline` is a time.monotonic() value, at
+        most `INTERACTIVE_SECONDS` of it are used. Raises LabelConfigError.
+        """
+        deadline = min(deadline, time.monotonic() + INTERACTIVE_SECONDS)
+        controls, gesture = parse_label_config(call.label_config), read_gesture(call.params.context)
+        if gesture is None or not len(call.tasks):
+            return self._nothing("nothing", "there is no point and no box")
+        control = control_of(gesture, controls)
+        if control is None:
+            label = repr(gesture.label[:40]) if gesture.label else "no label"
+            return self._nothing("failed", f"no control of boxes, polygons, brushes or ellipses has {label}")
+        try:
+            return self._draw(call.project, call.tasks[0], control, gesture, deadline)
+        except DeadlineExceeded:
+            return self._nothing("later", "it takes longer than an annotator waits; the next click may find it done")
+        except LabelloopError as error:
+            reason = error.reason if isinstance(error, ImageError) else "model"
+            return self._failed(call.project, reason, str(error))
+        except Exception as error:
+            logger.exception("unexpected error of a smart tool", extra={"event": "smart_crashed"})
+            return self._failed(call.project, "crashed", type(error).__name__)
+
+    def _draw(
+        self, uid: str, task: Task, control: Control, gesture: Gesture, deadline: float
+    ) -> dict[str, Any] | Unanswered:
+        served = self._models.serving(uid, control, deadline)
+        address = file_of(control.value, task.data, task.id)
+        key = uid, control.name, served.version, hashlib.sha256(address.encode()).digest()
+        looking = self._looks.get(key, lambda: self._look(task, control.value, served.model))
+        look = _waited_for(looking, deadline)
+        if gesture.box is None:
+            found = self._clicked(look.candidates, gesture, task)
+            as_drawn = None
+        else:
+            corners = rectangle_corners(gesture.box, look.candidates.width, look.candidates.height)
+            if corners is None:
+                return self._nothing("nothing", "the box has no numbers that can be")
+            found = self._dragged(look, corners, served.model, deadline)
+            as_drawn = _as_drawn(corners, control, look.candidates)
+        meant = found or as_drawn
+        if meant is None:
+            return self._nothing("nothing", "the model sees nothing there that is not drawn yet")
+        # With the label that the annotator chose, whatever the object's class is.
+        regions = CONTROLS[control.tag].write(meant, [gesture.label] * len(meant.names), control)
+        if not regions:
+            return self._nothing("nothing", "what is meant has no area in the picture")
+        self._metrics.drew("found" if found else "as_drawn")
+        return {
+            "result": with_own_ids(regions, SMART),
+            "score": float(meant.scores[0]),
+            "model_version": stamp([(control.name, served.version)]),
+        }
+
+    def _look(self, task: Task, value: str, model: Model) -> _Look:
+        """Fetch the picture and ask the model for everything that it may be."""
+        deadline = time.monotonic() + _LOOKING_SECONDS
+        file = self._images.fetch(task, value, deadline)
+        pixels, whole = self._images.decode(file, model.image_size, deadline)
+        found = result_of(model.submit(pixels, FROM, whole=whole, outlined_from=FROM), deadline)
+        return _Look(file, without_copies(found))
+
+    def _clicked(self, candidates: Detections, gesture: Gesture, task: Task) -> Detections | None:
+        size = np.array([candidates.width, candidates.height])
+        places = np.array([(point.x, point.y) for point in gesture.points]) / 100.0 * size
+        positive = np.array([point.positive for point in gesture.points])
+        boxes = (upright_box(value, candidates.width, candidates.height) for value in drawn_values(task.drafts))
+        drawn = np.array([box for box in boxes if box is not None]).reshape(-1, 4)
+        meant = clicked(candidates, places, positive, drawn)
+        return None if meant is None else candidates.only(np.array([meant]))
+
+    def _dragged(self, look: _Look, corners: Floats, model: Model, deadline: float) -> Detections | None:
+        """The object that a rough box means, seen from near, else in the whole picture. `corners`: (4, 2)."""
+        width, height = look.candidates.width, look.candidates.height
+        box = clip_xyxy(envelope(corners[None]), width, height)[0]
+        if not (box[2:] - box[:2] >= 1).all():
+            return None
+        margin = _AROUND * (box[2:] - box[:2])
+        around = clip_xyxy(np.concatenate([box[:2] - margin, box[2:] + margin])[None], width, height)[0]
+        image, _ = self._images.decode(look.file, None, deadline)
+        cut = crop(image, around)
+        near = without_copies(result_of(model.submit(cut, FROM, outlined_from=FROM), deadline))
+        for candidates in (_moved(near, np.floor(around[:2]), width, height), look.candidates):
+            if (meant := dragged(candidates, box)) is not None:
+                return candidates.only(np.array([meant]))
+        return None
+
+    def _nothing(self, outcome: str, message: str) -> Unanswered:
+        """What a person sees at once, and no fault."""
+        self._metrics.drew(outcome)
+        return Unanswered(f"smart_{outcome}", message)
+
+    def _failed(self, uid: str, reason: str, message: str) -> Unanswered:
+        self._metrics.drew("failed")
+        self._metrics.failed(reason)
+        logger.warning(
+            f"a smart tool gets no answer: {message}", extra={"event": "smart_failed", "project": uid, "reason": reason}
+        )
+        return Unanswered(reason, message)
+
+
+def _waited_for(looking: "Future[_Look]", deadline: float) -> _Look:
+    """The look, if it is there by the deadline (time.monotonic()). Raises DeadlineExceeded (it goes on), its errors."""
+    try:
+        return looking.result(timeout=max(deadline - time.monotonic(), 0.0))
+    except TimeoutError as error:
+        raise DeadlineExceeded("the picture was not looked at in time") from error
+
+
+def _moved(found: Detections, place: Floats, width: int, height: int) -> Detections:
+    """What was found in a part of a picture → in the picture. `place`: (2,) pixels of the part's corner."""
+    rotated, outlines = found.rotated, found.outlines
+    if rotated is not None:
+        rotated = rotated + np.concatenate([place, np.zeros(3)])
+    if outlines is not None:
+        outlines = tuple(tuple(ring + place for ring in outline) for outline in outlines)
+    xyxy = found.xyxy + np.tile(place, 2)
+    return replace(found, width=width, height=height, xyxy=xyxy, rotated=rotated, outlines=outlines)
+
+
+def _as_drawn(corners: Floats, control: Control, picture: Detections) -> Detections:
+    """The box that was drawn, as an object of the control's shape. `corners`: (4, 2) pixels of the picture."""
+    return Detections.annotated(
+        picture.width,
+        picture.height,
+        envelope(corners[None]),
+        [0],
+        ("",),
+        rotated=corners_to_xywhr(corners)[None] if control.yolo_task == "obb" else None,
+        outlines=((corners,),) if control.yolo_task == "segment" else None,
+    )

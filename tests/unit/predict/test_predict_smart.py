@@ -1,0 +1,299 @@
+"""A click and a rough box of an annotator become the shape of an object: the use case, with a model of ten lines."""
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from label_studio_sdk.label_interface import LabelInterface
+
+from shared.errors import ImageError, LabelloopError, ModelError
+from shared.geometry.detections import Detections
+from shared.labelstudio.config import parse_label_config
+from shared.labelstudio.controls import Control
+from shared.labelstudio.requests import PredictRequest
+from shared.labelstudio.smart import control_of, drawn_values, read_gesture
+from shared.media.decode import decode_for
+from shared.prediction.images import TaskImages
+from shared.prediction.metrics import Metrics
+from shared.prediction.ports import NotNow, Served
+from shared.prediction.region_ids import is_smart
+from shared.prediction.smart.drawing import SmartTools
+from shared.prediction.smart.kept import Kept
+from tests.fakes.predict_parts import FAR, UID, FakeModel, boxes, jpeg, label_config
+
+SMALL, LARGE = (8, 8, 16, 16), (4, 4, 40, 40)
+
+
+@dataclass
+class Pictures:
+    """One picture for all addresses; an exception is raised. Keeps what was fetched."""
+
+    file: bytes | Exception = field(default_factory=jpeg)
+    fetched: list[object] = field(default_factory=list)
+
+    def fetch(self, value: object, *, task_id: int | None, deadline: float) -> bytes:
+        self.fetched.append(value)
+        if isinstance(self.file, Exception):
+            raise self.file
+        return self.file
+
+
+@dataclass
+class OneModel:
+    """The same model for every control, as version `version`."""
+
+    model: FakeModel | LabelloopError
+    version: str = "v1"
+
+    def serving(self, uid: str, control: Control, deadline: float) -> Served:
+        if isinstance(self.model, LabelloopError):
+            raise self.model
+        return Served(replace(self.model, yolo_task=control.yolo_task), self.version, trained=True)
+
+
+def tools(models: OneModel, pictures: Pictures | None = None) -> SmartTools:
+    metrics = Metrics()
+    images = TaskImages(
+        pictures or Pictures(), lambda data, side: decode_for(data, 10**6, side), metrics, fetch_concurrency=2,
+        decode_concurrency=2,
+    )  # fmt: skip
+    return SmartTools(models, images, metrics)
+
+
+def two_boxes(**more: Any) -> Detections:
+    return replace(boxes((*SMALL, 0.03, 0), (*LARGE, 0.5, 1), names=("Bush", "Stone")), **more)
+
+
+def point(x: float, y: float, *, positive: bool = True, label: str = "Tree") -> dict[str, Any]:
+    """A click at pixels of the 64×48 picture."""
+    value = {"x": x / 0.64, "y": y / 0.48, "width": 0.3, "keypointlabels": [label], "labels": [label]}
+    return {"id": f"p{x}", "type": "keypointlabels", "from_name": "label_click", "to_name": "image", "value": value} | {
+        "is_positive": positive
+    }
+
+
+def rough(x1: float, y1: float, x2: float, y2: float) -> dict[str, Any]:
+    value: dict[str, Any] = {
+        "x": x1 / 0.64,
+        "y": y1 / 0.48,
+        "width": (x2 - x1) / 0.64,
+        "height": (y2 - y1) / 0.48,
+        "rotation": 0,
+    }
+    value["rectanglelabels"] = ["Tree"]
+    return {"id": "b", "type": "rectanglelabels", "from_name": "label", "to_name": "image", "value": value}
+
+
+def ask(*items: object, config: str | None = None, picture: str = "a", drafts: object = None) -> PredictRequest:
+    task = {"id": 1, "data": {"image": picture}, "drafts": drafts}
+    params = {"context": {"result": list(items)}}
+    return PredictRequest.model_validate(
+        {"tasks": [task], "project": UID, "label_config": config or label_config(), "params": params}
+    )
+
+
+def drawn(ours: SmartTools, call: PredictRequest) -> tuple[float, ...]:
+    """The upright box of the answer, in pixels; () for none."""
+    answer = ours.draw(call, FAR)
+    if not answer:
+        return ()
+    assert isinstance(answer, dict)
+    LabelInterface(call.label_config).validate_prediction(answer)
+    value = answer["result"][0]["value"]
+    left, top = value["x"] * 0.64, value["y"] * 0.48
+    return tuple(np.round([left, top, left + value["width"] * 0.64, top + value["height"] * 0.48], 3))
+
+
+def test_a_click_draws_the_smallest_with_the_chosen_label() -> None:
+    model = FakeModel(finds=two_boxes())
+    ours = tools(OneModel(model))
+    answer = ours.draw(ask(point(10, 10)), FAR)
+    assert isinstance(answer, dict)
+    (region,) = answer["result"]
+    assert region["value"]["rectanglelabels"] == ["Tree"], "whatever the class is"
+    assert (region["from_name"], region["type"], answer["model_version"]) == ("label", "rectanglelabels", "label:v1")
+    assert is_smart(region["id"])
+    assert drawn(ours, ask(point(10, 10))) == SMALL
+    assert drawn(ours, ask(point(30, 30))) == LARGE
+    assert drawn(ours, ask(point(10, 10), point(11, 11, positive=False))) == LARGE
+    assert drawn(ours, ask(point(60, 45))) == ()
+    assert model.confidences == [0.02], "looked at once"
+
+
+def test_what_a_draft_has_is_not_drawn_again() -> None:
+    ours = tools(OneModel(FakeModel(finds=two_boxes())))
+    older = {"updated_at": "2026-01-01", "result": [rough(*LARGE)]}
+    newer = {"updated_at": "2026-01-02", "result": [rough(*SMALL), {"value": "x"}, 7]}
+    assert drawn(ours, ask(point(10, 10), drafts=[newer, older, "x"])) == LARGE
+
+
+def test_ids_are_new_for_each_answer() -> None:
+    ours = tools(OneModel(FakeModel(finds=two_boxes())))
+    answers = [ours.draw(ask(point(10, 10)), FAR) for _ in range(3)]
+    assert len({answer["result"][0]["id"] for answer in answers if isinstance(answer, dict)}) == 3
+
+
+def test_a_picture_is_looked_at_once_a_version() -> None:
+    model, pictures = FakeModel(finds=two_boxes()), Pictures()
+    models = OneModel(model)
+    ours = tools(models, pictures)
+    for picture in ("a", "b", "a", "b"):
+        ours.draw(ask(point(10, 10), picture=picture), FAR)
+    assert (pictures.fetched, len(model.seen)) == (["a", "b"], 2)
+    models.version = "v2"
+    ours.draw(ask(point(10, 10)), FAR)
+    assert len(model.seen) == 3
+
+
+def test_a_rough_box_is_seen_from_near_and_stays_where_nothing_is() -> None:
+    model = FakeModel(finds=boxes((2, 2, 10, 10, 0.4, 0)))
+    ours = tools(OneModel(model))
+    assert drawn(ours, ask(rough(20, 20, 28, 28))) == (20, 20, 28, 28), "what is at (2, 2) of the crop, at (18, 18)"
+    assert model.seen[-1] == (12, 12, 3)
+
+
+@pytest.mark.parametrize("tag", ["RectangleLabels", "PolygonLabels", "BrushLabels", "EllipseLabels", "obb"])
+def test_the_shape_is_the_controls_own(tag: str) -> None:
+    obb = ' model_obb="true"' if tag == "obb" else ""
+    tag = "RectangleLabels" if obb else tag
+    config = (
+        '<View><Image name="image" value="$image"/>'
+        f'<{tag} name="label" toName="image"{obb}><Label value="Tree"/></{tag}>'
+        '<KeyPointLabels name="label_click" toName="image" smart="true" smartOnly="true"><Label value="Tree"/>'
+        "</KeyPointLabels></View>"
+    )
+    ring = np.array([(8, 8), (16, 8), (16, 16), (8, 16)], dtype=np.float64)
+    more: dict[str, Any] = {"outlines": ((ring,),)} if tag != "RectangleLabels" else {}
+    if obb:
+        more = {"rotated": np.array([(12, 12, 8, 8, 0.5)])}
+    ours = tools(OneModel(FakeModel(finds=replace(boxes((*SMALL, 0.1, 0)), **more))))
+    for item in (point(12, 12), rough(40, 30, 60, 44)):
+        answer = ours.draw(ask(item, config=config), FAR)
+        assert isinstance(answer, dict)
+        (region,) = answer["result"]
+        assert (region["type"], region["value"][tag.lower()]) == (tag.lower(), ["Tree"])
+        LabelInterface(config).validate_prediction(answer)
+
+
+def test_which_control_is_drawn_for() -> None:
+    inner = '<Label value="Tree"/>'
+    controls = parse_label_config(
+        '<View><Image name="image" value="$image"/><Image name="other" value="$other"/>'
+        f'<RectangleLabels name="a" toName="image">{inner}</RectangleLabels>'
+        f'<PolygonLabels name="b" toName="image">{inner}<Label value="Bush"/></PolygonLabels>'
+        f'<RectangleLabels name="c" toName="other">{inner}</RectangleLabels>'
+        f'<KeyPointLabels name="b_click" toName="image" smartOnly="true">{inner}</KeyPointLabels></View>'
+    )
+    assert [control.name for control in controls] == ["a", "b", "c"], "a tool that only asks is no control"
+
+    def chosen(**more: object) -> str | None:
+        gesture = read_gesture({"result": [point(1, 1) | more]})
+        assert gesture is not None
+        control = control_of(gesture, controls)
+        return control.name if control else None
+
+    assert chosen(from_name="b_click") == "b"
+    assert chosen(from_name="b") == "b"
+    assert chosen(from_name="anything") == "a"
+    assert chosen(from_name=7, to_name="other") == "c"
+    assert chosen(value={"x": 1, "y": 1, "keypointlabels": ["Bush"]}) == "b"
+    assert chosen(value={"x": 1, "y": 1, "keypointlabels": ["Car"]}) is None
+
+
+def test_who_does_not_wait_finds_it_at_the_next_click() -> None:
+    model = FakeModel(finds=two_boxes(), at_once=False)
+    ours = tools(OneModel(model))
+    assert ours.draw(ask(point(10, 10)), time.monotonic() + 0.05) == []
+    while not model.waiting:
+        threading.Event().wait(0.01)
+    model.finish()
+    assert drawn(ours, ask(point(10, 10))) == SMALL
+    assert len(model.seen) == 1
+
+
+@pytest.mark.parametrize("problem", [ImageError("broken", "no picture"), RuntimeError("bug")])
+def test_a_problem_is_nothing_and_not_kept(problem: Exception, caplog: pytest.LogCaptureFixture) -> None:
+    pictures = Pictures(problem)
+    ours = tools(OneModel(FakeModel(finds=two_boxes())), pictures)
+    assert ours.draw(ask(point(10, 10)), FAR) == []
+    assert any("smart" in record.message for record in caplog.records)
+    pictures.file = jpeg()
+    assert drawn(ours, ask(point(10, 10))) == SMALL
+
+
+def test_without_a_model_there_is_nothing() -> None:
+    assert tools(OneModel(ModelError("none"))).draw(ask(point(10, 10)), FAR) == []
+
+
+HOSTILE: Sequence[object] = (
+    None, 7, "x", [], {}, {"result": None}, {"result": {}}, {"result": [None, 7, [], {}, {"value": 7}]},
+    {"result": [{"type": "keypointlabels", "value": {"x": "nan", "y": 1}}]},
+    {"result": [{"type": "keypointlabels", "value": {"x": 1e300, "y": float("inf")}}]},
+    {"result": [{"type": "rectanglelabels", "value": {"x": 1, "y": 1, "width": float("nan"), "height": 2}}]},
+    {"result": [{"type": ["x"], "value": {"x": 1, "y": 1}}]},
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("context", HOSTILE)
+def test_a_hostile_context_is_no_gesture(context: object) -> None:
+    assert read_gesture(context) is None
+
+
+@given(st.recursive(st.none() | st.floats() | st.text(max_size=3), lambda inner: st.lists(inner, max_size=3)))
+def test_drafts_may_be_anything(drafts: object) -> None:
+    assert drawn_values(drafts) == []
+
+
+@given(st.lists(st.floats(), min_size=4, max_size=4), st.floats())
+def test_any_box_is_answered(numbers: list[float], turn: float) -> None:
+    value = dict(zip(("x", "y", "width", "height"), numbers, strict=True), rotation=turn, rectanglelabels=["Tree"])
+    item = {"type": "rectanglelabels", "from_name": "label", "to_name": "image", "value": value}
+    answer = tools(OneModel(FakeModel(finds=two_boxes()))).draw(ask(item), FAR)
+    if answer:
+        assert isinstance(answer, dict)
+        LabelInterface(label_config()).validate_prediction(answer)
+
+
+def test_a_million_points_are_a_hundred() -> None:
+    gesture = read_gesture({"result": [point(1, 1)] * 100_000})
+    assert gesture is not None
+    assert len(gesture.points) == 100
+
+
+def test_kept_results_are_bounded() -> None:
+    kept: Kept[bytes] = Kept(len, entries=3, max_bytes=10)
+    made: list[str] = []
+
+    def make(name: str, size: int) -> bytes:
+        made.append(name)
+        return b"x" * size
+
+    def get(name: str, size: int) -> None:
+        kept.get(name, lambda: make(name, size)).result()
+
+    for name in ("a", "b", "c", "a", "d"):
+        get(name, 2)
+    get("b", 2)
+    assert made == ["a", "b", "c", "d", "b"], "b was the least recently used"
+    get("large", 9)
+    get("a", 2)
+    assert made[-2:] == ["large", "a"]
+    get("too large", 11)
+    get("too large", 11)
+    assert made[-2:] == ["too large"] * 2
+
+
+def test_not_more_than_some_wait() -> None:
+    kept: Kept[bytes] = Kept(len, entries=3, max_bytes=10, threads=1, waiting=2)
+    go = threading.Event()
+    first = [kept.get(name, lambda: b"x" if go.wait(10) else b"") for name in ("a", "b")]
+    with pytest.raises(NotNow):
+        kept.get("c", lambda: b"x")
+    go.set()
+    assert [each.result(10) for each in first] == [b"x", b"x"]
