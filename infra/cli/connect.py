@@ -26,6 +26,7 @@ from infra.cli.findings import problems
 from infra.cli.outbound import check_push, connect_outbound
 from infra.cli.real_prediction import check_prediction
 from infra.cli.sampling import settle_order
+from infra.cli.smart_tools import check_smart, offer_click_tools, outbound_smart
 from infra.cli.wiring import (
     TITLE,
     Addresses,
@@ -60,10 +61,12 @@ def connect(
     backend_url: str | None = None,
     webhook_url: str | None = None,
     inbound: bool = True,
+    agrees: Callable[[str], bool] | None = None,
     tell: Tell = lambda _: None,
 ) -> list[Finding]:
     """Connect a project (id or uid) to labelloop; answers everything that was found and changed.
 
+    `agrees`: asks a person whether the labeling config shall get a tool for clicks; None: it is not offered.
     `inbound` False: Label Studio gets no address to call; predictions are written into it, and the sweep asks it.
     `tell` is called with each finding at once. If a check finds a problem, nothing is changed; if Label Studio refuses
     a change, those before it are undone. A second call changes nothing. Raises SettingsError, LabelStudioError.
@@ -97,7 +100,13 @@ def connect(
         _Connection(label_studio, settings, found, wiring, addresses, note).make()
         if not problems(findings):
             _check_result(label_studio, settings, store, found, note)
+        if not problems(findings):
+            offered = () if agrees is None else (offer_click_tools(label_studio, store, found, agrees),)
+            for finding in offered or check_smart(found):
+                note(finding)
     else:
+        for finding in outbound_smart(found):
+            note(finding)
         connect_outbound(label_studio, settings, store, found, note)
     if not problems(findings):
         for finding in check_prediction(label_studio, settings, found, failed="warning"):
@@ -181,7 +190,7 @@ class _Connection:
         self.note(Finding("warning", "webhook", "the webhook is as it was before, since the backend was refused"))
 
     def _place_backend(self) -> bool:
-        wanted = wanted_backend(self.settings, self.addresses, self.project.id)
+        wanted = wanted_backend(self.settings, self.addresses, self.project)
         present = self.wiring.backend
         try:
             if present is None:

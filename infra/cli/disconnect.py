@@ -6,6 +6,7 @@ from contextlib import suppress
 from functions.train_trigger.status.findings import Finding
 from infra.cli.checks import Project, check_label_studio, check_project
 from infra.cli.sampling import put_order_back
+from infra.cli.smart_tools import remove_click_tools
 from infra.cli.wiring import is_labelloops, remove_wiring
 from jobs.prelabel.target import LabelStudioTarget
 from shared.errors import ClaimLost, LabelStudioError
@@ -48,6 +49,8 @@ def disconnect(
         note(Finding("changed", "push", "no more predictions are written ahead"))
         _end_writing(store, found.uid)
     remove_wiring(label_studio, found.id, note)
+    if removed := remove_click_tools(label_studio, found):
+        note(removed)
     if is_labelloops(found.answer.get("model_version") or "", found):
         note(_show_as_before(label_studio, found.id, record.shown_before if record else ""))
     if record is not None and record.hidden_before:

@@ -26,6 +26,7 @@ from infra.cli.held_labels import held_labels
 from infra.cli.model_checks import check_models
 from infra.cli.outbound import check_outbound
 from infra.cli.real_prediction import check_prediction, first_task
+from infra.cli.smart_tools import check_smart, outbound_smart
 from infra.cli.wiring import (
     Wiring,
     backend_state,
@@ -90,7 +91,7 @@ def examine(
         if connection == "inbound":
             connected = _check_wiring(label_studio, settings, store, found)
         elif connection == "outbound":
-            connected = check_outbound(settings, found)
+            connected = [*check_outbound(settings, found), *outbound_smart(found)]
         else:
             message = f"project {found.id} was disconnected: no training starts by itself, nothing is predicted ahead"
             connected = [Finding("problem", "connection", message, _CONNECT_EITHER_WAY)]
@@ -117,7 +118,7 @@ def _check_wiring(label_studio: LabelStudio, settings: Settings, store: ObjectSt
     findings = [backend_state(settings, wiring.backend)]
     if not problems(findings):
         findings.append(check_same_store(store, project))
-    changed = differences(wiring.backend, wanted_backend(settings, addresses, project.id))
+    changed = differences(wiring.backend, wanted_backend(settings, addresses, project))
     if changed:
         findings.append(
             Finding("problem", "backend", f"{', '.join(changed)} of the backend are not what they should be", _CONNECT)
@@ -125,7 +126,7 @@ def _check_wiring(label_studio: LabelStudio, settings: Settings, store: ObjectSt
     if (first := first_backend(wiring)) is not None:
         findings.append(first)
     findings.append(_check_webhook(wiring, wanted_webhook(settings, addresses, project.id)))
-    return [*findings, shown_predictions(project)]
+    return [*findings, shown_predictions(project), *check_smart(project)]
 
 
 def _check_webhook(wiring: Wiring, wanted: dict[str, Any]) -> Finding:

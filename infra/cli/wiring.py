@@ -12,6 +12,7 @@ from functions.train_trigger.status.findings import Finding
 from infra.cli.checks import Project
 from shared.errors import LabelStudioError
 from shared.labelstudio.api import LabelStudio
+from shared.labelstudio.smart import draws
 from shared.settings import Settings
 from shared.state.model_version import is_ours
 from shared.web.access import SECRET_HEADER
@@ -142,13 +143,13 @@ def choose_addresses(settings: Settings, wiring: Wiring, backend_url: str | None
     return Addresses(backend, webhook_url or f"{backend}/webhook")
 
 
-def wanted_backend(settings: Settings, addresses: Addresses, project_id: int) -> dict[str, Any]:
+def wanted_backend(settings: Settings, addresses: Addresses, project: Project) -> dict[str, Any]:
     """The backend as it should be: a body for /api/ml."""
     wanted: dict[str, Any] = {
-        "project": project_id,
+        "project": project.id,
         "title": TITLE,
         "url": addresses.backend,
-        "is_interactive": False,
+        "is_interactive": any(map(draws, project.controls)),
         "auth_method": "NONE",
     }
     if settings.basic_auth_password is not None:

@@ -54,6 +54,11 @@ def read_gesture(context: object) -> Gesture | None:
     return None
 
 
+def draws(control: Control) -> bool:
+    """Whether a smart tool can draw the objects of a control."""
+    return control.tag in _DRAW and control.media == "image"
+
+
 def control_of(gesture: Gesture, controls: Sequence[Control]) -> Control | None:
     """The control whose regions a gesture draws; None if there is none.
 
@@ -62,8 +67,7 @@ def control_of(gesture: Gesture, controls: Sequence[Control]) -> Control | None:
     able = [
         control
         for control in controls
-        if control.tag in _DRAW
-        and control.media == "image"
+        if draws(control)
         and gesture.to_name in ("", control.to_name)
         and (gesture.label is None or gesture.label in control.label_values)
     ]

@@ -96,6 +96,11 @@ def connect(
             help="Add nothing that Label Studio would call: predictions are written into it, and the sweep asks it.",
         ),
     ] = False,
+    smart: Annotated[
+        bool,
+        typer.Option("--smart", help="Offer to add a tool to the labeling config that draws an object by a click."),
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before the labeling config is changed.")] = False,
     json_: JsonOption = False,
 ) -> None:
     """Wire a project of Label Studio to labelloop: check everything, add the backend and the webhook.
@@ -106,6 +111,8 @@ def connect(
     settings = context.obj.connection_settings()
     if no_inbound and (backend_url or webhook_url):
         raise SettingsError("--no-inbound gives Label Studio no address: leave out --backend-url and --webhook-url")
+    if no_inbound and smart:
+        raise SettingsError("--no-inbound gives Label Studio no address to ask what a click means: leave out --smart")
     label_studio = label_studio_of(settings)
     findings = connect_project(
         label_studio,
@@ -115,6 +122,7 @@ def connect(
         backend_url=backend_url,
         webhook_url=webhook_url,
         inbound=not no_inbound,
+        agrees=(lambda lines: yes or _agrees(lines)) if smart else None,
         tell=teller(json_=json_),
     )
     if not json_ and not problems(findings):
@@ -123,6 +131,12 @@ def connect(
         uid = label_studio.project(project_id(project)).counters.uid or project
         Console().print(next_steps(read_status(store_of(settings), uid, settings, count=count_of(settings))))
     end(findings, json_=json_)
+
+
+def _agrees(lines: str) -> bool:
+    """Whether a person wants these lines of the labeling config changed."""
+    typer.echo(lines, err=True)
+    return typer.confirm("Change the labeling config so?", err=True)
 
 
 @commands.command()

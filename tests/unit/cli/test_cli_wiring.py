@@ -1,9 +1,11 @@
 """What a project's wiring should be, what differs, and what Label Studio's refusals mean."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from infra.cli.checks import Project
 from infra.cli.wiring import (
     TITLE,
     Addresses,
@@ -16,8 +18,11 @@ from infra.cli.wiring import (
     wanted_backend,
     wanted_webhook,
 )
+from shared.labelstudio.config import parse_label_config
 from shared.settings import Settings
+from tests.fakes.label_studio_project import CONFIG
 
+PROJECT = Project(7, "7.1700000000", "trees", parse_label_config(CONFIG), {})
 SETTINGS = Settings.from_environ(
     {
         "PREDICT_URL": "http://127.0.0.1:9090",
@@ -96,8 +101,11 @@ def test_without_credentials_none_are_sent() -> None:
     settings = Settings.from_environ({"HOST": "127.0.0.1"})
     addresses = Addresses("http://a.b", "http://a.b/webhook")
 
-    assert wanted_backend(settings, addresses, 1)["auth_method"] == "NONE"
-    assert "basic_auth_pass" not in wanted_backend(settings, addresses, 1)
+    assert wanted_backend(settings, addresses, PROJECT)["auth_method"] == "NONE"
+    assert "basic_auth_pass" not in wanted_backend(settings, addresses, PROJECT)
+    assert wanted_backend(settings, addresses, PROJECT)["is_interactive"]
+    classified = replace(PROJECT, controls=parse_label_config(CONFIG.replace("RectangleLabels", "TimelineLabels")))
+    assert not wanted_backend(settings, addresses, classified)["is_interactive"], "no smart tool draws anything there"
     assert wanted_webhook(settings, addresses, 1)["headers"] == {}
 
 
@@ -108,9 +116,9 @@ def test_differences_ignore_order_trailing_slash_and_the_password_that_is_never_
     assert differences(wanted | {"actions": wanted["actions"][::-1]}, wanted) == []
     assert differences(wanted | {"is_active": False, "actions": []}, wanted) == ["is_active", "actions"]
     assert differences(wanted | {"headers": {"X-Labelloop-Secret": "old"}}, wanted) == ["headers"]
-    shown = wanted_backend(SETTINGS, addresses, 1) | {"url": "http://a.b/"}
+    shown = wanted_backend(SETTINGS, addresses, PROJECT) | {"url": "http://a.b/"}
     del shown["basic_auth_pass"]
-    assert differences(shown, wanted_backend(SETTINGS, addresses, 1)) == []
+    assert differences(shown, wanted_backend(SETTINGS, addresses, PROJECT)) == []
 
 
 def test_the_automatic_webhook_and_older_ones_of_labelloop_are_superfluous_others_are_not() -> None:
