@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from bench import convert, video
+from bench import convert, smart, video
 from bench.predict_parts import (
     Function,
     ask,
@@ -81,6 +81,7 @@ def main() -> None:
                 *_clients(world, function, bare),
                 _one(world, function, bare),
             ]
+            rows += smart.clicks(function, world.urls(0))
             rows += [*_swap(world, function), _health(world, function)]
             rows += [
                 _memory("memory idle", idle, 130.0),

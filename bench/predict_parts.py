@@ -74,10 +74,10 @@ class Function:
         command += ["--host", LOOPBACK, "--port", str(self.port)]
         self._child = Child(target, command, log, environ=dict(os.environ) | {"HOST": LOOPBACK} | variables)
 
-    def predict(self, urls: list[str]) -> tuple[float, list[Any]]:
-        """(seconds, results) of one request. Raises AssertionError if it fails."""
+    def predict(self, urls: list[str], context: dict[str, Any] | None = None) -> tuple[float, list[Any]]:
+        """(seconds, results) of one request. `context`: of a smart tool. Raises AssertionError if it fails."""
         tasks = [{"id": number, "data": {"image": url}} for number, url in enumerate(urls)]
-        body = {"tasks": tasks, "project": UID, "label_config": LABEL_CONFIG, "params": {"context": None}}
+        body = {"tasks": tasks, "project": UID, "label_config": LABEL_CONFIG, "params": {"context": context}}
         started = time.perf_counter()
         status, answer = ask(self.port, "POST", "/predict", json.dumps(body))
         seconds = time.perf_counter() - started

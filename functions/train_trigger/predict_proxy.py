@@ -48,11 +48,18 @@ class PredictProxy:
     """
 
     def __init__(
-        self, settings: Settings, metrics: Metrics, served: ServedVersions, *, max_bytes: int = 300_000_000
+        self,
+        settings: Settings,
+        metrics: Metrics,
+        served: ServedVersions,
+        *,
+        max_bytes: int = 300_000_000,
+        interactive_seconds: float = INTERACTIVE_SECONDS,
     ) -> None:
         self._settings = settings
         self._metrics = metrics
         self._served = served
+        self._interactive_seconds = interactive_seconds
         self._lock = threading.Lock()
         self._bytes, self._max_bytes = 0, max_bytes
 
@@ -81,7 +88,7 @@ class PredictProxy:
         """Seconds until the deadline."""
         with suppress(BadRequest):  # predict answers it
             if PredictRequest.parse(received.rest).interactive:
-                return min(INTERACTIVE_SECONDS, self._settings.predict_deadline)
+                return min(self._interactive_seconds, self._settings.predict_deadline)
         return self._settings.predict_deadline
 
     def _wait(self, request: Request, body: bytes, tasks: int, patience: float) -> Response:

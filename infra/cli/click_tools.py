@@ -9,8 +9,8 @@ from xml.etree.ElementTree import Element, SubElement, tostring
 from xml.parsers.expat import ParserCreate
 
 from shared.labelstudio.config import is_click_tool, label_tags, parse_xml
-from shared.labelstudio.controls import Control
-from shared.labelstudio.smart import CLICK, draws
+from shared.labelstudio.controls import CLICK, Control
+from shared.labelstudio.smart import draws
 
 _KEPT = ("value", "alias", "background")  # of a label; a hotkey can be given once
 

@@ -22,6 +22,9 @@ CONTROL_TASKS: dict[str, YoloTask] = {
 REGION_SELECTED = "region-selected"
 """Value of `visibleWhen` for a tag that is shown while a region is selected."""
 
+CLICK = "_click"
+"""A KeyPointLabels with the name of a control and this is its tool for clicks (`labelloop connect --smart`)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Label:

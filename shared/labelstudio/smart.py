@@ -1,19 +1,17 @@
 """What an annotator's smart tool asks: `params.context` of `POST /predict`. Pure; the context is untrusted.
 
-Label Studio sends the regions of the tool that are not accepted or refused yet, those of one tool and one label, in the
-order in which they were drawn: points with `is_positive`, or boxes. Accepted suggestions are not among them; the draft
-of the annotation has those, once it is saved (within seconds).
+Label Studio sends the regions of one tool and one label that are not accepted or refused yet, in the order in which
+they were drawn: points with `is_positive`, or boxes, which come after those that were accepted before. Whatever was
+accepted is in the draft of the annotation, once that is saved (within seconds).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from shared.labelstudio.controls import Control
+from shared.labelstudio.controls import CLICK, Control
 from shared.labelstudio.regions.fields import numbers, region_id, words_of
 
-CLICK = "_click"
-"""A KeyPointLabels with the name of a control and this draws for that control."""
 _MOST = 100  # of a context's regions, the last; nobody clicks so often for one object
 _MOST_DRAWN = 1000  # regions of a draft, the last
 _DRAW = ("RectangleLabels", "PolygonLabels", "BrushLabels", "EllipseLabels")

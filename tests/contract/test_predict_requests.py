@@ -12,6 +12,7 @@ from label_studio_sdk.label_interface import LabelInterface
 from ultralytics.utils import ASSETS
 
 from infra.demo.samples import base_weights
+from shared.prediction.region_ids import is_smart
 from shared.web.forwarding import HELD_HEADER
 from tests.fakes.predict_parts import UID, jpeg, label_config, predict_function
 from tests.samples.served_graphs import store_base_graph
@@ -20,6 +21,7 @@ from tests.servers.web_server import Handler, WebServer, web_server
 REQUESTS = Path(__file__).parent / "requests"
 TOKEN = "0123456789abcdef0123456789abcdef01234567"
 CREDENTIALS = ("u", "p")  # as recorded
+SMART = sorted(path.stem for path in REQUESTS.glob("predict_smart_*.json"))
 WEBHOOKS = sorted(path.stem for path in REQUESTS.glob("webhook_*.json"))
 
 
@@ -98,9 +100,19 @@ def test_versions(served: Served) -> None:
     assert replay(served, "versions").json() == {"versions": []}
 
 
-def test_a_smart_tool_gets_nothing_new(served: Served) -> None:
-    response = replay(served, "predict_interactive")
-    assert (response.status_code, response.json()) == (200, {"results": [[]]})
+@pytest.mark.parametrize("name", ["predict_interactive", *SMART])
+def test_a_smart_tool_gets_one_object_or_nothing(served: Served, name: str) -> None:
+    body = recorded(name)["body"]
+    response = replay(served, name)
+    assert response.status_code == 200, response.text
+    (drawn,) = response.json()["results"]
+    if name == "predict_smart_box":
+        assert drawn, "at least the box as drawn"
+    if drawn:
+        (region,) = drawn["result"]
+        assert (region["from_name"], region["value"]["rectanglelabels"]) == ("label", ["Tree"])
+        assert is_smart(region["id"])
+        LabelInterface(body["label_config"]).validate_prediction(drawn)
 
 
 @pytest.mark.parametrize("name", ["predict_one_task", "predict_batch"])

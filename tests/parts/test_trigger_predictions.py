@@ -28,12 +28,16 @@ CREDENTIALS = "Basic bGFiZWxsb29wOng="
 class Asker:
     """The handler as Label Studio meets it."""
 
-    def __init__(self, url: str | None, *, deadline: float, max_bytes: int = 1000) -> None:
+    def __init__(
+        self, url: str | None, *, deadline: float, max_bytes: int = 1000, interactive_seconds: float = 4.0
+    ) -> None:
         values = {"PREDICT_URL": url, "LABELLOOP_PREDICT_DEADLINE": deadline}
         self.metrics = Metrics()
         settings = Settings.model_validate(values)
         self.served = ServedVersions(open_store("file:///nowhere"), max_age=0)
-        self._predictions = PredictProxy(settings, self.metrics, self.served, max_bytes=max_bytes)
+        self._predictions = PredictProxy(
+            settings, self.metrics, self.served, max_bytes=max_bytes, interactive_seconds=interactive_seconds
+        )
 
     def ask(self, body: bytes = BODY) -> tuple[int, object]:
         headers = {"Authorization": CREDENTIALS, "Cookie": "sessionid=1", "X-Other": "1"}
@@ -102,6 +106,14 @@ def test_one_that_sleeps_beyond_the_deadline_is_answered_empty_for_every_task(st
     with web_server(lambda handler: handler.reply(status or 500)) as predict:
         asker = Asker(predict.url if status else f"http://127.0.0.1:{choose_port()}", deadline=0.5)
         assert asker.ask() == EMPTY
+    assert asker.empty_tasks("asleep") == 2
+
+
+def test_a_click_waits_for_seconds_only() -> None:
+    click = json.dumps(json.loads(BODY) | {"params": {"context": {"result": []}}}).encode()
+    with web_server(lambda handler: handler.reply(503)) as predict:
+        asker = Asker(predict.url, deadline=3600, interactive_seconds=0.3)
+        assert asker.ask(click) == EMPTY
     assert asker.empty_tasks("asleep") == 2
 
 

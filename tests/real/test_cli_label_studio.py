@@ -139,7 +139,7 @@ def test_connect_makes_what_is_needed_and_a_second_call_changes_nothing(
     (backend,), (webhook,) = backends(client, project), webhooks(client, project)
     assert settings.webhook_secret is not None
     assert (backend["title"], backend["url"], backend["state"]) == ("labelloop", settings.predict_url, "CO")
-    assert (backend["auth_method"], backend["is_interactive"]) == ("BASIC_AUTH", False)
+    assert (backend["auth_method"], backend["is_interactive"]) == ("BASIC_AUTH", True)
     assert webhook["url"] == f"{settings.train_trigger_url}/webhook"
     assert webhook["headers"] == {"X-Labelloop-Secret": settings.webhook_secret.get_secret_value()}
     assert sorted(webhook["actions"]) == sorted(ACTIONS)

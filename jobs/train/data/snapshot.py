@@ -238,7 +238,7 @@ class KeptRegions:
     def region(self, region: Mapping[str, Any]) -> dict[str, Any] | None:
         """None if nothing is needed. Of other tags on the same image only labels that a control has too."""
         name, value = region.get("from_name"), region.get("value")
-        if not isinstance(name, str):
+        if not isinstance(name, str) or "is_positive" in region:  # a click that asked a smart tool is no object
             return None
         kept = {key: region[key] for key in _KEPT if key in region}
         if self._all or name in self._names:

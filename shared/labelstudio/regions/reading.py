@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from shared.labelstudio.controls import Control
+from shared.labelstudio.controls import CLICK, Control
 from shared.labelstudio.regions.fields import label_items, region_id, words_of
 
 Found = TypeVar("Found")
@@ -33,7 +33,8 @@ def finish_reading(
     """A Reading with further unusable regions. `seen`: labels in `found`; `unusable`: the reader's own reasons.
 
     Added are: labels that are not a list of strings; labels of the control drawn with another control's tag only, which
-    may or may not be objects of this one; and, if there is nothing else, regions without a label of the config.
+    may or may not be objects of this one; and, if there is nothing else, regions without a label of the config. Clicks
+    of a smart tool are no objects: they only asked the model, and stay where their answer was refused.
     """
     own = [name for name in (control.name, control.labels_name, control.boxes_name) if name]
     labels, sentences, own_items = set(control.label_values) - set(seen), list(unusable), 0
@@ -42,6 +43,8 @@ def finish_reading(
             sentences.append(f"{region_name(region)} has labels that cannot be read")
     for region in result:
         name, value = region.get("from_name"), region.get("value")
+        if name == control.name + CLICK or "is_positive" in region:
+            continue
         if name in own:
             own_items += 1
         elif isinstance(value, Mapping) and region.get("to_name", control.to_name) == control.to_name:

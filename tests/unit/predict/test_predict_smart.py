@@ -12,10 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from label_studio_sdk.label_interface import LabelInterface
 
+from jobs.train.data.snapshot import KeptRegions
 from shared.errors import ImageError, LabelloopError, ModelError
 from shared.geometry.detections import Detections
 from shared.labelstudio.config import parse_label_config
 from shared.labelstudio.controls import Control
+from shared.labelstudio.regions import CONTROLS
 from shared.labelstudio.requests import PredictRequest
 from shared.labelstudio.smart import control_of, drawn_values, read_gesture
 from shared.media.decode import decode_for
@@ -229,6 +231,17 @@ def test_a_problem_is_nothing_and_not_kept(problem: Exception, caplog: pytest.Lo
 
 def test_without_a_model_there_is_nothing() -> None:
     assert tools(OneModel(ModelError("none"))).draw(ask(point(10, 10)), FAR) == []
+
+
+def test_clicks_that_stay_in_an_annotation_are_no_objects() -> None:
+    (control,) = parse_label_config(label_config())
+    left = [point(10, 10), point(20, 20, positive=False) | {"from_name": "other"}]
+    for result, objects in ((left, 0), ([*left, rough(*LARGE)], 1)):
+        reading = CONTROLS[control.tag].read(result, control, 64, 48)
+        assert (len(reading.found), reading.unusable) == (objects, ())
+    without_mark = [{key: value for key, value in point(10, 10).items() if key != "is_positive"}]
+    assert CONTROLS[control.tag].read(without_mark, control, 64, 48).unusable == ()
+    assert KeptRegions((control,)).region(point(10, 10)) is None
 
 
 HOSTILE: Sequence[object] = (
