@@ -69,7 +69,7 @@ class Predictor:
         settings_for: Callable[[str, Sequence[Control]], Settings],
         *,
         threads: int,
-        smart: Callable[[PredictRequest, float], Prediction] | None = None,
+        smart: Callable[[PredictRequest, Settings, float], Prediction] | None = None,
     ) -> None:
         """`settings_for`: as `Backend.settings_for`. `threads`: at most so many fetch the images of one request.
 
@@ -104,11 +104,11 @@ class Predictor:
     def _drawn(self, call: PredictRequest, deadline: float) -> Prediction:
         if self._smart is None:
             return Unanswered("interactive", "no annotator is expected to ask")
-        share = self._settings_for(call.project, parse_label_config(call.label_config)).control_group
-        if in_control_group(call.project, call.tasks[0].id, share):
+        settings = self._settings_for(call.project, parse_label_config(call.label_config))
+        if in_control_group(call.project, call.tasks[0].id, settings.control_group):
             return Unanswered(_CONTROL_GROUP.reason, _CONTROL_GROUP.message)
         with self._metrics.phase("smart"):
-            return self._smart(call, deadline)
+            return self._smart(call, settings, deadline)
 
     def _prepared(self, uid: str, controls: Sequence[Control], deadline: float) -> PredictContext | _Failure:
         if not controls:

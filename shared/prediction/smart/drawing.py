@@ -10,12 +10,14 @@ import logging
 import time
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from shared.errors import ImageError, LabelloopError
 from shared.geometry.detections import Detections, Floats, clip_xyxy, corners_to_xywhr, envelope
+from shared.geometry.tiles import Tiling, pixels_needed
 from shared.labelstudio.config import parse_label_config
 from shared.labelstudio.controls import Control
 from shared.labelstudio.regions import CONTROLS
@@ -24,6 +26,7 @@ from shared.labelstudio.regions.rectangles import rectangle_corners
 from shared.labelstudio.requests import INTERACTIVE_SECONDS, PredictRequest, Task
 from shared.labelstudio.smart import Gesture, control_of, drawn_values, read_gesture
 from shared.labelstudio.task_values import file_of
+from shared.labelstudio.tiles_wanted import base_tiling
 from shared.media.crop import crop
 from shared.prediction.images import TaskImages
 from shared.prediction.metrics import Metrics
@@ -33,6 +36,7 @@ from shared.prediction.region_ids import SMART, with_own_ids
 from shared.prediction.smart.choosing import FROM, clicked, dragged, without_copies
 from shared.prediction.smart.kept import Kept
 from shared.prediction.unanswered import Unanswered
+from shared.settings import Settings
 from shared.state.model_version import stamp
 
 logger = logging.getLogger(__name__)
@@ -66,9 +70,9 @@ class SmartTools:
         self._metrics = metrics
         self._looks: Kept[_Look] = Kept(lambda look: look.size, entries=_PICTURES, max_bytes=_MAX_BYTES)
 
-    def draw(self, call: PredictRequest, deadline: float) -> dict[str, Any] | Unanswered:
+    def draw(self, call: PredictRequest, settings: Settings, deadline: float) -> dict[str, Any] | Unanswered:
         """The prediction of the first task, with the regions of one object. `deadline` is a time.monotonic() value, at
-        most `INTERACTIVE_SECONDS` of it are used. Raises LabelConfigError.
+        most `INTERACTIVE_SECONDS` of it are used. `settings`: of the project. Raises LabelConfigError.
         """
         deadline = min(deadline, time.monotonic() + INTERACTIVE_SECONDS)
         controls, gesture = parse_label_config(call.label_config), read_gesture(call.params.context)
@@ -79,7 +83,7 @@ class SmartTools:
             label = repr(gesture.label[:40]) if gesture.label else "no label"
             return self._nothing("failed", f"no control of boxes, polygons, brushes or ellipses has {label}")
         try:
-            return self._draw(call.project, call.tasks[0], control, gesture, deadline)
+            return self._draw(call.project, call.tasks[0], control, gesture, settings, deadline)
         except DeadlineExceeded:
             return self._nothing("later", "it takes longer than an annotator waits; the next click may find it done")
         except LabelloopError as error:
@@ -90,12 +94,13 @@ class SmartTools:
             return self._failed(call.project, "crashed", type(error).__name__)
 
     def _draw(
-        self, uid: str, task: Task, control: Control, gesture: Gesture, deadline: float
+        self, uid: str, task: Task, control: Control, gesture: Gesture, settings: Settings, deadline: float
     ) -> dict[str, Any] | Unanswered:
         served = self._models.serving(uid, control, deadline)
         address = file_of(control.value, task.data, task.id)
         key = uid, control.name, served.version, hashlib.sha256(address.encode()).digest()
-        looking = self._looks.get(key, lambda: self._look(task, control.value, served.model))
+        tiling = served.model.tiling if served.trained else base_tiling(control, settings.tiles)
+        looking = self._looks.get(key, lambda: self._look(task, control.value, served.model, tiling))
         look = _waited_for(looking, deadline)
         if gesture.box is None:
             found = self._clicked(look.candidates, gesture, task)
@@ -120,13 +125,15 @@ class SmartTools:
             "model_version": stamp([(control.name, served.version)]),
         }
 
-    def _look(self, task: Task, value: str, model: Model) -> _Look:
-        """Fetch the picture and ask the model for everything that it may be."""
+    def _look(self, task: Task, value: str, model: Model, tiling: Tiling | None) -> _Look:
+        """Fetch the picture and ask the model for everything that it may be. `tiling`: how a large one is cut."""
         deadline = time.monotonic() + _LOOKING_SECONDS
         file = self._images.fetch(task, value, deadline)
-        pixels, whole = self._images.decode(file, model.image_size, deadline)
-        found = result_of(model.submit(pixels, FROM, whole=whole, outlined_from=FROM), deadline)
-        return _Look(file, without_copies(found))
+        with self._images.room([file] if tiling else (), deadline):
+            side = partial(pixels_needed, image_size=model.image_size, tiling=tiling) if tiling else model.image_size
+            pixels, whole = self._images.decode(file, side, deadline)
+            asked = model.submit(pixels, FROM, whole=whole, outlined_from=FROM, tiling=tiling, deadline=deadline)
+            return _Look(file, without_copies(result_of(asked, deadline)))
 
     def _clicked(self, candidates: Detections, gesture: Gesture, task: Task) -> Detections | None:
         size = np.array([candidates.width, candidates.height])
@@ -145,9 +152,9 @@ class SmartTools:
             return None
         margin = _AROUND * (box[2:] - box[:2])
         around = clip_xyxy(np.concatenate([box[:2] - margin, box[2:] + margin])[None], width, height)[0]
-        image, _ = self._images.decode(look.file, None, deadline)
-        cut = crop(image, around)
-        near = without_copies(result_of(model.submit(cut, FROM, outlined_from=FROM), deadline))
+        with self._images.room([look.file], deadline):
+            cut = crop(self._images.decode(look.file, None, deadline).pixels, around)
+            near = without_copies(result_of(model.submit(cut, FROM, outlined_from=FROM), deadline))
         for candidates in (_moved(near, np.floor(around[:2]), width, height), look.candidates):
             if (meant := dragged(candidates, box)) is not None:
                 return candidates.only(np.array([meant]))

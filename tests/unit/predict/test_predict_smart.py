@@ -15,20 +15,24 @@ from label_studio_sdk.label_interface import LabelInterface
 from jobs.train.data.snapshot import KeptRegions
 from shared.errors import ImageError, LabelloopError, ModelError
 from shared.geometry.detections import Detections
+from shared.geometry.tiles import Tiling
 from shared.labelstudio.config import parse_label_config
 from shared.labelstudio.controls import Control
 from shared.labelstudio.regions import CONTROLS
 from shared.labelstudio.requests import PredictRequest
 from shared.labelstudio.smart import control_of, drawn_values, read_gesture
 from shared.media.decode import decode_for
+from shared.media.fit import Side, Sized
 from shared.prediction.images import TaskImages
 from shared.prediction.metrics import Metrics
 from shared.prediction.ports import NotNow, Served
 from shared.prediction.region_ids import is_smart
 from shared.prediction.smart.drawing import SmartTools
 from shared.prediction.smart.kept import Kept
+from shared.settings import Settings
 from tests.fakes.predict_parts import FAR, UID, FakeModel, boxes, jpeg, label_config
 
+SETTINGS = Settings()
 SMALL, LARGE = (8, 8, 16, 16), (4, 4, 40, 40)
 
 
@@ -61,10 +65,12 @@ class OneModel:
 
 def tools(models: OneModel, pictures: Pictures | None = None) -> SmartTools:
     metrics = Metrics()
-    images = TaskImages(
-        pictures or Pictures(), lambda data, side: decode_for(data, 10**6, side), metrics, fetch_concurrency=2,
-        decode_concurrency=2,
-    )  # fmt: skip
+    files = pictures or Pictures()
+
+    def decode(data: bytes, side: Side) -> Sized:
+        return decode_for(data, 10**6, side)
+
+    images = TaskImages(files, decode, metrics, fetch_concurrency=2, decode_concurrency=2, pixels=10**6)
     return SmartTools(models, images, metrics)
 
 
@@ -102,7 +108,7 @@ def ask(*items: object, config: str | None = None, picture: str = "a", drafts: o
 
 def drawn(ours: SmartTools, call: PredictRequest) -> tuple[float, ...]:
     """The upright box of the answer, in pixels; () for none."""
-    answer = ours.draw(call, FAR)
+    answer = ours.draw(call, SETTINGS, FAR)
     if not answer:
         return ()
     assert isinstance(answer, dict)
@@ -115,7 +121,7 @@ def drawn(ours: SmartTools, call: PredictRequest) -> tuple[float, ...]:
 def test_a_click_draws_the_smallest_with_the_chosen_label() -> None:
     model = FakeModel(finds=two_boxes())
     ours = tools(OneModel(model))
-    answer = ours.draw(ask(point(10, 10)), FAR)
+    answer = ours.draw(ask(point(10, 10)), SETTINGS, FAR)
     assert isinstance(answer, dict)
     (region,) = answer["result"]
     assert region["value"]["rectanglelabels"] == ["Tree"], "whatever the class is"
@@ -135,9 +141,19 @@ def test_what_a_draft_has_is_not_drawn_again() -> None:
     assert drawn(ours, ask(point(10, 10), drafts=[newer, older, "x"])) == LARGE
 
 
+def test_large_pictures_are_looked_at_in_tiles() -> None:
+    tiling = Tiling(32, 8)
+    model = FakeModel(finds=two_boxes(), tiling=tiling, image_size=20)
+    ours = tools(OneModel(model))
+    assert drawn(ours, ask(point(10, 10))) == SMALL
+    assert drawn(ours, ask(rough(6, 6, 18, 18))) == SMALL
+    assert [cut for cut, _ in model.cut] == [tiling, None], "a crop is seen as it is"
+    assert model.seen[0] == (48, 64, 3), "in so many pixels that no tile has to be enlarged"
+
+
 def test_ids_are_new_for_each_answer() -> None:
     ours = tools(OneModel(FakeModel(finds=two_boxes())))
-    answers = [ours.draw(ask(point(10, 10)), FAR) for _ in range(3)]
+    answers = [ours.draw(ask(point(10, 10)), SETTINGS, FAR) for _ in range(3)]
     assert len({answer["result"][0]["id"] for answer in answers if isinstance(answer, dict)}) == 3
 
 
@@ -146,10 +162,10 @@ def test_a_picture_is_looked_at_once_a_version() -> None:
     models = OneModel(model)
     ours = tools(models, pictures)
     for picture in ("a", "b", "a", "b"):
-        ours.draw(ask(point(10, 10), picture=picture), FAR)
+        ours.draw(ask(point(10, 10), picture=picture), SETTINGS, FAR)
     assert (pictures.fetched, len(model.seen)) == (["a", "b"], 2)
     models.version = "v2"
-    ours.draw(ask(point(10, 10)), FAR)
+    ours.draw(ask(point(10, 10)), SETTINGS, FAR)
     assert len(model.seen) == 3
 
 
@@ -176,7 +192,7 @@ def test_the_shape_is_the_controls_own(tag: str) -> None:
         more = {"rotated": np.array([(12, 12, 8, 8, 0.5)])}
     ours = tools(OneModel(FakeModel(finds=replace(boxes((*SMALL, 0.1, 0)), **more))))
     for item in (point(12, 12), rough(40, 30, 60, 44)):
-        answer = ours.draw(ask(item, config=config), FAR)
+        answer = ours.draw(ask(item, config=config), SETTINGS, FAR)
         assert isinstance(answer, dict)
         (region,) = answer["result"]
         assert (region["type"], region["value"][tag.lower()]) == (tag.lower(), ["Tree"])
@@ -211,7 +227,7 @@ def test_which_control_is_drawn_for() -> None:
 def test_who_does_not_wait_finds_it_at_the_next_click() -> None:
     model = FakeModel(finds=two_boxes(), at_once=False)
     ours = tools(OneModel(model))
-    assert ours.draw(ask(point(10, 10)), time.monotonic() + 0.05) == []
+    assert ours.draw(ask(point(10, 10)), SETTINGS, time.monotonic() + 0.05) == []
     while not model.waiting:
         threading.Event().wait(0.01)
     model.finish()
@@ -223,14 +239,14 @@ def test_who_does_not_wait_finds_it_at_the_next_click() -> None:
 def test_a_problem_is_nothing_and_not_kept(problem: Exception, caplog: pytest.LogCaptureFixture) -> None:
     pictures = Pictures(problem)
     ours = tools(OneModel(FakeModel(finds=two_boxes())), pictures)
-    assert ours.draw(ask(point(10, 10)), FAR) == []
+    assert ours.draw(ask(point(10, 10)), SETTINGS, FAR) == []
     assert any("smart" in record.message for record in caplog.records)
     pictures.file = jpeg()
     assert drawn(ours, ask(point(10, 10))) == SMALL
 
 
 def test_without_a_model_there_is_nothing() -> None:
-    assert tools(OneModel(ModelError("none"))).draw(ask(point(10, 10)), FAR) == []
+    assert tools(OneModel(ModelError("none"))).draw(ask(point(10, 10)), SETTINGS, FAR) == []
 
 
 def test_clicks_that_stay_in_an_annotation_are_no_objects() -> None:
@@ -267,7 +283,7 @@ def test_drafts_may_be_anything(drafts: object) -> None:
 def test_any_box_is_answered(numbers: list[float], turn: float) -> None:
     value = dict(zip(("x", "y", "width", "height"), numbers, strict=True), rotation=turn, rectanglelabels=["Tree"])
     item = {"type": "rectanglelabels", "from_name": "label", "to_name": "image", "value": value}
-    answer = tools(OneModel(FakeModel(finds=two_boxes()))).draw(ask(item), FAR)
+    answer = tools(OneModel(FakeModel(finds=two_boxes()))).draw(ask(item), SETTINGS, FAR)
     if answer:
         assert isinstance(answer, dict)
         LabelInterface(label_config()).validate_prediction(answer)
