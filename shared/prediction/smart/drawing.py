@@ -44,6 +44,7 @@ logger = logging.getLogger(__name__)
 _PICTURES, _MAX_BYTES = 64, 256_000_000
 """Pictures of which file and candidates are kept, and their bytes together."""
 _AROUND = 0.15  # of a rough box's sides, seen on each side of it: 30 % more of each
+_MASKED = 25_000_000  # pixels of a draft's masks that are read for a click, in some 50 ms
 _LOOKING_SECONDS = 90.0  # for fetching a picture and looking at it, whoever waits for it
 
 
@@ -139,9 +140,7 @@ class SmartTools:
         size = np.array([candidates.width, candidates.height])
         places = np.array([(point.x, point.y) for point in gesture.points]) / 100.0 * size
         positive = np.array([point.positive for point in gesture.points])
-        boxes = (upright_box(value, candidates.width, candidates.height) for value in drawn_values(task.drafts))
-        drawn = np.array([box for box in boxes if box is not None]).reshape(-1, 4)
-        meant = clicked(candidates, places, positive, drawn)
+        meant = clicked(candidates, places, positive, drawn_boxes(task.drafts, candidates.width, candidates.height))
         return None if meant is None else candidates.only(np.array([meant]))
 
     def _dragged(self, look: _Look, corners: Floats, model: Model, deadline: float) -> Detections | None:
@@ -172,6 +171,19 @@ class SmartTools:
             f"a smart tool gets no answer: {message}", extra={"event": "smart_failed", "project": uid, "reason": reason}
         )
         return Unanswered(reason, message)
+
+
+def drawn_boxes(drafts: object, width: int, height: int, *, masked: int = _MASKED) -> Floats:
+    """(M, 4) xyxy in pixels of what a task's drafts have; of masks the newest, `masked` pixels together."""
+    found, left = [], masked
+    for value in reversed(drawn_values(drafts)):
+        if "rle" in value:
+            left -= width * height
+            if left < 0:
+                continue
+        if (box := upright_box(value, width, height)) is not None:
+            found.append(box)
+    return np.array(found).reshape(-1, 4)
 
 
 def _waited_for(looking: "Future[_Look]", deadline: float) -> _Look:

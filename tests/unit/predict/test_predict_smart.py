@@ -27,7 +27,7 @@ from shared.prediction.images import TaskImages
 from shared.prediction.metrics import Metrics
 from shared.prediction.ports import NotNow, Served
 from shared.prediction.region_ids import is_smart
-from shared.prediction.smart.drawing import SmartTools
+from shared.prediction.smart.drawing import SmartTools, drawn_boxes
 from shared.prediction.smart.kept import Kept
 from shared.settings import Settings
 from tests.fakes.predict_parts import FAR, UID, FakeModel, boxes, jpeg, label_config
@@ -139,6 +139,19 @@ def test_what_a_draft_has_is_not_drawn_again() -> None:
     older = {"updated_at": "2026-01-01", "result": [rough(*LARGE)]}
     newer = {"updated_at": "2026-01-02", "result": [rough(*SMALL), {"value": "x"}, 7]}
     assert drawn(ours, ask(point(10, 10), drafts=[newer, older, "x"])) == LARGE
+
+
+def test_of_many_masks_in_a_draft_the_newest_are_read() -> None:
+    (control,) = parse_label_config(label_config().replace("RectangleLabels", "BrushLabels"))
+    ring = np.array([(8, 8), (16, 8), (16, 16), (8, 16)], dtype=np.float64)
+    masks = [
+        CONTROLS["BrushLabels"].write(
+            Detections.annotated(64, 48, [SMALL], [0], ("Tree",), outlines=((ring + right,),)), ["Tree"], control
+        )[0]
+        for right in range(5)
+    ]
+    draft = {"result": [masks[0], rough(*SMALL), *masks[1:]]}
+    assert drawn_boxes([draft], 64, 48, masked=3 * 64 * 48)[:, 0].round().tolist() == [12, 11, 10, 8]
 
 
 def test_large_pictures_are_looked_at_in_tiles() -> None:
