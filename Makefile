@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 ARGS ?=
-# What the demo shows: detect, obb, polygon, brush, ellipse, keypoint, choices, video, timeline.
+# What the demo shows: detect, obb, polygon, brush, ellipse, keypoint, choices, video, timeline; tiles (no Label Studio).
 CONTROL ?= detect
 
 .PHONY: install install-dev demo label-studio test test-quick fuzz faults test-kubernetes test-images test-ceph locks bench bench-labour bench-order lint format docs screenshot browser terraform-schemas clean

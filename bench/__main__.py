@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-BENCHMARKS = ("webhook", "store", "predict", "prelabel", "convert", "train", "video", "scale")
+BENCHMARKS = ("webhook", "store", "predict", "prelabel", "convert", "train", "tiles", "video", "scale")
 
 
 def main() -> int:

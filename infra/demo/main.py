@@ -21,6 +21,7 @@ from infra.cli.connect import connect
 from infra.cli.effort import Report, measure_effort, render_effort
 from infra.cli.environment import FILE, keep
 from infra.cli.findings import problems, show
+from infra.demo import tiles
 from infra.demo.controls import DEMOS, Demo
 from infra.demo.metrics import Quality
 from infra.demo.pictures import draw
@@ -43,6 +44,8 @@ _BASE_WEIGHTS = (
     "It was trained from the official COCO weights and knows no trees. The demo uses it because pip can download it. "
     "Your own projects start from LABELLOOP_BASE_WEIGHTS (yolo11n.pt)."
 )
+_CONTROLS = (*DEMOS, tiles.NAME)
+"""Those of Label Studio, and the one without it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,7 @@ class Options:
 
 def main(
     *,
-    control: Annotated[str, typer.Option(help=f"What to show: {', '.join(DEMOS)}.")] = "detect",
+    control: Annotated[str, typer.Option(help=f"What to show: {', '.join(_CONTROLS)}.")] = "detect",
     exit_: Annotated[bool, typer.Option("--exit", help="End after the table. Else everything stays running.")] = False,
     report: Annotated[Path | None, typer.Option(help="Write the table as JSON.")] = None,
     folder: Annotated[Path | None, typer.Option(help="New folder for data, logs and pictures.")] = None,
@@ -74,12 +77,15 @@ def main(
 ) -> None:
     """Play the whole loop: predictions that are there, annotations, the runs that they start, and what was saved."""
     console = Console(highlight=False)
-    if control not in DEMOS:
-        raise typer.BadParameter(f"{control!r} is none of {', '.join(DEMOS)}")
-    demo = DEMOS[control]
+    if control not in _CONTROLS:
+        raise typer.BadParameter(f"{control!r} is none of {', '.join(_CONTROLS)}")
     folder = folder or REPOSITORY / ".cache" / "demo" / f"{datetime.now():%Y%m%d-%H%M%S}"
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # leaves all `with` blocks, as Ctrl-C does
     try:
+        if control == tiles.NAME:
+            tiles.play(folder.resolve(), samples, console, report)
+            return
+        demo = DEMOS[control]
         options = Options(demo, folder.resolve(), venv, samples, epochs or demo.epochs, tasks, report, not exit_)
         run(options, os.environ, console)
     except KeyboardInterrupt:

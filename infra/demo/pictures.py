@@ -14,7 +14,8 @@ from shared.geometry.detections import Detections, Floats, xywhr_to_corners
 _WIDTH = 400  # pixels of a panel, at least
 _GAP = 8
 _CAPTION = 18
-_PANELS = (("annotation", "#3ddc84"), ("before training", "#ffb300"), ("after training", "#29b6f6"))
+_CAPTIONS = ("annotation", "before training", "after training")
+_COLORS = ("#3ddc84", "#ffb300", "#29b6f6")
 _KINDS = ("#3ddc84", "#ff6ad5", "#29b6f6", "#ffb300")  # of keypoints
 
 Frames = Sequence[Detections]
@@ -38,8 +39,15 @@ def draw(folder: Path, samples: Sequence[Sample], before: Sequence[Frames], afte
     return folder
 
 
+def draw_row(path: Path, sample: Sample, panels: Sequence[Detections], captions: Sequence[str]) -> Path:
+    """Write a picture with what is found in it, once for each of three panels, of which the first is the truth."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _row(sample.name, _picture(sample, 0), list(panels), captions).save(path)
+    return path
+
+
 def _picture(sample: Sample, frame: int) -> Image.Image:
-    if sample.suffix == ".jpg":
+    if sample.suffix in (".jpg", ".png"):
         return Image.open(io.BytesIO(sample.data)).convert("RGB")
     import cv2
 
@@ -53,12 +61,12 @@ def _picture(sample: Sample, frame: int) -> Image.Image:
     return Image.fromarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB))
 
 
-def _row(name: str, picture: Image.Image, panels: list[Detections]) -> Image.Image:
+def _row(name: str, picture: Image.Image, panels: list[Detections], captions: Sequence[str] = _CAPTIONS) -> Image.Image:
     """The image once for each panel, with captions."""
     scale = max(round(_WIDTH / picture.width), 1)
     image = picture.resize((picture.width * scale, picture.height * scale))
     row = Image.new("RGB", (len(panels) * (image.width + _GAP) - _GAP, image.height + _CAPTION + _GAP), "white")
-    for number, (found, (caption, color)) in enumerate(zip(panels, _PANELS, strict=True)):
+    for number, (found, caption, color) in enumerate(zip(panels, captions, _COLORS, strict=True)):
         left = number * (image.width + _GAP)
         panel = image.copy()
         said = _mark(ImageDraw.Draw(panel), found, scale, color)
@@ -80,7 +88,7 @@ def _mark(pen: ImageDraw.ImageDraw, found: Detections, scale: int, color: str) -
             if point[2] > 0:
                 x, y = point[0] * scale, point[1] * scale
                 pen.ellipse((x - 4, y - 4, x + 4, y + 4), fill=dot, outline="black")
-    return f"{len(found)} found" if color != _PANELS[0][1] else f"{len(found)}"
+    return f"{len(found)} found" if color != _COLORS[0] else f"{len(found)}"
 
 
 def _rings(found: Detections, index: int) -> Sequence[Floats]:
