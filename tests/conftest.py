@@ -21,6 +21,8 @@ settings.register_profile("labelloop", deadline=None, derandomize=True)
 settings.register_profile("fuzz", deadline=None, print_blob=True)
 settings.load_profile("labelloop")
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # of torch: two processes with a thread a core wait for each other
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # ONNX Runtime in the tests' own processes; programs set it themselves
 
 _S3_SERVERS = {"seaweedfs": seaweedfs, "ceph": ceph}
