@@ -15,7 +15,7 @@ def test_the_demo_saves_work_and_ends_with_a_clearly_better_model(tmp_path: Path
         "infra.demo.main",
         "--exit",
         "--tasks",
-        "14",  # of 24: two runs are enough to see that work is saved
+        "9",  # of 24: one run is enough to see that work is saved
         "--report",
         str(report_file),
         "--folder",
@@ -26,7 +26,7 @@ def test_the_demo_saves_work_and_ends_with_a_clearly_better_model(tmp_path: Path
 
     report = json.loads(report_file.read_text())
     before, after = report["before"], report["after"]
-    assert after["map50"] > before["map50"] + 0.1  # after two runs; three reached 0.54 once
+    assert after["map50"] > before["map50"] + 0.1  # after one run; three reached 0.54 once
     assert after["precision"] > before["precision"]
     assert after["recall"] > before["recall"]
     assert after["work"] < before["work"], "the annotator has more to do than without a model"
@@ -35,7 +35,7 @@ def test_the_demo_saves_work_and_ends_with_a_clearly_better_model(tmp_path: Path
     assert (rounds[0]["version"], rounds[0]["tasks"]) == ("label:base-ABD", 5), "the first run is due after five tiles"
     assert first_run["outcome"] == "promoted"
     assert f"started run {first_run['run_id']}" in done.stdout.replace("\n", " ")
-    assert [each["tasks"] for each in rounds] == [5, 5, 4]
+    assert [each["tasks"] for each in rounds] == [5, 4]
     assert rounds[1]["version"] == "label:v1", "its predictions were there when the annotator went on"
     assert report["version"].startswith("label:v")
     assert report["asked"] <= 1, "but for the question of `connect`, nobody asked predict: predictions were there"
