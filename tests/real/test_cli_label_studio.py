@@ -387,8 +387,8 @@ def test_a_half_made_backend_and_the_automatic_webhook_are_repaired(
     findings = connect(client, settings, project, store=store)
 
     assert not problems(findings)
-    assert len(changes(findings)) == 3
-    assert len(backends(client, project)) == 1
+    assert len(changes(findings)) == 4
+    assert [backend["is_interactive"] for backend in backends(client, project)] == [True]
     assert [webhook["url"] for webhook in webhooks(client, project)] == [f"{settings.train_trigger_url}/webhook"]
     shown = client.get_json(f"/api/projects/{project}/")
     assert (shown["show_collab_predictions"], shown["model_version"]) == (True, "labelloop")
