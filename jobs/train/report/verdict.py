@@ -101,4 +101,5 @@ def _is_small(gate: Gate) -> bool:
 
 
 def _upper(sentence: str) -> str:
-    return sentence[:1].upper() + sentence[1:]
+    """With a capital letter, unless it begins with a name like mAP50."""
+    return sentence if sentence[1:2].isupper() else sentence[:1].upper() + sentence[1:]

@@ -267,6 +267,9 @@ def test_a_rejected_version_and_one_that_was_not_compared_say_so() -> None:
     heading, _, sure = verdict(champion=None, against=None, worse=None, gain=None)
     assert (heading, sure) == ("v2 passed the gate, compared with nothing", "not compared")
     assert verdict(worse=0.45)[2] == "too close to tell"
+    alone = gate(against=None, champion=None, worse=None, reason="mAP50-95 0.4 on 4 tasks; not compared")
+    said = verdict_of(alone, 2, "detect", [], NAMES, caveat="", neither=True).sentence
+    assert said == "mAP50-95 0.4 on 4 tasks; not compared.", "a metric's name keeps its letters"
 
 
 def test_weak_evidence_is_named() -> None:
