@@ -35,8 +35,10 @@ from shared.evolve import evolve
 from shared.labelstudio.api import LabelStudio
 from shared.labelstudio.requests import ProjectCounters
 from shared.objectstore import ObjectStore, open_store
+from shared.prediction.region_ids import SMART
 from shared.settings import Settings
 from shared.state.base_weights import add_base_weights
+from shared.state.effort import read_effort
 from shared.state.jobs import Jobs
 from shared.state.projects import projects, read_project, write_project
 from shared.state.versions import GRAPH, WEIGHTS
@@ -551,8 +553,8 @@ def test_effort_counts_what_annotators_did_to_predictions(
     for place in range(3):
         data = {"project": project, "data": {"image": f"/{place}.jpg"}}
         task = client.request_json("POST", "/api/tasks/", data)["id"]
-        if place == 2:  # by hand
-            annotate(client, task, [box("c", 70)], lead_time=20.0)
+        if place == 2:  # by hand, and with a smart tool
+            annotate(client, task, [box("c", 70), box(f"{SMART}d", 30, "manual")], lead_time=20.0)
             continue
         shown = {"task": task, "result": [box("a", 10), box("b", 40)], "model_version": "label:v1", "score": 0.5}
         prediction = client.request_json("POST", "/api/predictions/", shown)["id"]
@@ -566,12 +568,16 @@ def test_effort_counts_what_annotators_did_to_predictions(
     assert answer.exit_code == 0, answer.output
     found = json.loads(answer.stdout)
     by_hand, first = found["versions"]
-    assert (by_hand["version"], by_hand["added"], by_hand["images"]) == (None, 1, 1)
+    assert [by_hand[kind] for kind in ("version", "added", "smart", "images")] == [None, 1, 1, 1]
     assert (first["version"], first["control"], first["images"]) == ("v1", "label", 2)
     assert [first[kind] for kind in ("shown", "kept", "moved", "deleted", "added", "final")] == [4, 2, 2, 0, 2, 6]
     assert first["moved_median_iou"] == pytest.approx(2 / 3, abs=0.01)
     assert first["saved"] == pytest.approx(1 - (0.5 * 2 + 2) / 6)
     assert found["tasks"] == 3
+    stored = read_effort(store, uid)
+    assert stored is not None
+    assert stored.saved == found["saved_of_everything"]
+    assert {one.version: one.saved for one in stored.versions} == {"": by_hand["saved"], "v1": first["saved"]}
     with Image.open(picture) as drawn:
         assert drawn.width > 500
 
