@@ -6,8 +6,6 @@ import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 
@@ -21,12 +19,8 @@ with undo_failed_import("openvino", keep="openvino._pyopenvino"):
     sys.modules.setdefault("openvino.tools.ovc", None)  # type: ignore[arg-type]
     import openvino
     from openvino.frontend import FrontEndManager
-    from openvino.preprocess import ColorFormat, PrePostProcessor
 
 logger = logging.getLogger(__name__)
-
-_KEPT = "pixels-1"
-"""Name of the files that `_kept` writes. Its number is raised when `_of_pixels` changes."""
 
 
 def _finish_binding() -> None:
@@ -62,70 +56,60 @@ class OpenVinoEngine:
         }
         if float32:
             options["INFERENCE_PRECISION_HINT"] = "f32"
+        # OpenVINO's name of what it compiled depends on this file and the processor, and not on the precision
+        kept = _usable(cache_dir / ("float32" if float32 else "fast")) if cache_dir is not None else None
         core = openvino.Core()
+        if kept is not None:
+            core.set_property({"CACHE_DIR": str(kept)})
         try:
-            # OpenVINO's name of what it compiled depends on this file and the processor, and not on the precision
-            kept = None if cache_dir is None else _kept(path, cache_dir / f"{_KEPT}-{'f32' if float32 else 'fast'}.xml")
-            if kept is not None:
-                core.set_property({"CACHE_DIR": str(cache_dir)})
-            self._compiled = core.compile_model(kept or _of_pixels(_read(path)), "CPU", options)
+            self._compiled = core.compile_model(path, "CPU", options)
         except (RuntimeError, MemoryError) as error:
-            if cache_dir is not None:  # a file there may be damaged: next time they are made anew
-                shutil.rmtree(cache_dir, ignore_errors=True)
+            if kept is not None:  # a file there may be damaged: next time it is made anew
+                shutil.rmtree(kept, ignore_errors=True)
+            if not _short_of_memory(error):  # to try again at once would end the process
+                _refuse(path)
             raise LabelloopError(f"OpenVINO cannot load {path.name} now: {_line(error)}") from error
         if kept is not None:
-            note_digests(kept.parent)
+            note_digests(kept)
         self._threads = threading.local()
 
     def run(self, batch: Pixels) -> Outputs:
         """As `Engine.run`."""
+        import cv2  # a quarter of a second: not before the first image
+
         try:
             request = getattr(self._threads, "request", None)
             if request is None:
                 request = self._threads.request = self._compiled.create_infer_request()
-            request.infer(batch, share_inputs=True)
+            request.infer(cv2.dnn.blobFromImages(list(batch), 1 / 255, swapRB=True), share_inputs=True)
             return [request.get_output_tensor(number).data for number in range(len(self._compiled.outputs))]
-        except (RuntimeError, MemoryError) as error:
+        except (RuntimeError, MemoryError, cv2.error) as error:
             raise EngineError(f"OpenVINO failed: {_line(error)}") from error
 
     def warm_up(self, image_size: int) -> None:
         """As `Engine.warm_up`: nothing, since the first picture of each shape pays for that shape, and for no other."""
 
 
-def _kept(path: Path, kept: Path) -> Path | None:
-    """The network of `_of_pixels` as a file in OpenVINO's own format, which is mapped and not read. Made once.
-
-    None where a disk takes no such file: that costs time at each load. Raises as `_read`, RuntimeError, MemoryError.
-    """
+def _usable(folder: Path) -> Path | None:
+    """The folder, whose files are whole; None where a disk has none: that costs time at each load."""
     try:
-        remove_if_damaged(kept.parent)
-        if not kept.is_file():
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            with TemporaryDirectory(dir=kept.parent) as unfinished:
-                made = Path(unfinished) / kept.name
-                openvino.save_model(_of_pixels(_read(path)), made, compress_to_fp16=False)
-                for suffix in (".bin", ".xml"):
-                    made.with_suffix(suffix).replace(kept.with_suffix(suffix))
-    except (RuntimeError, OSError) as error:
-        if _short_of_memory(error):  # to try without the files would end the process
-            raise
-        shutil.rmtree(kept.parent, ignore_errors=True)
-        logger.warning(
-            f"{path.name} is loaded without a cache: {_line(error)}",
-            extra={"event": "cache_not_used", "file": path.name},
-        )
+        remove_if_damaged(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        logger.warning(f"what is compiled is not kept for the next start: {error}", extra={"event": "cache_not_used"})
         return None
-    return kept
+    return folder
 
 
-def _read(path: Path) -> Any:
-    """The network in a file.
+def _refuse(path: Path) -> None:
+    """Say what is wrong with a file that was not loaded. Raises ModelError, LabelloopError, OSError; or returns.
 
-    If it cannot be read, once more by the reader of ONNX alone: where memory is too short for it, others refuse the
-    file. No other thread of the process runs while it reads. Raises ModelError, LabelloopError, OSError.
+    First as a load does, then by the reader of ONNX alone: where memory is too short for it, others refuse the file.
+    No other thread of the process runs while that reads.
     """
     with suppress(Exception):  # of several classes
-        return openvino.Core().read_model(path)
+        openvino.Core().read_model(path)
+        return
     try:
         reader = FrontEndManager().load_by_framework("onnx")
     except Exception as error:  # of a class of its own
@@ -133,24 +117,13 @@ def _read(path: Path) -> Any:
     if reader is None:
         raise LabelloopError("OpenVINO cannot read ONNX now: it finds no reader")
     try:
-        return reader.convert(reader.load(str(path)))
+        reader.convert(reader.load(str(path)))
     except Exception as error:  # of several classes of its own
         if _short_of_memory(error):
             raise LabelloopError(f"there is no memory for {path.name} now: {_line(error)}") from error
         with path.open("rb"):  # raises OSError if it left the cache, or too many files are open: no fault of the file
             pass
         raise ModelError(f"OpenVINO cannot read {path.name}: {_line(error)}") from error
-
-
-def _of_pixels(model: Any) -> Any:
-    """The same network for (B, H, W, 3) bytes, blue first: what turns them into its input becomes part of it."""
-    whole = PrePostProcessor(model)
-    pixels = whole.input().tensor()
-    pixels.set_element_type(openvino.Type.u8).set_layout(openvino.Layout("NHWC")).set_color_format(ColorFormat.BGR)
-    whole.input().model().set_layout(openvino.Layout("NCHW"))
-    steps = whole.input().preprocess().convert_element_type(openvino.Type.f32)
-    steps.convert_color(ColorFormat.RGB).scale(255.0)
-    return whole.build()
 
 
 def _short_of_memory(error: Exception) -> bool:

@@ -8,6 +8,7 @@ Several processes may share the folder: a file gets its name only once it is com
 import logging
 import os
 import shutil
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -76,7 +77,7 @@ class WeightsCache:
             if not self._verified(cached, entry.sha256):
                 self._folder.mkdir(parents=True, exist_ok=True)
                 download(cached)
-            os.utime(cached)
+            os.utime(cached, ns=(time.time_ns(), cached.stat().st_mtime_ns))  # of a file that changed nothing is kept
             self._evict(keep=cached)
         except OSError as error:
             raise NotNow(
@@ -106,11 +107,12 @@ class WeightsCache:
                 stat = path.stat()
             except FileNotFoundError:
                 continue
-            files.append((stat.st_mtime, stat.st_size + _bytes_in(path.with_suffix(_MADE)), path))
-        newest = max((mtime for mtime, _, _ in files), default=0.0)
+            used = stat.st_mtime if path.is_dir() else max(stat.st_atime, stat.st_mtime)
+            files.append((used, stat.st_size + _bytes_in(path.with_suffix(_MADE)), path))
+        newest = max((used for used, _, _ in files), default=0.0)
         total = sum(size for _, size, _ in files)
-        for mtime, size, path in sorted(files):
-            abandoned = path.suffix != _FILE and newest - mtime > _ABANDONED
+        for used, size, path in sorted(files):
+            abandoned = path.suffix != _FILE and newest - used > _ABANDONED
             too_much = path.suffix == _FILE and path != keep and total > self._max_bytes
             if abandoned or too_much:
                 if path.is_dir():  # a download that was killed
@@ -126,7 +128,7 @@ class WeightsCache:
 
 def _bytes_in(folder: Path) -> int:
     total = 0
-    for path in folder.glob("*"):
+    for path in folder.rglob("*"):
         with suppress(FileNotFoundError):
             total += path.stat().st_size
     return total
