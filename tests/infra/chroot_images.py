@@ -95,6 +95,11 @@ class ChrootImages:
         """The folder of what the stage itself wrote."""
         return self._folder / target
 
+    def bytes_of(self, target: str, folder: str) -> int:
+        """Of all files below a folder of the image (relative), as its layers hold them."""
+        layers = (layer / folder for layer in self._built[target])
+        return sum(path.lstat().st_size for layer in layers for path in layer.rglob("*") if not path.is_dir())
+
     def _debian(self) -> Path:
         base = self._folder / "debian"
         if not (base / "usr/bin/python").exists():
@@ -159,6 +164,7 @@ class ChrootImages:
 
             mount("-t", "overlay", "-o", options, "overlay", root)
             mount("-t", "proc", "proc", root / "proc")
+            mount("-t", "sysfs", "-o", "ro", "sysfs", root / "sys")
             mount("-t", "tmpfs", "-o", "mode=755", "tmpfs", root / "dev")
             for name, number in _DEVICES.items():
                 os.mknod(root / "dev" / name, 0o666 | stat.S_IFCHR, os.makedev(1, number))

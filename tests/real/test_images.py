@@ -1,5 +1,6 @@
 """The images, built in chroots from the Dockerfile's own instructions, run as their user on a read-only root."""
 
+import base64
 import contextlib
 import os
 import shutil
@@ -13,6 +14,7 @@ import requests
 
 from infra.local.processes import choose_port
 from tests.infra.chroot_images import ChrootImages
+from tests.samples.tiny_graphs import tiny_graph
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PORT_AND_STORE = {"HOST": "127.0.0.1", "LABELLOOP_STORE": "file:///tmp/store"}
@@ -74,6 +76,34 @@ def test_only_scratch_folders_can_be_written(
     images.build("light")
     with images.process("light", {}, ["python", "-c", WRITES.format(places=places)], log=tmp_path / "log") as process:
         assert process.wait(30) == code, (tmp_path / "log").read_text()
+
+
+GRAPH = """
+import sys, numpy as np
+from pathlib import Path
+from shared.inference.device import choose_device, open_engine
+engine = open_engine(Path("/tmp/tiny.onnx"), choose_device("cpu", threads=1, float32=True), Path("/tmp/compiled"))
+print(type(engine).__name__, engine.run(np.zeros((1, 64, 64, 3), np.uint8))[0].shape[0], "torch" in sys.modules)
+"""
+
+
+def test_predict_runs_a_graph_and_is_small(images: ChrootImages, tmp_path: Path) -> None:
+    images.build("predict")
+    graph = base64.b64encode(tiny_graph(tmp_path / "tiny.onnx").read_bytes()).decode()
+    write = f"import base64; open('/tmp/tiny.onnx', 'wb').write(base64.b64decode('{graph}'))"
+    with images.process("predict", {}, ["python", "-c", f"{write}\n{GRAPH}"], log=tmp_path / "log") as process:
+        assert process.wait(60) == 0, (tmp_path / "log").read_text()
+    assert (tmp_path / "log").read_text() == "OpenVinoEngine 1 False\n"
+    assert images.bytes_of("predict", "opt/labelloop") < 500e6
+
+
+def test_predict_cuda_runs_on_processors_too(images: ChrootImages, tmp_path: Path) -> None:
+    """No GPU is asked; that CUDA's libraries are complete is not proved."""
+    images.build("predict-cuda")
+    script = "import onnxruntime as o, trackers; print('CUDAExecutionProvider' in o.get_available_providers())"
+    with images.process("predict-cuda", {}, ["python", "-c", script], log=tmp_path / "log") as process:
+        assert process.wait(120) == 0, (tmp_path / "log").read_text()
+    assert (tmp_path / "log").read_text() == "True\n"
 
 
 def test_a_job_says_what_it_lacks(images: ChrootImages, tmp_path: Path) -> None:
