@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from functions.predict.loaded_models import LoadedModels
@@ -99,6 +100,7 @@ class LiveModels:
                 return self._serve_instead(uid, control, wanted, error, deadline)
             else:
                 self._pointers.release(uid, control.name)
+                self._pointers.look_ahead(uid, control, partial(self._begin, uid, control))
                 return served
 
     def prepare(self, uid: str, controls: Sequence[Control]) -> None:
@@ -159,6 +161,14 @@ class LiveModels:
             )
 
         return serve_version(control, manifest, load)
+
+    def _begin(self, uid: str, control: Control, coming: Manifest | None) -> None:
+        """Load a version that will be served in a moment."""
+        if coming is not None and coming.graph is not None and coming.yolo_task == control.yolo_task:
+            self._models.begin(
+                coming.graph.sha256,
+                lambda: self._loader.load(self._weights.path(self._registry(uid), control.name, coming)),
+            )
 
     def _last(self, uid: str, control: Control, wanted: Manifest) -> _LastServed | None:
         """What the control was served with last, if that is not `wanted` and is still for its YOLO task."""

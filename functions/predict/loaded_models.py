@@ -72,6 +72,12 @@ class LoadedModels:
         assert load.model is not None
         return load.model
 
+    def begin(self, key: Hashable, build: Build) -> None:
+        """Begin to load a model that will be asked for soon, if one more may stay. Returns at once."""
+        with self._lock:
+            if key not in self._loads and len(self._loads) < self._keep:
+                self._loads[key] = self._start(build, 0)
+
     def forget(self, key: Hashable) -> None:
         """Drop a model that was loaded. Requests hold their own references."""
         with self._lock:

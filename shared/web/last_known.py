@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, wait
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, TypeVar
 
@@ -63,6 +64,7 @@ class LastKnown(Generic[Value]):
         self._max_keys = max_keys
         self._readings: dict[object, _Reading] = {}
         self._reads: dict[object, _Read] = {}
+        self._looked: dict[object, _Reading] = {}  # after which reading it was looked ahead
         self._lock = threading.Lock()
 
     def get(self, key: object, read: Callable[[], Value]) -> Value:
@@ -90,6 +92,35 @@ class LastKnown(Generic[Value]):
                 if known is None:
                     raise
                 return known.value  # type: ignore[return-value]
+
+    def look_ahead(self, key: object, read: Callable[[], Value], came: Callable[[Value], None]) -> None:
+        """Read a value on another thread once half of its age is over. Returns at once.
+
+        The same value is young again, and no `get` has to wait for it. Any other is only told to `came`: `get` finds it
+        when the age is over. A read that fails changes nothing.
+        """
+        with self._lock:
+            known = self._readings.get(key)
+            if known is None or key in self._reads or self._looked.get(key) is known:
+                return
+            if not self._max_age / 2 <= time.monotonic() - known.at < self._max_age:
+                return
+            self._looked[key] = known
+        with suppress(RuntimeError):  # no free thread: `get` reads it
+            threading.Thread(target=self._look, args=(key, known, read, came), name="look", daemon=True).start()
+
+    def _look(self, key: object, known: _Reading, read: Callable[[], Value], came: Callable[[Value], None]) -> None:
+        began = time.monotonic()
+        try:
+            value = read()
+        except Exception:  # noqa: BLE001 - the next `get` meets it too, and says so
+            return
+        if value != known.value:
+            came(value)
+            return
+        with self._lock:
+            if self._readings.get(key) is known:
+                self._keep(key, _Reading(value, began))
 
     def last(self, key: object) -> Value | None:
         """The last known value, however old; None without one."""
@@ -163,7 +194,9 @@ class LastKnown(Generic[Value]):
         self._readings.pop(key, None)  # the newest is last
         self._readings[key] = reading
         if len(self._readings) > self._max_keys:
-            del self._readings[next(iter(self._readings))]
+            oldest = next(iter(self._readings))
+            del self._readings[oldest]
+            self._looked.pop(oldest, None)
 
     def _log_late(self, key: object, under_way: _Read) -> None:
         if not under_way.late:

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from typing import NamedTuple
 
@@ -53,6 +53,10 @@ class ServedVersions:
             _warn_other_task(uid, control.name, manifest.version, manifest.yolo_task, control.yolo_task)
             return None
         return manifest
+
+    def look_ahead(self, uid: str, control: Control, came: Callable[[Manifest | None], None]) -> None:
+        """Before `newest` reads a pointer again: `came` gets the version that it names since, to load it meanwhile."""
+        self._known.look_ahead((uid, control.name), lambda: self._read(uid, control.name), came)
 
     def hold(self, uid: str, control: str, wanted: Manifest, instead: Manifest | None) -> bool:
         """Serve `instead` (None: the base weights) until `wanted` can be served. False if that is so already."""

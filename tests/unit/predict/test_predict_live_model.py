@@ -313,6 +313,35 @@ def test_a_version_that_no_control_is_served_with_any_more_leaves_memory(
     assert serve("a", "Tree") == ["Tree", "Road", "Tree"]
 
 
+@pytest.mark.parametrize("keep", [4, 1])
+def test_a_version_is_loaded_before_its_turn_comes_where_there_is_room(
+    file_store: ObjectStore, tmp_path: Path, publish_names: Callable[[str], str], keep: int
+) -> None:
+    parts = Parts(file_store, tmp_path, max_age=60.0, keep=keep)
+    known = parts.backend.pointers._known
+
+    def wait_for(seconds: float) -> None:
+        known._readings[UID, "label"] = known._readings[UID, "label"]._replace(at=time.monotonic() - seconds)
+
+    publish_names("Tree1")
+    assert parts.serve() == ("v1", ("Tree1",))
+    publish_names("Tree2")
+    wait_for(40)
+    assert parts.serve() == ("v1", ("Tree1",))
+    assert parts.answered_by_setup == "label:v1"
+    for thread in threading.enumerate():  # it looks first, then it loads
+        if thread.name == "look":
+            thread.join(10)
+    for thread in threading.enumerate():
+        if thread.name == "load":
+            thread.join(10)
+    assert parts.loader.loaded == ["Tree1", *(["Tree2"] if keep > 1 else [])]
+    assert parts.serve() == ("v1", ("Tree1",))
+    wait_for(61)
+    assert parts.serve() == ("v2", ("Tree2",))
+    assert parts.loader.loaded == ["Tree1", "Tree2"]
+
+
 def test_files_leave_the_cache_least_recently_used_first(file_store: ObjectStore, tmp_path: Path) -> None:
     parts = Parts(file_store, tmp_path, keep=1, bytes_=2500)
     digests = {}

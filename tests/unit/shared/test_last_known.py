@@ -1,6 +1,8 @@
 """The cache of values from a store that may be slow or down."""
 
+import queue
 import threading
+import time
 
 import pytest
 
@@ -162,3 +164,53 @@ def test_without_a_thread_to_give_no_read_hangs() -> None:
     with no_thread_can_be_started():
         assert known.get("a", read) == 1
     assert known.get("a", read) == 2
+
+
+def grown_old(known: LastKnown[int], seconds: float) -> None:
+    """The value of "a" was read so long ago."""
+    known._readings["a"] = known._readings["a"]._replace(at=time.monotonic() - seconds)
+
+
+def test_what_is_read_ahead_makes_the_same_value_young_and_only_tells_of_another() -> None:
+    known, value = LastKnown[int](60), 1
+    came, read = queue.Queue[int](), queue.Queue[int]()
+
+    def store() -> int:
+        read.put(value)
+        return value
+
+    assert known.get("a", store) == read.get(timeout=10) == 1
+    known.look_ahead("a", store, came.put)  # it is young
+    grown_old(known, 40)
+    known.look_ahead("a", store, came.put)
+    assert read.get(timeout=10) == 1
+    while known._readings["a"].at < time.monotonic() - 30:  # until that thread has kept it
+        time.sleep(0.001)
+    known.look_ahead("a", store, came.put)
+    grown_old(known, 40)
+    value = 2
+    for _ in range(3):
+        known.look_ahead("a", store, came.put)
+    assert came.get(timeout=10) == 2
+    assert known.get("a", store) == 1
+    grown_old(known, 61)
+    known.look_ahead("a", store, came.put)  # too late
+    assert known.get("a", store) == 2
+    assert [read.get(timeout=10) for _ in range(2)] == [2, 2]
+    assert read.empty()
+    assert came.empty()
+
+
+@pytest.mark.parametrize("error", [StoreError("gone"), ValueError("no record")])
+def test_a_failure_ahead_changes_nothing(error: Exception) -> None:
+    known, read, failed = LastKnown[int](60), Reader(), threading.Event()
+
+    def fail() -> int:
+        failed.set()
+        raise error
+
+    assert known.get("a", read) == 1
+    grown_old(known, 40)
+    known.look_ahead("a", fail, lambda _: pytest.fail("it came"))
+    assert failed.wait(10)
+    assert known.get("a", read) == 1
