@@ -1,6 +1,5 @@
 """Graphs on every engine that processors have, with ultralytics' own predict() on the same weights as the oracle."""
 
-import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -23,11 +22,8 @@ from shared.inference.network import Network
 from shared.inference.onnxruntime_engine import OnnxRuntimeEngine
 from shared.inference.openvino_engine import OpenVinoEngine
 from shared.media.fit import squared
-from shared.objectstore import open_store
 from shared.yolo_task import YoloTask
 from tests.samples.graphs import Exported, make_graph
-from tests.samples.served_graphs import keep_base_weights
-from tests.samples.videos import panned
 
 CONFIDENCE = 0.05
 ENGINES: dict[str, Callable[[Path], Engine]] = {
@@ -292,78 +288,6 @@ def test_a_file_that_is_no_network(engine: str, tmp_path: Path, exported: Any) -
     path.write_bytes(data[: len(data) // 2] + data[-3000:])
     with pytest.raises(ModelError, match=r"weights\.onnx"):
         ENGINES[engine](path)
-
-
-_PREDICT = """
-import json, sys
-sys.modules.update(dict.fromkeys(("torch", "torchvision", "ultralytics")))  # an import of them fails from now on
-from functions_framework import create_app
-
-answer = create_app("predict", "functions/predict/main.py").test_client().post("/predict", json=json.load(sys.stdin))
-print(json.dumps(answer.json))
-"""
-_NAMED = {
-    "image": {
-        "box": "RectangleLabels",
-        "rotated": 'RectangleLabels model_obb="true"',
-        "polygon": "PolygonLabels",
-        "brush": "BrushLabels",
-        "ellipse": "EllipseLabels",
-        "points": "KeyPointLabels",
-        "image class": 'Choices model_score_threshold="0"',
-    },
-    "video": {"video": "VideoRectangle", "timeline": 'TimelineLabels model_score_threshold="0"'},
-}
-"""Controls by media and name."""
-
-
-def test_no_control_needs_torch(exported: Any, photographs: list[Pixels], tmp_path: Path) -> None:
-    """Their regions are what the other tests look at; here is that there are some."""
-    store = open_store((tmp_path / "store").as_uri())
-    graphs = [exported(case).graph for case in EVERY if case[0].startswith("yolov8n")]
-    for graph in graphs:
-        keep_base_weights(store, graph)
-    environ = {
-        "PATH": "/usr/bin:/bin",
-        "HOST": "127.0.0.1",
-        "LABELLOOP_STORE": (tmp_path / "store").as_uri(),
-        "LABELLOOP_CACHE_DIR": str(tmp_path / "cache"),
-        "LABELLOOP_BASE_WEIGHTS": ",".join(str(graph.with_suffix(".pt")) for graph in graphs),
-        "LABELLOOP_CONFIDENCE": "0.1",
-        "LABELLOOP_IMAGE_ROOT": str(tmp_path),
-    }
-    assert cv2.imwrite(str(tmp_path / "bus.jpg"), photographs[0])
-    panned(tmp_path / "pan.webm")
-    data = {"image": "/data/local-files/?d=bus.jpg", "video": "/data/local-files/?d=pan.webm"}
-    for media, controls in _NAMED.items():
-        asked = {"project": "1.1700000000", "label_config": config_of(media, controls)}
-        done = subprocess.run(
-            [sys.executable, "-c", _PREDICT],
-            input=json.dumps(asked | {"tasks": [{"id": 1, "data": data}]}),
-            env=environ,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        assert "WARNING" not in done.stderr
-        (result,) = json.loads(done.stdout)["results"]
-        assert {region["from_name"] for region in result["result"]} == set(controls), done.stderr
-
-
-def config_of(media: str, controls: dict[str, str]) -> str:
-    """Labels are all classes; of points, of which there are 17, each means all."""
-    classes = [f"class {index}" for index in range(147)]
-    tags = ""
-    for name, opening in controls.items():
-        tag = opening.split()[0]
-        inner = "Choice" if tag == "Choices" else "Label"
-        every = f'predicted_values="{",".join(classes)}"' if tag == "KeyPointLabels" else ""
-        labels = "".join(f'<{inner} value="{label}" {every}/>' for label in (classes[:17] if every else classes))
-        beside = f'<Labels name="labels" toName="shown">{labels}</Labels>' if tag == "VideoRectangle" else ""
-        tags += f'<{opening} name="{name}" toName="shown">{"" if beside else labels}</{tag}>{beside}'
-    return f'<View><{media.title()} name="shown" value="${media}"/>{tags}</View>'
 
 
 def same_boxes(found: Detections, boxes: Any) -> tuple[Ints, Ints]:
