@@ -143,7 +143,9 @@ class Story:
         regions = sum(prediction.regions for prediction in found if prediction is not None)
         there = sum(prediction is not None for prediction in found)
         asked = f"; predict was asked {self._asked()} times" if self._pushed else ""
-        self._screen.say(f"{version}: {regions} regions in {there} of {len(found)} tasks{asked}")
+        foreign = not there and self._registry.serving(CONTROL) is None
+        nothing = "; they are not for this control: until its first version all is drawn by hand" if foreign else ""
+        self._screen.say(f"{version}: {regions} regions in {there} of {len(found)} tasks{asked}{nothing}")
         return version
 
     def _are_written(self, version: str) -> bool:

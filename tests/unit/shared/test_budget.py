@@ -30,16 +30,17 @@ def test_days_are_those_of_utc_and_a_clock_that_goes_back_takes_nothing_away() -
 
 
 @pytest.mark.parametrize(
-    ("used", "left", "lasts"),
+    ("used", "left", "lasts", "of_four"),
     [
-        pytest.param(0, 60, 10 + 60, id="the next day begins before it is used up"),
-        pytest.param(55, 5, 5, id="it is used up before the next day begins"),
-        pytest.param(61, 0, 0, id="used up"),
+        pytest.param(0, 60, 10 + 60, 10 + 15, id="the next day begins before it is used up"),
+        pytest.param(30, 30, 10 + 60, 7.5, id="not if four jobs run together"),
+        pytest.param(55, 5, 5, 1.25, id="it is used up before the next day begins"),
+        pytest.param(61, 0, 0, 0, id="used up"),
     ],
 )
-def test_a_day_s_limit(used: float, left: float, lasts: float) -> None:
+def test_a_day_s_limit(used: float, left: float, lasts: float, of_four: float) -> None:
     [limit] = Budget(day=60).limits({"2026-11-30": used * 60}, {}, NIGHT)
-    assert (limit.left, limit.lasts(NIGHT)) == (left * 60, lasts * 60)
+    assert (limit.left, limit.lasts(NIGHT), limit.lasts(NIGHT, jobs=4)) == (left * 60, lasts * 60, of_four * 60)
     assert limit.renewed_at == datetime(2026, 12, 1, tzinfo=UTC)
 
 
