@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 from functions.train_trigger.status.counting import Counted, counting
 from functions.train_trigger.status.findings import Finding
 from infra.cli.connect import connect
+from infra.cli.disconnect import disconnect
 from infra.cli.doctor import examine
 from infra.cli.environment import Invocation
 from infra.cli.findings import problems
@@ -373,6 +374,24 @@ def test_up_alone_serves_a_project_of_a_label_studio_that_calls_nobody(
     labelloop("disconnect", "--project", str(project))
     assert labelloop("status")["projects"][0]["connection"] == "none"
     assert client.get_json(f"/api/projects/{project}/")["model_version"] == ""
+
+
+def test_a_tool_for_clicks_is_added_and_taken_out_again(
+    client: LabelStudio, settings: Settings, store: ObjectStore, project: int
+) -> None:
+    def config() -> str:
+        return str(client.get_json(f"/api/projects/{project}/")["label_config"])
+
+    assert of(connect(client, settings, project, store=store, agrees=lambda _: True), "smart") == ["changed"]
+    assert 'name="label_click"' in config()
+    assert "label_click" in str(read_project(store, client.project(project).counters.uid or ""))
+    again = connect(client, settings, project, store=store, agrees=lambda _: True)
+    assert (of(again, "smart"), changes(again)) == (["ok"], [])
+    assert [
+        (one.level, one.remedy) for one in examine(client, settings, store, str(project)) if one.check == "smart"
+    ] == [("ok", "")]
+    assert of(disconnect(client, project, store=store, tell=lambda _: None), "smart") == ["changed"]
+    assert config() == CONFIG
 
 
 def test_a_half_made_backend_and_the_automatic_webhook_are_repaired(

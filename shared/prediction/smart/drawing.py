@@ -9,7 +9,7 @@ import hashlib
 import logging
 import time
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 
 from shared.errors import ImageError, LabelloopError
 from shared.geometry.detections import Detections, Floats, clip_xyxy, corners_to_xywhr, envelope
+from shared.geometry.seams import moved
 from shared.geometry.tiles import Tiling, pixels_needed
 from shared.labelstudio.config import parse_label_config
 from shared.labelstudio.controls import Control
@@ -154,7 +155,8 @@ class SmartTools:
         with self._images.room([look.file], deadline):
             cut = crop(self._images.decode(look.file, None, deadline).pixels, around)
             near = without_copies(result_of(model.submit(cut, FROM, outlined_from=FROM), deadline))
-        for candidates in (_moved(near, np.floor(around[:2]), width, height), look.candidates):
+        corner = int(around[0]), int(around[1])  # as `crop` rounds it
+        for candidates in (moved(near, corner, width, height), look.candidates):
             if (meant := dragged(candidates, box)) is not None:
                 return candidates.only(np.array([meant]))
         return None
@@ -192,17 +194,6 @@ def _waited_for(looking: "Future[_Look]", deadline: float) -> _Look:
         return looking.result(timeout=max(deadline - time.monotonic(), 0.0))
     except TimeoutError as error:
         raise DeadlineExceeded("the picture was not looked at in time") from error
-
-
-def _moved(found: Detections, place: Floats, width: int, height: int) -> Detections:
-    """What was found in a part of a picture → in the picture. `place`: (2,) pixels of the part's corner."""
-    rotated, outlines = found.rotated, found.outlines
-    if rotated is not None:
-        rotated = rotated + np.concatenate([place, np.zeros(3)])
-    if outlines is not None:
-        outlines = tuple(tuple(ring + place for ring in outline) for outline in outlines)
-    xyxy = found.xyxy + np.tile(place, 2)
-    return replace(found, width=width, height=height, xyxy=xyxy, rotated=rotated, outlines=outlines)
 
 
 def _as_drawn(corners: Floats, control: Control, picture: Detections) -> Detections:
