@@ -38,12 +38,14 @@ def lacking(config: str, controls: Sequence[Control]) -> list[Control]:
 
 
 def with_click_tools(config: str, controls: Sequence[Control]) -> str:
-    """The config with a tool after each of these controls. Raises LabelConfigError."""
+    """The config with a tool after the labels of each of these controls. Raises LabelConfigError."""
     root = parse_xml(config)
     by_name = {tag.get("name"): tag for tag in root.iter()}
     written, places = config.encode(), {place.name: place for place in _places(config)}
-    for control in sorted(controls, key=lambda control: -places[control.name].end):
-        place, holder = places[control.name], by_name[control.labels_name or control.name]
+    holders = {control.name: control.labels_name or control.name for control in controls}
+    ends = [(places[holders[control.name]].end, number) for number, control in enumerate(controls)]
+    for control in (controls[number] for _, number in sorted(ends, reverse=True)):  # the last first: places stay right
+        place, holder = places[holders[control.name]], by_name[holders[control.name]]
         indent = _indent(written, place.start)
         tool = (indent + indent.join(_tool(control, holder))).encode()
         written = written[: place.end] + tool + written[place.end :]

@@ -58,6 +58,15 @@ def test_nothing_else_changes(config: str) -> None:
     assert without_click_tools(config, controls) == config
 
 
+def test_of_shapes_that_share_labels_the_tools_follow_these() -> None:
+    config = CONFIGS[2].replace("</Labels>", "</Labels>\n")
+    names = [control.name for control in parse_label_config(config)]
+    wanted = with_click_tools(config, parse_label_config(config))
+    assert names == ["r", "p"]
+    places = [wanted.index(f'name="{name}"') for name in ("l", "r_click", "p_click", "r")]
+    assert places == sorted(places), "so that the numbers of the labels stay"
+
+
 def test_a_tool_of_ones_own_does_and_stays() -> None:
     tool = '<KeyPointLabels name="mine" toName="image" smart="true"><Label value="Car" alias="auto"/></KeyPointLabels>'
     own = PLAIN.replace("</View>", f"{tool}</View>")
