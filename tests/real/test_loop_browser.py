@@ -9,6 +9,7 @@ import sqlite3
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import requests
 from playwright.sync_api import Page
@@ -18,16 +19,21 @@ from infra.cli.findings import problems
 from infra.demo.controls import CONTROL, DEMOS, airships
 from infra.demo.main import demo_settings
 from infra.demo.project import DemoProject
-from infra.demo.samples import CACHE, base_weights
+from infra.demo.regions import predicted
+from infra.demo.samples import CACHE, Sample, base_weights
 from infra.local.emulation import emulation
 from infra.local.label_studio import LabelStudioServer
 from shared.evolve import evolve
+from shared.geometry.suppression import suppress
 from shared.labelstudio.api import LabelStudio
+from shared.labelstudio.items import without_labels
 from shared.objectstore import open_store
+from shared.prediction.region_ids import is_smart
 from shared.settings import Settings
 from shared.state.jobs import Jobs
 from shared.state.registry import Registry
 from tests.servers.browser import CHROMIUM, PAGE, SHOWN, browser, keep, open_task
+from tests.servers.smart_page import SmartPage
 
 _TRAIN_SECONDS = 1200
 _QUICK = airships("rectangle", count=24, size=(320, 240), held_out=4, epochs=30, image_size=128)
@@ -54,7 +60,7 @@ def test_start_training_is_pressed_and_the_new_models_boxes_are_shown(
         tasks = project.import_samples(samples)
         client = LabelStudio(server.url, server.token)
         store = open_store(settings.store)
-        assert not problems(connect(client, functions.settings, project.id, store=store))
+        assert not problems(connect(client, functions.settings, project.id, store=store, agrees=lambda _: True))
         kept = {sample.name for sample in samples[: demo.held_out]}
         for task, sample in tasks.items():
             if sample.name not in kept:
@@ -85,6 +91,62 @@ def test_start_training_is_pressed_and_the_new_models_boxes_are_shown(
             if pictures:
                 page.set_viewport_size(PAGE)
                 keep(page.screenshot(clip=SHOWN), pictures / "rectangle.png")
+            page.set_viewport_size({"width": 1280, "height": 800})
+            others = [task for task, sample in tasks.items() if sample.name in kept and task != held_out]
+            drawn_on = max(others, key=lambda task: len(tasks[task].expert[0]))
+            client.request_json("PATCH", f"/api/projects/{project.id}/", {"show_collab_predictions": False})
+            _draw_with_smart_tools(page, server, project, drawn_on, tasks[drawn_on], pictures)
+
+
+def _draw_with_smart_tools(
+    page: Page, server: LabelStudioServer, project: DemoProject, task: int, sample: Sample, pictures: Path | None
+) -> None:
+    """By a click and by a rough box, accepted and refused: exactly what was accepted is in the stored annotation."""
+    (expert,) = sample.expert
+    boxes = expert.xyxy[np.argsort(-np.prod(expert.xyxy[:, 2:] - expert.xyxy[:, :2], axis=1))]  # the largest first
+    page.goto(f"{server.url}/projects/{project.id}/data?task={task}")
+    page.get_by_role("button", name="Submit").wait_for()
+    page.wait_for_load_state("networkidle")
+    page.wait_for_timeout(2_000)
+    tools = SmartPage(page, expert.names[expert.classes[0]])
+
+    def picture(name: str) -> None:
+        if pictures:
+            keep(page.screenshot(), pictures.parent / "smart" / f"{name}.png")
+
+    size = np.array([expert.width, expert.height] * 2, dtype=np.float64)
+    (left, top, right, bottom), (middle, down) = boxes[0] / size, (boxes[0, :2] + boxes[0, 2:]) / 2 / size[:2]
+    assert (first := tools.click(middle, down)), "the model finds nothing where an object is"
+    following = tools.click(middle + (right - left) / 8, down + (bottom - top) / 8, negative=True)
+    assert not following or following[0]["value"] != first[0]["value"], "not that one"
+    if following:
+        tools.refuse()
+    clicked = tools.click(middle - (right - left) / 8, down - (bottom - top) / 8)
+    picture("click")
+    tools.accept()
+    rough = boxes[-1] + np.array([-0.1, 0.1, 0.1, -0.1]) * np.tile(boxes[-1, 2:] - boxes[-1, :2], 2)
+    rough = np.clip(rough, 0, size) / size
+    refused = tools.drag(rough)
+    tools.refuse()
+    dragged = tools.drag(rough)
+    picture("box")
+    tools.accept()
+    page.wait_for_timeout(500)
+    picture("drawn")
+    tools.submit()
+
+    (annotation,) = LabelStudio(server.url, server.token).get_json(f"/api/tasks/{task}/annotations/")
+    stored = [item for item in annotation["result"] if "is_positive" not in item]
+    ids = [items[0]["id"] for items in (clicked, dragged)]
+    assert list(dict.fromkeys(item["id"] for item in stored)) == ids, "exactly what was accepted"
+    assert refused[0]["id"] not in ids
+    assert all(map(is_smart, ids))
+    for accepted in (clicked[0], dragged[0]):
+        shape = next(item["value"] for item in stored if item["id"] == accepted["id"])
+        assert without_labels(shape) == pytest.approx(without_labels(accepted["value"]), abs=0.01)
+    (drawn,) = predicted(stored, project.demo.control, sample)
+    both = np.vstack([boxes[:1], drawn.xyxy[:1]])
+    assert suppress(both, np.ones(2), 0.3).tolist() == [True, False], "what was clicked is the object"
 
 
 def _press_start_training(page: Page, server: LabelStudioServer, project: DemoProject) -> str:
