@@ -60,9 +60,18 @@ def clicked(candidates: Detections, points: Points, positive: NDArray[np.bool_],
 
 def dragged(candidates: Detections, box: Floats) -> int | None:
     """The index of the candidate that a rough box means, (4,) xyxy in pixels; None: the box is what was meant."""
+    worth = worth_of(candidates, box)
+    best = int(worth.argmax()) if len(worth) else -1
+    return best if best >= 0 and worth[best] > 0 else None
+
+
+def worth_of(candidates: Detections, box: Floats) -> Floats:
+    """(N,) how likely each is what a rough box means: confidence × overlap, 0 where that is too small.
+
+    Not the overlap alone: of hundreds of unsure boxes one is always more like a rough box than the object itself is.
+    """
     overlaps = _ious(candidates.xyxy, box)
-    best = int(overlaps.argmax()) if len(overlaps) else -1
-    return best if best >= 0 and overlaps[best] >= _MEANT else None
+    return np.where(overlaps >= _MEANT, overlaps * candidates.scores, 0.0)
 
 
 def holding(candidates: Detections, point: Floats) -> NDArray[np.bool_]:

@@ -34,7 +34,7 @@ from shared.prediction.metrics import Metrics
 from shared.prediction.one_task import result_of
 from shared.prediction.ports import DeadlineExceeded, Model, Models
 from shared.prediction.region_ids import SMART, with_own_ids
-from shared.prediction.smart.choosing import FROM, clicked, dragged, without_copies
+from shared.prediction.smart.choosing import FROM, clicked, dragged, without_copies, worth_of
 from shared.prediction.smart.kept import Kept
 from shared.prediction.unanswered import Unanswered
 from shared.settings import Settings
@@ -145,7 +145,7 @@ class SmartTools:
         return None if meant is None else candidates.only(np.array([meant]))
 
     def _dragged(self, look: _Look, corners: Floats, model: Model, deadline: float) -> Detections | None:
-        """The object that a rough box means, seen from near, else in the whole picture. `corners`: (4, 2)."""
+        """The object that a rough box means, seen from near or in the whole picture. `corners`: (4, 2)."""
         width, height = look.candidates.width, look.candidates.height
         box = clip_xyxy(envelope(corners[None]), width, height)[0]
         if not (box[2:] - box[:2] >= 1).all():
@@ -156,10 +156,9 @@ class SmartTools:
             cut = crop(self._images.decode(look.file, None, deadline).pixels, around)
             near = without_copies(result_of(model.submit(cut, FROM, outlined_from=FROM), deadline))
         corner = int(around[0]), int(around[1])  # as `crop` rounds it
-        for candidates in (moved(near, corner, width, height), look.candidates):
-            if (meant := dragged(candidates, box)) is not None:
-                return candidates.only(np.array([meant]))
-        return None
+        views = moved(near, corner, width, height), look.candidates
+        meant = [view.only(np.array([index])) for view in views if (index := dragged(view, box)) is not None]
+        return max(meant, key=lambda one: float(worth_of(one, box)[0]), default=None)
 
     def _nothing(self, outcome: str, message: str) -> Unanswered:
         """What a person sees at once, and no fault."""

@@ -114,6 +114,8 @@ def test_a_rough_box_means_the_best_candidate_or_itself() -> None:
     assert dragged(NESTED, np.array([100, 100, 130, 130.0])) is None
     assert dragged(NESTED, np.array([30, 30, 30, 30.0])) is None
     assert dragged(scene(), np.array([10, 10, 20, 20.0])) is None
+    sure_and_unsure = scene((10, 10, 90, 90), (20, 20, 80, 80), scores=[0.9, 0.05])
+    assert dragged(sure_and_unsure, np.array([18, 18, 80, 80.0])) == 0, "unsure boxes are like anything"
 
 
 def test_of_copies_the_surest_remains_whatever_its_class() -> None:
