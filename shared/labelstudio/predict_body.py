@@ -1,4 +1,4 @@
-"""The body of `POST /predict`, read as a stream: of each task only `id` and `data` are kept, of the first its drafts.
+"""The body of `POST /predict`, read as a stream: of each task only what `Task` reads is kept.
 
 Label Studio also sends the annotations and the predictions of all versions: with masks, megabytes a task that are not
 needed. The kept text is as it was sent; a task is parsed when it is its turn.
@@ -11,7 +11,7 @@ from shared.labelstudio.json_reader import JsonReader, elements, members, too_la
 
 _TASKS = b'"tasks"'
 _NO_TASKS = b'"tasks":[]'
-_WANTED = (b'"id"', b'"data"')
+_WANTED = (b'"id"', b'"data"', b'"is_labeled"')
 _OF_THE_FIRST = (*_WANTED, b'"drafts"')  # a smart tool asks for one task, and its draft has what is drawn already
 MAX_KEPT = 100_000_000
 """Limit of the bytes that are kept of a request's tasks: their data may hold whole images."""

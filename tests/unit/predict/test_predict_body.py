@@ -3,6 +3,7 @@
 import json
 import tracemalloc
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,10 @@ from shared.labelstudio.json_reader import only_members
 from shared.labelstudio.predict_body import PredictBody
 from shared.labelstudio.requests import Event, PredictRequest
 
-WORDS = st.sampled_from(["id", "data", "drafts", "tasks", "predictions", "annotations", 'a"]}', "\\", "ü🌲", "[{", ""])
+REQUESTS = Path(__file__).parents[2] / "contract" / "requests"
+WORDS = st.sampled_from(
+    ["id", "data", "is_labeled", "drafts", "tasks", "predictions", "annotations", 'a"]}', "\\", "ü🌲", "[{", ""]
+)
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | WORDS,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(WORDS, inner, max_size=4),
@@ -37,12 +41,12 @@ def cut(text: bytes, size: int) -> Iterator[bytes]:
     indent=st.sampled_from([None, 1]),
 )
 @example(tasks=[{}], more={"a": '"tasks":[]'}, size=3, ascii_only=True, indent=None)
-def test_of_each_task_id_and_data_are_kept_and_of_the_first_its_drafts(
+def test_of_each_task_is_kept_what_is_read_and_of_the_first_its_drafts(
     tasks: list[Any], more: dict[str, Any], size: int, ascii_only: bool, indent: int | None
 ) -> None:
     text = json.dumps(more | {"tasks": tasks}, ensure_ascii=ascii_only, indent=indent).encode()
     wanted = [
-        {key: value for key, value in task.items() if key in ("id", "data", *["drafts"][number:])}
+        {key: value for key, value in task.items() if key in ("id", "data", "is_labeled", *["drafts"][number:])}
         if isinstance(task, dict)
         else task
         for number, task in enumerate(tasks)
@@ -98,6 +102,14 @@ def test_predictions_that_come_along_are_not_kept() -> None:
     assert [(one.id, one.data) for one in call.tasks] == [(7, {"image": "a"})] * 5
     assert len(text) > 10_000_000
     assert most < 2_000_000
+
+
+def test_a_real_request_says_which_tasks_are_annotated() -> None:
+    recorded: dict[str, Any] = json.loads((REQUESTS / "predict_batch.json").read_text())["body"]
+    (task,) = recorded["tasks"]
+    recorded["tasks"] = [task, task | {"is_labeled": True}]
+    call = PredictRequest.receive(cut(json.dumps(recorded).encode(), 1 << 16))
+    assert [one.is_labeled for one in call.tasks] == [False, True], "else the control group is one for ever"
 
 
 def test_more_than_may_be_kept_is_refused_with_what_to_do() -> None:
