@@ -1,10 +1,10 @@
 """Smart tools in Label Studio's own page: what an annotator does with mouse and keys, and what comes back."""
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from playwright.sync_api import FloatRect, Page, TimeoutError
+from playwright.sync_api import FloatRect, Page, Response, TimeoutError
 
 from shared.geometry.detections import Floats
 
@@ -17,6 +17,7 @@ class SmartPage:
 
     page: Page
     label: str  # the text of the label that is drawn
+    sent: list[dict[str, Any]] = field(default_factory=list)  # the regions of the last request
 
     def __post_init__(self) -> None:
         toggle = self.page.get_by_text("Auto-Annotation")
@@ -35,7 +36,7 @@ class SmartPage:
             self.page.mouse.click(float(at[0]), float(at[1]))
         if negative:
             self.page.keyboard.up("Alt")
-        return self._suggested(asked.value.json())
+        return self._suggested(asked.value)
 
     def drag(self, box: Floats) -> list[dict[str, Any]]:
         """Choose the smart rectangle and the label, and draw a rough box, (4,) x1, y1, x2, y2."""
@@ -47,7 +48,7 @@ class SmartPage:
         self.page.mouse.move(right, bottom, steps=5)
         with self.page.expect_response(lambda response: _INTERACTIVE in response.url) as asked:
             self.page.mouse.up()
-        return self._suggested(asked.value.json())
+        return self._suggested(asked.value)
 
     def accept(self) -> None:
         """The check mark at the bottom."""
@@ -71,7 +72,9 @@ class SmartPage:
         self.page.get_by_label(tool, exact=True).last.click()
         self.page.mouse.move(*self._at(0.5, 0.01))
         labels = self.page.locator(".lsf-label", has_text=self.label)
-        (labels.last if of_the_tool else labels.first).click()
+        label = labels.last if of_the_tool else labels.first
+        if "lsf-label_selected" not in (label.get_attribute("class") or ""):  # else a click takes it away
+            label.click()
         self.page.wait_for_timeout(500)  # neither the tool nor the canvas says when it is ready
 
     def _at(self, x: float, y: float) -> tuple[float, float]:
@@ -83,8 +86,10 @@ class SmartPage:
         assert found is not None
         return found
 
-    def _suggested(self, answer: dict[str, Any]) -> list[dict[str, Any]]:
-        data = answer.get("data") or {}
+    def _suggested(self, answer: Response) -> list[dict[str, Any]]:
+        asked: Any = answer.request.post_data_json
+        self.sent = asked["context"]["result"]
+        data = answer.json().get("data") or {}
         regions: list[dict[str, Any]] = data["result"] if data else []
         shown = self.page.get_by_test_id("bottombar-accept-suggestions-button")
         with suppress(TimeoutError):

@@ -19,6 +19,7 @@ from shared.errors import ImageError, LabelloopError
 from shared.geometry.detections import Detections, Floats, clip_xyxy, corners_to_xywhr, envelope
 from shared.geometry.seams import moved
 from shared.geometry.tiles import Tiling, pixels_needed
+from shared.labelstudio.class_labels import class_labels
 from shared.labelstudio.config import parse_label_config
 from shared.labelstudio.controls import Control
 from shared.labelstudio.regions import CONTROLS
@@ -116,8 +117,9 @@ class SmartTools:
         meant = found or as_drawn
         if meant is None:
             return self._nothing("nothing", "the model sees nothing there that is not drawn yet")
-        # With the label that the annotator chose, whatever the object's class is.
-        regions = CONTROLS[control.tag].write(meant, [gesture.label] * len(meant.names), control)
+        # With the label that the annotator chose, whatever the object's class is. A <Rectangle> can be drawn without.
+        own = class_labels(meant.names, control, trained=served.trained)
+        regions = CONTROLS[control.tag].write(meant, [gesture.label or label for label in own], control)
         if not regions:
             return self._nothing("nothing", "what is meant has no area in the picture")
         self._metrics.drew("found" if found else "as_drawn")

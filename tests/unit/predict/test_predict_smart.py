@@ -18,6 +18,7 @@ from shared.geometry.detections import Detections
 from shared.geometry.tiles import Tiling
 from shared.labelstudio.config import parse_label_config
 from shared.labelstudio.controls import Control
+from shared.labelstudio.items import without_labels
 from shared.labelstudio.regions import CONTROLS
 from shared.labelstudio.requests import PredictRequest
 from shared.labelstudio.smart import control_of, drawn_values, read_gesture
@@ -132,6 +133,29 @@ def test_a_click_draws_the_smallest_with_the_chosen_label() -> None:
     assert drawn(ours, ask(point(10, 10), point(11, 11, positive=False))) == LARGE
     assert drawn(ours, ask(point(60, 45))) == ()
     assert model.confidences == [0.02], "looked at once"
+
+
+def test_a_rectangle_that_was_drawn_without_a_label_gets_the_objects_own() -> None:
+    config = (
+        '<View><Image name="image" value="$image"/><Rectangle name="label" toName="image"/>'
+        '<Labels name="kind" toName="image"><Label value="Tree"/><Label value="Stone"/></Labels></View>'
+    )
+
+    def labels(box: tuple[int, int, int, int], *chosen: str) -> list[str]:
+        value = without_labels(rough(*box)["value"])
+        shape = {"id": "b", "type": "rectangle", "from_name": "label", "to_name": "image", "value": value}
+        named = shape | {"type": "labels", "from_name": "kind", "value": value | {"labels": list(chosen)}}
+        call = ask(*([shape, named] if chosen else [shape]), config=config)
+        answer = tools(OneModel(FakeModel(finds=two_boxes()))).draw(call, SETTINGS, FAR)
+        assert isinstance(answer, dict)
+        LabelInterface(config).validate_prediction(answer)
+        assert len({item["id"] for item in answer["result"]}) == 1
+        return [label for item in answer["result"] for label in item["value"].get("labels", [])]
+
+    assert labels(LARGE, "Tree") == ["Tree"]
+    assert labels(LARGE) == ["Stone"]
+    assert labels(SMALL) == [], "the control has no Bush"
+    assert labels((44, 40, 60, 46)) == [], "as it was drawn"
 
 
 def test_what_a_draft_has_is_not_drawn_again() -> None:
