@@ -62,7 +62,7 @@ class DemoProject:
 
         Without one, everything is drawn. What is sent is what the page sends (docs/effort.md).
         """
-        held = self._predictions(task_id, version) if version else []
+        held = self.predictions(task_id, version) if version else []
         shown = held[-1]["result"] if held else []
         result = corrected(shown, annotated(sample, self._control), self._control)
         edits = edits_of(shown, result, self._control)
@@ -86,7 +86,7 @@ class DemoProject:
 
     def prediction(self, task_id: int, sample: Sample, model_version: str) -> Predicted | None:
         """The newest prediction of a version that Label Studio stores for a task; None if there is none."""
-        held = self._predictions(task_id, model_version)
+        held = self.predictions(task_id, model_version)
         if not held:
             return None
         return Predicted(len(held[-1]["result"]), predicted(held[-1]["result"], self._control, sample))
@@ -102,8 +102,8 @@ class DemoProject:
         (backend,) = self._call("GET", f"/api/ml?project={self.id}")
         return str(backend["model_version"])
 
-    def _predictions(self, task_id: int, model_version: str) -> list[dict[str, Any]]:
-        """Those of one version, oldest first. Listed, not with the task: opening a task may ask the backend."""
+    def predictions(self, task_id: int, model_version: str) -> list[dict[str, Any]]:
+        """Those of one version for a task, oldest first. Listed, not with it: opening a task may ask the backend."""
         held = self._call("GET", f"/api/predictions/?task={task_id}")
         return sorted((one for one in held if one["model_version"] == model_version), key=lambda one: int(one["id"]))
 
