@@ -142,7 +142,8 @@ def _write_ahead(loop: Loop, project: DemoProject, tasks: list[int]) -> None:
     target = LabelStudioTarget(LabelStudio(server.url, server.token, timeout=60), project.id)
     held = [one for task in tasks for one in project.predictions(task, "label:v1") if one["result"]]
     copies = [{name: one[name] for name in ("task", "result", "score")} | {"model_version": "ahead"} for one in held]
-    assert target.store(copies) == len(held) > 0
+    assert held
+    assert target.store(copies) == len(held)
     written = [one for task in tasks for one in project.predictions(task, "ahead")]
     assert [one["result"] for one in written] == [one["result"] for one in held]
 
