@@ -19,6 +19,7 @@ _LONGEST = 500  # characters of a parameter: what older servers take
 _AT_ONCE = 100  # parameters of one request
 _AGAIN = frozenset({408, 429})
 _PROXIED = "mlflow-artifacts"
+_KIND = "mlflow.experimentKind"  # else MLflow 3 shows an experiment as one of prompts and agents
 
 
 class Mlflow:
@@ -88,7 +89,8 @@ class Mlflow:
         except TrackerRefused as refusal:
             if refusal.status != requests.codes.not_found:
                 raise
-            return str(self._call("POST", "experiments/create", {"name": name})["experiment_id"])
+            body = {"name": name, "tags": _pairs({_KIND: "custom_model_development"})}
+            return str(self._call("POST", "experiments/create", body)["experiment_id"])
         return str(found["experiment"]["experiment_id"])
 
     def _call(self, method: str, path: str, body: Mapping[str, Any]) -> dict[str, Any]:

@@ -48,6 +48,8 @@ def test_a_run_is_there_with_its_epochs_and_files_also_after_a_kill(world: World
     assert world.new_run() == INTERRUPTED
     world.tracker.close(30)
     [killed] = mlflow.runs(EXPERIMENT)
+    made = mlflow.get("mlflow/experiments/get-by-name", experiment_name=EXPERIMENT)["experiment"]
+    assert {tag["key"]: tag["value"] for tag in made["tags"]}["mlflow.experimentKind"] == "custom_model_development"
     assert killed["info"]["status"] == "KILLED"
 
     world.tracker = tracker(mlflow.url)
