@@ -49,10 +49,10 @@ class Row:
 
 
 ROWS = {
-    "obb": Row(epochs=14),
-    "polygon": Row(epochs=10),
-    "brush": Row(epochs=10),
-    "ellipse": Row(epochs=10),
+    "obb": Row(epochs=18),
+    "polygon": Row(epochs=20),
+    "brush": Row(epochs=20),
+    "ellipse": Row(epochs=20),
     "keypoint": Row(annotated=40, epochs=30, image_size=192),  # which end is which takes a closer look
     "choices": Row(annotated=40, held_out=10, epochs=16, margin=0.7),  # guessing makes half of them right
     "video": Row(annotated=4, held_out=2, epochs=6),
