@@ -49,14 +49,14 @@ class Row:
 
 
 ROWS = {
-    "obb": Row(epochs=18),
-    "polygon": Row(epochs=20),
-    "brush": Row(epochs=20),
-    "ellipse": Row(epochs=20),
-    "keypoint": Row(annotated=40, epochs=30, image_size=192),  # which end is which takes a closer look
-    "choices": Row(annotated=40, held_out=10, epochs=16, margin=0.7),  # guessing makes half of them right
+    "obb": Row(epochs=24),
+    "polygon": Row(epochs=24),
+    "brush": Row(epochs=24),
+    "ellipse": Row(epochs=24),
+    "keypoint": Row(annotated=40, epochs=40, image_size=192),  # which end is which takes a closer look
+    "choices": Row(annotated=40, held_out=10, epochs=30, margin=0.7),  # guessing makes half of them right
     "video": Row(annotated=4, held_out=2, epochs=6),
-    "timeline": Row(annotated=10, held_out=2, epochs=12, margin=0.7),
+    "timeline": Row(annotated=10, held_out=2, epochs=20, margin=0.7),
 }
 
 
