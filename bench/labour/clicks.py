@@ -15,8 +15,8 @@ from bench.labour.tally import Tally
 from infra.effort.counts import DEFAULT_WEIGHTS
 from jobs.train.evidence import Outcome
 from jobs.train.shown_choice import ADD, MOVE, TIGHT
-from shared.geometry.detections import Detections, Floats
-from shared.prediction.smart.choosing import clicked, holding
+from shared.geometry.detections import Detections
+from shared.prediction.smart.choosing import clicked, holding, ious
 
 CLICK = DEFAULT_WEIGHTS.smart
 SAME = 0.5
@@ -91,11 +91,3 @@ def missed(shown: Outcome) -> NDArray[np.bool_]:
         if len(free) and free.max() >= SAME:
             left[free.argmax()] = False
     return left
-
-
-def ious(boxes: Floats, box: Floats) -> Floats:
-    """(N, 4) and (4,) xyxy → (N,) intersection over union."""
-    common = np.prod(np.clip(np.minimum(boxes[:, 2:], box[2:]) - np.maximum(boxes[:, :2], box[:2]), 0, None), axis=1)
-    both = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) + np.prod(box[2:] - box[:2]) - common
-    overlaps: Floats = np.divide(common, both, out=np.zeros_like(common), where=both > 0)
-    return overlaps

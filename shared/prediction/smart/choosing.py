@@ -70,7 +70,7 @@ def worth_of(candidates: Detections, box: Floats) -> Floats:
 
     Not the overlap alone: of hundreds of unsure boxes one is always more like a rough box than the object itself is.
     """
-    overlaps = _ious(candidates.xyxy, box)
+    overlaps = ious(candidates.xyxy, box)
     return np.where(overlaps >= _MEANT, overlaps * candidates.scores, 0.0)
 
 
@@ -126,10 +126,10 @@ def _inside(rings: tuple[Floats, ...], point: Floats) -> bool:
 def _iou(candidates: Detections, one: int, other: int) -> float:
     if candidates.rotated is not None:
         return rotated_iou(candidates.rotated[one], candidates.rotated[other])
-    return float(_ious(candidates.xyxy[[other]], candidates.xyxy[one])[0])
+    return float(ious(candidates.xyxy[[other]], candidates.xyxy[one])[0])
 
 
-def _ious(boxes: Floats, box: Floats) -> Floats:
+def ious(boxes: Floats, box: Floats) -> Floats:
     """(N, 4) and (4,) xyxy → (N,) intersection over union."""
     common = np.prod(np.clip(np.minimum(boxes[:, 2:], box[2:]) - np.maximum(boxes[:, :2], box[:2]), 0, None), axis=1)
     union = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) + np.prod(box[2:] - box[:2]) - common
@@ -141,5 +141,5 @@ def _overlapping(boxes: Floats, drawn: Floats, iou: float) -> NDArray[np.bool_]:
     """(N,) which boxes overlap one of (M, 4) drawn ones by at least `iou`."""
     found = np.zeros(len(boxes), dtype=np.bool_)
     for box in drawn:
-        found |= _ious(boxes, box) >= iou
+        found |= ious(boxes, box) >= iou
     return found
