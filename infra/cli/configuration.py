@@ -31,9 +31,9 @@ Every program of labelloop reads environment variables. A wrong or unknown `LABE
 one sentence; an empty one counts as not set. This page is generated: `labelloop settings --markdown`.
 
 The `labelloop` command also reads the file `labelloop.env` in the folder that it is run in; the environment wins (but
-for `HOST`, which shells set for other reasons). `labelloop up` makes that file with new secrets and keeps
-`LABEL_STUDIO_URL` and `LABEL_STUDIO_API_KEY` of your environment in it, so that the other commands, run in the same
-folder, need no variables. Only its owner can read it: do not commit it. `labelloop settings` shows what is in force.
+for `HOST`, which shells set for other reasons). `labelloop up` makes that file with new secrets and writes the settings
+of its environment into it, so that the other commands and the next start, in the same folder, go by the same.
+Only its owner can read it: do not commit it. `labelloop settings` shows what is in force.
 
 A project may override some settings for itself: in Label Studio, write a JSON object into *Settings → Model → Edit →
 Any extra params to pass during model connection*, for example `{"min_annotations": 50, "epochs": 20}`. Known there:

@@ -13,12 +13,13 @@ from pathlib import Path
 from dotenv import dotenv_values, set_key
 
 from shared.errors import SettingsError
-from shared.settings import Settings
+from shared.settings import Settings, variable
 
 FILE = "labelloop.env"
 _HEADER = "# Made by `labelloop up`, read by every labelloop command that runs in this folder. Holds secrets.\n"
 _NOT_FROM_ENVIRONMENT = ("HOST",)
 """Shells set HOST to the machine's name; only the file and `up --host` say where to listen."""
+_FOR_ONE_START = ("LABELLOOP_DUMMY", "TRAIN_REQUEST")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,12 @@ def trigger_url(settings: Settings) -> str:
             f"made {FILE}"
         )
     return settings.train_trigger_url
+
+
+def given(environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables of an environment that are settings and hold beyond one start."""
+    names = {variable(name) for name in Settings.model_fields} - {*_NOT_FROM_ENVIRONMENT, *_FOR_ONE_START}
+    return {name: environ[name] for name in sorted(names) if environ.get(name)}
 
 
 def keep(file: Path, values: Mapping[str, str]) -> list[str]:

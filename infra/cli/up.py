@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from functions.train_trigger.launchers import launcher_url
-from infra.cli.environment import FILE, Invocation, first_values, keep
+from infra.cli.environment import FILE, Invocation, first_values, given, keep
 from infra.cli.log_view import LogView
 from infra.local.base_weights import refuse_missing_files
 from infra.local.emulation import emulation
@@ -26,7 +26,7 @@ from shared.state.projects import read_project
 
 PREDICT_PORT, TRAIN_TRIGGER_PORT = 9090, 9091
 _PORTS = {"predict_url": "--predict-port", "train_trigger_url": "--train-trigger-port"}
-_KEPT = ("LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY")
+_LABEL_STUDIO = ("LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY")
 _CHECK_INTERVAL = 0.5  # seconds between two looks at the functions
 
 
@@ -41,7 +41,8 @@ def prepare(
 ) -> Settings:
     """Make or complete labelloop.env, and answer the settings to start with. Raises SettingsError, StartError.
 
-    Options, and the Label Studio of the environment, are written into the file, so that other commands need neither.
+    Options and settings of the environment are written into the file, so that the other commands, and the next start,
+    go by the same.
     The file is written only if the settings are right, the base weights can be had and the ports are free.
     """
     present, variables = invocation.from_file(), invocation.variables()
@@ -51,7 +52,7 @@ def prepare(
     )
     new = first_values(invocation.folder, PREDICT_PORT, TRAIN_TRIGGER_PORT)
     kept = {name: variables.get(name, value) for name, value in new.items() if name not in present}
-    kept |= {name: variables[name] for name in _KEPT if variables.get(name)} | _ask_for_label_studio(variables) | chosen
+    kept |= given(invocation.environ) | _ask_for_label_studio(variables) | chosen
     settings = Settings.from_environ(variables | kept | ({"LABELLOOP_DUMMY": "true"} if dummy else {}))
     settings.require_access_rules()
     launcher_url(settings)
@@ -62,10 +63,14 @@ def prepare(
     _check_ports(settings)
     made = not invocation.file.exists()
     changed = keep(invocation.file, kept)
+    where = escape(str(invocation.file))
     if made:
-        console.print(f"made {escape(str(invocation.file))}; the other commands read it in this folder", soft_wrap=True)
-    elif changed:
-        console.print(f"wrote {', '.join(changed)} into {escape(str(invocation.file))}", soft_wrap=True)
+        console.print(f"made {where}; the other commands read it in this folder", soft_wrap=True)
+        changed = [name for name in changed if name not in new]
+    if changed:
+        console.print(
+            f"wrote {', '.join(changed)} into {where}: other commands and the next start use it", soft_wrap=True
+        )
     return settings
 
 
@@ -130,7 +135,7 @@ def _as_ctrl_c(_number: int, _frame: object) -> NoReturn:
 
 def _ask_for_label_studio(variables: Mapping[str, str]) -> dict[str, str]:
     """Ask the person at the terminal for missing variables. Raises SettingsError if there is no terminal."""
-    missing = [name for name in _KEPT if not variables.get(name)]
+    missing = [name for name in _LABEL_STUDIO if not variables.get(name)]
     if missing and not sys.stdin.isatty():
         raise SettingsError(
             f"{' and '.join(missing)} must be set, in the environment or in {FILE}: the address of Label Studio, and a "

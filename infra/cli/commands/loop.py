@@ -52,8 +52,9 @@ def up(
     With --project all is done, and Label Studio need not reach this machine: its project is asked for changes, and
     predictions are written into it. A project that is connected already stays as it is.
 
-    The first time it makes labelloop.env here (readable by you alone): new secrets, ports, a store in ./labelloop-data,
-    and LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY of your environment, which it asks for if they are not set.
+    The first time it makes labelloop.env here (readable by you alone): new secrets, ports, a store in ./labelloop-data.
+    It asks for LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY if they are not set. Settings of your environment are written
+    into that file each time, so that the other commands and the next start go by the same.
     """
     console = Console()
     settings = prepare(

@@ -77,7 +77,7 @@ def test_secrets_join_what_a_person_wrote_for_the_owners_eyes_only(tmp_path: Pat
     file = tmp_path / "labelloop.env"
     file.write_text("LABELLOOP_EPOCHS=7\n")
     file.chmod(0o644)
-    prepared(tmp_path, LABEL_STUDIO)
+    prepared(tmp_path, LABEL_STUDIO, **{name: choose_port() for name in PORTS})
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
@@ -91,8 +91,21 @@ def test_a_new_token_of_the_environment_reaches_the_file(tmp_path: Path) -> None
     assert key.get_secret_value() == "1" * 40
 
 
+def test_settings_of_the_environment_are_those_of_the_other_commands_and_of_the_next_start(tmp_path: Path) -> None:
+    environ = {"LABELLOOP_IMAGE_SIZE": "192", "LABELLOOP_MIN_ANNOTATIONS": "7", "HOST": "some-machine"}
+    started = prepared(tmp_path, LABEL_STUDIO | environ)
+
+    assert Invocation({}, tmp_path).settings() == started
+    assert (started.image_size, started.min_annotations, started.loopback) == (192, 7, True)
+
+    prepared(tmp_path, {"LABELLOOP_IMAGE_SIZE": "320"})
+
+    assert prepared(tmp_path, {}).image_size == 320
+
+
 def test_dummy_is_for_this_start_alone(tmp_path: Path) -> None:
     assert prepared(tmp_path, LABEL_STUDIO, dummy=True).dummy
+    assert prepared(tmp_path, {"LABELLOOP_DUMMY": "true"}).dummy
     assert not prepared(tmp_path, {}).dummy
 
 
