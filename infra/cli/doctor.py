@@ -47,9 +47,10 @@ from shared.media.fetch import ImageFetcher
 from shared.media.video import open_video
 from shared.objectstore import ObjectStore
 from shared.settings import Settings
-from shared.state.projects import read_project
+from shared.state.projects import projects, read_project
 
 Tell = Callable[[Finding], None]
+_NAMED = 10  # projects
 _FETCH_SECONDS = 30.0  # for one image or video
 _CONNECT = "run `labelloop connect`"
 _CONNECT_EITHER_WAY = "run `labelloop up --project N`, or `labelloop connect` where Label Studio is to call labelloop"
@@ -64,7 +65,7 @@ def examine(
     environ: Mapping[str, str] = MappingProxyType({}),
     tell: Tell = lambda _: None,
 ) -> list[Finding]:
-    """Check everything; with a project (id or uid) its connection, an image and its labels too.
+    """Check everything; of a project (id or uid; None: the only one of the store) its connection, image and labels too.
 
     Changes nothing, except for objects of the store's self-test, which it removes. `environ`: variables with a
     launcher's credentials. `tell` is called with each finding at once.
@@ -79,6 +80,10 @@ def examine(
     note(check_label_studio(label_studio))
     reachable = not problems(findings)
     stored = note(check_object_store(store)).level == "ok"
+    if project is None and stored:
+        project, others = _only_known(store)
+        for finding in others:
+            note(finding)
     about, found = check_project(label_studio, project) if project and reachable else (None, None)
     record = read_project(store, found.uid) if found and stored else None
     connection = record.connection if record else "inbound"
@@ -105,6 +110,15 @@ def examine(
         ):
             note(finding)
     return findings
+
+
+def _only_known(store: ObjectStore) -> tuple[str | None, list[Finding]]:
+    """The uid of the store's only project; of several none, and that one can be named."""
+    known = list(projects(store))
+    if len(known) < 2:
+        return next(iter(known), None), []
+    message = f"the store holds {len(known)} projects: {', '.join(known[:_NAMED])}{' …' * (len(known) > _NAMED)}"
+    return None, [Finding("ok", "project", message, "`labelloop doctor --project N` checks one of them, too")]
 
 
 def _check_wiring(label_studio: LabelStudio, settings: Settings, store: ObjectStore, project: Project) -> list[Finding]:

@@ -170,9 +170,9 @@ def disconnect(
 
 @commands.command()
 def doctor(context: typer.Context, project: ProjectOption = None, json_: JsonOption = False) -> None:
-    """Check all and change nothing: token, store, functions, launcher; with --project also wiring, an image, labels.
+    """Check all and change nothing: token, store, functions, launcher; of a project also wiring, an image, labels.
 
-    Exit code 1 if there is a problem.
+    --project is needed only where the store holds several. Exit code 1 if there is a problem.
     """
     settings, environ = context.obj.connection_settings(), context.obj.variables()
     findings = examine(

@@ -176,6 +176,20 @@ def test_doctor_knows_how_a_project_is_connected(studio: OneProject, file_store:
     assert outbound["train_trigger"] == "problem", "nobody would sweep"
 
 
+def test_doctor_checks_the_only_project_of_the_store_and_names_several(
+    studio: OneProject, file_store: ObjectStore
+) -> None:
+    assert "project" not in levels(examine(studio, SETTINGS, file_store, None))
+    connect(studio, SETTINGS, 7, store=file_store, inbound=False)
+    assert levels(examine(studio, SETTINGS, file_store, None))["connection"] == "ok"
+
+    write_project(file_store, "8.1795334222", label_config=CONFIG)
+    (several,) = [one for one in examine(studio, SETTINGS, file_store, None) if one.check == "project"]
+
+    assert "2 projects: 7." in several.message
+    assert "8.1795334222" in several.message
+
+
 @pytest.mark.parametrize(
     ("push", "answer", "expected"),
     [
