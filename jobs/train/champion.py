@@ -1,15 +1,18 @@
 """The model that a new version is compared with: the served version, an older one that loads, or base weights."""
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from jobs.train.attempt import Attempt
 from jobs.train.base_weights import stored_base_weights
-from jobs.train.judging import Rival
+from jobs.train.data.dataset import Dataset
+from jobs.train.data.snapshot import SnapshotTask
+from jobs.train.judging import Judge, Judged, Rival
 from jobs.train.training import InitialWeights
 from shared.digest import sha256_of
-from shared.errors import ModelError, NotFound
+from shared.errors import ImageError, ModelError, NotFound
 from shared.labelstudio.controls import Control
 from shared.state.versions import WEIGHTS, Manifest
 from shared.yolo.base_weights import base_weights_for
@@ -24,15 +27,13 @@ class Champion:
     """The version that a new one is compared with, as far as it could be downloaded."""
 
     served: int | None  # the version that predict serves; None: base weights
-    manifest: (
-        Manifest | None
-    )  # of the served version, or of the newest older one that can be loaded; None: there is none
+    manifest: Manifest | None  # of that version, or of the newest older one that loads; None: there is none
     weights: Path | None  # verified local file of `manifest`
     graph: Path | None  # another one; None: an older labelloop published none
     missing: str  # which versions could not be compared, and why; empty: all could
 
 
-def find_champion(attempt: Attempt, control: Control) -> Champion:
+def _find_champion(attempt: Attempt, control: Control) -> Champion:
     """Download and verify the served version, or else the newest older one that can be loaded. Raises StoreError.
 
     A version with a bad file (wrong digest, no model) is rejected for good. One with a missing file is not: the
@@ -66,13 +67,42 @@ def serving(attempt: Attempt, control: Control) -> Manifest | None:
 
 def initial_weights(attempt: Attempt, control: Control) -> InitialWeights:
     """The weights that training starts from: the champion, else the base weights. Raises ModelError."""
-    champion = find_champion(attempt, control)
+    champion = _find_champion(attempt, control)
     if champion.manifest and champion.weights:
         return InitialWeights(champion.weights, f"v{champion.manifest.version}", sha256_of(champion.weights))
     return _base(attempt, control)
 
 
-def rival_of(attempt: Attempt, control: Control, champion: Champion) -> tuple[Rival | None, str]:
+def judge_with_champion(
+    attempt: Attempt, control: Control, dataset: Dataset, graph: Path, weights: Path | None = None
+) -> Judged:
+    """Compare a new graph with the champion. `weights`: see `Judge.judge`. Raises ModelError, StoreError."""
+    judge = Judge(
+        trainer=attempt.trainer,
+        control=control,
+        settings=attempt.settings,
+        dataset=dataset,
+        videos=lambda: _val_videos(attempt, control),
+        max_pixels=attempt.images.max_pixels,
+    )
+    champion = _find_champion(attempt, control)
+    rival, why_none = _rival_of(attempt, control, champion)
+    return judge.judge(graph, rival, why_none, served=champion.served, weights=weights)
+
+
+def _val_videos(attempt: Attempt, control: Control) -> Iterator[tuple[SnapshotTask, Path]]:
+    for task in attempt.snapshot.tasks_for(control):
+        if task.split == "val":
+            attempt.heartbeat.check()
+            try:
+                video = attempt.images.file(task.id, control.value, task.file_of(control))
+            except ImageError:
+                logger.info(f"task {task.id} is left out again", extra={"event": "task_left_out", "task": task.id})
+            else:
+                yield task, video
+
+
+def _rival_of(attempt: Attempt, control: Control, champion: Champion) -> tuple[Rival | None, str]:
     """(champion, or base weights of the control's yolo task; None if neither exists, why None). Raises ModelError."""
     missing, manifest = champion.missing, champion.manifest
     if manifest and champion.weights:

@@ -4,9 +4,10 @@ import logging
 from collections.abc import Mapping
 
 from jobs.train.attempt import Attempt
-from jobs.train.control import Verdict, learn
+from jobs.train.control import learn
 from jobs.train.data.annotations import NothingToLearn
 from jobs.train.data.outage import ImagesMissing
+from jobs.train.promoting import Verdict
 from shared.errors import (
     ClaimLost,
     LabelConfigError,

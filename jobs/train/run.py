@@ -11,7 +11,6 @@ from pathlib import Path
 
 from jobs.train.attempt import Attempt
 from jobs.train.checkpoints.spool import enough_of
-from jobs.train.control import Verdict
 from jobs.train.controls import PERMANENT, learn_all
 from jobs.train.data import snapshot as snapshots
 from jobs.train.data.annotations import NothingToLearn
@@ -23,6 +22,7 @@ from jobs.train.parts import Parts
 from jobs.train.patient_store import PatientStore
 from jobs.train.preparing import Preparing
 from jobs.train.progress import ProgressWriter
+from jobs.train.promoting import Verdict
 from jobs.train.training import TrainingSettings
 from shared import tracing
 from shared.errors import BudgetSpent, ClaimLost, LabelConfigError, LabelloopError, NotFound, SettingsError

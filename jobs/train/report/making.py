@@ -14,9 +14,9 @@ from typing import Any
 from jobs.train.data.comparing import Data, compare, data_of
 from jobs.train.data.learnt import read_learnt
 from jobs.train.evidence import Found
+from jobs.train.new_version import NewVersion
 from jobs.train.report import charts, scenes
 from jobs.train.report.changes import Changes, changes_of
-from jobs.train.report.made import Made
 from jobs.train.report.matching import class_rows, confusion, curve
 from jobs.train.report.page import Report
 from jobs.train.report.pictures import Pictures
@@ -35,12 +35,12 @@ _VERSIONS = 48  # of the learning curve: the newest
 class Reporter:
     """Makes the page for a number that the version may get."""
 
-    def __init__(self, made: Made) -> None:
+    def __init__(self, version: NewVersion) -> None:
         """Looks at the pictures; what fails is left out. Raises ClaimLost, StoreError."""
-        self._made = made
+        self._version = version
         self._missing: list[str] = []
-        judged = made.judged
-        self._pictures = Pictures(made)
+        judged = version.judged
+        self._pictures = Pictures(version)
         self._rows, self._champion_rows = [], dict[int, Any]()
         self._curves: list[tuple[str, Any]] = []
         self._confused = None
@@ -53,24 +53,24 @@ class Reporter:
         with self._part("the table of labels"):
             self._rows = class_rows(judged.ours.evidence, judged.ours.shown, judged.ours.classes)
             if judged.theirs:
-                rows = class_rows(judged.theirs.evidence, judged.theirs.shown, made.compared)
+                rows = class_rows(judged.theirs.evidence, judged.theirs.shown, version.compared)
                 self._champion_rows = {row.class_: row for row in rows}
         with self._part("the confusion matrix"):
-            self._confused = confusion(judged.ours.evidence, judged.ours.shown, len(made.names))
+            self._confused = confusion(judged.ours.evidence, judged.ours.shown, len(version.names))
         with self._part("the curve of precision and recall"):
             self._curves = [
-                (side.name, curve(side.evidence, made.compared))
+                (side.name, curve(side.evidence, version.compared))
                 for side in (judged.ours, judged.theirs)
                 if side and isinstance(side.evidence, Found)
             ]
         with self._part("what changed"):
             self._before = self._champion()
-            self._data = data_of(made.learnt.tasks(), made.control)
+            self._data = data_of(version.learnt.tasks(), version.control)
 
     def html(self, manifest: Manifest) -> str:
         """The page of the version with this manifest."""
-        made, judged, missing = self._made, self._made.judged, list(self._missing)
-        me, attempt = f"v{manifest.version}", self._made.attempt
+        version, judged, missing = self._version, self._version.judged, list(self._missing)
+        me, attempt = f"v{manifest.version}", self._version.attempt
         drawn: list[charts.Chart] = []
         with self._part("the curves", missing):
             drawn = [chart for chart in self._charts(manifest) if chart]
@@ -94,14 +94,14 @@ class Reporter:
                 manifest.version,
                 manifest.yolo_task,
                 self._rows,
-                made.names,
+                version.names,
                 caveat=judged.caveat,
                 neither=judged.theirs is not None and judged.theirs.trained,
             ),
-            names=made.names,
+            names=version.names,
             metrics=judged.metrics,
             champion=judged.champion,
-            points=list(zip(cycle(scenes.MARKS), made.control.point_names)),
+            points=list(zip(cycle(scenes.MARKS), version.control.point_names)),
             different=different,
             different_said=self._pictures.said(me),
             worst=worst,
@@ -111,11 +111,11 @@ class Reporter:
             champion_rows=self._champion_rows,
             charts=drawn,
             confused=self._confused,
-            counts=made.dataset.counts,
+            counts=version.dataset.counts,
             skipped=attempt.snapshot.header.left_out,
             shown=judged.shown,
-            notes=made.notes,
-            taken_up=made.taken_up,
+            notes=version.notes,
+            taken_up=version.taken_up,
             minutes=None if seconds is None else seconds / 60,
             attempts=attempt.claim.attempt,
             lineage=_lineage(manifest),
@@ -134,25 +134,25 @@ class Reporter:
             (self._missing if missing is None else missing).append(name)
 
     def _charts(self, manifest: Manifest) -> list[charts.Chart | None]:
-        registry, control = self._made.attempt.registry, manifest.control
+        registry, control = self._version.attempt.registry, manifest.control
         numbers = [number for number in registry.numbers(control) if number < manifest.version][-_VERSIONS:]
         earlier = [found for number in numbers if (found := registry.find_manifest(control, number))]
         curves = [(name or f"v{manifest.version}", points) for name, points in self._curves]
         return [
             charts.precision_recall(curves),
             charts.learning(curve_of(control, [*earlier, manifest]), manifest.version),
-            charts.epochs(self._made.epochs),
+            charts.epochs(self._version.epochs),
         ]
 
     def _champion(self) -> tuple[Manifest, Data | None] | None:
         """The version that was compared, and what it learnt from."""
-        attempt, against = self._made.attempt, self._made.judged.gate.against or ""
+        attempt, against = self._version.attempt, self._version.judged.gate.against or ""
         if not (against.startswith("v") and against[1:].isdecimal()):
             return None
-        manifest = attempt.registry.find_manifest(self._made.control.name, int(against[1:]))
+        manifest = attempt.registry.find_manifest(self._version.control.name, int(against[1:]))
         if manifest is None or manifest.dataset is None:
             return (manifest, None) if manifest else None
-        path = attempt.folder_of(self._made.control, "champion-learnt") / DATASET
+        path = attempt.folder_of(self._version.control, "champion-learnt") / DATASET
         learnt = read_learnt(attempt.registry, manifest, path)
         return manifest, data_of(learnt.tasks(), learnt.control)
 

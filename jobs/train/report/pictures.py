@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from jobs.train.judging import Side
+from jobs.train.new_version import NewVersion
 from jobs.train.report import scenes
 from jobs.train.report.choosing import Choice, Compared, choose
-from jobs.train.report.made import Made
 from jobs.train.report.scenes import Copy, Panel, Scene
 from jobs.train.training import Seen
 from shared.labelstudio.controls import Control
@@ -17,9 +17,9 @@ _VIDEOS = 3  # whose tracks are drawn
 class Pictures:
     """Does not depend on the number that the version gets, but for how it is called."""
 
-    def __init__(self, made: Made) -> None:
+    def __init__(self, version: NewVersion) -> None:
         """Without a picture, until it looks at some."""
-        self._made = made
+        self._version = version
         self._choice = Choice((), (), 0, 0, 0)
         self._looked = dict[str, tuple[Copy, Seen, Seen | None]]()  # by picture
         self._ways = dict[str, Copy]()  # by task
@@ -29,13 +29,13 @@ class Pictures:
 
         Raises ClaimLost, StoreError.
         """
-        made, ours, theirs = self._made, self._made.judged.ours, self._made.judged.theirs
+        version, ours, theirs = self._version, self._version.judged.ours, self._version.judged.theirs
         choice = choose(
             ours.evidence,
             ours.shown,
             theirs.evidence if theirs else None,
             theirs.shown if theirs else {},
-            made.compared,
+            version.compared,
         )
         self._choice = choice
         files = [each.picture for each in (*choice.different, *choice.worst)]
@@ -43,28 +43,28 @@ class Pictures:
             return
         found = [self._seen(side, files) for side in (ours, theirs) if side]
         for file, (seen, *other) in zip(files, zip(*found, strict=True), strict=True):
-            copy = scenes.small_copy(seen.picture, made.attempt.images.max_pixels)
+            copy = scenes.small_copy(seen.picture, version.attempt.images.max_pixels)
             self._looked[file] = copy, seen, other[0] if other else None
 
     def _seen(self, side: Side, files: Sequence[str]) -> list[Seen]:
-        made = self._made
-        return made.attempt.trainer.look(
+        version = self._version
+        return version.attempt.trainer.look(
             side.graph,
-            made.dataset.data,
+            version.dataset.data,
             files,
-            made.control,
-            made.attempt.settings,
+            version.control,
+            version.attempt.settings,
             trained=side.trained,
             points=side.points,
         )
 
     def look_at_ways(self) -> None:
         """The videos whose tracks differ most, each over one of its frames."""
-        followed = self._made.judged.ours.followed
+        followed = self._version.judged.ours.followed
         if followed is None:
             return
-        frames = sorted((self._made.dataset.data.parent / "images" / "val").glob("*"))
-        theirs = self._made.judged.theirs
+        frames = sorted((self._version.dataset.data.parent / "images" / "val").glob("*"))
+        theirs = self._version.judged.theirs
         before = theirs.followed.videos if theirs and theirs.followed else {}
 
         def gain(task: str) -> float:
@@ -74,7 +74,7 @@ class Pictures:
         for task in sorted(followed.videos, key=gain)[:_VIDEOS]:
             of_task = [frame for frame in frames if frame.stem.split("-", 1)[0] == task]
             if of_task and followed.videos[task].ways:
-                copy = scenes.small_copy(of_task[len(of_task) // 2], self._made.attempt.images.max_pixels)
+                copy = scenes.small_copy(of_task[len(of_task) // 2], self._version.attempt.images.max_pixels)
                 self._ways[task] = copy
 
     def scenes(self, me: str) -> tuple[list[Scene], list[Scene]]:
@@ -90,25 +90,25 @@ class Pictures:
         return [self._way(task, copy, me) for task, copy in self._ways.items()]
 
     def _scene(self, compared: Compared, me: str) -> Scene:
-        made, names = self._made, self._made.names
+        version, names = self._version, self._version.names
         copy, seen, other = self._looked[compared.picture]
-        theirs = made.judged.theirs
-        title = _title(compared, made.control, me, theirs.name if theirs else "")
+        theirs = version.judged.theirs
+        title = _title(compared, version.control, me, theirs.name if theirs else "")
         if seen.outcome is None:
             said = [scenes.guess_panel(other, names, theirs.name)] if other and theirs else []
             panels = [scenes.chosen_panel(seen, names), *said, scenes.guess_panel(seen, names, me)]
             return Scene(title, copy, tuple(panels), drawn=False)
-        objects = OBJECTS[made.control.yolo_task]
-        shown = {class_: each for class_, each in made.judged.ours.shown.items() if class_ in made.compared}
+        objects = OBJECTS[version.control.yolo_task]
+        shown = {class_: each for class_, each in version.judged.ours.shown.items() if class_ in version.compared}
         panels = [scenes.label_panel(seen, copy, names, objects)]
         if other and theirs:
-            before = {class_: each for class_, each in theirs.shown.items() if class_ in made.compared}
+            before = {class_: each for class_, each in theirs.shown.items() if class_ in version.compared}
             panels.append(scenes.found_panel(other, copy, names, theirs.name, before))
         panels.append(scenes.found_panel(seen, copy, names, me, shown))
         return Scene(title, copy, tuple(panels), drawn=True)
 
     def _way(self, task: str, copy: Copy, me: str) -> Scene:
-        judged = self._made.judged
+        judged = self._version.judged
         panels = list[Panel]()
         for side, name in ((judged.theirs, ""), (judged.ours, me)):
             counts = side.followed.videos.get(task) if side and side.followed else None
@@ -123,7 +123,7 @@ class Pictures:
 
     def said(self, me: str) -> str:
         """How many pictures there are, and what became better or worse."""
-        choice, theirs = self._choice, self._made.judged.theirs
+        choice, theirs = self._choice, self._version.judged.theirs
         if not choice.pictures:
             return "There are no pictures of this val set."
         val = f"{choice.pictures} {'image' if choice.pictures == 1 else 'images'} of the val set"

@@ -13,8 +13,8 @@ from pydantic import ValidationError
 
 from functions.train_trigger.decide import Policy, decide_before_asking
 from jobs.train.checkpoints.store import Index
+from jobs.train.control_dataset import Decided
 from jobs.train.data.snapshot import Header, SnapshotTask, fetch
-from jobs.train.views import Decided
 from shared.errors import StoreRefusal
 from shared.evolve import evolve
 from shared.objectstore import ObjectStore

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from jobs.train.control_dataset import Decided
 from jobs.train.ending import DONE, INTERRUPTED
-from jobs.train.views import Decided
 from shared.geometry.tiles import Tiling
 from shared.objectstore import ObjectStore
 from shared.state import keys

@@ -1,7 +1,8 @@
-"""What a report is about."""
+"""A version before it has a number: all that its manifest and its report are made of."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from jobs.train.attempt import Attempt
 from jobs.train.checkpoints.spool import Epoch
@@ -10,21 +11,24 @@ from jobs.train.data.learnt import Learnt
 from jobs.train.data.taken_up import TakenUp
 from jobs.train.data.yolo_dataset import classes_of
 from jobs.train.judging import Judged
+from jobs.train.training import InitialWeights, Trained
 from shared.labelstudio.controls import Control
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Made:
-    """What a training made, and what is known of it."""
+class NewVersion:
+    """What a training made of a control, and what is known of it."""
 
     attempt: Attempt
     control: Control
+    start: InitialWeights
     dataset: Dataset
-    judged: Judged
-    taken_up: TakenUp
-    learnt: Learnt  # what it learnt from
+    learnt: Learnt  # what it learnt from, as a file
+    trained: Trained
     epochs: Sequence[Epoch]  # of this attempt
-    notes: Sequence[str]
+    graph: Path
+    judged: Judged
+    taken_up: TakenUp  # the predictions of the served version
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -36,3 +40,8 @@ class Made:
         """The classes that both models know."""
         ours, theirs = self.judged.ours, self.judged.theirs
         return tuple(class_ for class_ in ours.classes if theirs is None or class_ in theirs.classes)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences for the report."""
+        return (*self.judged.notes, *self.trained.notes, *filter(None, [self.trained.stopped]))

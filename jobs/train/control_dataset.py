@@ -1,9 +1,11 @@
-"""What a run makes of the pictures of a control: decided once, so that every attempt does the same."""
+"""Builds the dataset of one control. Whether its pictures are cut into tiles is decided once, for all attempts."""
 
 import logging
 from contextlib import suppress
 
 from jobs.train.attempt import Attempt
+from jobs.train.data import dataset as datasets
+from jobs.train.data.dataset import Dataset
 from jobs.train.data.samples import Views
 from jobs.train.data.tiling import decide, sizes_of
 from shared.errors import AlreadyExists, NotFound
@@ -25,8 +27,26 @@ class Decided(Record):
     objects: int = 0  # that were looked at
 
 
-def views_for(attempt: Attempt, control: Control) -> Views:
-    """Raises StoreError."""
+def build_dataset(attempt: Attempt, control: Control) -> Dataset | None:
+    """Fetch the images and write the dataset to the scratch folder; None if no task has an object of the control.
+
+    Raises as `datasets.build`, and what `attempt.check_of` raises.
+    """
+    attempt.progress.phase("dataset", control=control.name)
+    return datasets.build(
+        attempt.snapshot.tasks_for(control),
+        control,
+        attempt.images,
+        attempt.folder_of(control, "dataset"),
+        concurrency=attempt.fetch_concurrency,
+        check=attempt.check_of(control),
+        last=attempt.last,
+        views=_views(attempt, control),
+    )
+
+
+def _views(attempt: Attempt, control: Control) -> Views:
+    """What is made of each picture. Raises StoreError."""
     tiling = _decided(attempt, control).tiling
     # An earlier version may be the one to compare with: each is measured as it is served.
     in_full = tiling or any(manifest.tiling for manifest in attempt.registry.versions(control.name))

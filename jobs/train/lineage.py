@@ -1,0 +1,44 @@
+"""The lineage of a version: what its manifest says of where it comes from."""
+
+from importlib.metadata import version as package_version
+
+from jobs.train.new_version import NewVersion
+from jobs.train.preset import preset
+from shared import tracing
+
+_PACKAGES = ("labelloop", "torch", "ultralytics")
+
+
+def lineage_of(made: NewVersion) -> dict[str, object]:
+    """`Manifest.lineage`, but for the number of suspects."""
+    attempt, trained, counts = made.attempt, made.trained, made.dataset.counts
+    header = attempt.snapshot.header
+    trace = tracing.current()  # what predict's first prediction goes on from
+    return ({"trace": trace} if trace else {}) | {
+        "border": header.border,
+        "annotations_digest": header.baseline.digest,
+        "dataset_sha256": attempt.snapshot.sha256,
+        "data_sha256": attempt.snapshot.digest_of(made.control),
+        "tasks": {
+            "train": counts.train,
+            "val": counts.val,
+            "background": counts.background,
+            "skipped": header.left_out,
+            "left_out": dict(counts.left_out),
+        },
+        "remarks": "; ".join(filter(None, [trained.stopped, counts.remarks])),
+        "images": {"train": counts.train_images, "val": counts.val_images},
+        "tiles": counts.tiles,  # of these images to learn from
+        "things": {"train": counts.train_objects, "val": counts.val_objects, "foreign_labels": counts.foreign_labels},
+        "base": made.start.name,
+        "base_sha256": made.start.sha256,
+        "epochs": trained.epochs,
+        "passes": preset(attempt.settings, counts.train_images, made.control.yolo_task).passes,
+        "batch": trained.batch,
+        "attempt": attempt.claim.attempt,
+        "seconds": round(attempt.settings.longest_run - attempt.seconds_left()),
+        "settings": attempt.settings.model_dump(mode="json"),
+        "ultralytics": dict(trained.told),
+        "packages": {name: package_version(name) for name in _PACKAGES},
+        "taken_up": made.taken_up.as_json(),
+    }
