@@ -118,6 +118,8 @@ def _since_the_last(record: JobsRecord, totals: Totals, changed_tasks: int) -> s
     if record.baseline is None:
         return ""
     changes = changes_since(record.baseline.totals, totals, changed_tasks)
+    if record.last_run and record.last_run.outcome == STOPPED:
+        return "; the last run was stopped, so what was due then is learnt from now"
     if changes == 0:
         return "; nothing has changed since the last run: it trains on the same annotations again"
     return f"; {changes} changes since the last run"

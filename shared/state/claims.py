@@ -272,7 +272,7 @@ def release(
     """End the run: no claim; its outcome, its baseline and what people are to be told of it are recorded.
 
     `baseline`: None keeps the old one, and so does a run that failed: the changes that it was for stay due. `silent`:
-    the job does not end it itself, so it has used what it ran until its last renewal.
+    nobody knows when the job ended, so it has used what it ran until its last renewal.
     """
     last = record.last_run
     if last and last.run_id == claim.run_id and last.outcome != STOPPED:
@@ -315,7 +315,8 @@ def stop(
     if held is not None and claim.kind == "train":
         totals, read_at = held
         baseline = evolve(baseline or Baseline(totals=totals, read_at=read_at), totals=totals, read_at=read_at)
-    ended = release(record, now, claim, outcome=STOPPED, baseline=baseline, message=message, silent=True)
+    silent = now >= claim.expires_at
+    ended = release(record, now, claim, outcome=STOPPED, baseline=baseline, message=message, silent=silent)
     return ended if ended is None or claim.kind == PRELABEL else evolve(ended, next_run=None)
 
 

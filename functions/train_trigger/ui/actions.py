@@ -11,7 +11,7 @@ from functions.train_trigger.status.words import Tone
 from functions.train_trigger.trigger import Trigger
 from shared.errors import LabelloopError, StoreError
 from shared.objectstore import ObjectStore
-from shared.state.jobs_record import Claim
+from shared.state.jobs_record import STOPPED, Claim
 from shared.state.registry import Registry
 from shared.state.rollback import move_pointer, moved_sentence
 
@@ -147,7 +147,9 @@ def _before_training(_asked: Asked) -> Question:
 
 
 def _nothing_new(project: ProjectStatus) -> str:
-    due = project.next_training
+    due, last = project.next_training, project.jobs.last_run
+    if last and last.outcome == STOPPED:
+        return ""
     if due is None or due.changes is None or due.counted is None or due.counted.changes:
         return ""
     return " Nothing has changed since the last run: it trains on the same annotations again."

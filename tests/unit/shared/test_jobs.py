@@ -252,6 +252,18 @@ def test_a_job_that_was_given_up_used_what_it_ran_until_its_last_renewal(jobs: J
     assert jobs.read().used == {"2026-01-01": 4 * 60}
 
 
+@pytest.mark.parametrize(("minutes", "used"), [(3, 4 + 3), (40, 4)], ids=["running", "silent"])
+def test_a_run_that_a_person_stops_has_used_what_it_ran(jobs: Jobs, clock: Clocked, minutes: int, used: int) -> None:
+    claim = running(jobs)
+    clock.time += 4 * MINUTE
+    jobs.update(claims.renew, claim, lifetime=600, longest_run=3600)
+    clock.time += minutes * MINUTE
+    record = jobs.update(claims.stop, claim.run_id, "by somebody")
+    assert record.used == {"2026-01-01": used * 60}
+    assert record.last_run is not None
+    assert record.last_run.seconds == used * 60
+
+
 def test_an_interrupted_job_gives_way_at_once(jobs: Jobs, clock: Clocked) -> None:
     mine = running(jobs)
     jobs.update(claims.interrupt, mine, "SIGTERM")

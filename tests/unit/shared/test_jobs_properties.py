@@ -136,9 +136,11 @@ class Project:
         self.rolled_back |= {process.run_id for process in self.processes} | ({active.run_id} if active else set())
 
     def person_stops(self, _: int) -> None:
-        """The run ends, whoever runs it."""
+        """The run ends, whoever runs it; while its claim holds, its process counts as running until now."""
         claim = self.jobs.read().training
         if claim is not None:
+            if claim.nonce in self.counted_to and self.clock.time < claim.expires_at:
+                self._count(claim)
             assert self.jobs.update(claims.stop, claim.run_id, "by somebody").training is None
             self.lost.add(claim.nonce)
 

@@ -202,6 +202,11 @@ def test_a_small_project_is_trained_when_it_has_doubled(
             0,
             "a person asked for it; nothing has changed since the last run: it trains on the same annotations again",
         ),
+        (
+            JobsRecord(baseline=baseline(100), last_run=last_run("stopped", ago(hours=1))),
+            0,
+            "a person asked for it; the last run was stopped, so what was due then is learnt from now",
+        ),
     ],
 )
 def test_who_asks_for_a_training_is_told_whether_there_is_anything_new(
