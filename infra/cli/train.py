@@ -33,6 +33,8 @@ def write_predictions(settings: Settings, uid: str) -> dict[str, Any]:
 def run_sentence(body: Mapping[str, Any]) -> str:
     """The answer of `start_training` or `write_predictions`, for people."""
     run_id = str(body.get("job", "")).rpartition("/")[2]
+    if body.get("status") == "active":
+        return f"run {run_id} is active already"
     return f"run {run_id} {body.get('status')}: {body.get('reason')}"
 
 
