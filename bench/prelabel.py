@@ -26,7 +26,7 @@ from shared.labelstudio.api import ProjectState
 from shared.labelstudio.requests import ProjectCounters, Task
 from shared.objectstore import ObjectStore, open_store
 from shared.settings import Settings
-from shared.state import claims
+from shared.state import claims, jobs_fields
 from shared.state.jobs import Jobs
 from shared.state.projects import write_project
 from shared.state.runs import TrainRequest
@@ -117,7 +117,7 @@ def _predict(store: ObjectStore, folder: Path, urls: Sequence[str], number: int)
     target = Tasks(urls)
     assert run(replace(_build(settings, request, store), target=target), run_id, nonce="n") == DONE
     assert target.stored == len(urls)
-    Jobs(store, UID).update(claims.look_again)  # the next round predicts all of them again
+    Jobs(store, UID).update(jobs_fields.look_again)  # the next round predicts all of them again
     return target.seconds
 
 

@@ -20,7 +20,7 @@ from functions.train_trigger.decide_claim import (
 from functions.train_trigger.reconciled import Reconciled
 from shared.errors import ClaimLost
 from shared.settings import Settings
-from shared.state import claims
+from shared.state import launches
 from shared.state.jobs import Jobs
 from shared.state.jobs_record import Claim
 
@@ -30,7 +30,6 @@ def attend(
     jobs: Jobs,
     claim: Claim,
     settings: Settings,
-    policy: Policy,
     now: datetime,
     *,
     forced: bool,
@@ -42,6 +41,7 @@ def attend(
     The launcher is asked about the job if the claim has expired, or if `sweeping`. `forced`: a person asked, so a
     launch that was refused is tried again without a pause. `budget`: whether the next attempt has to wait.
     """
+    policy = Policy.of(settings)
     expired = has_expired(claim, policy, now)
     job = attempts.status(claim.job) if claim.job and (sweeping or expired) else None
     silent = killed(claim) and (expired or ended(claim, job))
@@ -54,7 +54,7 @@ def attend(
         if isinstance(decision, NextAttempt | Requeue):
             requeued = isinstance(decision, Requeue)
             taken = jobs.update(
-                claims.next_attempt,
+                launches.next_attempt,
                 claim,
                 lifetime=launching,
                 error=decision.error,
@@ -65,7 +65,7 @@ def attend(
                 return Reconciled("active", decision.error, claim.run_id)
             return attempts.launch(jobs, taken, settings, decision.error)
         if isinstance(decision, RetryLaunch):
-            taken = jobs.update(claims.retry_launch, claim, lifetime=launching).held
+            taken = jobs.update(launches.retry_launch, claim, lifetime=launching).held
             return attempts.launch(jobs, taken, settings, decision.error)
         if isinstance(decision, Withdraw):
             return attempts.withdraw(jobs, claim, decision.error)
@@ -76,7 +76,7 @@ def attend(
     if isinstance(decision, Extend):
         assert job is not None
         jobs.update(
-            claims.extend,
+            launches.extend,
             claim,
             lifetime=running if claim.state == "running" else launching,
             waiting=job.state == "queued",

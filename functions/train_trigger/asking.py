@@ -10,7 +10,7 @@ from shared.labelstudio.api import ProjectState
 from shared.labelstudio.config import parse_label_config
 from shared.labelstudio.requests import project_id
 from shared.objectstore import ObjectStore
-from shared.state import claims
+from shared.state import jobs_fields
 from shared.state.jobs import Jobs
 from shared.state.jobs_record import JobsRecord
 from shared.state.projects import Project, read_project, write_project
@@ -85,12 +85,12 @@ class Asking:
             self.state(jobs.uid)
         except ProjectGone:
             return jobs.read()
-        return jobs.update(claims.reopen)
+        return jobs.update(jobs_fields.reopen)
 
     def close(self, jobs: Jobs, error: ProjectGone) -> Reconciled:
         """Label Studio has the project no more, as `error` says: nothing is started for it until it is back."""
         if read_project(self._store, jobs.uid) or jobs.read().fence:  # else only an event named it: nothing to close
-            jobs.update(claims.close)
+            jobs.update(jobs_fields.close)
         logger.warning(str(error), extra={"event": "project_closed", "project": jobs.uid})
         return Reconciled("closed", str(error))
 

@@ -12,7 +12,7 @@ from shared.evolve import evolve
 from shared.labelstudio.requests import project_id
 from shared.objectstore import ObjectStore
 from shared.settings import Settings
-from shared.state import claims
+from shared.state import claims, launches
 from shared.state.budget import Budget
 from shared.state.jobs import Jobs
 from shared.state.jobs_record import PRELABEL, Claim
@@ -68,13 +68,13 @@ class Attempts:
             self._metrics.launches.labels("refused").inc()
             logger.error(str(error), extra={"event": "launch_refused", **named})
             try:
-                jobs.update(claims.refuse, claim, str(error))
+                jobs.update(launches.refuse, claim, str(error))
             except ClaimLost:
                 return Reconciled("active", f"{error}; the job started nevertheless", claim.run_id)
             self._show(jobs, claim, "launching", str(error))
             return Reconciled("refused", str(error), claim.run_id)
         logs = self._launcher.logs(job)
-        jobs.update(claims.record_job, claim, job, logs=logs)
+        jobs.update(launches.record_job, claim, job, logs=logs)
         status: Status = "launched" if claim.attempt == 1 else "relaunched"
         self._metrics.launches.labels(status).inc()
         told = "a job that writes predictions ahead" if claim.kind == PRELABEL else "a training job"
@@ -84,7 +84,7 @@ class Attempts:
     def withdraw(self, jobs: Jobs, claim: Claim, error: str) -> Reconciled:
         """Stop a job that never began; its attempt is launched again later, as after a refusal. Raises ClaimLost."""
         self._stop(jobs, claim)
-        jobs.update(claims.withdraw, claim, error)
+        jobs.update(launches.withdraw, claim, error)
         self._show(jobs, claim, "launching", error)
         self._metrics.launches.labels("refused").inc()
         named = {"project": jobs.uid, "run": claim.run_id, "job": claim.job}

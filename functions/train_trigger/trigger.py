@@ -34,7 +34,7 @@ from shared.labelstudio.api import ProjectState
 from shared.objectstore import ObjectStore
 from shared.objectstore.selftest import ensure_checked
 from shared.settings import Settings
-from shared.state import claims, outbox
+from shared.state import claims, jobs_fields, outbox
 from shared.state.jobs import Jobs
 from shared.state.jobs_record import JobsRecord
 from shared.state.projects import read_project, with_overrides
@@ -97,8 +97,8 @@ class Trigger:
 
         def write() -> Reconciled:
             jobs = Jobs(self._store, uid, prelabelling=True)
-            jobs.update(claims.go_on)
-            jobs.update(claims.look_again)
+            jobs.update(jobs_fields.go_on)
+            jobs.update(jobs_fields.look_again)
             return self._prelabel(uid, look, sweeping=False, asked=True)
 
         outcome = self._guarded(uid, write)
@@ -154,7 +154,7 @@ class Trigger:
             self._telling.of(jobs.uid, record, now)
             self._tell_of_budgets(jobs, record, settings)
         if active := record.training:
-            outcome = self._attend(jobs, record, settings, policy, forced=forced, sweeping=sweeping)
+            outcome = self._attend(jobs, record, settings, forced=forced, sweeping=sweeping)
             if not forced or active.kind != "base" or outcome.status == "given_up":
                 return outcome
             record = evolve(record, training=None)  # it makes what is lacking: what a person asks for is decided now
@@ -179,14 +179,14 @@ class Trigger:
         if isinstance(decision, Launch) and (problem := not_trainable(state.counters.label_config)):
             decision = Nothing(problem)
         if not isinstance(decision, Launch) and record.next_run is not None:
-            jobs.update(claims.forget_next)
+            jobs.update(jobs_fields.forget_next)
         if not isinstance(decision, Launch):  # a training makes what is lacking by itself
             lacks = [] if active else self._lacking.of(jobs.uid, project, record.fence, now)
             prepare = decide_to_prepare(record, lacks, now)
             if prepare is None or self._lacking.others_make(lacks, now):
                 return _outcome(decision)
             decision = prepare
-        return self._claim(jobs, record, decision, settings, policy, forced=forced)
+        return self._claim(jobs, record, decision, settings, forced=forced)
 
     def _tell_of_budgets(self, jobs: Jobs, record: JobsRecord, settings: Settings) -> None:
         """Once a period, note for people that a budget is spent, whether anything waits for it or not."""
@@ -205,9 +205,8 @@ class Trigger:
             return Reconciled("nothing", f"no predictions are written ahead: {why}")
         project = read_project(self._store, uid)
         settings = with_overrides(self._settings, project)
-        policy = Policy.of(settings)
         if claim is not None:
-            return self._attend(jobs, record, settings, policy, forced=False, sweeping=sweeping)
+            return self._attend(jobs, record, settings, forced=False, sweeping=sweeping)
         if project is None or not project.push:
             why = "the project is not connected: `labelloop connect`"
             return Reconciled("nothing", f"no predictions are written ahead: {why}")
@@ -219,70 +218,46 @@ class Trigger:
         decision = self._ahead.due(jobs, record, state.counters.label_config, settings, asked=asked)
         if not isinstance(decision, Launch):
             return _outcome(decision)
-        return self._claim(jobs, record, decision, settings, policy)
+        return self._claim(jobs, record, decision, settings)
 
     def _attend(
-        self, jobs: Jobs, record: JobsRecord, settings: Settings, policy: Policy, *, forced: bool, sweeping: bool
+        self, jobs: Jobs, record: JobsRecord, settings: Settings, *, forced: bool, sweeping: bool
     ) -> Reconciled:
-        budget = partial(self._budgets.wait, record, settings)
-        now = self._store.now()
-        return attend(
-            self._attempts, jobs, record.held, settings, policy, now, forced=forced, sweeping=sweeping, budget=budget
-        )
+        budget, now = partial(self._budgets.wait, record, settings), self._store.now()
+        return attend(self._attempts, jobs, record.held, settings, now, forced=forced, sweeping=sweeping, budget=budget)
 
     def _claim(
-        self,
-        jobs: Jobs,
-        record: JobsRecord,
-        decision: Launch,
-        settings: Settings,
-        policy: Policy,
-        *,
-        forced: bool = False,
+        self, jobs: Jobs, record: JobsRecord, decision: Launch, settings: Settings, *, forced: bool = False
     ) -> Reconciled:
+        """Claim a run and launch its job, unless the budget is spent or somebody else is first."""
         self._check_store()
         if wait := self._budgets.wait(record, settings):
             return _outcome(wait)
         asked = record.next_run if decision.kind == "train" else None
         run_id = asked or new_run_id(self._store.now())
         with tracing.span("claim", project=jobs.uid, run=run_id, kind=decision.kind) as trace:
-            return self._take(jobs, record, decision, settings, policy, run_id, trace, forced=forced)
-
-    def _take(
-        self,
-        jobs: Jobs,
-        record: JobsRecord,
-        decision: Launch,
-        settings: Settings,
-        policy: Policy,
-        run_id: str,
-        trace: str,
-        *,
-        forced: bool,
-    ) -> Reconciled:
-        """Claim the run and launch its job, unless somebody else is first."""
-        try:
-            taken = jobs.update(
-                claims.take,
-                run_id,
-                lifetime=policy.launching_lifetime.total_seconds(),
-                kind=decision.kind,
-                model_version=decision.model_version,
-                workers=workers_for(decision, settings.prelabel_workers),
-                forced=forced,
-                registry_fence=Registry(self._store, jobs.uid).fence(),
-                decided_on=None if forced else record,
-                trace=trace,
-            )
-            claim = taken.held
-        except ClaimLost as error:
-            return Reconciled("nothing", str(error))
-        if claim.run_id != run_id and forced and taken.next_run:
-            follows = f"run {claim.run_id} makes what predictions need; the training begins when that has ended"
-            return Reconciled("waiting", follows, taken.next_run)
-        if claim.run_id != run_id:
-            return Reconciled("active", f"run {claim.run_id} is active", claim.run_id)
-        return self._attempts.launch(jobs, claim, settings, decision.reason)
+            try:
+                taken = jobs.update(
+                    claims.take,
+                    run_id,
+                    lifetime=Policy.of(settings).launching_lifetime.total_seconds(),
+                    kind=decision.kind,
+                    model_version=decision.model_version,
+                    workers=workers_for(decision, settings.prelabel_workers),
+                    forced=forced,
+                    registry_fence=Registry(self._store, jobs.uid).fence(),
+                    decided_on=None if forced else record,
+                    trace=trace,
+                )
+                claim = taken.held
+            except ClaimLost as error:
+                return Reconciled("nothing", str(error))
+            if claim.run_id != run_id and forced and taken.next_run:
+                follows = f"run {claim.run_id} makes what predictions need; the training begins when that has ended"
+                return Reconciled("waiting", follows, taken.next_run)
+            if claim.run_id != run_id:
+                return Reconciled("active", f"run {claim.run_id} is active", claim.run_id)
+            return self._attempts.launch(jobs, claim, settings, decision.reason)
 
     def _check_store(self) -> None:
         """Once a process, before its first claim: check that the store keeps conditions. Raises UnsafeStore."""

@@ -4,7 +4,7 @@ from infra.cli.checks import Project
 from infra.cli.wiring import is_labelloops, pushes
 from shared.objectstore import ObjectStore
 from shared.settings import Settings
-from shared.state import claims
+from shared.state import jobs_fields
 from shared.state.jobs import Jobs
 from shared.state.projects import Connection, read_project, write_project
 
@@ -18,8 +18,8 @@ def remember(store: ObjectStore, settings: Settings, project: Project, connectio
     known, push = read_project(store, project.uid), pushes(settings)
     pushed = known is not None and known.push
     if push and not pushed:  # first: the next call does it again if this one ends here
-        Jobs(store, project.uid, prelabelling=True).update(claims.go_on)
-        Jobs(store, project.uid).update(claims.look_again)
+        Jobs(store, project.uid, prelabelling=True).update(jobs_fields.go_on)
+        Jobs(store, project.uid).update(jobs_fields.look_again)
     shown = project.answer.get("model_version") or ""
     write_project(
         store,

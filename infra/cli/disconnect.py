@@ -12,7 +12,7 @@ from jobs.prelabel.target import LabelStudioTarget
 from shared.errors import ClaimLost, LabelStudioError
 from shared.labelstudio.api import LabelStudio
 from shared.objectstore import ObjectStore
-from shared.state import claims
+from shared.state import claims, jobs_fields
 from shared.state.jobs import Jobs
 from shared.state.projects import read_project, write_project
 
@@ -65,7 +65,7 @@ def disconnect(
         note(Finding("changed", "connection", "no training starts by itself any more"))
     if predictions and (removed := _remove_predictions(label_studio, found)):
         note(removed)
-        Jobs(store, found.uid, prelabelling=True).update(claims.forget_written)
+        Jobs(store, found.uid, prelabelling=True).update(jobs_fields.forget_written)
     return findings
 
 

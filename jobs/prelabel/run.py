@@ -28,7 +28,7 @@ from shared.errors import (
 from shared.evolve import evolve
 from shared.job_signals import TAKEN, Stopped
 from shared.labelstudio.api import BY_SCORE
-from shared.state import claims
+from shared.state import claims, jobs_fields
 from shared.state.heartbeat import Heartbeat
 from shared.state.jobs import Jobs
 from shared.state.jobs_record import Claim, JobsRecord, Prelabelled, RunOutcome
@@ -226,7 +226,7 @@ def _fail(jobs: Jobs, claim: Claim, error: LabelloopError) -> int:
     logger.error(str(error), extra={"event": "run_failed", "error": type(error).__name__})
     try:
         if isinstance(error, ProjectGone):
-            jobs.update(claims.close)
+            jobs.update(jobs_fields.close)
         jobs.update(claims.release, claim, outcome="failed", message=str(error))
     except ClaimLost as lost:
         return _lost(lost)

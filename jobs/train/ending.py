@@ -13,7 +13,7 @@ from jobs.train.parts import Parts
 from jobs.train.patient_store import PatientStore
 from jobs.train.progress import ProgressWriter
 from shared.errors import ClaimLost, ModelError, NotFound, ProjectGone, StoreError
-from shared.state import claims, keys
+from shared.state import claims, jobs_fields, keys
 from shared.state.heartbeat import Heartbeat
 from shared.state.jobs import Jobs
 from shared.state.jobs_record import Claim, RunOutcome
@@ -52,7 +52,7 @@ class Ending:
         logger.error(str(error), extra={"event": "run_failed", "error": type(error).__name__})
         try:
             if isinstance(error, ProjectGone):
-                self._patient_jobs.update(claims.close)
+                self._patient_jobs.update(jobs_fields.close)
             self._patient_jobs.update(claims.release, self._claim, outcome="failed", message=str(error))
         except ClaimLost as lost:
             return self.lost(lost)

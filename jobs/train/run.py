@@ -30,7 +30,7 @@ from shared.job_signals import TAKEN, Stopped
 from shared.labelstudio.config import parse_label_config
 from shared.labelstudio.controls import CONTROL_TASKS, Control
 from shared.objectstore import ObjectStore
-from shared.state import claims, keys
+from shared.state import claims, jobs_fields, keys
 from shared.state.budget import WORTH_STARTING
 from shared.state.heartbeat import Heartbeat
 from shared.state.jobs import Jobs
@@ -144,7 +144,7 @@ class _Work:
         self.baseline, self.snapshot = snapshot.header.baseline, snapshot
         if not snapshot.header.tasks:
             raise NothingToLearn("the project has no annotated task (skipped ones do not count)")
-        self._jobs.update(claims.lower_val_border, snapshot.header.border)  # before any training
+        self._jobs.update(jobs_fields.lower_val_border, snapshot.header.border)  # before any training
         controls = _controls(snapshot.header.label_config)
         attempt = Attempt(
             store=self._store,

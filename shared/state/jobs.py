@@ -18,7 +18,7 @@ class Jobs:
     """The jobs record of one project, and beside it the files of its runs.
 
     Prelabellings have a claim and a last run of their own. With `prelabelling` these stand in the places of the
-    trainings', so that every change in `shared.state.claims` is one of theirs.
+    trainings', so that the same functions change them.
     """
 
     def __init__(self, store: ObjectStore, uid: str, *, prelabelling: bool = False) -> None:

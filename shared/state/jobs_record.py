@@ -84,7 +84,7 @@ class Prelabelled(Record):
 
 
 class JobsRecord(Record):
-    """`jobs.json` of a project, changed by `shared.state.claims`."""
+    """`jobs.json` of a project, changed by the functions of `claims`, `launches`, `jobs_fields` and `outbox`."""
 
     serial: str = Field(default_factory=new_serial)
     fence: int = 0  # the greatest that was ever given

@@ -16,7 +16,7 @@ from shared.labelstudio.controls import Control
 from shared.labelstudio.requests import PredictRequest, ProjectCounters, Task
 from shared.objectstore import ObjectStore
 from shared.settings import Settings
-from shared.state import claims
+from shared.state import claims, launches
 from shared.state.budget import NO_BUDGET, Budget
 from shared.state.jobs import Jobs
 from shared.state.jobs_record import JobsRecord
@@ -164,7 +164,7 @@ class Prelabelling:
     def next_attempt(self) -> str:
         """Take over, as the trigger does once the claim has expired."""
         claim = self.jobs.read().held
-        self.jobs.update(claims.next_attempt, claim, lifetime=600, error="the job was killed")
+        self.jobs.update(launches.next_attempt, claim, lifetime=600, error="the job was killed")
         return claim.run_id
 
     def _predict(self, failed: list[int], call: PredictRequest, deadline: float) -> Iterator[Any]:

@@ -14,7 +14,7 @@ from shared.errors import ImageError, ModelError
 from shared.labelstudio.api import ProjectState
 from shared.labelstudio.requests import ProjectCounters
 from shared.objectstore import ObjectStore
-from shared.state import claims
+from shared.state import launches
 from shared.state.budget import NO_BUDGET
 from shared.state.jobs import Jobs
 from shared.state.jobs_record import Claim
@@ -107,7 +107,7 @@ class World:
     def next_attempt(self) -> int:
         claim = self.jobs.read().training
         assert claim
-        return self.run(self.jobs.update(claims.next_attempt, claim, lifetime=600, error="test").held)
+        return self.run(self.jobs.update(launches.next_attempt, claim, lifetime=600, error="test").held)
 
     @property
     def outcome(self) -> str | None:

@@ -15,7 +15,7 @@ from infra.local.processes import Child, StartError, choose_port
 from infra.local.running_jobs import stop_jobs_of
 from shared.objectstore import open_store
 from shared.settings import Settings
-from shared.state import claims
+from shared.state import claims, launches
 from shared.state.jobs import Jobs
 from shared.state.runs import TrainRequest
 from tests.servers.trigger_process import REPOSITORY, eventually
@@ -90,7 +90,7 @@ def test_the_jobs_of_a_store_are_ended_whatever_became_of_its_records(tmp_path: 
         launcher.launch(TrainRequest(store=where, project_uid=jobs.uid, run_id=run), attempt=1)
         for where, run in ((settings.store, claim.run_id), (settings.store, "waits"), ("s3://of-others", "other"))
     )
-    jobs.update(claims.record_job, claim, running)
+    jobs.update(launches.record_job, claim, running)
     said: list[str] = []
     try:
         eventually((tmp_path / "ready").exists, "the first job")

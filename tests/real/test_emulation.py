@@ -17,7 +17,7 @@ from infra.local.processes import StartError
 from shared.evolve import evolve
 from shared.objectstore import open_store
 from shared.settings import Settings
-from shared.state import claims
+from shared.state import claims, launches
 from shared.state.jobs import Jobs
 from shared.state.runs import TrainRequest
 from shared.web.access import SECRET_HEADER
@@ -113,10 +113,10 @@ def test_running_jobs_are_told_to_stop_and_waited_for(tmp_path: Path) -> None:
         jobs = Jobs(open_store(settings.store), uid)
         claim = jobs.update(claims.take, "run", lifetime=600, forced=True).held
         request = TrainRequest(store=settings.store, project_uid=uid, run_id=claim.run_id)
-        jobs.update(claims.record_job, claim, job := launcher.launch(request, attempt=1))
+        jobs.update(launches.record_job, claim, job := launcher.launch(request, attempt=1))
         elsewhere = Jobs(open_store(settings.store), "0.1700000000")  # a machine that shares the store
         theirs = elsewhere.update(claims.take, "run", lifetime=600, forced=True).held
-        elsewhere.update(claims.record_job, theirs, "local:another-machine:1:1")
+        elsewhere.update(launches.record_job, theirs, "local:another-machine:1:1")
         _eventually(ready.exists)
     assert kept.read_text() == "checkpoint"
     assert launcher.status(job).state == "failed"  # it ended, not with 0

@@ -19,7 +19,7 @@ from infra.demo import samples
 from shared.digest import sha256_of
 from shared.objectstore import ObjectStore, open_store
 from shared.settings import Settings
-from shared.state import claims
+from shared.state import launches
 from shared.state.jobs import Jobs
 from shared.state.jobs_record import Claim
 from shared.state.registry import Registry
@@ -107,7 +107,7 @@ def next_attempt(store: ObjectStore) -> Claim | None:
     """What the trigger's sweep does with a claim whose job is gone; None if the run had ended."""
     jobs = Jobs(store, UID)
     claim = jobs.read().training
-    return jobs.update(claims.next_attempt, claim, lifetime=600, error="the job was killed").held if claim else None
+    return jobs.update(launches.next_attempt, claim, lifetime=600, error="the job was killed").held if claim else None
 
 
 def assert_good(store: ObjectStore, tmp_path: Path, *, runs: int, learnt: bool = True) -> None:

@@ -5,7 +5,7 @@ from hashlib import sha256
 
 from shared.evolve import evolve
 from shared.objectstore import ObjectStore
-from shared.state import claims, keys
+from shared.state import claims, keys, launches
 from shared.state.base_weights import BaseWeights
 from shared.state.effort import CountedEffort, VersionEffort, write_effort
 from shared.state.jobs import Jobs
@@ -199,7 +199,7 @@ def _trees(store: ObjectStore, now: datetime) -> None:
     jobs = Jobs(store, TREES)
     fence = Registry(store, TREES).fence()
     claim = jobs.update(claims.take, "20261127-081502-5d0e9f3a", lifetime=600, registry_fence=fence).held
-    jobs.update(claims.record_job, claim, "local:4711", logs="/srv/labelloop/logs/20261127-081502-5d0e9f3a.1.log")
+    jobs.update(launches.record_job, claim, "local:4711", logs="/srv/labelloop/logs/20261127-081502-5d0e9f3a.1.log")
     jobs.update(claims.start, claim.run_id, nonce="nonce", lifetime=600)
 
     def older(record: JobsRecord, _now: datetime) -> JobsRecord:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from shared.errors import ClaimLost
 from shared.objectstore.file import FileStore
-from shared.state import claims
+from shared.state import claims, launches
 from shared.state.jobs import Jobs
 from shared.state.jobs_record import Claim
 from shared.state.registry import Registry
@@ -65,7 +65,7 @@ class Project:
             ).held
             assert claim.fence > max(self.fences + self.pointer_fences)
         elif claim.expires_at <= self.clock.time:
-            again = self.jobs.update(claims.next_attempt, claim, lifetime=LIFETIME, error="expired").held
+            again = self.jobs.update(launches.next_attempt, claim, lifetime=LIFETIME, error="expired").held
             assert again.fence > claim.fence
         if choice:
             self.job_starts(0)
@@ -75,7 +75,7 @@ class Project:
         if seen is None:
             return
         try:
-            self.jobs.update(claims.next_attempt, seen, lifetime=LIFETIME, error="expired")
+            self.jobs.update(launches.next_attempt, seen, lifetime=LIFETIME, error="expired")
         except ClaimLost:
             assert seen != self.seen
         else:

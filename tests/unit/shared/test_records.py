@@ -19,7 +19,7 @@ from shared.errors import StoreRefusal
 from shared.evolve import evolve
 from shared.objectstore import ObjectStore
 from shared.settings import Settings
-from shared.state import claims, keys
+from shared.state import claims, jobs_fields, keys, launches
 from shared.state.effort import CountedEffort
 from shared.state.jobs import Jobs
 from shared.state.jobs_record import JobsRecord
@@ -151,20 +151,20 @@ def test_a_run_passes_through_older_and_newer_programs(file_store: ObjectStore) 
     found["training"] |= ADDED  # a newer program had its hands on it meanwhile
     file_store.put(key, json.dumps(found).encode())
     claim = jobs.read().training or claim
-    jobs.update(claims.refuse, claim, "no")
-    claim = jobs.update(claims.retry_launch, jobs.read().training or claim, lifetime=60).held
-    jobs.update(claims.record_job, claim, "job")
+    jobs.update(launches.refuse, claim, "no")
+    claim = jobs.update(launches.retry_launch, jobs.read().training or claim, lifetime=60).held
+    jobs.update(launches.record_job, claim, "job")
     claim = jobs.update(claims.start, claim.run_id, nonce="n", lifetime=60).held
     claim = jobs.update(claims.renew, claim, lifetime=60, longest_run=600).held
-    jobs.update(claims.lower_val_border, 0.1)
+    jobs.update(jobs_fields.lower_val_border, 0.1)
     jobs.update(claims.interrupt, claim, "stopped")
-    claim = jobs.update(claims.next_attempt, jobs.read().training or claim, lifetime=60, error="stopped").held
+    claim = jobs.update(launches.next_attempt, jobs.read().training or claim, lifetime=60, error="stopped").held
     kept("training", "baseline", "last_run")
     claim = jobs.update(claims.start, claim.run_id, nonce="m", lifetime=60).held
     jobs.update(claims.release, claim, outcome="promoted", baseline=Baseline(totals=Totals(), read_at=file_store.now()))
     kept()
     assert stored(file_store, key)["last_run"].keys() == json.loads(jobs.read().last_run.to_json()).keys()  # type: ignore[union-attr]
-    jobs.update(claims.close)
+    jobs.update(jobs_fields.close)
     kept()
 
 

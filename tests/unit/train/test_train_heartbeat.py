@@ -10,7 +10,7 @@ import pytest
 from shared.errors import ClaimLost, NotFound, StoreError, StoreRefusal
 from shared.evolve import evolve
 from shared.objectstore import ObjectStore, Stored, Token
-from shared.state import claims
+from shared.state import claims, launches
 from shared.state.heartbeat import Heartbeat
 from shared.state.jobs import Jobs
 from shared.state.jobs_record import Claim
@@ -66,7 +66,7 @@ def test_it_renews_and_survives_an_outage(file_store: ObjectStore) -> None:
 
 def test_a_claim_that_was_taken_over_is_noticed(file_store: ObjectStore) -> None:
     jobs, claim = running(file_store)
-    jobs.update(claims.next_attempt, claim, lifetime=600, error="it was silent")
+    jobs.update(launches.next_attempt, claim, lifetime=600, error="it was silent")
     lost = threading.Event()
     with heartbeat(jobs, claim, on_lost=lost) as beating:
         assert lost.wait(30)

@@ -10,7 +10,7 @@ import pytest
 from jobs.train.patient_store import PatientStore
 from shared.errors import AlreadyExists, ClaimLost, NotFound, PreconditionFailed, StoreError
 from shared.objectstore import ObjectStore, Token
-from shared.state import claims
+from shared.state import claims, launches
 from shared.state.heartbeat import Heartbeat
 from shared.state.jobs import Jobs
 from tests.fakes.stores import UNREACHABLE
@@ -47,7 +47,7 @@ class World:
         self.store: ObjectStore = PatientStore(self.away, self.heartbeat)
 
     def lose(self) -> None:
-        self.jobs.update(claims.next_attempt, self.claim, lifetime=600, error="it was silent")
+        self.jobs.update(launches.next_attempt, self.claim, lifetime=600, error="it was silent")
         assert self.lost.wait(30)
 
 

@@ -19,7 +19,7 @@ from shared.labelstudio.api import ProjectState
 from shared.labelstudio.requests import ProjectCounters
 from shared.objectstore import ObjectStore
 from shared.prediction.region_ids import SMART
-from shared.state import claims
+from shared.state import claims, launches
 from shared.state.versions import DATASET, GRAPH, REPORT, WEIGHTS
 from tests.fakes.stores import BeforeWrite, Refuses
 from tests.fakes.train_parts import (
@@ -408,7 +408,7 @@ def test_a_claim_that_is_lost_ends_the_training(world: World) -> None:
     def lose(number: int) -> None:
         claim = world.jobs.read().training
         if number == 2 and claim:
-            world.jobs.update(claims.next_attempt, claim, lifetime=600, error="it was silent")
+            world.jobs.update(launches.next_attempt, claim, lifetime=600, error="it was silent")
 
     world.trainer.on_epoch = [lose]
     assert world.new_run() == DONE

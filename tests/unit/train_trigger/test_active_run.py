@@ -7,7 +7,7 @@ import pytest
 from functions.train_trigger.launchers import JobState
 from functions.train_trigger.reconciled import Reconciled
 from shared.errors import ClaimLost, LaunchError
-from shared.state import claims
+from shared.state import claims, launches
 from shared.state.jobs import Jobs
 from shared.state.runs import TrainRequest
 from tests.fakes.stores import Clocked
@@ -210,7 +210,7 @@ def test_two_triggers_try_a_refused_launch_again_once(world: World) -> None:
     decided_on = world.claim
     assert world.another_trigger().reconcile(UID).status == "launched"
     with pytest.raises(ClaimLost):
-        world.jobs.update(claims.retry_launch, decided_on, lifetime=120)
+        world.jobs.update(launches.retry_launch, decided_on, lifetime=120)
 
 
 @pytest.mark.parametrize("state", ["failed", "gone"])

@@ -15,7 +15,7 @@ from functions.train_trigger.notices.sender import Sender
 from functions.train_trigger.routes import Routes
 from functions.train_trigger.warm_up import WarmUp
 from shared.errors import NoticeError, StoreError
-from shared.state import claims, outbox
+from shared.state import jobs_fields, outbox
 from shared.state.jobs import Jobs
 from shared.state.jobs_record import JobsRecord
 from shared.state.notices import EVENTS, KEPT, Notice
@@ -198,7 +198,7 @@ def test_metrics_tell_how_many_projects_fail(tmp_path: Path) -> None:
         assert trial.world.metrics.registry.get_sample_value("labelloop_projects_failing") == failing
         trial.world.label_studio.annotations = 0
         trial.clock.time += 30 * HOUR
-    trial.jobs.update(claims.close)
+    trial.jobs.update(jobs_fields.close)
     trial.sweep()
     assert trial.world.metrics.registry.get_sample_value("labelloop_projects_failing") == 0
 

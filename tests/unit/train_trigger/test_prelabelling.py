@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from shared.evolve import evolve
-from shared.state import claims
+from shared.state import claims, jobs_fields
 from shared.state.base_weights import add_base_weights
 from shared.state.jobs import Jobs
 from shared.state.jobs_record import Claim, JobsRecord, Prelabelled
@@ -149,7 +149,7 @@ def test_no_such_run_is_started_and_who_asks_for_it_is_told_why(tmp_path: Path, 
     if why == "no base weights":
         connected.clock.delete("base/yolo11n%2Ept/base.json")
     if why == "closed":
-        connected.jobs.update(claims.close)
+        connected.jobs.update(jobs_fields.close)
         connected.world.label_studio.created_at += timedelta(days=1)  # another project has its id now
     connected.reconcile()
     asked = connected.trigger.write_ahead(UID)

@@ -7,7 +7,7 @@ import pytest
 from functions.train_trigger.decide import Nothing, decide_to_prelabel, decide_to_prepare
 from shared.errors import ClaimLost, LabelStudioError, LaunchError
 from shared.evolve import evolve
-from shared.state import claims
+from shared.state import claims, jobs_fields
 from shared.state.jobs_record import PRELABEL, JobsRecord, LastRun
 from shared.state.servable import Lack
 from tests.fakes.trigger_parts import UID, FakeLauncher, World
@@ -130,7 +130,7 @@ def test_predictions_go_on_with_another_version_or_when_a_person_asks(world: Wor
         return not isinstance(decision, Nothing)
 
     assert (due(stopped, "label:v1"), due(stopped, "label:v2")) == (False, True)
-    again = claims.go_on(stopped, now)
+    again = jobs_fields.go_on(stopped, now)
     assert again is not None
     assert due(again, "label:v1")
-    assert claims.go_on(again, now) is None
+    assert jobs_fields.go_on(again, now) is None

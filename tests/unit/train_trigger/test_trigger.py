@@ -12,7 +12,7 @@ from functions.train_trigger.threads import ProcessThreads
 from shared.errors import LabelStudioError, ProjectGone, StoreError
 from shared.labelstudio.api import ProjectState
 from shared.objectstore.file import FileStore
-from shared.state import claims, keys
+from shared.state import claims, jobs_fields, keys
 from shared.state.effort import CountedEffort, VersionEffort, write_effort
 from shared.state.jobs import Jobs
 from shared.state.projects import Project, read_project, write_project
@@ -266,7 +266,7 @@ def test_the_sweep_opens_a_project_again_that_is_back(world: World, away: Any) -
 
 
 def test_an_event_of_a_closed_project_opens_it_again_if_it_is_there(world: World) -> None:
-    world.jobs.update(claims.close)
+    world.jobs.update(jobs_fields.close)
     assert world.reconcile().status == "launched"
     assert not world.jobs.read().closed
 

@@ -8,7 +8,7 @@ from functions.train_trigger.reconciled import Reconciled
 from functions.train_trigger.sweep import sweep
 from shared.objectstore import Stored, Token
 from shared.objectstore.file import FileStore
-from shared.state import claims
+from shared.state import claims, jobs_fields
 from shared.state.jobs import Jobs
 from shared.state.projects import write_project
 from tests.fakes.threads import ClockedThreads
@@ -66,7 +66,7 @@ def test_closed_projects_are_asked_about_a_few_at_a_time_and_before_those_withou
     trial = Trial(tmp_path, 40)
     closed = {f"{number:04d}.1" for number in range(20)}
     for number in range(20):
-        trial.jobs(number).update(claims.close)
+        trial.jobs(number).update(jobs_fields.close)
     asked: set[str] = set()
     for _ in range(40):
         trial.store.minute += 1

@@ -9,7 +9,7 @@ import pytest
 
 from functions.train_trigger.ui.pages import Pages
 from shared.evolve import evolve
-from shared.state import claims, keys
+from shared.state import claims, keys, launches
 from shared.state.effort import CountedEffort, VersionEffort, write_effort
 from shared.state.jobs import Jobs
 from shared.state.jobs_record import JobsRecord
@@ -223,7 +223,7 @@ def hostile_world(world: World) -> Iterator[str]:
             publish(world.store, TREES, control, with_suspects(world.store, TREES, made, said))
     jobs = Jobs(world.store, TREES)
     claim = jobs.update(claims.take, "run", lifetime=600, registry_fence=10**6).held
-    jobs.update(claims.record_job, claim, HOSTILE, logs=f"javascript:alert(1)//{HOSTILE}")
+    jobs.update(launches.record_job, claim, HOSTILE, logs=f"javascript:alert(1)//{HOSTILE}")
     yield from ("/ui", f"/ui/project?project={TREES}")
     yield f"/ui/control?project={TREES}&control=..%2F..%2Fx"
     yield f"/ui/rollback?project={TREES}&control=..%2F..%2Fx&version=1"
