@@ -8,12 +8,12 @@ import sys
 import time
 from pathlib import Path
 
-from jobs.train.data import snapshot as snapshots
 from jobs.train.data.dataset import build
 from jobs.train.data.earlier import Earlier
 from jobs.train.data.export import LabelStudioExporter
 from jobs.train.data.files import ImageFiles
 from jobs.train.data.snapshot import Snapshot
+from jobs.train.data.snapshot_writer import write_snapshot
 from shared.labelstudio.api import LabelStudio
 from shared.labelstudio.config import parse_label_config
 from shared.media.fetch import ImageFetcher
@@ -33,10 +33,9 @@ def main(url: str, folder: str) -> None:
     controls = parse_label_config(project.counters.label_config)
 
     def export(name: str, earlier: Earlier) -> Snapshot:
-        return snapshots.freeze(
+        return write_snapshot(
             LabelStudioExporter(url, key).tasks(1, earlier.is_same),
-            project.counters,
-            project.read_at,
+            project,
             controls,
             place / name,
             val_fraction=0.2,

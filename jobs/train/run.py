@@ -17,6 +17,7 @@ from jobs.train.data.annotations import NothingToLearn
 from jobs.train.data.earlier import Earlier, find_earlier
 from jobs.train.data.files import ImageFiles
 from jobs.train.data.snapshot import Snapshot
+from jobs.train.data.snapshot_writer import write_snapshot
 from jobs.train.ending import DONE, Ending
 from jobs.train.parts import Parts
 from jobs.train.patient_store import PatientStore
@@ -138,7 +139,7 @@ class _Work:
         if claim.kind == "base":
             self._progress.phase("prepare")
             return "prepared", self._prepare(settings)
-        snapshot = self._freeze(request, settings)
+        snapshot = self._snapshot(request, settings)
         if snapshot is None:
             return "unchanged", "no annotation changed since the last run"
         self.baseline, self.snapshot = snapshot.header.baseline, snapshot
@@ -186,11 +187,11 @@ class _Work:
         preparing = Preparing(self._store, uid, parts.trainer, self._claim, self._heartbeat, parts.folder)
         return preparing.make(lacks_of(self._store, uid, controls, settings.base_weights))
 
-    def _freeze(self, request: RunRequest, settings: TrainingSettings) -> Snapshot | None:
+    def _snapshot(self, request: RunRequest, settings: TrainingSettings) -> Snapshot | None:
         """The snapshot, of an earlier attempt or made now; None if nothing changed since the last run."""
         parts = self._parts
         key, path = keys.run(parts.project_uid, request.run_id, "dataset.json"), parts.folder / "dataset.json"
-        if snapshot := snapshots.fetch(self._store, key, path):
+        if snapshot := snapshots.download(self._store, key, path):
             return snapshot
         self._progress.phase("export")
         project = parts.exporter.project(request.project_id)
@@ -203,10 +204,9 @@ class _Work:
         config, before = project.counters.label_config, parts.folder / "earlier.json"
         # Who asks for a training by hand may do so since something is wrong: then everything is asked for.
         earlier = Earlier() if self._claim.forced else find_earlier(self._store, parts.project_uid, config, before)
-        snapshot = snapshots.freeze(
+        snapshot = write_snapshot(
             parts.exporter.tasks(request.project_id, earlier.is_same),
-            project.counters,
-            project.read_at,
+            project,
             _controls(config),
             path,
             val_fraction=settings.val_fraction,
@@ -219,7 +219,7 @@ class _Work:
         last = record.baseline
         if last and last.digest == snapshot.header.baseline.digest and not self._claim.forced:
             return None
-        return snapshots.publish(snapshot, self._store, key)
+        return snapshots.upload(snapshot, self._store, key)
 
 
 def _controls(label_config: str) -> tuple[Control, ...]:

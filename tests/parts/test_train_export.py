@@ -10,10 +10,12 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from jobs.train.data import snapshot as frozen
+from jobs.train.data import snapshot as snapshots
 from jobs.train.data.annotations import ExportedTask
 from jobs.train.data.export import LabelStudioExporter
+from jobs.train.data.snapshot_writer import write_snapshot
 from shared.errors import ImageError, LabelStudioError, ProjectGone, Unauthorized
+from shared.labelstudio.api import ProjectState
 from shared.labelstudio.config import parse_label_config
 from shared.labelstudio.requests import ProjectCounters
 from shared.objectstore import ObjectStore
@@ -160,12 +162,13 @@ def test_label_studio_is_not_there() -> None:
         exported(url)
 
 
-def freeze(project: PagedProject, path: Path, config: str = CONFIG) -> frozen.Snapshot:
+def snapshot_of(project: PagedProject, path: Path, config: str = CONFIG) -> snapshots.Snapshot:
     with served(project) as web:
-        return frozen.freeze(
+        return write_snapshot(
             exported(web.url),
-            ProjectCounters(id=1, created_at=CREATED, label_config=config, total_annotations_number=7),
-            CREATED,
+            ProjectState(
+                ProjectCounters(id=1, created_at=CREATED, label_config=config, total_annotations_number=7), CREATED
+            ),
             parse_label_config(config),
             path,
             val_fraction=0.2,
@@ -173,25 +176,25 @@ def freeze(project: PagedProject, path: Path, config: str = CONFIG) -> frozen.Sn
         )
 
 
-def test_frozen_tasks_hold_what_the_controls_need(tmp_path: Path, file_store: ObjectStore) -> None:
+def test_tasks_of_a_snapshot_hold_what_the_controls_need(tmp_path: Path, file_store: ObjectStore) -> None:
     skipped: dict[str, Any] = {"id": 2, "data": {}, "annotations": [annotation(20, was_cancelled=True)]}
     other = rectangle("Car", control="other")
     chosen = annotation(11, [rectangle(), other], updated_at="2026-05-01T00:00:00Z")
     both = {"id": 1, "data": {"image": "a", "secret": "b"}, "annotations": [chosen, annotation(12)]}
-    made = freeze(PagedProject(3, tasks={1: both, 2: skipped}), tmp_path / "dataset.json")
+    made = snapshot_of(PagedProject(3, tasks={1: both, 2: skipped}), tmp_path / "dataset.json")
     assert (made.header.tasks, made.header.left_out) == (2, 1)
     assert made.header.baseline.totals.total_annotations_number == 7
     first, third = made.tasks()
     assert (first.id, first.annotation, first.data, third.id) == (1, 11, {"$image": "a"}, 3)
     assert [region["from_name"] for region in first.regions] == ["label"]
 
-    frozen.publish(made, file_store, "dataset.json")
-    again = freeze(PagedProject(9), tmp_path / "later.json")
+    snapshots.upload(made, file_store, "dataset.json")
+    again = snapshot_of(PagedProject(9), tmp_path / "later.json")
     assert again.header.tasks == 9
-    assert frozen.publish(again, file_store, "dataset.json").header == made.header, "the first one counts"
+    assert snapshots.upload(again, file_store, "dataset.json").header == made.header, "the first one counts"
 
 
-def test_frozen_data_is_what_the_values_of_the_tags_mean(tmp_path: Path) -> None:
+def test_the_data_of_a_snapshot_is_what_the_values_of_the_tags_mean(tmp_path: Path) -> None:
     config = """<View><Video name="v" value="$clips[1].file" frameRate="$meta.fps"/>
         <TimelineLabels name="when" toName="v"><Label value="a"/></TimelineLabels>
         <Image name="i" value="https://host/$file"/>
@@ -204,7 +207,7 @@ def test_frozen_data_is_what_the_values_of_the_tags_mean(tmp_path: Path) -> None
         number: {"id": number, "data": each, "annotations": [annotation(number)]}
         for number, each in ((1, data), (2, bare))
     }
-    made = freeze(PagedProject(2, tasks=tasks), tmp_path / "dataset.json", config)
+    made = snapshot_of(PagedProject(2, tasks=tasks), tmp_path / "dataset.json", config)
     first, second = made.tasks()
     when, label = parse_label_config(config)
     assert first.data == {"$clips[1].file": "b.webm", "$meta.fps": 30, "https://host/$file": "https://host/c.jpg"}
@@ -218,8 +221,8 @@ def test_frozen_data_is_what_the_values_of_the_tags_mean(tmp_path: Path) -> None
 def test_what_an_import_wrote_into_results_that_is_no_region_is_left_out(tmp_path: Path) -> None:
     strange: list[Any] = ["text", 3, None, ["list"], {}, {"from_name": ["label"]}, {"from_name": "label"}]
     task = {"id": 1, "data": {"image": "a"}, "annotations": [annotation(11, [*strange, rectangle()])]}
-    (frozen_task,) = freeze(PagedProject(1, tasks={1: task}), tmp_path / "dataset.json").tasks()
-    assert [region.get("value") for region in frozen_task.regions] == [None, rectangle()["value"]]
+    (snapshot_task,) = snapshot_of(PagedProject(1, tasks={1: task}), tmp_path / "dataset.json").tasks()
+    assert [region.get("value") for region in snapshot_task.regions] == [None, rectangle()["value"]]
 
 
 @pytest.mark.parametrize(
@@ -243,9 +246,9 @@ def test_what_other_tags_hold_is_kept_where_regions_of_any_tag_count(
     config = CONFIG.replace("</View>", f"{more}</View>")
     result = [rectangle(), rectangle("Car", control="text"), rectangle()]
     task = {"id": 1, "data": {"image": "a"}, "annotations": [annotation(11, result)]}
-    made = freeze(PagedProject(1, tasks={1: task}), tmp_path / "dataset.json", config=config)
-    (frozen_task,) = made.tasks()
-    assert [region["from_name"] for region in frozen_task.regions] == kept
+    made = snapshot_of(PagedProject(1, tasks={1: task}), tmp_path / "dataset.json", config=config)
+    (snapshot_task,) = made.tasks()
+    assert [region["from_name"] for region in snapshot_task.regions] == kept
 
 
 def test_of_another_tag_with_a_label_of_a_control_it_is_kept_that_it_was_there(tmp_path: Path) -> None:
@@ -260,8 +263,8 @@ def test_of_another_tag_with_a_label_of_a_control_it_is_kept_that_it_was_there(t
         {"from_name": "label", "value": bitmask | {"rectanglelabels": ["Tree"]}} | same,
     ]
     task = {"id": 1, "data": {"image": "a"}, "annotations": [annotation(11, result)]}
-    (frozen_task,) = freeze(PagedProject(1, tasks={1: task}), tmp_path / "dataset.json").tasks()
-    assert frozen_task.regions == [
+    (snapshot_task,) = snapshot_of(PagedProject(1, tasks={1: task}), tmp_path / "dataset.json").tasks()
+    assert snapshot_task.regions == [
         {"from_name": "masks", "value": {"labels": ["Tree"]}} | same,
         {"from_name": "label", "value": {"imageDataURL": "", "rectanglelabels": ["Tree"]}} | same,
     ]
@@ -304,7 +307,7 @@ def region_with(**fields: Any) -> dict[str, Any]:
 )
 def test_one_bad_task_is_left_out_by_name_and_no_other(tmp_path: Path, task: dict[str, Any]) -> None:
     """Everything that Label Studio, or an import of it, lets pass."""
-    made = freeze(PagedProject(5, tasks={2: task}), tmp_path / "dataset.json")
+    made = snapshot_of(PagedProject(5, tasks={2: task}), tmp_path / "dataset.json")
     assert made.header.tasks == 5
     assert [one.id for one in made.tasks()] == [1, 2, 3, 4, 5]
     assert [bool(one.unusable or not one.data) for one in made.tasks()] == [False, True, False, False, False]
@@ -326,7 +329,7 @@ def test_one_bad_task_is_left_out_by_name_and_no_other(tmp_path: Path, task: dic
     ],
 )
 def test_what_is_odd_beside_the_point_leaves_the_task_in(tmp_path: Path, task: dict[str, Any]) -> None:
-    made = freeze(PagedProject(3, tasks={2: task}), tmp_path / "dataset.json")
+    made = snapshot_of(PagedProject(3, tasks={2: task}), tmp_path / "dataset.json")
     assert [one.unusable for one in made.tasks()] == [None, None, None]
     assert len(made.header.baseline.digest or "") == 64
 

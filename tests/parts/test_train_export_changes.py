@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from jobs.train.data import snapshot as snapshots
 from jobs.train.data.earlier import Earlier, find_earlier
 from jobs.train.data.export import LabelStudioExporter
 from jobs.train.data.snapshot import Snapshot
+from jobs.train.data.snapshot_writer import write_snapshot
+from shared.labelstudio.api import ProjectState
 from shared.labelstudio.config import parse_label_config
 from shared.labelstudio.requests import ProjectCounters
 from shared.objectstore import ObjectStore
@@ -115,12 +116,11 @@ class Living(PagedProject):
         return listed[: int(query["page_size"][0])]
 
 
-def freeze(url: str, path: Path, earlier: Earlier) -> Snapshot:
+def snapshot_of(url: str, path: Path, earlier: Earlier) -> Snapshot:
     with closing(LabelStudioExporter(url, "0" * 40, page_size=5)) as exporter:
-        return snapshots.freeze(
+        return write_snapshot(
             exporter.tasks(1, earlier.is_same),
-            ProjectCounters(id=1, created_at=CREATED, label_config=CONFIG),
-            CREATED,
+            ProjectState(ProjectCounters(id=1, created_at=CREATED, label_config=CONFIG), CREATED),
             parse_label_config(CONFIG),
             path,
             val_fraction=0.2,
@@ -140,13 +140,13 @@ def annotations_asked(web: WebServer) -> list[str]:
 def test_whatever_happens_in_between_both_ways_read_the_same(seed: int, tmp_path: Path) -> None:
     living = Living(seed)
     with served(living) as web:
-        last = freeze(web.url, tmp_path / "last.json", Earlier())
+        last = snapshot_of(web.url, tmp_path / "last.json", Earlier())
         for _ in range(6):
             for _ in range(living.choose.randrange(4)):
                 living.one_thing_happens()
-            whole = freeze(web.url, tmp_path / "whole.json", Earlier())
+            whole = snapshot_of(web.url, tmp_path / "whole.json", Earlier())
             every = annotations_asked(web)
-            changes = freeze(web.url, tmp_path / "changes.json", Earlier(last.tasks()))
+            changes = snapshot_of(web.url, tmp_path / "changes.json", Earlier(last.tasks()))
             some = annotations_asked(web)
             assert changes.path.read_bytes() == whole.path.read_bytes()
             assert len(some) <= len(every)
@@ -156,13 +156,13 @@ def test_whatever_happens_in_between_both_ways_read_the_same(seed: int, tmp_path
 def test_only_what_changed_is_asked_for(tmp_path: Path) -> None:
     living = Living(0)
     with served(living) as web:
-        last = freeze(web.url, tmp_path / "last.json", Earlier())
+        last = snapshot_of(web.url, tmp_path / "last.json", Earlier())
         assert len(annotations_asked(web)) == 12
-        freeze(web.url, tmp_path / "again.json", Earlier(last.tasks()))
+        snapshot_of(web.url, tmp_path / "again.json", Earlier(last.tasks()))
         assert annotations_asked(web) == []
         living.somebody_adds_a_task()
         living.somebody_changes_the_data_of_a_task()
-        made = freeze(web.url, tmp_path / "later.json", Earlier(last.tasks()))
+        made = snapshot_of(web.url, tmp_path / "later.json", Earlier(last.tasks()))
         assert annotations_asked(web) == [str(max(living.tasks))]
     assert [task.data["$image"] for task in made.tasks()] == [task["data"]["image"] for task in living.tasks.values()]
 
@@ -172,7 +172,7 @@ def test_an_earlier_snapshot_is_used_if_it_was_made_alike(
     file_store: ObjectStore, tmp_path: Path, why: str | None
 ) -> None:
     with served(Living(0)) as web:
-        made = freeze(web.url, tmp_path / "made.json", Earlier())
+        made = snapshot_of(web.url, tmp_path / "made.json", Earlier())
     if why == "another labelloop":
         header, *lines = made.path.read_text().splitlines(keepends=True)
         made.path.write_text("".join([header.replace(made.header.made_by, "0.0.1"), *lines]))
@@ -191,7 +191,7 @@ def test_a_label_studio_that_does_not_say_when_tasks_changed_is_asked_for_everyt
         number: {"id": number, "data": {"image": "a"}, "annotations": [annotation(number)]} for number in (1, 2, 3)
     }
     with served(PagedProject(3, tasks=tasks)) as web:
-        last = freeze(web.url, tmp_path / "last.json", Earlier())
+        last = snapshot_of(web.url, tmp_path / "last.json", Earlier())
         annotations_asked(web)
-        freeze(web.url, tmp_path / "again.json", Earlier(last.tasks()))
+        snapshot_of(web.url, tmp_path / "again.json", Earlier(last.tasks()))
         assert len(annotations_asked(web)) == 3

@@ -16,10 +16,11 @@ import pytest
 from jobs.train.data.annotations import ExportedTask
 from jobs.train.data.fetching import Fetching, fetching
 from jobs.train.data.image_cache import Folder, Kept
-from jobs.train.data.snapshot import Snapshot, fetch, freeze, publish
+from jobs.train.data.snapshot import Snapshot, download, upload
+from jobs.train.data.snapshot_writer import write_snapshot
 from jobs.train.data.split import place_of
 from shared.errors import ImageError, StoreError
-from shared.labelstudio.api import LabelStudio
+from shared.labelstudio.api import LabelStudio, ProjectState
 from shared.labelstudio.config import parse_label_config
 from shared.labelstudio.requests import ProjectCounters
 from shared.media.fetch import Version
@@ -285,14 +286,14 @@ def test_images_that_no_task_names_leave_the_store(start: Start, file_store: Obj
     assert sorted(file_store.list("images/")) == sorted(kept[:2])
 
 
-def frozen_inline(file_store: ObjectStore, tmp_path: Path, job: Fetching, run_id: str) -> Snapshot:
+def inline_snapshot(file_store: ObjectStore, tmp_path: Path, job: Fetching, run_id: str) -> Snapshot:
     tasks = [ExportedTask(1, {"image": INLINE}, (annotation(1, [rectangle()]),))]
     counters = ProjectCounters(id=1, created_at=CREATED, label_config=CONFIG)
-    frozen = freeze(
-        tasks, counters, CREATED, parse_label_config(CONFIG), tmp_path / f"{run_id}.json",
+    snapshot = write_snapshot(
+        tasks, ProjectState(counters, CREATED), parse_label_config(CONFIG), tmp_path / f"{run_id}.json",
         val_fraction=0.2, check=lambda: None, adopt=job.adopt,
     )  # fmt: skip
-    return publish(frozen, file_store, keys.run(UID, run_id, "dataset.json"))
+    return upload(snapshot, file_store, keys.run(UID, run_id, "dataset.json"))
 
 
 def test_pictures_in_the_tasks_are_not_copied_into_each_run(
@@ -300,8 +301,8 @@ def test_pictures_in_the_tasks_are_not_copied_into_each_run(
 ) -> None:
     for run_id in ("one", "two"):
         job = start()
-        frozen_inline(file_store, tmp_path, job, run_id)
-        stored = fetch(file_store, keys.run(UID, run_id, "dataset.json"), tmp_path / "again.json")
+        inline_snapshot(file_store, tmp_path, job, run_id)
+        stored = download(file_store, keys.run(UID, run_id, "dataset.json"), tmp_path / "again.json")
         assert stored is not None
         assert stored.path.stat().st_size < 2000 < len(INLINE)
         (task,) = stored.tasks()

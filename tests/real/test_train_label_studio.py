@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from infra.local.label_studio import LabelStudioServer
 from jobs.train.data.annotations import AnnotationDigest, ExportedTask, choose_annotation
 from jobs.train.data.earlier import Earlier
 from jobs.train.data.export import LabelStudioExporter
-from jobs.train.data.snapshot import Snapshot, freeze
+from jobs.train.data.snapshot import Snapshot
+from jobs.train.data.snapshot_writer import write_snapshot
 from shared.errors import ProjectGone, Unauthorized
 from shared.labelstudio.config import parse_label_config
 from tests.fakes.train_parts import CONFIG, rectangle
@@ -116,7 +118,7 @@ def test_neither_drafts_nor_predictions_are_fetched(project: Project) -> None:
     assert everything.count("drawnlater") >= 4, "two predictions, a draft and a skipped annotation are there"
 
 
-def frozen(project: Project, path: Path, earlier: Earlier) -> tuple[Snapshot, set[int]]:
+def snapshot_of(project: Project, path: Path, earlier: Earlier) -> tuple[Snapshot, set[int]]:
     """A snapshot, and the tasks whose annotations were asked for."""
     asked: set[int] = set()
 
@@ -126,10 +128,9 @@ def frozen(project: Project, path: Path, earlier: Earlier) -> tuple[Snapshot, se
             yield task
 
     with closing(LabelStudioExporter(project.server.url, project.server.token, page_size=2)) as exporter:
-        made = freeze(
+        made = write_snapshot(
             noted(exporter.tasks(project.id, earlier.is_same)),
-            exporter.project(project.id).counters,
-            datetime(2026, 1, 1, tzinfo=UTC),
+            replace(exporter.project(project.id), read_at=datetime(2026, 1, 1, tzinfo=UTC)),
             parse_label_config(CONFIG),
             path,
             val_fraction=0.2,
@@ -177,12 +178,12 @@ def test_whatever_changes_is_asked_for_and_nothing_else(server: LabelStudioServe
         "a skipped one is annotated": (lambda: project.annotate(skipped, [box]), {skipped}),
         "the project is renamed": (lambda: patch(f"/api/projects/{project.id}/", title="another"), set()),
     }
-    last, asked = frozen(project, tmp_path / "last.json", Earlier())
+    last, asked = snapshot_of(project, tmp_path / "last.json", Earlier())
     assert asked == {first, second, empty}
     for what, (change, expected) in changes.items():
         change()
-        whole, _ = frozen(project, tmp_path / "whole.json", Earlier())
-        partial, asked = frozen(project, tmp_path / "partial.json", Earlier(last.tasks()))
+        whole, _ = snapshot_of(project, tmp_path / "whole.json", Earlier())
+        partial, asked = snapshot_of(project, tmp_path / "partial.json", Earlier(last.tasks()))
         assert (asked, partial.path.read_bytes()) == (expected, whole.path.read_bytes()), what
         last = Snapshot(partial.path.rename(tmp_path / "last.json"), partial.header)
 

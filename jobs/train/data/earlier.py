@@ -8,7 +8,7 @@ some come from another task (seen in the source of Label Studio 1.23.2). Both mu
 from collections.abc import Iterable
 from pathlib import Path
 
-from jobs.train.data.snapshot import SnapshotTask, fetch, made_by
+from jobs.train.data.snapshot import SnapshotTask, download, made_by
 from shared.objectstore import ObjectStore
 from shared.state import keys
 
@@ -44,7 +44,7 @@ def find_earlier(store: ObjectStore, uid: str, label_config: str, path: Path) ->
     hold other parts of the annotations than are needed now. Raises StoreError.
     """
     kept = [key for key in store.list(f"{keys.runs(uid)}/") if key.endswith("/dataset.json")]
-    snapshot = fetch(store, max(kept), path) if kept else None  # run ids begin with the time
+    snapshot = download(store, max(kept), path) if kept else None  # run ids begin with the time
     if snapshot is None or (snapshot.header.label_config, snapshot.header.made_by) != (label_config, made_by()):
         return Earlier()
     return Earlier(snapshot.tasks())

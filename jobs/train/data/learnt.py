@@ -13,7 +13,8 @@ from pathlib import Path
 
 from jobs.train.data.dataset import Counts
 from jobs.train.data.files import ImageFiles
-from jobs.train.data.snapshot import KeptRegions, Snapshot, SnapshotTask, made_by
+from jobs.train.data.kept_regions import KeptRegions
+from jobs.train.data.snapshot import Snapshot, SnapshotTask, made_by
 from shared.errors import ModelError, NotKnown
 from shared.labelstudio.config import parse_label_config
 from shared.labelstudio.controls import Control
@@ -90,7 +91,7 @@ def write_learnt(snapshot: Snapshot, control: Control, counts: Counts, images: I
                 updated_at=task.updated_at,
                 split=task.split,
                 data={key: task.data[key] for key in (control.value, control.frame_rate) if key in task.data},
-                regions=[one for region in task.regions if (one := kept_of.region(region)) is not None],
+                regions=kept_of.of(task.regions),
                 unusable=task.unusable,
                 sha256=images.digest(task.id, control.value),
                 left_out=counts.reasons.get(task.id, ""),

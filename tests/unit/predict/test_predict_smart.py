@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from label_studio_sdk.label_interface import LabelInterface
 
-from jobs.train.data.snapshot import KeptRegions
+from jobs.train.data.kept_regions import KeptRegions
 from shared.errors import ImageError, LabelloopError, ModelError
 from shared.geometry.detections import Detections
 from shared.geometry.tiles import Tiling
@@ -294,7 +294,7 @@ def test_clicks_that_stay_in_an_annotation_are_no_objects() -> None:
         assert (len(reading.found), reading.unusable) == (objects, ())
     without_mark = [{key: value for key, value in point(10, 10).items() if key != "is_positive"}]
     assert CONTROLS[control.tag].read(without_mark, control, 64, 48).unusable == ()
-    assert KeptRegions((control,)).region(point(10, 10)) is None
+    assert KeptRegions((control,)).of([point(10, 10)]) == []
 
 
 HOSTILE: Sequence[object] = (

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from functions.train_trigger.decide import Policy, decide_before_asking
 from jobs.train.checkpoints.store import Index
 from jobs.train.control_dataset import Decided
-from jobs.train.data.snapshot import Header, SnapshotTask, fetch
+from jobs.train.data.snapshot import Header, SnapshotTask, download
 from shared.errors import StoreRefusal
 from shared.evolve import evolve
 from shared.objectstore import ObjectStore
@@ -119,9 +119,9 @@ def test_fields_of_a_newer_version_are_ignored_and_kept(kind: type[Record], data
 
 def test_the_dataset_of_an_older_attempt_is_gone_on_with(file_store: ObjectStore, tmp_path: Path) -> None:
     file_store.upload("dataset.json", PLACE / "SnapshotTask.jsonl")
-    frozen = fetch(file_store, "dataset.json", tmp_path / "dataset.json")
-    assert frozen is not None
-    assert [(task.id, bool(task.unusable)) for task in frozen.tasks()] == [(1, False), (4, False), (5, True)]
+    snapshot = download(file_store, "dataset.json", tmp_path / "dataset.json")
+    assert snapshot is not None
+    assert [(task.id, bool(task.unusable)) for task in snapshot.tasks()] == [(1, False), (4, False), (5, True)]
 
 
 def stored(store: ObjectStore, key: str) -> Any:

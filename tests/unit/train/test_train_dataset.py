@@ -1,4 +1,4 @@
-"""From frozen tasks to the files that ultralytics reads."""
+"""From the tasks of a snapshot to the files that ultralytics reads."""
 
 import json
 import os
