@@ -4,6 +4,7 @@ import logging
 from contextlib import suppress
 
 from jobs.train.attempt import Attempt
+from jobs.train.champion import serving
 from jobs.train.data import dataset as datasets
 from jobs.train.data.dataset import Dataset
 from jobs.train.data.samples import Views
@@ -63,7 +64,8 @@ def _decided(attempt: Attempt, control: Control) -> Decided:
     snapshot = attempt.snapshot
     sizes = sizes_of(snapshot.tasks_for(control), control, snapshot.header.tasks)
     image_size = attempt.settings.image_size
-    tiling = decide(wanted, sizes, image_size)
+    served = serving(attempt, control)
+    tiling = decide(wanted, sizes, image_size, cut_before=served is not None and served.tiling is not None)
     decided = Decided(
         tiling=Tiles(side=tiling.side, overlap=tiling.overlap) if tiling else None,
         median=round(sizes.at(image_size), 1) if len(sizes.sides) else None,

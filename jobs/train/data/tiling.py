@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 SMALL = 16.0
 """Pixels at the model's input. Where the median object is smaller in whole pictures, tiles are used."""
+_STAYS = 20.0
+"""The same where the served version has tiles: near the border a few more annotations would else change it each run."""
 _LARGE = 32.0
 """Pixels that the median object has in a tile, as the model sees it: at COCO's border of small and medium."""
 _ENLARGED = 2
@@ -72,13 +74,16 @@ def sizes_of(tasks: Iterable[SnapshotTask], control: Control, count: int) -> Siz
     return Sizes(np.array(sides), np.array(longer), np.array(pictures, dtype=np.float64).reshape(-1, 2))
 
 
-def decide(wanted: str | int, sizes: Sizes, image_size: int) -> Tiling | None:
-    """`wanted`: auto, off or the pixels of a tile's side. `image_size`: the model's, in pixels. None: no tiles."""
+def decide(wanted: str | int, sizes: Sizes, image_size: int, *, cut_before: bool = False) -> Tiling | None:
+    """`wanted`: auto, off or the pixels of a tile's side. `image_size`: the model's, in pixels. None: no tiles.
+
+    `cut_before`: whether the served version has tiles.
+    """
     if wanted == "off":
         return None
     if wanted != "auto":
         return _tiling(int(wanted), sizes)
-    if not len(sizes.sides) or sizes.at(image_size) >= SMALL:
+    if not len(sizes.sides) or sizes.at(image_size) >= (_STAYS if cut_before else SMALL):
         return None
     side = _rounded(max(float(np.median(sizes.sides)) * image_size / _LARGE, image_size / _ENLARGED))
     width, height = np.median(sizes.pictures, axis=0).tolist()

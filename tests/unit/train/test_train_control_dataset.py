@@ -49,6 +49,22 @@ def test_what_was_decided_stays_for_all_attempts(world: World) -> None:
     assert world.registry.manifest("label", 1).tiling == Tiles(side=512, overlap=64)
 
 
+def test_a_version_with_tiles_is_followed_by_one_though_objects_are_a_little_larger_now(world: World) -> None:
+    def drawn(percent: float) -> None:
+        box = rectangle(x=10, y=10, width=percent, height=percent) | {"original_width": 4000, "original_height": 4000}
+        world.studio.all = [replace(task, annotations=(annotation(task.id, [box]),)) for task in world.studio.all]
+
+    drawn(2.6)  # 16.6 pixels at the model's input
+    assert world.new_run() == DONE
+    assert world.registry.manifest("label", 1).tiling is None
+    drawn(2.4)  # 15.4
+    assert world.new_run() == DONE
+    assert world.registry.manifest("label", 2).tiling
+    drawn(2.6)
+    assert world.new_run() == DONE
+    assert world.registry.manifest("label", 3).tiling
+
+
 @pytest.mark.parametrize(
     ("attribute", "tiles", "side"),
     [("", "800", 800), ('model_tiles="off"', "800", None)],

@@ -49,6 +49,21 @@ def test_what_is_decided(wanted: str | int, found: Sizes, expected: Tiling | Non
     assert decide(wanted, found, 640) == expected
 
 
+@given(st.lists(st.floats(90, 118), min_size=1, max_size=20))
+def test_near_the_limit_a_project_changes_once(medians: list[float]) -> None:
+    cut, changes = False, 0
+    for side in medians:  # 14.4 to 18.9 pixels at the model's input
+        now = decide("auto", sizes(side, 4000, 3000), 640, cut_before=cut) is not None
+        changes, cut = changes + (now != cut), now
+    assert changes == int(min(medians) < 100)
+
+
+def test_what_has_grown_well_above_the_limit_is_whole_again() -> None:
+    assert decide("auto", sizes(124, 4000, 3000), 640, cut_before=True) == Tiling(2496, 249)
+    assert decide("auto", sizes(125, 4000, 3000), 640, cut_before=True) is None
+    assert decide("off", sizes(5, 4000, 3000), 640, cut_before=True) is None
+
+
 def test_models_that_see_little_have_small_tiles() -> None:
     assert decide("auto", sizes(10, 1000, 500), 32) == Tiling(64, 10)
 
