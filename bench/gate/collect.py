@@ -202,11 +202,12 @@ def _dataset(recipe: Recipe, tiles: Path, folder: Path) -> Path:
 
 
 def _shown(trainer: Any, weights: Path, data: Path, settings: Any) -> dict[str, Any]:
+    from jobs.train.training import Contender
     from shared.labelstudio.config import parse_label_config
 
     [control] = parse_label_config(_CONFIG)
     graph = trainer.export(weights, data / "graph")
-    shown = trainer.evaluate(graph, data / "judge.yaml", control, settings, trained=True, points=())
+    shown = trainer.evaluate(Contender(graph, control, settings), data / "judge.yaml")
     outcomes = shown.evidence.outcomes
     some = [outcome.scores >= _MIN_CONFIDENCE for outcome in outcomes]
     return {

@@ -68,7 +68,7 @@ def recorded(fold: int, folder: Path) -> list[dict[str, Any]]:
     from infra.demo.samples import base_weights
     from jobs.train.checkpoints.spool import Spool
     from jobs.train.preset import preset, taught
-    from jobs.train.training import TrainingSettings
+    from jobs.train.training import Contender, TrainingSettings
     from jobs.train.yolo.trainer import YoloTrainer
     from shared.labelstudio.config import parse_label_config
 
@@ -93,7 +93,7 @@ def recorded(fold: int, folder: Path) -> list[dict[str, Any]]:
     trained = trainer.fit(taught(data, chosen.passes), base_weights(), chosen.applied(settings), spool, None)
     (control,) = parse_label_config(_CONFIG)
     graph = trainer.export(trained.weights, folder / "graph")
-    measured = trainer.evaluate(graph, data, control, settings, trained=True, points=())
+    measured = trainer.evaluate(Contender(graph, control, settings), data)
     return [
         {
             "task": int(outcome.task),

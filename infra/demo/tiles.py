@@ -36,7 +36,7 @@ from jobs.train.judging import metrics_of
 from jobs.train.preset import taught
 from jobs.train.report.matching import kept
 from jobs.train.shown_choice import choose
-from jobs.train.training import TrainingSettings
+from jobs.train.training import Contender, TrainingSettings
 from jobs.train.yolo.machine import prepare_ultralytics
 from shared.evolve import evolve
 from shared.geometry.detections import Detections
@@ -198,9 +198,9 @@ def _way(
     )
     seconds = time.monotonic() - started
     graph = trainer.export(trained.weights, folder / "graph", views.tiling)
-    asked: dict[str, Any] = {"trained": True, "points": ()}
-    measured = trainer.evaluate(graph, to_measure.data, control, settings, **asked, weights=trained.weights)
-    [picture] = trainer.look(graph, to_measure.data, [f"3{right.suffix}"], control, settings, **asked)
+    contender = Contender(graph, control, settings)
+    measured = trainer.evaluate(contender, to_measure.data, trained.weights)
+    [picture] = trainer.look(contender, to_measure.data, [f"3{right.suffix}"])
     assert isinstance(measured.evidence, Found)
     assert picture.outcome is not None
     shown = choose(measured.evidence.outcomes, measured.known)

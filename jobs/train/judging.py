@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jobs.train import shown_choice
@@ -10,8 +10,7 @@ from jobs.train.data.dataset import Dataset
 from jobs.train.data.snapshot import SnapshotTask
 from jobs.train.evidence import Classified, Evidence, Followed, Found, ones
 from jobs.train.gate import Scored, judge
-from jobs.train.tracking_scores import TrackingCounts
-from jobs.train.training import Measured, Trainer, TrainingSettings
+from jobs.train.training import Contender, Measured, Trainer, TrainingSettings
 from shared.evolve import evolve
 from shared.labelstudio.controls import Control
 from shared.state.versions import DEFAULT_SHOWN, Gate, Shown
@@ -34,9 +33,7 @@ class Side:
     """One of the two models that were compared, and what it found in the val set."""
 
     name: str  # "v3", "base-yolo11n"; empty: the new version, which has no number yet
-    graph: Path
-    trained: bool  # a version of this project
-    points: tuple[str, ...]  # names of the keypoints that were compared
+    contender: Contender
     evidence: Evidence  # of images, also of a video's frames
     classes: tuple[int, ...]  # that it knows
     shown: dict[int, Shown]  # class → thresholds
@@ -86,57 +83,46 @@ class Judge:
         points = self.control.point_names
         if champion and any(point in champion.points for point in points):
             points = tuple(point for point in points if point in champion.points)
-        ours = self._measure(graph, points, trained=True, weights=weights)
-        shown = self._choose(ours)
-        theirs = self._measure(champion.graph, points, trained=champion.version is not None) if champion else None
-        metrics = metrics_of(ours.evidence, self.control, shown)
-        both = [class_ for class_ in ours.known if theirs and class_ in theirs.known]
-        if champion and not both:
-            why_no_champion = "; ".join(filter(None, (champion.caveat, f"{champion.name} knows none of the labels")))
-            champion = None
-        followed = self._followed(graph, trained=True)
-        metrics |= metrics_of(followed, self.control, {}) if followed else {}
-        evidence: Evidence = followed or (ours.evidence.of(both) if both else ours.evidence)
-        scored, their_metrics, their_side = None, dict[str, float](), None
+        us = Contender(graph, self.control, self.settings, points=points)
+        measured = self.trainer.evaluate(us, self.dataset.data, weights)
+        chosen = self._choose(measured)
+        ours = replace(_side("", us, measured, chosen), followed=self._followed(us))
+        theirs, both = None, list[int]()
+        if champion:
+            theirs = self._champion(champion, points)
+            both = [class_ for class_ in ours.classes if class_ in theirs.classes]
+            if not both:
+                why_no_champion = "; ".join(
+                    filter(None, (champion.caveat, f"{champion.name} knows none of the labels"))
+                )
+                champion = theirs = None
+            elif ours.followed:
+                theirs = replace(theirs, followed=self._followed(theirs.contender))
+        scored, their_metrics = None, dict[str, float]()
         if champion and theirs:
-            their_metrics = metrics_of(theirs.evidence.of(both), self.control, self._by_class(champion.shown))
-            rival: Evidence = theirs.evidence.of(both)
-            tracked = None
-            if followed:
-                tracked = self._followed(champion.graph, trained=champion.version is not None)
-                rival = tracked or rival
-                their_metrics |= metrics_of(rival, self.control, {})
-            scored = Scored(champion.name, champion.version, rival)
-            their_shown = {class_: self._by_class(champion.shown).get(class_, DEFAULT_SHOWN) for class_ in theirs.known}
-            their_side = Side(
-                champion.name,
-                champion.graph,
-                champion.version is not None,
-                points,
-                theirs.evidence,
-                theirs.known,
-                their_shown,
-                tracked,
-            )
-        gate = judge(
-            metric_of(evidence),
-            evidence,
-            scored,
-            why_no_champion=why_no_champion,
-            saved=metrics.get("saved"),
-        )
+            of_both = theirs.evidence.of(both)
+            their_metrics = self._metrics(theirs, of_both)
+            scored = Scored(champion.name, champion.version, theirs.followed or of_both)
+        metrics = self._metrics(ours, ours.evidence)
+        evidence = ours.followed or (ours.evidence.of(both) if both else ours.evidence)
+        gate = judge(metric_of(evidence), evidence, scored, why_no_champion=why_no_champion, saved=metrics.get("saved"))
         caveat = champion.caveat if champion else ""
         reason = f"{gate.reason}; {caveat}" if caveat else gate.reason
         gate = evolve(gate, reason=reason, champion_version=served)  # even if another version was compared
-        notes = (self._cut(ours),) if ours.cut else ()
-        our_shown = {class_: shown.get(class_, DEFAULT_SHOWN) for class_ in ours.known}
-        side = Side("", graph, True, points, ours.evidence, ours.known, our_shown, followed)
-        return Judged(gate, metrics, their_metrics, self._by_label(shown), notes, side, their_side, caveat)
+        shown = {self.control.class_names[class_]: each for class_, each in chosen.items()}
+        return Judged(gate, metrics, their_metrics, shown, self._notes(ours.evidence), ours, theirs, caveat)
 
-    def _measure(self, graph: Path, points: tuple[str, ...], *, trained: bool, weights: Path | None = None) -> Measured:
-        return self.trainer.evaluate(
-            graph, self.dataset.data, self.control, self.settings, trained=trained, points=points, weights=weights
-        )
+    def _champion(self, champion: Rival, points: tuple[str, ...]) -> Side:
+        """What the champion finds in images."""
+        names = self.control.class_names
+        shown = {names.index(label): each for label, each in champion.shown.items() if label in names}
+        them = Contender(champion.graph, self.control, self.settings, champion.version is not None, points)
+        return _side(champion.name, them, self.trainer.evaluate(them, self.dataset.data), shown)
+
+    def _metrics(self, side: Side, evidence: Evidence) -> dict[str, float]:
+        """`evidence`: of images, with the classes that count."""
+        of_videos = metrics_of(side.followed, self.control, {}) if side.followed else {}
+        return metrics_of(evidence, self.control, side.shown) | of_videos
 
     def _choose(self, ours: Measured) -> dict[int, Shown]:
         """Class → thresholds; none for videos (a tracker decides) and classifiers (the likeliest class does)."""
@@ -144,27 +130,26 @@ class Judge:
             return {}
         return shown_choice.choose(ours.evidence.outcomes, ours.known)
 
-    def _followed(self, graph: Path, *, trained: bool) -> Followed | None:
+    def _followed(self, contender: Contender) -> Followed | None:
         """Tracks in the videos of the val set; None for other controls, or if no video can be used."""
         if self.control.tag != "VideoRectangle":
             return None
-        videos: dict[str, TrackingCounts] = self.trainer.track(
-            graph, self.videos(), self.control, self.settings, trained=trained, max_pixels=self.max_pixels
-        )
+        videos = self.trainer.track(contender, self.videos(), self.max_pixels)
         return Followed(videos) if videos else None
 
-    def _by_label(self, shown: dict[int, Shown]) -> dict[str, Shown]:
-        return {self.control.class_names[class_]: each for class_, each in shown.items()}
+    def _notes(self, evidence: Evidence) -> tuple[str, ...]:
+        """A sentence if images hold more objects than are shown of one."""
+        most = self.settings.max_objects
+        outcomes = evidence.outcomes if isinstance(evidence, Found) else ()
+        cut = sum(len(outcome.truth) > most for outcome in outcomes)
+        more = f"{cut} images of the val set hold more than the {most} objects that are shown of one"
+        return (f"{more}: set LABELLOOP_MAX_OBJECTS higher.",) if cut else ()
 
-    def _by_class(self, shown: dict[str, Shown]) -> dict[int, Shown]:
-        names = self.control.class_names
-        return {names.index(label): each for label, each in shown.items() if label in names}
 
-    def _cut(self, ours: Measured) -> str:
-        return (
-            f"{ours.cut} images of the val set hold more than the {ours.max_objects} objects that are shown of one: "
-            "set LABELLOOP_MAX_OBJECTS higher."
-        )
+def _side(name: str, contender: Contender, measured: Measured, shown: Mapping[int, Shown]) -> Side:
+    """`shown`: class → thresholds; the defaults for the others."""
+    every = {class_: shown.get(class_, DEFAULT_SHOWN) for class_ in measured.known}
+    return Side(name, contender, measured.evidence, measured.known, every)
 
 
 def metric_of(evidence: Evidence) -> str:

@@ -23,7 +23,7 @@ def list_suspects(
     if control.media != "image" or control.per_region:
         return None
     judge = judged.ours
-    if judged.theirs and judged.theirs.trained and not (judged.gate.passed or judged.caveat):
+    if judged.theirs and judged.theirs.contender.trained and not (judged.gate.passed or judged.caveat):
         judge = judged.theirs  # it stays served, and was not trained on the val set either
     evidence = judge.evidence
     if isinstance(evidence, Found) and all(outcome.annotated is not None for outcome in evidence.outcomes):

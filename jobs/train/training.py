@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from jobs.train.checkpoints.spool import Spool
 from jobs.train.checkpoints.store import Resumed
 from jobs.train.data.snapshot import SnapshotTask
-from jobs.train.evidence import Evidence, Found, Outcome
+from jobs.train.evidence import Evidence, Outcome
 from jobs.train.tracking_scores import TrackingCounts
 from shared.errors import SettingsError
 from shared.geometry.detections import Detections
@@ -102,18 +102,22 @@ class Trained:
 
 
 @dataclass(frozen=True, slots=True)
+class Contender:
+    """A model that is measured: its graph, and how predict runs it."""
+
+    graph: Path
+    control: Control
+    settings: TrainingSettings
+    trained: bool = True  # a version of this project: its classes are labels by name alone; False: base weights
+    points: tuple[str, ...] = ()  # names of the keypoints that are compared
+
+
+@dataclass(frozen=True, slots=True)
 class Measured:
-    """The results of weights on a val set."""
+    """The results of a model on a val set."""
 
     evidence: Evidence
-    known: tuple[int, ...]  # classes of the dataset that the weights know
-    max_objects: int = 0  # shown of an image; 0: does not apply
-
-    @property
-    def cut(self) -> int:
-        """Number of images with more objects than `max_objects`."""
-        outcomes = self.evidence.outcomes if isinstance(self.evidence, Found) else ()
-        return sum(len(outcome.truth) > self.max_objects for outcome in outcomes)
+    known: tuple[int, ...]  # classes of the dataset that the model knows
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,47 +156,22 @@ class Trainer(Protocol):
         `tiling`: how large pictures are cut for it, by which it is measured and served.
         """
 
-    def evaluate(
-        self,
-        graph: Path,
-        data: Path,
-        control: Control,
-        settings: TrainingSettings,
-        *,
-        trained: bool,
-        points: Sequence[str],
-        weights: Path | None = None,
-    ) -> Measured:
-        """Measure a graph on the val set of `data` (data.yaml). Raises ModelError.
+    def evaluate(self, contender: Contender, data: Path, weights: Path | None = None) -> Measured:
+        """Measure a model on the val set of `data` (data.yaml). Raises ModelError.
 
-        `trained`: it is a version of this project, so classes are matched with labels by name alone. `points`: names
-        of the keypoints that are compared. `weights`: what the graph was made of; raises ModelError if they differ.
+        `weights`: what the graph was made of; raises ModelError if they do not answer alike.
         """
 
-    def look(
-        self,
-        graph: Path,
-        data: Path,
-        pictures: Sequence[str],
-        control: Control,
-        settings: TrainingSettings,
-        *,
-        trained: bool,
-        points: Sequence[str],
-    ) -> list[Seen]:
-        """What a graph finds in some pictures of the val set, with all that `evaluate` does not keep.
+    def look(self, contender: Contender, data: Path, pictures: Sequence[str]) -> list[Seen]:
+        """What a model finds in some pictures of the val set of `data` (data.yaml), drawn objects included.
 
-        `pictures`: as `Outcome.picture`. See also evaluate.
+        `pictures`: as `Outcome.picture`. Raises ModelError.
         """
 
     def track(
-        self,
-        graph: Path,
-        videos: Iterable[tuple[SnapshotTask, Path]],
-        control: Control,
-        settings: TrainingSettings,
-        *,
-        trained: bool,
-        max_pixels: int,
+        self, contender: Contender, videos: Iterable[tuple[SnapshotTask, Path]], max_pixels: int
     ) -> dict[str, TrackingCounts]:
-        """Id of the task → tracking counts of its video, without videos that cannot be used. See also evaluate."""
+        """Id of the task → tracking counts of its video, without videos that cannot be used. Raises ModelError.
+
+        `max_pixels`: of a frame.
+        """

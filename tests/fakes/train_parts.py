@@ -24,7 +24,16 @@ from jobs.train.checkpoints.store import Resumed
 from jobs.train.evidence import Classified, Found, Outcome
 from jobs.train.judging import metrics_of
 from jobs.train.tracking_scores import TrackingCounts
-from jobs.train.training import InitialWeights, Measured, Prepared, Seen, Trained, Trainer, TrainingSettings
+from jobs.train.training import (
+    Contender,
+    InitialWeights,
+    Measured,
+    Prepared,
+    Seen,
+    Trained,
+    Trainer,
+    TrainingSettings,
+)
 from jobs.train.yolo.machine import prepare_ultralytics
 from jobs.train.yolo.trainer import YoloTrainer
 from shared.digest import sha256_of
@@ -268,23 +277,13 @@ class ToyTrainer:
         graph.write_text(f" {weights.read_text()}")
         return graph
 
-    def evaluate(
-        self,
-        graph: Path,
-        data: Path,
-        control: Control,
-        settings: TrainingSettings,
-        *,
-        trained: bool,
-        points: Sequence[str],
-        weights: Path | None = None,
-    ) -> Measured:
+    def evaluate(self, contender: Contender, data: Path, weights: Path | None = None) -> Measured:
         """One object in each of a hundred tasks, and as many found as the graph's score says."""
         if weights is not None and self.graph_error:
             raise ModelError(self.graph_error)
-        if not trained:
+        if not contender.trained:
             return Measured(found_part(self.base_score or 0.0), known=(0,) if self.base_score else ())
-        said = json.loads(graph.read_text())
+        said, control = json.loads(contender.graph.read_text()), contender.control
         if control.yolo_task == "classify":
             return Measured(guessed_part(said["score"]), known=(0, 1))
         return Measured(
@@ -296,16 +295,7 @@ class ToyTrainer:
         """Nothing: what it measures has no pictures."""
         return []
 
-    def track(
-        self,
-        graph: Path,
-        videos: object,
-        control: object,
-        settings: TrainingSettings,
-        *,
-        trained: bool,
-        max_pixels: int,
-    ) -> dict[str, TrackingCounts]:
+    def track(self, contender: Contender, videos: object, max_pixels: int) -> dict[str, TrackingCounts]:
         """Half of what is there."""
         return {"1": TrackingCounts(truth=10, found=10, matched=5, identified=5)}
 
@@ -341,7 +331,7 @@ def measured(
 ) -> dict[str, float]:
     """The metrics of a version of a control, whose graph finds what its weights find."""
     graph = trainer.export(weights, weights.parent / "graph")
-    found = trainer.evaluate(graph, data, control, settings, trained=True, points=control.point_names, weights=weights)
+    found = trainer.evaluate(Contender(graph, control, settings, points=control.point_names), data, weights)
     return metrics_of(found.evidence, control, {})
 
 

@@ -17,7 +17,7 @@ from ultralytics.utils import ASSETS
 
 from jobs.train.data.yolo_labels import label_lines
 from jobs.train.evidence import Found
-from jobs.train.training import Measured, TrainingSettings
+from jobs.train.training import Contender, Measured, TrainingSettings
 from jobs.train.yolo import graph as graphs
 from jobs.train.yolo.graph import make_graph
 from jobs.train.yolo.trainer import YoloTrainer
@@ -94,7 +94,7 @@ def val_set(folder: Path, path: Path, *, times: tuple[float, float] = (0.7, 0.6)
 
 
 def measured(trainer: YoloTrainer, made: Made, weights: Path) -> Measured:
-    return trainer.evaluate(made.graph, made.data, CONTROL, SETTINGS, trained=True, points=(), weights=weights)
+    return trainer.evaluate(Contender(made.graph, CONTROL, SETTINGS), made.data, weights)
 
 
 def test_large_photographs_are_measured_in_the_pixels_that_predict_decodes(
@@ -105,7 +105,7 @@ def test_large_photographs_are_measured_in_the_pixels_that_predict_decodes(
     scores = []
     for reduced in (True, False):
         settings = evolve(SETTINGS, reduced_decoding=reduced)
-        evidence = trainer.evaluate(graph, data, CONTROL, settings, trained=True, points=()).evidence
+        evidence = trainer.evaluate(Contender(graph, CONTROL, settings), data).evidence
         assert isinstance(evidence, Found)
         best = np.concatenate([outcome.overlap.max(axis=1) for outcome in evidence.outcomes])
         assert np.median(best) > 0.6, "in pixels of the half it would be less than 0.3"

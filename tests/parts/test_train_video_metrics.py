@@ -11,6 +11,7 @@ from ultralytics.utils import ASSETS
 
 from infra.demo.samples import base_weights
 from jobs.train.data.snapshot import SnapshotTask
+from jobs.train.training import Contender, TrainingSettings
 from jobs.train.yolo.tracking import track_metrics
 from shared.evolve import evolve
 from shared.inference.device import choose_device, open_engine
@@ -56,20 +57,24 @@ def network(graph: Path) -> Network:
     return Network(engine, read_graph(graph), image_size=320)
 
 
-def test_a_graph_agrees_with_itself(film: Path, control: Control, graph: Path, network: Network) -> None:
+@pytest.fixture
+def base(graph: Path, control: Control) -> Contender:
+    return Contender(graph, control, TrainingSettings.of({}, Settings()), trained=False)
+
+
+def test_a_graph_agrees_with_itself(film: Path, base: Contender, network: Network) -> None:
     class Files:
         def fetch(self, value: object, *, task_id: int | None, deadline: float) -> bytes:
             return film.read_bytes()
 
-    model = quick_loader(image_size=320).load_base(str(graph))
-    plan = plan_control(control, model.names, trained=False, settings=Settings())
+    model = quick_loader(image_size=320).load_base(str(base.graph))
+    plan = plan_control(base.control, model.names, trained=False, settings=Settings())
     said = VideoPredictor(Files(), max_pixels=10**7).regions(plan, model, "", task_id=1, deadline=FAR, data={})
     assert len(said.regions) > 3
     task = SnapshotTask(id=1, annotation=1, updated_at=None, split="val", data={}, regions=said.regions)
 
     def scores(annotated: SnapshotTask) -> dict[str, float]:
-        videos = [(annotated, film)]
-        return track_metrics(network, videos, control, trained=False, max_pixels=10**6)["1"].scores()
+        return track_metrics(network, base, [(annotated, film)], 10**6)["1"].scores()
 
     same = scores(task)
     assert same["IDF1"] > 0.95
@@ -77,14 +82,14 @@ def test_a_graph_agrees_with_itself(film: Path, control: Control, graph: Path, n
     assert scores(evolve(task, regions=said.regions[::2]))["MOTA"] < same["MOTA"]
 
 
-def test_no_video_no_metrics(control: Control, network: Network) -> None:
-    assert track_metrics(network, [], control, trained=False, max_pixels=10**6) == {}
+def test_no_video_no_metrics(base: Contender, network: Network) -> None:
+    assert track_metrics(network, base, [], 10**6) == {}
 
 
 def test_a_video_that_cannot_be_decoded_is_left_out(
-    control: Control, network: Network, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    base: Contender, network: Network, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "page").write_text("<html>")
     task = SnapshotTask(id=7, annotation=1, updated_at=None, split="val", data={}, regions=[])
-    assert track_metrics(network, [(task, tmp_path / "page")], control, trained=False, max_pixels=10**6) == {}
+    assert track_metrics(network, base, [(task, tmp_path / "page")], 10**6) == {}
     assert "video of task 7" in caplog.text

@@ -20,7 +20,7 @@ from jobs.train.data.samples import Views
 from jobs.train.data.snapshot import SnapshotTask
 from jobs.train.evidence import Found
 from jobs.train.preset import taught
-from jobs.train.training import TrainingSettings
+from jobs.train.training import Contender, TrainingSettings
 from jobs.train.yolo.trainer import YoloTrainer
 from shared.digest import sha256_of
 from shared.evolve import evolve
@@ -178,8 +178,8 @@ def test_pictures_are_learnt_from_in_tiles_and_measured_whole(
     assert scanned == {"train", "val-tiles"}, "epochs are measured on what is learnt from"
     graph = trainer.export(fitted.weights, tmp_path / "graph", tiling)
     assert read_graph(graph).tiling == tiling
-    asked: dict[str, Any] = {"trained": True, "points": (), "weights": fitted.weights}
-    evidence = trainer.evaluate(graph, dataset.data, control, SETTINGS, **asked).evidence
+    contender = Contender(graph, control, SETTINGS)
+    evidence = trainer.evaluate(contender, dataset.data, fitted.weights).evidence
     assert isinstance(evidence, Found)
     assert [(each.picture, each.size) for each in evidence.outcomes] == [(f"{task}.jpg", (160, 160)) for task in (0, 1)]
 
@@ -212,7 +212,7 @@ def test_things_in_videos_are_learnt_and_followed(trainer: YoloTrainer, spool: S
     film = tasks_of(drawn, control, 1)[0], files.file(0, "file", "drawn")
     assert "mAP50-95" in measured(trainer, fitted.weights, dataset.data, control, few)
     graph = trainer.export(fitted.weights, tmp_path / "graph")
-    followed = trainer.track(graph, [film], control, few, trained=True, max_pixels=10**6)
+    followed = trainer.track(Contender(graph, control, few), [film], max_pixels=10**6)
     assert set(followed["0"].scores()) == {"IDF1", "MOTA"}
 
 

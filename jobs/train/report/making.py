@@ -96,7 +96,7 @@ class Reporter:
                 self._rows,
                 version.names,
                 caveat=judged.caveat,
-                neither=judged.theirs is not None and judged.theirs.trained,
+                neither=judged.theirs is not None and judged.theirs.contender.trained,
             ),
             names=version.names,
             metrics=judged.metrics,

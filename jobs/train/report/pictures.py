@@ -1,8 +1,5 @@
 """The pictures of a report: which are shown, and what both models find in them."""
 
-from collections.abc import Sequence
-
-from jobs.train.judging import Side
 from jobs.train.new_version import NewVersion
 from jobs.train.report import scenes
 from jobs.train.report.choosing import Choice, Compared, choose
@@ -41,22 +38,11 @@ class Pictures:
         files = [each.picture for each in (*choice.different, *choice.worst)]
         if not files:
             return
-        found = [self._seen(side, files) for side in (ours, theirs) if side]
+        attempt, data = version.attempt, version.dataset.data
+        found = [attempt.trainer.look(side.contender, data, files) for side in (ours, theirs) if side]
         for file, (seen, *other) in zip(files, zip(*found, strict=True), strict=True):
-            copy = scenes.small_copy(seen.picture, version.attempt.images.max_pixels)
+            copy = scenes.small_copy(seen.picture, attempt.images.max_pixels)
             self._looked[file] = copy, seen, other[0] if other else None
-
-    def _seen(self, side: Side, files: Sequence[str]) -> list[Seen]:
-        version = self._version
-        return version.attempt.trainer.look(
-            side.graph,
-            version.dataset.data,
-            files,
-            version.control,
-            version.attempt.settings,
-            trained=side.trained,
-            points=side.points,
-        )
 
     def look_at_ways(self) -> None:
         """The videos whose tracks differ most, each over one of its frames."""

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from jobs.train.training import Contender
 from jobs.train.yolo.machine import devices
 from jobs.train.yolo.memory import free_memory
 from jobs.train.yolo.weights_engine import WeightsEngine
@@ -13,6 +14,7 @@ from shared.geometry.tiles import Tiling
 from shared.inference.device import choose_device, open_engine
 from shared.inference.graph import read_graph
 from shared.inference.network import Network
+from shared.labelstudio.tiles_wanted import base_tiling
 
 logger = logging.getLogger(__name__)
 
@@ -30,8 +32,7 @@ class Networks:
     ) -> tuple[Network, int]:
         """A graph, and how many pictures to ask about at once. Raises ModelError, SettingsError, LabelloopError.
 
-        `image_size` and `tiling`: as for `Network`; versions see pictures as they say, base weights as the settings
-        do, as in predict.
+        `image_size` and `tiling`: as for `Network`.
         """
         free_memory()  # what torch keeps of a GPU
         gpu = self._torch_device().index
@@ -51,6 +52,21 @@ class Networks:
             extra={"event": "graph_measured", "engine": engine, "device": str(device)},
         )
         return network, device.streams
+
+    def of_contender(self, contender: Contender) -> tuple[Network, int]:
+        """A graph as predict opens it, and how many pictures to ask about at once. Raises as `of_graph`.
+
+        Versions see pictures as they say themselves, base weights as the settings say.
+        """
+        settings = contender.settings
+        if contender.trained:
+            return self.of_graph(contender.graph, max_objects=settings.max_objects)
+        return self.of_graph(
+            contender.graph,
+            image_size=settings.image_size,
+            max_objects=settings.max_objects,
+            tiling=base_tiling(contender.control, settings.tiles),
+        )
 
     def of_weights(self, path: Path, graph: Network, *, max_objects: int = 300) -> Network:
         """The weights of a graph, asked as it is. Raises ModelError."""

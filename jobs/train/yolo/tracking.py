@@ -12,6 +12,7 @@ import numpy as np
 from jobs.train.data.samples import usable
 from jobs.train.data.snapshot import SnapshotTask
 from jobs.train.tracking_scores import TrackingCounts
+from jobs.train.training import Contender
 from shared.errors import ImageError
 from shared.geometry.detections import Detections
 from shared.inference.network import Network
@@ -32,24 +33,19 @@ _MAX_VIDEOS = 10
 
 
 def track_metrics(
-    network: Network,
-    videos: Iterable[tuple[SnapshotTask, Path]],
-    control: Control,
-    *,
-    trained: bool,
-    max_pixels: int,
+    network: Network, contender: Contender, videos: Iterable[tuple[SnapshotTask, Path]], max_pixels: int
 ) -> dict[str, TrackingCounts]:
     """Id of the task → counts over the beginning of its video, with the tracker's default settings.
 
-    `trained`: the network is a version of this project, so classes are matched with labels by name alone. A video that
-    cannot be decoded, or whose annotation cannot be used, is left out.
+    A video that cannot be decoded, or whose annotation cannot be used, is left out.
     """
+    control = contender.control
     watched: dict[str, TrackingCounts] = {}
     for task, path in islice(videos, _MAX_VIDEOS):
         counts = TrackingCounts()
         try:
             with open_video(path, max_pixels=max_pixels) as video:
-                counts.add(_frames(task, video, _follow(network, video, control, trained), control))
+                counts.add(_frames(task, video, _follow(network, contender, video), control))
         except ImageError as error:
             logger.warning(
                 f"the video of task {task.id} is not measured: {error}",
@@ -60,9 +56,10 @@ def track_metrics(
     return watched
 
 
-def _follow(network: Network, video: Video, control: Control, trained: bool) -> Iterator[tuple[float, Detections]]:
+def _follow(network: Network, contender: Contender, video: Video) -> Iterator[tuple[float, Detections]]:
     """(second at which a frame begins, tracked objects in it) for each frame."""
-    labels = class_labels(network.graph.names, control, trained=trained)
+    control = contender.control
+    labels = class_labels(network.graph.names, control, trained=contender.trained)
     numbers = [-1 if label is None else control.label_values.index(label) for label in labels]
     of_class = np.array(numbers, dtype=np.int64)
     tracker = Tracker(control.word("model_tracker", "botsort"), DEFAULT_SHOWN.confidence)

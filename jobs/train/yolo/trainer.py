@@ -17,6 +17,7 @@ from jobs.train.data.snapshot import SnapshotTask
 from jobs.train.data.yolo_scan import scan_notes
 from jobs.train.tracking_scores import TrackingCounts
 from jobs.train.training import (
+    Contender,
     InitialWeights,
     Measured,
     Prepared,
@@ -45,9 +46,6 @@ from shared.cores import usable_cores
 from shared.digest import sha256_of
 from shared.errors import ModelError
 from shared.geometry.tiles import Tiling
-from shared.inference.network import Network
-from shared.labelstudio.controls import Control
-from shared.labelstudio.tiles_wanted import base_tiling
 from shared.yolo_task import YoloTask
 
 logger = logging.getLogger(__name__)
@@ -175,78 +173,38 @@ class YoloTrainer:
             shutil.copyfile(weights, copy)
         return make_graph(copy, tiling)
 
-    def evaluate(
-        self,
-        graph: Path,
-        data: Path,
-        control: Control,
-        settings: TrainingSettings,
-        *,
-        trained: bool,
-        points: Sequence[str],
-        weights: Path | None = None,
-    ) -> Measured:
-        """Measure a graph on the val set of `data` (data.yaml), run as predict runs it. Raises ModelError."""
+    def evaluate(self, contender: Contender, data: Path, weights: Path | None = None) -> Measured:
+        """Measure a model on the val set of `data` (data.yaml), run as predict runs it.
+
+        Raises ModelError, also if `weights`, of which the graph was made, do not answer as it does.
+        """
         from jobs.train.yolo.agreement import answer_alike, require_same_score
         from jobs.train.yolo.val_set import ValSet
         from jobs.train.yolo.validation import measure
 
-        def by(network: Network, at_once: int) -> Measured:
-            return measure(network, data, control, settings, trained=trained, points=points, at_once=at_once)
-
-        network, at_once = self._served(graph, control, settings, trained=trained)
-        found = by(network, at_once)
+        network, at_once = self._networks.of_contender(contender)
+        found = measure(network, contender, data, at_once=at_once)
         if weights is not None:
-            theirs = self._networks.of_weights(weights, network, max_objects=settings.max_objects)
+            theirs = self._networks.of_weights(weights, network, max_objects=contender.settings.max_objects)
             if not answer_alike(network, theirs, ValSet.of(data).pictures()):
-                require_same_score(found.evidence, by(theirs, 1).evidence)
+                require_same_score(found.evidence, measure(theirs, contender, data, at_once=1).evidence)
         return found
 
-    def look(
-        self,
-        graph: Path,
-        data: Path,
-        pictures: Sequence[str],
-        control: Control,
-        settings: TrainingSettings,
-        *,
-        trained: bool,
-        points: Sequence[str],
-    ) -> list[Seen]:
-        """What a graph finds in some pictures of the val set. Raises ModelError."""
+    def look(self, contender: Contender, data: Path, pictures: Sequence[str]) -> list[Seen]:
+        """What a model finds in some pictures of the val set. Raises ModelError."""
         from jobs.train.yolo.validation import look
 
-        network, _ = self._served(graph, control, settings, trained=trained)
-        return look(network, data, pictures, control, settings, trained=trained, points=points)
+        network, _ = self._networks.of_contender(contender)
+        return look(network, contender, data, pictures)
 
     def track(
-        self,
-        graph: Path,
-        videos: Iterable[tuple[SnapshotTask, Path]],
-        control: Control,
-        settings: TrainingSettings,
-        *,
-        trained: bool,
-        max_pixels: int,
+        self, contender: Contender, videos: Iterable[tuple[SnapshotTask, Path]], max_pixels: int
     ) -> dict[str, TrackingCounts]:
-        """Id of the task → how well the objects in its annotated video are followed."""
+        """Id of the task → how well the objects in its annotated video are followed. Raises ModelError."""
         from jobs.train.yolo.tracking import track_metrics
 
-        network, _ = self._served(graph, control, settings, trained=trained)
-        return track_metrics(network, videos, control, trained=trained, max_pixels=max_pixels)
-
-    def _served(
-        self, graph: Path, control: Control, settings: TrainingSettings, *, trained: bool
-    ) -> tuple[Network, int]:
-        """A graph as predict opens it, and how many pictures to ask about at once."""
-        if trained:
-            return self._networks.of_graph(graph, max_objects=settings.max_objects)
-        return self._networks.of_graph(
-            graph,
-            image_size=settings.image_size,
-            max_objects=settings.max_objects,
-            tiling=base_tiling(control, settings.tiles),
-        )
+        network, _ = self._networks.of_contender(contender)
+        return track_metrics(network, contender, videos, max_pixels)
 
     def _arguments(
         self,

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from jobs.train.evidence import Classified, Found, Outcome
-from jobs.train.training import Measured, Seen, TrainingSettings
+from jobs.train.training import Contender, Measured, Seen
 from jobs.train.yolo.overlaps import overlaps
 from jobs.train.yolo.val_set import ValSet, picture_of, task_of
 from shared.geometry.detections import Detections, Floats, Ints
@@ -28,26 +28,14 @@ MIN_CONFIDENCE = 0.001
 """Objects with less confidence are ignored. Lower than predict's thresholds, because mAP needs the whole curve."""
 
 
-def measure(
-    network: Network,
-    data: Path,
-    control: Control,
-    settings: TrainingSettings,
-    *,
-    trained: bool,
-    points: Sequence[str],
-    at_once: int,
-) -> Measured:
-    """Measure a network on the val set of `data` (a data.yaml), `at_once` pictures at a time.
-
-    `trained`: a version of this project. `points`: names of the keypoints that are compared. Raises ModelError.
-    """
-    val, graph = ValSet.of(data), network.graph
-    class_of = _class_of(graph.names, val.classes, control, trained)
+def measure(network: Network, contender: Contender, data: Path, *, at_once: int) -> Measured:
+    """Measure a network on the val set of `data` (a data.yaml), `at_once` pictures at a time. Raises ModelError."""
+    val = ValSet.of(data)
+    class_of = _class_of(network, contender, val)
     known = tuple(sorted(set(class_of.tolist()) - {-1}))
-    if graph.yolo_task == "classify":
+    if network.graph.yolo_task == "classify":
         return _classified(network, val, class_of, known, at_once)
-    looking = _Looking.of(network, val, control, settings, class_of, trained=trained, points=points)
+    looking = _Looking.of(network, contender, val)
 
     def outcome(picture: Path) -> Outcome:
         _, _, found = looking.at(picture)
@@ -55,25 +43,16 @@ def measure(
 
     # A picture that is cut is in memory with all its pixels.
     outcomes = side_by_side(outcome, val.pictures(), at_once=min(at_once, _CUT_AT_ONCE) if network.tiling else at_once)
-    return Measured(Found(outcomes, range(len(val.classes))), known, max_objects=settings.max_objects)
+    return Measured(Found(outcomes, range(len(val.classes))), known)
 
 
-def look(
-    network: Network,
-    data: Path,
-    pictures: Sequence[str],
-    control: Control,
-    settings: TrainingSettings,
-    *,
-    trained: bool,
-    points: Sequence[str],
-) -> list[Seen]:
+def look(network: Network, contender: Contender, data: Path, pictures: Sequence[str]) -> list[Seen]:
     """What a network finds in some pictures of the val set. `pictures`: their files. See also measure."""
-    val, graph = ValSet.of(data), network.graph
-    class_of = _class_of(graph.names, val.classes, control, trained)
-    if graph.yolo_task == "classify":
+    val = ValSet.of(data)
+    if network.graph.yolo_task == "classify":
+        class_of = _class_of(network, contender, val)
         return [_guessed(network, val, val.folder / each, class_of) for each in pictures]
-    looking = _Looking.of(network, val, control, settings, class_of, trained=trained, points=points)
+    looking = _Looking.of(network, contender, val)
     return [Seen(val.folder / each, *looking.at(val.folder / each)) for each in pictures]
 
 
@@ -90,27 +69,19 @@ class _Looking:
     ignored: list[int]  # keypoints that are not compared
 
     @classmethod
-    def of(
-        cls,
-        network: Network,
-        val: ValSet,
-        control: Control,
-        settings: TrainingSettings,
-        class_of: Ints,
-        *,
-        trained: bool,
-        points: Sequence[str],
-    ) -> "_Looking":
+    def of(cls, network: Network, contender: Contender, val: ValSet) -> "_Looking":
         """See measure."""
-        as_predict = settings.reduced_decoding and control.media == "image"  # the frames of a video come in all pixels
+        settings = contender.settings
+        # The frames of a video come in all pixels.
+        as_predict = settings.reduced_decoding and contender.control.media == "image"
         return cls(
             network,
             val,
             settings.iou,
             network.needs if as_predict else None,
-            class_of,
-            _places(network.graph, val.points, control, trained),
-            [number for number, name in enumerate(val.points) if name not in points],
+            _class_of(network, contender, val),
+            _places(network.graph, val.points, contender.control, contender.trained),
+            [number for number, name in enumerate(val.points) if name not in contender.points],
         )
 
     def at(self, picture: Path) -> tuple[Detections, Detections, Outcome]:
@@ -191,12 +162,13 @@ def _class_in(file: Path) -> int:
     return int(file.parent.name[-6:])
 
 
-def _class_of(held: Sequence[str], names: Sequence[str], control: Control, trained: bool) -> Ints:
+def _class_of(network: Network, contender: Contender, val: ValSet) -> Ints:
     """(model's classes,) index of the dataset's class for each, −1 for none."""
-    if trained:
+    held, names = network.graph.names, val.classes
+    if contender.trained:
         labels: Sequence[str | None] = [name if name in names else None for name in held]
     else:
-        labels = class_labels(held, control, trained=False)
+        labels = class_labels(held, contender.control, trained=False)
     return np.array([-1 if label is None else names.index(label) for label in labels], dtype=np.int64)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from jobs.train.ending import DONE
-from jobs.train.training import Measured
+from jobs.train.training import Contender, Measured
 from shared.state import claims
 from shared.state.versions import GRAPH, WEIGHTS, Gate, Manifest
 from tests.fakes.stores import BeforeWrite
@@ -180,10 +180,10 @@ def test_a_control_that_was_of_another_yolo_task_begins_anew(world: World, tmp_p
     foreign_version(world, 0.9, tmp_path, fence=1, yolo_task="segment")
     evaluate, evaluated = world.trainer.evaluate, []
 
-    def once(graph: Path, *given: Any, **named: Any) -> Measured:
-        evaluated.append(graph)
+    def once(contender: Contender, data: Path, weights: Path | None = None) -> Measured:
+        evaluated.append(contender.graph)
         assert len(evaluated) == 1, "it is judged again and again"
-        return evaluate(graph, *given, **named)
+        return evaluate(contender, data, weights)
 
     world.trainer.evaluate = once  # type: ignore[method-assign]
     assert world.new_run() == DONE

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.train.ending import DONE, FAILED, INTERRUPTED
-from jobs.train.training import Measured
+from jobs.train.training import Contender, Measured
 from shared.errors import ModelError
 from tests.fakes.train_parts import (
     CONFIG,
@@ -77,10 +77,10 @@ def test_a_worse_version_of_one_control_does_not_undo_the_other(two: World) -> N
     two.new_run()
     evaluate = two.trainer.evaluate
 
-    def worse(graph: Path, data: Path, *given: Any, **named: Any) -> Measured:
-        if "second" in data.parts and "champion" not in graph.parts:
+    def worse(contender: Contender, data: Path, weights: Path | None = None) -> Measured:
+        if "second" in data.parts and "champion" not in contender.graph.parts:
             return Measured(found_part(0.1), known=(0,))
-        return evaluate(graph, data, *given, **named)
+        return evaluate(contender, data, weights)
 
     two.trainer.evaluate = worse  # type: ignore[method-assign]
     assert two.new_run() == DONE

@@ -11,12 +11,13 @@ from jobs.train.data.dataset import Counts, Dataset
 from jobs.train.evidence import Evidence, Found, Outcome
 from jobs.train.judging import Judged, Side
 from jobs.train.suspect_list import list_suspects
-from jobs.train.training import Measured
+from jobs.train.training import Contender, Measured, TrainingSettings
 from jobs.train.yolo.val_set import ValSet, task_of
 from shared.evolve import evolve
 from shared.geometry.detections import Floats
 from shared.labelstudio.config import parse_label_config
 from shared.objectstore import ObjectStore
+from shared.settings import Settings
 from shared.state.registry import Registry
 from shared.state.suspects import SuspectList, dismiss, newest_first, read_suspects
 from shared.state.versions import Gate
@@ -39,7 +40,7 @@ def outcome(task: str, truth: list[tuple[float, ...]], found: list[tuple[float, 
 def listed(evidence: Evidence, config: str = CONFIG, better: str = "") -> SuspectList | None:
     control = parse_label_config(config)[0]
     dataset = Dataset(Path("data.yaml"), control.class_names, Counts(train=30, val=10))
-    ours = Side("", Path("new.onnx"), True, (), evidence, (0,), {})
+    ours = Side("", Contender(Path("new.onnx"), control, TrainingSettings.of({}, Settings())), evidence, (0,), {})
     theirs = replace(ours, name=better) if better else None
     judged = Judged(
         evolve(GATE, passed=not better),
@@ -106,9 +107,9 @@ class Disputing(ToyTrainer):
 
     broken = False
 
-    def evaluate(self, graph: Path, data: Path, *args: Any, trained: bool, **more: Any) -> Measured:
-        before = super().evaluate(graph, data, *args, trained=trained, **more)
-        if not trained:
+    def evaluate(self, contender: Contender, data: Path, weights: Path | None = None) -> Measured:
+        before = super().evaluate(contender, data, weights)
+        if not contender.trained:
             return before
         pictures = ValSet.of(data).pictures()
         odd, *rest = sorted(task_of(picture) for picture in pictures)
