@@ -9,108 +9,25 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
 
 from shared.errors import ImageError
 from shared.geometry.detections import Detections
 from shared.geometry.tiles import Tiling, pixels_needed
 from shared.labelstudio.regions import Region
-from shared.labelstudio.regions.choices import region_boxes, write_region_choices
+from shared.labelstudio.regions.choices import region_boxes
 from shared.labelstudio.requests import Task
 from shared.labelstudio.task_values import file_of
 from shared.media.crop import crop
 from shared.media.fit import Side, Sized, in_full
+from shared.prediction.context import ControlModel, PredictContext
 from shared.prediction.images import TaskImages
 from shared.prediction.metrics import Metrics
-from shared.prediction.plan import FLOOR, Found, Plan, choose, confidences_of, found_in, to_prediction
+from shared.prediction.pending import Asked, AskedRegions, Pending, Started, found_of
+from shared.prediction.plan import FLOOR
 from shared.prediction.ports import DeadlineExceeded, Model, Videos
-from shared.prediction.score import Order
 
 _FINAL = {"no_data", "broken", "unsupported", "too_large"}
 """Reasons of an ImageError that are permanent: a retry helps only if the task or the file is changed."""
-
-Got = TypeVar("Got")
-
-
-class ControlModel(NamedTuple):
-    """A control of a request, with the model that serves it."""
-
-    plan: Plan
-    model: Model
-
-
-@dataclass(frozen=True, slots=True)
-class PredictContext:
-    """What is the same for all tasks of a request."""
-
-    parts: tuple[ControlModel, ...]
-    stamp: str  # model_version of the predictions
-    deadline: float  # time.monotonic()
-    waiting: threading.Semaphore  # tasks whose decoded images wait for the models
-    control_group: float = 0.0  # share of the tasks that get no predictions
-    order: Order = "off"  # what their scores say
-    traces: tuple[tuple[str, str], ...] = ()  # control, and traceparent of the job that published its version
-
-
-class Answer(NamedTuple):
-    """A task's prediction, and an error for each image or video whose controls are missing in it."""
-
-    prediction: dict[str, Any]
-    left_out: Sequence[ImageError]
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """One image that was handed to a model for a control; the result is pending."""
-
-    plan: Plan
-    future: "Future[Detections]"
-    metrics: Metrics
-
-    def found(self, deadline: float) -> Found:
-        """Wait for the model and convert. `deadline`: time.monotonic(). Raises DeadlineExceeded, ModelError."""
-        detections = result_of(self.future, deadline)
-        with self.metrics.phase("convert"):
-            return found_in(self.plan, detections)
-
-
-@dataclass(frozen=True, slots=True)
-class AskedRegions:
-    """The crops of an image's regions that were handed to a model for a per-region control; results are pending."""
-
-    plan: Plan
-    crops: "Mapping[str, Future[Detections]]"  # by id of the region
-    regions: Sequence[Region]
-
-    def found(self, deadline: float) -> Found:
-        """The choices of all regions; otherwise as `Asked.found`."""
-        written: list[Region] = []
-        confidences: list[float] = []
-        shapes = {region["id"]: region for region in reversed(self.regions)}  # the first of a region's two items
-        for name, future in self.crops.items():
-            chosen = choose(self.plan, result_of(future, deadline))
-            written += write_region_choices(chosen, chosen.names, self.plan.control, shapes[name])
-            confidences += confidences_of(chosen)
-        return Found(written, confidences, [])
-
-
-Pending = Found | Asked | AskedRegions
-"""The result of a control for a task, or the pending results that it is made of."""
-
-
-@dataclass(frozen=True, slots=True)
-class Started:
-    """A task whose images were fetched and handed to the models."""
-
-    context: PredictContext
-    pending: Sequence[Pending]  # in the order of the controls
-    left_out: Sequence[ImageError]
-
-    def answer(self) -> Answer:
-        """Wait for the models and write the prediction. Raises DeadlineExceeded, ModelError."""
-        found = [_found(each, self.context.deadline) for each in self.pending]
-        return Answer(to_prediction(found, self.context.stamp, self.context.order), self.left_out)
 
 
 class TaskRunner:
@@ -204,7 +121,7 @@ class TaskRunner:
             regions: list[Region] = []
             for other, _ in parts:
                 if other.control.to_name == plan.control.to_name and not other.control.per_region:
-                    found = _found(pending[other.control.name], context.deadline)
+                    found = found_of(pending[other.control.name], context.deadline)
                     pending[other.control.name] = found  # converted once
                     regions += found.regions
             image, (height, width) = images[plan.control.value]  # in all its pixels: see `_side`
@@ -235,19 +152,6 @@ class TaskRunner:
         )
         future.add_done_callback(lambda _: self._metrics.observe("model", time.perf_counter() - started))
         return future
-
-
-def result_of(future: "Future[Got]", deadline: float) -> Got:
-    """The result of a future, cancelled at the deadline (time.monotonic()). Raises DeadlineExceeded, and its errors."""
-    try:
-        return future.result(timeout=max(deadline - time.monotonic(), 0.0))
-    except TimeoutError as error:
-        future.cancel()
-        raise DeadlineExceeded("the deadline came before the model was done (LABELLOOP_PREDICT_DEADLINE)") from error
-
-
-def _found(pending: Pending, deadline: float) -> Found:
-    return pending if isinstance(pending, Found) else pending.found(deadline)
 
 
 def _of_images(context: PredictContext) -> list[ControlModel]:

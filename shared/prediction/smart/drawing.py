@@ -32,7 +32,7 @@ from shared.labelstudio.tiles_wanted import base_tiling
 from shared.media.crop import crop
 from shared.prediction.images import TaskImages
 from shared.prediction.metrics import Metrics
-from shared.prediction.one_task import result_of
+from shared.prediction.pending import result_of
 from shared.prediction.ports import DeadlineExceeded, Model, Models
 from shared.prediction.region_ids import SMART, with_own_ids
 from shared.prediction.smart.choosing import FROM, clicked, dragged, without_copies, worth_of
