@@ -12,6 +12,8 @@ _DOWNLOADS = ("test_compose", "test_terraform", "test_aws", "test_kubernetes")
 """Files that one process runs one after the other: two must not make the same tool in .cache."""
 _RAY = ("test_launcher_ray", "test_launchers")
 """Files that share a cluster, which takes 20 seconds to start."""
+_CONNECT = ("test_connect",)
+"""Files that share both functions, beside a Label Studio."""
 
 _FIRST = (
     "downloads",
@@ -26,7 +28,7 @@ _FIRST = (
     "test_faults.py",
     "test_train_run.py",
     "test_trigger_label_studio.py",
-    "test_cli_label_studio.py",
+    "connect",
     "test_images_label_studio.py",
     "test_train_label_studio.py",
     "test_label_studio_starter.py",
@@ -43,7 +45,7 @@ _FIRST = (
 def group(nodeid: str) -> str:
     """Tests of one group run in one process: those of a file, and of all files that share what takes long."""
     path = nodeid.split("::", 1)[0]
-    for name, files in (("downloads", _DOWNLOADS), ("ray", _RAY)):
+    for name, files in (("downloads", _DOWNLOADS), ("ray", _RAY), ("connect", _CONNECT)):
         if Path(path).name.startswith(files):
             return name
     return path
