@@ -25,6 +25,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from shared.errors import ImageError
 from shared.media.fit import Side, Sized, in_full
 from shared.media.jpeg import Jpeg, first_picture
+from shared.media.jpeg_pixels import LARGE, decoded_once
 from shared.media.png import SIGNATURE, without_metadata
 
 # Not EPS, which starts an interpreter, nor formats that browsers do not show, except TIFF for local files and buckets.
@@ -214,8 +215,14 @@ def _reduced(jpeg: Jpeg, image: Image.Image, side: int) -> NDArray[np.uint8] | N
 
 def _decode_plain(data: bytes, image: Image.Image, scale: int = 1) -> NDArray[np.uint8] | None:
     """Decoded by OpenCV; None if it fails. `scale`: pixels on each side that become one, sides rounded up."""
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), _SCALES[scale] | cv2.IMREAD_IGNORE_ORIENTATION)
-    if pixels is None or pixels.shape[1::-1] != tuple(-(-side // scale) for side in image.size):
+    flags = _SCALES[scale] | cv2.IMREAD_IGNORE_ORIENTATION
+    width, height = (-(-side // scale) for side in image.size)
+    if width * height >= LARGE and data.startswith(b"\xff\xd8"):
+        once = decoded_once(data, flags, (height, width, 3))
+        if once is not None:
+            return once
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    if pixels is None or pixels.shape[:2] != (height, width):
         return None
     return pixels.astype(np.uint8, copy=False)
 
