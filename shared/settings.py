@@ -487,6 +487,13 @@ class Settings(BaseModel):
         if missing:
             raise SettingsError(f"{' and '.join(missing)} must be set: see docs/configuration.md")
 
+    def label_studio(self) -> tuple[str, str]:
+        """URL and token of Label Studio. Raises SettingsError if one of them is missing."""
+        self.require("label_studio_url", "label_studio_api_key")
+        assert self.label_studio_url
+        assert self.label_studio_api_key
+        return self.label_studio_url, self.label_studio_api_key.get_secret_value()
+
     def require_access_rules(self) -> None:
         """Raise SettingsError if the function would be reachable from outside without credentials."""
         if self.auth == "off" or self.loopback or (self.basic_auth_password and self.webhook_secret):

@@ -60,13 +60,9 @@ class Run:
 
 
 class TriedTrainer(YoloTrainer):
-    """The job's trainer, with other arguments of ultralytics or other initial weights, to try them."""
+    """The job's trainer, with other initial weights, to try them."""
 
-    tried: Mapping[str, Any]
     always: Path | None = None  # the weights that every training starts from; None: those that the job chooses
-
-    def _arguments(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        return super()._arguments(*args, **kwargs) | dict(self.tried)
 
     def fit(self, data: Path, start: Path, *args: Any, **kwargs: Any) -> Trained:
         """As `YoloTrainer.fit`."""
@@ -89,7 +85,7 @@ class TileProject:
         from_base: bool = False,
         base_store: Path | None = None,
     ) -> None:
-        """`address`: begins the images' addresses, and so decides which tiles are val. `tried`: see TriedTrainer.
+        """`address`: begins the images' addresses, and so decides which tiles are val. `tried`: see YoloTrainer.
 
         `device`: LABELLOOP_DEVICE. `from_base`: every training starts from the base weights, not from the champion.
         """

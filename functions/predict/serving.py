@@ -59,7 +59,7 @@ def build_serving(
     )
     label_studio = None
     if settings.label_studio_url and settings.label_studio_api_key:
-        label_studio = LabelStudio(settings.label_studio_url, settings.label_studio_api_key.get_secret_value())
+        label_studio = LabelStudio(*settings.label_studio())
     images = TaskImages(
         ImageFetcher(settings, label_studio),
         partial(_decode, max_pixels=settings.image_max_pixels, reduced=settings.reduced_decoding),

@@ -29,15 +29,12 @@ from shared.web.server import set_up_server
 
 
 def _build(settings: Settings, environ: MutableMapping[str, str]) -> Function:
-    settings.require("label_studio_url", "label_studio_api_key")
+    label_studio = LabelStudio(*settings.label_studio())
     settings.require_access_rules()
-    assert settings.label_studio_url is not None
-    assert settings.label_studio_api_key is not None
     configure_logs(settings.log_level)
     tracing.configure("labelloop-train-trigger", settings.otel_endpoint)
     threads = set_up_server(environ)
     store = open_store(settings.store, s3_endpoint=settings.s3_endpoint)
-    label_studio = LabelStudio(settings.label_studio_url, settings.label_studio_api_key.get_secret_value())
     metrics = Metrics()
     trigger = Trigger(store, label_studio, open_launcher(settings, environ), settings, metrics)
     warm_up = WarmUp(settings, store, metrics)

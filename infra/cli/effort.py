@@ -103,10 +103,7 @@ def measure_effort(
     tell("reading the versions")
     curves = [curve_of(control.name, registry.versions(control.name)) for control in controls]
     effort = ProjectEffort(uid, controls, settings.control_group)
-    assert settings.label_studio_url
-    assert settings.label_studio_api_key
-    key = settings.label_studio_api_key.get_secret_value()
-    with closing(LabelStudioExporter(settings.label_studio_url, key)) as exporter:
+    with closing(LabelStudioExporter(*settings.label_studio())) as exporter:
         for sittings in SittingReader(exporter, label_studio).sittings(project_id(uid)):
             effort.add(sittings)
             if effort.tasks % _TOLD_EVERY == 0:

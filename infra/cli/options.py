@@ -33,11 +33,8 @@ def count_of(settings: Settings) -> Count | None:
     """Asks Label Studio what is annotated now; None without its address and token."""
     if settings.label_studio_url is None or settings.label_studio_api_key is None:
         return None
-    token = settings.label_studio_api_key.get_secret_value()
-    return counting(LabelStudio(settings.label_studio_url, token, timeout=_LOOK), patience=_LOOK)
+    return counting(LabelStudio(*settings.label_studio(), timeout=_LOOK), patience=_LOOK)
 
 
 def label_studio_of(settings: Settings) -> LabelStudio:
-    assert settings.label_studio_url
-    assert settings.label_studio_api_key
-    return LabelStudio(settings.label_studio_url, settings.label_studio_api_key.get_secret_value(), timeout=_TIMEOUT)
+    return LabelStudio(*settings.label_studio(), timeout=_TIMEOUT)

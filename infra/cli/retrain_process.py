@@ -23,30 +23,19 @@ MARK = "labelloop:"
 def main(uid: str, control: str, version: int, folder: Path, environ: MutableMapping[str, str]) -> dict[str, Any]:
     """Answers `Repeated.as_json()`. Raises LabelloopError."""
     settings = Settings.from_environ(environ)
-    settings.require("label_studio_url", "label_studio_api_key")
+    label_studio = LabelStudio(*settings.label_studio())
     environ.update(prepare_ultralytics(folder / "ultralytics", settings.threads))  # before anything imports torch
     from infra.datasets.repeating import repeat
     from jobs.train.data.fetching import fetching
     from jobs.train.yolo.trainer import YoloTrainer
 
-    assert settings.label_studio_url
-    assert settings.label_studio_api_key
     store = open_store(settings.store, s3_endpoint=settings.s3_endpoint)
-    label_studio = LabelStudio(settings.label_studio_url, settings.label_studio_api_key.get_secret_value())
-    trainer = YoloTrainer(
-        folder / "model",
-        surroundings=folder / "ultralytics",
-        weights_folder=Path(settings.work_dir) / "weights",
-        device=settings.device,
-        workers=settings.workers,
-        threads=settings.threads,
-    )
     return repeat(
         store,
         uid,
         Registry(store, uid).manifest(control, version),
         fetching(settings, label_studio, store, uid),
-        trainer,
+        YoloTrainer.of(settings, folder),
         settings,
         folder,
         tell=lambda said: say(tell=said),

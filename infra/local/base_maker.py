@@ -28,12 +28,7 @@ def main(weights: str, environ: MutableMapping[str, str]) -> None:
         environ.update(prepare_ultralytics(folder / "ultralytics", settings.threads))  # before anything imports torch
         from jobs.train.yolo.trainer import YoloTrainer
 
-        trainer = YoloTrainer(
-            folder / "model",
-            surroundings=folder / "ultralytics",
-            weights_folder=Path(settings.work_dir) / "weights",
-        )
-        ensure_base_weights(store, trainer, weights)
+        ensure_base_weights(store, YoloTrainer.of(settings, folder), weights)
 
 
 if __name__ == "__main__":

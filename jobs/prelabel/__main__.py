@@ -76,11 +76,7 @@ def main(environ: MutableMapping[str, str]) -> int:
 
 
 def _build(settings: Settings, request: TrainRequest, store: ObjectStore) -> Parts:
-    assert settings.label_studio_url
-    assert settings.label_studio_api_key
-    label_studio = LabelStudio(
-        settings.label_studio_url, settings.label_studio_api_key.get_secret_value(), timeout=_TIMEOUT
-    )
+    label_studio = LabelStudio(*settings.label_studio(), timeout=_TIMEOUT)
     metrics = Metrics()
     weights = WeightsCache(Path(settings.cache_dir) / "weights", settings.cache_bytes)
     loader = GraphLoader.of(settings, partial(weights.base_path, store))

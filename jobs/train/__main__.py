@@ -74,25 +74,14 @@ def _run(settings: Settings, request: TrainRequest, store: ObjectStore, folder: 
     from shared.labelstudio.api import LabelStudio
 
     raise_when_stopped()
-    assert settings.label_studio_url
-    assert settings.label_studio_api_key
-    api_key = settings.label_studio_api_key.get_secret_value()
-    label_studio = LabelStudio(settings.label_studio_url, api_key)
-    fetched = fetching(settings, label_studio, store, request.project_uid)
+    fetched = fetching(settings, LabelStudio(*settings.label_studio()), store, request.project_uid)
     parts = Parts(
         store=store,
         project_uid=request.project_uid,
-        exporter=LabelStudioExporter(settings.label_studio_url, api_key),
+        exporter=LabelStudioExporter(*settings.label_studio()),
         images=fetched.images,
         videos=fetched.videos,
-        trainer=YoloTrainer(
-            folder / "model",
-            surroundings=folder / "ultralytics",
-            weights_folder=Path(settings.work_dir) / "weights",
-            device=settings.device,
-            workers=settings.workers,
-            threads=settings.threads,
-        ),
+        trainer=YoloTrainer.of(settings, folder),
         settings=settings,
         folder=folder,
         budget=request.budget,

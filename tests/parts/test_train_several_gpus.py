@@ -9,7 +9,7 @@ import cloudpickle
 import pytest
 
 from jobs.train.checkpoints.spool import Spool, TrainingAborted
-from jobs.train.yolo.trainer import finished_epochs
+from jobs.train.yolo.fitting import finished_epochs
 
 _LOAD = "import pickle, sys; print(pickle.load(open(sys.argv[1], 'rb'))['on_train_batch_end'].__self__)"
 

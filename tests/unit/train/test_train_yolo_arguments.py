@@ -3,7 +3,7 @@
 import pytest
 
 from jobs.train.training import TrainingSettings
-from jobs.train.yolo.arguments import measured, schedule
+from jobs.train.yolo.arguments import schedule, validation
 from jobs.train.yolo.class_rows import sources
 from shared.settings import Settings
 
@@ -16,7 +16,7 @@ def test_validation_suppresses_by_what_is_set(
     request_: dict[str, float | None], own: float | None, overlap: float
 ) -> None:
     settings = Settings.model_validate({"LABELLOOP_IOU": own})
-    assert measured(TrainingSettings.of(request_, settings))["iou"] == overlap
+    assert validation(TrainingSettings.of(request_, settings))["iou"] == overlap
 
 
 @pytest.mark.parametrize(
