@@ -20,8 +20,9 @@ from bench.table import Row, as_json, show
 from bench.yardsticks import floor, yardstick
 from infra.local.processes import LOOPBACK
 from jobs.prelabel.__main__ import _build
+from jobs.prelabel.ending import DONE
 from jobs.prelabel.ports import WHOLE, Page, Part
-from jobs.prelabel.run import DONE, run
+from jobs.prelabel.run import run
 from shared.labelstudio.api import ProjectState
 from shared.labelstudio.requests import ProjectCounters, Task
 from shared.objectstore import ObjectStore, open_store

@@ -11,9 +11,10 @@ from collections.abc import MutableMapping
 from functools import partial
 from pathlib import Path
 
+from jobs.prelabel.ending import FAILED, INTERRUPTED
 from jobs.prelabel.models import ChosenModels
 from jobs.prelabel.parts import Parts
-from jobs.prelabel.run import FAILED, INTERRUPTED, run
+from jobs.prelabel.run import run
 from jobs.prelabel.target import LabelStudioTarget
 from shared import tracing
 from shared.cores import usable_cores

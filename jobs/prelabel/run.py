@@ -4,14 +4,14 @@ It may be killed at any time: the next attempt reads from Label Studio what is t
 """
 
 import logging
-from datetime import datetime, timedelta
 
+from jobs.prelabel.ending import DONE, FAILED, INTERRUPTED, end, fail, interrupt, lost, recent
 from jobs.prelabel.pages import PagesWriter, Round, round_of
 from jobs.prelabel.parts import Parts
 from jobs.prelabel.ports import WHOLE
 from jobs.prelabel.progress import ProgressWriter
 from jobs.prelabel.shares import Shares, Written
-from jobs.prelabel.workers import follow, lead, led
+from jobs.prelabel.workers import follow, lead, leaders_claim
 from shared import tracing
 from shared.errors import (
     BudgetSpent,
@@ -22,27 +22,20 @@ from shared.errors import (
     ModelError,
     ProjectGone,
     SettingsError,
-    StoreError,
     Unauthorized,
 )
-from shared.evolve import evolve
 from shared.job_signals import TAKEN, Stopped
 from shared.labelstudio.api import BY_SCORE
-from shared.state import claims, jobs_fields
+from shared.state import claims
 from shared.state.heartbeat import Heartbeat
 from shared.state.jobs import Jobs
-from shared.state.jobs_record import Claim, JobsRecord, Prelabelled, RunOutcome
+from shared.state.jobs_record import Claim, Prelabelled
 from shared.state.model_version import has_version
 from shared.state.projects import Project, read_project, write_project
 from shared.state.spending import Spending
 
 logger = logging.getLogger(__name__)
 
-DONE, FAILED, INTERRUPTED = 0, 1, 143
-"""Exit codes: the run has ended, or is another process's; it failed for good; the next attempt continues it."""
-_GRACE = timedelta(hours=12)
-"""For so long the predictions of a superseded version stay: Label Studio refuses the annotation of a page that was
-opened before, if the prediction that it shows is gone."""
 _PERMANENT = (LabelConfigError, ModelError, ProjectGone, SettingsError, Unauthorized)
 
 
@@ -56,8 +49,8 @@ def run(parts: Parts, run_id: str, *, nonce: str) -> int:
         record = jobs.update(claims.start, run_id, nonce=nonce, lifetime=settings.claim_lifetime)
         claim = record.held
     except ClaimLost as error:
-        if led_claim := led(jobs.read(), run_id):
-            return _follow(parts, jobs, led_claim, nonce)
+        if claim_of_leader := leaders_claim(jobs.read(), run_id):
+            return _follow(parts, jobs, claim_of_leader, nonce)
         logger.info(f"nothing to do: {error}", extra={"event": "nothing_to_do", "run_id": run_id})
         return DONE
     spending = Spending(parts.store, parts.budget, jobs=claim.workers)
@@ -73,24 +66,24 @@ def run(parts: Parts, run_id: str, *, nonce: str) -> int:
     with tracing.span("job", claim.trace, project=parts.project_uid, run=run_id, attempt=claim.attempt), heartbeat:
         try:
             done, message = _Work(parts, jobs, claim, nonce, heartbeat, spending).do()
-            heartbeat.patiently(jobs.update, _end, claim, done, message)
+            heartbeat.patiently(jobs.update, end, claim, done, message)
         except ClaimLost as error:
-            return _lost(error)
+            return lost(error)
         except _PERMANENT as error:
-            return _fail(jobs, claim, error)
+            return fail(jobs, claim, error)
         except BudgetSpent as error:  # nothing is shown before all of it is there
-            return _interrupt(jobs, claim, str(error), preempted=True)
+            return interrupt(jobs, claim, str(error), preempted=True)
         except (Stopped, KeyboardInterrupt) as stopped:
-            return _interrupt(jobs, claim, str(stopped) or TAKEN, preempted=True)
+            return interrupt(jobs, claim, str(stopped) or TAKEN, preempted=True)
         except Exception as error:
             if heartbeat.lost:
-                return _lost(error)
+                return lost(error)
             logger.error(
                 "the attempt failed, the next one may succeed",
                 exc_info=not isinstance(error, LabelloopError),  # their message is enough
                 extra={"event": "attempt_failed", "error": str(error)},
             )
-            return _interrupt(jobs, claim, str(error) or type(error).__name__)
+            return interrupt(jobs, claim, str(error) or type(error).__name__)
     logger.info(message, extra={"event": "prelabelled", "project": parts.project_uid, "version": done.model_version})
     return DONE
 
@@ -100,7 +93,7 @@ def _follow(parts: Parts, jobs: Jobs, claim: Claim, nonce: str) -> int:
     try:
         follow(parts, jobs, claim, nonce=nonce)
     except ClaimLost as error:
-        return _lost(error)
+        return lost(error)
     except (Stopped, KeyboardInterrupt) as stopped:
         logger.warning(str(stopped) or TAKEN, extra={"event": "worker_interrupted", "run_id": claim.run_id})
         return INTERRUPTED
@@ -190,60 +183,13 @@ class _Work:
         before = self._heartbeat.patiently(self._jobs.read).prelabelled
         if before is None:
             return 0
-        recent = _recent(before, self._heartbeat.patiently(self._parts.store.now))
-        keep = {round_.version, before.model_version, *recent}
+        now = self._heartbeat.patiently(self._parts.store.now)
+        keep = {round_.version, before.model_version, *recent(before, now)}
         try:
             return self._parts.target.prune(keep, [control.name for control in round_.controls])
         except LabelStudioError as error:
             logger.warning(f"superseded predictions stay for now: {error}", extra={"event": "prune_refused"})
             return 0
-
-
-def _end(record: JobsRecord, now: datetime, claim: Claim, done: Prelabelled, message: str) -> JobsRecord | None:
-    """`claims.release`, together with what was done."""
-    outcome: RunOutcome = "prelabelled"
-    ended = claims.release(record, now, claim, outcome=outcome, message=message)
-    if ended is None or (before := record.prelabelled) is None:
-        return ended and evolve(ended, prelabelled=evolve(done, tries=min(done.left, 1)))
-    same = before.model_version == done.model_version
-    superseded = {name: at for name, at in _recent(before, now).items() if name != done.model_version}
-    superseded |= {} if same else {before.model_version: now}
-    tries = (before.tries if same else 0) + 1 if done.left else 0
-    return evolve(ended, prelabelled=evolve(done, tries=tries, superseded=superseded))
-
-
-def _recent(before: Prelabelled, now: datetime) -> dict[str, datetime]:
-    return {name: at for name, at in before.superseded.items() if at > now - _GRACE}
-
-
-def _lost(error: Exception) -> int:
-    logger.warning(f"this attempt ends: {error}", extra={"event": "claim_lost"})
-    return DONE
-
-
-def _fail(jobs: Jobs, claim: Claim, error: LabelloopError) -> int:
-    """End the run for an error that the next attempt would meet again."""
-    logger.error(str(error), extra={"event": "run_failed", "error": type(error).__name__})
-    try:
-        if isinstance(error, ProjectGone):
-            jobs.update(jobs_fields.close)
-        jobs.update(claims.release, claim, outcome="failed", message=str(error))
-    except ClaimLost as lost:
-        return _lost(lost)
-    except StoreError as refusal:
-        logger.error(f"the end of the run could not be recorded: {refusal}", extra={"event": "end_not_noted"})
-    return FAILED
-
-
-def _interrupt(jobs: Jobs, claim: Claim, sentence: str, *, preempted: bool = False) -> int:
-    """Let the claim expire at once, so that the next sweep starts the next attempt."""
-    try:
-        jobs.update(claims.interrupt, claim, sentence, preempted=preempted)
-    except ClaimLost as error:
-        return _lost(error)
-    except StoreError as error:
-        logger.error(f"the claim expires by itself: {error}", extra={"event": "interrupt_failed"})
-    return INTERRUPTED
 
 
 def _sentence(written: Written, removed: int, *, current: bool, shown: bool) -> str:

@@ -47,7 +47,7 @@ def lead(
     return heartbeat.patiently(shares.written)
 
 
-def led(record: JobsRecord, run_id: str) -> Claim | None:
+def leaders_claim(record: JobsRecord, run_id: str) -> Claim | None:
     """The claim of a run that another worker leads now; None if this one is not needed. `record`: as `Jobs` sees it."""
     claim = record.training
     if claim is None or claim.run_id != run_id or claim.state != "running" or claim.nonce is None:

@@ -11,7 +11,8 @@ from PIL import Image
 from ultralytics.utils import ASSETS
 
 from infra.demo.samples import tiles
-from jobs.train.data.files import ImageFiles, upright, write_square
+from jobs.train.data.files import ImageFiles
+from jobs.train.data.image_file import upright, write_square
 from shared.media.decode import decode, decode_for
 from shared.media.fit import shrunk, squared
 from tests.samples.image_bytes import encoded

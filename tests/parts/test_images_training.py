@@ -10,7 +10,8 @@ from PIL import Image
 from ultralytics.data.utils import check_image
 from ultralytics.utils.patches import imread
 
-from jobs.train.data.files import ImageFiles, upright
+from jobs.train.data.files import ImageFiles
+from jobs.train.data.image_file import upright
 from shared.errors import ImageError
 from shared.media.decode import decode
 from shared.media.fit import MIN_SIDE

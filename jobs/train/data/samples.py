@@ -9,7 +9,8 @@ import numpy as np
 from PIL import Image
 
 from jobs.train.data.cutting import cuts
-from jobs.train.data.files import ImageFiles, Picture, write_part
+from jobs.train.data.files import ImageFiles, Picture
+from jobs.train.data.image_file import write_part
 from jobs.train.data.snapshot import SnapshotTask
 from jobs.train.data.split import Split
 from shared.errors import ImageError

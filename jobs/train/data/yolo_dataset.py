@@ -10,7 +10,7 @@ from abc import abstractmethod
 from pathlib import Path
 from typing import Protocol
 
-from jobs.train.data.files import write_square
+from jobs.train.data.image_file import write_square
 from jobs.train.data.samples import Sample
 from jobs.train.data.sides import mirrored_points
 from jobs.train.data.split import Split

@@ -54,7 +54,6 @@ class Reach:
     low: float
     high: float
     middle: float
-    zero: float
     ticks: tuple[tuple[float, str], ...]
 
 
@@ -140,7 +139,7 @@ def reach_of(low: float, high: float, middle: float) -> Reach:
         return round(50 + 50 * value / end, 2)
 
     ticks = tuple((place(part * end), f"{part * end:+.3g}" if part else "0") for part in (-1, -0.5, 0, 0.5, 1))
-    return Reach(place(low), place(high), place(middle), 50.0, ticks)
+    return Reach(place(low), place(high), place(middle), ticks)
 
 
 def _capital(sentence: str) -> str:

@@ -90,9 +90,7 @@ class Reporter:
             project_uid=attempt.jobs.uid,
             made_at=datetime.now(UTC),
             verdict=verdict_of(
-                judged.gate,
-                manifest.version,
-                manifest.yolo_task,
+                manifest,
                 self._rows,
                 version.names,
                 caveat=judged.caveat,

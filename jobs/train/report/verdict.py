@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from jobs.train.report.matching import ClassRow
-from shared.state.versions import Gate
-from shared.yolo_task import OBJECTS, YoloTask
+from shared.state.versions import Gate, Manifest
+from shared.yolo_task import OBJECTS
 
-_FEW_TASKS, _FEW_THINGS = 10, 30
+_FEW_TASKS, _FEW_OBJECTS = 10, 30
 """Tasks or objects in the val set below which its numbers say little."""
 _WIDE = 0.2
 """Width of an interval from which a number says little."""
@@ -29,30 +29,25 @@ class Verdict:
 
 
 def verdict_of(
-    gate: Gate,
-    number: int,
-    yolo_task: YoloTask,
-    rows: Sequence[ClassRow],
-    names: Sequence[str],
-    *,
-    caveat: str,
-    neither: bool,
+    manifest: Manifest, rows: Sequence[ClassRow], names: Sequence[str], *, caveat: str, neither: bool
 ) -> Verdict:
-    """`rows`: of the classes of the version. `caveat`: what the gate says of its champion; empty: nothing.
+    """What the report of a version says first.
 
-    `neither`: whether it is known that neither of both models learnt from the val set.
+    `rows`: of the classes of the version. `names`: class index → label. `caveat`: what the gate says of its champion;
+    empty: nothing. `neither`: whether it is known that neither of both models learnt from the val set.
     """
-    me, other = f"v{number}", gate.against
-    objects = OBJECTS[yolo_task][gate.things != 1]
+    gate = manifest.gate
+    me, other = f"v{manifest.version}", gate.against
+    objects = OBJECTS[manifest.yolo_task][gate.things != 1]
     place = f"{gate.tasks} {'task' if gate.tasks == 1 else 'tasks'} with {gate.things} {objects}"
     cautions = _cautions(gate, caveat, rows, names)
     if not gate.passed:
         stays = f"{other} stays" if other else "nothing is changed"
         heading = f"{me} did not pass the gate: {stays}"
-        return Verdict("bad", heading, f"{_upper(gate.reason)}.", _sureness(gate), cautions)
+        return Verdict("bad", heading, f"{_upper(gate.reason)}.", _certainty(gate), cautions)
     if other is None or gate.champion is None or gate.challenger is None:
         heading = f"{me} passed the gate, compared with nothing"
-        return Verdict("good", heading, f"{_upper(gate.reason)}.", _sureness(gate), cautions)
+        return Verdict("good", heading, f"{_upper(gate.reason)}.", _certainty(gate), cautions)
     better = gate.challenger > gate.champion
     heading = f"{me} passed the gate: {'better than' if better else 'as good as'} {other}"
     seen = "that neither of them learnt from" if neither and not caveat else "held out from the training"
@@ -61,10 +56,10 @@ def verdict_of(
         f"On the same {place}, {seen}, {gate.metric} is {gate.challenger:.3f} where {other} has {gate.champion:.3f}; "
         f"of 100 other val sets drawn from these tasks, about {no_worse} say that it is no worse."
     )
-    return Verdict("good", heading, sentence, _sureness(gate), cautions)
+    return Verdict("good", heading, sentence, _certainty(gate), cautions)
 
 
-def _sureness(gate: Gate) -> str:
+def _certainty(gate: Gate) -> str:
     if gate.challenger is None:
         return "could not be measured"
     if gate.worse is None:
@@ -97,7 +92,7 @@ def _cautions(gate: Gate, caveat: str, rows: Sequence[ClassRow], names: Sequence
 
 
 def _is_small(gate: Gate) -> bool:
-    return gate.tasks < _FEW_TASKS or gate.things < _FEW_THINGS
+    return gate.tasks < _FEW_TASKS or gate.things < _FEW_OBJECTS
 
 
 def _upper(sentence: str) -> str:

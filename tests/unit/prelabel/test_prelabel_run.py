@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from jobs.prelabel.run import DONE, FAILED, INTERRUPTED
+from jobs.prelabel.ending import DONE, FAILED, INTERRUPTED
 from shared.errors import LabelStudioError, Unauthorized
 from shared.evolve import evolve
 from shared.job_signals import Stopped

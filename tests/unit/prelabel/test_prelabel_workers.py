@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from jobs.prelabel.run import DONE, FAILED, INTERRUPTED
+from jobs.prelabel.ending import DONE, FAILED, INTERRUPTED
 from jobs.prelabel.shares import Share
 from shared.errors import LabelStudioError
 from shared.evolve import evolve

@@ -242,8 +242,15 @@ def gate(**more: object) -> Gate:
     return Gate.model_validate(standard | more)
 
 
+def version(gate: Gate, name: str = "label", labels: tuple[str, ...] = NAMES) -> Manifest:
+    return Manifest(
+        version=2, control=name, yolo_task="detect", labels=labels, files=(), metrics={"mAP50-95": 0.5, "saved": 0.3},
+        gate=gate, lineage={}, run_id="run-1", fence=1, created_at=MOMENT,
+    )  # fmt: skip
+
+
 def verdict(neither: bool = True, caveat: str = "", **more: object) -> list[str]:
-    said = verdict_of(gate(**more), 2, "detect", [], NAMES, caveat=caveat, neither=neither)
+    said = verdict_of(version(gate(**more)), [], NAMES, caveat=caveat, neither=neither)
     return [said.heading, said.sentence, said.sure, *said.cautions]
 
 
@@ -268,7 +275,7 @@ def test_a_rejected_version_and_one_that_was_not_compared_say_so() -> None:
     assert (heading, sure) == ("v2 passed the gate, compared with nothing", "not compared")
     assert verdict(worse=0.45)[2] == "too close to tell"
     alone = gate(against=None, champion=None, worse=None, reason="mAP50-95 0.4 on 4 tasks; not compared")
-    said = verdict_of(alone, 2, "detect", [], NAMES, caveat="", neither=True).sentence
+    said = verdict_of(version(alone), [], NAMES, caveat="", neither=True).sentence
     assert said == "mAP50-95 0.4 on 4 tasks; not compared.", "a metric's name keeps its letters"
 
 
@@ -277,7 +284,7 @@ def test_weak_evidence_is_named() -> None:
     assert verdict(tasks=4)[2] == "little evidence", "however alike the few tasks are"
     assert any("known to ±0.20" in said for said in verdict(gain=(-0.1, 0.3)))
     (alone,) = class_rows(Found([RIGHT], range(2)), SHOWN, (1,))
-    said = verdict_of(gate(), 2, "detect", [alone], NAMES, caveat="", neither=True)
+    said = verdict_of(version(gate()), [alone], NAMES, caveat="", neither=True)
     assert said.cautions == ("The val set holds nothing of Rock: nothing is known of that.",)
 
 
@@ -302,10 +309,7 @@ def report(folder: Path, name: str = HOSTILE, objects: int = 2) -> Report:
         scenes.found_panel(seen, copy, names, "v2", SHOWN),
     )
     scene = scenes.Scene(f"task 7 {name}", copy, panels, drawn=True)
-    manifest = Manifest(
-        version=2, control=name, yolo_task="detect", labels=names, files=(), metrics={"mAP50-95": 0.5, "saved": 0.3},
-        gate=gate(reason=f"better {name}"), lineage={}, run_id="run-1", fence=1, created_at=MOMENT,
-    )  # fmt: skip
+    manifest = version(gate(reason=f"better {name}"), name, names)
     found = Found([RIGHT, LOOSE, SWAPPED, MISSED], range(2))
     rows = class_rows(found, SHOWN, (0, 1))
     counts = Counts(tasks=9, train=5, val=4, left_out=Counter({"broken": 1}), named=[(8, name)])
@@ -315,7 +319,7 @@ def report(folder: Path, name: str = HOSTILE, objects: int = 2) -> Report:
         title=name,
         project_uid="1.1767225600",
         made_at=MOMENT,
-        verdict=verdict_of(manifest.gate, 2, "detect", rows, names, caveat=name, neither=True),
+        verdict=verdict_of(manifest, rows, names, caveat=name, neither=True),
         names=names,
         metrics=manifest.metrics,
         champion={"mAP50-95": 0.4},

@@ -13,7 +13,8 @@ from PIL import Image
 
 from jobs.train.data.annotations import NothingToLearn
 from jobs.train.data.dataset import Dataset, build, check_both_sides
-from jobs.train.data.files import ImageFiles, upright
+from jobs.train.data.files import ImageFiles
+from jobs.train.data.image_file import upright
 from jobs.train.data.outage import Breaker, ImagesMissing, ImagesOutage
 from jobs.train.data.samples import Views
 from jobs.train.data.snapshot import SnapshotTask
