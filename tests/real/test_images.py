@@ -97,6 +97,15 @@ def test_predict_runs_a_graph_and_is_small(images: ChrootImages, tmp_path: Path)
     assert images.bytes_of("predict", "opt/labelloop") < 500e6
 
 
+def test_predict_cuda_runs_on_processors_too(images: ChrootImages, tmp_path: Path) -> None:
+    """No GPU is asked; that CUDA's libraries are complete is not proved."""
+    images.build("predict-cuda")
+    script = "import onnxruntime as o, trackers; print('CUDAExecutionProvider' in o.get_available_providers())"
+    with images.process("predict-cuda", {}, ["python", "-c", script], log=tmp_path / "log") as process:
+        assert process.wait(120) == 0, (tmp_path / "log").read_text()
+    assert (tmp_path / "log").read_text() == "True\n"
+
+
 def test_a_job_says_what_it_lacks(images: ChrootImages, tmp_path: Path) -> None:
     images.build("train")
     with images.process("train", {}, log=tmp_path / "log") as job:
