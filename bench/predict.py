@@ -87,6 +87,7 @@ def main() -> None:
                 _memory("memory idle", idle, 130.0),
                 _memory("memory after all of these", function.memory(), 450.0),
             ]
+        rows += smart.rows(world.urls(0), files, "segment")
         rows += [*convert.rows(), *video.rows(model.weights, options.rounds)]
     show(rows)
     if options.json:

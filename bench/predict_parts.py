@@ -19,12 +19,16 @@ from infra.local.processes import LOOPBACK, Child, choose_port
 from shared.objectstore import ObjectStore
 from shared.state.registry import Registry
 from shared.state.versions import GRAPH, Gate, Manifest
+from shared.yolo_task import YoloTask
 
 UID = "1.1700000000"
-LABEL_CONFIG = (
-    '<View><Image name="image" value="$image"/><RectangleLabels name="label" toName="image">'
-    '<Label value="Tree"/></RectangleLabels></View>'
+_CONTROL = (
+    '<View><Image name="image" value="$image"/><{tag} name="label" toName="image"><Label value="Tree"/></{tag}></View>'
 )
+LABEL_CONFIGS: dict[YoloTask, str] = {
+    "detect": _CONTROL.format(tag="RectangleLabels"),
+    "segment": _CONTROL.format(tag="BrushLabels"),
+}
 SIZE = (1280, 720)  # width, height in pixels
 _POLL = 0.005  # seconds
 
@@ -74,10 +78,17 @@ class Function:
         command += ["--host", LOOPBACK, "--port", str(self.port)]
         self._child = Child(target, command, log, environ=dict(os.environ) | {"HOST": LOOPBACK} | variables)
 
-    def predict(self, urls: list[str], context: dict[str, Any] | None = None) -> tuple[float, list[Any]]:
+    def predict(
+        self, urls: list[str], context: dict[str, Any] | None = None, yolo_task: YoloTask = "detect"
+    ) -> tuple[float, list[Any]]:
         """(seconds, results) of one request. `context`: of a smart tool. Raises AssertionError if it fails."""
         tasks = [{"id": number, "data": {"image": url}} for number, url in enumerate(urls)]
-        body = {"tasks": tasks, "project": UID, "label_config": LABEL_CONFIG, "params": {"context": context}}
+        body = {
+            "tasks": tasks,
+            "project": UID,
+            "label_config": LABEL_CONFIGS[yolo_task],
+            "params": {"context": context},
+        }
         started = time.perf_counter()
         status, answer = ask(self.port, "POST", "/predict", json.dumps(body))
         seconds = time.perf_counter() - started
@@ -114,7 +125,7 @@ def predict_function(folder: Path) -> Iterator[Function]:
         function.stop()
 
 
-def publish(store: ObjectStore, graph: Path) -> int:
+def publish(store: ObjectStore, graph: Path, yolo_task: YoloTask = "detect") -> int:
     """A next version of the control with this graph, which the pointer names from now on; returns its number."""
     registry = Registry(store, UID)
     number = max(registry.numbers("label"), default=0) + 1
@@ -126,7 +137,7 @@ def publish(store: ObjectStore, graph: Path) -> int:
         lambda number: Manifest(
             version=number,
             control="label",
-            yolo_task="detect",
+            yolo_task=yolo_task,
             labels=("Tree",),
             files=(entry,),
             metrics={},

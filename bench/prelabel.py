@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench.predict_parts import LABEL_CONFIG, UID, image_server, photographs, publish, write_json
+from bench.predict_parts import LABEL_CONFIGS, UID, image_server, photographs, publish, write_json
 from bench.sample_model import make_model
 from bench.table import Row, as_json, show
 from bench.yardsticks import floor, yardstick
@@ -47,7 +47,7 @@ class Tasks:
 
     def state(self) -> ProjectState:
         created = datetime.fromtimestamp(1700000000, UTC)
-        return ProjectState(ProjectCounters(id=1, label_config=LABEL_CONFIG, created_at=created), created)
+        return ProjectState(ProjectCounters(id=1, label_config=LABEL_CONFIGS["detect"], created_at=created), created)
 
     def waiting(self, after: int) -> int:
         return len(self.urls) - after
@@ -88,7 +88,7 @@ def main() -> None:
         model = make_model(folder, files[:4])
         store = open_store((folder / "store").as_uri())
         publish(store, model.graph)
-        write_project(store, UID, label_config=LABEL_CONFIG, push=True)
+        write_project(store, UID, label_config=LABEL_CONFIGS["detect"], push=True)
         os.environ.update(prediction_environ(folder / "cache"))
         urls = [f"{images}/50/{number % _FILES}.jpg" for number in range(_TASKS)]
         many = [files[number % _FILES] for number in range(_TASKS)]

@@ -6,7 +6,7 @@ Between them: `xyxy`, corners in pixels of the upright image, where (0, 0) is th
 """
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,6 +17,20 @@ FAR = 1e9
 """Limit of plausible coordinates, in pixels, percent, degrees or frames. `abs(x) < FAR` also rejects NaN."""
 Outline = tuple[Floats, ...]
 """Closed rings, (K, 2) in pixels, of parts and of holes: a point is inside if an odd number of rings contain it."""
+
+
+class Masks(Protocol):
+    """Masks of N objects, whose outlines are made when somebody needs them: that takes time."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in memory."""
+
+    def only(self, which: Ints) -> Self:
+        """Those of some of the objects, by (M,) indices."""
+
+    def outlines(self) -> tuple[Outline, ...]:
+        """N outlines in pixels of the upright image; empty where a mask is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +49,7 @@ class Detections:
     names: tuple[str, ...]  # class index → the model's name; for annotations the label
     rotated: Floats | None = None  # (N, 5) centre x, y, width, height in pixels, radians clockwise (ultralytics' xywhr)
     outlines: tuple[Outline, ...] | None = None  # N outlines
+    masks: Masks | None = None  # of N objects, which have no outlines yet
     keypoints: Floats | None = None  # (N, K, 3) x, y in pixels, confidence 0–1; (0, 0, 0) where a point is missing
     point_names: tuple[str, ...] = ()  # keypoint index → the model's name; for annotations the label
     class_scores: Floats | None = None  # (N, C) 0–1
@@ -61,7 +76,16 @@ class Detections:
             if (value := getattr(self, name)) is not None
         }
         outlines = None if self.outlines is None else tuple(self.outlines[index] for index in order)
-        return replace(self, **rows, outlines=outlines)
+        masks = None if self.masks is None else self.masks.only(order)
+        return replace(self, **rows, outlines=outlines, masks=masks)
+
+    def outlined(self) -> "Detections":
+        """With outlines, if there are masks; without objects whose mask turns out to be empty."""
+        if self.masks is None:
+            return self
+        outlines = self.masks.outlines()
+        every = replace(self, outlines=outlines, masks=None)
+        return every.only(np.array([bool(outline) for outline in outlines], dtype=np.bool_))
 
 
 def xyxy_to_percent(xyxy: Floats, width: int, height: int) -> Floats:

@@ -1,6 +1,6 @@
 """Masks of a segmentation network → outlines."""
 
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,31 +12,41 @@ _AT_ONCE = 32  # masks that are traced together, which is faster; more would tak
 _STAIRS = 0.75  # pixels of a mask that an outline may be away from it: the steps of its pixels
 
 
-class Masks(NamedTuple):
-    """Masks in the making: an object's is where its mix of the prototypes is above 0, inside its box."""
+@dataclass(frozen=True, slots=True, eq=False)
+class MixedMasks:
+    """A `Masks`: an object's is where its mix of the prototypes is above 0, inside its box."""
 
     prototypes: NDArray[np.float32]  # (M, h, w), of what the network saw made smaller
     coefficients: NDArray[np.float32]  # (N, M)
     xyxy: Floats  # (N, 4) pixels of what the network saw
+    seen: tuple[int, int]  # its height and width
+    size: tuple[int, int]  # those of the picture
 
+    @property
+    def nbytes(self) -> int:
+        """As `Masks.nbytes`."""
+        return self.prototypes.nbytes + self.coefficients.nbytes + self.xyxy.nbytes
 
-def outlines_of(masks: Masks, seen: tuple[int, int], size: tuple[int, int]) -> list[Outline]:
-    """The outline of each mask in pixels of the picture; empty where a mask is. `seen`, `size`: height, width."""
-    from shared.geometry.outlines import masks_to_outlines
+    def only(self, which: Ints) -> "MixedMasks":
+        """As `Masks.only`."""
+        return replace(self, coefficients=self.coefficients[which], xyxy=self.xyxy[which])
 
-    corner, inner = place_in(seen, size)
-    inside = np.ceil(np.clip(masks.xyxy, np.tile(corner, 2), np.tile(corner + inner, 2))).astype(int)
-    scale = np.array([size[1], size[0]]) / inner
-    count, *small = masks.prototypes.shape
-    mixed = (masks.coefficients @ masks.prototypes.reshape(count, -1)).reshape(-1, *small)
-    found: list[Outline] = []
-    for first in range(0, len(mixed), _AT_ONCE):
-        boxes = inside[first : first + _AT_ONCE]
-        drawn = [_mask(logits, box, seen) for logits, box in zip(mixed[first:], boxes, strict=False)]
-        places = boxes[:, :2] - corner
-        traced = masks_to_outlines(drawn, _STAIRS)
-        found += [tuple((ring + place) * scale for ring in rings) for rings, place in zip(traced, places, strict=True)]
-    return found
+    def outlines(self) -> tuple[Outline, ...]:
+        """As `Masks.outlines`."""
+        from shared.geometry.outlines import masks_to_outlines
+
+        corner, inner = place_in(self.seen, self.size)
+        inside = np.ceil(np.clip(self.xyxy, np.tile(corner, 2), np.tile(corner + inner, 2))).astype(int)
+        scale = np.array([self.size[1], self.size[0]]) / inner
+        count, *small = self.prototypes.shape
+        mixed = (self.coefficients @ self.prototypes.reshape(count, -1)).reshape(-1, *small)
+        found: list[Outline] = []
+        for first in range(0, len(mixed), _AT_ONCE):
+            boxes = inside[first : first + _AT_ONCE]
+            drawn = [_mask(logits, box, self.seen) for logits, box in zip(mixed[first:], boxes, strict=False)]
+            traced = zip(masks_to_outlines(drawn, _STAIRS), boxes[:, :2] - corner, strict=True)
+            found += [tuple((ring + place) * scale for ring in rings) for rings, place in traced]
+        return tuple(found)
 
 
 def _mask(logits: NDArray[np.float32], box: Ints, seen: tuple[int, int]) -> NDArray[np.bool_]:

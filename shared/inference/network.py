@@ -101,7 +101,7 @@ class Network:
         Outlines are made from half the confidence on: half an object may be less sure than the object.
         """
         image = self.fit(look.of(asked.image), look.size)
-        from_ = asked.outlined_from / 2
+        from_ = (asked.outlined_from or 0.0) / 2
         return replace(asked, image=image, size=look.size, outlined_from=from_, cut_is_said=False)
 
     def view(self, look: Look, found: Detections) -> View:
@@ -112,7 +112,7 @@ class Network:
         """The objects of a picture, from all that was found at its looks."""
         (height, width), most = asked.size, self._head.max_objects
         found = merged(views, width, height, iou=asked.iou, most=most)
-        if asked.cut_is_said and len(found) >= most and found.scores[-1] >= max(asked.outlined_from, asked.confidence):
+        if asked.cut_is_said and len(found) >= most and found.scores[-1] >= asked.shown_from:
             say_cut(most)
         return found
 

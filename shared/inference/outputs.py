@@ -19,7 +19,7 @@ from shared.inference.candidates import surest, to_corners, without_rotated_twin
 from shared.inference.engine import Outputs, Pixels
 from shared.inference.graph import Graph
 from shared.inference.letterbox import place_in, to_picture
-from shared.inference.masks import Masks, outlines_of
+from shared.inference.masks import MixedMasks
 from shared.yolo_task import YoloTask
 
 logger = logging.getLogger(__name__)
@@ -36,13 +36,19 @@ class Question:
     size: tuple[int, int]  # height, width of the picture as it came
     confidence: float  # least of an object
     iou: float = 0.7  # objects of a class that overlap more are one
-    outlined_from: float = 0.0  # confidence from which objects get outlines, which take time
+    outlined_from: float | None = 0.0  # confidence from which objects are shown, with outlines, which take time. None:
+    # they are candidates, with masks
     cut_is_said: bool = True  # whether it is logged if there are more objects than are answered
 
     @property
     def seen(self) -> tuple[int, int]:
         """Height and width of what the network sees."""
         return self.image.shape[0], self.image.shape[1]
+
+    @property
+    def shown_from(self) -> float:
+        """Confidence from which somebody sees what is found."""
+        return math.inf if self.outlined_from is None else max(self.outlined_from, self.confidence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +84,14 @@ def _pose(outputs: Outputs, number: int, question: Question, head: Head) -> Dete
 
 def _segment(outputs: Outputs, number: int, question: Question, head: Head) -> Detections | Postprocessing:
     table = _kept(outputs, number, question, head)
-    outlined = table[:, 4] >= question.outlined_from
+    outlined = table[:, 4] >= (question.outlined_from or 0.0)
     if not outlined.any():
         return _boxes(table, question, head, outlines=((),) * len(table))
     prototypes = outputs[1][number].copy()  # the next call may overwrite them
-    masks = Masks(prototypes, table[outlined, 6:].astype(np.float32), table[outlined, :4])
+    coefficients = table[outlined, 6:].astype(np.float32)
+    masks = MixedMasks(prototypes, coefficients, table[outlined, :4], question.seen, question.size)
+    if question.outlined_from is None:
+        return _boxes(table, question, head, masks=masks)
     return partial(_with_outlines, table, outlined, masks, question, head)
 
 
@@ -121,7 +130,7 @@ def _kept(outputs: Outputs, number: int, question: Question, head: Head) -> Floa
             table = without_rotated_twins(table, question.iou, most)
         else:
             table = without_twins(to_corners(table), question.iou, most)
-    if question.cut_is_said and len(table) >= most and table[-1, 4] >= max(question.outlined_from, question.confidence):
+    if question.cut_is_said and len(table) >= most and table[-1, 4] >= question.shown_from:
         say_cut(most)
     return table
 
@@ -151,11 +160,11 @@ def _found(table: Floats, xyxy: Floats, question: Question, head: Head, **more: 
 
 
 def _with_outlines(
-    table: Floats, outlined: NDArray[np.bool_], masks: Masks, question: Question, head: Head
+    table: Floats, outlined: NDArray[np.bool_], masks: MixedMasks, question: Question, head: Head
 ) -> Detections:
     """Objects that turn out to have no mask in the picture are left out."""
     every: list[Outline] = [()] * len(table)
-    for index, outline in zip(np.flatnonzero(outlined), outlines_of(masks, question.seen, question.size), strict=True):
+    for index, outline in zip(np.flatnonzero(outlined), masks.outlines(), strict=True):
         every[index] = outline
     found = _boxes(table, question, head, outlines=tuple(every))
     return found.only(np.array([bool(outline) for outline in every]) | ~outlined)

@@ -62,7 +62,7 @@ class Model(Protocol):
         *,
         whole: tuple[int, int] | None = None,
         iou: float | None = None,
-        outlined_from: float = 0.0,
+        outlined_from: float | None = 0.0,
         tiling: Tiling | None = None,
         deadline: float = math.inf,
     ) -> "Future[Detections]":
@@ -73,7 +73,8 @@ class Model(Protocol):
 
         `whole`: height and width of the picture, if the image is one of fewer pixels: what is found is in pixels of
         the whole one. `iou`: overlap above which objects of a class are suppressed; None: as set. Outlines, which take
-        time, are made only of objects with at least the confidence `outlined_from`; those of others are empty.
+        time, are made only of objects with at least the confidence `outlined_from`; those of others are empty. None:
+        nothing is shown yet, so outlines are left to `Detections.outlined` (but made where there are tiles).
         """
 
 

@@ -68,7 +68,7 @@ class FakeModel:
     waiting: "list[tuple[Future[Detections], tuple[int, int]]]" = field(default_factory=list)  # height, width
     seen: list[tuple[int, ...]] = field(default_factory=list)  # shapes
     confidences: list[float] = field(default_factory=list)
-    asked: list[tuple[float | None, float]] = field(default_factory=list)  # iou, outlined_from
+    asked: list[tuple[float | None, float | None]] = field(default_factory=list)  # iou, outlined_from
     cut: list[tuple[Tiling | None, float]] = field(default_factory=list)  # how, and the deadline
 
     def submit(
@@ -78,7 +78,7 @@ class FakeModel:
         *,
         whole: tuple[int, int] | None = None,
         iou: float | None = None,
-        outlined_from: float = 0.0,
+        outlined_from: float | None = 0.0,
         tiling: Tiling | None = None,
         deadline: float = math.inf,
     ) -> "Future[Detections]":

@@ -82,7 +82,7 @@ class ColorModel:
         *,
         whole: tuple[int, int] | None = None,
         iou: float | None = None,
-        outlined_from: float = 0.0,
+        outlined_from: float | None = 0.0,
         tiling: Tiling | None = None,
         deadline: float = math.inf,
     ) -> "Future[Detections]":

@@ -93,6 +93,11 @@ def test_only_objects_that_are_shown_get_outlines(photographs: list[Image], tmp_
     assert [bool(outline) for outline in some.outlines] == sure.tolist()
     none = model.submit(photographs[0], 0.05, outlined_from=1.0).result(60)
     assert none.outlines == ((),) * len(none)
+    later = model.submit(photographs[0], 0.05, outlined_from=None).result(60)
+    assert later.outlines is None
+    (last,) = later.only(np.array([len(later) - 1])).outlined().outlines or ()
+    np.testing.assert_array_equal(last[0], every.outlines[-1][0])
+    assert len(later.outlined()) == len(every)
 
 
 def test_what_was_compiled_is_kept_beside_the_graph_and_made_anew_if_it_is_damaged(

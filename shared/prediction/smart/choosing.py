@@ -76,8 +76,7 @@ def worth_of(candidates: Detections, box: Floats) -> Floats:
 
 def holding(candidates: Detections, point: Floats) -> NDArray[np.bool_]:
     """(N,) which candidates a (2,) point in pixels is inside of: their mask, else their rotated box, else their box."""
-    xyxy = candidates.xyxy
-    holds: NDArray[np.bool_] = np.all((xyxy[:, :2] <= point) & (point <= xyxy[:, 2:]), axis=1)
+    holds = in_box(candidates, point)
     if candidates.rotated is not None:
         corners = xywhr_to_corners(candidates.rotated)
         for index in np.flatnonzero(holds):
@@ -87,6 +86,13 @@ def holding(candidates: Detections, point: Floats) -> NDArray[np.bool_]:
             outline = candidates.outlines[index]
             holds[index] = not outline or _inside(outline, point)
     return holds
+
+
+def in_box(candidates: Detections, point: Floats) -> NDArray[np.bool_]:
+    """(N,) whose upright box a (2,) point in pixels is inside of: only these can hold it."""
+    xyxy = candidates.xyxy
+    inside: NDArray[np.bool_] = np.all((xyxy[:, :2] <= point) & (point <= xyxy[:, 2:]), axis=1)
+    return inside
 
 
 def off_middle(candidates: Detections, point: Floats) -> Floats:

@@ -35,7 +35,7 @@ from shared.prediction.metrics import Metrics
 from shared.prediction.pending import result_of
 from shared.prediction.ports import DeadlineExceeded, Model, Models
 from shared.prediction.region_ids import SMART, with_own_ids
-from shared.prediction.smart.choosing import FROM, clicked, dragged, without_copies, worth_of
+from shared.prediction.smart.choosing import FROM, clicked, dragged, in_box, without_copies, worth_of
 from shared.prediction.smart.kept import Kept
 from shared.prediction.unanswered import Unanswered
 from shared.settings import Settings
@@ -60,8 +60,9 @@ class _Look:
     @property
     def size(self) -> int:
         """Bytes in memory, roughly."""
-        rings = (ring.nbytes + 100 for outline in self.candidates.outlines or () for ring in outline)
-        return len(self.file) + 200 * len(self.candidates) + sum(rings)
+        outlines, masks = self.candidates.outlines or (), self.candidates.masks
+        rings = sum(ring.nbytes + 100 for outline in outlines for ring in outline)
+        return len(self.file) + 200 * len(self.candidates) + rings + (masks.nbytes if masks is not None else 0)
 
 
 class SmartTools:
@@ -136,15 +137,18 @@ class SmartTools:
         with self._images.room([file] if tiling else (), deadline):
             side = partial(pixels_needed, image_size=model.image_size, tiling=tiling) if tiling else model.image_size
             pixels, whole = self._images.decode(file, side, deadline)
-            asked = model.submit(pixels, FROM, whole=whole, outlined_from=FROM, tiling=tiling, deadline=deadline)
+            asked = model.submit(pixels, FROM, whole=whole, outlined_from=None, tiling=tiling, deadline=deadline)
             return _Look(file, without_copies(result_of(asked, deadline)))
 
     def _clicked(self, candidates: Detections, gesture: Gesture, task: Task) -> Detections | None:
         size = np.array([candidates.width, candidates.height])
         places = np.array([(point.x, point.y) for point in gesture.points]) / 100.0 * size
         positive = np.array([point.positive for point in gesture.points])
-        meant = clicked(candidates, places, positive, drawn_boxes(task.drafts, candidates.width, candidates.height))
-        return None if meant is None else candidates.only(np.array([meant]))
+        if not positive.any():
+            return None
+        there = candidates.only(in_box(candidates, places[positive][-1])).outlined()  # of others, outlines cost time
+        meant = clicked(there, places, positive, drawn_boxes(task.drafts, candidates.width, candidates.height))
+        return None if meant is None else there.only(np.array([meant]))
 
     def _dragged(self, look: _Look, corners: Floats, model: Model, deadline: float) -> Detections | None:
         """The object that a rough box means, seen from near or in the whole picture. `corners`: (4, 2)."""
@@ -156,9 +160,10 @@ class SmartTools:
         around = clip_xyxy(np.concatenate([box[:2] - margin, box[2:] + margin])[None], width, height)[0]
         with self._images.room([look.file], deadline):
             cut = crop(self._images.decode(look.file, None, deadline).pixels, around)
-            near = without_copies(result_of(model.submit(cut, FROM, outlined_from=FROM), deadline))
+            near = without_copies(result_of(model.submit(cut, FROM, outlined_from=None), deadline))
         corner = int(around[0]), int(around[1])  # as `crop` rounds it
-        views = moved(near, corner, width, height), look.candidates
+        near = _worth_outlines(near, box - np.tile(corner, 2))
+        views = moved(near, corner, width, height), _worth_outlines(look.candidates, box)
         meant = [view.only(np.array([index])) for view in views if (index := dragged(view, box)) is not None]
         return max(meant, key=lambda one: float(worth_of(one, box)[0]), default=None)
 
@@ -195,6 +200,11 @@ def _waited_for(looking: "Future[_Look]", deadline: float) -> _Look:
         return looking.result(timeout=max(deadline - time.monotonic(), 0.0))
     except TimeoutError as error:
         raise DeadlineExceeded("the picture was not looked at in time") from error
+
+
+def _worth_outlines(candidates: Detections, box: Floats) -> Detections:
+    """Those that a rough box may mean, with outlines."""
+    return candidates.only(worth_of(candidates, box) > 0).outlined()
 
 
 def _as_drawn(corners: Floats, control: Control, picture: Detections) -> Detections:

@@ -14,7 +14,7 @@ from label_studio_sdk.label_interface import LabelInterface
 
 from jobs.train.data.kept_regions import KeptRegions
 from shared.errors import ImageError, LabelloopError, ModelError
-from shared.geometry.detections import Detections
+from shared.geometry.detections import Detections, Floats, Ints, Outline
 from shared.geometry.tiles import Tiling
 from shared.labelstudio.config import parse_label_config
 from shared.labelstudio.controls import Control
@@ -234,6 +234,50 @@ def test_the_shape_is_the_controls_own(tag: str) -> None:
         (region,) = answer["result"]
         assert (region["type"], region["value"][tag.lower()]) == (tag.lower(), ["Tree"])
         LabelInterface(config).validate_prediction(answer)
+
+
+@dataclass
+class Discs:
+    """Masks that fill their boxes, but are empty up to a width of `empty`. Keeps whose outlines were made."""
+
+    xyxy: Floats
+    made: list[tuple[float, ...]] = field(default_factory=list)
+    nbytes: int = 10
+    empty: float = 0.0
+
+    def only(self, which: Ints) -> "Discs":
+        return replace(self, xyxy=self.xyxy[which])
+
+    def outlines(self) -> tuple[Outline, ...]:
+        self.made += [tuple(box) for box in self.xyxy.tolist()]
+        corners = self.xyxy[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2)
+        return tuple((ring,) if np.ptp(ring[:, 0]) > self.empty else () for ring in corners)
+
+
+def test_outlines_are_made_of_what_can_be_meant_alone() -> None:
+    config = label_config().replace("RectangleLabels", "PolygonLabels")
+    found = boxes((*SMALL, 0.03, 0), (*LARGE, 0.5, 0), (44, 30, 60, 44, 0.2, 0))
+    masks = Discs(found.xyxy)
+    ours = tools(OneModel(FakeModel(finds=replace(found, masks=masks))))
+
+    def answered(item: object) -> bool:
+        masks.made.clear()
+        return bool(ours.draw(ask(item, config=config), SETTINGS, FAR))
+
+    assert (answered(point(50, 40)), masks.made) == (True, [(44, 30, 60, 44)])
+    assert (answered(point(12, 12)), sorted(masks.made)) == (True, [LARGE, SMALL])
+    assert (answered(point(62, 2)), masks.made) == (False, [])
+    assert answered(rough(4, 5, 40, 40))
+    assert set(masks.made) == {LARGE}
+
+
+def test_a_mask_that_turns_out_empty_is_not_drawn() -> None:
+    config = label_config().replace("RectangleLabels", "PolygonLabels")
+    found = boxes((*SMALL, 0.3, 0), (*LARGE, 0.5, 0))
+    ours = tools(OneModel(FakeModel(finds=replace(found, masks=Discs(found.xyxy, empty=10.0)))))
+    answer = ours.draw(ask(point(12, 12), config=config), SETTINGS, FAR)
+    assert isinstance(answer, dict)
+    assert np.ptp(answer["result"][0]["value"]["points"], axis=0)[0] == pytest.approx(36 / 0.64)
 
 
 def test_which_control_is_drawn_for() -> None:
