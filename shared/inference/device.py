@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -78,6 +79,12 @@ def import_engine(device: Device) -> Callable[..., Engine]:
 def _cuda_is_there() -> bool:
     """Whether there is a device, and an ONNX Runtime that is made for it."""
     if cuda.devices() == 0:
+        if _is_made_for_cuda():
+            logger.warning(
+                "NVIDIA's driver shows no GPU, so the processor computes, which is many times slower: give this "
+                "machine or container a GPU and its driver. LABELLOOP_DEVICE=cuda refuses to go on without",
+                extra={"event": "no_gpu"},
+            )
         return False
     if find_spec("onnxruntime"):
         import onnxruntime
@@ -89,3 +96,12 @@ def _cuda_is_there() -> bool:
         extra={"event": "gpu_not_used"},
     )
     return False
+
+
+def _is_made_for_cuda() -> bool:
+    """Whether somebody has installed ONNX Runtime for NVIDIA's GPUs. It is not imported."""
+    try:
+        distribution("onnxruntime-gpu")
+    except PackageNotFoundError:
+        return False
+    return True

@@ -1,5 +1,6 @@
 """The Dockerfile, what goes into it, and its lock files, read without Docker."""
 
+import ast
 import json
 import re
 import subprocess
@@ -96,6 +97,24 @@ def test_predict_has_no_torch() -> None:
 
 def test_opencv_does_not_need_a_screen() -> None:
     assert not {"opencv-python", "opencv-contrib-python"} & {*pins("predict"), *pins("train")}
+
+
+def test_what_is_imported_is_in_the_image() -> None:
+    held = set(Context(REPOSITORY).files())
+    missing = set()
+    for path in held:
+        for node in ast.walk(ast.parse((REPOSITORY / path).read_text())) if path.suffix == ".py" else ():
+            match node:
+                case ast.ImportFrom(module=str(module)):
+                    named = [module, *(f"{module}.{alias.name}" for alias in node.names)]
+                case ast.Import():
+                    named = [alias.name for alias in node.names]
+                case _:
+                    continue
+            files = [name.replace(".", "/") + end for name in named for end in (".py", "/__init__.py")]
+            ours = {Path(file) for file in files if (REPOSITORY / file).is_file()}
+            missing |= {f"{path} imports {file}" for file in ours - held}
+    assert not missing, ".dockerignore keeps them out"
 
 
 @pytest.mark.skipif(not LOCKED, reason="the lock files are for Python 3.11 on linux x86_64")

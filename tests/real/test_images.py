@@ -97,13 +97,40 @@ def test_predict_runs_a_graph_and_is_small(images: ChrootImages, tmp_path: Path)
     assert images.bytes_of("predict", "opt/labelloop") < 500e6
 
 
-def test_predict_cuda_runs_on_processors_too(images: ChrootImages, tmp_path: Path) -> None:
-    """No GPU is asked; that CUDA's libraries are complete is not proved."""
+CUDA = """
+import onnxruntime, trackers
+from shared.errors import SettingsError
+from shared.inference.onnxruntime_engine import OnnxRuntimeEngine
+print("CUDAExecutionProvider" in onnxruntime.get_available_providers())
+engine = open_engine(Path("/tmp/tiny.onnx"), choose_device("auto", threads=1, float32=True), Path("/tmp/compiled"))
+print(type(engine).__name__)
+for ask in (
+    lambda: choose_device("cuda", threads=1, float32=True),
+    lambda: OnnxRuntimeEngine(Path("/tmp/tiny.onnx"), gpu=0, threads=1, float32=True),
+):
+    try:
+        print(ask())
+    except SettingsError as error:
+        print(error)
+"""
+
+
+def test_predict_cuda_without_a_gpu_says_so_and_runs_on_the_processor_only_unless_cuda_is_asked_for(
+    images: ChrootImages, tmp_path: Path
+) -> None:
+    """That CUDA's libraries are complete is not proved."""
     images.build("predict-cuda")
-    script = "import onnxruntime as o, trackers; print('CUDAExecutionProvider' in o.get_available_providers())"
-    with images.process("predict-cuda", {}, ["python", "-c", script], log=tmp_path / "log") as process:
-        assert process.wait(120) == 0, (tmp_path / "log").read_text()
-    assert (tmp_path / "log").read_text() == "True\n"
+    graph = base64.b64encode(tiny_graph(tmp_path / "tiny.onnx").read_bytes()).decode()
+    write = f"import base64; open('/tmp/tiny.onnx', 'wb').write(base64.b64decode('{graph}'))"
+    with images.process("predict-cuda", {}, ["python", "-c", f"{write}\n{GRAPH}\n{CUDA}"], log=tmp_path / "log") as it:
+        assert it.wait(120) == 0, (tmp_path / "log").read_text()
+    log = (tmp_path / "log").read_text()
+    assert "True\n" in log
+    assert "OpenVinoEngine\n" in log
+    assert "NVIDIA's driver shows no GPU, so the processor computes" in log
+    assert "LABELLOOP_DEVICE='cuda' cannot be used: NVIDIA's driver shows 0 devices" in log
+    assert "could not load it: pip install 'labelloop[predict-cuda]' brings its libraries" in log
+    assert images.bytes_of("predict-cuda", "opt/labelloop") < 4e9
 
 
 def test_a_job_says_what_it_lacks(images: ChrootImages, tmp_path: Path) -> None:
