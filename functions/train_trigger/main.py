@@ -42,7 +42,7 @@ def _build(settings: Settings, environ: MutableMapping[str, str]) -> Function:
     notices = Sender(store, settings, metrics, clock, poster(settings) if settings.notify_url else None)
     routes = Routes(store, trigger, warm_up, metrics, clock, debounce=settings.debounce, notices=notices)
     backend = Backend(settings, store, on_setup=lambda uid, _controls: warm_up.ask(uid))
-    predictions = PredictProxy(settings, metrics, backend.pointers)
+    predictions = PredictProxy(settings, metrics, backend.pointers, wake=warm_up.ask)
     ui = Ui(settings, store, trigger, label_studio, routes.look_soon)
 
     return Function(

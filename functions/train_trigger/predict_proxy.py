@@ -2,16 +2,18 @@
 
 Label Studio waits 100 s for predictions, but silently goes on without them after an error. So a request that predict
 does not answer is tried again until the deadline; after it every task is answered empty, and Label Studio asks again.
-An annotator's smart tool waits for seconds only: while predict wakes, a click gets no shape.
+An annotator's smart tool does not wait for a predict that sleeps: a click gets no shape then.
 """
 
 import logging
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from http import HTTPStatus
 
 from flask import Request, Response
+from requests import RequestException
 from tenacity import Retrying, retry_if_exception_type, stop_before_delay, wait_random_exponential
 from urllib3.exceptions import HTTPError
 
@@ -23,7 +25,7 @@ from shared.settings import Settings
 from shared.web.answers import answer
 from shared.web.bodies import chunks_of
 from shared.web.forwarding import EMPTY_HEADER, HELD_HEADER, empty_header, pass_on, refuse_forwarding
-from shared.web.peer import ASLEEP
+from shared.web.peer import ASLEEP, call
 from shared.web.served_versions import ServedVersions
 
 logger = logging.getLogger(__name__)
@@ -31,6 +33,10 @@ logger = logging.getLogger(__name__)
 _ANSWER_MARGIN = (
     3.0  # seconds after the deadline in which predict's answer may still arrive: it keeps the deadline, too
 )
+_CLICK_MARGIN = 1.0  # the same for a smart tool
+_AWAKE_SECONDS = 30.0
+"""Who has answered counts as awake for so long. Else a smart tool first asks for /health, which answers at once."""
+_HEALTH_SECONDS = 1.0
 _LONGEST_PAUSE = 2.0  # seconds between two tries: a predict that has woken waits so long for its first request, at most
 _PASSED_ON = (*range(100, 429), *range(430, 500), HTTPStatus.LOOP_DETECTED)
 """Statuses about the request or the settings: trying again would not help, so they are answered as they are."""
@@ -54,12 +60,19 @@ class PredictProxy:
         served: ServedVersions,
         *,
         max_bytes: int = 300_000_000,
-        interactive_seconds: float = INTERACTIVE_SECONDS,
+        health_seconds: float = _HEALTH_SECONDS,
+        wake: Callable[[str], None] = lambda _uid: None,
     ) -> None:
+        """`health_seconds`: to wait for predict's /health, since its platform may hold requests while it wakes.
+
+        `wake`: begins to wake it, for a project, and returns at once.
+        """
         self._settings = settings
         self._metrics = metrics
         self._served = served
-        self._interactive_seconds = interactive_seconds
+        self._health_seconds = health_seconds
+        self._wake = wake
+        self._awake_until = 0.0  # time.monotonic()
         self._lock = threading.Lock()
         self._bytes, self._max_bytes = 0, max_bytes
 
@@ -69,7 +82,7 @@ class PredictProxy:
         if refusal is not None:
             return refusal
         received = PredictBody(chunks_of(request))
-        tasks, body, patience = len(received), received.whole(), self._patience(received)
+        tasks, body, click = len(received), received.whole(), _clicked_in(received)
         del received
         size = len(body)
         with self._lock:
@@ -79,19 +92,15 @@ class PredictProxy:
             return self._empty(tasks, "busy", "requests that wait for predict hold as much memory as they may")
         try:
             with self._metrics.waiting.track_inprogress():
-                return self._wait(request, body, tasks, patience)
+                if click is not None:
+                    return self._draw(request, body, tasks, click)
+                return self._wait(request, body, tasks)
         finally:
             with self._lock:
                 self._bytes -= size
 
-    def _patience(self, received: PredictBody) -> float:
-        """Seconds until the deadline."""
-        with suppress(BadRequest):  # predict answers it
-            if PredictRequest.parse(received.rest).interactive:
-                return min(self._interactive_seconds, self._settings.predict_deadline)
-        return self._settings.predict_deadline
-
-    def _wait(self, request: Request, body: bytes, tasks: int, patience: float) -> Response:
+    def _wait(self, request: Request, body: bytes, tasks: int) -> Response:
+        patience = self._settings.predict_deadline
         deadline = time.monotonic() + patience
         tries = Retrying(
             retry=retry_if_exception_type(_Asleep),
@@ -100,23 +109,48 @@ class PredictProxy:
             reraise=True,
         )
         try:
-            response: Response = tries(self._ask, request, body, deadline)
+            return self._checked(tries(self._ask, request, body, deadline, _ANSWER_MARGIN), tasks)
         except _Asleep as error:
             return self._empty(tasks, "asleep", f"predict did not answer by the deadline: {error}")
+
+    def _draw(self, request: Request, body: bytes, tasks: int, uid: str) -> Response:
+        """For a smart tool: ask once, and only if predict is awake."""
+        deadline = time.monotonic() + min(INTERACTIVE_SECONDS, self._settings.predict_deadline)
+        try:
+            self._require_awake()
+            return self._checked(self._ask(request, body, deadline, _CLICK_MARGIN), tasks)
+        except _Asleep as error:
+            self._wake(uid)
+            return self._empty(tasks, "asleep", f"predict sleeps, and a smart tool does not wait for it: {error}")
+
+    def _require_awake(self) -> None:
+        """Raises _Asleep."""
+        if time.monotonic() < self._awake_until:
+            return
+        url = f"{self._settings.predict_url}/health"
+        try:
+            reply = call("GET", url, self._settings, "none", timeout=self._health_seconds, straight=True)
+        except RequestException as error:
+            raise _Asleep(type(error).__name__) from error
+        if reply.status_code in ASLEEP:
+            raise _Asleep(f"status {reply.status_code}")
+
+    def _checked(self, response: Response, tasks: int) -> Response:
         if response.status_code in _PASSED_ON:
             return response
         return self._empty(tasks, "broken", f"predict answered {response.status_code}; its log says why")
 
-    def _ask(self, request: Request, body: bytes, deadline: float) -> Response:
+    def _ask(self, request: Request, body: bytes, deadline: float, margin: float) -> Response:
         """Ask predict once. Raises _Asleep."""
         left = max(deadline - time.monotonic(), 0.0)
         assert self._settings.predict_url is not None
         try:
-            response = pass_on(request, self._settings.predict_url, left + _ANSWER_MARGIN, seconds=left, body=body)
+            response = pass_on(request, self._settings.predict_url, left + margin, seconds=left, body=body)
         except HTTPError as error:
             raise _Asleep(type(error).__name__) from error
         if response.status_code in ASLEEP:
             raise _Asleep(f"status {response.status_code}")
+        self._awake_until = time.monotonic() + _AWAKE_SECONDS
         if told := response.headers.pop(HELD_HEADER, None):
             self._served.apply_held_header(told)
         return response
@@ -127,3 +161,11 @@ class PredictProxy:
         response = answer({"results": [[]] * tasks})
         response.headers[EMPTY_HEADER] = empty_header(reason, message)
         return response
+
+
+def _clicked_in(received: PredictBody) -> str | None:
+    """The uid of the project in which an annotator's smart tool asks; None if none does."""
+    with suppress(BadRequest):  # predict answers it
+        call = PredictRequest.parse(received.rest)
+        return call.project if call.interactive else None
+    return None

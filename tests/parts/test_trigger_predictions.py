@@ -22,6 +22,7 @@ from tests.servers.web_server import Handler, web_server
 BODY = json.dumps({"tasks": [{"id": 1}, {"id": 2}], "project": "1.1", "label_config": "<View/>"}).encode()
 EMPTY: tuple[int, object] = (200, {"results": [[], []]})
 AWAKE: dict[str, object] = {"results": [{"result": []}, {"result": []}]}
+CLICK = json.dumps(json.loads(BODY) | {"params": {"context": {"result": []}}}).encode()
 CREDENTIALS = "Basic bGFiZWxsb29wOng="
 
 
@@ -29,14 +30,20 @@ class Asker:
     """The handler as Label Studio meets it."""
 
     def __init__(
-        self, url: str | None, *, deadline: float, max_bytes: int = 1000, interactive_seconds: float = 4.0
+        self, url: str | None, *, deadline: float, max_bytes: int = 1000, health_seconds: float = 60.0
     ) -> None:
         values = {"PREDICT_URL": url, "LABELLOOP_PREDICT_DEADLINE": deadline}
         self.metrics = Metrics()
+        self.woken: list[str] = []  # projects
         settings = Settings.model_validate(values)
         self.served = ServedVersions(open_store("file:///nowhere"), max_age=0)
         self._predictions = PredictProxy(
-            settings, self.metrics, self.served, max_bytes=max_bytes, interactive_seconds=interactive_seconds
+            settings,
+            self.metrics,
+            self.served,
+            max_bytes=max_bytes,
+            health_seconds=health_seconds,
+            wake=self.woken.append,
         )
 
     def ask(self, body: bytes = BODY) -> tuple[int, object]:
@@ -109,12 +116,44 @@ def test_one_that_sleeps_beyond_the_deadline_is_answered_empty_for_every_task(st
     assert asker.empty_tasks("asleep") == 2
 
 
-def test_a_click_waits_for_seconds_only() -> None:
-    click = json.dumps(json.loads(BODY) | {"params": {"context": {"result": []}}}).encode()
-    with web_server(lambda handler: handler.reply(503)) as predict:
-        asker = Asker(predict.url, deadline=3600, interactive_seconds=0.3)
-        assert asker.ask(click) == EMPTY
+@pytest.mark.parametrize("status", [None, 503])
+def test_a_click_does_not_wait_for_a_predict_that_sleeps(status: int | None) -> None:
+    with web_server(lambda handler: handler.reply(status or 500)) as predict:
+        asker = Asker(predict.url if status else f"http://127.0.0.1:{choose_port()}", deadline=3600)
+        assert asker.ask(CLICK) == EMPTY
+    assert [seen.path for seen in predict.seen] == (["/health"] if status else [])
+    assert asker.woken == ["1.1"]
     assert asker.empty_tasks("asleep") == 2
+
+
+def test_a_click_does_not_wait_for_one_whose_requests_are_held_while_it_wakes() -> None:
+    awake = threading.Event()
+
+    def reply(handler: Handler) -> None:
+        awake.wait(60)
+        handler.reply(200, b"{}" if handler.path == "/health" else json.dumps(AWAKE).encode())
+
+    with web_server(reply) as predict:
+        asker = Asker(predict.url, deadline=3600, health_seconds=0.2)
+        assert asker.ask(CLICK) == EMPTY
+        awake.set()
+        assert asker.ask() == (200, AWAKE)
+        assert asker.ask(CLICK) == (200, AWAKE)
+    paths = [seen.path for seen in predict.seen]
+    assert paths == ["/health", "/predict", "/predict"], "who has just answered is awake"
+
+
+def test_a_click_is_handed_to_a_predict_that_is_awake() -> None:
+    told: list[str | None] = []
+
+    def reply(handler: Handler) -> None:
+        told.append(handler.headers["X-Labelloop-Seconds"])
+        handler.reply(200, b"{}" if handler.path == "/health" else json.dumps(AWAKE).encode())
+
+    with web_server(reply) as predict:
+        assert Asker(predict.url, deadline=3600).ask(CLICK) == (200, AWAKE)
+    assert [seen.path for seen in predict.seen] == ["/health", "/predict"], "nobody wakes it"
+    assert 0 < float(told[1] or 0) <= 4
 
 
 @pytest.mark.parametrize("status", [302, 400, 401, 403, 404, 413, 508])

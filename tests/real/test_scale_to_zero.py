@@ -76,6 +76,13 @@ class Annotator:
     def annotate(self, task: int) -> None:
         self.call("POST", f"/api/tasks/{task}/annotations/", {"result": []})
 
+    def click(self, task: int) -> Any:
+        """What a smart tool of the page gets for a point."""
+        (backend,) = self.call("GET", f"/api/ml/?project={self.project}")
+        point = {"type": "keypointlabels", "value": {"x": 50, "y": 50, "width": 1, "keypointlabels": ["Tree"]}}
+        body = {"task": task, "context": {"result": [{"id": "p", "from_name": "label", "to_name": "image", **point}]}}
+        return self.call("POST", f"/api/ml/{backend['id']}/interactive-annotating", body)
+
     def assert_connected(self) -> None:
         """What the model page shows: Label Studio asks /health and /setup for it."""
         (backend,) = self.call("GET", f"/api/ml/?project={self.project}")
@@ -96,6 +103,11 @@ def metrics(trigger: TriggerProcess) -> str:
     return requests.get(f"{trigger.url}/metrics", headers={SECRET_HEADER: SECRET}, timeout=30).text
 
 
+def trigger_log(folder: Path) -> str:
+    (log,) = folder.glob("trigger-*.log")
+    return log.read_text()
+
+
 def test_label_studio_never_notices_that_predict_sleeps_wakes_and_dies(
     tmp_path: Path, server: LabelStudioServer
 ) -> None:
@@ -113,7 +125,10 @@ def test_label_studio_never_notices_that_predict_sleeps_wakes_and_dies(
             opened = page.submit(annotator.next_task)
             eventually(lambda: "labelloop_waiting 1.0" in metrics(trigger), "the page waits for predict")
             annotator.assert_connected()  # while one waits
-            assert opened.result()[1] == [], attempt  # it sleeps longer than Label Studio may wait
+            task, versions = opened.result()
+            assert versions == [], attempt  # it sleeps longer than Label Studio may wait
+            assert not annotator.click(task).get("data"), "a click gets nothing, and no error"
+            assert "a smart tool does not wait for it" in trigger_log(tmp_path)
             assert 'labelloop_failures_total{reason="asleep"}' in metrics(trigger)
 
             opened = page.submit(annotator.next_task)
