@@ -7,6 +7,7 @@ import os
 import re
 import sqlite3
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,9 @@ from infra.demo.samples import CACHE, Sample, base_weights
 from infra.local.emulation import emulation
 from infra.local.label_studio import LabelStudioServer
 from shared.evolve import evolve
+from shared.geometry.detections import Floats
 from shared.geometry.suppression import suppress
+from shared.inference.letterbox import letterbox, place_in
 from shared.labelstudio.api import LabelStudio
 from shared.labelstudio.items import without_labels
 from shared.objectstore import open_store
@@ -32,8 +35,11 @@ from shared.prediction.region_ids import is_smart
 from shared.settings import Settings
 from shared.state.jobs import Jobs
 from shared.state.registry import Registry
+from tests.fakes.predict_parts import publish
+from tests.samples.tiny_graphs import SEEN, blind_graph
 from tests.servers.browser import CHROMIUM, PAGE, SHOWN, browser, keep, open_task
 from tests.servers.smart_page import SmartPage
+from tests.servers.trigger_process import eventually
 
 _TRAIN_SECONDS = 1200
 _QUICK = airships("rectangle", count=24, size=(320, 240), held_out=4, epochs=30, image_size=128)
@@ -97,13 +103,29 @@ def test_start_training_is_pressed_and_the_new_models_boxes_are_shown(
             others = [task for task, sample in tasks.items() if sample.name in kept and task != held_out]
             drawn_on = max(others, key=lambda task: len(tasks[task].expert[0]))
             client.request_json("PATCH", f"/api/projects/{project.id}/", {"show_collab_predictions": False})
-            _draw_with_smart_tools(page, server, project, drawn_on, tasks[drawn_on], pictures)
+
+            def serve(graph: Path) -> None:
+                version = publish(
+                    store, graph, control=CONTROL, labels=demo.control.class_names, uid=project.uid
+                ).version
+                eventually(lambda: f"{CONTROL}:v{version}" == _served(functions.settings, project), "it is served")
+
+            _draw_with_smart_tools(page, server, project, drawn_on, tasks[drawn_on], pictures, serve)
 
 
 def _draw_with_smart_tools(
-    page: Page, server: LabelStudioServer, project: DemoProject, task: int, sample: Sample, pictures: Path | None
+    page: Page,
+    server: LabelStudioServer,
+    project: DemoProject,
+    task: int,
+    sample: Sample,
+    pictures: Path | None,
+    serve: Callable[[Path], None],
 ) -> None:
-    """By a click and by a rough box, accepted and refused: exactly what was accepted is in the stored annotation."""
+    """By a click and by a rough box, accepted and refused: exactly what was accepted is in the stored annotation.
+
+    `serve` makes a graph the version that predict serves.
+    """
     (expert,) = sample.expert
     order = np.argsort(-np.prod(expert.xyxy[:, 2:] - expert.xyxy[:, :2], axis=1))  # the largest first
     boxes, labels = expert.xyxy[order], [expert.names[index] for index in expert.classes[order].tolist()]
@@ -122,13 +144,6 @@ def _draw_with_smart_tools(
     first = tools.click(middle, down)
     assert first, "the model finds nothing where an object is"
     picture("click")
-    following = tools.click(middle + (right - left) / 8, down + (bottom - top) / 8, negative=True)
-    assert [point["is_positive"] for point in tools.sent] == [True, False]
-    if following:  # a model that has learnt this well sees one object there
-        (one,), (other,) = (predicted(items, project.demo.control, sample) for items in (first, following))
-        both = np.vstack([one.xyxy, other.xyxy])
-        assert suppress(both, np.ones(2), 0.7).all(), "not that one"
-        tools.refuse()
     clicked = tools.click(middle - (right - left) / 8, down - (bottom - top) / 8)
     tools.accept()
     tools.label = labels[-1]
@@ -141,6 +156,9 @@ def _draw_with_smart_tools(
     tools.accept()
     page.wait_for_timeout(500)
     picture("drawn")
+    drawn_at = np.array([boxes[0, :2] + boxes[0, 2:], boxes[-1, :2] + boxes[-1, 2:]]) / 2 / size[:2]
+    serve(_two_at(free := _farthest(drawn_at), sample, server.folder / "two.onnx"))
+    _ask_for_the_second(tools, free, project, sample)
     tools.submit()
 
     (annotation,) = LabelStudio(server.url, server.token).get_json(f"/api/tasks/{task}/annotations/")
@@ -157,6 +175,46 @@ def _draw_with_smart_tools(
     (drawn,) = predicted(stored, project.demo.control, sample)
     both = np.vstack([boxes[:1], drawn.xyxy[:1]])
     assert suppress(both, np.ones(2), 0.3).tolist() == [True, False], "what was clicked is the object"
+
+
+def _farthest(drawn: Floats) -> Floats:
+    """Of four places in a picture (fractions) the one that is farthest from the middles of what is drawn, (N, 2)."""
+    places = np.array([(0.3, 0.3), (0.7, 0.3), (0.3, 0.7), (0.7, 0.7)])
+    far: Floats = places[np.linalg.norm(places[:, None] - drawn, axis=2).min(axis=1).argmax()]
+    return far
+
+
+def _two_at(place: Floats, sample: Sample, path: Path) -> Path:
+    """A graph that sees a small object in a large one there, and is hardly sure of both."""
+    (expert,) = sample.expert
+    height, width, _ = letterbox(np.zeros((expert.height, expert.width, 3), np.uint8), SEEN, 32).shape
+    corner, inner = place_in((height, width), (expert.height, expert.width))
+    x, y = (corner + place * inner).tolist()
+    return blind_graph(path, [(x, y, 6, 6, 0.03), (x, y, 16, 16, 0.05)])
+
+
+def _ask_for_the_second(tools: SmartPage, place: Floats, project: DemoProject, sample: Sample) -> None:
+    """A click gets the small one, Alt and a click beside it the large one instead; both are refused."""
+    x, y = place.tolist()
+    first = tools.click(x, y)
+    following = tools.click(x + 4.5 / SEEN, y, negative=True)
+    assert [point["is_positive"] for point in tools.sent[-2:]] == [True, False]
+    tools.refuse()
+    (small,), (large,) = (predicted(items, project.demo.control, sample) for items in (first, following))
+    widths = [float(np.ptp(found.xyxy[0, [0, 2]])) / found.width * SEEN for found in (small, large)]
+    assert widths == pytest.approx([6, 16], abs=0.5), "not that one, the next"
+
+
+def _served(settings: Settings, project: DemoProject) -> str:
+    """What predict answers to Label Studio's question for its version."""
+    assert settings.basic_auth_password is not None
+    answer = requests.post(
+        f"{settings.predict_url}/setup",
+        json={"project": project.uid, "schema": project.demo.label_config},
+        auth=(settings.basic_auth_user, settings.basic_auth_password.get_secret_value()),
+        timeout=10,
+    )
+    return str(answer.json()["model_version"])
 
 
 def _press_start_training(page: Page, server: LabelStudioServer, project: DemoProject) -> str:
