@@ -53,7 +53,7 @@ class Annotator:
         trigger = self._trigger
         backend = {
             "project": self.project, "url": trigger.url, "title": "labelloop", "auth_method": "BASIC_AUTH",
-            "basic_auth_user": USER, "basic_auth_pass": PASSWORD,
+            "basic_auth_user": USER, "basic_auth_pass": PASSWORD, "is_interactive": True,
         }  # fmt: skip
         self.call("POST", "/api/ml", backend)
         for webhook in self.call("GET", f"/api/webhooks/?project={self.project}"):
@@ -127,7 +127,7 @@ def test_label_studio_never_notices_that_predict_sleeps_wakes_and_dies(
             annotator.assert_connected()  # while one waits
             task, versions = opened.result()
             assert versions == [], attempt  # it sleeps longer than Label Studio may wait
-            assert not annotator.click(task).get("data"), "a click gets nothing, and no error"
+            assert annotator.click(task) == {"data": []}, "nothing, and no error"
             assert "a smart tool does not wait for it" in trigger_log(tmp_path)
             assert 'labelloop_failures_total{reason="asleep"}' in metrics(trigger)
 
