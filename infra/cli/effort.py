@@ -65,14 +65,8 @@ class Report:
                     control=control,
                     version=version,
                     images=counts.images,
-                    kept=counts.total.kept,
-                    moved=counts.total.moved,
-                    relabelled=counts.total.relabelled,
-                    deleted=counts.total.deleted,
-                    added=counts.total.added,
-                    smart=counts.total.smart,
-                    final=counts.total.final,
                     saved=counts.total.saved(weights),
+                    **counts.total.numbers(),
                 )
                 for (version, control), counts in self.effort.counts.items()
             ),

@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from infra.effort.edits import Edit
+from infra.effort.edits import KINDS, Edit
 
 _BINS = 100
-_NAMES = ("kept", "moved", "relabelled", "deleted", "added", "smart", "final")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,21 +99,19 @@ class Counts:
     def plus(self, other: "Counts") -> "Counts":
         """Both together."""
         both = zip(self._likeness, other._likeness, strict=True)
-        sums = {name: getattr(self, name) + getattr(other, name) for name in _NAMES}
+        sums = {name: number + getattr(other, name) for name, number in self.numbers().items()}
         return Counts(**sums, _likeness=[one + another for one, another in both])
+
+    def numbers(self) -> dict[str, int]:
+        """The objects of each kind of edit, and `final`."""
+        return {name: getattr(self, name) for name in (*KINDS, "final")}
 
     def as_json(self, weights: Weights) -> dict[str, Any]:
         """For scripts."""
         return {
             "shown": self.shown,
-            "kept": self.kept,
-            "moved": self.moved,
+            **self.numbers(),
             "moved_median_iou": self.moved_likeness,
-            "relabelled": self.relabelled,
-            "deleted": self.deleted,
-            "added": self.added,
-            "smart": self.smart,
-            "final": self.final,
             "acceptance": self.acceptance,
             "coverage": self.coverage,
             "recall": self.recall,

@@ -1,7 +1,7 @@
 """What a person did to a prediction of one control, object by object. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from infra.effort.likeness import Shape, likeness, shape_of
 from infra.effort.objects import Object, objects_of
@@ -10,6 +10,7 @@ from shared.prediction.region_ids import is_smart
 
 Kind = Literal["kept", "moved", "relabelled", "deleted", "added", "smart"]
 """`smart`: drawn by a smart tool, with a click or a rough box. `added`: drawn by hand."""
+KINDS: tuple[Kind, ...] = get_args(Kind)
 SAME = 0.98
 """Likeness from which an object counts as left where it was."""
 SAME_OBJECT = 0.5

@@ -3,7 +3,7 @@
 import re
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -103,19 +103,7 @@ class ProjectEffort:
                     counts.final += edit.kind != "deleted"
         if sitting.seconds is None:
             return
-        kinds = Counter(edit.kind for edit in done)
-        self._timed.append(
-            Timed(
-                sitting.annotator,
-                sitting.seconds,
-                kinds["kept"],
-                kinds["moved"],
-                kinds["relabelled"],
-                kinds["deleted"],
-                kinds["added"],
-                kinds["smart"],
-            )
-        )
+        self._timed.append(Timed(sitting.annotator, sitting.seconds, Counter(edit.kind for edit in done)))
         if sitting.begun != "without":
             self._helped.append(sitting.seconds)
         elif chosen:
@@ -153,11 +141,7 @@ class ProjectEffort:
             "tasks": self.tasks,
             "left_out": dict(self.left_out),
             "weights": {
-                "moved": fit.weights.moved,
-                "relabelled": fit.weights.relabelled,
-                "deleted": fit.weights.deleted,
-                "added": fit.weights.added,
-                "smart": fit.weights.smart,
+                **asdict(fit.weights),
                 "fitted": list(fit.fitted),
                 "seconds_an_object": fit.seconds,
             },

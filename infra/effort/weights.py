@@ -8,7 +8,7 @@ None of the seven is negative: each step is a non-negative least squares (C. Law
 errors. What is far longer than the rest, as after a pause, loses its influence (J. Tukey's biweight).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infra.effort.counts import DEFAULT_WEIGHTS, Weights
+from infra.effort.edits import KINDS, Kind
 from shared.geometry.detections import Floats
 
 FEWEST = 150
@@ -31,21 +32,16 @@ times out of ten; the defaults are off by 0.14 and 0.27.
 _STEPS = 8
 _DRAWS = 40  # bootstrap samples (B. Efron, 1979)
 _PATIENCE = 4.7  # times the usual error, from which a time has no influence
-_FITTED = ("moved", "relabelled", "deleted", "smart")
-_COLUMNS = {"moved": 2, "relabelled": 3, "deleted": 4, "added": 5, "smart": 6}
+_FITTED: tuple[Kind, ...] = ("moved", "relabelled", "deleted", "smart")
+_COLUMN = {kind: place for place, kind in enumerate(KINDS, start=1)}  # of the table; column 0 counts the image
 
 
 class Timed(NamedTuple):
-    """One annotation: how long it took, and whose it is."""
+    """One annotation: how long it took, whose it is, and how many objects were edited in which way."""
 
     annotator: int
     seconds: float
-    kept: int
-    moved: int
-    relabelled: int
-    deleted: int
-    added: int
-    smart: int = 0
+    edits: Mapping[Kind, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,40 +59,42 @@ def fit_weights(timed: Sequence[Timed], seed: int = 0) -> Fit:
     if len(timed) < FEWEST:
         why = f"usual weights: {len(timed)} annotations have a time, {FEWEST} would tell"
         return Fit(DEFAULT_WEIGHTS, (), why)
-    table = np.array(timed, dtype=np.float64)
-    _, whose = np.unique(table[:, 0], return_inverse=True)
-    costs = _costs(table, whose)
-    if table[:, 6].sum() < SOME or costs[_COLUMNS["added"]] <= 0:
+    seconds = np.array([one.seconds for one in timed])
+    table = np.array([[1, *(one.edits.get(kind, 0) for kind in KINDS)] for one in timed], dtype=np.float64)
+    _, whose = np.unique([one.annotator for one in timed], return_inverse=True)
+    costs = _costs(seconds, table, whose)
+    done, added = dict(zip(KINDS, table.sum(axis=0)[1:], strict=True)), costs[_COLUMN["added"]]
+    if done["added"] < SOME or added <= 0:
         return Fit(DEFAULT_WEIGHTS, (), "usual weights: too few objects were added to tell what one takes")
     random = np.random.default_rng(seed)
     draws = []
     for _ in range(_DRAWS):
         which = random.integers(0, len(table), len(table))
-        drawn = _costs(table[which], whose[which])
-        draws.append(drawn / max(drawn[_COLUMNS["added"]], 1e-9))
+        drawn = _costs(seconds[which], table[which], whose[which])
+        draws.append(drawn / max(drawn[_COLUMN["added"]], 1e-9))
     errors = np.std(draws, axis=0)
     found = {
-        name: float(costs[_COLUMNS[name]] / costs[_COLUMNS["added"]])
-        for name in _FITTED
-        if table[:, _COLUMNS[name] + 1].sum() >= SOME and errors[_COLUMNS[name]] <= SURE
+        kind: float(costs[_COLUMN[kind]] / added)
+        for kind in _FITTED
+        if done[kind] >= SOME and errors[_COLUMN[kind]] <= SURE
     }
     if not found:
         return Fit(DEFAULT_WEIGHTS, (), f"usual weights: the times of {len(timed)} annotations do not tell them yet")
-    used = table[:, _COLUMNS["smart"] + 1].any()
-    usual = [name for name in _FITTED if name not in found and (used or name != "smart")]
+    usual = [kind for kind in _FITTED if kind not in found and (done["smart"] or kind != "smart")]
     why = f"weights fitted on the times of {len(timed)} annotations" + (f", but {', '.join(usual)}" if usual else "")
-    return Fit(Weights(**found), tuple(found), why, float(costs[_COLUMNS["added"]]))
+    return Fit(Weights(**found), tuple(found), why, float(added))
 
 
-def _costs(table: Floats, whose: NDArray[np.int64]) -> Floats:
-    """(N, 8) rows of Timed, (N,) numbers of annotators → (7,) seconds: an image, and one object of each kind."""
+def _costs(seconds: Floats, table: Floats, whose: NDArray[np.int64]) -> Floats:
+    """The seconds that an image takes, and one object of each kind of edit: (1 + kinds,).
+
+    `seconds`: (N,) of annotations. `table`: (N, 1 + kinds), a 1 and the objects. `whose`: (N,) numbers of annotators.
+    """
     from scipy.optimize import nnls
 
-    seconds = np.maximum(table[:, 1], 1e-3)
-    done = np.hstack([np.ones((len(table), 1)), table[:, 2:]])
-    default = DEFAULT_WEIGHTS
-    usual = np.array([1.0, 0.0, default.moved, default.relabelled, default.deleted, default.added, default.smart])
-    expected = done @ usual
+    seconds = np.maximum(seconds, 1e-3)
+    usual = np.array([1.0, *(getattr(DEFAULT_WEIGHTS, kind, 0.0) for kind in KINDS)])
+    expected = table @ usual
     expected *= np.median(seconds / expected)
     costs = usual
     for _ in range(_STEPS):
@@ -109,6 +107,6 @@ def _costs(table: Floats, whose: NDArray[np.int64]) -> Floats:
         usual_error = max(1.4826 * float(np.median(np.abs(off - np.median(off)))), 0.01)
         trust = np.clip(1.0 - (off / (_PATIENCE * usual_error)) ** 2, 0.0, 1.0)  # the square root of the biweight
         rows = trust / expected
-        costs, _ = nnls(done * rows[:, None], seconds / speed * rows)
-        expected = np.maximum(done @ costs, 0.1 * np.median(seconds))
+        costs, _ = nnls(table * rows[:, None], seconds / speed * rows)
+        expected = np.maximum(table @ costs, 0.1 * np.median(seconds))
     return np.asarray(costs, dtype=np.float64)

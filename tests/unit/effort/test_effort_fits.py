@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from infra.effort.counts import DEFAULT_WEIGHTS
+from infra.effort.edits import Kind
 from infra.effort.weights import Timed, fit_weights
 from shared.state.learning_curve import Curve, curve_of
 from shared.state.versions import Gate, Manifest
@@ -27,7 +28,8 @@ def annotators(count: int, *, pauses: float = 0.1, seed: int = 0) -> list[Timed]
         work = TRUE["moved"] * moved + TRUE["relabelled"] * relabelled + TRUE["deleted"] * deleted + added
         seconds = (0.6, 1.0, 1.7)[whose] * (4 + 0.3 * kept + 6 * work) * np.exp(random.normal(0, 0.3))
         seconds += random.exponential(300) * (random.random() < pauses)
-        rows.append(Timed(whose, float(seconds), kept, moved, relabelled, deleted, added))
+        edits: dict[Kind, int] = {"kept": kept, "moved": moved, "relabelled": relabelled}
+        rows.append(Timed(whose, float(seconds), edits | {"deleted": deleted, "added": added}))
     return rows
 
 
@@ -48,7 +50,7 @@ def test_too_little_evidence_leaves_the_usual_weights() -> None:
         for place, one in enumerate(annotators(200))
     ]
     assert fit_weights(spread).weights == DEFAULT_WEIGHTS, "times that have nothing to do with the work"
-    nothing_relabelled = [one._replace(relabelled=0) for one in annotators(1000)]
+    nothing_relabelled = [one._replace(edits={**one.edits, "relabelled": 0}) for one in annotators(1000)]
     fit = fit_weights(nothing_relabelled)
     assert fit.weights.relabelled == DEFAULT_WEIGHTS.relabelled
     assert "but relabelled" in fit.why
