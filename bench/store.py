@@ -8,7 +8,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -16,21 +16,21 @@ from typing import Any
 from flask import Flask
 
 from bench.predict_parts import write_json
+from bench.table import show_sections
 from functions.train_trigger.status.project import read_status
 from shared.objectstore import ObjectStore, Stored, Token, open_store
 from shared.settings import Settings
 from shared.state import keys
 from shared.state.projects import write_project
 from shared.state.registry import Registry
-from shared.state.versions import WEIGHTS, FileEntry, Gate, Manifest
 from shared.web.backend import Backend
 from shared.web.http import Function
 from tests.fakes.ui_parts import Browser, world_with
+from tests.samples.versions import manifest
 
 UID = "1.1767225600"
 _PAGES = 5  # of which the median is told
 _LOADING = 0.5  # seconds
-_GATE = Gate(metric="mAP50-95", challenger=0.5, champion=None, champion_version=None, passed=True, reason="first")
 
 
 class FarStore:
@@ -80,17 +80,14 @@ def main() -> None:
     parser.add_argument("--latency", type=float, default=0.04, help="seconds of each request to the store")
     parser.add_argument("--json", type=Path, help="file for the figures")
     options = parser.parse_args()
-    report: dict[str, Any] = {}
+    report: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as scratch:
         for controls, versions in ((1, 30), (4, 3), (20, 3), (20, 30), (1, 1000)):
             folder = Path(scratch) / f"{controls}-{versions}"
             report[f"{controls} controls, {versions} versions each"] = _measure(
                 folder.as_uri(), controls, versions, options.latency, Path(scratch) / f"world-{controls}-{versions}"
             )
-    for section, figures in report.items():
-        print(section)
-        for name, value in figures.items():
-            print(f"  {name:<40} {value:8.2f}")
+    show_sections(report)
     if options.json:
         write_json(options.json, report)
 
@@ -157,20 +154,7 @@ def _fill(store: ObjectStore, controls: int, versions: int) -> str:
     write_project(store, UID, label_config=config)
     for name in names:
         for number in range(1, versions + 1):
-            manifest = Manifest(
-                version=number,
-                control=name,
-                yolo_task="detect",
-                labels=("Tree",),
-                files=(FileEntry(name=WEIGHTS, sha256="0" * 64, size=1),),
-                metrics={"mAP50-95": 0.5},
-                gate=_GATE,
-                lineage={},
-                run_id=f"run-{number}",
-                fence=1000 * number,
-                created_at=datetime.now(UTC),
-            )
-            store.put(keys.manifest(UID, name, number), manifest.to_json())
+            store.put(keys.manifest(UID, name, number), manifest(number, f"run-{number}", name).to_json())
         registry.promote(name, versions, fence=1000 * versions, run_id=f"run-{versions}", expected=None)
     return config
 

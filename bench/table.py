@@ -1,6 +1,6 @@
 """Goals of the benchmarks, beside what was measured in the same run."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NamedTuple
 
 
@@ -29,6 +29,14 @@ def show(rows: Iterable[Row]) -> None:
         print(
             f"| {row.measure} | {row.value} | {row.yardstick} | {result} | {goal} | {'yes' if row.reached else 'no'} |"
         )
+
+
+def show_sections(report: Mapping[str, Mapping[str, float]]) -> None:
+    """Print the figures of each section by their names."""
+    for section, figures in report.items():
+        print(section)
+        for name, value in figures.items():
+            print(f"  {name:<40} {value:8.2f}")
 
 
 def as_json(rows: Iterable[Row]) -> list[dict[str, Any]]:

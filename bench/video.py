@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.predict_parts import SIZE, photographs, write_json
-from bench.table import Row
+from bench.table import Row, show_sections
 from infra.demo.samples import AERIAL_IMAGE, base_weights, photograph
 from shared.labelstudio.config import parse_label_config
 from shared.prediction.model.loader import GraphLoader
@@ -51,10 +51,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         film = draw(Path(scratch) / "film.webm")
         report = {tracker: _pairs(film, weights, tracker, options.pairs) for tracker in _TRACKERS}
-    for tracker, figures in report.items():
-        print(tracker)
-        for name, value in figures.items():
-            print(f"  {name:<40} {value:8.2f}")
+    show_sections(report)
     if options.json:
         write_json(options.json, report)
 

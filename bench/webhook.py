@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from bench.table import show_sections
 from infra.local.processes import LOOPBACK, Child, choose_port
 from shared.objectstore import open_store
 from shared.state.jobs import Jobs
@@ -83,10 +84,7 @@ def main() -> None:
             "target p99 ms": _TARGET_MS,
         },
     }
-    for section, figures in report.items():
-        print(section)
-        for name, value in figures.items():
-            print(f"  {name:<40} {value:8.2f}")
+    show_sections(report)
     if options.json:
         options.json.write_text(json.dumps(report, indent=1))
 

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from botocore.exceptions import ClientError, ConnectionClosedError
 
 from bench.scale.clock import Clock, Core
+from shared.objectstore import selftest
 from shared.objectstore.s3 import S3Store
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
@@ -29,7 +30,6 @@ _SPREAD, _TAIL, _TAIL_FACTOR = (
 _LOST = 1e-4  # part of the answers that are lost
 _ATTEMPTS = 3
 _PAGE = 1000
-SELF_TEST = "labelloop/selftest.json"
 CALL_CPU, PAGE_CPU = 0.0013, 0.015  # seconds of boto3 for a call and a page, measured with an empty server
 
 
@@ -146,7 +146,7 @@ class Client:
                 raise _refusal(304, "NotModified", "GetObject")
             return {"Body": io.BytesIO(found[0]), "ETag": f'"{found[1]}"'}
 
-        if Key == SELF_TEST:  # read once by a process under a lock of real threads, so it must not block
+        if Key == selftest.RESULT:  # read once by a process under a lock of real threads, so it must not block
             return get()
         return self._attempt("GET", GET_SECONDS, get)
 

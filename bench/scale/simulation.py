@@ -9,13 +9,14 @@ from datetime import timedelta
 
 import tenacity
 
-from bench.scale.bucket import EPOCH, SELF_TEST, Bucket
+from bench.scale.bucket import EPOCH, Bucket
 from bench.scale.checks import Checks
 from bench.scale.clock import Clock
 from bench.scale.gpus import CONTROL, Gpus, manifest_of
 from bench.scale.label_studio import LabelStudio, uid_of
 from bench.scale.load import Load
 from bench.scale.plan import Plan
+from shared.objectstore import selftest
 from shared.state import keys
 from shared.state.jobs_record import JobsRecord, LastRun
 from shared.state.projects import Project
@@ -73,7 +74,7 @@ class Simulation:
     def _remember(self) -> None:
         """Write the history of projects: of all but new ones a baseline, a version and a pointer."""
         before = EPOCH - timedelta(seconds=max(3600.0, 2 * self.plan.cool_down))
-        self.bucket.write(SELF_TEST, b"{}")
+        self.bucket.write(selftest.RESULT, b"{}")
         config = Project(label_config="<View/>").to_json()
         for number, project in self.label_studio.projects.items():
             uid = uid_of(number)

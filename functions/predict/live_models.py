@@ -18,7 +18,7 @@ from shared.errors import LabelloopError, ModelError, StoreError
 from shared.labelstudio.controls import Control
 from shared.prediction.metrics import Metrics
 from shared.prediction.ports import Loader, Model, NotNow, Served
-from shared.prediction.serving import serve_base, serve_version
+from shared.prediction.serving import reject, serve_base, serve_version
 from shared.prediction.weights import WeightsCache, graph_of
 from shared.state.registry import Registry
 from shared.state.versions import Manifest
@@ -202,17 +202,8 @@ class LiveModels:
         return self._serve(uid, control, instead, deadline)
 
     def _reject(self, uid: str, control: Control, manifest: Manifest, error: ModelError) -> None:
-        logger.error(
-            "a version cannot be served and is rejected",
-            extra={
-                "event": "version_rejected",
-                "control": control.name,
-                "version": manifest.version,
-                "error": str(error),
-            },
-        )
         self._metrics.version_rejected()
-        self._registry(uid).reject(control.name, manifest.version, str(error))
+        reject(self._registry(uid), manifest, error)
         self._pointers.expire(uid, control.name)
 
     def _record(self, uid: str, control: Control, manifest: Manifest | None, version: str) -> None:

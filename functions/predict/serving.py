@@ -9,12 +9,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from functions.predict.live_models import LiveModels
-from shared.cores import usable_cores
 from shared.imports import undo_failed_import
 from shared.labelstudio.api import LabelStudio
 from shared.labelstudio.controls import Control
 from shared.labelstudio.requests import PredictRequest
-from shared.media.fetch import ImageFetcher
 from shared.media.fit import Side
 from shared.objectstore import ObjectStore
 from shared.prediction.images import TaskImages
@@ -43,7 +41,7 @@ class Serving(NamedTuple):
 def build_serving(
     settings: Settings, store: ObjectStore, metrics: Metrics, environ: MutableMapping[str, str], backend: Backend
 ) -> Serving:
-    """Wire it, and begin to import what the first load and the first image need."""
+    """Build the parts, and begin to import, on a thread, what the first load and the first image need."""
     cache_dir = Path(settings.cache_dir)
     environ.update(prediction_environ(cache_dir))
     weights = WeightsCache(cache_dir / "weights", settings.cache_bytes)
@@ -57,37 +55,26 @@ def build_serving(
         base_weights=settings.base_weights,
         keep=settings.loaded_models,
     )
-    label_studio = None
-    if settings.label_studio_url and settings.label_studio_api_key:
-        label_studio = LabelStudio(*settings.label_studio())
-    images = TaskImages(
-        ImageFetcher(settings, label_studio),
-        partial(_decode, max_pixels=settings.image_max_pixels, reduced=settings.reduced_decoding),
-        metrics,
-        fetch_concurrency=settings.fetch_concurrency,
-        decode_concurrency=max(usable_cores() // 2, 1),
-        pixels=settings.image_max_pixels,
-    )
-    videos = VideoPredictor(
-        ImageFetcher(settings, label_studio, limit="video_max_bytes"), max_pixels=settings.image_max_pixels
-    )
-    runner = TaskRunner(images, videos, metrics)
+    label_studio = LabelStudio(*settings.label_studio()) if settings.label_studio_api_key else None
+    images = TaskImages.of(settings, label_studio, _decode, metrics)
+    runner = TaskRunner(images, VideoPredictor.of(settings, label_studio), metrics)
     smart = SmartTools(models, images, metrics)
     predictor = Predictor(
         models, runner, metrics, backend.settings_for, threads=settings.fetch_concurrency, smart=smart.draw
     )
-    with suppress(RuntimeError):  # there is no thread to give: whoever needs them imports them
+    with suppress(RuntimeError):  # no free thread: they are imported when they are needed
         threading.Thread(target=_import_ahead, args=(loader,), name="ahead", daemon=True).start()
     return Serving(predictor.each, models.prepare)
 
 
-def _decode(data: bytes, side: Side, *, max_pixels: int, reduced: bool) -> Any:
-    return _decoder()(data, max_pixels, side if reduced else None)
+def _decode(data: bytes, max_pixels: int, side: Side) -> Any:
+    """As `decode_for`, which is imported with the first image."""
+    return _decoder()(data, max_pixels, side)
 
 
 @cache
 def _decoder() -> Callable[[bytes, int, Side], Any]:
-    """Imports OpenCV, on one thread an image: they are worked on side by side. Raises ImportError, and tries again."""
+    """Import OpenCV, with one thread an image, as several are decoded at a time. Raises ImportError; may be retried."""
     with undo_failed_import("cv2"):
         import cv2
 
@@ -97,7 +84,7 @@ def _decoder() -> Callable[[bytes, int, Side], Any]:
 
 
 def _import_ahead(loader: GraphLoader) -> None:
-    """Fails where the first load or image will, which then says why and tries again."""
+    """Import early what predicting needs. Errors are only logged: the first load or image tries again and reports."""
     try:
         loader.import_engine()
         _decoder()

@@ -18,11 +18,9 @@ from tempfile import TemporaryDirectory
 
 from infra.cli.folders import work_folder
 from infra.cli.model_card import model_card
-from infra.cli.projects import find_version
+from infra.cli.projects import Chosen
 from jobs.train.yolo.machine import prepare_ultralytics
 from shared.errors import LabelloopError
-from shared.objectstore import ObjectStore
-from shared.state.registry import Registry
 from shared.state.versions import WEIGHTS, Manifest
 
 CARD = "README.md"
@@ -65,33 +63,27 @@ class Exported:
 
 
 def export_version(
-    store: ObjectStore,
-    uid: str,
-    control: str,
-    version: int,
-    *,
-    format_name: str,
-    folder: Path,
-    tell: Callable[[str], None],
+    chosen: Chosen, version: int, *, format_name: str, folder: Path, tell: Callable[[str], None]
 ) -> Exported:
     """Write a version's model and its card to `folder`, which must be empty or not there. `tell` hears of the progress.
 
     Both are made in a folder within it and moved when they are whole, the card last. Raises NotKnown, StoreError,
     ModelError for weights that are not those of the manifest, LabelloopError for what this machine lacks.
     """
-    chosen = _checked_format(format_name)
-    registry = Registry(store, uid)
-    manifest = find_version(registry, control, version)
+    made_by = _checked_format(format_name)
+    manifest = chosen.version(version)
     with work_folder(folder) as work:
-        weights = work / f"{re.sub('[^A-Za-z0-9_-]', '_', control)}-v{version}.pt"
+        weights = work / f"{re.sub('[^A-Za-z0-9_-]', '_', chosen.control)}-v{version}.pt"
         tell(f"fetching the weights of v{version}")
-        registry.download_file(control, manifest.file(WEIGHTS), weights)
+        chosen.registry.download_file(chosen.control, manifest.file(WEIGHTS), weights)
         model = weights
-        if chosen.argument:
+        if made_by.argument:
             tell(f"exporting v{version} to {format_name} with ultralytics: seconds to minutes")
-            model = _exported(weights, format_name, chosen)
+            model = _exported(weights, format_name, made_by)
         card = work / CARD
-        card.write_text(model_card(manifest, uid=uid, format_name=format_name, model=model.name), encoding="utf-8")
+        card.write_text(
+            model_card(manifest, uid=chosen.uid, format_name=format_name, model=model.name), encoding="utf-8"
+        )
         model, card = (path.rename(folder / path.name) for path in (model, card))
     return Exported(manifest, model, card)
 

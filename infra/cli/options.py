@@ -1,5 +1,6 @@
 """Options that several subcommands have, and what these ask: the store and Label Studio of the settings."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -21,6 +22,10 @@ ProjectOption = Annotated[
 ControlOption = Annotated[
     str | None,
     typer.Option("--control", "-c", metavar="NAME", help="Name of a control tag; needed only where there are several."),
+]
+VersionArgument = Annotated[int, typer.Argument(min=1, metavar="VERSION", help="Number of the version.")]
+FolderOption = Annotated[
+    Path, typer.Option("--to", metavar="DIR", help="Folder to write to: empty, or made if it is not there.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 

@@ -176,19 +176,15 @@ def runs_at(settings: Settings, tasks: int) -> list[int]:
 
 def read_effort(settings: Settings, project: DemoProject, screen: Screen) -> Report:
     """What `labelloop effort` would show. Raises LabelloopError."""
-    assert settings.label_studio_url is not None
-    assert settings.label_studio_api_key is not None
-    label_studio = LabelStudio(settings.label_studio_url, settings.label_studio_api_key.get_secret_value())
+    label_studio = LabelStudio(*settings.label_studio())
     return measure_effort(open_store(settings.store), settings, label_studio, project.uid, tell=screen.whisper)
 
 
 def connect_project(functions: Emulation, project: DemoProject, console: Console) -> None:
     """Connect the project as `labelloop connect --project N` does. Raises StartError."""
     settings = functions.settings
-    assert settings.label_studio_url is not None
-    assert settings.label_studio_api_key is not None
     findings = connect(
-        LabelStudio(settings.label_studio_url, settings.label_studio_api_key.get_secret_value()),
+        LabelStudio(*settings.label_studio()),
         settings,
         project.id,
         store=open_store(settings.store),

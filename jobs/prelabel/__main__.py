@@ -17,7 +17,6 @@ from jobs.prelabel.parts import Parts
 from jobs.prelabel.run import run
 from jobs.prelabel.target import LabelStudioTarget
 from shared import tracing
-from shared.cores import usable_cores
 from shared.errors import LabelloopError
 from shared.evolve import evolve
 from shared.job_signals import Stopped, raise_when_stopped
@@ -25,7 +24,6 @@ from shared.labelstudio.api import LabelStudio
 from shared.labelstudio.requests import project_id
 from shared.logs import configure_logs
 from shared.media.decode import decode_for
-from shared.media.fetch import ImageFetcher
 from shared.objectstore import ObjectStore, open_store
 from shared.objectstore.selftest import ensure_checked
 from shared.prediction.images import TaskImages
@@ -82,20 +80,9 @@ def _build(settings: Settings, request: TrainRequest, store: ObjectStore) -> Par
     weights = WeightsCache(Path(settings.cache_dir) / "weights", settings.cache_bytes)
     loader = GraphLoader.of(settings, partial(weights.base_path, store))
     models = ChosenModels(store, request.project_uid, weights, loader, base_weights=settings.base_weights)
-    images = TaskImages(
-        ImageFetcher(settings, label_studio),
-        lambda data, side: decode_for(data, settings.image_max_pixels, side if settings.reduced_decoding else None),
-        metrics,
-        fetch_concurrency=settings.fetch_concurrency,
-        decode_concurrency=max(usable_cores() // 2, 1),
-        pixels=settings.image_max_pixels,
-    )
-    videos = VideoPredictor(
-        ImageFetcher(settings, label_studio, limit="video_max_bytes"), max_pixels=settings.image_max_pixels
-    )
-    predictor = Predictor(
-        models, TaskRunner(images, videos, metrics), metrics, lambda *_: settings, threads=settings.fetch_concurrency
-    )
+    images = TaskImages.of(settings, label_studio, decode_for, metrics)
+    runner = TaskRunner(images, VideoPredictor.of(settings, label_studio), metrics)
+    predictor = Predictor(models, runner, metrics, lambda *_: settings, threads=settings.fetch_concurrency)
     return Parts(
         store=store,
         project_uid=request.project_uid,

@@ -8,7 +8,7 @@ from shared.errors import ModelError, StoreError
 from shared.labelstudio.controls import Control
 from shared.objectstore import ObjectStore
 from shared.prediction.ports import Loader, Model, NothingToServe, NotMadeYet, Served
-from shared.prediction.serving import serve_base, serve_version
+from shared.prediction.serving import reject, serve_base, serve_version
 from shared.prediction.weights import WeightsCache
 from shared.state.model_version import stamp
 from shared.state.registry import Registry
@@ -73,16 +73,7 @@ class ChosenModels:
             try:
                 return serve_version(control, manifest, partial(self._trained, control, manifest))
             except ModelError as error:
-                logger.error(
-                    "a version cannot be served and is rejected",
-                    extra={
-                        "event": "version_rejected",
-                        "control": control.name,
-                        "version": manifest.version,
-                        "error": str(error),
-                    },
-                )
-                self._registry.reject(control.name, manifest.version, str(error))
+                reject(self._registry, manifest, error)
         weights = base_weights_for(control, self._base_weights)
         try:
             return serve_base(control, weights, lambda: self._loader.load_base(weights))

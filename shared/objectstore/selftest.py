@@ -16,16 +16,17 @@ from shared.objectstore import ObjectStore, Token
 logger = logging.getLogger(__name__)
 
 _WRITERS = 8
-_RESULT = "labelloop/selftest.json"
+RESULT = "labelloop/selftest.json"
+"""Key of the record that a store passed."""
 
 
 def ensure_checked(store: ObjectStore) -> None:
     """Run `check_store` unless it passed before; a pass is recorded in the store. Raises UnsafeStore, StoreError."""
     try:
-        store.get(_RESULT)
+        store.get(RESULT)
     except NotFound:
         check_store(store)
-        store.put(_RESULT, json.dumps({"passed_at": store.now().isoformat()}).encode())
+        store.put(RESULT, json.dumps({"passed_at": store.now().isoformat()}).encode())
 
 
 def check_store(store: ObjectStore) -> None:

@@ -4,14 +4,18 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Self
 
+from shared.cores import usable_cores
+from shared.labelstudio.api import LabelStudio
 from shared.labelstudio.requests import Task
 from shared.labelstudio.task_values import file_of
-from shared.media.fetch import Fetcher
+from shared.media.fetch import Fetcher, ImageFetcher
 from shared.media.fit import Side, Sized
 from shared.prediction.metrics import Metrics
 from shared.prediction.ports import DeadlineExceeded
 from shared.prediction.room import Room
+from shared.settings import Settings
 
 
 class TaskImages:
@@ -27,12 +31,11 @@ class TaskImages:
         decode_concurrency: int,
         pixels: int,
     ) -> None:
-        """`decode`: of a file, and the pixels that are needed of the longer side.
+        """`decode(file, side)`: decodes a file to at least `side` pixels of its longer side.
 
-        `fetch_concurrency`, `decode_concurrency`: limits of the process. `pixels`: as many of large pictures are held
-        at a time while they are looked at in tiles.
-
-        Few images should be decoded at a time, as this takes CPU cores from a model that runs on the CPU.
+        `fetch_concurrency`, `decode_concurrency`: how many images the process fetches and decodes at a time. Few should
+        be decoded, as this takes CPU cores from a model that runs on the CPU. `pixels`: how many pixels of large images
+        are held at a time while a model looks at them in tiles.
         """
         self._fetcher = fetcher
         self._decode = decode
@@ -40,6 +43,25 @@ class TaskImages:
         self._fetching = threading.BoundedSemaphore(fetch_concurrency)
         self._decoding = threading.BoundedSemaphore(decode_concurrency)
         self._room = Room(pixels)
+
+    @classmethod
+    def of(
+        cls,
+        settings: Settings,
+        label_studio: LabelStudio | None,
+        decode: Callable[[bytes, int, Side], Sized],
+        metrics: Metrics,
+    ) -> Self:
+        """With the limits of the settings. `decode` as `shared.media.decode.decode_for`."""
+        most, reduced = settings.image_max_pixels, settings.reduced_decoding
+        return cls(
+            ImageFetcher(settings, label_studio),
+            lambda data, side: decode(data, most, side if reduced else None),
+            metrics,
+            fetch_concurrency=settings.fetch_concurrency,
+            decode_concurrency=max(usable_cores() // 2, 1),
+            pixels=most,
+        )
 
     def fetch(self, task: Task, value: str, deadline: float) -> bytes:
         """The bytes of the image that a tag shows for a task. `value`: the tag's attribute, `"$image"`.

@@ -1,5 +1,6 @@
 """What a control is served with: a version that was trained on its project, or base weights."""
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,7 +8,10 @@ from shared.errors import LabelloopError, ModelError
 from shared.labelstudio.controls import Control
 from shared.prediction.ports import DeadlineExceeded, Model, NothingToServe, NotNow, Served
 from shared.state.model_version import base_version
+from shared.state.registry import Registry
 from shared.state.versions import Manifest
+
+logger = logging.getLogger(__name__)
 
 
 def serve_version(control: Control, manifest: Manifest, load: Callable[[], Model]) -> Served:
@@ -26,6 +30,20 @@ def serve_version(control: Control, manifest: Manifest, load: Callable[[], Model
         shown=manifest.shown,
         trace=trace if isinstance(trace, str) else "",
     )
+
+
+def reject(registry: Registry, manifest: Manifest, error: ModelError) -> None:
+    """Record that a version's file is bad, so that nobody serves it any more. Raises StoreError."""
+    logger.error(
+        "a version cannot be served and is rejected",
+        extra={
+            "event": "version_rejected",
+            "control": manifest.control,
+            "version": manifest.version,
+            "error": str(error),
+        },
+    )
+    registry.reject(manifest.control, manifest.version, str(error))
 
 
 def serve_base(control: Control, weights: str, load: Callable[[], Model]) -> Served:

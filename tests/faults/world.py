@@ -216,9 +216,7 @@ _QUICK = {
 
 def _connect(settings: Settings, project: Project, store: ObjectStore, webhook: str) -> None:
     """As `labelloop connect` does. A machine that is busy may need more than one try. Raises StartError."""
-    assert settings.label_studio_url
-    assert settings.label_studio_api_key
-    label_studio = LabelStudio(settings.label_studio_url, settings.label_studio_api_key.get_secret_value())
+    label_studio = LabelStudio(*settings.label_studio())
     for _ in range(_CONNECT_TRIES):
         wrong = problems(connect(label_studio, settings, project.id, store=store, webhook_url=webhook))
         if not wrong:

@@ -10,7 +10,15 @@ from infra.cli.compare import compare_versions, render_comparison
 from infra.cli.dataset import FORMATS as DATASET_FORMATS
 from infra.cli.dataset import write_dataset
 from infra.cli.export import FORMATS, export_version
-from infra.cli.options import ControlOption, JsonOption, ProjectOption, label_studio_of, store_of
+from infra.cli.options import (
+    ControlOption,
+    FolderOption,
+    JsonOption,
+    ProjectOption,
+    VersionArgument,
+    label_studio_of,
+    store_of,
+)
 from infra.cli.output import print_result
 from infra.cli.projects import choose
 from infra.cli.report import show_report
@@ -30,10 +38,10 @@ def versions(
     context: typer.Context,
     project: ProjectOption = None,
     control: ControlOption = None,
-    why: Annotated[bool, typer.Option("--why", help="Also say of each why it was promoted, or not.")] = False,
+    why: Annotated[bool, typer.Option("--why", help="Also say why each one was promoted or not.")] = False,
     json_: JsonOption = False,
 ) -> None:
-    """List the versions of a control: what became of each, its tasks, metric and time. An arrow: it is served."""
+    """List the versions of a control: what became of each, its tasks, metric, time. An arrow marks the served one."""
     chosen = choose(store_of(context.obj.settings()), project, control)
     found = list_versions(chosen.store, chosen.uid, chosen.control)
     rendered = render_versions(chosen.control, found, why=why)
@@ -44,11 +52,9 @@ def versions(
 def report(
     context: typer.Context,
     version: Annotated[
-        int | None, typer.Argument(min=1, metavar="VERSION", help="Number of the version; else the newest.")
+        int | None, typer.Argument(min=1, metavar="VERSION", help="Number of the version; default: the newest.")
     ] = None,
-    to: Annotated[
-        Path | None, typer.Option("--to", metavar="FILE", help="Write it to this file or folder, and keep it.")
-    ] = None,
+    to: Annotated[Path | None, typer.Option("--to", metavar="FILE", help="Write it to this file or folder.")] = None,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open it.")] = True,
     project: ProjectOption = None,
     control: ControlOption = None,
@@ -69,7 +75,7 @@ def rollback(
     context: typer.Context,
     to: Annotated[
         int | None,
-        typer.Option("--to", min=1, metavar="VERSION", help="Number of the version to serve; else the one before."),
+        typer.Option("--to", min=1, metavar="VERSION", help="Number of the version to serve; default: the one before."),
     ] = None,
     project: ProjectOption = None,
     control: ControlOption = None,
@@ -87,13 +93,13 @@ def rollback(
 @commands.command()
 def note(
     context: typer.Context,
-    version: Annotated[int, typer.Argument(min=1, metavar="VERSION", help="Number of the version.")],
+    version: VersionArgument,
     text: Annotated[str, typer.Argument(metavar="TEXT", help='What to note, one line; "" removes the note.')],
     project: ProjectOption = None,
     control: ControlOption = None,
     json_: JsonOption = False,
 ) -> None:
-    """Note a line on a version, in place of what was noted. `labelloop versions` and the page show it."""
+    """Write a note of one line on a version, in place of an earlier one. `labelloop versions` and the page show it."""
     chosen = choose(store_of(context.obj.settings()), project, control)
     chosen.version(version)
     kept = write_note(
@@ -106,15 +112,15 @@ def note(
 @commands.command()
 def delete(
     context: typer.Context,
-    version: Annotated[int, typer.Argument(min=1, metavar="VERSION", help="Number of the version.")],
+    version: VersionArgument,
     project: ProjectOption = None,
     control: ControlOption = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     json_: JsonOption = False,
 ) -> None:
-    """Delete a version for ever: its weights, report and dataset. Not the one that is served.
+    """Delete a version for ever: its weights, report and dataset. The served version cannot be deleted.
 
-    Its number is never taken again. Files that other versions have too stay. Annotations stay in Label Studio.
+    Its number is never used again. Files that other versions share stay. Annotations stay in Label Studio.
     """
     chosen = choose(store_of(context.obj.settings()), project, control)
     check_deletable(chosen.store, chosen.uid, chosen.control, version)
@@ -132,10 +138,8 @@ def delete(
 @commands.command()
 def export(
     context: typer.Context,
-    version: Annotated[int, typer.Argument(min=1, metavar="VERSION", help="Number of the version.")],
-    folder: Annotated[
-        Path, typer.Option("--to", metavar="DIR", help="Folder to write to: empty, or made if it is not there.")
-    ],
+    version: VersionArgument,
+    folder: FolderOption,
     format_name: Annotated[str, typer.Option("--format", metavar="FORMAT", help=f"{', '.join(FORMATS)}.")] = "onnx",
     project: ProjectOption = None,
     control: ControlOption = None,
@@ -143,18 +147,12 @@ def export(
 ) -> None:
     """Write a version's model in another format, with a model card as README.md, to use it without labelloop.
 
-    ultralytics' exporter does it. Packages that a format needs are named if missing. `pt`: the weights as they are.
+    ultralytics' exporter is used; packages that a format needs are named if they are missing. `pt` is the weights file.
     """
     chosen = choose(store_of(context.obj.settings()), project, control)
     with Console(stderr=True).status("") as progress:
         exported = export_version(
-            chosen.store,
-            chosen.uid,
-            chosen.control,
-            version,
-            format_name=format_name,
-            folder=folder,
-            tell=lambda said: progress.update(said),
+            chosen, version, format_name=format_name, folder=folder, tell=lambda said: progress.update(said)
         )
     body = chosen.as_json() | {"version": version, "format": format_name} | exported.as_json()
     print_result(body, f"{chosen.control} v{version}: {exported.model}, described in {exported.card}", json_=json_)
@@ -163,10 +161,8 @@ def export(
 @commands.command()
 def dataset(
     context: typer.Context,
-    version: Annotated[int, typer.Argument(min=1, metavar="VERSION", help="Number of the version.")],
-    folder: Annotated[
-        Path, typer.Option("--to", metavar="DIR", help="Folder to write to: empty, or made if it is not there.")
-    ],
+    version: VersionArgument,
+    folder: FolderOption,
     format_name: Annotated[
         str, typer.Option("--format", metavar="FORMAT", help=f"{', '.join(DATASET_FORMATS)}.")
     ] = "yolo",
@@ -176,7 +172,7 @@ def dataset(
 ) -> None:
     """Write the dataset that a version learnt from: its images, and the annotations as they were then.
 
-    An image that is another one now, or is gone, is named and left out; then the exit code is 1.
+    Images that have changed or are gone are left out and named; the exit code is then 1.
     """
     settings = context.obj.connection_settings()
     chosen = choose(store_of(settings), project, control)
@@ -199,14 +195,14 @@ def dataset(
 @commands.command()
 def retrain(
     context: typer.Context,
-    version: Annotated[int, typer.Argument(min=1, metavar="VERSION", help="Number of the version.")],
+    version: VersionArgument,
     project: ProjectOption = None,
     control: ControlOption = None,
     json_: JsonOption = False,
 ) -> None:
-    """Train a version again on this machine: same data, settings, seed and start. Says how far the numbers are.
+    """Train a version again here, with the same data, settings, seed and initial weights, and compare its metrics.
 
-    Nothing is published or promoted. It takes as long as the training did, on a machine like that one.
+    Nothing is published or promoted. On a machine like that one it takes as long as the training did.
     """
     invocation = context.obj
     settings = invocation.connection_settings()

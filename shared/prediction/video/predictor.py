@@ -7,16 +7,18 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, closing, contextmanager
-from typing import Any
+from typing import Any, Self
 
 from shared.geometry.detections import Detections
+from shared.labelstudio.api import LabelStudio
 from shared.labelstudio.frames import frame_rate
-from shared.media.fetch import Fetcher
+from shared.media.fetch import Fetcher, ImageFetcher
 from shared.media.video import AHEAD_BYTES, Frame, Video, open_video
 from shared.prediction.plan import Found, Plan
 from shared.prediction.ports import DeadlineExceeded, Model
 from shared.prediction.video.spans import find_spans
 from shared.prediction.video.tracks import find_tracks
+from shared.settings import Settings
 
 _AT_ONCE = 2
 """Videos that a process predicts at a time: one is fetched while the model works on the other. More would take memory,
@@ -31,6 +33,12 @@ class VideoPredictor:
         self._videos = videos
         self._max_pixels = max_pixels
         self._turns = threading.BoundedSemaphore(_AT_ONCE)
+
+    @classmethod
+    def of(cls, settings: Settings, label_studio: LabelStudio | None) -> Self:
+        """With the limits of the settings."""
+        fetcher = ImageFetcher(settings, label_studio, limit="video_max_bytes")
+        return cls(fetcher, max_pixels=settings.image_max_pixels)
 
     def regions(
         self, plan: Plan, model: Model, value: object, *, task_id: int | None, deadline: float, data: Mapping[str, Any]
