@@ -25,7 +25,7 @@ def _web_address(value: str) -> str:
 def _header_text(text: str) -> str:
     """Clients and servers disagree about other characters, and cut off spaces around a header's value."""
     if not (text.isascii() and text.isprintable() and text == text.strip()):
-        raise ValueError("must be printable ASCII characters, with nothing like a space or a line's end around them")
+        raise ValueError("must be printable ASCII characters, without a space or line break at either end")
     return text
 
 

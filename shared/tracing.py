@@ -20,7 +20,7 @@ _MOST_KNOWN = 10_000  # keys of `once`
 
 
 class _Sdk(NamedTuple):
-    """What there is of OpenTelemetry, once it was imported."""
+    """The parts of OpenTelemetry that are used, once it is imported."""
 
     provider: Any
     tracer: Any
@@ -35,7 +35,10 @@ _known: dict[tuple[str, ...], None] = {}
 
 
 def configure(service: str, endpoint: str | None) -> None:
-    """Once a program, when it starts. `endpoint`: OTEL_EXPORTER_OTLP_ENDPOINT; None: no traces. Imports nothing yet."""
+    """Turn tracing on when a program starts. `endpoint`: OTEL_EXPORTER_OTLP_ENDPOINT; None: no traces.
+
+    Imports nothing yet.
+    """
     global _wanted, _sdk
     with _lock:
         _wanted, _sdk = ((service, endpoint) if endpoint else None), None
@@ -85,23 +88,23 @@ def once(name: str, parent: str, *, began: int, key: tuple[str, ...], **attribut
 
 
 class Steps:
-    """Steps that follow one another, each a span below the one around them. For one thread."""
+    """Steps that follow one another: each is a span below the current one. For one thread."""
 
     def __init__(self) -> None:
         self._open = ExitStack()
 
     def begin(self, name: str, *, control: str = "") -> None:
-        """The step before ends, this one begins; also what it calls lies below it."""
+        """End the last step and begin this one. Spans that are opened until it ends lie below it."""
         self.end()
         self._open.enter_context(span(name, control=control))
 
     def end(self) -> None:
-        """The last step ends. Call it before the span around the steps ends."""
+        """End the last step. Call it before the span around all steps ends."""
         self._open.close()
 
 
 def flush() -> None:
-    """At the end of a program: send what is left, for some seconds at most."""
+    """Send the spans that are left, at the end of a program; gives up after three seconds."""
     if (sdk := _sdk) is not None:
         sending = threading.Thread(target=sdk.provider.force_flush, name="traces", daemon=True)
         sending.start()
@@ -120,7 +123,7 @@ def _started() -> _Sdk | None:
         except (ImportError, ValueError) as error:
             _wanted = None
             logger.warning(
-                f"OTEL_EXPORTER_OTLP_ENDPOINT is set, and there are no traces: {error}", extra={"event": "no_traces"}
+                f"OTEL_EXPORTER_OTLP_ENDPOINT is set, but no traces are sent: {error}", extra={"event": "no_traces"}
             )
         return _sdk
 

@@ -1,4 +1,4 @@
-"""Something that takes a while to make, and is not needed at once."""
+"""A value that is slow to make: it is made on a background thread, before it is needed."""
 
 import threading
 from collections.abc import Callable
@@ -9,7 +9,7 @@ Made = TypeVar("Made")
 
 
 class Soon(Generic[Made]):
-    """Made once, on a thread of its own. Thread-safe."""
+    """A value that `make` makes once, on a thread of its own. Thread-safe."""
 
     def __init__(self, make: Callable[[], Made]) -> None:
         self._make = make
@@ -17,13 +17,13 @@ class Soon(Generic[Made]):
         self._made: Future[Made] | None = None
 
     def begin(self) -> "Future[Made]":
-        """Have it made, if it is neither made nor being made; also again if that failed. Returns at once."""
+        """Start making the value, unless it is made or being made; again if that failed. Returns at once."""
         with self._lock:
             if self._made is None or (self._made.done() and self._made.exception() is not None):
                 self._made = Future()
                 try:
                     threading.Thread(target=self._run, args=(self._made,), name="soon", daemon=True).start()
-                except RuntimeError as error:  # there is no thread to give
+                except RuntimeError as error:  # the machine has no free thread
                     self._made.set_exception(error)
             return self._made
 

@@ -55,7 +55,7 @@ class Ahead:
             return decision
         making = Jobs(self._store, jobs.uid).read().training
         if not ready or (making and making.kind == "base"):
-            return Nothing("a run must make first what predictions need")
+            return Nothing("the models must be prepared by a run first")
         return self._of(ready, jobs, record, settings, asked=asked)  # once the rest is made, another version is due
 
     def _of(

@@ -110,7 +110,7 @@ class Attempts:
         self._show(jobs, claim, "stopped", f"stopped {message}")
         named = {"project": jobs.uid, "run": claim.run_id, "job": claim.job}
         logger.info(f"a run was stopped {message}", extra={"event": "run_stopped", **named})
-        rest = f"; its job could not be told, and ends when it renews its claim: {refusal}" if refusal else ""
+        rest = f"; its job could not be stopped ({refusal}) and ends when it next renews its claim" if refusal else ""
         return Reconciled("stopped", f"stopped {message}{rest}", claim.run_id)
 
     def status(self, job: str) -> JobStatus:

@@ -17,7 +17,7 @@ SKEW = timedelta(minutes=5)
 """How far the clocks of one server's machines may differ. A stored moment that is further in the future was written
 while a clock was wrong, and says nothing about how long ago it was."""
 _TASKS_A_WORKER = 100
-"""Fewer are predicted while another machine starts."""
+"""Tasks for which another worker is worth it: fewer are predicted while its machine starts."""
 _FIRST_COOL_DOWN, _LONGEST_COOL_DOWN = timedelta(minutes=10), timedelta(days=1)
 
 

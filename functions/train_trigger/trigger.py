@@ -26,7 +26,7 @@ from functions.train_trigger.lacking import Lacking
 from functions.train_trigger.launchers import Launcher
 from functions.train_trigger.metrics import Metrics
 from functions.train_trigger.reconciled import Reconciled
-from functions.train_trigger.telling import Telling
+from functions.train_trigger.work_metrics import WorkMetrics
 from shared import tracing
 from shared.errors import ClaimLost, LabelloopError, LabelStudioError, ProjectGone
 from shared.evolve import evolve
@@ -62,7 +62,7 @@ class Trigger:
         self._metrics = metrics
         self._checking, self._checked = threading.Lock(), False
         self._lacking = Lacking(store, settings)
-        self._telling = Telling(store, metrics)
+        self._work_metrics = WorkMetrics(store, metrics)
 
     def reconcile(self, uid: str, *, forced: bool = False, sweeping: bool = False) -> Reconciled:
         """Start what is due, or look after the active runs. Never raises: an error is an outcome.
@@ -151,7 +151,7 @@ class Trigger:
         settings = with_overrides(self._settings, project)
         policy = Policy.of(settings)
         if sweeping:
-            self._telling.of(jobs.uid, record, now)
+            self._work_metrics.update(jobs.uid, record, now)
             self._tell_of_budgets(jobs, record, settings)
         if active := record.training:
             outcome = self._attend(jobs, record, settings, forced=forced, sweeping=sweeping)

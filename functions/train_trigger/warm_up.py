@@ -50,7 +50,7 @@ class WarmUp:
             result = self._wake(uid)
         except (requests.RequestException, LabelloopError) as error:
             logger.info(
-                "predict could not be woken; the next sign of life tries again",
+                "predict could not be woken; the next event tries again",
                 extra={"event": "warm_up_failed", "project": uid, "error": type(error).__name__},
             )
         finally:

@@ -70,7 +70,7 @@ def check_label_studio(label_studio: LabelStudio) -> Finding:
     except LabelStudioError as error:
         return Finding("problem", "label_studio", str(error))
     who = user.get("email") or user.get("username") if isinstance(user, dict) else None
-    return Finding("ok", "label_studio", f"Label Studio at {label_studio.url} knows us as {who or '?'} ({kind} token)")
+    return Finding("ok", "label_studio", f"Label Studio at {label_studio.url} accepts the {kind} token of {who or '?'}")
 
 
 def check_project(label_studio: LabelStudio, project: str) -> tuple[Finding, Project | None]:
@@ -143,7 +143,7 @@ def check_object_store(store: ObjectStore) -> Finding:
         check_store(store)
     except StoreError as error:
         return Finding("problem", "store", f"store {store.url}: {error}", "set LABELLOOP_STORE to a store that works")
-    return Finding("ok", "store", f"store {store.url} keeps what is written and refuses what it must")
+    return Finding("ok", "store", f"store {store.url} works, and honours conditional writes")
 
 
 def check_same_store(store: ObjectStore, project: Project) -> Finding:

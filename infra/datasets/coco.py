@@ -45,7 +45,7 @@ class CocoFiles:
         """Raises LabelloopError for a classifier: COCO describes objects."""
         if control.yolo_task == "classify":
             raise LabelloopError(
-                f"{control.name!r} names whole images, and COCO describes objects in them: take --format yolo"
+                f"{control.name!r} classifies whole images, which COCO cannot describe: use --format yolo"
             )
         self._folder = folder
         self._images = 0

@@ -1,8 +1,8 @@
 """What a network found in the tiles of a picture, and in the whole of it → the objects of the picture. Pure.
 
-Two views say the same object where both looked: there each of them saw the same part of it, so that a half at the edge
-of a tile is compared with the same half of the whole object, and not with all of it. Within a view nothing is joined:
-the network itself has told its objects apart.
+Two views overlap in the part of the picture that both saw. Objects of the two are compared in that part only: the half
+of an object at the edge of a tile with the same half of the whole object, not with all of it. Objects of the same view
+are never joined, because the network has told them apart.
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ _NEAR, _NEAR_PART = 3.0, 0.05
 """Pixels of what the network saw, and part of the object's side, within which an object touches an edge: one that ends
 so near may go on behind it."""
 _TRIED = 10
-"""Times the most objects of a picture that are looked at for twins, the surest."""
+"""Times the limit of a picture's objects: so many, the most confident, are compared with one another."""
 _ROWS = 256  # of a table of all pairs at once
 
 

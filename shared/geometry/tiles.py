@@ -47,7 +47,7 @@ def _starts(length: int, tiling: Tiling) -> list[int]:
 
 
 def pixels_needed(longest: int, image_size: int, tiling: Tiling | None) -> int:
-    """Of a picture whose longer side has `longest` pixels, so many that no view of it has to be enlarged.
+    """How many of the `longest` pixels of a picture's longer side are needed, so that no view of it is enlarged.
 
     `image_size`: pixels of the longer side of what a network sees.
     """

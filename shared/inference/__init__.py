@@ -1,1 +1,1 @@
-"""What runs a graph, without torch and ultralytics: whoever predicts, gates or prelabels finds the same."""
+"""Runs graphs without torch and ultralytics. predict, the gate and prelabelling use it, so they find the same."""

@@ -1,4 +1,4 @@
-"""From the raw output of one image to the objects that remain: those of a confidence, without their twins.
+"""A network's raw output for one image → its objects: above a confidence, and after non-maximum suppression.
 
 The same as ultralytics' non_max_suppression (ultralytics/utils/nms.py), in numpy and OpenCV.
 """
@@ -11,7 +11,7 @@ from shared.geometry.suppression import gaussian_overlaps
 
 _MOST = 30_000
 _MOST_ROTATED = 2_000
-"""Candidates that suppression looks at, the surest: of rotated ones it makes tables of all pairs."""
+"""How many candidates suppression looks at, the most confident; for rotated ones it makes a table of all pairs."""
 _ROWS = 256  # of such a table at once
 
 
@@ -33,7 +33,7 @@ def to_corners(table: Floats) -> Floats:
     return np.column_stack([table[:, :2] - half, table[:, :2] + half, table[:, 4:]])
 
 
-def without_twins(table: Floats, iou: float, most: int) -> Floats:
+def without_duplicates(table: Floats, iou: float, most: int) -> Floats:
     """Rows by corners, surest first → at most `most` of which no two of a class overlap by more than `iou`."""
     import cv2
 
@@ -47,10 +47,10 @@ def without_twins(table: Floats, iou: float, most: int) -> Floats:
     return table[np.asarray(remain, dtype=np.int64).reshape(-1)[:most]]
 
 
-def without_rotated_twins(table: Floats, iou: float, most: int) -> Floats:
+def without_rotated_duplicates(table: Floats, iou: float, most: int) -> Floats:
     """The same for rows of rotated boxes, whose last number is the angle in radians.
 
-    Also what overlaps with a twin goes, by the likeness of two Gaussians: ultralytics trains and validates so.
+    Overlap is that of two Gaussians, and a box that overlaps a dropped one is dropped too, as in ultralytics.
     """
     table = table[:_MOST_ROTATED]
     boxes, classes = np.column_stack([table[:, :4], table[:, -1]]), table[:, 5].astype(np.int64)
@@ -58,7 +58,7 @@ def without_rotated_twins(table: Floats, iou: float, most: int) -> Floats:
 
 
 def _alone(boxes: Floats, classes: Ints, iou: float) -> NDArray[np.bool_]:
-    """Which of (N, 5) boxes, surest first, are like none of their class before them."""
+    """(N,) which of (N, 5) boxes, most confident first, overlap no earlier box of their class by more than `iou`."""
     alone = np.ones(len(boxes), dtype=np.bool_)
     for first in range(0, len(boxes), _ROWS):
         rows = slice(first, first + _ROWS)

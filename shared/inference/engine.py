@@ -15,7 +15,7 @@ Outputs = list[NDArray[np.float32]]
 class Engine(Protocol):
     """A graph in memory. Thread-safe."""
 
-    batch: int  # images that it likes to take at once
+    batch: int  # preferred number of images in a call
 
     def run(self, batch: Pixels) -> Outputs:
         """(B, H, W, 3), blue first → what the graph says of red first, 0–1, float32.
@@ -31,7 +31,7 @@ class Engine(Protocol):
 
 
 class EngineError(ModelError):
-    """A call failed, for lack of memory as a rule: libraries hardly tell. Fewer images may be the remedy."""
+    """A call failed, usually for lack of memory; the libraries do not say why. Fewer images at once may work."""
 
 
 class DeviceLost(ModelError):

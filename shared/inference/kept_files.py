@@ -1,4 +1,4 @@
-"""Files that are kept for the next load, each with its digest: what a disk damaged is made anew, and not served."""
+"""Cached files, each with its digest: a file that the disk has damaged is made again instead of being served."""
 
 import logging
 import shutil
@@ -17,7 +17,7 @@ def remove_if_damaged(folder: Path) -> None:
         kept = noted.with_suffix("")
         if not kept.is_file() or sha256_of(kept) != noted.read_text():
             logger.warning(
-                "a cached file is damaged and made anew", extra={"event": "cache_damaged", "file": kept.name}
+                "a cached file is damaged and is made again", extra={"event": "cache_damaged", "file": kept.name}
             )
             shutil.rmtree(folder, ignore_errors=True)
             return

@@ -29,7 +29,7 @@ class Network:
     ) -> None:
         """`image_size`: pixels of the longer side that it is shown; None, or for classify: what the graph says.
 
-        `max_objects`: of a picture; what is less sure is not answered. `tiling`: how `find` cuts large pictures, for
+        `max_objects`: of a picture; those beyond are left out. `tiling`: how `find` cuts large pictures, for
         base weights; None: as the graph says.
         """
         asked = graph.image_size if image_size is None or graph.yolo_task == "classify" else image_size
@@ -40,7 +40,7 @@ class Network:
         self._head = Head(graph, max_objects)
 
     def needs(self, longest: int) -> int:
-        """Of a picture whose longer side has `longest` pixels, so many are to be decoded for `find`."""
+        """How many of the `longest` pixels of a picture's longer side have to be decoded for `find`."""
         return pixels_needed(longest, self.image_size, self.tiling)
 
     def fit(self, image: Pixels, whole: tuple[int, int] | None = None) -> Pixels:
@@ -77,8 +77,8 @@ class Network:
     ) -> Detections:
         """Everything of at least `confidence` in one picture, blue first. `whole`: as of `fit`. Raises as `run`.
 
-        Nothing where the graph answers what is no number: predict shows nothing then. A picture that is larger than a
-        tile is looked at in tiles, a batch of them at a time, and as a whole.
+        Nothing, as predict shows, where the graph's values are no numbers (NaN). A picture that is larger than a tile
+        is looked at in tiles, a batch of them at a time, and as a whole.
         """
         size = whole or (image.shape[0], image.shape[1])
         asked = Question(image, size, confidence, iou, cut_is_said=cut_is_said)
@@ -136,6 +136,5 @@ class Network:
 def _refuse() -> Detections:
     """A `Postprocessing`: to say that nothing was found would be wrong."""
     raise ModelError(
-        "the graph answers what is no number (NaN): it computes in too few bits, as a rule; set "
-        "LABELLOOP_PRECISION=float32"
+        "the graph computes values that are no numbers (NaN), usually for lack of bits: set LABELLOOP_PRECISION=float32"
     )

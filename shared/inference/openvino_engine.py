@@ -15,7 +15,7 @@ from shared.inference.engine import EngineError, Outputs, Pixels
 from shared.inference.kept_files import note_digests, remove_if_damaged
 
 with undo_failed_import("openvino", keep="openvino._pyopenvino"):
-    # To Python it is not there: OpenVINO's converter, which tells its maker of every import and takes 0.3 s for it.
+    # Hide OpenVINO's converter from Python: it reports every import to its maker, which takes 0.3 s.
     sys.modules.setdefault("openvino.tools.ovc", None)  # type: ignore[arg-type]
     import openvino
     from openvino.frontend import FrontEndManager
@@ -96,7 +96,9 @@ def _usable(folder: Path) -> Path | None:
         remove_if_damaged(folder)
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        logger.warning(f"what is compiled is not kept for the next start: {error}", extra={"event": "cache_not_used"})
+        logger.warning(
+            f"the compiled model cannot be cached for the next start: {error}", extra={"event": "cache_not_used"}
+        )
         return None
     return folder
 

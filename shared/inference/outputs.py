@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from shared.errors import ModelError
 from shared.geometry.detections import Detections, Floats, Outline, clip_xyxy, envelope, xywhr_to_corners
-from shared.inference.candidates import surest, to_corners, without_rotated_twins, without_twins
+from shared.inference.candidates import surest, to_corners, without_duplicates, without_rotated_duplicates
 from shared.inference.engine import Outputs, Pixels
 from shared.inference.graph import Graph
 from shared.inference.letterbox import place_in, to_picture
@@ -25,7 +25,7 @@ from shared.yolo_task import YoloTask
 logger = logging.getLogger(__name__)
 
 Postprocessing = Callable[[], Detections]
-"""What is left to do for one image and needs no engine."""
+"""Turns the raw output of one image into its detections; needs no engine."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -127,9 +127,9 @@ def _kept(outputs: Outputs, number: int, question: Question, head: Head) -> Floa
         _require(len(output), 4 + len(graph.names) + more)
         table = surest(output, question.confidence, len(graph.names))
         if graph.yolo_task == "obb":
-            table = without_rotated_twins(table, question.iou, most)
+            table = without_rotated_duplicates(table, question.iou, most)
         else:
-            table = without_twins(to_corners(table), question.iou, most)
+            table = without_duplicates(to_corners(table), question.iou, most)
     if question.cut_is_said and len(table) >= most and table[-1, 4] >= question.shown_from:
         say_cut(most)
     return table
@@ -138,7 +138,7 @@ def _kept(outputs: Outputs, number: int, question: Question, head: Head) -> Floa
 def say_cut(most: int) -> None:
     """Log that a picture has more objects than are answered."""
     logger.warning(
-        f"an image shows {most} objects or more: what is less sure is not answered (LABELLOOP_MAX_OBJECTS)",
+        f"an image has {most} objects or more: the least confident are left out (LABELLOOP_MAX_OBJECTS)",
         extra={"event": "objects_cut", "most": most},
     )
 

@@ -194,7 +194,9 @@ def _labels(holder: Element) -> tuple[Label, ...]:
         known = int(index) if index.isdecimal() and len(index) < 5 else None
         labels[value] = Label(value, predicted, tag.get("value", ""), known)
     if len(labels) > _MAX_LABELS:
-        raise LabelConfigError(f"a <{holder.tag}> of the labeling config has {len(labels)} labels: {_MAX_LABELS} do")
+        raise LabelConfigError(
+            f"a <{holder.tag}> of the labeling config has {len(labels)} labels, more than {_MAX_LABELS}"
+        )
     return tuple(labels.values())
 
 

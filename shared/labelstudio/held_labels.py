@@ -1,4 +1,4 @@
-"""Labels that annotations hold, and those of them that the labeling config does not have any more: one story. Pure."""
+"""Labels that annotations hold, and which of them the labeling config does not have any more. Pure."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence

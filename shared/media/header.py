@@ -1,4 +1,4 @@
-"""How large a picture is, by the header of its file: before it is decoded, and whether it can be or not."""
+"""The size of a picture from the header of its file, without decoding it."""
 
 import io
 
@@ -8,7 +8,7 @@ Image.MAX_IMAGE_PIXELS = None  # LABELLOOP_IMAGE_MAX_PIXELS is the limit, checke
 
 
 def size_of(data: bytes) -> tuple[int, int]:
-    """Width and height in pixels as stored; (0, 0) for what is no picture: who decodes it says why."""
+    """Width and height in pixels as stored; (0, 0) for a file that is no picture: decoding it raises the error."""
     try:
         with Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")) as image:
             return image.size

@@ -88,7 +88,7 @@ class Predictor:
     def _drawn(self, call: PredictRequest, deadline: float) -> Prediction:
         """What a smart tool draws for the first task."""
         if self._smart is None:
-            return Unanswered("interactive", "no annotator is expected to ask")
+            return Unanswered("interactive", "smart tools are not answered here")
         settings = self._settings_for(call.project, parse_label_config(call.label_config))
         if in_control_group(call.project, call.tasks[0].id, settings.control_group):
             return _CONTROL_GROUP

@@ -9,17 +9,17 @@ from shared.prediction.ports import DeadlineExceeded
 
 
 class Room:
-    """Room for so many pixels. Thread-safe."""
+    """Limits how many pixels of large pictures a process holds at a time. Thread-safe."""
 
     def __init__(self, pixels: int) -> None:
-        """A picture of more has the room for itself."""
+        """`pixels`: the limit. A picture of more pixels is held alone."""
         self._pixels = pixels
         self._taken = 0
         self._changed = threading.Condition()
 
     @contextmanager
     def taken(self, pixels: int, deadline: float) -> Iterator[None]:
-        """Wait until there is room, and hold it. `deadline`: time.monotonic(). Raises DeadlineExceeded."""
+        """Wait until `pixels` are free, and hold them. `deadline`: time.monotonic(); raises DeadlineExceeded."""
         with self._changed:
             if not self._changed.wait_for(lambda: self._fits(pixels), max(deadline - time.monotonic(), 0.0)):
                 raise DeadlineExceeded(

@@ -55,7 +55,7 @@ def take(
         waits = forced and kind == "train" and record.training.kind == "base" and record.next_run is None
         return evolve(record, next_run=run_id) if waits else None
     if decided_on and (record.baseline, record.last_run) != (decided_on.baseline, decided_on.last_run):
-        raise ClaimLost("somebody else decided first")
+        raise ClaimLost("another run began and ended meanwhile")
     fence = _next_step(max(record.fence, registry_fence))
     claim = Claim(
         run_id=run_id,

@@ -91,7 +91,7 @@ class Function:
         except Exception as error:
             if isinstance(error, MemoryError) or str(error) == _NO_THREAD:
                 logger.exception("memory is short", extra={"event": "out_of_memory", "path": path})
-                return answer({"error": "this function has not enough memory for the request now: ask again"}, 503)
+                return answer({"error": "not enough memory for this request now: try again"}, 503)
             logger.exception("unexpected error in a request", extra={"event": "request_crashed", "path": path})
             return answer({"error": "internal error; the log names it"}, 500)
 
@@ -107,8 +107,8 @@ class Function:
         if not route.waits:
             return _handle(route, request)
         if not self._waiting.acquire(blocking=False):
-            logger.warning("half of the threads wait already", extra={"event": "request_busy", "path": path})
-            problem = "as many requests as may wait do already: more instances, or a larger THREADS, would take more"
+            logger.warning("too many requests are waiting already", extra={"event": "request_busy", "path": path})
+            problem = "too many requests are waiting already: run more instances, or raise THREADS"
             return answer({"error": problem}, 503, {"Retry-After": "1"})
         try:
             return _handle(route, request)

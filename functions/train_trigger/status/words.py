@@ -1,4 +1,4 @@
-"""What is said of a project, in sentences of pieces that the terminal colours and the page marks up."""
+"""Sentences about a project, in pieces that the terminal colours and the page marks up."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass

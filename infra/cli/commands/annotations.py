@@ -53,10 +53,10 @@ def suspects(
     control: Annotated[
         str | None, typer.Option("--control", "-c", metavar="NAME", help="Only those of this control tag.")
     ] = None,
-    every: Annotated[bool, typer.Option("--all", help="Not only the first 20 of each control.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="List all, not only the first 20 of each control.")] = False,
     dismissed: Annotated[
         list[str] | None,
-        typer.Option("--dismiss", metavar="ID", help="Looked at, and right: listed no more. May be repeated."),
+        typer.Option("--dismiss", metavar="ID", help="This one is right: do not list it again. May be repeated."),
     ] = None,
     tab: Annotated[
         bool, typer.Option("--tab", help="Also show the tasks in a tab of Label Studio's data manager.")
@@ -65,8 +65,8 @@ def suspects(
 ) -> None:
     """List annotations that are worth a look: missing, spurious, loose, or with a swapped label, as the model sees it.
 
-    Each training judges the tasks that it holds out. What is dismissed stays so until the annotation changes. That
-    nothing is listed does not say that all is right.
+    Each training judges the tasks that it holds out. A dismissed one is listed again only if its annotation changes. An
+    empty list does not mean that all annotations are right.
     """
     settings = context.obj.connection_settings() if tab else context.obj.settings()
     store = store_of(settings)

@@ -49,12 +49,12 @@ def up(
 ) -> None:
     """Run both functions, a sweeper and training jobs on this machine, until Ctrl-C.
 
-    With --project all is done, and Label Studio need not reach this machine: its project is asked for changes, and
-    predictions are written into it. A project that is connected already stays as it is.
+    With --project the project is connected too, in a way for which Label Studio need not reach this machine: labelloop
+    asks it for changes and writes predictions into it. A project that is connected already stays as it is.
 
-    The first time it makes labelloop.env here (readable by you alone): new secrets, ports, a store in ./labelloop-data.
-    It asks for LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY if they are not set. Settings of your environment are written
-    into that file each time, so that the other commands and the next start go by the same.
+    The first start makes labelloop.env here (readable by you alone): new secrets, ports, a store in ./labelloop-data.
+    It asks for LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY if they are not set. Each start writes the settings of your
+    environment into that file, so that the other commands and the next start use the same settings.
     """
     console = Console()
     settings = prepare(
@@ -104,10 +104,10 @@ def connect(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before the labeling config is changed.")] = False,
     json_: JsonOption = False,
 ) -> None:
-    """Wire a project of Label Studio to labelloop: check everything, add the backend and the webhook.
+    """Connect a project of Label Studio to labelloop: check everything, then add the backend and the webhook.
 
-    With --no-inbound neither is added, and those of before are removed. Says in plain words what is wrong and what to
-    set. Changes nothing while something is wrong; run it as often as you like.
+    With --no-inbound neither is added, and existing ones of labelloop are removed. If something is wrong, it says what
+    to set and changes nothing. You can run it as often as you like.
     """
     settings = context.obj.connection_settings()
     if no_inbound and (backend_url or webhook_url):
@@ -150,10 +150,10 @@ def disconnect(
     ] = False,
     json_: JsonOption = False,
 ) -> None:
-    """Take back what `connect` made: backend, webhook, what annotators are shown, predictions ahead, trainings.
+    """Undo `connect`: remove backend and webhook, show what was shown before, stop trainings and predictions.
 
-    Labels stay in Label Studio, stored predictions unless --predictions; models stay in the store (`labelloop forget`
-    removes those).
+    Labels stay in Label Studio, and so do stored predictions, unless --predictions is given. Models stay in the store;
+    `labelloop forget` removes them.
     """
     settings = context.obj.connection_settings()
     findings = disconnect_project(
@@ -170,9 +170,9 @@ def disconnect(
 
 @commands.command()
 def doctor(context: typer.Context, project: ProjectOption = None, json_: JsonOption = False) -> None:
-    """Check all and change nothing: token, store, functions, launcher; of a project also wiring, an image, labels.
+    """Check everything, change nothing: token, store, functions, launcher; a project's connection, an image, labels.
 
-    --project is needed only where the store holds several. Exit code 1 if there is a problem.
+    --project is needed only if the store holds several projects. Exit code 1 if there is a problem.
     """
     settings, environ = context.obj.connection_settings(), context.obj.variables()
     findings = examine(
@@ -185,12 +185,12 @@ def doctor(context: typer.Context, project: ProjectOption = None, json_: JsonOpt
 def status(
     context: typer.Context,
     project: ProjectOption = None,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on showing it, until Ctrl-C.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Keep showing it, until Ctrl-C.")] = False,
     json_: JsonOption = False,
 ) -> None:
     """Show projects, what each control serves, its metrics, the running training, and when the next one is due.
 
-    Needs the store alone; Label Studio is asked how much is annotated now, if it is known and answers.
+    Needs only the store. If Label Studio's address and token are set, it is asked how much is annotated now.
     """
     settings = context.obj.settings()
     store, count = store_of(settings), count_of(settings)
@@ -212,9 +212,9 @@ def status(
 def policy(context: typer.Context, project: ProjectOption = None, json_: JsonOption = False) -> None:
     """Show each limit, threshold and preset in force, where it comes from, and when the next training starts.
 
-    Where it comes from: default, environment, labelloop.env, or the project's own extra params. Settings are those that
-    this command reads; train_trigger and jobs have read theirs when they were started. Without any project: the
-    operator's alone.
+    It comes from the default, the environment, labelloop.env, or the project's own extra params. This command reads the
+    settings now; train_trigger and jobs read theirs when they started. If the store has no project, the operator's
+    settings are shown.
     """
     settings = context.obj.settings()
     store = store_of(settings)
@@ -257,7 +257,7 @@ def open_(context: typer.Context, project: ProjectOption = None, json_: JsonOpti
 
 @commands.command()
 def train(context: typer.Context, project: ProjectOption = None, json_: JsonOption = False) -> None:
-    """Start a training now, without waiting for enough annotations. While one is active, that one is shown."""
+    """Start a training now, without waiting for enough annotations. If one is running, show that one."""
     settings = context.obj.settings()
     body = start_training(settings, find_project(store_of(settings), project))
     print_result(body, run_sentence(body), json_=json_)
@@ -265,10 +265,11 @@ def train(context: typer.Context, project: ProjectOption = None, json_: JsonOpti
 
 @commands.command()
 def prelabel(context: typer.Context, project: ProjectOption = None, json_: JsonOption = False) -> None:
-    """Write predictions of what is served now into Label Studio, where tasks without annotations lack them.
+    """Write predictions of the served version into Label Studio, for tasks that have neither annotations nor those.
 
-    It happens by itself after each version and import; this looks at all tasks again, also where somebody deleted
-    predictions or stopped the job. Needs a connected project and LABELLOOP_PUSH=on. While a job writes, it is shown.
+    A job does this by itself after each new version and import. This command makes it look at all tasks again, also
+    where predictions were deleted or the job was stopped. Needs a connected project and LABELLOOP_PUSH=on. If such a
+    job is running, it is shown.
     """
     settings = context.obj.settings()
     body = write_predictions(settings, find_project(store_of(settings), project))
@@ -280,14 +281,14 @@ def stop(
     context: typer.Context,
     project: ProjectOption = None,
     only: Annotated[
-        str | None, typer.Option("--only", metavar="WHAT", help="training, or predictions; else both.")
+        str | None, typer.Option("--only", metavar="WHAT", help="training or predictions; without it both.")
     ] = None,
     json_: JsonOption = False,
 ) -> None:
     """End the run that is active now: the training, and the job that writes predictions ahead.
 
-    What is annotated stays, and is learnt from by the next training: after as many changes from now on as after any
-    run, or at once by `labelloop train`. Predictions go on with the next version, or by `labelloop prelabel`.
+    Annotations stay, and the next training learns from them. It starts after as many changes from now on as after any
+    run, or at once with `labelloop train`. Predictions continue with the next version, or with `labelloop prelabel`.
     """
     if only not in (None, "training", "predictions"):
         raise SettingsError(f"--only {only}: it is training or predictions")

@@ -18,7 +18,7 @@ commands = typer.Typer()
 base = typer.Typer(
     name="base",
     no_args_is_help=True,
-    help="Base weights in the store: what controls begin with, and are served with before a first version.",
+    help="Base weights in the store: trainings start from them, and they are served before a first version.",
 )
 commands.add_typer(base)
 
@@ -31,10 +31,10 @@ def base_add(
     ],
     json_: JsonOption = False,
 ) -> None:
-    """Make base weights ready to serve, and keep them in the store: the file, and its graph, checked. Once each.
+    """Convert base weights to a graph, check it, and store both, unless the store has them already.
 
-    `labelloop up` does it by itself, and so does a job; this does it ahead, or where jobs have no internet. To begin
-    with a file, name it in LABELLOOP_BASE_WEIGHTS too.
+    `labelloop up` and jobs do this by themselves; use it where jobs have no internet. To train from a file of your own,
+    name it in LABELLOOP_BASE_WEIGHTS too.
     """
     settings, environ = context.obj.settings(), context.obj.variables()
     with Console(stderr=True).status("") as progress:
@@ -55,7 +55,7 @@ def notify(
     test: Annotated[bool, typer.Option("--test", help="Post one notice to LABELLOOP_NOTIFY_URL, from here.")] = False,
     json_: JsonOption = False,
 ) -> None:
-    """Show the notices that wait to be sent; with --test send one, to try the address out.
+    """Show the notices that wait to be sent; with --test send one, to try the address.
 
     train_trigger posts them after each sweep: versions promoted or rejected, runs that failed, budgets that are spent.
     """
@@ -72,12 +72,12 @@ def notify(
 def prune(
     context: typer.Context,
     project: ProjectOption = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would go, and remove nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be removed, and remove nothing.")] = False,
     json_: JsonOption = False,
 ) -> None:
-    """Remove what no pointer, rollback, newest run or active run needs: of all projects, or of one.
+    """Remove what no pointer, rollback, newest run or active run needs, of all projects or of one.
 
-    Each run does it for its project when it ends. LABELLOOP_KEEP_RUNS and LABELLOOP_KEEP_VERSIONS say how much stays.
+    Each run does this for its project when it ends. LABELLOOP_KEEP_RUNS and LABELLOOP_KEEP_VERSIONS say how much stays.
     """
     settings = context.obj.settings()
     store = store_of(settings)
@@ -93,9 +93,9 @@ def forget(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     json_: JsonOption = False,
 ) -> None:
-    """Remove a project from the store for ever: its versions, runs, config and claims. Label Studio keeps its own.
+    """Remove a project from the store for ever: its versions, runs, config and claims. Label Studio's data stays.
 
-    First run `labelloop disconnect`: the next setup of its backend would make it known again.
+    Run `labelloop disconnect` first, or the next setup of its backend adds the project again.
     """
     store = store_of(context.obj.settings())
     uid = find_project(store, project)

@@ -1,6 +1,6 @@
 """The threads that run models: one queue for all requests, and batches of images that are alike.
 
-What is left to do after a batch, and needs no model, is done on other threads. Nothing that goes wrong ends a thread.
+Postprocessing, which needs no model, runs on other threads. No error ends a thread.
 """
 
 import logging
@@ -61,9 +61,9 @@ class ModelThreads:
         helpers: int = 1,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`count`: batches that run at once. `out_of_memory`: whether a model's error may be that.
+        """`count`: threads that run batches. `out_of_memory`: whether an error of a model may mean a lack of memory.
 
-        `helpers`: other threads. Raises RuntimeError if there is no thread to give.
+        `helpers`: threads for postprocessing. Raises RuntimeError if the machine has no free thread.
         """
         self._out_of_memory = out_of_memory
         self._clock = clock
@@ -75,7 +75,7 @@ class ModelThreads:
             threading.Thread(target=self._run_forever, name=f"model-{number}", daemon=True).start()
 
     def submit(self, job: Inference) -> None:
-        """Run a job in its turn."""
+        """Queue a job: its future gets the result."""
         with self._arrived:
             self._waiting.append(job)
             self._arrived.notify()

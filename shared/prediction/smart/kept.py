@@ -42,7 +42,7 @@ class Kept(Generic[Made]):
             try:
                 made = self._making[key] = self._threads.submit(make)
             except RuntimeError as error:
-                raise NotNow(f"there is no thread to give: {error}") from error
+                raise NotNow(f"the machine has no free thread: {error}") from error
         made.add_done_callback(lambda made: self._keep(key, made))  # outside of the lock: it may be called at once
         return made
 

@@ -112,7 +112,7 @@ def test_the_most_objects_are_those_of_the_picture(caplog: pytest.LogCaptureFixt
     found = Network(Painter(), GRAPH, max_objects=2).find(painted(), 0.1)
     assert found.scores.tolist() == pytest.approx([0.9, 0.9])
     assert [record.getMessage() for record in caplog.records] == [
-        "an image shows 2 objects or more: what is less sure is not answered (LABELLOOP_MAX_OBJECTS)"
+        "an image has 2 objects or more: the least confident are left out (LABELLOOP_MAX_OBJECTS)"
     ]
 
 

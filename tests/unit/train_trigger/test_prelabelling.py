@@ -137,7 +137,7 @@ def test_they_wait_neither_for_a_training_nor_for_its_cool_down(connected: Conne
         ("switched off", "LABELLOOP_PUSH=off"),
         ("dummy", "LABELLOOP_DUMMY"),
         ("no task", "every task has a prediction of label:base-yolo11n, or an annotation"),
-        ("no base weights", "a run must make first what predictions need"),
+        ("no base weights", "the models must be prepared by a run first"),
         ("closed", "Label Studio has this project no more"),
     ],
 )

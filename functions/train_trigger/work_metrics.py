@@ -1,4 +1,4 @@
-"""Lets /metrics tell what annotators made of predictions, as the store knows it."""
+"""The metrics about what annotators did with predictions, read from the store at each sweep."""
 
 import logging
 from datetime import datetime, timedelta
@@ -13,25 +13,25 @@ from shared.state.registry import Registry
 logger = logging.getLogger(__name__)
 
 _COUNTED = timedelta(minutes=10)
-"""So often it is looked whether somebody has counted what predictions saved."""
+"""How often the counts of `labelloop effort` are read again."""
 
 
-class Telling:
-    """What a sweep tells of each project. A record that is no valid one stops neither trainings nor predictions."""
+class WorkMetrics:
+    """Sets the metrics of each project. A record that is not valid is logged and left out."""
 
     def __init__(self, store: ObjectStore, metrics: Metrics) -> None:
         self._store = store
         self._metrics = metrics
-        self._runs: dict[str, str] = {}  # uid → the run whose versions are told of
-        self._looked: dict[str, datetime] = {}  # uid → when it was looked for counts
+        self._runs: dict[str, str] = {}  # uid → the run whose versions were read
+        self._looked: dict[str, datetime] = {}  # uid → when the counts were read
 
-    def of(self, uid: str, record: JobsRecord, now: datetime) -> None:
-        """Tell of a project. Raises StoreError."""
+    def update(self, uid: str, record: JobsRecord, now: datetime) -> None:
+        """Set the metrics of a project. Raises StoreError."""
         self._last_run(uid, record)
         self._saved(uid, now)
 
     def _last_run(self, uid: str, record: JobsRecord) -> None:
-        """What the last run has read in the annotations."""
+        """Set how many predicted objects were kept, changed or drawn anew, as the last training found."""
         last = record.last_run
         if last is None or last.kind != "train" or self._runs.get(uid) == last.run_id:
             return
@@ -49,7 +49,7 @@ class Telling:
         self._runs[uid] = last.run_id
 
     def _saved(self, uid: str, now: datetime) -> None:
-        """What predictions saved, as `labelloop effort` has counted it last."""
+        """Set what predictions saved, as `labelloop effort` counted it last."""
         if uid in self._looked and now - self._looked[uid] < _COUNTED:
             return
         self._looked[uid] = now
