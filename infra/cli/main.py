@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from infra.cli.commands import annotations, loop, upkeep, versions
+from infra.cli.commands import annotations, loop, starting, upkeep, versions
 from infra.cli.environment import Invocation
 from shared.errors import LabelloopError
 
@@ -18,7 +18,7 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for each in (loop, versions, annotations, upkeep):
+for each in (starting, loop, versions, annotations, upkeep):
     app.add_typer(each.commands)
 
 
