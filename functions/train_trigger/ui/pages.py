@@ -1,9 +1,8 @@
-"""Answers the pages: reads what they show from the store, and does what their forms ask for."""
+"""Answers the pages: reads what they show from the store. `forms` does what a person asks for on them."""
 
 import hashlib
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from itertools import islice
 
 from flask import Request, Response
@@ -13,9 +12,10 @@ from functions.train_trigger.status.history import read_history
 from functions.train_trigger.status.policy import GATE, presets, rules, thresholds
 from functions.train_trigger.status.project import ProjectStatus, read_status
 from functions.train_trigger.trigger import Trigger
-from functions.train_trigger.ui.actions import Actions, Asked, overtaken, seen_by
-from functions.train_trigger.ui.forgery import Tokens, came_from_another_site
+from functions.train_trigger.ui.actions import Actions
+from functions.train_trigger.ui.forms import Forms
 from functions.train_trigger.ui.html import Html
+from functions.train_trigger.ui.parameters import number_of, project_of
 from functions.train_trigger.ui.views import ControlView, findings_of, version_rows
 from shared.errors import BadRequest, LabelloopError, NotKnown, StoreError, StoreRefusal
 from shared.labelstudio.requests import project_id
@@ -64,21 +64,14 @@ class Pages:
         self._html = Html()
         self._read_manifest = read_manifests_once(store)
         self._used: LastKnown[Used] = LastKnown(_USED_MAX_AGE)
-        self._actions = Actions(store, trigger, look_soon)
-        settings.require("label_studio_api_key")
-        assert settings.label_studio_api_key is not None
-        self._tokens = Tokens(settings.label_studio_api_key.get_secret_value())  # a secret that every instance has
+        forms = Forms(settings, self._html, Actions(store, trigger, look_soon), self._read)
         self._handlers: Mapping[str, Callable[[Request], Response]] = {
             "projects": self._projects,
             "project": self._project,
             "control": self._control,
             "report": self._report,
             "suspects": self._suspects,
-            "train": self._action,
-            "rollback": self._action,
-            "prelabel": self._action,
-            "stop": self._action,
-            "stop-writing": self._action,
+            **dict.fromkeys(("train", "rollback", "prelabel", "stop", "stop-writing"), forms.answer),
         }
 
     def answer(self, page: str, request: Request) -> Response:
@@ -123,7 +116,7 @@ class Pages:
         )
 
     def _project(self, request: Request) -> Response:
-        uid = _uid(request)
+        uid = project_of(request)
         status, effort = both(lambda: self._read(uid), lambda: self._effort(uid))
         served = [(one.control, one.manifest) for one in status.controls if one.control]
         return self._html.page(
@@ -150,7 +143,7 @@ class Pages:
             return None
 
     def _control(self, request: Request) -> Response:
-        uid, name, before = _uid(request), request.args.get("control", ""), _number(request.args, "before")
+        uid, name, before = project_of(request), request.args.get("control", ""), number_of(request.args, "before")
         registry = Registry(self._store, uid, self._read_manifest)
         (history,) = read_history(registry, [name], newest=_NEWEST, before=before, at_once=_AT_ONCE)
         if not history.numbers:
@@ -171,7 +164,7 @@ class Pages:
         )
 
     def _report(self, request: Request) -> Response:
-        uid, control, number = _uid(request), request.args.get("control", ""), _number(request.args, "version")
+        uid, control, number = project_of(request), request.args.get("control", ""), number_of(request.args, "version")
         manifest = Registry(self._store, uid, self._read_manifest).find_manifest(control, number or 0)
         entry = next((file for file in manifest.files if file.name == REPORT), None) if manifest else None
         if entry is None or entry.size > _MAX_REPORT:
@@ -182,7 +175,7 @@ class Pages:
         return self._html.foreign(stored.data, _REPORT_POLICY)
 
     def _suspects(self, request: Request) -> Response:
-        uid, name = _uid(request), request.args.get("control", "")
+        uid, name = project_of(request), request.args.get("control", "")
         registry = Registry(self._store, uid, self._read_manifest)
         listed = read_suspects(self._store, uid, name, newest_first(registry, name))
         if listed is None:
@@ -199,43 +192,6 @@ class Pages:
             shown=len(shown),
             rows=[(suspect, suspect.address(self._settings.label_studio_url, uid)) for suspect in shown],
         )
-
-    def _action(self, request: Request) -> Response:
-        """GET asks, POST does."""
-        action = request.path.strip("/").rpartition("/")[2]
-        given = request.form if request.method == "POST" else request.args
-        seen = request.form.get("seen", "")
-        asked = Asked(_uid(request), given.get("control", ""), _number(given, "version") or 0, seen)
-        if request.method == "POST" and not self._is_ours(request, _signed(action, asked)):
-            text = "It did not come from this page, or the page was open for too long: go back and press the button."
-            return self._problem(request, 403, "Nothing was done", text)
-        status = self._read(asked.uid)
-        if action == "rollback" and asked.control not in [control.name for control in status.controls]:
-            raise NotKnown(f"project {asked.uid} has no control {asked.control!r}")
-        if request.method == "GET":
-            asked = replace(asked, seen=seen_by(action, asked, status))
-            question = self._actions.question(action, asked, status)
-            token = self._tokens.make(request, _signed(action, asked))
-            return self._html.page(
-                request,
-                "question.html",
-                title=question.heading,
-                project=status,
-                question=question,
-                action=action,
-                asked=asked,
-                token=token,
-            )
-        outcome = overtaken(action, asked, status) or self._actions.do(action, asked)
-        return self._html.page(
-            request, "outcome.html", status=outcome.status, title=outcome.heading, project=status, outcome=outcome
-        )
-
-    def _is_ours(self, request: Request, about: str) -> bool:
-        if not came_from_another_site(request) and self._tokens.fits(request, about, request.form.get("token", "")):
-            return True
-        logger.warning("a form of another site was refused", extra={"event": "forged_form", "path": request.path})
-        return False
 
     def _read(self, uid: str) -> ProjectStatus:
         status = self._read_status(uid, self._used_in_store(), newest=_NEWEST, at_once=_AT_ONCE)
@@ -271,28 +227,5 @@ def _heading(error: LabelloopError) -> str:
     return "The store cannot be read now" if isinstance(error, StoreError) else "This failed"
 
 
-def _signed(action: str, asked: Asked) -> str:
-    """What the token of a form is for."""
-    return "\n".join((action, asked.uid, str(asked.version), asked.seen, asked.control))
-
-
 def _is_live(status: ProjectStatus) -> bool:
     return bool(status.jobs.training or status.jobs.prelabel)
-
-
-def _uid(request: Request) -> str:
-    """The project that is asked for. Raises BadRequest."""
-    given = request.args if request.method == "GET" else request.form
-    uid = given.get("project", "")
-    project_id(uid)
-    return uid
-
-
-def _number(given: Mapping[str, str], name: str) -> int | None:
-    """A number of a version; None: it is not given. Raises BadRequest."""
-    text = given.get(name, "")
-    if not text:
-        return None
-    if not (text.isascii() and text.isdecimal() and len(text) < 10):
-        raise BadRequest(f"{name}={text[:20]!r} is no number of a version")
-    return int(text)
