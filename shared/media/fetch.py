@@ -1,33 +1,26 @@
 """Fetches images and videos of tasks, from allowed sources only, within limits of bytes and time."""
 
 import math
-import re
 import time
-import zlib
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
-from urllib.parse import urljoin
 
 from urllib3 import BaseHTTPResponse
-from urllib3.exceptions import HTTPError, LocationParseError, NewConnectionError, ProtocolError, SSLError, TimeoutError
-from urllib3.util import Timeout, parse_url
+from urllib3.exceptions import HTTPError, NewConnectionError, ProtocolError, SSLError, TimeoutError
+from urllib3.util import Timeout
 
 from shared.errors import ImageError, LabelStudioError, Unauthorized
 from shared.labelstudio.api import LabelStudio
 from shared.media.addresses import AddressRules
+from shared.media.responses import host_of, joined, late, raise_for_status, read_body, reason_of, validator
 from shared.media.sources import Inline, Remote, SharedFile, is_upload, locate, read_shared, serves_file
 from shared.network.connections import pool
 from shared.network.resolver import Resolve, resolve
 from shared.settings import Settings, variable
 
 _MAX_REDIRECTS = 5
-_CHUNK = 1 << 18  # bytes
-_DIGITS = 18  # limit of a Content-Length's digits; Python's int() refuses more than 4300
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _HEADERS = {"User-Agent": "labelloop", "Accept": "*/*", "Accept-Encoding": "identity"}
-
-
-_MAX_MARK = 1000  # characters of a version's mark; longer ones are not used
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,19 +115,21 @@ class ImageFetcher:
                 if asked and response.status == 304:
                     return Fetched(None, known)
                 if response.status not in _REDIRECTS:
-                    self._raise_for_status(response.status, url, trusted, sent_there=source.trusted)
-                    return Fetched(self._body(response, _host(url)), self._version(source, response))
+                    raise_for_status(response.status, url, trusted, sent_there=source.trusted)
+                    return Fetched(
+                        read_body(response, host_of(url), self._max_bytes, self._limit), self._version(source, response)
+                    )
                 if response.headers.get("Content-Length") == "0":
                     response.read()  # empty, but the connection can then be reused
-                url = _joined(url, response.headers.get("Location", ""))
+                url = joined(url, response.headers.get("Location", ""))
                 trusted = trusted and serves_file(self._label_studio, url)
             finally:
                 response.close()  # no effect if the response was read to its end: its connection is back in the pool
-        raise ImageError("refused", f"{_host(source.url)} redirects more than {_MAX_REDIRECTS} times")
+        raise ImageError("refused", f"{host_of(source.url)} redirects more than {_MAX_REDIRECTS} times")
 
     def _version(self, source: Remote, response: BaseHTTPResponse) -> Version | None:
         fixed = source.trusted and is_upload(self._label_studio, source.url)
-        version = Version(_mark(response, "ETag"), _mark(response, "Last-Modified"), fixed)
+        version = Version(validator(response, "ETag"), validator(response, "Last-Modified"), fixed)
         return version if version != Version() else None
 
     def _ask(self, url: str, trusted: bool, until: float, headers: dict[str, str]) -> BaseHTTPResponse:
@@ -157,11 +152,11 @@ class ImageFetcher:
         return response
 
     def _get(self, url: str, headers: dict[str, str], until: float) -> BaseHTTPResponse:
-        host = _host(url)
+        host = host_of(url)
         for once_more in (True, False):
             left = until - time.monotonic()
             if left <= 0:
-                raise _late(host)
+                raise late(host)
             try:
                 return self._http.request(
                     "GET",
@@ -177,105 +172,11 @@ class ImageFetcher:
                 if not once_more:
                     raise ImageError("unreachable", f"{host} closed the connection") from error
             except NewConnectionError as error:  # also a name without address; a subclass of TimeoutError
-                raise ImageError("unreachable", f"{host} is not reachable{_why(error)}") from error
+                raise ImageError("unreachable", f"{host} is not reachable{reason_of(error)}") from error
             except TimeoutError as error:
-                raise _late(host) from error
+                raise late(host) from error
             except SSLError as error:
                 raise ImageError("unreachable", f"{host} has a certificate that is not trusted") from error
             except (HTTPError, ValueError) as error:
                 raise ImageError("unreachable", f"{host} is not reachable ({type(error).__name__})") from error
         raise AssertionError("the loop above returns or raises")
-
-    def _body(self, response: BaseHTTPResponse, host: str) -> bytes:
-        announced = response.headers.get("Content-Length", "")
-        if announced.isdecimal() and (len(announced) > _DIGITS or int(announced) > self._max_bytes):
-            raise self._too_large(host)
-        parts, size = [], 0
-        try:
-            while part := response.read(_CHUNK):
-                size += len(part)
-                if size > self._max_bytes:
-                    raise self._too_large(host)
-                parts.append(part)
-        except TimeoutError as error:
-            raise _late(host) from error
-        except (HTTPError, OSError) as error:  # the connection ends before Content-Length bytes or the last chunk
-            raise ImageError("unreachable", f"{host} closed the connection after {size} bytes") from error
-        return self._decompressed(b"".join(parts), response.headers.get("Content-Encoding", ""), host)
-
-    def _raise_for_status(self, status: int, url: str, trusted: bool, *, sent_there: bool) -> None:
-        """Raise ImageError unless the status is 200. `trusted`: Label Studio itself answered; `sent_there`: it did, or
-        redirected to a signed URL of its storage.
-        """
-        host = _host(url)
-        if status == 200:
-            return
-        if status in (401, 403):
-            if not sent_there:
-                raise ImageError("forbidden", f"{host} answers {status}: it was asked without credentials")
-            hint = (
-                "check LABEL_STUDIO_API_KEY"
-                if trusted
-                else "the credentials of Label Studio's storage may have expired"
-            )
-            raise ImageError("unauthorized", f"{host} answers {status}: {hint}")
-        if status == 404 and trusted and "/resolve/" in url:  # Label Studio's answer to any error of signing
-            raise ImageError("unreachable", f"{host} cannot resolve the storage URI: look at the project's storage")
-        # Label Studio answers 500 for an upload that it does not have (any more).
-        if status in (404, 410) or (status == 500 and trusted and "/data/upload/" in url):
-            raise ImageError("not_found", f"{host} answers {status}: there is no such file")
-        raise ImageError("unreachable", f"{host} answers {status}")
-
-    def _decompressed(self, data: bytes, encoding: str, host: str) -> bytes:
-        """The body, decompressed: some servers compress although they were asked not to. Raises ImageError."""
-        encoding = encoding.strip().lower()
-        if encoding in ("", "identity", "aws-chunked"):
-            return data
-        if encoding not in ("gzip", "x-gzip", "deflate"):
-            raise ImageError("unsupported", f"{host} sends Content-Encoding {encoding[:40]!r}")
-        decoder = zlib.decompressobj(zlib.MAX_WBITS | 32)  # gzip or zlib, detected by its header
-        try:
-            plain = decoder.decompress(data, self._max_bytes + 1)
-        except zlib.error as error:
-            raise ImageError("broken", f"{host} sends a body that is not {encoding}") from error
-        if len(plain) > self._max_bytes:
-            raise self._too_large(host)
-        if not decoder.eof:
-            raise ImageError("unreachable", f"{host} sends a truncated {encoding} body")
-        return plain
-
-    def _too_large(self, host: str) -> ImageError:
-        return ImageError("too_large", f"{host} sends more than {self._max_bytes} bytes ({self._limit})")
-
-
-def _why(error: NewConnectionError) -> str:
-    """The system's reason: refused, no route, an address family that this machine does not have …"""
-    cause = error.__cause__
-    return f" ({cause.strerror})" if isinstance(cause, OSError) and cause.strerror else ""
-
-
-def _mark(response: BaseHTTPResponse, name: str) -> str:
-    mark = response.headers.get(name, "")
-    return mark if len(mark) <= _MAX_MARK and mark.isascii() else ""
-
-
-def _late(host: str) -> ImageError:
-    return ImageError("timeout", f"{host} did not send the image in time (LABELLOOP_FETCH_TIMEOUT)")
-
-
-def _joined(url: str, location: str) -> str:
-    try:
-        return urljoin(url, location)
-    except ValueError as error:
-        raise ImageError("refused", f"{_host(url)} redirects to an invalid URL") from error
-
-
-def _host(url: str) -> str:
-    """The host of an http(s) URL, for messages, as a signed URL's query is secret. Raises ImageError for other URLs."""
-    try:
-        place = parse_url(url)
-    except LocationParseError as error:
-        raise ImageError("unsupported", "the image's URL is invalid") from error
-    if place.scheme not in ("http", "https") or not place.host or re.search(r"[\s\\]", place.host):
-        raise ImageError("refused", f"only http and https are allowed for images, not {(place.scheme or '')[:20]!r}")
-    return place.host
