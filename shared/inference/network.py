@@ -136,5 +136,6 @@ class Network:
 def _refuse() -> Detections:
     """A `Postprocessing`: to say that nothing was found would be wrong."""
     raise ModelError(
-        "the graph computes values that are no numbers (NaN), usually for lack of bits: set LABELLOOP_PRECISION=float32"
+        "the graph computes values that are no numbers (NaN), usually because of too few bits: set "
+        "LABELLOOP_PRECISION=float32"
     )

@@ -173,7 +173,7 @@ def test_choices_have_folders_with_harmless_names_and_no_coco(again: Again, tmp_
     again.write(tmp_path / "out")
     for split in ("train", "val"):
         assert sorted(path.name for path in (tmp_path / "out" / split).iterdir()) == ["000__pine", "001_oak_"]
-    with pytest.raises(LabelloopError, match="take --format yolo"):
+    with pytest.raises(LabelloopError, match="use --format yolo"):
         again.write(tmp_path / "coco", format_name="coco")
     assert list((tmp_path / "coco").iterdir()) == []
 

@@ -210,7 +210,7 @@ def test_a_request_for_which_memory_is_short_is_one_for_later(
     raises: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
     code, body, _ = ask(LOOPBACK, raises=raises)
-    assert (code, body["error"].endswith("ask again")) == (503, True)
+    assert (code, body["error"].endswith("try again")) == (503, True)
     assert [record.event for record in caplog.records] == ["out_of_memory"]  # type: ignore[attr-defined]
 
 

@@ -51,7 +51,7 @@ def test_an_image_answered_by_what_is_no_number_fails_alone(place: int, wrong: f
     assert isinstance(good, Detections)
     assert len(good) == 1
     assert not isinstance(bad, Detections)
-    with pytest.raises(ModelError, match=r"no number \(NaN\).*LABELLOOP_PRECISION=float32"):
+    with pytest.raises(ModelError, match=r"no numbers \(NaN\).*LABELLOOP_PRECISION=float32"):
         bad()
 
 

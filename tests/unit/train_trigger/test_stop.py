@@ -99,7 +99,7 @@ def test_a_launcher_that_cannot_stop_the_job_is_named(world: World) -> None:
 
     outcome = world.another_trigger(launcher=Unstoppable()).stop(UID, BY)
     assert outcome.status == "stopped"
-    assert "ends when it renews its claim: no right to stop fake:1" in outcome.reason
+    assert "could not be stopped (no right to stop fake:1)" in outcome.reason
 
 
 def test_a_training_that_was_asked_for_does_not_follow_a_run_that_is_stopped(world: World) -> None:
