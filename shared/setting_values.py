@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, SecretStr
 
 from shared.launcher_url import LauncherUrl
+from shared.price import Price
 
 LEAST_TILE, LARGEST_TILE = 64, 8192
 """Pixels of a tile's side that may be asked for."""
@@ -43,6 +44,10 @@ def _no_colon(name: str) -> str:
 def _known_launcher(address: str) -> str:
     LauncherUrl.parse(address)
     return address
+
+
+def _price(text: str) -> str:
+    return str(Price.parse(text))
 
 
 def _ultralytics_path(path: str) -> str:
@@ -90,6 +95,8 @@ UserName = Annotated[str, AfterValidator(_header_text), AfterValidator(_no_colon
 """The user of Basic auth."""
 LauncherAddress = Annotated[str, AfterValidator(_known_launcher)]
 """As `shared.launcher_url` reads it."""
+PriceAnHour = Annotated[str, AfterValidator(_price)]
+"""As `shared.price` reads it."""
 UltralyticsPath = Annotated[str, AfterValidator(_ultralytics_path)]
 """A path that ultralytics can open."""
 WeightsNames = Annotated[str, AfterValidator(_ultralytics_path), AfterValidator(_some_weights)]

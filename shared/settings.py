@@ -25,6 +25,7 @@ from shared.setting_values import (
     HeaderSecret,
     HostNames,
     LauncherAddress,
+    PriceAnHour,
     SecretAddress,
     TilesAsked,
     UltralyticsPath,
@@ -342,6 +343,12 @@ class Settings(BaseModel):
     )
     store_budget_month: float | None = _setting(
         "LABELLOOP_STORE_BUDGET_MONTH", None, "The same for a calendar month.", "min", gt=0, le=1e7
+    )
+    price_per_hour: PriceAnHour | None = _setting(
+        "LABELLOOP_PRICE_PER_HOUR",
+        None,
+        "What an hour of the machine that a job runs on costs you: 0.80, or 0.80 EUR. Runs note it when they begin; what each one cost stands beside its time (docs/architecture.md#budgets). Empty: no costs are shown.",
+        "an hour",
     )
     attempts: int = _setting("LABELLOOP_ATTEMPTS", 5, "Attempts of one run before it counts as failed.", ge=1)
     debounce: float = _setting(

@@ -248,6 +248,7 @@ class Trigger:
                     registry_fence=Registry(self._store, jobs.uid).fence(),
                     decided_on=None if forced else record,
                     trace=trace,
+                    price=settings.price_per_hour or "",
                 )
                 claim = taken.held
             except ClaimLost as error:

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from functions.train_trigger.status.metrics import measured_on
+from functions.train_trigger.status.metrics import measured_on, took
 from infra.cli.output import table_of
 from infra.cli.projects import find_version
 from jobs.train.data.comparing import Comparison, Data, Tasks, Two, compare, data_of
@@ -52,6 +52,9 @@ def render_comparison(found: Comparison) -> RenderableType:
         ("thresholds", found.shown, _thresholds),
     ):
         parts += [_table(heading, rows, before, after, written)] if rows else []
+    run: dict[str, Two] = {"took": (took(before.seconds), took(after.seconds)), "cost": (before.cost, after.cost)}
+    if known := {name: two for name, two in run.items() if any(two)}:
+        parts.append(_table("run", known, before, after, lambda value: str(value or "–")))
     same = [
         name
         for name, rows in (("settings", found.settings), ("packages", found.packages), ("thresholds", found.shown))

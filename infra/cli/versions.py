@@ -11,6 +11,7 @@ from functions.train_trigger.status.metrics import tasks_of, took
 from functions.train_trigger.status.outcome import SURE, Word
 from shared.errors import StoreRefusal
 from shared.objectstore import ObjectStore
+from shared.price import Cost
 from shared.state.registry import Registry
 from shared.state.versions import REPORT, Gate, Tiles
 
@@ -24,7 +25,8 @@ _UNPROVEN = (
 def list_versions(store: ObjectStore, uid: str, control: str) -> list[dict[str, Any]]:
     """The versions of one control, oldest first, as `versions --json` prints them.
 
-    `outcome` is what became of it, `why` a sentence about that, `seconds` how long its run's jobs had run until then.
+    `outcome` is what became of it, `why` a sentence about that, `seconds` how long its run's jobs had run until then,
+    `cost` what that cost if a price was set.
     `gate` has the size of the val set (`tasks`, `things`), what the version was compared with (`against`), and the
     probability that the version is worse than that (`worse`).
     """
@@ -43,7 +45,8 @@ def list_versions(store: ObjectStore, uid: str, control: str) -> list[dict[str, 
             "outcome": version.outcome.word,
             "why": version.outcome.why,
             "tasks": version.manifest.lineage.get("tasks"),
-            "seconds": version.manifest.lineage.get("seconds"),
+            "seconds": version.manifest.seconds,
+            "cost": version.manifest.cost.as_json() if version.manifest.cost else None,
             "size": sum(file.size for file in version.manifest.files),
             "report": any(file.name == REPORT for file in version.manifest.files),
         }
@@ -53,14 +56,18 @@ def list_versions(store: ObjectStore, uid: str, control: str) -> list[dict[str, 
 
 def render_versions(control: str, versions: list[dict[str, Any]], *, why: bool = False) -> RenderableType:
     """The versions for a terminal, one line each; below them what became of the newest one, or with `why` of all."""
-    table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim")
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
     gates = [Gate.model_validate(version["gate"]) for version in versions]
     metrics = {gate.metric for gate in gates}
     metric = next(iter(metrics)).replace(" ", "\n") if len(metrics) == 1 else "metric"
-    numbers = {"tasks", "val", metric, "sure"}
-    for heading in ("", "outcome", "tasks", "val", "took", metric, "against", "sure", "made (UTC)"):
-        table.add_column(heading, no_wrap=True, justify="right" if heading in numbers else "left")
-    for version, gate in zip(versions, gates, strict=True):
+    costs = [Cost.of_json(version["cost"]) if version["cost"] else None for version in versions]
+    currencies = {cost.currency for cost in costs if cost}
+    cost = f"cost\n{next(iter(currencies))}".strip() if len(currencies) == 1 else "cost"
+    numbers = {"tasks", "val", cost, metric, "sure"}
+    for heading in ("", "outcome", "tasks", "val", "took", cost, metric, "against", "sure", "made (UTC)"):
+        if heading != cost or currencies:
+            table.add_column(heading, no_wrap=True, justify="right" if heading in numbers else "left")
+    for version, gate, paid in zip(versions, gates, costs, strict=True):
         train, val = tasks_of(version)
         score = version["metrics"].get(gate.metric)
         table.add_row(
@@ -68,7 +75,8 @@ def render_versions(control: str, versions: list[dict[str, Any]], *, why: bool =
             Text(_short(version["outcome"]), _STYLES.get(version["outcome"], "yellow")),
             train,
             val,
-            took(version),
+            took(version["seconds"]),
+            *([_cost(paid, len(currencies) == 1)] if currencies else []),
             ("" if score is None else f"{score:.3f}") + (f" {_short(gate.metric)}" if len(metrics) > 1 else ""),
             _against(gate),
             "" if gate.worse is None else f"{1 - gate.worse:.0%}",
@@ -89,6 +97,11 @@ def render_versions(control: str, versions: list[dict[str, Any]], *, why: bool =
 
 def _short(word: str) -> str:
     return _SHORT.get(word, word)
+
+
+def _cost(cost: Cost | None, one_currency: bool) -> str:
+    """The amount; below it its currency, where that is not in the heading."""
+    return "" if cost is None else cost.number if one_currency else f"{cost.number}\n{cost.currency}"
 
 
 def _against(gate: Gate) -> str:

@@ -10,7 +10,7 @@ _PACKAGES = ("labelloop", "torch", "ultralytics")
 
 
 def lineage_of(made: NewVersion) -> dict[str, object]:
-    """`Manifest.lineage`, but for the number of suspects."""
+    """`Manifest.lineage`, but for the number of suspects, and for the time that the run has taken."""
     attempt, trained, counts = made.attempt, made.trained, made.dataset.counts
     header = attempt.snapshot.header
     trace = tracing.current()  # what predict's first prediction goes on from
@@ -36,7 +36,7 @@ def lineage_of(made: NewVersion) -> dict[str, object]:
         "passes": preset(attempt.settings, counts.train_images, made.control.yolo_task).passes,
         "batch": trained.batch,
         "attempt": attempt.claim.attempt,
-        "seconds": round(attempt.settings.longest_run - attempt.seconds_left()),
+        "price_per_hour": attempt.claim.price,
         "settings": attempt.settings.model_dump(mode="json"),
         "ultralytics": dict(trained.told),
         "packages": {name: package_version(name) for name in _PACKAGES},

@@ -33,6 +33,7 @@ def publish(made: NewVersion) -> Manifest:
 
     @cache
     def build(number: int) -> Manifest:
+        made_at = attempt.store.now()
         manifest = Manifest(
             version=number,
             control=control.name,
@@ -43,10 +44,10 @@ def publish(made: NewVersion) -> Manifest:
             gate=made.judged.gate,
             shown=made.judged.shown,
             tiling=Tiles(side=tiling.side, overlap=tiling.overlap) if tiling else None,
-            lineage=lineage,
+            lineage=lineage | {"seconds": round(attempt.claim.counted(made_at))},
             run_id=attempt.run_id,
             fence=attempt.claim.fence,
-            created_at=attempt.store.now(),
+            created_at=made_at,
         )
         page = report_of(attempt, control)  # it names the number, so each has its own
         page.write_text(reporter.html(manifest), encoding="utf-8")

@@ -43,13 +43,14 @@ def take(
     forced: bool = False,
     decided_on: JobsRecord | None = None,
     trace: str = "",
+    price: str = "",
 ) -> JobsRecord | None:
     """Claim the project for a new run. None if there is a claim already, even an expired one (see `next_attempt`).
 
     If that claim is of kind base, a training that a person asked for (`forced`) is recorded as the next run.
     `lifetime`: seconds. `registry_fence`: the greatest fence of the project's pointers. `decided_on`: the record on
     which the run was decided; ClaimLost is raised if another run began and ended since then. None: do not check.
-    `trace`: the W3C traceparent for the job.
+    `trace`: the W3C traceparent for the job. `price`: as in the claim.
     """
     if record.training is not None:
         waits = forced and kind == "train" and record.training.kind == "base" and record.next_run is None
@@ -69,6 +70,7 @@ def take(
         started_at=now,
         forced=forced,
         trace=trace,
+        price=price,
     )
     return evolve(record, training=claim, fence=fence, next_run=None if kind == "train" else record.next_run)
 
@@ -173,7 +175,8 @@ def release(
         message=message,
         suspects=suspects,
         failures=failures,
-        seconds=ours.has_run(ours.counted_to or now if silent else now).total_seconds() * ours.workers,
+        seconds=round(ours.counted(None if silent else now) * ours.workers, 3),
+        price=ours.price,
     )
     used = record.used if silent else _used(record, ours, now)
     notices = added(record.notices, now, *outbox.of_run(ended))

@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import Field
 
 from shared.errors import ClaimLost
+from shared.price import Cost, Price
 from shared.state.notices import Notices
 from shared.state.records import Record, new_serial
 from shared.state.runs import Baseline
@@ -36,7 +37,8 @@ class Claim(Record):
     stalled: int = Field(default=0, ge=0)  # the newest of those, in a row, that left no checkpoint of their own
     expires_at: datetime
     started_at: datetime  # when the attempt's job started; until then, when it was last seen waiting
-    spent: float = Field(default=0, ge=0)  # seconds that earlier attempts have run
+    spent: float = Field(default=0, ge=0)  # seconds that earlier attempts have run, as they are counted in `used`
+    price: str = ""  # of an hour of one of its jobs when the run was taken (`shared.price`); "": none was set
     counted_to: datetime | None = None  # until when the time of this attempt is in `JobsRecord.used`
     forced: bool = False  # a person asked for it: thresholds were skipped
     nonce: str | None = None  # of the process that runs the attempt; None: none does
@@ -53,6 +55,15 @@ class Claim(Record):
         ran = min(now, self.expires_at) - self.started_at if self.state == "running" else timedelta(0)
         return timedelta(seconds=self.spent) + max(ran, timedelta(0))
 
+    def counted(self, to: datetime | None = None) -> float:
+        """Seconds that the run stands for in `JobsRecord.used`, of one worker, once this attempt is counted `to` then.
+
+        None: as it is counted now. Of an attempt that was killed, what it ran after its last renewal is in neither.
+        """
+        until = to or self.counted_to
+        ran = until - self.started_at if self.state == "running" and until else timedelta(0)
+        return self.spent + max(ran.total_seconds(), 0.0)
+
 
 class LastRun(Record):
     """The newest run that has ended."""
@@ -65,7 +76,15 @@ class LastRun(Record):
     message: str = ""
     suspects: int = Field(default=0, ge=0)  # annotations that it found worth a look, without those that were dismissed
     failures: int = Field(default=0, ge=0)  # runs in a row that failed, this one included; 0: it did not
-    seconds: float | None = None  # that its jobs ran, all attempts together; None: an older labelloop ended it
+    seconds: float | None = None  # that its jobs used, all attempts and workers together, as the budgets count them;
+    # None: an older labelloop ended it
+    price: str = ""  # as in its claim
+
+    @property
+    def cost(self) -> Cost | None:
+        """What its jobs cost; None if no price was set."""
+        price = Price.find(self.price)
+        return None if price is None or self.seconds is None else price.cost(self.seconds)
 
 
 class Prelabelled(Record):

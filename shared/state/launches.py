@@ -113,7 +113,7 @@ def next_attempt(
         attempt=claim.attempt + 1,
         preempted=claim.preempted + preempted,
         stalled=0 if preempted else claim.stalled,
-        spent=claim.has_run(now).total_seconds(),
+        spent=claim.counted(),
         counted_to=None,
         nonce=None,
         job=claim.job if requeued else None,

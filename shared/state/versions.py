@@ -1,11 +1,13 @@
 """The records of a control's versions: manifest, pointer, and that a version's file is bad or was deleted."""
 
+import math
 from datetime import datetime
 from typing import Any
 
 from pydantic import Field
 
 from shared.errors import ModelError
+from shared.price import Cost, Price
 from shared.state.records import Record
 from shared.yolo_task import YoloTask
 
@@ -79,6 +81,22 @@ class Manifest(Record):
     run_id: str
     fence: int
     created_at: datetime
+
+    @property
+    def seconds(self) -> float | None:
+        """That its run's jobs had used when it was made; None: an older labelloop made it."""
+        found = self.lineage.get("seconds")
+        return found if isinstance(found, int | float) and 0 <= found < math.inf else None
+
+    @property
+    def price(self) -> Price | None:
+        """Of an hour of that, as it was set when the run began; None: it was not."""
+        return Price.find(self.lineage.get("price_per_hour"))
+
+    @property
+    def cost(self) -> Cost | None:
+        """Of that time, at that price; None if one of them is not known."""
+        return None if self.price is None or self.seconds is None else self.price.cost(self.seconds)
 
     @property
     def graph(self) -> FileEntry | None:

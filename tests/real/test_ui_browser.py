@@ -25,7 +25,7 @@ def place(tmp_path: Path) -> Iterator[tuple[str, Registry]]:
     """The page's address, and the versions of a project that it shows."""
     world = world_with(tmp_path)
     fill(world.store)
-    settings = Settings.from_environ(SETTINGS)
+    settings = Settings.from_environ(SETTINGS | {"LABELLOOP_PRICE_PER_HOUR": "0.80 EUR"})
     ui = Ui(settings, world.store, world.trigger, world.label_studio, lambda _uid: None)
     function, app = Function(ui.routes(), settings), Flask("page")
     for rule in ("/", "/<path:path>"):

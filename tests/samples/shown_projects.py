@@ -155,6 +155,7 @@ def manifest(
             "tasks": {"train": tasks - val, "val": val, "left_out": {}},
             "remarks": remarks,
             "seconds": 240 + 4 * tasks,
+            "price_per_hour": "0.80 EUR",
         },
         run_id=f"20261101-0900{version:02d}-0a1b2c3d",
         fence=1000 * version,

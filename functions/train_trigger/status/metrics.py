@@ -37,10 +37,9 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-def took(lineage: Mapping[str, Any]) -> str:
+def took(seconds: float | None) -> str:
     """How long the jobs of a version's run had run when it was made; empty if an older labelloop made it."""
-    seconds = lineage.get("seconds")
-    return duration(seconds) if isinstance(seconds, int | float) and seconds >= 0 else ""
+    return "" if seconds is None else duration(seconds)
 
 
 def tasks_of(lineage: Mapping[str, Any]) -> tuple[str, str]:

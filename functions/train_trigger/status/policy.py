@@ -23,6 +23,7 @@ _GROUPS: dict[str, tuple[str, ...]] = {
         "budget_month",
         "store_budget_day",
         "store_budget_month",
+        "price_per_hour",
     ),
     "Training": (
         "epochs",
@@ -51,6 +52,7 @@ _NOT_SET = {
     "budget_month": "no limit",
     "store_budget_day": "no limit",
     "store_budget_month": "no limit",
+    "price_per_hour": "not set",
     "epochs": "chosen by the number of images",
     "batch": "chosen",
     "confidence": "chosen by each version",

@@ -15,12 +15,13 @@ from functions.train_trigger.status.model_checks import silent
 from functions.train_trigger.status.next_training import NextTraining, next_training
 from shared.labelstudio.controls import Control
 from shared.objectstore import ObjectStore
+from shared.price import Price
 from shared.settings import Settings
 from shared.side_by_side import both, side_by_side
 from shared.state.base_weights import BaseWeights, find_base_weights
 from shared.state.budget import NOTHING_USED, Budget, Limit, Used, used_by
 from shared.state.jobs import Jobs
-from shared.state.jobs_record import JobsRecord
+from shared.state.jobs_record import JobsRecord, LastRun
 from shared.state.projects import Connection, Project, with_overrides
 from shared.state.registry import ReadManifest, Registry
 from shared.state.runs import Progress, Writing
@@ -89,6 +90,7 @@ class ProjectStatus:
     next_training: NextTraining | None  # None: a run is active, or no training starts by itself
     limits: tuple[Limit, ...]  # of the time that jobs may run
     writing: Writing | None  # how far the active run is that writes predictions ahead
+    price: Price | None  # of an hour that jobs run, as it is set now
     read_at: datetime  # the store's clock
 
     def as_json(self) -> dict[str, Any]:
@@ -97,7 +99,7 @@ class ProjectStatus:
         ahead, last_ahead = self.jobs.prelabel, self.jobs.last_prelabel
         writing = self.writing.model_dump(mode="json") if self.writing else None
         progress = self.progress.model_dump(mode="json") if self.progress else None
-        today, month = used_by(self.jobs.used, self.read_at)
+        (today, month), price = used_by(self.jobs.used, self.read_at), self.price
         return {
             "uid": self.uid,
             "title": self.title,
@@ -108,13 +110,20 @@ class ProjectStatus:
             "run": claim.model_dump(mode="json", exclude={"nonce"}) | {"progress": progress} if claim else None,
             "next_run": self.jobs.next_run,
             "next_training": self.next_training.as_json() if self.next_training else None,
-            "last_run": last_run.model_dump(mode="json") if last_run else None,
+            "last_run": _ended(last_run),
             "minutes_used": {"day": round(today / 60, 1), "month": round(month / 60, 1)},
+            "cost": {"day": price.cost(today).as_json(), "month": price.cost(month).as_json()} if price else None,
             "limits": [limit.as_json() for limit in self.limits],
             "prelabel": ahead.model_dump(mode="json", exclude={"nonce"}) | {"progress": writing} if ahead else None,
-            "last_prelabel": last_ahead.model_dump(mode="json") if last_ahead else None,
+            "last_prelabel": _ended(last_ahead),
             "prelabelled": self.jobs.prelabelled.model_dump(mode="json") if self.jobs.prelabelled else None,
         }
+
+
+def _ended(run: LastRun | None) -> dict[str, Any] | None:
+    if run is None:
+        return None
+    return run.model_dump(mode="json") | {"cost": run.cost.as_json() if run.cost else None}
 
 
 def read_statuses(
@@ -200,6 +209,7 @@ def read_status(
         next_training=next_training(record, known.project, settings, now, counted) if idle else None,
         limits=tuple(Budget.of(own).limits(record.used, in_store, now, longest_run=own.longest_run)),
         writing=writing if writing and record.prelabel and writing.run_id == record.prelabel.run_id else None,
+        price=Price.find(settings.price_per_hour),
         read_at=now,
     )
 

@@ -123,7 +123,8 @@ def last_run_sentence(project: ProjectStatus) -> Sentence:
     if last is None:
         return (Said("No run yet."),)
     rest = f" {age(project.read_at - last.ended_at)} ago"
-    rest += f", took {duration(last.seconds)}" if last.seconds and last.seconds >= 1 else ""
+    if last.seconds and last.seconds >= 1:
+        rest += f", took {duration(last.seconds)}" + (f", cost {last.cost}" if last.cost else "")
     if last.failures > 1:
         rest += f", {last.failures} failed in a row"
     rest += f", {last.message}" if last.message else ""
@@ -224,9 +225,14 @@ def _written(project: ProjectStatus, bar: Callable[[int, int], Sentence]) -> Sen
 
 
 def used_sentence(project: ProjectStatus) -> Sentence:
-    """How long jobs ran; empty if none did this month."""
+    """How long jobs ran, and what that costs; empty if none did this month."""
     today, month = used_by(project.jobs.used, project.read_at)
-    return (Said(f"Jobs ran {duration(today)} today, {duration(month)} this month (UTC)"),) if month else ()
+    if not month:
+        return ()
+    price = project.price
+    each = [duration(seconds) + (f" ({price.cost(seconds)})" if price else "") for seconds in (today, month)]
+    at = f", at {price} an hour" if price else ""
+    return (Said(f"Jobs ran {each[0]} today, {each[1]} this month (UTC){at}"),)
 
 
 def limit_sentences(project: ProjectStatus) -> Iterator[Sentence]:

@@ -30,6 +30,7 @@ class VersionRow:
     sure: str  # "97 %": how sure the gate is that it is no worse
     verdict: str  # what became of it, in a word
     took: str  # "12 min": its run until then; empty: not known
+    cost: str  # "0.42 EUR": the same; empty: no price was set
     tone: Tone
     reason: str  # one sentence
     tasks: str  # "96 + 24": train and val
@@ -106,7 +107,8 @@ def _row(version: Version) -> VersionRow:
         verdict=outcome.word,
         tone=outcome.tone,
         reason=outcome.why,
-        took=took(manifest.lineage),
+        took=took(manifest.seconds),
+        cost=str(manifest.cost or ""),
         tasks=" + ".join(filter(None, tasks_of(manifest.lineage))),
         serving=version.serving,
         can_be_served=not (version.rejected or version.pointer),

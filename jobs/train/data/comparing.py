@@ -66,6 +66,8 @@ class Comparison:
             if tasks
             else None,
             **{name: {key: list(two) for key, two in getattr(self, name).items()} for name in names},
+            "seconds": [self.before.seconds, self.after.seconds],
+            "cost": [one.cost.as_json() if one.cost else None for one in (self.before, self.after)],
             "gate": [one.gate.model_dump(mode="json") for one in (self.before, self.after)],
         }
 

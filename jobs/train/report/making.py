@@ -82,7 +82,6 @@ class Reporter:
             different, worst = self._pictures.scenes(me)
         with self._part("tracks", missing):
             ways = self._pictures.ways(me)
-        seconds = manifest.lineage.get("seconds")
         project = read_project(attempt.store, attempt.jobs.uid)
         return Report(
             manifest=manifest,
@@ -114,7 +113,7 @@ class Reporter:
             shown=judged.shown,
             notes=version.notes,
             taken_up=version.taken_up,
-            minutes=None if seconds is None else seconds / 60,
+            minutes=None if manifest.seconds is None else manifest.seconds / 60,
             attempts=attempt.claim.attempt,
             lineage=_lineage(manifest),
             commands=_commands(manifest, attempt.jobs.uid),

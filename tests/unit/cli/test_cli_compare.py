@@ -68,12 +68,30 @@ def test_what_differs(world: World, compare: Compare) -> None:
     assert said["metrics"]["mAP50-95"] == pytest.approx([0.5, 0.7])
     assert [gate["passed"] for gate in said["gate"]] == [True, True]
 
+    assert (said["cost"], [seconds >= 0 for seconds in said["seconds"]]) == ([None, None], [True, True])
+
     told = compare(1, 2).output
     assert "Tasks from v1 to v2: 1 added (50), 1 removed (11), 2 changed (5, 8), 1 of these with another" in told
     assert "The same: packages" in told
     assert ("so these metrics say little" in told) != said["tasks"]["same_val"]
     for row in (["image_size", "640", "320"], ["Tree", "39", "38"], ["mAP50-95", "0.500", "0.700"]):
         assert any(line.split() == row for line in told.splitlines()), (row, told)
+
+
+def test_what_both_cost(world: World, compare: Compare) -> None:
+    world.new_run()
+
+    def longer(number: int) -> Any:
+        before = world.registry.manifest("label", 1)
+        lineage = before.lineage | {"seconds": 900, "price_per_hour": "0.80 EUR"}
+        return evolve(before, version=number, run_id="longer", lineage=lineage)
+
+    world.registry.publish("label", longer)
+    said = json.loads(compare(1, 2, "--json").stdout)
+    assert (said["seconds"][1], said["cost"]) == (900, [None, {"amount": 0.2, "currency": "EUR"}])
+    lines = [line.split() for line in compare(1, 2).output.splitlines()]
+    assert ["cost", "–", "0.20", "EUR"] in lines
+    assert ["15", "min"] in [line[-2:] for line in lines if line[:1] == ["took"]]
 
 
 def test_nothing_differs(world: World, compare: Compare) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from functions.train_trigger.status import words
 from functions.train_trigger.status.counting import counting
 from functions.train_trigger.status.project import ProjectStatus, read_status, read_statuses
 from infra.cli.status_view import next_steps, render_status
@@ -212,7 +213,9 @@ def test_when_the_next_training_is_due(world: World) -> None:
 
 
 def pause_ends(world: World) -> str:
-    return datetime.fromisoformat(due(world)["changes_not_before"]).strftime("%H:%M")
+    """As people are told it: with the day, if that is tomorrow."""
+    ends = datetime.fromisoformat(due(world)["changes_not_before"])
+    return ends.strftime("%H:%M" if ends.date() == world.store.now().date() else "%Y-%m-%d %H:%M")
 
 
 def test_how_far_the_next_training_is_if_label_studio_tells(world: World) -> None:
@@ -300,8 +303,14 @@ def test_how_long_jobs_ran_and_what_waits_for_the_budget(world: World) -> None:
     assert "Jobs ran 57 min today, 57 min this month (UTC)" in text
     assert "what is due waits: 57 of the 60 minutes that the project's jobs may run in a day are used" in text
     assert "limit: 57 of the 1000 minutes that the store's jobs" in text, "two projects may share them"
+    assert "EUR" not in text
     body = status.as_json()
-    assert body["minutes_used"] == {"day": 57, "month": 57}
+    assert (body["minutes_used"], body["cost"]) == ({"day": 57, "month": 57}, None)
+    [priced] = read_statuses(clock, [UID], Settings(price_per_hour="0.8 EUR"))
+    assert words.used_sentence(priced)[0].text == (
+        "Jobs ran 57 min (0.76 EUR) today, 57 min (0.76 EUR) this month (UTC), at 0.80 EUR an hour"
+    )
+    assert priced.as_json()["cost"]["month"] == {"amount": 0.76, "currency": "EUR"}
     assert [(one["whose"], one["period"], one["minutes"], one["too_little"]) for one in body["limits"]] == [
         ("project", "day", 60, True), ("project", "month", 600, False), ("store", "day", 1000, False),
     ]  # fmt: skip

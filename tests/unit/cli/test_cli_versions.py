@@ -22,6 +22,7 @@ from shared.state.rollback import move_pointer
 from shared.state.runs import Progress
 from shared.state.versions import GRAPH, FileEntry, Gate, Manifest
 from shared.yolo_task import YoloTask
+from tests.fakes.stores import Clocked
 from tests.samples.shown_projects import add_base
 
 UID, OTHER = "1.1700000000", "2.1700000001"
@@ -224,6 +225,42 @@ def test_a_version_is_one_line_of_eighty_columns(labelloop: Labelloop, file_stor
     assert len(lines) == 15  # title, heading, ten versions, the newest one's reason, and what unproven means
     assert name in " ".join(labelloop("versions", "-c", name).output.split())
     assert "v1: promoted: the first" in labelloop("versions", "-c", name).output
+
+
+def test_versions_say_what_they_cost_in_eighty_columns_too(labelloop: Labelloop, file_store: ObjectStore) -> None:
+    made = {"tasks": {"train": 1160, "val": 290}, "seconds": 7140}
+    score: dict[str, Any] = {"mAP50-95": 0.4}
+    publish(file_store, "label", 1, lineage=made, **score)
+    for number in range(2, 12):
+        priced = made | {"price_per_hour": "50 EUR"}
+        publish(file_store, "label", number, against=f"v{number - 1}", worse=0.1, lineage=priced, serve=False, **score)
+    lines = labelloop("versions", env={"COLUMNS": "80"}).output.splitlines()
+    assert [line.split() for line in lines[1:3]] == [
+        ["cost"], ["outcome", "tasks", "val", "took", "EUR", "mAP50-95", "against", "sure", "made", "(UTC)"],
+    ]  # fmt: skip
+    assert lines[3].split() == ["→", "v1", "unproven", "1160", "290", "119", "min", "0.400", "01-01", "00:00"]
+    assert lines[13].split()[:9] == ["v11", "not", "promoted", "1160", "290", "119", "min", "99.17", "0.400"]
+    assert "…" not in "".join(lines)
+    first, *_, last = body(labelloop("versions", "--json"))["versions"]
+    assert (first["cost"], last["cost"]) == (None, {"amount": 99.166667, "currency": "EUR"})
+    publish(file_store, "other", 1, lineage=made | {"price_per_hour": "0.01"}, **score)
+    assert "0.020" in labelloop("versions", "-c", "other").output
+    publish(file_store, "other", 2, lineage=made | {"price_per_hour": "1 USD"}, **score)
+    publish(file_store, "other", 3, lineage={"price_per_hour": ["no price"], "seconds": "no time"}, **score)
+    mixed = labelloop("versions", "-c", "other").output
+    assert [word for word in mixed.split() if word in ("0.020", "1.98", "USD")] == ["0.020", "1.98", "USD"]
+
+
+def test_status_says_what_a_run_that_came_to_nothing_cost(labelloop: Labelloop, file_store: ObjectStore) -> None:
+    clock = Clocked(file_store, datetime(2026, 1, 1, tzinfo=UTC))
+    jobs = Jobs(clock, UID)
+    jobs.update(claims.take, "run", lifetime=600, forced=True, price="1.20 EUR")
+    claim = jobs.update(claims.start, "run", nonce="n", lifetime=600).held
+    clock.time += timedelta(minutes=6)
+    jobs.update(claims.release, claim, outcome="failed", message="no image could be fetched")
+    assert "took 6 min, cost 0.12 EUR, no image" in " ".join(labelloop("status").output.split())
+    last = body(labelloop("status", "--json"))["projects"][0]["last_run"]
+    assert (last["seconds"], last["cost"]) == (360, {"amount": 0.12, "currency": "EUR"})
 
 
 def test_a_promotion_that_was_lost_to_a_rollback_is_not_called_one(

@@ -58,6 +58,8 @@ def _said(manifest: Manifest, folder: Path) -> tuple[str, str, str, str]:
         "serving": True,
         "note": "",
         "report": False,
+        "seconds": None,
+        "cost": None,
     }
     console = Console(width=200)
     with console.capture() as captured:

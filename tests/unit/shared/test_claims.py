@@ -118,8 +118,13 @@ def test_the_time_of_all_attempts_adds_up_and_waiting_is_none(jobs: Jobs, clock:
     assert second.spent == 25 * 60
     clock.time += 120 * MINUTE  # until a machine is free
     started = jobs.update(claims.start, second.run_id, nonce="second", lifetime=600).held
-    clock.time += 90 * MINUTE  # killed at once: its claim expired after ten minutes
-    assert jobs.update(launches.next_attempt, started, lifetime=120, error="killed").held.spent == 35 * 60
+    clock.time += 3 * MINUTE
+    jobs.update(claims.renew, started, lifetime=600, longest_run=3600)
+    clock.time += 90 * MINUTE  # killed: its claim expired after ten minutes, and what it ran meanwhile nobody knows
+    killed = jobs.read().held
+    third = jobs.update(launches.next_attempt, killed, lifetime=120, error="killed").held
+    assert third.spent == 28 * 60
+    assert sum(jobs.read().used.values()) == 28 * 60, "a run's time is what the budgets count of it"
 
 
 def test_what_jobs_use_is_counted_until_they_wrote_last(jobs: Jobs, clock: Clocked) -> None:
@@ -157,8 +162,32 @@ def test_a_job_that_was_given_up_used_what_it_ran_until_its_last_renewal(jobs: J
     clock.time += 4 * MINUTE
     jobs.update(claims.renew, claim, lifetime=600, longest_run=3600)
     clock.time += 40 * MINUTE
-    jobs.update(claims.release, claim, outcome="failed", silent=True)
-    assert jobs.read().used == {"2026-01-01": 4 * 60}
+    record = jobs.update(claims.release, claim, outcome="failed", silent=True)
+    assert record.used == {"2026-01-01": 4 * 60}
+    assert record.last_run
+    assert (record.last_run.seconds, record.last_run.cost) == (4 * 60, None)
+
+
+@pytest.mark.parametrize("ended", ["failed", "rejected", "stopped", "prelabelled"])
+def test_every_run_keeps_what_all_its_attempts_and_workers_cost(jobs: Jobs, clock: Clocked, ended: str) -> None:
+    """At the price that was set when it was taken; a failed or stopped one too."""
+    workers = 3 if ended == "prelabelled" else 1
+    claim = jobs.update(claims.take, "run", lifetime=600, forced=True, price="0.90 EUR", workers=workers).held
+    first = jobs.update(claims.start, "run", nonce="1", lifetime=600).held
+    clock.time += 6 * MINUTE
+    interrupted = jobs.update(claims.interrupt, first, "SIGTERM", preempted=True).held
+    jobs.update(launches.next_attempt, interrupted, lifetime=600, error="SIGTERM")
+    clock.time += 30 * MINUTE  # until a machine is free
+    second = jobs.update(claims.start, "run", nonce="2", lifetime=600).held
+    clock.time += 4 * MINUTE
+    jobs.update(claims.renew, second, lifetime=600, longest_run=3600)
+    if ended == "stopped":
+        record = jobs.update(claims.stop, claim.run_id, "by somebody")
+    else:
+        record = jobs.update(claims.release, second, outcome=ended)  # type: ignore[arg-type]
+    assert record.last_run
+    assert record.last_run.seconds == sum(record.used.values()) == 600 * workers
+    assert str(record.last_run.cost) == ("0.15 EUR" if workers == 1 else "0.45 EUR")
 
 
 @pytest.mark.parametrize(("minutes", "used"), [(3, 4 + 3), (40, 4)], ids=["running", "silent"])

@@ -46,6 +46,7 @@ class Project:
         self.pointer_fences = [0]
         self.counted_to: dict[str | None, datetime] = {}  # nonce → the last moment at which its process wrote
         self.used = timedelta(0)
+        self.took: dict[str, float] = {}  # run → seconds that its record says it took
 
     def lose_the_next_answer(self, _: int) -> None:
         self.flaky.lose = ["refused"]
@@ -149,7 +150,14 @@ class Project:
         assert pointer is not None
         self.fences.append(self.jobs.read().fence)
         self.pointer_fences.append(pointer.fence)
-        assert sum(self.jobs.read().used.values()) == self.used.total_seconds()
+        record = self.jobs.read()
+        assert sum(record.used.values()) == self.used.total_seconds()
+        if record.last_run:
+            self.took[record.last_run.run_id] = record.last_run.seconds or 0.0
+        active = record.training.counted() if record.training else 0.0
+        assert sum(self.took.values()) + active == self.used.total_seconds(), (
+            "runs cost something else than budgets say"
+        )
         assert self.fences == sorted(self.fences)
         assert self.pointer_fences == sorted(self.pointer_fences)
         runs = [manifest.run_id for manifest in self.registry.versions("label")]

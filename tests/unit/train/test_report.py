@@ -245,7 +245,7 @@ def gate(**more: object) -> Gate:
 def version(gate: Gate, name: str = "label", labels: tuple[str, ...] = NAMES) -> Manifest:
     return Manifest(
         version=2, control=name, yolo_task="detect", labels=labels, files=(), metrics={"mAP50-95": 0.5, "saved": 0.3},
-        gate=gate, lineage={}, run_id="run-1", fence=1, created_at=MOMENT,
+        gate=gate, lineage={"seconds": 738, "price_per_hour": "0.80 EUR"}, run_id="run-1", fence=1, created_at=MOMENT,
     )  # fmt: skip
 
 
@@ -366,6 +366,10 @@ def test_the_order_is_that_in_which_a_person_asks(tmp_path: Path) -> None:
         "Curves", "What is taken for what", "Where v2 is worst", "Effort", "Where it comes from",
     ]  # fmt: skip
     assert "labelloop retrain 2 --control=Tree" in page
+    assert (
+        "The run took 12 minutes of one machine up to here, in 2 attempts: at 0.80 EUR an hour that is 0.16 EUR."
+        in page
+    )
 
 
 def test_a_report_stays_below_three_megabytes(tmp_path: Path) -> None:

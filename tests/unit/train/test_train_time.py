@@ -39,6 +39,7 @@ def test_all_attempts_together_train_for_the_longest_run(world: World) -> None:
 
     world.trainer.on_epoch = [taken_away]
     world.claim = begin_run(clock, longest_run=1000.0, epochs=8)
+    world.jobs.update(lambda record, _: evolve(record, training=evolve(record.held, price="3.60 EUR")))
     assert world.run(world.claim) == INTERRUPTED
     assert world.next_attempt() == INTERRUPTED
     world.trainer.on_epoch = []
@@ -52,6 +53,13 @@ def test_all_attempts_together_train_for_the_longest_run(world: World) -> None:
         pytest.approx(0, abs=60),
     )
     assert (world.outcome, world.served()) == ("promoted", 1)
+    made, record = world.registry.manifest("label", 1), world.jobs.read()
+    assert record.last_run
+    used = sum(record.used.values())
+    assert (made.seconds, record.last_run.seconds, used) == (1196, 1196, 1196), (
+        "also what the longest run does not bound"
+    )
+    assert str(made.cost) == str(record.last_run.cost) == "1.20 EUR"
 
 
 def test_attempts_that_left_no_checkpoint_and_no_time_fail_the_run(world: World) -> None:

@@ -36,6 +36,16 @@ def run_for(world: World, clock: Clocked, minutes: int, uid: str = UID) -> None:
     clock.time += timedelta(hours=1)
 
 
+def test_a_run_notes_the_price_that_was_set_when_it_began(tmp_path: Path) -> None:
+    world, clock = budgeted(tmp_path, price_per_hour="0.80 EUR")
+    assert world.reconcile().status == "launched"
+    claim = world.job_runs()
+    clock.time += timedelta(minutes=30)
+    last = world.jobs.update(claims.release, claim, outcome="rejected").last_run
+    assert last
+    assert (last.price, str(last.cost)) == ("0.80 EUR", "0.40 EUR")
+
+
 @pytest.mark.parametrize("forced", [False, True])
 def test_a_training_waits_until_the_day_is_over(tmp_path: Path, forced: bool) -> None:
     world, clock = budgeted(tmp_path, budget_day=60)

@@ -104,11 +104,15 @@ def test_what_a_project_shows_while_it_trains(filled: World) -> None:
         "label: it is not clear whether the next 100 tasks are worth it",
         "v9: 0.386",
         "81%",
+        "14 min 0.18 EUR",
     ):
         assert said in page.text, said
     (progress,) = page.all("progress")
     assert (progress["max"], progress["value"]) == ("50", "18")
     assert len(page.all("svg")) == 2
+    assert "(UTC), at" not in page.text
+    priced = seen(Browser(filled, LABELLOOP_PRICE_PER_HOUR="0.80 EUR").get("/ui/project", project=TREES)).text
+    assert "Jobs ran 21 min (0.28 EUR) today, 21 min (0.28 EUR) this month (UTC), at 0.80 EUR an hour" in priced
     assert "train?" not in " ".join(page.links()), "a run is active"
 
 
@@ -326,7 +330,10 @@ def test_a_version_that_is_no_record_is_named_and_the_others_are_shown(filled: W
     assert (answer.status_code, "A person has to mend this" in answer.text) == (503, True), "what is served is unknown"
 
 
-@pytest.mark.parametrize("lineage", [{"taken_up": {"kept": "many"}}, {"tasks": {"train": "many", "val": 1}}])
+@pytest.mark.parametrize(
+    "lineage",
+    [{"taken_up": {"kept": "many"}}, {"tasks": {"train": "many", "val": 1}}, {"seconds": "?", "price_per_hour": 1}],
+)
 def test_a_lineage_of_another_shape_is_left_out(filled: World, lineage: dict[str, object]) -> None:
     newest = Registry(filled.store, TREES).manifest("label", 10)
     told = evolve(newest, lineage=newest.lineage | {"taken_up": None} | lineage)
