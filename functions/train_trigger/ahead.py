@@ -14,7 +14,7 @@ from shared.settings import Settings
 from shared.state.jobs import Jobs
 from shared.state.jobs_record import JobsRecord
 from shared.state.registry import Registry
-from shared.state.servable import servable, served_version
+from shared.state.servable import conditions, servable, served_version
 
 
 class Ahead:
@@ -47,7 +47,8 @@ class Ahead:
             return Nothing(str(error))
         if not controls:
             return Nothing("the labeling config has no control that labelloop serves")
-        decision = self._of(controls, jobs, record, settings, asked=asked)
+        under = "" if asked else conditions(label_config, settings.base_weights)
+        decision = self._of(controls, jobs, record, settings, under)
         if not isinstance(decision, Launch):
             return decision
         ready = servable(self._store, jobs.uid, controls, settings.base_weights)
@@ -56,19 +57,19 @@ class Ahead:
         making = Jobs(self._store, jobs.uid).read().training
         if not ready or (making and making.kind == "base"):
             return Nothing("the models must be prepared by a run first")
-        return self._of(ready, jobs, record, settings, asked=asked)  # once the rest is made, another version is due
+        return self._of(ready, jobs, record, settings, under)  # once the rest is made, another version is due
 
     def _of(
-        self, controls: Sequence[Control], jobs: Jobs, record: JobsRecord, settings: Settings, *, asked: bool
+        self, controls: Sequence[Control], jobs: Jobs, record: JobsRecord, settings: Settings, under: str
     ) -> Nothing | Wait | Launch:
-        """Whether tasks without annotations lack predictions of these controls."""
+        """Whether tasks without annotations lack predictions of these controls. `under`: "" if a person asks."""
         version = served_version(Registry(self._store, jobs.uid), controls, settings.base_weights)
         done = record.prelabelled
         seen = done.through if done and done.model_version == version else 0
         lacking = self._asking.unannotated_tasks(jobs.uid, seen)
-        pause = timedelta(seconds=0 if asked else settings.sweep_interval)
-        decision = decide_to_prelabel(record, version, lacking, self._store.now(), pause=pause)
-        if asked and isinstance(decision, Launch):
+        pause = timedelta(seconds=settings.sweep_interval if under else 0)
+        decision = decide_to_prelabel(record, version, lacking, self._store.now(), pause=pause, under=under)
+        if not under and isinstance(decision, Launch):
             why = f"a person asked for it: {lacking} tasks are looked at for predictions of {version}"
             return replace(decision, reason=why)
         return decision

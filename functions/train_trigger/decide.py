@@ -167,13 +167,15 @@ def decide_to_prepare(record: JobsRecord, lacks: Sequence[Lack], now: datetime) 
 
 
 def decide_to_prelabel(
-    record: JobsRecord, version: str, new_tasks: int, now: datetime, *, pause: timedelta
+    record: JobsRecord, version: str, new_tasks: int, now: datetime, *, pause: timedelta, under: str = ""
 ) -> Nothing | Wait | Launch:
     """Whether to start a run that writes predictions of `version`, which is served now.
 
     `record`: as these runs see it (`Jobs`). `new_tasks`: tasks without annotations that the last run of this version
     did not look at; those that trickle in wait for a `pause` after it, to be predicted together. Tasks that it left
-    without a prediction are tried again after growing pauses, and so is a run of this version that failed.
+    without a prediction are tried again after growing pauses, and so is a run of this version that failed. If nothing
+    can be predicted for any task, the next run begins once that may have changed: `under` is
+    `shared.state.servable.conditions` of now; "": a person asks.
     """
     last, done = record.last_run, record.prelabelled
     # What another version was refused for may be different with this one.
@@ -186,6 +188,15 @@ def decide_to_prelabel(
             f"run {last.run_id} was stopped {last.message}; a person, or another version, starts the next one"
         )
     same = done is not None and done.model_version == version
+    if done and same and done.hopeless and (tasks := new_tasks or done.left):
+        if done.under == under:
+            return Nothing(
+                f"nothing can be predicted with {version} ({', '.join(done.why)}); another version, labeling config or "
+                "LABELLOOP_BASE_WEIGHTS, or a person, starts the next run"
+            )
+        return Launch(
+            f"{tasks} tasks without a prediction of {version}, under another config", PRELABEL, version, tasks
+        )
     if new_tasks and same and last and last.ended_at - SKEW <= now < last.ended_at + pause:
         return Wait(last.ended_at + pause, f"{new_tasks} tasks came since run {last.run_id}, others may follow")
     if new_tasks:

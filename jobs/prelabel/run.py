@@ -32,6 +32,7 @@ from shared.state.jobs import Jobs
 from shared.state.jobs_record import Claim, Prelabelled
 from shared.state.model_version import has_version
 from shared.state.projects import Project, read_project, write_project
+from shared.state.servable import conditions
 from shared.state.spending import Spending
 
 logger = logging.getLogger(__name__)
@@ -143,6 +144,7 @@ class _Work:
             predicted=written.stored,
             empty=written.empty,
             written_at=self._heartbeat.patiently(parts.store.now),
+            under=conditions(round_.label_config, parts.settings.base_weights),
         )
         return done, _sentence(written, removed, current=current, shown=shown)
 

@@ -15,6 +15,7 @@ RunKind = Literal["train", "base", "prelabel"]
 """What a run does: train all controls that are due; make what they lack to be served (`shared.state.servable`); write
 predictions into Label Studio, which may run beside one of the others."""
 PRELABEL: RunKind = "prelabel"
+_OF_ALL_TASKS = {"no_model", "no_class", "no_regions"}  # reasons of `shared.prediction.context`
 RunOutcome = Literal[
     "promoted", "rejected", "unchanged", "nothing_to_learn", "prepared", "prelabelled", "failed", "stopped"
 ]
@@ -100,6 +101,12 @@ class Prelabelled(Record):
     tries: int = 0  # runs of this version in a row that left some
     superseded: dict[str, datetime] = Field(default_factory=dict)  # versions that were shown until a short while ago
     written_at: datetime
+    under: str = ""  # digest of what it was written under (`shared.state.servable.conditions`)
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether tasks were left for a reason that holds for all tasks until the version or `under` changes."""
+        return self.left > 0 and not _OF_ALL_TASKS.isdisjoint(self.why)
 
 
 class JobsRecord(Record):

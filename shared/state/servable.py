@@ -5,6 +5,7 @@ That may be base weights, or the graph of a version.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 from shared.labelstudio.controls import Control
@@ -50,6 +51,11 @@ def served_version(registry: Registry, controls: Sequence[Control], base_weights
         return f"v{manifest.version}" if manifest else base_version(base_weights_for(control, base_weights))
 
     return stamp(zip((control.name for control in controls), side_by_side(version_of, controls), strict=True))
+
+
+def conditions(label_config: str, base_weights: str) -> str:
+    """A digest of what else decides whether a version can predict anything: both may change without its name."""
+    return sha256(f"{base_weights}\n{label_config}".encode()).hexdigest()
 
 
 def lacks_of(store: ObjectStore, uid: str, controls: Sequence[Control], base_weights: str) -> list[Lack]:

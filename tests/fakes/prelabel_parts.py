@@ -122,6 +122,7 @@ class Prelabelling:
     runs: int = 0
     settings: Settings = field(default_factory=Settings)
     budget: Budget = NO_BUDGET
+    reason: str = "not_found"  # for which broken tasks have no prediction
     predicting: Callable[[int], None] = lambda _: None  # called with each task that a model sees
 
     def __post_init__(self) -> None:
@@ -154,7 +155,7 @@ class Prelabelling:
             target=self.studio,
             models=self.models,
             predict=partial(self._predict, failed),
-            reasons=lambda: {"not_found": len(failed)} if failed else {},
+            reasons=lambda: {self.reason: len(failed)} if failed else {},
             settings=self.settings,
             budget=self.budget,
             pause=0.01,

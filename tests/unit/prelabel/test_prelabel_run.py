@@ -17,7 +17,8 @@ from shared.state import claims
 from shared.state.budget import Budget
 from shared.state.jobs import Jobs
 from shared.state.projects import read_project
-from tests.fakes.prelabel_parts import PAGE, UID, Killed, LabelStudioInMemory, Prelabelling
+from shared.state.servable import conditions
+from tests.fakes.prelabel_parts import CONFIG, PAGE, UID, Killed, LabelStudioInMemory, Prelabelling
 from tests.fakes.stores import Clocked
 
 TASKS = list(range(1, 2 * PAGE + 6))
@@ -65,6 +66,21 @@ def test_a_second_run_predicts_what_is_new_and_what_had_failed(world: Prelabelli
     done = world.record.prelabelled
     assert done is not None
     assert (done.through, done.left) == (1001, 0)
+
+
+def test_a_reason_that_holds_for_all_tasks_is_noted_with_what_it_depends_on(world: Prelabelling) -> None:
+    def hopeless() -> tuple[bool, str]:
+        assert world.attempt(world.begin()) == DONE
+        done = world.record.prelabelled
+        assert done is not None
+        return done.hopeless, done.under
+
+    world.broken = set(TASKS)
+    assert not hopeless()[0], "images that are not to be had now"
+    world.reason = "no_model"
+    assert hopeless() == (True, conditions(CONFIG, world.settings.base_weights))
+    world.broken = set()
+    assert not hopeless()[0]
 
 
 def test_how_far_it_is_can_be_seen_meanwhile(world: Prelabelling, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from shared.state.jobs import Jobs
 from shared.state.jobs_record import Claim, JobsRecord, Prelabelled
 from shared.state.projects import write_project
 from shared.state.registry import Registry
+from shared.state.servable import conditions
 from shared.state.versions import GRAPH, WEIGHTS, FileEntry, Manifest
 from tests.fakes.stores import Clocked
 from tests.fakes.trigger_parts import CONFIG, UID, World
@@ -42,7 +43,9 @@ class Connected:
         outcome = self.trigger.reconcile(UID, **how)
         return outcome.status, outcome.reason
 
-    def job_ends(self, version: str, *, left: int = 0, through: int | None = None) -> None:
+    def job_ends(
+        self, version: str, *, left: int = 0, through: int | None = None, why: str = "", under: str = ""
+    ) -> None:
         """What the job does, from its first act to its last."""
         assert self.claim is not None
         claim = self.jobs.update(claims.start, self.claim.run_id, nonce="n", lifetime=600).held
@@ -52,7 +55,13 @@ class Connected:
             released = claims.release(record, now, claim, outcome="prelabelled")
             tries = record.prelabelled.tries if record.prelabelled else 0
             done = Prelabelled(
-                model_version=version, through=last, left=left, tries=tries + 1 if left else 0, written_at=now
+                model_version=version,
+                through=last,
+                left=left,
+                why={why: left} if why else {},
+                tries=tries + 1 if left else 0,
+                written_at=now,
+                under=under,
             )
             return released and evolve(released, prelabelled=done)
 
@@ -177,6 +186,42 @@ def test_what_failed_and_what_was_left_is_tried_again_after_growing_pauses(conne
     connected.job_ends("label:base-yolo11n", left=1)
     pauses.append(minutes_until_launched())
     assert pauses == [10, 40]
+
+
+@pytest.mark.parametrize("reason", ["no_model", "no_class", "no_regions"])
+def test_where_nothing_can_be_predicted_a_job_looks_again_only_if_that_may_have_changed(
+    connected: Connected, reason: str
+) -> None:
+    """Base weights for another YOLO task, or without a class that means a label: so it stays for every task."""
+    version, config = "label:base-yolo11n", CONFIG
+
+    def job_finds_nothing() -> None:
+        connected.job_ends(version, left=4, why=reason, under=conditions(config, "yolo11n.pt"))
+
+    connected.reconcile()
+    job_finds_nothing()
+    for _ in range(5):
+        connected.clock.time += timedelta(days=2)
+        connected.world.label_studio.tasks += [max(connected.world.label_studio.tasks) + 1]
+        assert connected.reconcile(sweeping=True)[0] == "nothing"
+    assert len(connected.world.launcher.launched) == 1
+    assert connected.trigger.write_ahead(UID).status == "launched", "a person may ask"
+    job_finds_nothing()
+    assert connected.reconcile()[0] == "nothing"
+
+    config = CONFIG.replace('<Label value="Tree"', '<Label value="Tree" predicted_values="person"')
+    assert config != CONFIG
+    connected.world.label_studio.label_config = config
+    assert connected.reconcile() == ("launched", f"4 tasks without a prediction of {version}, under another config")
+    job_finds_nothing()
+    connected.world.settings = evolve(connected.world.settings, base_weights="/other/yolo11n.pt")
+    connected.trigger = connected.world.another_trigger(connected.clock)
+    assert connected.reconcile()[0] == "launched", "another file of that name"
+    job_finds_nothing()
+    connected.serve("first", None)
+    assert (
+        connected.reconcile()[1] == f"{len(connected.world.label_studio.tasks)} tasks without a prediction of label:v1"
+    )
 
 
 def test_another_version_does_not_wait_for_the_pause_after_a_failure(connected: Connected) -> None:
