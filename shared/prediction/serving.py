@@ -4,9 +4,9 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from shared.errors import LabelloopError, ModelError
+from shared.errors import LabelloopError, ModelError, StoreError
 from shared.labelstudio.controls import Control
-from shared.prediction.ports import DeadlineExceeded, Model, NothingToServe, NotNow, Served
+from shared.prediction.ports import DeadlineExceeded, Model, NothingToServe, NotMadeYet, NotNow, Served
 from shared.state.model_version import base_version
 from shared.state.registry import Registry
 from shared.state.versions import Manifest
@@ -47,14 +47,19 @@ def reject(registry: Registry, manifest: Manifest, error: ModelError) -> None:
 
 
 def serve_base(control: Control, weights: str, load: Callable[[], Model]) -> Served:
-    """Serve base weights, by their file or name. Raises NothingToServe if they cannot be, DeadlineExceeded, NotNow."""
+    """Serve base weights, by their file or name. Raises NothingToServe if they cannot be, DeadlineExceeded, NotNow.
+
+    Where that may change by itself, since nobody has made them yet or the store does not give them now, the error names
+    no version: Label Studio would never ask again for a control that is missing under its version.
+    """
     version = base_version(weights)
     try:
         model = load()
     except (DeadlineExceeded, NotNow):
         raise
     except LabelloopError as error:  # also a failed download: the other controls are answered all the same
-        raise NothingToServe(str(error), version) from error
+        passes = isinstance(error, NotMadeYet | StoreError)
+        raise NothingToServe(str(error), "" if passes else version) from error
     if model.yolo_task != control.yolo_task:
         raise NothingToServe(
             f"{control.tag} {control.name!r} needs weights for {control.yolo_task}, {Path(weights).name!r} are for "

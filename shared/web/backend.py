@@ -19,6 +19,7 @@ from shared.labelstudio.requests import SetupRequest, ValidateRequest, project_i
 from shared.objectstore import ObjectStore
 from shared.settings import Settings
 from shared.side_by_side import both, side_by_side
+from shared.state.base_weights import find_base_weights
 from shared.state.model_version import base_version, stamp
 from shared.state.projects import Project, parse_overrides, projects, read_project, with_overrides, write_project
 from shared.state.registry import Registry
@@ -32,6 +33,7 @@ from shared.yolo.base_weights import base_weights_for, model_path_problem
 logger = logging.getLogger(__name__)
 
 _MAX_WARNINGS = 20  # log lines about one labeling config
+_BASE_PATIENCE = 0.5  # seconds for a look whether base weights are there, after the pointers: a setup has 3 s
 DUMMY_VERSION = "label:dummy"
 
 
@@ -50,6 +52,9 @@ class Backend:
         self._store = store
         self._on_setup = on_setup
         self._projects: LastKnown[Project | None] = LastKnown(settings.pointer_max_age)
+        self._base_weights: LastKnown[bool] = LastKnown(
+            settings.pointer_max_age, patience=_BASE_PATIENCE, first_patience=_BASE_PATIENCE
+        )
         self.pointers = ServedVersions(store, settings.pointer_max_age)
 
     def routes(self) -> list[Route]:
@@ -115,10 +120,16 @@ class Backend:
         return answer({})
 
     def model_version(self, uid: str, controls: Sequence[Control]) -> str:
-        """The stamp of what is served now. Raises StoreError if it was never read and cannot be read now."""
+        """The stamp of what is served now. Raises StoreError if it was never read and cannot be read now.
+
+        A control whose base weights nobody has made yet is not named, unless that is so of all (`prepare` of predict).
+        """
         if self._settings.dummy:
             return DUMMY_VERSION
-        served = zip(controls, self.pointers.serving_all(uid, controls), strict=True)
+        served = list(zip(controls, self.pointers.serving_all(uid, controls), strict=True))
+        if len(served) > 1:
+            made = side_by_side(lambda one: one[1] is not None or self._are_made(one[0]), served)
+            served = [one for one, ready in zip(served, made, strict=True) if ready] or served
         return stamp((control.name, self._version(control, manifest)) for control, manifest in served)
 
     def settings_for(self, uid: str, controls: Sequence[Control]) -> Settings:
@@ -133,6 +144,16 @@ class Backend:
         if manifest is not None:
             return f"v{manifest.version}"
         return base_version(base_weights_for(control, self._settings.base_weights))
+
+    def _are_made(self, control: Control) -> bool:
+        """Whether the store holds the control's base weights, or does not say."""
+        weights = base_weights_for(control, self._settings.base_weights)
+        if self._base_weights.last(weights):  # they never change
+            return True
+        try:
+            return self._base_weights.get(weights, lambda: find_base_weights(self._store, weights) is not None)
+        except StoreError:
+            return True
 
     def _project(self, uid: str) -> Project | None:
         return self._projects.get(uid, lambda: read_project(self._store, uid))

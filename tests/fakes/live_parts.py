@@ -31,6 +31,7 @@ class Parts:
         base: str = "Thing",
         more: str = "",
         patience: float = 60.0,
+        loader: FakeLoader | None = None,
     ):
         """`base`: content of the base weights; `more`: of a second file of them, for segment."""
         self.now = 0.0  # of the clock of pauses
@@ -43,7 +44,7 @@ class Parts:
             {"LABELLOOP_POINTER_MAX_AGE": max_age, "LABELLOOP_BASE_WEIGHTS": weights}
         )
         self.backend = Backend(self.settings, store)
-        self.loader = FakeLoader()
+        self.loader = loader or FakeLoader()
         self.metrics = Metrics()
         self.cache = folder / "cache"
         self.models = LiveModels(

@@ -13,13 +13,15 @@ import pytest
 from shared.errors import ModelError, StoreError
 from shared.labelstudio.config import parse_label_config
 from shared.objectstore import ObjectStore, Token
+from shared.prediction.context import prepare
 from shared.prediction.ports import DeadlineExceeded, Model, NothingToServe, NotNow
+from shared.prediction.unanswered import Unanswered
 from shared.prediction.weights import WeightsCache
 from shared.state.base_weights import add_base_weights
 from shared.state.registry import Registry
 from shared.state.versions import GRAPH, WEIGHTS, Shown
 from tests.fakes.live_parts import CONTROLS, Parts, stored_weights
-from tests.fakes.predict_parts import FAR, UID, FakeModel, label_config, publish
+from tests.fakes.predict_parts import FAR, UID, FakeLoader, FakeModel, label_config, publish
 
 
 class Switch:
@@ -437,3 +439,61 @@ def test_prepare_loads_in_the_background(
     assert loaded.wait(10)
     assert parts.serve() == ("v1", ("Tree",))
     assert parts.loader.loaded == ["Tree"]
+
+
+class StoredLoader(FakeLoader):
+    """Takes base weights out of the store, as predict does."""
+
+    def __init__(self, store: ObjectStore, cache: Path) -> None:
+        super().__init__()
+        self.cache, self.store = WeightsCache(cache, 10**6), store
+
+    def load_base(self, weights: str) -> FakeModel:
+        return self.load(self.cache.base_path(self.store, weights))
+
+
+def test_base_weights_that_nobody_has_made_yet_are_not_in_the_stamp(
+    file_store: ObjectStore, tmp_path: Path, publish_names: Callable[[str], str]
+) -> None:
+    """Else Label Studio would never ask again for the control that these predictions lack (as the job that pushes)."""
+    store = Switch(file_store)
+    parts = Parts(store, tmp_path, more="segment:Thing", loader=StoredLoader(store, tmp_path / "base"))
+    outline = '<PolygonLabels name="outline" toName="image"><Label value="Tree"/></PolygonLabels></View>'
+    controls = parse_label_config(label_config().replace("</View>", outline))
+
+    def stamps() -> tuple[str, str]:
+        """What /predict stamps, and what /setup answers."""
+        found = prepare(parts.models, UID, controls, parts.settings, FAR)
+        stamped = found.message if isinstance(found, Unanswered) else found.stamp
+        return stamped, parts.backend.model_version(UID, controls)
+
+    both = "label:base-base+outline:base-base-seg"
+    stamped, setup = stamps()
+    assert ("are not in the store" in stamped, setup) == (True, both), "nothing is stored before there is a model"
+    publish_names("Tree")
+    assert stamps() == ("label:v1", "label:v1")
+    graph = tmp_path / "base-seg.pt"
+    add_base_weights(file_store, "base-seg.pt", "segment", ("Thing",), {WEIGHTS: graph, GRAPH: graph})
+    parts.now += 3
+    assert stamps() == ("label:v1+outline:base-base-seg", "label:v1+outline:base-base-seg")
+    store.gone = True
+    assert stamps() == ("label:v1+outline:base-base-seg", "label:v1+outline:base-base-seg"), "it is loaded"
+
+
+def test_base_weights_that_the_store_does_not_give_now_are_not_in_the_stamp(
+    file_store: ObjectStore, tmp_path: Path, publish_names: Callable[[str], str]
+) -> None:
+    graph = tmp_path / "base-seg.pt"
+    parts = Parts(file_store, tmp_path, more="segment:Thing")
+    add_base_weights(file_store, "base-seg.pt", "segment", ("Thing",), {WEIGHTS: graph, GRAPH: graph})
+    publish_names("Tree")
+    gone = Switch(file_store)
+    gone.gone = True
+    parts = Parts(file_store, tmp_path, more="segment:Thing", loader=StoredLoader(gone, tmp_path / "base"))
+    outline = '<PolygonLabels name="outline" toName="image"><Label value="Tree"/></PolygonLabels></View>'
+    controls = parse_label_config(label_config().replace("</View>", outline))
+    found = prepare(parts.models, UID, controls, parts.settings, FAR)
+    assert not isinstance(found, Unanswered)
+    assert (found.stamp, parts.backend.model_version(UID, controls)) == (
+        "label:v1", "label:v1+outline:base-base-seg",
+    ), "Label Studio asks again"  # fmt: skip
