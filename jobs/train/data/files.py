@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random_exponential
 
@@ -17,7 +15,7 @@ from jobs.train.data.image_file import SUFFIXES, ImageFile, decoded, file_of, up
 from jobs.train.data.outage import TRANSIENT, Breaker
 from shared.errors import ImageError
 from shared.media.fetch import Fetcher
-from shared.media.fit import kept_size
+from shared.media.fit import Side, Sized, kept_size
 
 _SMALL = "-small.jpg"  # ending of shrunk images, whose JPEG comment is the original size
 _DIGEST = ".sha256"  # ending of files that hold the digest of what was fetched, before it was shrunk or turned
@@ -39,7 +37,7 @@ class Picture:
 class Opened:
     """One image in memory."""
 
-    pixels: NDArray[np.uint8]  # (H, W, 3) BGR, upright
+    seen: Sized  # upright
     kept: Callable[[bool], Picture]  # whether with all pixels → its file, as `ImageFiles.get` answers it
 
 
@@ -85,18 +83,21 @@ class ImageFiles:
         return self._keep(name, file)
 
     @contextmanager
-    def opened(self, task_id: int, key: str, value: object) -> Iterator[Opened]:
-        """The image, decoded once; few are in memory at a time. See also `get`."""
+    def opened(self, task_id: int, key: str, value: object, side: Side = None) -> Iterator[Opened]:
+        """The image, decoded once, for who needs `side` pixels of the longer side; few are in memory at a time.
+
+        See also `get`.
+        """
         name = _name(task_id, key)
         data = self._bytes(task_id, name, value)
 
         def kept(whole: bool) -> Picture:
             size = None if whole else self.image_size
-            return self._kept(name, whole=whole) or self._keep(name, file_of(data, pixels, size))
+            return self._kept(name, whole=whole) or self._keep(name, file_of(data, seen, size))
 
         with self._decoding:
-            pixels = decoded(data, self.max_pixels)
-            yield Opened(pixels, kept)
+            seen = decoded(data, self.max_pixels, side)
+            yield Opened(seen, kept)
 
     def _kept(self, name: str, *, whole: bool) -> Picture | None:
         """A file that is there already and will do."""

@@ -13,7 +13,7 @@ from PIL import ExifTags, Image
 
 from shared.errors import ImageError
 from shared.media.decode import BROKEN, decode, decode_for, is_plain, only_picture
-from shared.media.fit import MIN_SIDE, shrunk, squared
+from shared.media.fit import MIN_SIDE, Side, Sized, kept_size, shrunk, squared
 
 SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "BMP": ".bmp", "WEBP": ".webp"}
 """Format, as Pillow names it → ending of its files."""
@@ -43,27 +43,29 @@ def upright(data: bytes, max_pixels: int, image_size: int | None = None) -> Imag
     return file_of(data, decoded(data, max_pixels), image_size)
 
 
-def decoded(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
-    """As `decode`; also raises ImageError for an image that is too small to be learnt from."""
-    pixels = decode(data, max_pixels)
-    height, width = pixels.shape[:2]
+def decoded(data: bytes, max_pixels: int, side: Side = None) -> Sized:
+    """As `decode_for`; also raises ImageError for an image that is too small to be learnt from."""
+    seen = decode_for(data, max_pixels, side)
+    height, width = seen.whole
     if min(width, height) < MIN_SIDE:
         raise ImageError(
             "unsupported", f"{width}×{height} pixels: images need {MIN_SIDE} on each side to be trained on"
         )
-    return pixels
+    return seen
 
 
-def file_of(data: bytes, pixels: NDArray[np.uint8], image_size: int | None = None) -> ImageFile:
-    """See `upright`. `pixels`: of the image, decoded."""
-    height, width = pixels.shape[:2]
-    if image_size and (kept := shrunk(pixels, image_size)) is not pixels:
+def file_of(data: bytes, seen: Sized, image_size: int | None = None) -> ImageFile:
+    """See `upright`. `seen`: the image, decoded."""
+    height, width = seen.whole
+    if image_size and kept_size(width, height, image_size) != (width, height):
         comment = f"{width}x{height}".encode()
-        return ImageFile(".jpg", _encoded(kept, "JPEG", comment=comment), width, height, smaller=True)
+        data = _encoded(shrunk(seen.pixels, image_size), "JPEG", comment=comment)
+        return ImageFile(".jpg", data, width, height, smaller=True)
     alone = only_picture(data)
     kind, same = _kind(alone)
     if same:
         return ImageFile(SUFFIXES[kind], alone, width, height)
+    pixels = seen.pixels if seen.pixels.shape[:2] == seen.whole else decode(data, width * height)
     format_ = "JPEG" if kind in ("JPEG", "MPO") else "PNG"
     return ImageFile(SUFFIXES[format_], _encoded(pixels, format_), width, height)
 

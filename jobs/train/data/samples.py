@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,7 +16,8 @@ from jobs.train.data.snapshot import SnapshotTask
 from jobs.train.data.split import Split
 from shared.errors import ImageError
 from shared.geometry.detections import Detections
-from shared.geometry.tiles import Tiling, windows
+from shared.geometry.tiles import Tiling, pixels_needed
+from shared.inference.looks import looks_at
 from shared.labelstudio.controls import Control
 from shared.labelstudio.regions import CONTROLS
 from shared.labelstudio.regions.reading import Reading
@@ -65,17 +67,21 @@ def image_samples(
 
 
 def _tiles(task: SnapshotTask, control: Control, images: ImageFiles, folder: Path, tiling: Tiling) -> list[Sample]:
-    """The picture and its tiles. Of the val set it has all its pixels, for the gate; in fewer it is a tile itself."""
+    """The picture and its tiles, of pixels no finer than predict would look at.
+
+    Of the val set the picture has all its pixels, for the gate; in fewer it is a tile itself.
+    """
     name = str(task.id)
-    with images.opened(task.id, control.value, task.file_of(control)) as opened:
-        height, width = opened.pixels.shape[:2]
+    needed = partial(pixels_needed, image_size=images.image_size, tiling=tiling)
+    with images.opened(task.id, control.value, task.file_of(control), needed) as opened:
+        pixels, (height, width) = opened.seen
         reading = CONTROLS[control.tag].read(task.regions, control, width, height)
-        found, places = usable(reading, control), windows(width, height, tiling)
+        *looks, _ = looks_at((pixels.shape[0], pixels.shape[1]), (height, width), tiling)
+        found, shown = usable(reading, control), {look.place: look for look in looks}
         tiles = []
-        for number, cut in enumerate(cuts(found, places) if len(places) > 1 else ()):
-            x1, y1, x2, y2 = cut.window
+        for number, cut in enumerate(cuts(found, np.array(list(shown))) if len(shown) > 1 else ()):
             path = folder / f"{name}-{number}.jpg"
-            write_part(opened.pixels[y1:y2, x1:x2], path, images.image_size)
+            write_part(shown[cut.window].of(pixels), path, images.image_size)
             tiles.append(Sample(path.stem, path, cut.found, tile=True))
         small = opened.kept(False).path
         if task.split == "train":

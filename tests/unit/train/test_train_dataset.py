@@ -26,6 +26,8 @@ from shared.geometry.tiles import Tiling
 from shared.labelstudio.config import parse_label_config
 from shared.labelstudio.controls import Control
 from tests.fakes.train_parts import CONFIG, jpeg, rectangle
+from tests.samples.image_bytes import encoded
+from tests.samples.image_files import exif
 
 [CONTROL] = parse_label_config(CONFIG)
 
@@ -124,6 +126,25 @@ def test_tiles_of_pictures_and_the_pictures(tmp_path: Path) -> None:
     again = json.loads(taught(dataset.data, 2).read_text())
     assert (described["val"], again["val"], again["train"]) == ("images/val", "images/val-tiles", ["images/train"] * 2)
     assert [task_of(path) for path in ValSet.of(dataset.data).pictures()] == ["2"]
+
+
+@pytest.mark.parametrize("turned", [1, 6])
+def test_tiles_have_no_more_pixels_than_predict_looks_at(tmp_path: Path, turned: int) -> None:
+    """Of a JPEG file whose tiles are shrunk by two; the gate decodes it itself."""
+    size = (3000, 100) if turned == 1 else (100, 3000)
+    wide = encoded(Image.new("RGB", size, "white"), "JPEG", exif=exif(turned))
+    box = rectangle(x=30, y=0, width=1, height=50)
+    tasks = [task(1, box, value=wide), task(2, box, value=wide, split="val")]
+    images = ImageFiles(Fetcher(), tmp_path / "pictures", max_pixels=10**7, image_size=640)
+    views = Views(Tiling(1400, 100), ("val",))
+    dataset = build(tasks, CONTROL, images, tmp_path / "dataset", concurrency=1, check=lambda: None, views=views)
+    assert dataset is not None
+    folder = tmp_path / "dataset" / "images"
+    assert [size_of(folder / name) for name in ("train/1-0.jpg", "train/1.jpg")] == [(700, 50), (1280, 43)]
+    assert size_of(folder / "val/2.jpg") == (3000, 100)
+    [[_, *found]] = rows(tmp_path, "train", "1-0")
+    assert found == pytest.approx((915 / 1400, 0.25, 30 / 1400, 0.5), abs=1e-5)
+    assert rows(tmp_path, "train", 1) == [pytest.approx([0, 0.305, 0.25, 0.01, 0.5])]
 
 
 def test_the_val_set_keeps_all_pixels_for_a_version_that_needs_them(tmp_path: Path) -> None:
