@@ -118,7 +118,7 @@ def _ours(data: Path, folder: Path) -> tuple[float, float]:
         {**_SETTINGS, "val_fraction": 0.2, "base_weights": "x", "longest_run": 3600}
     )
     trainer = YoloTrainer(
-        folder / "model", surroundings=folder.parent / "ultralytics", weights_folder=folder, device="cpu"
+        folder / "model", config_dir=folder.parent / "ultralytics", weights_folder=folder, device="cpu"
     )
     spool = TimedSpool(folder / "spool", folder / "abort", time.time() + 3600)
     progress = ProgressWriter(jobs, claim.run_id, 1)

@@ -164,7 +164,7 @@ def work(recipe: Recipe, scratch: Path, device: str, cache: Path | None, until: 
         longest_run=1e6,
     )
     trainer = YoloTrainer(
-        folder / "model", surroundings=folder / "ultralytics", weights_folder=folder, device=device, workers=0
+        folder / "model", config_dir=folder / "ultralytics", weights_folder=folder, device=device, workers=0
     )
     fitted = trainer.fit(
         data / "pick.yaml", start, settings, Spool(folder / "spool", folder / "abort", time.time() + 1e6), None

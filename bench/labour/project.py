@@ -110,7 +110,7 @@ class TileProject:
         self.store = open_store(self.settings.store)
         self.registry = Registry(self.store, UID)
         self._trainer = TriedTrainer(
-            folder / "model", surroundings=folder / "ultralytics", weights_folder=folder, device=device, threads=threads
+            folder / "model", config_dir=folder / "ultralytics", weights_folder=folder, device=device, threads=threads
         )
         self._trainer.tried = tried
         self._trainer.always = base_weights() if from_base else None

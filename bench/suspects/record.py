@@ -67,7 +67,7 @@ def recorded(fold: int, folder: Path) -> list[dict[str, Any]]:
     os.environ.update(prepare_ultralytics(folder / "ultralytics", 2))
     from infra.demo.samples import base_weights
     from jobs.train.checkpoints.spool import Spool
-    from jobs.train.preset import preset, taught
+    from jobs.train.preset import preset, training_data
     from jobs.train.training import Contender, TrainingSettings
     from jobs.train.yolo.trainer import YoloTrainer
     from shared.labelstudio.config import parse_label_config
@@ -87,10 +87,10 @@ def recorded(fold: int, folder: Path) -> list[dict[str, Any]]:
     )
     chosen = preset(settings, sum(number % FOLDS != fold for number in range(len(pictures))), "detect")
     trainer = YoloTrainer(
-        folder / "model", surroundings=folder / "ultralytics", weights_folder=folder, device="cpu", workers=0, threads=2
+        folder / "model", config_dir=folder / "ultralytics", weights_folder=folder, device="cpu", workers=0, threads=2
     )
     spool = Spool(folder / "spool", folder / "abort", time.time() + 1e6)
-    trained = trainer.fit(taught(data, chosen.passes), base_weights(), chosen.applied(settings), spool, None)
+    trained = trainer.fit(training_data(data, chosen.passes), base_weights(), chosen.applied(settings), spool, None)
     (control,) = parse_label_config(_CONFIG)
     graph = trainer.export(trained.weights, folder / "graph")
     measured = trainer.evaluate(Contender(graph, control, settings), data)

@@ -104,11 +104,11 @@ def _checked_format(name: str) -> Format:
 
 def _exported(weights: Path, format_name: str, chosen: Format) -> Path:
     """What ultralytics makes of the weights, beside them. Raises LabelloopError."""
-    with TemporaryDirectory(prefix="labelloop-export-") as surroundings:
+    with TemporaryDirectory(prefix="labelloop-export-") as config_dir:
         done = subprocess.run(  # noqa: S603
             [sys.executable, "-m", "infra.cli.ultralytics_export", weights.name, chosen.argument],
             cwd=weights.parent,  # ultralytics replaces every `.pt` in a path, and we do not choose where we are
-            env=os.environ | prepare_ultralytics(Path(surroundings), threads=0),
+            env=os.environ | prepare_ultralytics(Path(config_dir), threads=0),
             check=False,
             capture_output=True,
             text=True,

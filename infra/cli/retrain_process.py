@@ -1,4 +1,4 @@
-"""`python -m infra.cli.retrain_process UID CONTROL VERSION FOLDER`: trains a version again; it alone imports torch.
+"""`python -m infra.cli.retrain_process UID CONTROL VERSION FOLDER`: trains a version again, since it imports torch.
 
 Lines of its output that begin with `labelloop:` are JSON: `tell`, how far it is, and last the `result` or the `error`.
 """

@@ -19,7 +19,7 @@ from jobs.train.data.learnt import Learnt, read_learnt
 from jobs.train.data.samples import PLAIN, Views
 from jobs.train.data.snapshot import SnapshotTask
 from jobs.train.judging import Judge
-from jobs.train.preset import preset, taught
+from jobs.train.preset import preset, training_data
 from jobs.train.training import InitialWeights, Trainer, TrainingSettings
 from shared.errors import ImageError, LabelloopError
 from shared.evolve import evolve
@@ -84,7 +84,7 @@ def repeat(
         again = evolve(again, batch=batch)  # also where the memory of that machine chose it
     spool = Spool(folder / "spool", folder / "abort", math.inf)
     with CheckpointUploader(spool, _Nowhere(), lambda epoch, _: tell(f"epoch {epoch.number} of {epoch.epochs}")):
-        trained = trainer.fit(taught(rebuilt.dataset.data, chosen.passes), start.weights, again, spool, None)
+        trained = trainer.fit(training_data(rebuilt.dataset.data, chosen.passes), start.weights, again, spool, None)
     tell("measuring")
     (folder / "graph").mkdir()
     graph = trainer.export(trained.weights, folder / "graph", views.tiling)

@@ -33,7 +33,7 @@ from jobs.train.data.split import Split
 from jobs.train.data.tiling import Sizes, decide, sizes_of
 from jobs.train.evidence import Found
 from jobs.train.judging import metrics_of
-from jobs.train.preset import taught
+from jobs.train.preset import training_data
 from jobs.train.report.matching import kept
 from jobs.train.shown_choice import choose
 from jobs.train.training import Contender, TrainingSettings
@@ -190,11 +190,11 @@ def _way(
     passes = max(round(looks / to_learn.counts.train_images), 1)
     in_epoch = passes * to_learn.counts.train_images
     epochs = max(round(steps * _BATCH / in_epoch), 1)
-    trainer = YoloTrainer(folder / "model", surroundings=folder.parent / "ultralytics", weights_folder=folder)
+    trainer = YoloTrainer(folder / "model", config_dir=folder.parent / "ultralytics", weights_folder=folder)
     spool = Spool(folder / "spool", folder / "abort", math.inf)
     started = time.monotonic()
     trained = trainer.fit(
-        taught(to_learn.data, passes), base_weights(cache), evolve(settings, epochs=epochs), spool, None
+        training_data(to_learn.data, passes), base_weights(cache), evolve(settings, epochs=epochs), spool, None
     )
     seconds = time.monotonic() - started
     graph = trainer.export(trained.weights, folder / "graph", views.tiling)

@@ -66,10 +66,10 @@ def _run(settings: Settings, request: TrainRequest, store: ObjectStore, folder: 
     from jobs.train.data.export import LabelStudioExporter
     from jobs.train.data.fetching import fetching
     from jobs.train.ending import FAILED, INTERRUPTED
+    from jobs.train.experiment_tracker import BackgroundTracker, NoTracker
     from jobs.train.mlflow import Mlflow
     from jobs.train.parts import Parts
     from jobs.train.run import run
-    from jobs.train.tracking import InBackground, Untracked
     from jobs.train.yolo.trainer import YoloTrainer
     from shared.labelstudio.api import LabelStudio
 
@@ -87,9 +87,9 @@ def _run(settings: Settings, request: TrainRequest, store: ObjectStore, folder: 
         budget=request.budget,
         adopt=fetched.adopt,
         image_key=fetched.image_key,
-        tracker=InBackground(Mlflow(settings.tracking_uri, settings), settings.tracking_uri)
+        tracker=BackgroundTracker(Mlflow(settings.tracking_uri, settings), settings.tracking_uri)
         if settings.tracking_uri
-        else Untracked(),
+        else NoTracker(),
     )
     code = INTERRUPTED
     try:

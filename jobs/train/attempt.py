@@ -9,8 +9,8 @@ from jobs.train.checkpoints.spool import Spool
 from jobs.train.checkpoints.store import Checkpoints
 from jobs.train.data.files import ImageFiles
 from jobs.train.data.snapshot import Snapshot
+from jobs.train.experiment_tracker import Tracker
 from jobs.train.progress import ProgressWriter
-from jobs.train.tracking import Tracker
 from jobs.train.training import Trained, Trainer, TrainingSettings
 from shared.errors import BudgetSpent, SettingsError
 from shared.labelstudio.controls import Control

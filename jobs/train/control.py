@@ -12,11 +12,11 @@ from jobs.train.control_dataset import build_dataset
 from jobs.train.data.dataset import Dataset, check_both_sides
 from jobs.train.data.learnt import Learnt, write_learnt
 from jobs.train.data.taken_up import TakenUp, total
+from jobs.train.experiment_tracker import Tracked
 from jobs.train.new_version import NewVersion
-from jobs.train.preset import preset, taught
+from jobs.train.preset import preset, training_data
 from jobs.train.promoting import Verdict, promote
 from jobs.train.publishing import publish, report_of
-from jobs.train.tracking import Tracked
 from jobs.train.training import InitialWeights, Trained
 from shared.evolve import evolve
 from shared.labelstudio.controls import Control
@@ -80,12 +80,12 @@ def _train(
     resumed = checkpoints.resume(attempt.folder_of(control, "resume"))
     spool = attempt.spool_of(control, controls_left=controls_left)
     chosen = preset(attempt.settings, dataset.counts.train_images, control.yolo_task)
-    settings, data = chosen.applied(attempt.settings), taught(dataset.data, chosen.passes)
+    settings, data = chosen.applied(attempt.settings), training_data(dataset.data, chosen.passes)
     if resumed:  # one image more or less could be had this time, and more or fewer epochs be chosen
         settings = evolve(settings, epochs=resumed.epochs)
     attempt.progress.begin_training(control.name, settings.epochs, dataset.counts)
     if resumed:
-        logger.info(f"going on after epoch {resumed.epoch}", extra={"event": "resumed", "epoch": resumed.epoch})
+        logger.info(f"continuing after epoch {resumed.epoch}", extra={"event": "resumed", "epoch": resumed.epoch})
     done = dict[int, Epoch]()
 
     def note(epoch: Epoch) -> None:

@@ -38,7 +38,7 @@ def lineage_of(made: NewVersion) -> dict[str, object]:
         "attempt": attempt.claim.attempt,
         "price_per_hour": attempt.claim.price,
         "settings": attempt.settings.model_dump(mode="json"),
-        "ultralytics": dict(trained.told),
+        "ultralytics": dict(trained.arguments),
         "packages": {name: package_version(name) for name in _PACKAGES},
         "taken_up": made.taken_up.as_json(),
     }

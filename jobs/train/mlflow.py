@@ -11,7 +11,7 @@ from urllib.parse import quote, urlsplit
 
 import requests
 
-from jobs.train.tracking import Status, TrackerDown, TrackerRefused
+from jobs.train.experiment_tracker import Status, TrackerDown, TrackerRefused
 from shared.settings import Settings
 
 _TIMEOUT = (5.0, 20.0)  # seconds to connect, and for an answer

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from jobs.train.data.addresses import reference
 from jobs.train.data.annotations import ExportedTask
-from jobs.train.tracking import Tracker, Untracked
+from jobs.train.experiment_tracker import NoTracker, Tracker
 from jobs.train.training import Trainer
 from shared.labelstudio.api import ProjectState
 from shared.media.fetch import Fetcher
@@ -43,5 +43,5 @@ class Parts:
     folder: Path  # scratch of this run
     budget: Budget = NO_BUDGET
     adopt: Callable[[str], str] = reference  # an image's address → what stands for it in the snapshot
-    tracker: Tracker = field(default_factory=Untracked)
+    tracker: Tracker = field(default_factory=NoTracker)
     image_key: Callable[[str], str] | None = None  # an image's address → its key in the store; None: not kept there

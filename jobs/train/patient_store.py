@@ -30,9 +30,8 @@ class PatientStore:
         self.replace = patient(store.replace)
         self.put = patient(store.put)
         self.delete = patient(store.delete)
-        self.list = patient(
-            lambda prefix: iter(tuple(store.list(prefix)))
-        )  # as a whole: an outage may begin between two keys
+        # As a whole: an outage may begin between two keys.
+        self.list = patient(lambda prefix: iter(tuple(store.list(prefix))))
         self.folders = patient(lambda folder: iter(tuple(store.folders(folder))))
         self.upload = patient(store.upload)
         self.download = patient(store.download)

@@ -10,7 +10,7 @@ from jobs.train.training import TrainingSettings
 from shared.evolve import evolve
 from shared.yolo_task import YoloTask
 
-_LOOKS = 600  # at images, in a training on few; an image counts as often as it is looked at
+_LOOKS = 600  # in a training on few images: how often any image is looked at, in all epochs
 _EPOCH = 24  # looks in an epoch, at least: each epoch is measured and kept, which takes as long as a few looks
 _EPOCHS = 50  # of trainings on more images
 _BATCH = 4  # images a step, while an epoch has few
@@ -48,8 +48,8 @@ def preset(settings: TrainingSettings, images: int, yolo_task: YoloTask) -> Pres
     return Preset(epochs, batch, passes, _LEARNING_RATE)
 
 
-def taught(data: Path, passes: int) -> Path:
-    """The data.yaml of the training itself, beside `data`: its epochs look at each image `passes` times.
+def training_data(data: Path, passes: int) -> Path:
+    """The data.yaml that the training reads, beside `data`: an epoch looks at each image `passes` times.
 
     Where pictures are cut into tiles, epochs are measured on tiles too, those of the val set: on small copies of whole
     pictures the best one would be chosen by what nobody is shown. The gate measures on whole pictures.
@@ -61,6 +61,6 @@ def taught(data: Path, passes: int) -> Path:
         more["train"] = [described["train"]] * passes
     if not more:
         return data
-    path = data.with_name("taught.yaml")
+    path = data.with_name("training.yaml")
     path.write_text(json.dumps(described | more), encoding="utf-8")
     return path

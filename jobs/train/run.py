@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 from jobs.train.attempt import Attempt
-from jobs.train.checkpoints.spool import enough_of
+from jobs.train.checkpoints.spool import finish_file_of
 from jobs.train.controls import PERMANENT, learn_all
 from jobs.train.data import snapshot as snapshots
 from jobs.train.data.annotations import NothingToLearn
@@ -61,7 +61,7 @@ def run(parts: Parts, run_id: str, *, nonce: str) -> int:
     abort, *earlier = (parts.folder / f"abort-{attempt}" for attempt in range(claim.attempt, 0, -1))
     for killed in earlier:  # a process of it that still runs on this machine must stop training
         killed.touch()
-    spending = Spending(parts.store, parts.budget, on_over=enough_of(abort).touch)
+    spending = Spending(parts.store, parts.budget, on_over=finish_file_of(abort).touch)
     spending.look(record)
     heartbeat = Heartbeat(
         jobs,
@@ -202,7 +202,7 @@ class _Work:
             )
         record = self._jobs.read()
         config, before = project.counters.label_config, parts.folder / "earlier.json"
-        # Who asks for a training by hand may do so since something is wrong: then everything is asked for.
+        # A person may start a training since something is wrong: then the annotations of all tasks are read.
         earlier = Earlier() if self._claim.forced else find_earlier(self._store, parts.project_uid, config, before)
         snapshot = write_snapshot(
             parts.exporter.tasks(request.project_id, earlier.is_same),

@@ -1,4 +1,4 @@
-"""Finds annotations that a model disputes which was not trained on them: worth a look, nothing more. Pure.
+"""Finds annotations that look wrong to a model that was not trained on them: a hint for a person. Pure.
 
 After ObjectLab (U. Tkachenko et al. 2023, arXiv 2309.00832): objects that were overlooked, that are in a bad place, or
 have a swapped label; and annotations of nothing. Its fixed confidences (0.95, 0.5) are replaced by what is usual for a
@@ -23,10 +23,8 @@ _SAME = 0.5  # overlap from which a found object is the annotated one
 _TOUCHING = 0.1  # up to which it says nothing of it
 _APART = 0.3  # up to which it may be an object of its own
 _FEW = 5  # confirmed objects of a class, below which those of all classes say what is usual
-_TIGHT = (
-    0.4,
-    0.7,
-)  # below and above which an annotated object is surely not, and surely, in the place of the found one
+_TIGHT = (0.4, 0.7)
+"""Overlap below which an annotated object is surely not in the place of the found one, and above which it surely is."""
 _BACKED = 0.5  # part of a class's usual confidence from which an annotated object is not doubted
 _UNSURE = 0.1  # part of a class's usual confidence that is too little to say anything
 _ORDER = ("swapped", "loose", "spurious", "missing")  # of equal ones
@@ -46,9 +44,9 @@ class Dispute:
 
 @dataclass(frozen=True, slots=True)
 class _Doubt:
-    """What the model says against one object. `much`: more is worse, comparable within a kind only."""
+    """What the model says against one object."""
 
-    much: float
+    severity: float  # higher is worse; comparable within a kind only
     dispute: Dispute
 
 
@@ -59,7 +57,7 @@ class _Picture:
     outcome: Outcome
     upright: Floats  # (F, 4) around the found objects
     overlap: Floats  # (T, F)
-    sureness: Floats  # (F,) confidence, in what is usual for confirmed objects of its class
+    confidence: Floats  # (F,) divided by the median of the confirmed objects of its class
 
 
 def disputes(outcomes: Sequence[Outcome], classes: Sequence[int], *, by_boxes: bool = False) -> list[Dispute]:
@@ -76,8 +74,8 @@ def disputes(outcomes: Sequence[Outcome], classes: Sequence[int], *, by_boxes: b
     for number, picture in enumerate(pictures):
         for doubt in (*_of_annotated(number, picture, usual), *_of_missing(number, picture)):
             doubts[doubt.dispute.kind].append(doubt)
-    things = sum(int(np.isin(outcome.truth, classes).sum()) for outcome in outcomes)
-    return _rarest([one for each in doubts.values() for one in _ranked(each, things)])
+    objects = sum(int(np.isin(outcome.truth, classes).sum()) for outcome in outcomes)
+    return _rarest([one for each in doubts.values() for one in _ranked(each, objects)])
 
 
 def disputed_choices(evidence: Classified, classes: Sequence[int]) -> list[Dispute]:
@@ -120,13 +118,13 @@ def _picture(outcome: Outcome, usual: Mapping[int, float], *, by_boxes: bool) ->
     assert outcome.annotated is not None
     truth, upright = (_upright(boxes) for boxes in (outcome.annotated, outcome.boxes))
     overlap = box_overlaps(truth, upright) if by_boxes else outcome.overlap
-    sureness = np.array(
+    confidence = np.array(
         [
             score / usual[class_] if class_ in usual else 0.0
             for class_, score in zip(outcome.found.tolist(), outcome.scores.tolist(), strict=True)
         ]
     )
-    return _Picture(outcome, upright, overlap, sureness)
+    return _Picture(outcome, upright, overlap, confidence)
 
 
 def _of_annotated(number: int, picture: _Picture, usual: Mapping[int, float]) -> Iterator[_Doubt]:
@@ -135,8 +133,8 @@ def _of_annotated(number: int, picture: _Picture, usual: Mapping[int, float]) ->
     for index, class_ in enumerate(picture.outcome.truth.tolist()):
         if class_ not in usual:
             continue
-        overlap, sureness, own = picture.overlap[index], picture.sureness, picture.outcome.found == class_
-        there = sureness * _from(overlap, _TOUCHING, _SAME)
+        overlap, confidence, own = picture.overlap[index], picture.confidence, picture.outcome.found == class_
+        there = confidence * _from(overlap, _TOUCHING, _SAME)
         if (most := float(there.max(initial=0.0))) < _BACKED:
             yield _Doubt(-most, Dispute("spurious", 0.0, number, index, None))
         others, ours = np.where(own | ~nearest[index], 0.0, there), float(there[own].max(initial=0.0))
@@ -144,7 +142,7 @@ def _of_annotated(number: int, picture: _Picture, usual: Mapping[int, float]) ->
             yield _Doubt(
                 (other - ours) / (other + ours + _UNSURE), Dispute("swapped", 0.0, number, index, int(others.argmax()))
             )
-        near = sureness * own * nearest[index] * (overlap > _TOUCHING)
+        near = confidence * own * nearest[index] * (overlap > _TOUCHING)
         tight = float((near * _from(overlap, *_TIGHT)).max(initial=0.0))
         if (most := float(near.max(initial=0.0))) > max(tight, _UNSURE):
             yield _Doubt((most - tight) / (most + _UNSURE), Dispute("loose", 0.0, number, index, int(near.argmax())))
@@ -152,22 +150,22 @@ def _of_annotated(number: int, picture: _Picture, usual: Mapping[int, float]) ->
 
 def _of_missing(number: int, picture: _Picture) -> Iterator[_Doubt]:
     """Objects of which the model is as sure as of half of those that are annotated, where nothing is."""
-    sure = np.flatnonzero(picture.sureness >= 1)
-    first = sure[suppress(picture.upright[sure], picture.sureness[sure], _SAME)]  # of any class
+    sure = np.flatnonzero(picture.confidence >= 1)
+    first = sure[suppress(picture.upright[sure], picture.confidence[sure], _SAME)]  # of any class
     taken = picture.overlap.max(axis=0, initial=0.0)
     for place in first[taken[first] < _APART].tolist():
-        much = float(picture.sureness[place] * (1 - taken[place]))
-        yield _Doubt(much, Dispute("missing", 0.0, number, None, place))
+        severity = float(picture.confidence[place] * (1 - taken[place]))
+        yield _Doubt(severity, Dispute("missing", 0.0, number, None, place))
 
 
-def _ranked(doubts: Sequence[_Doubt], things: int) -> list[Dispute]:
+def _ranked(doubts: Sequence[_Doubt], objects: int) -> list[Dispute]:
     """The disputes of one kind that are rare among so many annotated objects, with their rarity."""
-    much = np.sort([doubt.much for doubt in doubts])
+    severities = np.sort([doubt.severity for doubt in doubts])
     ranked = []
     for doubt in doubts:
-        as_much = len(much) - int(np.searchsorted(much, doubt.much))
-        if as_much <= max(_RARE * things, 1):
-            ranked.append(replace(doubt.dispute, rarity=1 - as_much / max(things, as_much)))
+        as_much = len(severities) - int(np.searchsorted(severities, doubt.severity))
+        if as_much <= max(_RARE * objects, 1):
+            ranked.append(replace(doubt.dispute, rarity=1 - as_much / max(objects, as_much)))
     return ranked
 
 

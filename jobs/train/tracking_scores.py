@@ -85,9 +85,8 @@ class _Video:
 
     last: dict[int, int] = field(default_factory=dict)  # object → its last track id
     before: dict[int, int] = field(default_factory=dict)  # object → its track id in the frame before
-    together: Counter[tuple[int, int]] = field(
-        default_factory=Counter
-    )  # (object, track id) → frames in which they overlap
+    # (object, track id) → frames in which they overlap
+    together: Counter[tuple[int, int]] = field(default_factory=Counter)
 
     def match(self, truth: Detections, found: Detections) -> tuple[int, int]:
         """(objects found in a frame, how many of them with another track id than last time)."""

@@ -96,7 +96,7 @@ class Trained:
     weights: Path  # of the best epoch, without training state
     epochs: int  # that were finished
     batch: int | None  # images a step; None: no epoch was left to train
-    told: Mapping[str, Any] = field(default_factory=dict)  # other arguments of ultralytics, for the manifest
+    arguments: Mapping[str, Any] = field(default_factory=dict)  # of ultralytics, for the manifest
     notes: tuple[str, ...] = ()  # sentences for the report
     stopped: str = ""  # a sentence about why its time was over before its epochs were, if it was
 

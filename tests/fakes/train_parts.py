@@ -337,7 +337,7 @@ def measured(
 
 @contextmanager
 def yolo_trainer(folder: Path, *, threads: int) -> Iterator[YoloTrainer]:
-    """The real trainer on the processor, in the surroundings that the job gives it."""
+    """The real trainer on the processor, with the environment that the job sets."""
     with pytest.MonkeyPatch.context() as environ:
         for name, value in prepare_ultralytics(folder / "ultralytics", threads=threads).items():
             environ.setenv(name, value)
@@ -348,7 +348,7 @@ def yolo_trainer(folder: Path, *, threads: int) -> Iterator[YoloTrainer]:
         environ.setattr("ultralytics.utils.WEIGHTS_DIR", folder / "ultralytics" / "weights")
         yield YoloTrainer(
             folder / "model",
-            surroundings=folder / "ultralytics",
+            config_dir=folder / "ultralytics",
             weights_folder=folder / "weights",
             device="cpu",
             threads=threads,

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from jobs.train.data.annotations import ExportedTask
+from jobs.train.experiment_tracker import NoTracker, Tracker
 from jobs.train.parts import Parts
 from jobs.train.run import run
-from jobs.train.tracking import Tracker, Untracked
 from shared.errors import ImageError, ModelError
 from shared.labelstudio.api import ProjectState
 from shared.labelstudio.requests import ProjectCounters
@@ -80,7 +80,7 @@ class World:
         self.registry = Registry(store, UID)
         self.settings: dict[str, object] = {}
         self.budget = NO_BUDGET
-        self.tracker: Tracker = Untracked()
+        self.tracker: Tracker = NoTracker()
         self.image_key: Callable[[str], str] | None = None
         self._folder = folder
 

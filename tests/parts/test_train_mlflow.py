@@ -9,8 +9,8 @@ import pytest
 
 from infra.local.processes import choose_port
 from jobs.train.ending import DONE, INTERRUPTED
+from jobs.train.experiment_tracker import BackgroundTracker
 from jobs.train.mlflow import Mlflow
-from jobs.train.tracking import InBackground
 from shared.job_signals import Stopped
 from shared.objectstore import ObjectStore
 from shared.settings import Settings
@@ -34,8 +34,8 @@ def world(file_store: ObjectStore, tmp_path: Path) -> World:
     return World(file_store, tmp_path)
 
 
-def tracker(url: str, **settings: str) -> InBackground:
-    return InBackground(Mlflow(url, Settings.from_environ(settings)), url, pause=0.05)
+def tracker(url: str, **settings: str) -> BackgroundTracker:
+    return BackgroundTracker(Mlflow(url, Settings.from_environ(settings)), url, pause=0.05)
 
 
 def test_a_run_is_there_with_its_epochs_and_files_also_after_a_kill(world: World, mlflow: MlflowServer) -> None:

@@ -213,9 +213,13 @@ def test_sides_are_not_mirrored_and_the_manifest_says_so(
     start = weights(tmp_path, "yolov8n", "detect")
     fitted = trainer.fit(data, start, settings(epochs=2), watching(tmp_path, look), None)
     assert seen == [[0.0, share]]
-    assert fitted.told["fliplr"] == share
+    assert fitted.arguments["fliplr"] == share
     assert bool(fitted.notes) == (share == 0.0)
-    assert (fitted.told["nms"], fitted.told["overlap_mask"], fitted.told["max_det"]) == (None, False, 300)
+    assert (fitted.arguments["nms"], fitted.arguments["overlap_mask"], fitted.arguments["max_det"]) == (
+        None,
+        False,
+        300,
+    )
 
 
 def test_the_last_epochs_of_a_short_training_are_whole_images(trainer: YoloTrainer, tmp_path: Path) -> None:
@@ -246,7 +250,7 @@ def test_points_are_measured_more_strictly_than_they_are_learnt(trainer: YoloTra
     start = weights(tmp_path, "yolov8n-pose", "pose")
     fitted = trainer.fit(data, start, settings(), watching(tmp_path, look, "on_fit_epoch_end"), None)
     assert seen[0] == ([0.5, 0.5], pytest.approx([POINT_SIGMA] * 2))
-    assert fitted.told["fliplr"] == 0.0
+    assert fitted.arguments["fliplr"] == 0.0
     assert "points" in fitted.notes[0]
 
 

@@ -19,7 +19,7 @@ from jobs.train.data.files import ImageFiles
 from jobs.train.data.samples import Views
 from jobs.train.data.snapshot import SnapshotTask
 from jobs.train.evidence import Found
-from jobs.train.preset import taught
+from jobs.train.preset import training_data
 from jobs.train.training import Contender, TrainingSettings
 from jobs.train.yolo.trainer import YoloTrainer
 from shared.digest import sha256_of
@@ -149,7 +149,7 @@ def test_each_task_is_trained_measured_and_resumed(
 
     # Another machine, where nothing but the checkpoint of epoch 7 is.
     elsewhere = YoloTrainer(
-        tmp_path / "elsewhere", surroundings=tmp_path / "ultralytics", weights_folder=tmp_path, device="cpu"
+        tmp_path / "elsewhere", config_dir=tmp_path / "ultralytics", weights_folder=tmp_path, device="cpu"
     )
     second = replace(spool, folder=tmp_path / "spool-2")
     resumed = Resumed(spool.checkpoint(epochs[6]), None, 7, 8)
@@ -173,7 +173,7 @@ def test_pictures_are_learnt_from_in_tiles_and_measured_whole(
     assert dataset is not None
     assert dataset.counts.tiles == dataset.counts.train_images - 2 > 2
     start = trainer.base(base_weights(), "detect").weights
-    fitted = trainer.fit(taught(dataset.data, 1), start, evolve(SETTINGS, epochs=1), spool, None)
+    fitted = trainer.fit(training_data(dataset.data, 1), start, evolve(SETTINGS, epochs=1), spool, None)
     scanned = {cache.stem for cache in (tmp_path / "dataset" / "labels").glob("*.cache")}
     assert scanned == {"train", "val-tiles"}, "epochs are measured on what is learnt from"
     graph = trainer.export(fitted.weights, tmp_path / "graph", tiling)

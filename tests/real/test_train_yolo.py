@@ -14,7 +14,7 @@ import pytest
 from infra.demo import samples
 from jobs.train.checkpoints.spool import Epoch, Spool, TrainingAborted
 from jobs.train.checkpoints.store import Resumed
-from jobs.train.preset import taught
+from jobs.train.preset import training_data
 from jobs.train.training import TrainingSettings
 from jobs.train.yolo.trainer import YoloTrainer
 from shared.digest import sha256_of
@@ -67,7 +67,7 @@ def test_train_resume_and_what_is_published(trainer: YoloTrainer, spool: Spool, 
     start = trainer.base(samples.base_weights(), "detect")
     base = start.weights
     assert (start.name, start.sha256) == ("ABD.pt", sha256_of(base))
-    twice = taught(data, 2)  # as a training on few images does
+    twice = training_data(data, 2)  # as a training on few images does
     fitted = trainer.fit(twice, base, settings(), spool, None)
     epochs = list(spool.epochs())
     assert [(epoch.number, epoch.epochs) for epoch in epochs] == [(1, 3), (2, 3), (3, 3)]
@@ -80,7 +80,7 @@ def test_train_resume_and_what_is_published(trainer: YoloTrainer, spool: Spool, 
 
     # Another machine: nothing but the checkpoint of epoch 2 is there.
     elsewhere = YoloTrainer(
-        tmp_path / "elsewhere", surroundings=tmp_path / "ultralytics", weights_folder=tmp_path, device="cpu"
+        tmp_path / "elsewhere", config_dir=tmp_path / "ultralytics", weights_folder=tmp_path, device="cpu"
     )
     second = replace(spool, folder=tmp_path / "spool-2")
     resumed = Resumed(spool.checkpoint(epochs[1]), spool.checkpoint(epochs[0]), 2, 3)

@@ -45,8 +45,8 @@ def named_metrics(found: dict[str, Any]) -> dict[str, float]:
     return {name: float(found[key]) for name, key in keys.items() if key in found}
 
 
-def enough_of(abort: Path) -> Path:
-    """The file beside an abort file that ends the training at its next checkpoint, to be judged as it is."""
+def finish_file_of(abort: Path) -> Path:
+    """The file beside an abort file; once it exists, the training ends at its next checkpoint, which is judged."""
     return abort.with_name(f"{abort.name}-enough")
 
 
@@ -56,11 +56,11 @@ class Spool:
 
     folder: Path
     abort: Path  # the training ends at once if this file exists
-    stop_at: float  # time.time() after which no further epoch starts; nor once `enough_of(abort)` exists
+    stop_at: float  # time.time() after which no further epoch starts; nor once `finish_file_of(abort)` exists
 
     def is_over(self) -> bool:
         """Whether the training has no time left."""
-        return time.time() >= self.stop_at or enough_of(self.abort).exists()
+        return time.time() >= self.stop_at or finish_file_of(self.abort).exists()
 
     def callbacks(self) -> dict[str, Callable[[Any], None]]:
         """ultralytics event → callback."""

@@ -93,8 +93,8 @@ def _tiles(task: SnapshotTask, control: Control, images: ImageFiles, folder: Pat
 def usable(reading: Reading[Found], control: Control) -> Found:
     """What a control's reader found in an annotation.
 
-    Raises ImageError if a region cannot be used, with the reasons of the first three: the image would else be taught
-    with an object missing.
+    Raises ImageError if a region cannot be used, with the reasons of the first three: the image would
+    otherwise be trained on with an object missing.
     """
     if not reading.unusable:
         return reading.found

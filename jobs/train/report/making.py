@@ -36,7 +36,7 @@ class Reporter:
     """Makes the page for a number that the version may get."""
 
     def __init__(self, version: NewVersion) -> None:
-        """Looks at the pictures; what fails is left out. Raises ClaimLost, StoreError."""
+        """Gathers all that does not depend on the version's number. Raises ClaimLost, StoreError."""
         self._version = version
         self._missing: list[str] = []
         judged = version.judged
@@ -127,7 +127,7 @@ class Reporter:
         except (ClaimLost, StoreError):
             raise
         except Exception:
-            logger.exception(f"the report lacks {name}", extra={"event": "report_part_failed", "part": name})
+            logger.exception(f"the report is made without {name}", extra={"event": "report_part_failed", "part": name})
             (self._missing if missing is None else missing).append(name)
 
     def _charts(self, manifest: Manifest) -> list[charts.Chart | None]:

@@ -12,10 +12,10 @@ _VIDEOS = 3  # whose tracks are drawn
 
 
 class Pictures:
-    """Does not depend on the number that the version gets, but for how it is called."""
+    """The pictures of one new version, whose name is given when they are drawn: it is not known before."""
 
     def __init__(self, version: NewVersion) -> None:
-        """Without a picture, until it looks at some."""
+        """Empty until `look` and `look_at_ways` are called."""
         self._version = version
         self._choice = Choice((), (), 0, 0, 0)
         self._looked = dict[str, tuple[Copy, Seen, Seen | None]]()  # by picture

@@ -61,16 +61,16 @@ class Fitting:
         batch = None if resumed else batch_size(settings.batch, self._device)
         mirrored = arguments.mirroring_of(self._described, settings)
         notes = (mirrored.why_not,) if mirrored.why_not else ()
-        told = arguments.of_learning(settings, mirrored, len(self._described["names"]))
+        learning = arguments.of_learning(settings, mirrored, len(self._described["names"]))
         begun = start if resumed else self._begun(start)
         while True:
             model = open_weights(resumed.last if resumed else begun)
             for event, callback in self._spool.callbacks().items():
                 model.add_callback(event, callback)
-            model.add_callback("on_train_start", learn_points_from_afar)
+            model.add_callback("on_train_start", use_default_sigmas)
             try:
                 with _translated_errors(self._spool):
-                    model.train(**(self._arguments(model, batch, resumed, told) | dict(self._tried)))
+                    model.train(**(self._arguments(model, batch, resumed, learning) | dict(self._tried)))
             except _OutOfMemory as error:
                 batch, resumed = _smaller(model.trainer, resumed, error)
                 continue
@@ -80,7 +80,7 @@ class Fitting:
             for note in scanned:
                 logger.warning(note, extra={"event": "dataset_note"})
             published = write_published(best, self._data, self._folder / "weights.pt")
-            return Trained(published, finished_epochs(trainer), trainer.batch_size, told, notes + scanned)
+            return Trained(published, finished_epochs(trainer), trainer.batch_size, learning, notes + scanned)
 
     def _begun(self, start: Path) -> Path:
         """The weights that the first epoch begins with: `start`, with the labels as its classes."""
@@ -92,9 +92,9 @@ class Fitting:
         return with_classes_of(open_weights(start), names, aliases, self._folder / "begun.pt") or start
 
     def _arguments(
-        self, model: Any, batch: int | None, resumed: Resumed | None, told: dict[str, Any]
+        self, model: Any, batch: int | None, resumed: Resumed | None, learning: dict[str, Any]
     ) -> dict[str, Any]:
-        """The arguments of ultralytics' `train`. `told`: those that are noted in the manifest."""
+        """The arguments of ultralytics' `train`. `learning`: those that the manifest holds too."""
         data, settings = self._data, self._settings
         workers = dataloader_workers(
             self._workers,
@@ -119,7 +119,7 @@ class Fitting:
             first = arguments.of_first_attempt(
                 settings, model.task, images=images, batch=-1 if batch is None else batch, layers=layers
             )
-            return found | told | first
+            return found | learning | first
         # The checkpoint holds the rest. Its best epoch has to be where ultralytics looks for it: ultralytics writes
         # that file only when an epoch is better.
         best = self._save_dir / "weights" / "best.pt"
@@ -138,7 +138,7 @@ def _smaller(trainer: Any, resumed: Resumed | None, error: Exception) -> tuple[i
             "smaller LABELLOOP_BASE_WEIGHTS"
         ) from error
     logger.warning(
-        f"out of memory with {tried} images a step: going on with {tried // 2}",
+        f"out of memory with {tried} images a step: continuing with {tried // 2}",
         extra={"event": "out_of_memory", "batch": tried},
     )
     if trainer.last.exists():
@@ -156,8 +156,8 @@ def finished_epochs(trainer: Any) -> int:
     return int(last["epoch"])
 
 
-def learn_points_from_afar(trainer: Any) -> None:
-    """Let the loss use ultralytics' own sigmas: with those of the validation, points that are far off learn nothing.
+def use_default_sigmas(trainer: Any) -> None:
+    """Let the loss use the default sigmas of ultralytics: with those of the validation, points far off are not learnt.
 
     The other processes of a training on several GPUs load this function by its name.
     """

@@ -33,18 +33,18 @@ class YoloTrainer:
         self,
         folder: Path,
         *,
-        surroundings: Path,
+        config_dir: Path,
         weights_folder: Path,
         device: str = "auto",
         workers: int = -1,
         threads: int = 0,
     ) -> None:
-        """`folder`: scratch. `surroundings`: what YOLO_CONFIG_DIR names. `weights_folder`: for downloaded base weights.
+        """`folder`: scratch. `config_dir`: what YOLO_CONFIG_DIR names. `weights_folder`: for downloaded base weights.
 
         `device`, `workers` and `threads` as LABELLOOP_DEVICE, LABELLOOP_WORKERS and LABELLOOP_THREADS.
         """
         self._folder = folder
-        self._surroundings = surroundings
+        self._config_dir = config_dir
         self._weights_folder = weights_folder
         self._device = device
         self._workers = workers
@@ -56,7 +56,7 @@ class YoloTrainer:
         """As the settings say. `folder`: scratch; `prepare_ultralytics` was given its folder `ultralytics`."""
         return cls(
             folder / "model",
-            surroundings=folder / "ultralytics",
+            config_dir=folder / "ultralytics",
             weights_folder=Path(settings.work_dir) / "weights",
             device=settings.device,
             workers=settings.workers,
@@ -99,7 +99,7 @@ class YoloTrainer:
         return InitialWeights(weights, called, sha256_of(path), own=False)
 
     def check(self, weights: Path, yolo_task: YoloTask) -> None:
-        """Raises ModelError as predict does, SettingsError if the packages of this machine cannot read the file."""
+        """Raise ModelError if the file is no model for the YOLO task, SettingsError if this machine cannot read it."""
         check_packages()
         check_weights(weights, yolo_task)
 
@@ -116,7 +116,7 @@ class YoloTrainer:
                 resumed.epoch,
                 batch=None,
             )
-        place_downloads(self._surroundings, start)
+        place_downloads(self._config_dir, start)
         fitting = Fitting(
             data,
             settings,

@@ -62,7 +62,7 @@ def broken_weights(path: Path) -> Iterator[None]:
 
 
 def check_weights(path: Path, yolo_task: YoloTask) -> None:
-    """Raises ModelError as predict does, SettingsError if the packages of this machine cannot read the file."""
+    """Raise ModelError if the file is no model for the YOLO task, SettingsError if this machine cannot read it."""
     from ultralytics.models import YOLO
 
     try:

@@ -19,7 +19,7 @@ from jobs.train.data.outage import Breaker, ImagesMissing, ImagesOutage
 from jobs.train.data.samples import Views
 from jobs.train.data.snapshot import SnapshotTask
 from jobs.train.data.split import Split
-from jobs.train.preset import taught
+from jobs.train.preset import training_data
 from jobs.train.yolo.val_set import ValSet, task_of
 from shared.errors import ImageError
 from shared.geometry.tiles import Tiling
@@ -123,7 +123,7 @@ def test_tiles_of_pictures_and_the_pictures(tmp_path: Path) -> None:
 
     # What is learnt from is what epochs are measured on; the gate measures on pictures.
     described = json.loads(dataset.data.read_text())
-    again = json.loads(taught(dataset.data, 2).read_text())
+    again = json.loads(training_data(dataset.data, 2).read_text())
     assert (described["val"], again["val"], again["train"]) == ("images/val", "images/val-tiles", ["images/train"] * 2)
     assert [task_of(path) for path in ValSet.of(dataset.data).pictures()] == ["2"]
 
@@ -156,7 +156,7 @@ def test_the_val_set_keeps_all_pixels_for_a_version_that_needs_them(tmp_path: Pa
     assert dataset is not None
     folder = tmp_path / "dataset" / "images"
     assert [size_of(folder / name) for name in ("train/1.jpg", "val/2.jpg")] == [(1280, 43), (3000, 100)]
-    assert taught(dataset.data, 1) == dataset.data
+    assert training_data(dataset.data, 1) == dataset.data
 
 
 def test_an_image_that_cannot_be_had_leaves_its_task_out(tmp_path: Path) -> None:

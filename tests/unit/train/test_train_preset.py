@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from jobs.train.preset import Preset, preset, taught
+from jobs.train.preset import Preset, preset, training_data
 from jobs.train.training import TrainingSettings
 from jobs.train.yolo.arguments import optimizer
 from jobs.train.yolo.data_yaml import count_images
@@ -55,7 +55,7 @@ def test_an_epoch_counts_each_look(tmp_path: Path) -> None:
         (tmp_path / "images" / "train" / f"{number}.jpg").touch()
     data = tmp_path / "data.yaml"
     data.write_text(json.dumps({"train": "images/train", "val": "images/val", "names": ["Tree"]}))
-    assert taught(data, 1) == data
-    again = taught(data, 8)
+    assert training_data(data, 1) == data
+    again = training_data(data, 8)
     assert (again.parent, count_images(data), count_images(again)) == (tmp_path, 3, 24)
     assert json.loads(again.read_text())["names"] == ["Tree"]

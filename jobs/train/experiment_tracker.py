@@ -66,10 +66,10 @@ class Tracker(Protocol):
         """Send what is left, for so long at most."""
 
 
-class Untracked:
+class NoTracker:
     """A Tracker that writes nothing."""
 
-    def run(self, uid: str, run_id: str, control: str, params: Mapping[str, Any]) -> "Untracked":  # noqa: ARG002
+    def run(self, uid: str, run_id: str, control: str, params: Mapping[str, Any]) -> "NoTracker":  # noqa: ARG002
         return self
 
     def close(self, seconds: float) -> None:
@@ -88,7 +88,7 @@ class Untracked:
         pass
 
 
-class InBackground:
+class BackgroundTracker:
     """A Tracker that writes to a client, on a thread."""
 
     def __init__(self, client: Client, address: str, *, pause: float = _PAUSE) -> None:

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Mapping
 
 from jobs.train.checkpoints.spool import Epoch
-from jobs.train.tracking import InBackground, Status, TrackerDown, TrackerRefused
+from jobs.train.experiment_tracker import BackgroundTracker, Status, TrackerDown, TrackerRefused
 
 
 class Client:
@@ -47,7 +47,7 @@ def epoch(number: int, **metrics: float) -> Epoch:
 
 
 def track(client: Client, seconds: float = 30.0) -> None:
-    tracker = InBackground(client, "http://mlflow.test", pause=0.0)
+    tracker = BackgroundTracker(client, "http://mlflow.test", pause=0.0)
     with tracker.run("1.2", "run-1", "label", {"seed": 0}) as tracked:
         for each in (epoch(1, mAP50=0.5), epoch(1, mAP50=0.5), epoch(2, mAP50=0.6, precision=float("nan"))):
             tracked.epoch(each)
@@ -71,7 +71,7 @@ def test_everything_once_and_in_order() -> None:
 
 def test_what_an_outage_held_up_is_sent_afterwards() -> None:
     client = Client(TrackerDown("away"))  # the last try, when the job has ended, may be the one that fails
-    tracker = InBackground(client, "http://mlflow.test", pause=0.0)
+    tracker = BackgroundTracker(client, "http://mlflow.test", pause=0.0)
     failed = threading.Event()
     with tracker.run("1.2", "run-1", "label", {"seed": 0}) as tracked:
         tracked.epoch(epoch(1, mAP50=0.5))
@@ -106,7 +106,7 @@ def test_the_job_does_not_wait_for_a_tracker_that_hangs() -> None:
 def test_how_a_training_ended() -> None:
     for error, status in ((ValueError(), "FAILED"), (KeyboardInterrupt(), "KILLED")):
         client = Client()
-        tracker = InBackground(client, "http://mlflow.test", pause=0.0)
+        tracker = BackgroundTracker(client, "http://mlflow.test", pause=0.0)
         try:
             with tracker.run("1.2", "run-1", "label", {}):
                 raise error
