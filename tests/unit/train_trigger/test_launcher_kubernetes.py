@@ -1,8 +1,8 @@
 """What the Kubernetes launcher makes of what the real API server of the tests cannot show: Kueue, lost machines."""
 
 import json
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,98 +15,30 @@ from functions.train_trigger.launchers import JobStatus, open_launcher
 from functions.train_trigger.launchers.kubernetes.api import KubernetesRefusal
 from functions.train_trigger.launchers.kubernetes.launcher import KubernetesLauncher
 from functions.train_trigger.launchers.kubernetes.objects import job_from, request_of
-from functions.train_trigger.launchers.kubernetes.pods import status_of, without_pod
+from functions.train_trigger.launchers.kubernetes.pods import status_of
 from shared.errors import LaunchError, SettingsError
 from shared.evolve import evolve
 from shared.settings import Settings
-from shared.state.runs import TrainRequest
-
-REQUEST = TrainRequest(store="s3://bucket/prefix", project_uid="1.1700000000", run_id="run-1")
-NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
-JOB = "kubernetes:ml/labelloop-run-1-1"
-
-
-class FakeApi:
-    """Answers one Job, its pods and events, as the API server's JSON has them; keeps what was deleted."""
-
-    host = "https://cluster.example.org"
-
-    def __init__(self, job: Mapping[str, Any], pods: Sequence[dict[str, Any]] = (), events: Sequence[Any] = ()) -> None:
-        self.job = {"metadata": {}, "spec": {}, "status": {}, **job}
-        self.pods, self.events = list(pods), list(events)
-        self.deleted: list[tuple[str, str]] = []
-
-    def get(self, path: str, what: str, **query: str) -> dict[str, Any]:
-        if "/jobs/" in path:
-            return self.job
-        if path.endswith("/events"):
-            kind = query["fieldSelector"].split(",")[0].removeprefix("involvedObject.kind=")
-            return {"items": [event for event in self.events if event["involvedObject"]["kind"] == kind]}
-        return {"items": self.pods}
-
-    def create(self, path: str, what: str, body: Mapping[str, Any], **query: str) -> dict[str, Any]:
-        raise KubernetesRefusal(self.host, f"create {what}", 409, "already exists")
-
-    def delete(self, path: str, what: str, body: Mapping[str, Any]) -> None:
-        self.deleted.append((path, body["propagationPolicy"]))
-
-
-def standing(job: Mapping[str, Any], pods: Sequence[dict[str, Any]] = (), events: Sequence[Any] = ()) -> JobStatus:
-    api: Any = FakeApi(job, pods, events)
-    return KubernetesLauncher(api, "ml", "trainer", now=lambda: NOW).status(JOB)
-
-
-def pod(phase: str, *, deleted: float | None = None, **status: Any) -> dict[str, Any]:
-    """`deleted`: how many seconds ago its grace period ended."""
-    metadata = {
-        "name": "labelloop-run-1-1-x7k2p",
-        "labels": {"job-name": "labelloop-run-1-1", "labelloop/run": "run-1"},
-    }
-    gone = (
-        {"deletionTimestamp": f"{NOW - timedelta(seconds=deleted):%Y-%m-%dT%H:%M:%SZ}"} if deleted is not None else {}
-    )
-    return {"metadata": metadata | gone, "status": {"phase": phase, **status}}
-
-
-def container(name: str, **state: Any) -> dict[str, Any]:
-    """One of `containerStatuses`; of an API server the other two states are null, or not there."""
-    of_image = {"image": "trainer:1", "imageID": ""}
-    return {"name": name, **of_image, "ready": False, "restartCount": 0, "state": {"running": None, **state}}
-
-
-def beside(phase: str, *, sidecar: Mapping[str, Any], **train: Any) -> dict[str, Any]:
-    """A pod of the training's container and a proxy that a mesh put before it."""
-    return pod(phase, containerStatuses=[container("istio-proxy", **sidecar), container("train", **train)])
-
-
-def terminated(code: int, **told: str) -> dict[str, Any]:
-    return {"terminated": {"exitCode": code, "startedAt": "2026-01-01T10:00:00Z", "containerID": "x", **told}}
-
-
-def waiting(reason: str, message: str | None = None) -> dict[str, Any]:
-    return {"waiting": {"reason": reason} | ({"message": message} if message else {})}
-
-
-RUNNING = {"running": {"startedAt": "2026-01-01T10:00:00Z"}}
-
-
-def event(reason: str, message: str, *, kind: str = "Pod", type_: str = "Warning", ago: float = 60) -> dict[str, Any]:
-    return {
-        "involvedObject": {"kind": kind},
-        "type": type_,
-        "reason": reason,
-        "message": message,
-        "lastTimestamp": f"{NOW - timedelta(seconds=ago):%Y-%m-%dT%H:%M:%SZ}",
-    }
-
-
-def condition(kind: str, status: str = "True", **fields: str) -> dict[str, str]:
-    return {"type": kind, "status": status, **fields}
-
-
-def template(**metadata: Any) -> dict[str, Any]:
-    containers = [{"name": "proxy", "image": "p"}, {"name": "train", "image": "t"}]
-    return {"metadata": {"name": "trainer", **metadata}, "template": {"spec": {"containers": containers}}}
+from tests.fakes.kubernetes_api import (
+    CREATING,
+    JOB,
+    NOW,
+    REQUEST,
+    RUNNING,
+    TAKEN,
+    FakeApi,
+    beside,
+    condition,
+    container,
+    event,
+    pod,
+    standing,
+    starting,
+    template,
+    terminated,
+    unscheduled,
+    waiting,
+)
 
 
 @pytest.mark.parametrize(
@@ -214,102 +146,6 @@ def test_how_a_job_failed_is_told() -> None:
     evicted = pod("Failed", reason="Evicted", message="The node was low on resource: memory.")
     assert standing(failed, [evicted]).why == "Evicted: The node was low on resource: memory."
     assert standing(failed).why == ""
-
-
-NO_GPU = "0/3 nodes are available: 1 node(s) had untolerated taint, 2 Insufficient nvidia.com/gpu. "
-NO_HELP = f"{NO_GPU}preemption: 0/3 nodes are available: {{}} Preemption is not helpful for scheduling{{}}."
-TAKEN, IMPOSSIBLE = NO_HELP.format(1, ", 2 No preemption victims found for incoming pod"), NO_HELP.format(3, "")
-NO_GROUP = "pod didn't trigger scale-up: 2 Insufficient nvidia.com/gpu"
-
-
-def unscheduled(message: str) -> dict[str, Any]:
-    return pod("Pending", conditions=[condition("PodScheduled", "False", reason="Unschedulable", message=message)])
-
-
-def starting(**state: Any) -> dict[str, Any]:
-    return pod("Pending", conditions=[condition("PodScheduled")], containerStatuses=[container("train", **state)])
-
-
-CREATING = starting(**waiting("ContainerCreating"))
-
-
-@pytest.mark.parametrize(
-    ("found", "events", "why", "stuck"),
-    [
-        pytest.param(pod("Pending"), [], "", False, id="nobody said anything yet"),
-        pytest.param(CREATING, [], "", False, id="an image of ten GB is pulled"),
-        pytest.param(starting(**waiting("PodInitializing")), [], "", False, id="an init container runs"),
-        pytest.param(starting(**waiting("ImagePullBackOff", "Back-off pulling image \"x\"")), [],
-                     "ImagePullBackOff: Back-off pulling image \"x\"", True, id="ImagePullBackOff"),
-        pytest.param(starting(**waiting("ErrImagePull", "not found")), [], "ErrImagePull: not found", True,
-                     id="ErrImagePull, which comes and goes with it"),
-        pytest.param(starting(**waiting("InvalidImageName", "couldn't parse \"A B\"")), [],
-                     "InvalidImageName: couldn't parse \"A B\"", True, id="InvalidImageName"),
-        pytest.param(starting(**waiting("CreateContainerConfigError", "secret \"labelloop\" not found")), [],
-                     "CreateContainerConfigError: secret \"labelloop\" not found", True, id="a secret is missing"),
-        pytest.param(starting(**waiting("CreateContainerError")), [], "CreateContainerError: no message", True,
-                     id="without a message"),
-        pytest.param(pod("Pending", initContainerStatuses=[container("init", **waiting("ErrImagePull", "denied"))]), [],
-                     "ErrImagePull: denied", True, id="of an init container"),
-        pytest.param(pod("Pending", conditions=[condition("PodScheduled", "False", reason="SchedulingGated")]), [],
-                     "SchedulingGated", False, id="gated"),
-        pytest.param(unscheduled("no nodes available to schedule pods"), [], "no nodes available to schedule pods",
-                     False, id="a cluster that sleeps"),
-        pytest.param(unscheduled(TAKEN), [], TAKEN, False, id="all GPUs are taken"),
-        pytest.param(unscheduled(IMPOSSIBLE), [], IMPOSSIBLE, True, id="no node is large enough, were it empty"),
-        pytest.param(unscheduled(IMPOSSIBLE), [event("TriggeredScaleUp", "gpu 0->1", type_="Normal")], IMPOSSIBLE,
-                     False, id="a node is on its way"),
-        pytest.param(unscheduled(NO_GPU), [event("NotTriggerScaleUp", NO_GROUP, type_="Normal")],
-                     f"{NO_GPU} {NO_GROUP}", True, id="no node group could hold it"),
-        pytest.param(unscheduled(NO_GPU), [event("NotTriggerScaleUp", "1 max node group size reached", type_="Normal")],
-                     f"{NO_GPU} 1 max node group size reached", False, id="the node group is full"),
-        pytest.param(unscheduled(NO_GPU), [event("NotTriggerScaleUp", NO_GROUP, type_="Normal", ago=900),
-                                           event("TriggeredScaleUp", "gpu 0->1", type_="Normal", ago=30)],
-                     NO_GPU, False, id="the newest word of the autoscaler counts"),
-        pytest.param(unscheduled(NO_GPU), [event("FailedScheduling", "incompatible with nodepool \"gpu\", no type")],
-                     "incompatible with nodepool \"gpu\", no type", True, id="Karpenter has no such machine"),
-        pytest.param(CREATING, [event("FailedMount", "secret \"keys\" not found")],
-                     "FailedMount: secret \"keys\" not found", True, id="a volume that cannot be mounted"),
-        pytest.param(CREATING, [event("FailedMount", "not synced yet", ago=400), event("Pulling", "x", type_="Normal")],
-                     "", False, id="a volume that was late, and a large image since"),
-    ],
-)  # fmt: skip
-def test_waiting_for_capacity_is_told_from_waiting_for_a_correction(
-    found: dict[str, Any], events: list[Any], why: str, stuck: bool
-) -> None:
-    assert standing({}, [found], events) == JobStatus("queued", why, stuck)
-
-
-QUOTA = 'pods "labelloop-run-1-1-x7k2p" is forbidden: exceeded quota: gpus, requested: {}, used: {}, limited: {}'
-
-
-@pytest.mark.parametrize(
-    ("message", "stuck"),
-    [
-        (QUOTA.format("requests.nvidia.com/gpu=1", "requests.nvidia.com/gpu=4", "requests.nvidia.com/gpu=4"), False),
-        (QUOTA.format("requests.nvidia.com/gpu=8", "requests.nvidia.com/gpu=0", "requests.nvidia.com/gpu=4"), True),
-        (QUOTA.format("memory=24Gi,pods=1", "memory=0,pods=2", "memory=20480Mi,pods=9"), True),
-        (QUOTA.format("memory=12Gi,pods=1", "memory=14Gi,pods=2", "memory=20480Mi,pods=9"), False),
-        ('pods "x" is forbidden: failed quota: gpus: must specify limits.cpu', True),
-        ('pods "x" is forbidden: error looking up service account ml/train: serviceaccount "train" not found', True),
-        ('pods "x" is forbidden: violates PodSecurity "restricted:latest": privileged', True),
-        ('pods "x" is forbidden: maximum cpu usage per Container is 2, but limit is 4', True),
-    ],
-)
-def test_a_quota_that_is_used_up_is_waited_for_and_one_that_never_suffices_is_not(message: str, stuck: bool) -> None:
-    status = standing({}, [], [event("FailedCreate", f"Error creating: {message}", kind="Job")])
-    assert (status.state, status.stuck) == ("queued", stuck)
-    assert "x7k2p" not in status.why, "the name of a pod that is another one each time"
-
-
-def test_the_newest_event_says_why_there_is_no_pod() -> None:
-    events: list[dict[str, str | None]] = [
-        {"lastTimestamp": "2026-01-01T12:00:02Z", "message": 'pods "labelloop-run-1-1-x7k2p" is forbidden: quota'},
-        {"lastTimestamp": "2026-01-01T12:00:01Z", "message": "old"},
-        {"lastTimestamp": None, "message": "without a time"},
-    ]
-    assert without_pod(events, "labelloop-run-1-1").why == 'pods "labelloop-run-1-1" is forbidden: quota'
-    assert without_pod([], "x") == JobStatus("queued")
 
 
 def test_the_shapes_of_these_tests_are_the_api_s() -> None:

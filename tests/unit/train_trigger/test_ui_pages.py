@@ -17,12 +17,12 @@ from shared.state.projects import write_project
 from shared.state.registry import Registry
 from shared.state.runs import Baseline, Totals
 from shared.state.suspects import dismiss, newest_first, read_suspects
+from tests.fakes.http_requests import RIGHT
 from tests.fakes.stores import CountsTrips, Unreachable
 from tests.fakes.trigger_parts import UID, World
 from tests.fakes.ui_parts import PREFIX, SETTINGS, TOKEN, Browser, seen, world_with
 from tests.samples.shown_projects import AIRSHIPS, EMPTY, TREES, TREES_CONFIG, fill, manifest, publish
 from tests.samples.suspects_made import suspect, with_suspects
-from tests.unit.shared.test_http import RIGHT
 
 LABEL_STUDIO = SETTINGS["LABEL_STUDIO_URL"]
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>\u202e{{ 7*123457 }}"
