@@ -18,7 +18,7 @@ _KEPT = 1000.0  # makes a match of the frame before count more than any overlap
 
 
 @dataclass(slots=True)
-class Ways:
+class Trajectories:
     """Where tracked objects went in one video."""
 
     steps: dict[int, list[tuple[int, float, float]]] = field(default_factory=dict)
@@ -41,7 +41,7 @@ class TrackingCounts:
     matched: int = 0  # annotated boxes that were found, frame by frame
     switches: int = 0  # times that the track id of an object changed
     identified: int = 0  # found boxes that are right if each object may have one track id in the whole video
-    ways: tuple["Ways", "Ways"] | None = field(default=None, compare=False)
+    trajectories: tuple[Trajectories, Trajectories] | None = field(default=None, compare=False)
     """Of what is annotated and of what is tracked, if it is one video."""
 
     def scores(self) -> dict[str, float]:
@@ -66,7 +66,7 @@ class TrackingCounts:
 
     def add(self, frames: Iterable[tuple[Detections, Detections]]) -> None:
         """Add one video: (annotated, tracked) boxes of each frame in order, both with `tracks`."""
-        video, annotated, tracked = _Video(), Ways(), Ways()
+        video, annotated, tracked = _Video(), Trajectories(), Trajectories()
         for number, (truth, found) in enumerate(frames):
             annotated.add(number, truth)
             tracked.add(number, found)
@@ -76,7 +76,7 @@ class TrackingCounts:
             self.matched += matched
             self.switches += switches
         self.identified += video.identified()
-        self.ways = (annotated, tracked)
+        self.trajectories = (annotated, tracked)
 
 
 @dataclass(slots=True)

@@ -161,7 +161,7 @@ def _have_its_report(loop: Loop, project: DemoProject, demo: Demo, folder: Path)
     assert (said["outcome"], said["serving"], said["opened"]) == ("unproven", True, False)
     assert "could not be made" not in page
     assert page.count("data:image/webp") >= 2
-    assert ("Ways of the tracked objects" in page) == (demo.control.tag == "VideoRectangle")
+    assert ("Paths of the tracked objects" in page) == (demo.control.tag == "VideoRectangle")
     if demo.control.yolo_task != "classify":
         assert 'class="label' in page
         assert "data:image" in page.partition("<h2>The gate")[0], "pictures come first"

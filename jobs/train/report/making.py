@@ -49,7 +49,7 @@ class Reporter:
         with self._part("pictures"):
             self._pictures.look()
         with self._part("tracks"):
-            self._pictures.look_at_ways()
+            self._pictures.look_at_videos()
         with self._part("the table of labels"):
             self._rows = class_rows(judged.ours.evidence, judged.ours.shown, judged.ours.classes)
             if judged.theirs:
@@ -77,11 +77,11 @@ class Reporter:
         changes = None
         with self._part("what changed", missing):
             changes = self._changes(manifest)
-        different, worst, ways = list[Scene](), list[Scene](), list[Scene]()
+        different, worst, trajectories = list[Scene](), list[Scene](), list[Scene]()
         with self._part("pictures", missing):
             different, worst = self._pictures.scenes(me)
         with self._part("tracks", missing):
-            ways = self._pictures.ways(me)
+            trajectories = self._pictures.trajectories(me)
         project = read_project(attempt.store, attempt.jobs.uid)
         return Report(
             manifest=manifest,
@@ -102,7 +102,7 @@ class Reporter:
             different=different,
             different_said=self._pictures.said(me),
             worst=worst,
-            ways=ways,
+            trajectories=trajectories,
             changes=changes,
             rows=self._rows,
             champion_rows=self._champion_rows,

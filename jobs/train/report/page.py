@@ -45,7 +45,7 @@ class Report:
     different: Sequence[Scene]
     different_said: str
     worst: Sequence[Scene]
-    ways: Sequence[Scene]  # of tracked objects
+    trajectories: Sequence[Scene]  # of tracked objects
     changes: Changes | None
     rows: Sequence[ClassRow]
     champion_rows: Mapping[int, ClassRow]  # by class
@@ -64,10 +64,10 @@ class Report:
 
     def html(self) -> str:
         """The page, of at most MAX_BYTES: pictures are left out if it would be longer."""
-        text = self._rendered(self.different, self.worst, self.ways)
+        text = self._rendered(self.different, self.worst, self.trajectories)
         return text if len(text.encode()) <= MAX_BYTES else self._rendered((), (), ())
 
-    def _rendered(self, different: Sequence[Scene], worst: Sequence[Scene], ways: Sequence[Scene]) -> str:
+    def _rendered(self, different: Sequence[Scene], worst: Sequence[Scene], trajectories: Sequence[Scene]) -> str:
         gate = self.manifest.gate
         page: str = _template().render(
             report=self,
@@ -78,7 +78,7 @@ class Report:
             style=(_FOLDER / "page.css").read_text(encoding="utf-8"),
             different=different,
             worst=worst,
-            ways=ways,
+            trajectories=trajectories,
             reach=reach_of(*gate.gain, (gate.challenger or 0.0) - (gate.champion or 0.0)) if gate.gain else None,
             rows=self.rows[:_MAX_ROWS],
             more_rows=max(len(self.rows) - _MAX_ROWS, 0),

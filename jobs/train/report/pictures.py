@@ -15,11 +15,11 @@ class Pictures:
     """The pictures of one new version, whose name is given when they are drawn: it is not known before."""
 
     def __init__(self, version: NewVersion) -> None:
-        """Empty until `look` and `look_at_ways` are called."""
+        """Empty until `look` and `look_at_videos` are called."""
         self._version = version
         self._choice = Choice((), (), 0, 0, 0)
         self._looked = dict[str, tuple[Copy, Seen, Seen | None]]()  # by picture
-        self._ways = dict[str, Copy]()  # by task
+        self._videos = dict[str, Copy]()  # by task
 
     def look(self) -> None:
         """Choose the pictures, and ask both models about them again: all that they found was not kept.
@@ -44,7 +44,7 @@ class Pictures:
             copy = scenes.small_copy(seen.picture, attempt.images.max_pixels)
             self._looked[file] = copy, seen, other[0] if other else None
 
-    def look_at_ways(self) -> None:
+    def look_at_videos(self) -> None:
         """The videos whose tracks differ most, each over one of its frames."""
         followed = self._version.judged.ours.followed
         if followed is None:
@@ -59,9 +59,9 @@ class Pictures:
 
         for task in sorted(followed.videos, key=gain)[:_VIDEOS]:
             of_task = [frame for frame in frames if frame.stem.split("-", 1)[0] == task]
-            if of_task and followed.videos[task].ways:
+            if of_task and followed.videos[task].trajectories:
                 copy = scenes.small_copy(of_task[len(of_task) // 2], self._version.attempt.images.max_pixels)
-                self._ways[task] = copy
+                self._videos[task] = copy
 
     def scenes(self, me: str) -> tuple[list[Scene], list[Scene]]:
         """(those in which the models differ most, the worst). `me`: how the version is called."""
@@ -71,9 +71,9 @@ class Pictures:
         )
         return different, worst
 
-    def ways(self, me: str) -> list[Scene]:
+    def trajectories(self, me: str) -> list[Scene]:
         """The tracks of the videos that were looked at."""
-        return [self._way(task, copy, me) for task, copy in self._ways.items()]
+        return [self._trajectories(task, copy, me) for task, copy in self._videos.items()]
 
     def _scene(self, compared: Compared, me: str) -> Scene:
         version, names = self._version, self._version.names
@@ -93,18 +93,18 @@ class Pictures:
         panels.append(scenes.found_panel(seen, copy, names, me, shown))
         return Scene(title, copy, tuple(panels), drawn=True)
 
-    def _way(self, task: str, copy: Copy, me: str) -> Scene:
+    def _trajectories(self, task: str, copy: Copy, me: str) -> Scene:
         judged = self._version.judged
         panels = list[Panel]()
         for side, name in ((judged.theirs, ""), (judged.ours, me)):
             counts = side.followed.videos.get(task) if side and side.followed else None
-            if counts is None or counts.ways is None or side is None:
+            if counts is None or counts.trajectories is None or side is None:
                 continue
-            annotated, tracked = counts.ways
+            annotated, tracked = counts.trajectories
             if not panels:
-                panels.append(scenes.ways_panel(annotated, copy, "labels", f"{len(annotated.steps)} objects"))
+                panels.append(scenes.trajectories_panel(annotated, copy, "labels", f"{len(annotated.steps)} objects"))
             says = f"IDF1 {counts.scores()['IDF1']:.2f}, {len(tracked.steps)} tracks, {counts.switches} switches"
-            panels.append(scenes.ways_panel(tracked, copy, name or side.name, says))
+            panels.append(scenes.trajectories_panel(tracked, copy, name or side.name, says))
         return Scene(f"task {task}", copy, tuple(panels), drawn=True)
 
     def said(self, me: str) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 
 from jobs.train.report.matching import kept, matches
 from jobs.train.shown_choice import TIGHT
-from jobs.train.tracking_scores import Ways
+from jobs.train.tracking_scores import Trajectories
 from jobs.train.training import Seen
 from shared.geometry.detections import Detections, Floats, xywhr_to_corners
 from shared.media.decode import decode_for
@@ -27,7 +27,7 @@ _MAX_DRAWN = 20_000  # characters over one picture
 _MAX_POINTS = 48  # of a ring
 _NAMED = 12  # objects whose names are written over a picture
 _CHARACTER = 7.5  # about the width of one, in pixels of the copy
-_WAYS = 6  # colours of tracks
+_COLOURS = 6  # of tracks
 MARKS = ("○", "□", "△", "◇")
 """What keypoints are drawn as, in turn."""
 _MARK = 3.0  # half the size of a keypoint's mark, in pixels of the copy
@@ -128,17 +128,17 @@ def chosen_panel(seen: Seen, names: Sequence[str]) -> Panel:
     return Panel("label", ", ".join(names[class_] for class_ in seen.truth.classes.tolist()) or "nothing")
 
 
-def ways_panel(ways: Ways, copy: Copy, who: str, says: str) -> Panel:
+def trajectories_panel(trajectories: Trajectories, copy: Copy, who: str, says: str) -> Panel:
     """Where tracked objects went in a video: a line for each track, its beginning marked."""
     paths, left = list[tuple[str, str]](), _MAX_DRAWN
-    for number, steps in enumerate(ways.steps.values()):
+    for number, steps in enumerate(trajectories.steps.values()):
         step = -(-len(steps) // _MAX_POINTS)
         points = np.array([place[1:] for place in steps[::step]]) * (copy.width, copy.height)
         path = _line(points, closed=False) + _marked(points[:1], 0)
         left -= len(path)
         if left < 0:
             break
-        paths.append((f"way way{number % _WAYS}", path))
+        paths.append((f"way way{number % _COLOURS}", path))
     return Panel(who, says, tuple(paths))
 
 

@@ -20,7 +20,7 @@ from jobs.train.report.choosing import choose
 from jobs.train.report.matching import class_rows, confusion, curve, kept, matches
 from jobs.train.report.page import MAX_BYTES, Report
 from jobs.train.report.verdict import verdict_of
-from jobs.train.tracking_scores import Ways
+from jobs.train.tracking_scores import Trajectories
 from jobs.train.training import Seen
 from shared.geometry.detections import Detections, Floats
 from shared.state.versions import DEFAULT_SHOWN, Gate, Manifest, Shown
@@ -230,8 +230,8 @@ def test_pictures_and_what_is_drawn_over_them_are_bounded(tmp_path: Path) -> Non
     panel = scenes.found_panel(seen, copy, NAMES, "v2", SHOWN)
     assert sum(len(path) for _, path in panel.drawn) <= 20_000
     assert "not drawn" in panel.says
-    ways = Ways({number: [(frame, 0.5, 0.5) for frame in range(300)] for number in range(2000)})
-    assert sum(len(path) for _, path in scenes.ways_panel(ways, copy, "v2", "").drawn) <= 20_000
+    trajectories = Trajectories({number: [(frame, 0.5, 0.5) for frame in range(300)] for number in range(2000)})
+    assert sum(len(path) for _, path in scenes.trajectories_panel(trajectories, copy, "v2", "").drawn) <= 20_000
 
 
 def gate(**more: object) -> Gate:
@@ -327,7 +327,7 @@ def report(folder: Path, name: str = HOSTILE, objects: int = 2) -> Report:
         different=[scene] * 6,
         different_said="Of the 4 images …",
         worst=[scene] * 6,
-        ways=[],
+        trajectories=[],
         changes=Changes("Tasks: 3 added.", ((name, "–", "5"),), ""),
         rows=rows,
         champion_rows={0: rows[0]},
