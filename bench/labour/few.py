@@ -19,7 +19,7 @@ from bench.labour.project import TileProject
 from bench.labour.tally import Tally
 from infra.demo.samples import AERIAL_IMAGE, tiles
 from jobs.train.evidence import Found, Outcome
-from jobs.train.shown_choice import choose, visible
+from jobs.train.shown_choice import choose, kept
 
 
 def main() -> None:
@@ -99,7 +99,7 @@ def _train(asked: argparse.Namespace, seed: int, count: int) -> dict[str, Any]:
 
 def _hindsight(every: list[Outcome]) -> Tally:
     best = choose(every, [0], 0.0)
-    return Tally.sum(Tally.of(visible(one.without_duplicates(best[0].iou), best)) for one in every)
+    return Tally.sum(Tally.of(one.only(kept(one, best))) for one in every)
 
 
 if __name__ == "__main__":

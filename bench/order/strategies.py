@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from jobs.train.evidence import IOUS, Outcome
-from jobs.train.shown_choice import DELETE, MOVE, TIGHT, visible
+from jobs.train.shown_choice import DELETE, MOVE, TIGHT, kept
 from shared.geometry.detections import Floats
 from shared.prediction.score import image_score
 from shared.state.versions import Shown
@@ -39,7 +39,7 @@ class Evidence:
 
 def shown_of(outcome: Outcome, shown: Mapping[int, Shown]) -> Outcome:
     """What an annotator is shown of it."""
-    return visible(outcome.without_duplicates(shown[0].iou), dict(shown))
+    return outcome.only(kept(outcome, shown))
 
 
 def entropies(scores: Floats) -> Floats:

@@ -34,8 +34,7 @@ from jobs.train.data.tiling import Sizes, decide, sizes_of
 from jobs.train.evidence import Found
 from jobs.train.judging import metrics_of
 from jobs.train.preset import training_data
-from jobs.train.report.matching import kept
-from jobs.train.shown_choice import choose
+from jobs.train.shown_choice import choose, kept
 from jobs.train.training import Contender, TrainingSettings
 from jobs.train.yolo.machine import prepare_ultralytics
 from shared.evolve import evolve

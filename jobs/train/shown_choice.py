@@ -4,13 +4,15 @@ Work: an object that was missed has to be drawn (1), an imprecise one moved (½)
 is the experiment for the constants, docs/gate.md its results.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from jobs.train.evidence import IOUS, Outcome
 from shared.geometry.detections import Floats, Ints
+from shared.geometry.suppression import suppress_classes
 from shared.state.versions import DEFAULT_SHOWN, Shown
 
 ADD, MOVE, DELETE = 1.0, 0.5, 0.2
@@ -104,11 +106,10 @@ def as_shown(outcomes: Sequence[Outcome], shown: dict[int, Shown]) -> dict[str, 
     """
     there = found = hits = 0
     for outcome in outcomes:
-        for class_, each in shown.items():
-            left = visible(outcome.without_duplicates(each.iou), {class_: each})
-            there += int((outcome.truth == class_).sum())
-            found += len(left.found)
-            hits += int(left.right()[:, 0].sum())
+        left = outcome.only(kept(outcome, shown))
+        there += int(np.isin(outcome.truth, list(shown)).sum())
+        found += len(left.found)
+        hits += int(left.right()[:, 0].sum())
     rows = saved(outcomes, shown).sum(axis=0)
     return {
         "precision": hits / found if found else float("nan"),
@@ -117,12 +118,14 @@ def as_shown(outcomes: Sequence[Outcome], shown: dict[int, Shown]) -> dict[str, 
     }
 
 
-def visible(outcome: Outcome, shown: dict[int, Shown]) -> Outcome:
-    """The outcome with the found objects that are shown. Classes without thresholds are not."""
-    confidence = np.array(
-        [shown[int(class_)].confidence if int(class_) in shown else np.inf for class_ in outcome.found]
-    )
-    return outcome.only(outcome.scores >= confidence)
+def kept(outcome: Outcome, shown: Mapping[int, Shown]) -> NDArray[np.bool_]:
+    """(F,) which of the found objects are shown: confident enough, and hidden by no other one of their class."""
+    confidence = np.array([shown[each].confidence if each in shown else np.inf for each in outcome.found.tolist()])
+    remain = np.zeros(len(outcome.found), dtype=np.bool_)
+    for iou in {each.iou for each in shown.values()}:
+        of_iou = np.isin(outcome.found, [class_ for class_, each in shown.items() if each.iou == iou])
+        remain |= of_iou & suppress_classes(outcome.boxes, outcome.scores, outcome.found, iou)
+    return remain & (outcome.scores >= confidence)
 
 
 def _cheapest(work: Floats) -> tuple[float, float]:

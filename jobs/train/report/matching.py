@@ -4,24 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from jobs.train.evidence import IOUS, Classified, Evidence, Found, Outcome, ones
+from jobs.train.shown_choice import kept
 from shared.geometry.detections import Floats, Ints
-from shared.geometry.suppression import suppress_classes
 from shared.state.versions import Shown
 
 _CURVE = 41  # points of a precision-recall curve
-
-
-def kept(outcome: Outcome, shown: Mapping[int, Shown]) -> NDArray[np.bool_]:
-    """(F,) which of the found objects are shown: confident enough, and hidden by no other one of their class."""
-    confidence = np.array([shown[each].confidence if each in shown else np.inf for each in outcome.found.tolist()])
-    remain = np.zeros(len(outcome.found), dtype=np.bool_)
-    for iou in {each.iou for each in shown.values()}:
-        of_iou = np.isin(outcome.found, [class_ for class_, each in shown.items() if each.iou == iou])
-        remain |= of_iou & suppress_classes(outcome.boxes, outcome.scores, outcome.found, iou)
-    return remain & (outcome.scores >= confidence)
 
 
 def matches(outcome: Outcome, *, same_class: bool) -> Ints:

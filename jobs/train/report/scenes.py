@@ -12,8 +12,8 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from jobs.train.report.matching import kept, matches
-from jobs.train.shown_choice import TIGHT
+from jobs.train.report.matching import matches
+from jobs.train.shown_choice import TIGHT, kept
 from jobs.train.tracking_scores import Trajectories
 from jobs.train.training import Seen
 from shared.geometry.detections import Detections, Floats, xywhr_to_corners

@@ -17,9 +17,10 @@ from jobs.train.gate import Samples
 from jobs.train.report import charts, scenes
 from jobs.train.report.changes import Changes
 from jobs.train.report.choosing import choose
-from jobs.train.report.matching import class_rows, confusion, curve, kept, matches
+from jobs.train.report.matching import class_rows, confusion, curve, matches
 from jobs.train.report.page import MAX_BYTES, Report
 from jobs.train.report.verdict import verdict_of
+from jobs.train.shown_choice import kept
 from jobs.train.tracking_scores import Trajectories
 from jobs.train.training import Seen
 from shared.geometry.detections import Detections, Floats
