@@ -12,11 +12,11 @@ Got = TypeVar("Got")
 First = TypeVar("First")
 Second = TypeVar("Second")
 
-_AT_ONCE = 24
+AT_ONCE = 24
 """Threads of one caller, so that it does not take all 64 connections of a store's client."""
 
 
-def side_by_side(ask: Callable[[Item], Got], items: Iterable[Item], *, at_once: int = _AT_ONCE) -> list[Got]:
+def side_by_side(ask: Callable[[Item], Got], items: Iterable[Item], *, at_once: int = AT_ONCE) -> list[Got]:
     """`[ask(item) for item in items]`, with at most `at_once` calls at a time, one of them on the calling thread.
 
     If calls fail, raises the error of the first such item, after all calls have ended. If the machine has no free

@@ -16,6 +16,8 @@ from shared.geometry.rings import MIN_AREA, following, signed_area
 
 Mask = NDArray[np.uint8] | NDArray[np.bool_]
 
+STAIRS = 0.75
+"""Pixels that an outline may be away from the border of its mask, so that it has none of its stairs."""
 _CRUMB = 0.01  # part of the largest ring's area; smaller rings are dropped
 _RINGS = 100  # kept by `simplify`
 _LOSS = 0.08  # part of a ring's area that simplifying may cost on either side of the ring
@@ -40,7 +42,7 @@ def masks_to_outlines(masks: Sequence[Mask], tolerance: float = 0.0) -> list[Out
     """(H, W) masks → rings along the borders of the pixels other than 0: parts clockwise, holes anticlockwise.
 
     With a tolerance of 0 rings follow the pixels' sides. With more, they go through the midpoints of the sides, which
-    covers the same pixel centres, and points within `tolerance` pixels of the ring are dropped: 0.75 removes stairs.
+    covers the same pixel centres, and points within `tolerance` pixels of the ring are dropped (see `STAIRS`).
     """
     import cv2
 

@@ -19,13 +19,12 @@ from shared.geometry.detections import (
     envelope,
     xywhr_to_corners,
 )
-from shared.geometry.outlines import mask_to_outline, outlines_to_runs
+from shared.geometry.outlines import STAIRS, mask_to_outline, outlines_to_runs
 from shared.geometry.rings import common_part, signed_area
 
 _GRID = 48  # cells on a side of the grid on which an outline is compared with others
 _FRACTION = 4  # bits of a cell with which their points are placed
 _FAR = 2**18  # such a place that is far outside: OpenCV's numbers have an end
-_STAIRS = 0.75  # cells that an outline of joined pieces may be away from their masks, as outlines of masks may
 _MOST_CELLS = 4_000_000  # of the grid on which pieces are joined
 
 
@@ -183,4 +182,4 @@ def _union(outlines: list[Outline], pixel: float) -> Outline:
     for begins, ends in outlines_to_runs(cells, across, down):
         for begin, end in zip(begins.tolist(), ends.tolist(), strict=True):
             mask[begin:end] = 1
-    return tuple(ring * pixel + corner for ring in mask_to_outline(mask.reshape(down, across), _STAIRS))
+    return tuple(ring * pixel + corner for ring in mask_to_outline(mask.reshape(down, across), STAIRS))

@@ -9,7 +9,6 @@ from shared.geometry.detections import Floats, Ints, Outline
 from shared.inference.letterbox import place_in
 
 _AT_ONCE = 32  # masks that are traced together, which is faster; more would take memory
-_STAIRS = 0.75  # pixels of a mask that an outline may be away from it: the steps of its pixels
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,7 +32,7 @@ class MixedMasks:
 
     def outlines(self) -> tuple[Outline, ...]:
         """As `Masks.outlines`."""
-        from shared.geometry.outlines import masks_to_outlines
+        from shared.geometry.outlines import STAIRS, masks_to_outlines
 
         corner, inner = place_in(self.seen, self.size)
         inside = np.ceil(np.clip(self.xyxy, np.tile(corner, 2), np.tile(corner + inner, 2))).astype(int)
@@ -44,7 +43,7 @@ class MixedMasks:
         for first in range(0, len(mixed), _AT_ONCE):
             boxes = inside[first : first + _AT_ONCE]
             drawn = [_mask(logits, box, self.seen) for logits, box in zip(mixed[first:], boxes, strict=False)]
-            traced = zip(masks_to_outlines(drawn, _STAIRS), boxes[:, :2] - corner, strict=True)
+            traced = zip(masks_to_outlines(drawn, STAIRS), boxes[:, :2] - corner, strict=True)
             found += [tuple((ring + place) * scale for ring in rings) for rings, place in traced]
         return tuple(found)
 

@@ -11,11 +11,9 @@ from typing import Any
 
 from functions.train_trigger.status.outcome import Outcome, outcome_of
 from shared.errors import StoreRefusal
-from shared.side_by_side import side_by_side
+from shared.side_by_side import AT_ONCE, side_by_side
 from shared.state.registry import Registry
 from shared.state.versions import Manifest, Pointer
-
-AT_ONCE = 24  # requests to the store
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from functions.train_trigger.status.counting import Count, Counted
-from functions.train_trigger.status.history import AT_ONCE, History, Version, read_history_and
+from functions.train_trigger.status.history import History, Version, read_history_and
 from functions.train_trigger.status.known import read_known
 from functions.train_trigger.status.model_checks import silent
 from functions.train_trigger.status.next_training import NextTraining, next_training
@@ -17,7 +17,7 @@ from shared.labelstudio.controls import Control
 from shared.objectstore import ObjectStore
 from shared.price import Price
 from shared.settings import Settings
-from shared.side_by_side import both, side_by_side
+from shared.side_by_side import AT_ONCE, both, side_by_side
 from shared.state.base_weights import BaseWeights, find_base_weights
 from shared.state.budget import NOTHING_USED, Budget, Limit, Used, used_by
 from shared.state.jobs import Jobs
