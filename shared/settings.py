@@ -168,7 +168,7 @@ class Settings(BaseModel):
     max_objects: int = _setting(
         "LABELLOOP_MAX_OBJECTS",
         300,
-        "Most objects that are found in one image, the surest first; predict logs and counts where it cuts.",
+        "Most objects that are found in one image, the most confident first; predict logs and counts where it cuts.",
         "objects",
         ge=1,
         le=30_000,

@@ -20,7 +20,7 @@ from infra.demo.samples import AERIAL_IMAGE, Tile, tiles
 from jobs.train.evidence import Outcome
 from jobs.train.yolo.overlaps import overlaps
 from shared.geometry.detections import Detections, Floats, xyxy_to_xywhn
-from shared.inference.candidates import surest, to_corners, without_duplicates
+from shared.inference.candidates import most_confident, to_corners, without_duplicates
 from shared.prediction.plan import FLOOR
 
 TILE = 100  # pixels of a photograph
@@ -125,7 +125,7 @@ class Learner:
         return {"batch_idx": torch.tensor(owners).float(), "cls": torch.zeros(len(every)), "bboxes": every}
 
     def _outcome(self, number: int, output: Any) -> Outcome:
-        table = without_duplicates(to_corners(surest(output, FLOOR, len(output) - 4)), _OVERLAP, _MOST)
+        table = without_duplicates(to_corners(most_confident(output, FLOOR, len(output) - 4)), _OVERLAP, _MOST)
         boxes = np.clip(table[:, :4] * TILE / IMAGE_SIZE, 0, TILE)
         truth = self.tiles[number].boxes
         there = Detections.annotated(TILE, TILE, truth, np.zeros(len(truth)), ("Tree",))

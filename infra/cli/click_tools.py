@@ -24,7 +24,7 @@ class _Place:
     end: int = -1
 
 
-def lacking(config: str, controls: Sequence[Control]) -> list[Control]:
+def without_tools(config: str, controls: Sequence[Control]) -> list[Control]:
     """The controls whose objects can be drawn by a click, but for which there is no tool. Raises LabelConfigError."""
     root = parse_xml(config)
     tools = [tag for tag in root.iter("KeyPointLabels") if is_click_tool(tag) or tag.get("smart", "").lower() == "true"]

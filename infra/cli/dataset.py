@@ -69,7 +69,7 @@ def write_dataset(
     """Write a version's dataset to `folder`, which must be empty or not there. `tell` hears of the progress.
 
     All is made in a folder within it and moved when it is whole, the card last. Raises NotKnown, StoreError, and
-    LabelloopError: also if most images cannot be had, or a classifier's are asked for as COCO.
+    LabelloopError: also if most images cannot be fetched, or a classifier's are asked for as COCO.
     """
     make_files = FORMATS.get(format_name)
     if make_files is None:

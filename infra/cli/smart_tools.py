@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from functions.train_trigger.status.findings import Finding
 from infra.cli.checks import Project
-from infra.cli.click_tools import lacking, with_click_tools, without_click_tools
+from infra.cli.click_tools import with_click_tools, without_click_tools, without_tools
 from shared.errors import LabelStudioError
 from shared.labelstudio.api import LabelStudio
 from shared.labelstudio.smart import draws
@@ -20,7 +20,7 @@ def check_smart(project: Project) -> list[Finding]:
     able = [control for control in project.controls if draws(control)]
     if not able:
         return []
-    without = lacking(project.answer["label_config"], able)
+    without = without_tools(project.answer["label_config"], able)
     if not without:
         message = f"smart tools draw by {_CLICKS}, and by a rough box: Auto-Annotation, below the picture"
         return [Finding("ok", "smart", message)]
@@ -49,7 +49,7 @@ def offer_click_tools(
     if not able:
         message = f"project {project.id} has no control for smart tools, which draw boxes, polygons, masks and ellipses"
         return Finding("warning", "smart", message)
-    without = lacking(config, able)
+    without = without_tools(config, able)
     if not without:
         return Finding("ok", "smart", "the labeling config has a tool for clicks already")
     wanted = with_click_tools(config, without)

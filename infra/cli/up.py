@@ -43,7 +43,7 @@ def prepare(
 
     Options and settings of the environment are written into the file, so that the other commands, and the next start,
     go by the same.
-    The file is written only if the settings are right, the base weights can be had and the ports are free.
+    The file is written only if the settings are right, the base weights are found and the ports are free.
     """
     present, variables = invocation.from_file(), invocation.variables()
     urls = {"PREDICT_URL": predict_port, "TRAIN_TRIGGER_URL": train_trigger_port}

@@ -78,9 +78,9 @@ def rebuild(
 ) -> Rebuilt:
     """Write the files of a version's dataset to `folder`/dataset, with what they are made of beside it.
 
-    A task whose image is another one now, or cannot be had, is left out. `views`: what is made of each picture. `tell`
+    A task whose image has changed, or cannot be fetched, is left out. `views`: what is made of each picture. `tell`
     hears of the progress. Raises
-    ImagesOutage if many cannot be had for now, LabelloopError if most of them cannot be had at all.
+    ImagesOutage if many cannot be fetched now, LabelloopError if most of them are gone for good.
     """
     digests = {task.id: task.sha256 for task in learnt.tasks() if not task.left_out}
     trained = TrainingSettings.of(settings_of(manifest), settings)
@@ -113,14 +113,14 @@ def rebuild(
             views=views,
         )
     except ImagesMissing as error:
-        raise LabelloopError(f"{called} cannot be had any more: {error}") from error
+        raise LabelloopError(f"{called} cannot be fetched any more: {error}") from error
     if dataset is None:
-        raise LabelloopError(f"{called} has no object that could be had")
+        raise LabelloopError(f"{called} has no object left")
     return Rebuilt(dataset, images, "" if dataset.counts.reasons else _difference(dataset.counts, manifest.lineage))
 
 
 def missing_sentence(rebuilt: Rebuilt) -> str:
-    """Which tasks the version learnt from and could not be had again: `2 of 40 tasks (1 changed, 1 not_found), …`."""
+    """Tasks of the version that could not be fetched again: `2 of 40 tasks (1 changed, 1 not_found), …`."""
     counts = rebuilt.dataset.counts
     why = ", ".join(f"{number} {reason}" for reason, number in Counter(rebuilt.missing.values()).most_common())
     named = "; ".join(f"task {task}: {sentence}" for task, sentence in rebuilt.first_missing[:_NAMED])

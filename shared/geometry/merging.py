@@ -57,7 +57,7 @@ class _Table(NamedTuple):
 
 
 def merged(views: Sequence[View], width: int, height: int, *, iou: float, most: int) -> Detections:
-    """The objects of a picture, surest first, each once: at most `most`, none cut in two.
+    """The objects of a picture, most confident first, each once: at most `most`, none cut in two.
 
     `views`: all of one network, at least one; one of the whole picture is among them as a rule. Half an object yields
     to the whole one, or is joined with its other half. `iou`: of objects of a class that overlap more, one remains.
@@ -118,7 +118,7 @@ def _together(parts: Sequence[Detections]) -> Detections:
 
 
 def _pairs(table: _Table) -> list[tuple[int, int]]:
-    """Objects of different views that may be one, the likeliest first: the most alike, and the surest."""
+    """Objects of different views that may be one, the likeliest first: the most alike, and the most confident."""
     pairs: list[Ints] = [np.zeros((0, 2), dtype=np.int64)]
     likeness: list[Floats] = [np.zeros(0)]
     order = np.argsort(

@@ -15,10 +15,10 @@ _MOST_ROTATED = 2_000
 _ROWS = 256  # of such a table at once
 
 
-def surest(output: NDArray[np.float32], confidence: float, classes: int) -> Floats:
+def most_confident(output: NDArray[np.float32], confidence: float, classes: int) -> Floats:
     """(4 + classes + E, N) raw boxes → (M, 6 + E) centre x, y, width, height, score, class and the rest.
 
-    Those above `confidence`, each with its best class; surest first.
+    Those above `confidence`, each with its best class; most confident first.
     """
     scores = output[4 : 4 + classes]
     which = np.flatnonzero(scores.max(axis=0) > confidence)
@@ -34,7 +34,7 @@ def to_corners(table: Floats) -> Floats:
 
 
 def without_duplicates(table: Floats, iou: float, most: int) -> Floats:
-    """Rows by corners, surest first → at most `most` of which no two of a class overlap by more than `iou`."""
+    """Rows by corners, most confident first → at most `most` of which no two of a class overlap by more than `iou`."""
     import cv2
 
     table = table[:_MOST]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from shared.errors import ModelError
 from shared.geometry.detections import Detections, Floats, Outline, clip_xyxy, envelope, xywhr_to_corners
-from shared.inference.candidates import surest, to_corners, without_duplicates, without_rotated_duplicates
+from shared.inference.candidates import most_confident, to_corners, without_duplicates, without_rotated_duplicates
 from shared.inference.engine import Outputs, Pixels
 from shared.inference.graph import Graph
 from shared.inference.letterbox import place_in, to_picture
@@ -114,7 +114,7 @@ READERS: dict[YoloTask, Callable[[Outputs, int, Question, Head], Detections | Po
 
 
 def _kept(outputs: Outputs, number: int, question: Question, head: Head) -> Floats:
-    """(N, 6 + …) boxes of what was seen, score, class, and what else the task has; suppressed, surest first.
+    """(N, 6 + …) boxes of what was seen, score, class, and what else the task has; suppressed, most confident first.
 
     Boxes are corners, but rotated ones centre, width and height. An end-to-end head gives (B, N, 6 + …) such rows.
     """
@@ -125,7 +125,7 @@ def _kept(outputs: Outputs, number: int, question: Question, head: Head) -> Floa
         table: Floats = output[output[:, 4] > question.confidence][:most].astype(np.float64)
     else:
         _require(len(output), 4 + len(graph.names) + more)
-        table = surest(output, question.confidence, len(graph.names))
+        table = most_confident(output, question.confidence, len(graph.names))
         if graph.yolo_task == "obb":
             table = without_rotated_duplicates(table, question.iou, most)
         else:

@@ -94,7 +94,7 @@ class Prelabelled(Record):
     model_version: str  # of the predictions that it wrote
     through: int  # id of the last task that it looked at
     shown: bool = True  # annotators see it; else another one was served by then, nobody was connected, or none is there
-    left: int = 0  # tasks without a prediction: their image cannot be had, or the model failed
+    left: int = 0  # tasks without a prediction: their image cannot be fetched, or the model failed
     why: dict[str, int] = Field(default_factory=dict)  # reason → such tasks
     predicted: int = 0  # predictions that this run wrote
     empty: int = 0  # of those, without a region: nothing was found

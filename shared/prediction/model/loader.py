@@ -76,7 +76,7 @@ class GraphLoader:
             return self._load(path, None)
 
     def load_base(self, weights: str) -> YoloModel:
-        """The operator's weights, by file or name. Raises as `load`, and LabelloopError if they cannot be had."""
+        """The operator's weights, by file or name. Raises as `load`; LabelloopError if they cannot be fetched."""
         path = self._base_graph(weights)
         with self._lock:
             return self._load(path, self._image_size)

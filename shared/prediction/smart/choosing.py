@@ -14,7 +14,7 @@ from shared.geometry.suppression import rotated_iou, suppress
 FROM = 0.02
 """Confidence of a candidate, at least."""
 MOST = 300
-"""Candidates of a picture, the surest."""
+"""How many candidates of a picture are kept, the most confident."""
 _SAME = 0.7  # candidates that overlap more are one, whatever their classes
 _MIDDLE = 0.25
 """How far from its middle, as a part of the way to its edge, a click surely means a candidate. docs/small-data.md has
@@ -27,7 +27,7 @@ Points = NDArray[np.float64]
 
 
 def without_copies(candidates: Detections) -> Detections:
-    """Of candidates that are the same object, of whatever class, the surest."""
+    """The candidates without copies: of those that are the same object, of any class, the most confident one."""
     surest = candidates.only(np.argsort(-candidates.scores, kind="stable")[:MOST])
     return surest.only(suppress(surest.xyxy, surest.scores, _SAME, surest.rotated))
 

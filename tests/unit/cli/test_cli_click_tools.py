@@ -6,7 +6,7 @@ import pytest
 from label_studio_sdk.label_interface import LabelInterface
 
 from infra.cli.checks import check_project
-from infra.cli.click_tools import lacking, with_click_tools, without_click_tools
+from infra.cli.click_tools import with_click_tools, without_click_tools, without_tools
 from infra.cli.smart_tools import check_smart, offer_click_tools, outbound_smart, remove_click_tools
 from shared.labelstudio.config import parse_label_config
 from shared.labelstudio.config_review import not_understood
@@ -47,11 +47,11 @@ def test_a_tool_follows_its_control() -> None:
 @pytest.mark.parametrize("config", CONFIGS)
 def test_nothing_else_changes(config: str) -> None:
     controls = parse_label_config(config)
-    without = lacking(config, controls)
+    without = without_tools(config, controls)
     assert [control.name for control in without] == [control.name for control in controls if control.tag != "Choices"]
     wanted = with_click_tools(config, without)
     assert parse_label_config(wanted) == controls, "a tool is no control"
-    assert lacking(wanted, controls) == []
+    assert without_tools(wanted, controls) == []
     assert not_understood(wanted) == not_understood(config)
     LabelInterface(wanted[wanted.index("<View") :]).validate()
     assert without_click_tools(wanted, controls) == config
@@ -71,12 +71,12 @@ def test_a_tool_of_ones_own_does_and_stays() -> None:
     tool = '<KeyPointLabels name="mine" toName="image" smart="true"><Label value="Car" alias="auto"/></KeyPointLabels>'
     own = PLAIN.replace("</View>", f"{tool}</View>")
     controls = parse_label_config(own)
-    assert lacking(own, controls) == []
+    assert without_tools(own, controls) == []
     assert without_click_tools(own, controls) == own
     other = own.replace('toName="image" smart', 'toName="other" smart').replace(
         "</View>", '<Image name="other"/></View>'
     )
-    assert [control.name for control in lacking(other, parse_label_config(other))] == ["label"]
+    assert [control.name for control in without_tools(other, parse_label_config(other))] == ["label"]
 
 
 def test_it_is_added_if_a_person_agrees_and_removed_again(file_store: ObjectStore) -> None:

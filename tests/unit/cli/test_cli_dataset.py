@@ -145,7 +145,7 @@ def test_most_images_gone_or_an_outage_write_nothing(again: Again, tmp_path: Pat
     again.world.new_run()
     for number in range(1, 30):
         again.pictures.gone[f"x{number}"] = "not_found"
-    with pytest.raises(LabelloopError, match=r"the dataset of v1 of 'label' cannot be had any more: 29 of 39 images"):
+    with pytest.raises(LabelloopError, match=r"of v1 of 'label' cannot be fetched any more: 29 of 39 images"):
         again.write(tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
 
