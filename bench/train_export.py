@@ -47,8 +47,8 @@ def main(url: str, folder: str) -> None:
     exported_at = time.perf_counter()
     export("again.json", Earlier(exported.tasks()))
     again_at = time.perf_counter()
-    images = ImageFiles(ImageFetcher(settings, label_studio), place / "pictures", max_pixels=10**6)
-    dataset = build(exported.tasks(), controls[0], images, place / "dataset", concurrency=8, check=lambda: None)
+    images = ImageFiles(ImageFetcher(settings, label_studio), place / "pictures", max_pixels=10**6, concurrency=8)
+    dataset = build(exported.tasks(), controls[0], images, place / "dataset", check=lambda: None)
     assert dataset is not None
     print(
         json.dumps(

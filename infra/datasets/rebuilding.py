@@ -91,6 +91,7 @@ def rebuild(
         image_size=trained.image_size,
         reduced_decoding=trained.reduced_decoding,
         videos=SameBytes(fetching.videos, digests),
+        concurrency=settings.fetch_concurrency,
     )
     done = 0
 
@@ -106,7 +107,6 @@ def rebuild(
             learnt.control,
             images,
             folder / "dataset",
-            concurrency=settings.fetch_concurrency,
             check=count,
             last=True,
             make_files=make_files,

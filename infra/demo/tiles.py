@@ -181,7 +181,7 @@ def _way(
     )
 
     def dataset(name: str, *tasks: SnapshotTask) -> Dataset:
-        made = build(tasks, control, images, folder / name, concurrency=1, check=lambda: None, views=views)
+        made = build(tasks, control, images, folder / name, check=lambda: None, views=views)
         assert made is not None
         return made
 

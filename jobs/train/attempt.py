@@ -42,7 +42,6 @@ class Attempt:
     settings: TrainingSettings
     folder: Path  # scratch folder of this run
     abort: Path  # training ends as soon as this file exists
-    fetch_concurrency: int
     seconds_left: Callable[[], float]  # until the run has taken `settings.longest_run`
     spending: Spending
     min_part: float  # of the longest run, or of a smaller budget, that must be left for one control's training

@@ -39,7 +39,6 @@ def build_dataset(attempt: Attempt, control: Control) -> Dataset | None:
         control,
         attempt.images,
         attempt.folder_of(control, "dataset"),
-        concurrency=attempt.fetch_concurrency,
         check=attempt.check_of(control),
         last=attempt.last,
         views=_views(attempt, control),

@@ -101,7 +101,7 @@ def tasks_of(drawn: Sequence[Sample], control: Control, val: int) -> list[Snapsh
 def dataset_of(drawn: Sequence[Sample], control: Control, val: int, folder: Path) -> Dataset:
     files = ImageFiles(Files(drawn), folder / "pictures", max_pixels=10**6)
     tasks = tasks_of(drawn, control, val)
-    dataset = build(tasks, control, files, folder / "dataset", concurrency=1, check=lambda: None)
+    dataset = build(tasks, control, files, folder / "dataset", check=lambda: None)
     assert dataset is not None
     return dataset
 
@@ -169,7 +169,7 @@ def test_pictures_are_learnt_from_in_tiles_and_measured_whole(
     tiling = Tiling(SIDE, 40)
     files = ImageFiles(Files(drawn), tmp_path / "pictures", max_pixels=10**6, image_size=SIDE)
     tasks, views = tasks_of(drawn, control, 2), Views(tiling, ("val",))
-    dataset = build(tasks, control, files, tmp_path / "dataset", concurrency=1, check=lambda: None, views=views)
+    dataset = build(tasks, control, files, tmp_path / "dataset", check=lambda: None, views=views)
     assert dataset is not None
     assert dataset.counts.tiles == dataset.counts.train_images - 2 > 2
     start = trainer.base(base_weights(), "detect").weights
@@ -224,7 +224,7 @@ def test_moments_of_videos_are_classes_and_so_is_the_time_outside_of_them(
     tasks = tasks_of(drawn, control, 1)
     tasks[2] = evolve(tasks[2], regions=[])
     files = ImageFiles(Files(drawn), tmp_path / "pictures", max_pixels=10**6)
-    dataset = build(tasks, control, files, tmp_path / "dataset", concurrency=1, check=lambda: None)
+    dataset = build(tasks, control, files, tmp_path / "dataset", check=lambda: None)
     assert dataset is not None
     assert (dataset.labels, dataset.counts.train_objects, dataset.counts.val_objects) == (KINDS, 24, 12)
     start = trainer.base(base_weights(), "classify").weights

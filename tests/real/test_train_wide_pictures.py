@@ -82,7 +82,7 @@ def test_a_scratch_near_an_end_is_seen(trainer: YoloTrainer, tmp_path: Path) -> 
     [control] = parse_label_config(CONFIG)
     images = ImageFiles(Boards(), tmp_path / "pictures", max_pixels=10**6, image_size=IMAGE_SIZE)
     tasks = [task(number) for number in range(VAL + TRAIN)]
-    dataset = build(tasks, control, images, tmp_path / "dataset", concurrency=1, check=lambda: None)
+    dataset = build(tasks, control, images, tmp_path / "dataset", check=lambda: None)
     assert dataset is not None
     settings = TrainingSettings(
         epochs=20, image_size=IMAGE_SIZE, batch=8, freeze=0, patience=30, val_fraction=0.2, seed=0, base_weights="x",

@@ -82,7 +82,6 @@ def build(
     images: ImageFiles,
     folder: Path,
     *,
-    concurrency: int,
     check: Callable[[], None],
     last: bool = False,
     make_files: MakeFiles = files_for,
@@ -90,7 +89,7 @@ def build(
 ) -> Dataset | None:
     """Write the files of one control below `folder`; None if no task has an object of it.
 
-    `concurrency` tasks are fetched and read at a time, so memory does not grow with their number. A task that cannot be
+    `images.concurrency` tasks are read at a time, so memory does not grow with their number. A task that cannot be
     used is left out. `check` is called after each task and at the end; what it raises ends the work. `last`: no attempt
     follows this one. `make_files` makes the writer of the files, of ultralytics' format or another one. `views`: what
     is made of each picture.
@@ -106,7 +105,7 @@ def build(
     made.mkdir(parents=True)
     files = make_files(control, classes, folder, images.image_size, reduced_decoding=images.reduced_decoding)
     counts, missing = Counts(), Missing()
-    for task, samples in _with_samples(tasks, control, images, made, views, concurrency):
+    for task, samples in _with_samples(tasks, control, images, made, views):
         check()
         counts.tasks += 1
         missing.add(task.id, task.split, samples if isinstance(samples, ImageError) else None)
@@ -149,15 +148,14 @@ def _with_samples(
     images: ImageFiles,
     folder: Path,
     views: Views,
-    concurrency: int,
 ) -> Iterator[tuple[SnapshotTask, list[Sample] | ImageError]]:
-    """Each task with its samples, or why it has none; in order, at most `concurrency` being read."""
+    """Each task with its samples, or why it has none; in order, at most `images.concurrency` being read."""
     waiting: deque[tuple[SnapshotTask, Future[list[Sample]]]] = deque()
-    with ThreadPoolExecutor(concurrency, thread_name_prefix="images") as pool:
+    with ThreadPoolExecutor(images.concurrency, thread_name_prefix="images") as pool:
         try:
             for task in tasks:
                 waiting.append((task, pool.submit(_samples, task, control, images, folder, views)))
-                if len(waiting) >= concurrency:
+                if len(waiting) >= images.concurrency:
                     yield _with_result(*waiting.popleft())
             while waiting:
                 yield _with_result(*waiting.popleft())

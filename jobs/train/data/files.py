@@ -53,11 +53,13 @@ class ImageFiles:
         image_size: int = 640,
         reduced_decoding: bool = True,
         videos: Fetcher | None = None,
+        concurrency: int = 1,
     ) -> None:
         """`max_pixels` of an image; `image_size`: pixels of the longer side that models see.
 
         `reduced_decoding`: whether predict decodes much larger JPEG files at a reduced scale, so classifiers learn it.
-        `videos` fetches videos, which have other limits; None: `fetcher` does.
+        `videos` fetches videos, which have other limits; None: `fetcher` does. `concurrency`: how many tasks are to be
+        read at a time.
         """
         self._fetcher = fetcher
         self._videos = videos or fetcher
@@ -65,6 +67,7 @@ class ImageFiles:
         self.max_pixels = max_pixels
         self.image_size = image_size
         self.reduced_decoding = reduced_decoding
+        self.concurrency = concurrency
         self._breaker = Breaker()
         self._decoding = threading.BoundedSemaphore(_DECODED_AT_ONCE)
         folder.mkdir(parents=True, exist_ok=True)

@@ -60,8 +60,8 @@ def task(number: int, *regions: dict[str, Any], split: Split = "train", value: A
 def built(
     tasks: Iterable[SnapshotTask], folder: Path, fetcher: Fetcher | None = None, control: Control = CONTROL
 ) -> Dataset | None:
-    images = ImageFiles(fetcher or Fetcher(), folder / "pictures", max_pixels=10**7)
-    return build(tasks, control, images, folder / "dataset", concurrency=3, check=lambda: None)
+    images = ImageFiles(fetcher or Fetcher(), folder / "pictures", max_pixels=10**7, concurrency=3)
+    return build(tasks, control, images, folder / "dataset", check=lambda: None)
 
 
 def rows(folder: Path, split: str, number: int | str) -> list[list[float]]:
@@ -96,9 +96,9 @@ def test_tiles_of_pictures_and_the_pictures(tmp_path: Path) -> None:
     box = rectangle(x=30, y=0, width=1, height=50)  # 900 to 930 of 3000
     tasks = [task(1, box, value=wide), task(2, box, value=wide, split="val"), task(3, rectangle()), task(4, value=wide)]
     fetcher = Fetcher()
-    images = ImageFiles(fetcher, tmp_path / "pictures", max_pixels=10**7, image_size=640)
+    images = ImageFiles(fetcher, tmp_path / "pictures", max_pixels=10**7, concurrency=3, image_size=640)
     views = Views(Tiling(1000, 100), ("val",))
-    dataset = build(tasks, CONTROL, images, tmp_path / "dataset", concurrency=3, check=lambda: None, views=views)
+    dataset = build(tasks, CONTROL, images, tmp_path / "dataset", check=lambda: None, views=views)
     assert dataset is not None
     assert fetcher.asked.count(1) == 1
     counts = dataset.counts
@@ -135,9 +135,9 @@ def test_tiles_have_no_more_pixels_than_predict_looks_at(tmp_path: Path, turned:
     wide = encoded(Image.new("RGB", size, "white"), "JPEG", exif=exif(turned))
     box = rectangle(x=30, y=0, width=1, height=50)
     tasks = [task(1, box, value=wide), task(2, box, value=wide, split="val")]
-    images = ImageFiles(Fetcher(), tmp_path / "pictures", max_pixels=10**7, image_size=640)
+    images = ImageFiles(Fetcher(), tmp_path / "pictures", max_pixels=10**7, concurrency=3, image_size=640)
     views = Views(Tiling(1400, 100), ("val",))
-    dataset = build(tasks, CONTROL, images, tmp_path / "dataset", concurrency=1, check=lambda: None, views=views)
+    dataset = build(tasks, CONTROL, images, tmp_path / "dataset", check=lambda: None, views=views)
     assert dataset is not None
     folder = tmp_path / "dataset" / "images"
     assert [size_of(folder / name) for name in ("train/1-0.jpg", "train/1.jpg")] == [(700, 50), (1280, 43)]
@@ -150,9 +150,9 @@ def test_tiles_have_no_more_pixels_than_predict_looks_at(tmp_path: Path, turned:
 def test_the_val_set_keeps_all_pixels_for_a_version_that_needs_them(tmp_path: Path) -> None:
     wide = jpeg(3000, 100)
     tasks = [task(1, rectangle(), value=wide), task(2, rectangle(), value=wide, split="val")]
-    images = ImageFiles(Fetcher(), tmp_path / "pictures", max_pixels=10**7, image_size=640)
+    images = ImageFiles(Fetcher(), tmp_path / "pictures", max_pixels=10**7, concurrency=3, image_size=640)
     views = Views(in_full=("val",))
-    dataset = build(tasks, CONTROL, images, tmp_path / "dataset", concurrency=3, check=lambda: None, views=views)
+    dataset = build(tasks, CONTROL, images, tmp_path / "dataset", check=lambda: None, views=views)
     assert dataset is not None
     folder = tmp_path / "dataset" / "images"
     assert [size_of(folder / name) for name in ("train/1.jpg", "val/2.jpg")] == [(1280, 43), (3000, 100)]

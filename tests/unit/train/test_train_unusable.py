@@ -389,10 +389,10 @@ def test_without_boxes_points_are_shared_out_as_before(tmp_path: Path) -> None:
 
 
 def test_what_is_left_out_is_counted_and_named(tmp_path: Path) -> None:
-    images = ImageFiles(_Fetcher(), tmp_path / "pictures", max_pixels=10**7)
+    images = ImageFiles(_Fetcher(), tmp_path / "pictures", max_pixels=10**7, concurrency=2)
     tasks = [task(1, beside("rectangle")), task(2, beside("vector")), task(3, []), task(4, beside("keypoint"))]
     control = control_of(SHARED, "rectangle")
-    dataset = build(tasks, control, images, tmp_path / "data", concurrency=2, check=lambda: None)
+    dataset = build(tasks, control, images, tmp_path / "data", check=lambda: None)
     assert dataset is not None
     counts = dataset.counts
     assert (counts.train, counts.background, counts.left_out) == (2, 1, {"unusable": 2})
