@@ -1,6 +1,6 @@
 """Wiring of predict. functions-framework loads it by path as the module `main`; no other module imports it.
 
-What the answer to `/health` needs is imported here, the rest when somebody asks for it: it decides over the start.
+Only what `/health` needs is imported here, the rest after the first request, so that the process starts fast.
 """
 
 import os
@@ -59,7 +59,7 @@ def _build(settings: Settings, environ: MutableMapping[str, str]) -> Answer:
 def _build_serving(
     settings: Settings, store: ObjectStore, metrics: Metrics, environ: MutableMapping[str, str], threads: int
 ) -> Answer:
-    """What predicts is imported once the first request, whatever it was, is answered."""
+    """Build the part that predicts. Its imports are slow, so they begin after the first request was answered."""
 
     def build() -> "Serving":
         from functions.predict.serving import build_serving

@@ -1,4 +1,4 @@
-"""What people are to be told: written into `jobs.json` by the same write that makes it true, so that no kill loses it.
+"""Notices for people, written into `jobs.json` together with the change that they are about: no kill loses one.
 
 `functions.train_trigger.notices` sends them. Pure.
 """
@@ -21,7 +21,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = timedelta(minutes=1), timedelta(hours=1)
 
 
 class Notice(Record):
-    """One thing to tell."""
+    """One notice."""
 
     id: str  # the same at every try, so that a receiver knows a second copy
     event: str  # one of EVENTS, or a word of a newer labelloop

@@ -111,7 +111,7 @@ class AwsBatchLauncher:
         return JobStatus(state, why, stuck=state == "queued" and why.startswith(_MISCONFIGURED))
 
     def tidy(self) -> None:
-        """Nothing: a job that ended holds nothing."""
+        """Does nothing: a job that ended holds nothing."""
 
     def stop(self, job: str) -> None:
         """SIGTERM to the job, SIGKILL 30 s later; a job that waits is cancelled. Raises LaunchError."""

@@ -120,7 +120,7 @@ class CloudRunLauncher:
         return JobStatus(state, "; ".join(messages), stuck)
 
     def tidy(self) -> None:
-        """Nothing: an execution that ended holds nothing."""
+        """Does nothing: an execution that ended holds nothing."""
 
     def stop(self, job: str) -> None:
         """Cancel the execution: SIGTERM, and SIGKILL 10 s later. Raises LaunchError."""

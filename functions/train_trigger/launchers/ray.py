@@ -102,7 +102,7 @@ class RayLauncher:
         return JobStatus(state, why, stuck=max_gpus < self._gpus)
 
     def tidy(self) -> None:
-        """Nothing: a job that ended holds nothing."""
+        """Does nothing: a job that ended holds nothing."""
 
     def stop(self, job: str) -> None:
         """SIGTERM to the job, SIGKILL after the cluster's RAY_JOB_STOP_WAIT_TIME_S (3) seconds. Raises LaunchError."""
