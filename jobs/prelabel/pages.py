@@ -24,7 +24,7 @@ from shared.state.spending import Spending
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Round:
-    """What one run writes."""
+    """What one run writes, decided when it begins."""
 
     label_config: str
     controls: Sequence[Control]
@@ -51,7 +51,10 @@ class PagesWriter:
             raise BudgetSpent(f"the other predictions wait: {self._spending.why}")
 
     def write(self, part: Part, report: Callable[[int], None]) -> Written:
-        """Write until all is done, or this version is not to be shown any more. `report`: of tasks looked at so far."""
+        """Write until all is done, or this version is not to be shown any more.
+
+        `report` is told how many tasks were looked at. Raises BudgetSpent, and what a step raises.
+        """
         parts, round_ = self._parts, self._round
         left, empty, through, complete, before = 0, 0, round_.after, True, Counter(parts.reasons())
         counting, share = Counting(report), parts.settings.control_group

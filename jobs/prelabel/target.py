@@ -57,8 +57,8 @@ class LabelStudioTarget:
             last = int(page[-1]["id"])
             ours = [task for task in page if part.holds(task["id"])]
             there = self._predicted(after, last, version) if ours else set()
-            lacking = [Task(id=task["id"], data=task["data"]) for task in ours if task["id"] not in there]
-            yield Page(lacking, last, len(ours))
+            missing = [Task(id=task["id"], data=task["data"]) for task in ours if task["id"] not in there]
+            yield Page(missing, last, len(ours))
             after = last
 
     def store(self, predictions: Sequence[dict[str, Any]]) -> int:

@@ -55,9 +55,9 @@ def _find_champion(attempt: Attempt, control: Control) -> Champion:
             served = served or manifest.version
             missing.append(manifest.version)
         else:
-            return Champion(served or manifest.version, manifest, path, graph, _said(missing))
+            return Champion(served or manifest.version, manifest, path, graph, _missing_sentence(missing))
         manifest = _comparable(attempt.registry.newest_before(control.name, manifest.version), control)
-    return Champion(served, None, None, None, _said(missing, " and there is no older good version"))
+    return Champion(served, None, None, None, _missing_sentence(missing, " and there is no older good version"))
 
 
 def serving(attempt: Attempt, control: Control) -> Manifest | None:
@@ -141,6 +141,6 @@ def _comparable(manifest: Manifest | None, control: Control) -> Manifest | None:
     return manifest if manifest and manifest.yolo_task == control.yolo_task else None
 
 
-def _said(missing: list[int], more: str = "") -> str:
+def _missing_sentence(missing: list[int], more: str = "") -> str:
     which = " and ".join(f"v{version}" for version in missing)
     return f"v{missing[0]} is served, but the store lacks files of {which}{more}" if missing else ""

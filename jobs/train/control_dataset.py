@@ -73,13 +73,13 @@ def _decided(attempt: Attempt, control: Control) -> Decided:
     with suppress(AlreadyExists):  # by an attempt that still ran: both decided the same
         store.create(key, decided.to_json())
     logger.info(
-        _said(decided, image_size),
+        _sentence(decided, image_size),
         extra={"event": "tiles_decided", "control": control.name, "median": decided.median, "objects": decided.objects},
     )
     return decided
 
 
-def _said(decided: Decided, image_size: int) -> str:
+def _sentence(decided: Decided, image_size: int) -> str:
     what = f"tiles of {decided.tiling.side} pixels" if decided.tiling else "whole pictures"
     if decided.median is None:
         return f"{what}: no annotated object tells its size"

@@ -39,8 +39,7 @@ class YoloFiles(Protocol):
 
 
 TILES = "val-tiles"
-"""The folder beside `train` and `val` for what epochs are measured on where pictures are cut into tiles: as they learn.
-"""
+"""Folder beside `train` and `val`: the tiles of the val set, on which epochs are measured where pictures are cut."""
 
 
 class LabelFiles:
@@ -153,9 +152,7 @@ def _describe(folder: Path, place: str, classes: tuple[str, ...], control: Contr
     if points:
         data["kpt_shape"] = [len(points), 3]
         data["kpt_oks_sigmas"] = [POINT_SIGMA] * len(points)
-        data["kpt_names"] = {
-            index: list(points) for index in range(len(classes))
-        }  # ultralytics stores them in the weights
+        data["kpt_names"] = {index: list(points) for index in range(len(classes))}  # kept in the weights by ultralytics
         if flip := mirrored_points(points, sides):
             data["flip_idx"] = list(flip)  # without it ultralytics does not mirror images
     path = folder / "data.yaml"
