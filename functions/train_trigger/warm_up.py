@@ -65,13 +65,15 @@ class WarmUp:
         url, settings = self._settings.predict_url, self._settings
         if read_project(self._store, uid) is None:
             return "unknown_project"
-        reply = call("GET", f"{url}/health", settings, "none", timeout=settings.predict_deadline)
+        reply = call("GET", f"{url}/health", settings, "none", timeout=settings.predict_deadline, straight=True)
         if reply.status_code == codes.ok:
             project = read_project(self._store, uid)  # again: waking takes long, its config may have changed
             if project is None:
                 return "unknown_project"
             body = {"project": uid, "schema": project.label_config}
-            reply = call("POST", f"{url}/setup", settings, "basic", timeout=settings.predict_deadline, body=body)
+            reply = call(
+                "POST", f"{url}/setup", settings, "basic", timeout=settings.predict_deadline, body=body, straight=True
+            )
         if reply.status_code == codes.ok:
             return "awake"
         logger.info(
