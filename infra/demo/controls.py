@@ -169,9 +169,9 @@ def _ground_of(tile: Tile, ground: str) -> Detections:
 
 DEMOS = {
     "detect": _trees("detect", _PHOTOGRAPHS, crowns, ("Tree",), epochs=0, image_size=192),
-    "polygon": _trees("polygon", _PHOTOGRAPHS + _INSCRIBED, crowns, ("Tree",)),
-    "brush": _trees("brush", _PHOTOGRAPHS + _INSCRIBED, crowns, ("Tree",)),
-    "ellipse": _trees("ellipse", _PHOTOGRAPHS + _INSCRIBED, crowns, ("Tree",)),
+    "polygon": _trees("polygon", _PHOTOGRAPHS + _INSCRIBED, crowns, ("Tree",), epochs=0, image_size=192),
+    "brush": _trees("brush", _PHOTOGRAPHS + _INSCRIBED, crowns, ("Tree",), epochs=0, image_size=192),
+    "ellipse": _trees("ellipse", _PHOTOGRAPHS + _INSCRIBED, crowns, ("Tree",), epochs=0, image_size=192),
     "choices": _trees(
         "choices",
         _PHOTOGRAPHS + _COVERED,

@@ -1,7 +1,10 @@
 """Draws airships over the aerial photograph: objects with exactly known place, shape, ends and kind."""
 
 import io
+import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -180,6 +183,19 @@ def _draw(picture: Image.Image, ships: list[Airship]) -> Image.Image:
     return picture
 
 
+@contextmanager
+def _without_stderr() -> Iterator[None]:
+    """What libraries write themselves, past Python's `sys.stderr`, is lost."""
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
 def _film(scene: Image.Image, flown: list[list[Airship]]) -> bytes:
     """A WebM file (VP8), which every browser plays. Raises StartError."""
     import cv2
@@ -187,7 +203,8 @@ def _film(scene: Image.Image, flown: list[list[Airship]]) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "video.webm"
         code = cv2.VideoWriter.fourcc(*"VP80")
-        writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, code, FRAME_RATE, scene.size)
+        with _without_stderr():  # WebM knows no such code, says OpenCV each time, and takes VP8
+            writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, code, FRAME_RATE, scene.size)
         if not writer.isOpened():
             raise StartError("this build of OpenCV writes no VP8 videos: install the package opencv-python")
         for ships in flown:

@@ -201,9 +201,20 @@ def finish(
     console.print(render_effort(effort))
     total, weights = effort.effort.total(lambda _: True), effort.fit.weights
     tasks, by_hand, done = effort.effort.tasks, weights.added * total.final, weights.of(total)
-    objects = sum(len(frame) for sample in held_out for frame in sample.expert)
-    title = f"{len(held_out)} held-out tasks (not annotated) with {objects} objects"
-    screen.result(outcome.before, outcome.after, title, project=(tasks, by_hand, done))
+    control = options.demo.control
+    screen.result(
+        outcome.before,
+        outcome.after,
+        _title(held_out, options.demo),
+        one="frame" if control.media == "video" else "image",
+        project=(tasks, by_hand, done),
+        unit=_UNITS.get(control.tag, "drawn objects"),
+    )
+    if "map50_shown" in outcome.after:
+        console.print(
+            "[dim]mAP counts all that a version finds, however unsure it is; the other rows what it shows.[/]",
+            soft_wrap=True,
+        )
     if "move" in outcome.after:
         console.print(
             f"[dim]A prediction with an overlap of {SAME_OBJECT} to {TIGHT} has to be moved, one below "
@@ -233,13 +244,28 @@ def finish(
             "effort": effort.as_json(),
             "asked": outcome.asked,
             "val": outcome.manifest.metrics,
-            "held_out": {"samples": len(held_out), "objects": objects},
+            "held_out": {
+                "samples": len(held_out),
+                "objects": sum(len(frame) for sample in held_out for frame in sample.expert),
+            },
             "epochs": outcome.manifest.lineage["epochs"],
             "seconds": screen.seconds,
             "pictures": str(options.folder / "pictures"),
         }
         options.report.write_text(json.dumps(report, indent=1) + "\n")
         console.print(f"Report: {options.report}", soft_wrap=True)
+
+
+_UNITS = {"Choices": "choices", "TimelineLabels": "drawn spans", "VideoRectangle": "drawn tracks"}
+"""Tag of a control → what one unit of work is, for those that do not draw objects in images."""
+
+
+def _title(held_out: list[Sample], demo: Demo) -> str:
+    """What was held out, in words."""
+    frames = [frame for sample in held_out for frame in sample.expert]
+    objects = f" with {sum(map(len, frames))} objects" if demo.control.yolo_task != "classify" else ""
+    of_videos = f", {len(frames)} frames" if demo.control.media == "video" else ""
+    return f"{len(held_out)} held-out tasks (not annotated){of_videos}{objects}"
 
 
 def _rounded(quality: Quality) -> dict[str, float]:

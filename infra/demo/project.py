@@ -1,23 +1,30 @@
 """The demo's project in Label Studio: import samples, annotate, retrieve predictions, as a person does."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import requests
+
 from infra.demo.annotator import corrected
-from infra.demo.controls import Demo
+from infra.demo.controls import CONTROL, Demo
 from infra.demo.regions import annotated, predicted
 from infra.demo.samples import Sample
 from infra.effort.counts import ControlCounts, Weights
 from infra.effort.edits import Edit, edits_of
 from infra.local.label_studio import LabelStudioServer
+from infra.local.processes import StartError
+from jobs.train.yolo.validation import MIN_CONFIDENCE
 from shared.errors import LabelStudioError
 from shared.geometry.detections import Detections
 from shared.labelstudio.requests import ProjectCounters
 from shared.labelstudio.task_values import file_of
+from shared.settings import Settings
+from shared.web.peer import call
 
 _MAX_FILES = 50  # of one upload; Label Studio takes 100
+_MARGIN = 5.0  # seconds that predict's answer may take beyond its own deadline
 _TIMEOUT = 120.0  # seconds; Label Studio itself gives a backend 100 s to predict
 _LOOK, _DRAW = 3.0, 5.0  # seconds that the annotator would take to look at a task, and to draw one object
 
@@ -41,6 +48,7 @@ class DemoProject:
         project = self._call("POST", "/api/projects/", {"title": demo.title, "label_config": demo.label_config})
         self.id = int(project["id"])
         self.uid = str(ProjectCounters.model_validate(project).uid)
+        self._data: dict[int, Any] = {}  # of each task
 
     @property
     def address(self) -> str:
@@ -55,6 +63,7 @@ class DemoProject:
             self._call("POST", f"/api/projects/{self.id}/import", files=files[first : first + _MAX_FILES])
         listed = self._call("GET", f"/api/tasks?project={self.id}&page_size={len(files)}&fields=all")["tasks"]
         value = self._control.value
+        self._data = {int(one["id"]): one["data"] for one in listed}
         return {int(one["id"]): by_name[_uploaded(file_of(value, one["data"], one["id"]))] for one in listed}
 
     def annotate(self, task_id: int, sample: Sample, version: str = "") -> list[Edit]:
@@ -90,6 +99,31 @@ class DemoProject:
         if not held:
             return None
         return Predicted(len(held[-1]["result"]), predicted(held[-1]["result"], self._control, sample))
+
+    def everything(self, samples: Mapping[int, Sample], settings: Settings) -> list[Predicted | None]:
+        """All that the served version finds in the images of some tasks, however unsure it is of it. Nothing is stored.
+
+        It is asked of predict itself, with another least confidence in the labeling config. None for a task that is not
+        answered. Raises StartError.
+        """
+        least = f'name="{CONTROL}" model_score_threshold="{MIN_CONFIDENCE}"'
+        body = {
+            "tasks": [{"id": task, "data": self._data[task], "is_labeled": True} for task in samples],
+            "project": self.uid,
+            "label_config": self.demo.label_config.replace(f'name="{CONTROL}"', least),
+            "params": {},
+        }
+        timeout = settings.predict_deadline + _MARGIN
+        try:
+            reply = call("POST", f"{settings.predict_url}/predict", settings, "basic", timeout=timeout, body=body)
+        except requests.RequestException as error:
+            raise StartError(f"predict does not answer ({type(error).__name__})") from error
+        if not reply.ok:
+            raise StartError(f"predict answered {reply.status_code}: {reply.text[:300]}")
+        return [
+            Predicted(len(item["result"]), predicted(item["result"], self._control, sample)) if item else None
+            for item, sample in zip(reply.json()["results"], samples.values(), strict=True)
+        ]
 
     def shown(self) -> str:
         """The version whose stored predictions annotators are shown; the backend's title if it is asked while they

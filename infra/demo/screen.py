@@ -18,12 +18,12 @@ _ROWS = (
     ("map50", "mAP50", True),
     ("map50_95", "mAP50-95", True),
     ("top1", "top-1 accuracy", True),
-    ("add", "objects to add per image", False),
-    ("move", "objects to move per image", False),
-    ("delete", "objects to delete per image", False),
-    ("work", "work per image", False),
+    ("add", "objects to add per {one}", False),
+    ("move", "objects to move per {one}", False),
+    ("delete", "objects to delete per {one}", False),
+    ("work", "work per {one}", False),
 )
-"""(key of Quality, title, whether more is better)."""
+"""(key of Quality, title, whether more is better); `one`: image or frame."""
 
 
 class Bar:
@@ -83,10 +83,19 @@ class Screen:
         if self._status is not None:
             self._status.start()
 
-    def result(self, before: Quality, after: Quality, title: str, *, project: tuple[int, float, float]) -> None:
-        """Show the table of both qualities.
+    def result(
+        self,
+        before: Quality,
+        after: Quality,
+        title: str,
+        *,
+        one: str,
+        project: tuple[int, float, float],
+        unit: str,
+    ) -> None:
+        """Show the table of both qualities, of which the work is that for `one`: an image, a frame.
 
-        `project`: annotated tasks, and the work for all of them, in drawn objects, without the loop and with it.
+        `project`: annotated tasks, and the work for all of them, in `unit`, without the loop and with it.
         """
         table = Table(title=title, title_justify="left", title_style="bold")
         table.add_column("")
@@ -94,11 +103,11 @@ class Screen:
             table.add_column(heading, justify="right")
         for name, row_title, more_is_better in _ROWS:
             if name in before:
-                _add(table, row_title, before[name], after[name], more_is_better)
+                _add(table, row_title.format(one=one), before[name], after[name], more_is_better)
         tasks, without, done = project
         table.add_section()
         table.add_row(f"[bold]the whole project ({tasks} annotated tasks)[/]", "without the loop", "with it")
-        _add(table, "work, in drawn objects", without, done, more_is_better=False)
+        _add(table, f"work, in {unit}", without, done, more_is_better=False)
         self._console.print()
         self._console.print(table)
 

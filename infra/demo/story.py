@@ -8,7 +8,7 @@ import numpy as np
 
 from infra.cli.events import counted, events_received
 from infra.demo.controls import CONTROL
-from infra.demo.metrics import Compared, Quality, measure
+from infra.demo.metrics import Compared, Quality, measure, with_every
 from infra.demo.project import DemoProject, Predicted
 from infra.demo.samples import Sample
 from infra.demo.screen import Bar, Screen
@@ -76,13 +76,15 @@ class Story:
         self._jobs = Jobs(store, project.uid)
         self._ahead = Jobs(store, project.uid, prelabelling=True)
         self._registry = Registry(store, project.uid)
+        self._questions = 0  # of ours, to predict
+        self._by_hand = False  # because the base weights are for another YOLO task
 
     def play(self) -> DemoResult:
         """Run all steps. Raises StartError if one fails."""
         tasks = [task for task in self._samples if task not in self._held_out]
         with self._screen.step("before", f"{self._how} predictions of the base weights"):
             version = base_version = self._await_predictions(self._samples)
-            found_before = self._found(version)
+            found_before, every_before = self._found(version), self._everything()
         rounds, runs, done = list[Round](), list[LastRun](), 0
         for count in [*self._runs_at, len(tasks)]:
             if done < min(count, len(tasks)):
@@ -105,8 +107,8 @@ class Story:
             )
         found_after = self._found(version)
         return DemoResult(
-            before=self._measure(found_before),
-            after=self._measure(found_after),
+            before=self._measure(found_before, every_before),
+            after=self._measure(found_after, self._everything()),
             found_before=found_before,
             found_after=found_after,
             base_version=base_version,
@@ -142,8 +144,9 @@ class Story:
         found = [self._project.prediction(task, self._samples[task], version) for task in tasks]
         regions = sum(prediction.regions for prediction in found if prediction is not None)
         there = sum(prediction is not None for prediction in found)
-        asked = f"; predict was asked {self._asked()} times" if self._pushed else ""
-        foreign = not there and self._registry.serving(CONTROL) is None
+        times = self._asked()
+        asked = f"; predict was asked {'once' if times == 1 else f'{times} times'}" if self._pushed else ""
+        foreign = self._by_hand = not there and self._registry.serving(CONTROL) is None
         nothing = "; they are not for this control: until its first version all is drawn by hand" if foreign else ""
         self._screen.say(f"{version}: {regions} regions in {there} of {len(found)} tasks{asked}{nothing}")
         return version
@@ -168,7 +171,8 @@ class Story:
 
     def _asked(self) -> int:
         settings = self._functions.settings
-        return counted(settings, self._functions.predict_url, "labelloop_phase_seconds_count", phase="request")
+        counts = counted(settings, self._functions.predict_url, "labelloop_phase_seconds_count", phase="request")
+        return counts - self._questions
 
     def _annotate(self, tasks: Sequence[int], version: str) -> Round:
         counts = ControlCounts()
@@ -179,10 +183,10 @@ class Story:
         total = counts.total
         kinds = ("added", "moved", "relabelled", "deleted", "kept")
         said = ", ".join(f"{getattr(total, kind)} {kind}" for kind in kinds if getattr(total, kind))
-        self._screen.say(
-            f"on predictions of {version}: {total.edits / counts.images:.1f} edits a task, "
-            f"{total.saved() or 0.0:.0%} of the drawing saved ({said})"
-        )
+        on, saved = "by hand", ""
+        if not self._by_hand:
+            on, saved = f"on predictions of {version}", f", {total.saved() or 0.0:.0%} of the work saved"
+        self._screen.say(f"{on}: {total.edits / counts.images:.1f} edits a task{saved} ({said})")
         return Round(version, counts)
 
     def _await_run(self) -> LastRun:
@@ -232,13 +236,27 @@ class Story:
         found = {task: self._project.prediction(task, sample, version) for task, sample in self._held_out.items()}
         return [found[task] or _nothing(sample) for task, sample in self._held_out.items()]
 
-    def _measure(self, found: list[Predicted]) -> Quality:
-        compared = [
+    def _everything(self) -> list[Predicted]:
+        """All that is found in the held-out images, however unsure; empty where only what is shown is measured."""
+        control = self._project.demo.control
+        if control.media != "image" or control.yolo_task == "classify":
+            return []
+        self._questions += 1
+        found = self._project.everything(self._held_out, self._functions.settings)
+        return [one or _nothing(sample) for one, sample in zip(found, self._held_out.values(), strict=True)]
+
+    def _measure(self, shown: list[Predicted], every: list[Predicted]) -> Quality:
+        """`every`: see `_everything`."""
+        yolo_task = self._project.demo.control.yolo_task
+        quality = measure(self._compared(shown), yolo_task)
+        return with_every(quality, measure(self._compared(every), yolo_task)) if every else quality
+
+    def _compared(self, found: list[Predicted]) -> list[Compared]:
+        return [
             Compared(f"{sample.name}/{number}", frame, expert)
             for sample, prediction in zip(self._held_out.values(), found, strict=True)
             for number, (frame, expert) in enumerate(zip(prediction.frames, sample.expert, strict=True))
         ]
-        return measure(compared, self._project.demo.control.yolo_task)
 
 
 def _nothing(sample: Sample) -> Predicted:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from infra.demo.metrics import Compared, annotators_work, measure, overlap
+from infra.demo.metrics import Compared, annotators_work, measure, overlap, with_every
 from shared.geometry.detections import Detections
 from shared.yolo_task import YoloTask
 
@@ -54,6 +54,16 @@ def test_a_model_that_finds_nothing() -> None:
     quality = measure([_boxes([], TREES), _boxes([], TREES)], "detect")
     assert all(quality[name] == 0 for name in ("precision", "recall", "map50", "map50_95"))
     assert (quality["add"], quality["work"]) == (2, 2)
+
+
+def test_map_counts_what_is_too_unsure_to_be_shown_and_the_work_what_is_shown() -> None:
+    shown = measure([_boxes([TREES[0]], TREES, [0.9])], "detect")
+    every = measure([_boxes([*TREES, [400, 300, 450, 350]], TREES, [0.9, 0.2, 0.1])], "detect")
+    both = with_every(shown, every)
+    assert both["map50_shown"] == shown["map50"] == pytest.approx(0.5, abs=0.01)
+    assert both["map50"] == pytest.approx(0.995, abs=0.01)
+    assert (both["add"], both["delete"], both["work"]) == (1, 0, 1)
+    assert both["recall"] == pytest.approx(0.5, abs=0.01)
 
 
 def test_a_wrong_thing_is_less_work_than_a_missing_one() -> None:

@@ -123,7 +123,6 @@ def test_a_control_learns(kind: str, loop: Loop, pictures: Path | None, tmp_path
         "tasks with airships were predicted empty"
     )  # a model of so few epochs may miss one
     measure = "top1" if demo.control.yolo_task == "classify" else "map50"
-    _write_ahead(loop, project, sorted(held_out))
     _have_its_report(loop, project, demo, tmp_path)
     _look_at_suspects(loop, project, demo, tmp_path)
     _have_its_dataset_again(loop, project, demo, sorted(tasks.keys() - held_out.keys())[0], tmp_path)
@@ -136,6 +135,7 @@ def test_a_control_learns(kind: str, loop: Loop, pictures: Path | None, tmp_path
             fullest = max(held_out, key=lambda task: len(held_out[task].expert[0]))
             open_task(page, loop.server, project.id, fullest, outcome.version)
             keep(page.screenshot(clip=SHOWN), pictures / f"{kind}.png")
+    _write_ahead(loop, project, sorted(held_out))  # last: pictures show one prediction
 
 
 def _write_ahead(loop: Loop, project: DemoProject, tasks: list[int]) -> None:
