@@ -192,6 +192,6 @@ DEMOS = {
     "obb": airships("obb", count=30, size=(320, 240)),
     "keypoint": airships("keypoint", count=30, size=(320, 240)),
     "video": airships("video", count=8, size=(320, 240), frames=30, held_out=2, epochs=15),
-    "timeline": airships("timeline", count=8, size=(320, 240), frames=30, held_out=2, epochs=15),
+    "timeline": airships("timeline", count=12, size=(320, 240), frames=30, held_out=2, epochs=15),
 }
 """Name on the command line → demo."""
