@@ -30,6 +30,7 @@ _APART = {  # the challenger's true score as a part of the champion's: (minimum,
 }
 _MIN_SCORE = 0.03  # mAP50-95; worse champions are left out
 _DRAWS = 200  # of the bootstrap
+_DOUBTS = (0, 0.5, 1, 2, 4, 10)  # see shown_choice.choose
 
 
 def main() -> None:
@@ -114,13 +115,13 @@ def _thresholds(models: dict[str, dict[str, Seen]], worth: dict[str, float], til
     random = np.random.default_rng(0)
     good = sorted(models, key=lambda name: -worth[name])[:12]
     rows: dict[str, list[float]] = {"the defaults": [], "the best there is": []}
-    for size, doubt in itertools.product((2, 4, 10, 20), (0, 5, 10, 20, 40, 100)):
+    for size, doubt in itertools.product((2, 4, 10, 20), _DOUBTS):
         rows[f"{size:2d} tasks, doubt {doubt:g}"] = []
     for name in good:
         outcomes = [models[name][str(tile)].plain() for tile in tiles]
         rows["the defaults"].append(_saved(outcomes, {0: DEFAULT_SHOWN}))
         rows["the best there is"].append(_saved(outcomes, choose(outcomes, [0], 0.0)))
-        for size, doubt in itertools.product((2, 4, 10, 20), (0, 5, 10, 20, 40, 100)):
+        for size, doubt in itertools.product((2, 4, 10, 20), _DOUBTS):
             for _ in range(max(times // 40, 1)):
                 order = random.permutation(len(outcomes)).tolist()
                 chosen = choose([outcomes[place] for place in order[:size]], [0], doubt)

@@ -1,7 +1,7 @@
 """Chooses each class's confidence and overlap (for suppression) that cost an annotator the least work. Pure.
 
 Work: an object that was missed has to be drawn (1), an imprecise one moved (½), a wrong one deleted (0.2). bench/gate
-is the experiment for the constants, docs/gate.md its results.
+is the experiment for the constants, docs/gate.md its results; docs/small-data.md for _SURE.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from jobs.train.calibration import Calibration
 from jobs.train.evidence import IOUS, Outcome
 from shared.geometry.detections import Floats, Ints
 from shared.geometry.suppression import suppress_classes
@@ -22,7 +23,11 @@ CONFIDENCES = np.round(np.arange(0.05, 0.96, 0.05), 2)
 _NOTHING = 1.0  # a confidence that no model reaches: nothing is shown
 OVERLAPS = (0.3, 0.4, 0.5, 0.6, 0.7)
 _DOUBT = 10.0
-"""Number of objects in the val set at which their best threshold counts as much as the default."""
+"""Number of objects in the val set at which their best overlap counts as much as the default."""
+_SURE = 100.0
+"""Number of objects of a class at which the confidence with the least work counts as much as the calibrated one."""
+_UNKNOWN = Calibration(DELETE * (1 / DEFAULT_SHOWN.confidence - 1))
+"""Before anything is seen: confidences are chances, and objects pay from the default confidence on."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,6 +46,11 @@ class Worth:
         left = np.concatenate([change[::-1].cumsum()[::-1], [0.0]])
         return left[np.searchsorted(scores, confidences)]  # type: ignore[no-any-return]
 
+    def calibrated(self, classes: Sequence[int], before: Calibration) -> Calibration:
+        """By all objects of some classes; `before`: what is thought without them."""
+        which = np.isin(self.classes, classes)
+        return before.fitted(self.scores[which], -self.change[which])
+
 
 def worth_of(outcomes: Sequence[Outcome], iou: float) -> Worth:
     """The Worth of all objects that remain after suppression at `iou`."""
@@ -57,29 +67,29 @@ def worth_of(outcomes: Sequence[Outcome], iou: float) -> Worth:
     )
 
 
-def choose(outcomes: Sequence[Outcome], classes: Sequence[int], doubt: float = _DOUBT) -> dict[int, Shown]:
-    """Class → its thresholds. A class's own are drawn towards those of all classes, and those towards the defaults.
+def choose(outcomes: Sequence[Outcome], classes: Sequence[int], doubt: float = 1.0) -> dict[int, Shown]:
+    """Class → its thresholds.
 
-    The fewer objects the val set holds, the more; `doubt`: see _DOUBT. A class that would still cost more work than it
-    saves gets the least confidence from which it does not, 1 (nothing is shown) if there is none.
+    The overlap with the least work is drawn towards the default, and each class's confidence with the least work
+    towards the one from which its objects pay (`Calibration`, of a class drawn towards that of the others): the fewer
+    objects the val set holds, the more. `doubt`: how much, as a part of _DOUBT and _SURE; 0: the least work on these
+    outcomes. A class that would still cost more work than it saves gets the least confidence from which it does not,
+    1 (nothing is shown) if there is none.
     """
-    worths = {iou: worth_of(outcomes, iou) for iou in OVERLAPS}
-    work = {iou: np.stack([worth.work(class_, CONFIDENCES) for class_ in classes]) for iou, worth in worths.items()}
     there = np.array([sum(int((outcome.truth == class_).sum()) for outcome in outcomes) for class_ in classes])
-    together = np.stack([work[iou].sum(axis=0) for iou in OVERLAPS])  # (overlaps, confidences)
-    iou, confidence = _cheapest(together)
-    overall = _between(DEFAULT_SHOWN, Shown(confidence=confidence, iou=iou), there.sum(), doubt)
-    nearest = min(OVERLAPS, key=lambda each: abs(each - overall.iou))
+    iou = round(_between(DEFAULT_SHOWN.iou, _best_overlap(outcomes, classes), there.sum(), doubt * _DOUBT), 2)
+    worth = worth_of(outcomes, iou)
     chosen = {}
-    final = worth_of(outcomes, overall.iou)
-    for number, class_ in enumerate(classes):
-        own = float(CONFIDENCES[_middle(work[nearest][number])])
-        each = _between(overall, Shown(confidence=own, iou=overall.iou), there[number], doubt)
-        if final.work(class_, np.array([each.confidence]))[0] > 0:
-            stricter = np.append(CONFIDENCES[each.confidence <= CONFIDENCES], _NOTHING)
-            place = int(final.work(class_, stricter).argmin())
-            each = Shown(confidence=float(stricter[place]), iou=overall.iou)
-        chosen[class_] = each
+    for class_, evidence in zip(classes, there, strict=True):
+        others = worth.calibrated([each for each in classes if each != class_], _UNKNOWN)
+        pays = worth.calibrated([class_], others).pays_from(DELETE)
+        pays = float(np.clip(pays, CONFIDENCES[0], CONFIDENCES[-1]))
+        least = float(CONFIDENCES[_middle(worth.work(class_, CONFIDENCES))])
+        confidence = round(_between(pays, least, evidence, doubt * _SURE), 3)
+        if worth.work(class_, np.array([confidence]))[0] > 0:
+            stricter = np.append(CONFIDENCES[confidence <= CONFIDENCES], _NOTHING)
+            confidence = float(stricter[int(worth.work(class_, stricter).argmin())])
+        chosen[class_] = Shown(confidence=confidence, iou=iou)
     return chosen
 
 
@@ -128,10 +138,11 @@ def kept(outcome: Outcome, shown: Mapping[int, Shown]) -> NDArray[np.bool_]:
     return remain & (outcome.scores >= confidence)
 
 
-def _cheapest(work: Floats) -> tuple[float, float]:
-    """(overlaps, confidences) work → the overlap and the confidence with the least work."""
-    row = int(work.min(axis=1).argmin())
-    return OVERLAPS[row], float(CONFIDENCES[_middle(work[row])])
+def _best_overlap(outcomes: Sequence[Outcome], classes: Sequence[int]) -> float:
+    """The one of OVERLAPS with the least work, all classes together from one confidence on."""
+    worths = [worth_of(outcomes, iou) for iou in OVERLAPS]
+    work = [np.sum([worth.work(class_, CONFIDENCES) for class_ in classes], axis=0).min() for worth in worths]
+    return OVERLAPS[int(np.argmin(work))]
 
 
 def _middle(work: Floats) -> int:
@@ -140,9 +151,6 @@ def _middle(work: Floats) -> int:
     return int(best[len(best) // 2])
 
 
-def _between(prior: Shown, found: Shown, evidence: float, doubt: float) -> Shown:
+def _between(prior: float, found: float, evidence: float, doubt: float) -> float:
     part = float(evidence / (evidence + doubt)) if evidence else 0.0
-    return Shown(
-        confidence=round(prior.confidence + part * (found.confidence - prior.confidence), 3),
-        iou=round(prior.iou + part * (found.iou - prior.iou), 2),
-    )
+    return prior + part * (found - prior)

@@ -58,6 +58,24 @@ def test_little_evidence_stays_near_the_defaults() -> None:
     assert choose([], [0]) == {0: DEFAULT_SHOWN}
 
 
+def test_one_object_beside_the_threshold_does_not_decide() -> None:
+    """The least work on two pictures jumps from 0.15 to 0.65 for it."""
+    sure = [(0.9, 0.85, 0), (0.8, 0.7, 1), (0.7, 0.7, 2)]
+    without = [picture(1, *sure, (0.5, 0.0, -1), (0.2, 0.7, 3), there=4), picture(2, *sure, there=4)]
+    with_it = [picture(1, *sure, (0.5, 0.0, -1), (0.2, 0.0, -1), there=4), picture(2, *sure, there=4)]
+    jump = [choose(each, [0], doubt=0.0)[0].confidence for each in (without, with_it)]
+    steady = [choose(each, [0])[0].confidence for each in (without, with_it)]
+    assert jump == pytest.approx([0.15, 0.65])
+    assert abs(steady[1] - steady[0]) < 0.2
+
+
+def test_a_class_with_few_objects_is_shown_as_the_others() -> None:
+    """One that nothing is known of but that the others are far too sure."""
+    others = [picture(number, (0.9, 0.85, 0), *[(0.6, 0.0, -1)] * 8) for number in range(20)]
+    one = [picture(20, (0.9, 0.85, 0), (0.6, 0.0, -1), class_=1)]
+    assert choose([*others, *one], [0, 1])[1].confidence > choose(one, [1])[1].confidence + 0.1
+
+
 def test_what_only_costs_work_is_not_shown() -> None:
     """Little evidence would leave the threshold low; there all that is shown is wrong."""
     wrong = [picture(number, (0.45, 0.0, -1), (0.4, 0.0, -1)) for number in range(4)]
