@@ -190,7 +190,7 @@ DEMOS = {
         image_size=640,  # of which classifiers take a third
     ),
     "obb": airships("obb", count=30, size=(320, 240)),
-    "keypoint": airships("keypoint", count=30, size=(320, 240)),
+    "keypoint": airships("keypoint", count=30, size=(320, 240), epochs=0),
     "video": airships("video", count=8, size=(320, 240), frames=30, held_out=2, epochs=15),
     "timeline": airships("timeline", count=12, size=(320, 240), frames=30, held_out=2, epochs=15),
 }

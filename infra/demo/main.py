@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Annotated
 
 import typer
@@ -79,20 +80,34 @@ def main(
     console = Console(highlight=False)
     if control not in _CONTROLS:
         raise typer.BadParameter(f"{control!r} is none of {', '.join(_CONTROLS)}")
-    folder = folder or REPOSITORY / ".cache" / "demo" / f"{datetime.now():%Y%m%d-%H%M%S}"
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # leaves all `with` blocks, as Ctrl-C does
     try:
+        folder = new_folder(folder, REPOSITORY / ".cache" / "demo")
         if control == tiles.NAME:
-            tiles.play(folder.resolve(), samples, console, report)
+            tiles.play(folder, samples, console, report)
             return
         demo = DEMOS[control]
-        options = Options(demo, folder.resolve(), venv, samples, epochs or demo.epochs, tasks, report, not exit_)
+        options = Options(demo, folder, venv, samples, epochs or demo.epochs, tasks, report, not exit_)
         run(options, os.environ, console)
     except KeyboardInterrupt:
         console.print("\nEverything has been stopped.")
     except LabelloopError as error:
         console.print(f"\n[bold red]The demo failed:[/] {escape(str(error))}")
         raise typer.Exit(1) from error
+
+
+def new_folder(asked: Path | None, parent: Path) -> Path:
+    """The folder that was asked for, else a new one in `parent`: no two plays share one.
+
+    Raises StartError if it holds anything.
+    """
+    if asked is None:
+        parent.mkdir(parents=True, exist_ok=True)
+        return Path(mkdtemp(prefix=f"{datetime.now():%Y%m%d-%H%M%S}-", dir=parent)).resolve()
+    asked.mkdir(parents=True, exist_ok=True)
+    if any(asked.iterdir()):
+        raise StartError(f"{asked} is not empty: the demo needs a new folder")
+    return asked.resolve()
 
 
 def run(options: Options, environ: Mapping[str, str], console: Console) -> None:
