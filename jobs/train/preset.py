@@ -15,6 +15,7 @@ _EPOCH = 24  # looks in an epoch, at least: each epoch is measured and kept, whi
 _EPOCHS = 50  # of trainings on more images
 _BATCH = 4  # images a step, while an epoch has few
 _LEARNING_RATE = 0.0005  # meanwhile; ultralytics takes 0.002 for one class
+_POSE_LEARNING_RATE = 0.002  # what finds points is new, whatever the weights: few know these points
 _FEW = 64  # images
 _SOME = 256  # of fewer, but not few: half as many epochs, in small steps; of more, the batch is what the device holds
 _SOME_EPOCHS = 25
@@ -45,7 +46,7 @@ def preset(settings: TrainingSettings, images: int, yolo_task: YoloTask) -> Pres
         return Preset(_SOME_EPOCHS if some else _EPOCHS, settings.batch or (_SOME_BATCH if some else 0), 1)
     passes = max(1, math.ceil(_EPOCH / images))
     epochs = max(math.ceil(_LOOKS / (passes * images)), _EPOCHS if passes == 1 else 1)
-    return Preset(epochs, batch, passes, _LEARNING_RATE)
+    return Preset(epochs, batch, passes, _POSE_LEARNING_RATE if yolo_task == "pose" else _LEARNING_RATE)
 
 
 def training_data(data: Path, passes: int) -> Path:

@@ -39,6 +39,7 @@ def test_few_images_are_looked_at_more_often(images: int, expected: Preset) -> N
 def test_what_is_set_stays() -> None:
     assert preset(settings(epochs=7, batch=16), 3, "detect") == Preset(7, 16, 1)
     assert preset(settings(), 3, "classify").passes == 1, "its dataset is a folder of folders"
+    assert preset(settings(), 3, "pose") == Preset(epochs=25, batch=4, passes=8, learning_rate=0.002)
     applied = preset(settings(), 3, "detect").applied(settings(seed=5))
     assert (applied.epochs, applied.batch, applied.seed) == (25, 4, 5)
 
