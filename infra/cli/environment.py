@@ -72,8 +72,8 @@ def trigger_url(settings: Settings) -> str:
     return settings.train_trigger_url
 
 
-def given(environ: Mapping[str, str]) -> dict[str, str]:
-    """The variables of an environment that are settings and hold beyond one start."""
+def to_keep(environ: Mapping[str, str]) -> dict[str, str]:
+    """The settings of an environment that the other commands and the next start use too."""
     names = {variable(name) for name in Settings.model_fields} - {*_NOT_FROM_ENVIRONMENT, *_FOR_ONE_START}
     return {name: environ[name] for name in sorted(names) if environ.get(name)}
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from functions.train_trigger.launchers import launcher_url
-from infra.cli.environment import FILE, Invocation, first_values, given, keep
+from infra.cli.environment import FILE, Invocation, first_values, keep, to_keep
 from infra.cli.log_view import LogView
 from infra.local.base_weights import refuse_missing_files
 from infra.local.emulation import emulation
@@ -52,7 +52,7 @@ def prepare(
     )
     new = first_values(invocation.folder, PREDICT_PORT, TRAIN_TRIGGER_PORT)
     kept = {name: variables.get(name, value) for name, value in new.items() if name not in present}
-    kept |= given(invocation.environ) | _ask_for_label_studio(variables) | chosen
+    kept |= to_keep(invocation.environ) | _ask_for_label_studio(variables) | chosen
     settings = Settings.from_environ(variables | kept | ({"LABELLOOP_DUMMY": "true"} if dummy else {}))
     settings.require_access_rules()
     launcher_url(settings)
@@ -69,7 +69,7 @@ def prepare(
         changed = [name for name in changed if name not in new]
     if changed:
         console.print(
-            f"wrote {', '.join(changed)} into {where}: other commands and the next start use it", soft_wrap=True
+            f"wrote {', '.join(changed)} into {where}: other commands and the next start use that too", soft_wrap=True
         )
     return settings
 

@@ -19,22 +19,20 @@ from rich.markup import escape
 
 from functions.train_trigger.schedule import Schedule
 from infra.cli.connect import connect
-from infra.cli.effort import Report, measure_effort, render_effort
+from infra.cli.effort import Report, measure_effort
 from infra.cli.environment import FILE, keep
 from infra.cli.findings import problems, show
 from infra.demo import tiles
 from infra.demo.controls import DEMOS, Demo
-from infra.demo.metrics import Quality
 from infra.demo.pictures import draw
 from infra.demo.project import DemoProject
-from infra.demo.samples import BASE_WEIGHTS, CACHE, Sample, base_weights
+from infra.demo.results import Results
+from infra.demo.samples import CACHE, base_weights
 from infra.demo.screen import Screen
-from infra.demo.story import DemoResult, Story
-from infra.effort.edits import SAME_OBJECT
+from infra.demo.story import Story
 from infra.local.emulation import Emulation, emulation
 from infra.local.label_studio import REPOSITORY, VENV, LabelStudioServer, install, label_studio
 from infra.local.processes import LOOPBACK, StartError
-from jobs.train.shown_choice import ADD, DELETE, MOVE, TIGHT
 from shared.errors import LabelloopError
 from shared.labelstudio.api import LabelStudio
 from shared.objectstore import open_store
@@ -150,7 +148,15 @@ def run(options: Options, environ: Mapping[str, str], console: Console) -> None:
         outcome = Story(screen, functions, project, tasks, held_out, due).play()
         with screen.step("effort", "Read from Label Studio what was saved, as `labelloop effort` does"):
             effort = read_effort(functions.settings, project, screen)
-        finish(options, screen, console, list(held_out.values()), outcome, effort)
+        results = Results(demo, list(held_out.values()), outcome, effort)
+        results.show(screen, console)
+        found = [[prediction.frames for prediction in act] for act in (outcome.found_before, outcome.found_after)]
+        pictures = options.folder / "pictures"
+        console.print(f"Pictures: {draw(pictures, results.held_out, *found)}", soft_wrap=True)
+        if options.report is not None:
+            report = results.as_json(screen.seconds, pictures)
+            options.report.write_text(json.dumps(report, indent=1) + "\n")
+            console.print(f"Report: {options.report}", soft_wrap=True)
         if options.stay:
             keep(options.folder / FILE, functions.settings.to_environ())
             stay(options, console, server, project, functions)
@@ -207,84 +213,6 @@ def connect_project(functions: Emulation, project: DemoProject, console: Console
     )
     if wrong := problems(findings):
         raise StartError(f"the project cannot be connected: {wrong[0].message} {wrong[0].remedy}")
-
-
-def finish(
-    options: Options, screen: Screen, console: Console, held_out: list[Sample], outcome: DemoResult, effort: Report
-) -> None:
-    """Show what was saved and the table, draw the pictures, write the report."""
-    console.print(render_effort(effort))
-    total, weights = effort.effort.total(lambda _: True), effort.fit.weights
-    tasks, by_hand, done = effort.effort.tasks, weights.added * total.final, weights.of(total)
-    control = options.demo.control
-    screen.result(
-        outcome.before,
-        outcome.after,
-        _title(held_out, options.demo),
-        one="frame" if control.media == "video" else "image",
-        project=(tasks, by_hand, done),
-        unit=_UNITS.get(control.tag, "drawn objects"),
-    )
-    if "map50_shown" in outcome.after:
-        console.print(
-            "[dim]mAP counts all that a version finds, however unsure it is; the other rows what it shows.[/]",
-            soft_wrap=True,
-        )
-    if "move" in outcome.after:
-        console.print(
-            f"[dim]A prediction with an overlap of {SAME_OBJECT} to {TIGHT} has to be moved, one below "
-            f"{SAME_OBJECT} deleted; an object without a prediction has to be added. Work: {ADD:g} × added + "
-            f"{MOVE:g} × moved + {DELETE:g} × deleted.[/]"
-        )
-    found = [[prediction.frames for prediction in act] for act in (outcome.found_before, outcome.found_after)]
-    console.print(f"Pictures: {draw(options.folder / 'pictures', held_out, *found)}", soft_wrap=True)
-    if options.report is not None:
-        report = {
-            "before": _rounded(outcome.before),
-            "after": _rounded(outcome.after),
-            "base_weights": BASE_WEIGHTS,
-            "base_version": outcome.base_version,
-            "version": outcome.version,
-            "rounds": [
-                {
-                    "version": each.version,
-                    "tasks": each.counts.images,
-                    "edits": each.counts.total.edits,
-                    "saved": each.counts.total.saved(),
-                }
-                for each in outcome.rounds
-            ],
-            "runs": [{"run_id": run.run_id, "outcome": run.outcome, "message": run.message} for run in outcome.runs],
-            "work": {"tasks": tasks, "without": by_hand, "with": round(done, 2)},
-            "effort": effort.as_json(),
-            "asked": outcome.asked,
-            "val": outcome.manifest.metrics,
-            "held_out": {
-                "samples": len(held_out),
-                "objects": sum(len(frame) for sample in held_out for frame in sample.expert),
-            },
-            "epochs": outcome.manifest.lineage["epochs"],
-            "seconds": screen.seconds,
-            "pictures": str(options.folder / "pictures"),
-        }
-        options.report.write_text(json.dumps(report, indent=1) + "\n")
-        console.print(f"Report: {options.report}", soft_wrap=True)
-
-
-_UNITS = {"Choices": "choices", "TimelineLabels": "drawn spans", "VideoRectangle": "drawn tracks"}
-"""Tag of a control → what one unit of work is, for those that do not draw objects in images."""
-
-
-def _title(held_out: list[Sample], demo: Demo) -> str:
-    """What was held out, in words."""
-    frames = [frame for sample in held_out for frame in sample.expert]
-    objects = f" with {sum(map(len, frames))} objects" if demo.control.yolo_task != "classify" else ""
-    of_videos = f", {len(frames)} frames" if demo.control.media == "video" else ""
-    return f"{len(held_out)} held-out tasks (not annotated){of_videos}{objects}"
-
-
-def _rounded(quality: Quality) -> dict[str, float]:
-    return {name: round(value, 4) for name, value in quality.items()}
 
 
 def stay(
