@@ -79,6 +79,16 @@ def test_predict_is_woken_and_loads_the_models_of_the_project(tmp_path: Path, pr
     assert str(predict.seen[1].authorization).startswith("Basic ")
 
 
+def test_no_proxy_of_the_environment_is_asked(
+    tmp_path: Path, predict: WebServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the requests that follow, which carry the same credentials."""
+    for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    World(tmp_path, predict.url.replace("127.0.0.1", "127.1")).warm("awake")  # a name that is not of this machine
+    assert asked(predict) == [HEALTH, SETUP]
+
+
 def test_once_in_the_interval_however_often_it_is_asked_for(tmp_path: Path, predict: WebServer) -> None:
     world = World(tmp_path, predict.url, LABELLOOP_WARM_UP_INTERVAL=3600)
     world.warm("awake")

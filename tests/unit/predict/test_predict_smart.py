@@ -258,7 +258,8 @@ def test_outlines_are_made_of_what_can_be_meant_alone() -> None:
     config = label_config().replace("RectangleLabels", "PolygonLabels")
     found = boxes((*SMALL, 0.03, 0), (*LARGE, 0.5, 0), (44, 30, 60, 44, 0.2, 0))
     masks = Discs(found.xyxy)
-    ours = tools(OneModel(FakeModel(finds=replace(found, masks=masks))))
+    model = FakeModel(finds=replace(found, masks=masks))
+    ours = tools(OneModel(model))
 
     def answered(item: object) -> bool:
         masks.made.clear()
@@ -269,6 +270,7 @@ def test_outlines_are_made_of_what_can_be_meant_alone() -> None:
     assert (answered(point(62, 2)), masks.made) == (False, [])
     assert answered(rough(4, 5, 40, 40))
     assert set(masks.made) == {LARGE}
+    assert {outlined_from for _, outlined_from in model.asked} == {None}, "the model was to make outlines itself"
 
 
 def test_a_mask_that_turns_out_empty_is_not_drawn() -> None:
