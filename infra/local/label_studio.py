@@ -43,7 +43,7 @@ class LabelStudioServer:
     url: str  # http://127.0.0.1:PORT
     account: Account
     folder: Path  # its data: database, uploads
-    pid: int  # of its process and of its group
+    process: Child = field(repr=False)
 
     @property
     def username(self) -> str:
@@ -139,7 +139,7 @@ def label_studio(
     try:
         url = f"http://{LOOPBACK}:{port}"
         process.wait_until_healthy(f"{url}/health", _START_SECONDS, say)
-        yield LabelStudioServer(url, account, folder, process.pid)
+        yield LabelStudioServer(url, account, folder, process)
     finally:
         process.stop()
 

@@ -1,6 +1,5 @@
 """Options of the tests that need the real world."""
 
-import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -9,9 +8,8 @@ from pathlib import Path
 import pytest
 from _pytest.capture import CaptureManager
 
-from infra.local.label_studio import LabelStudioServer
+from infra.local.label_studio import LabelStudioServer, label_studio
 from tests.servers.kubernetes_server import KubernetesServer, build, kubernetes_server
-from tests.servers.one_label_studio import local_files_of, one_label_studio
 from tests.servers.ray_cluster import RayCluster, ray_cluster
 
 
@@ -50,19 +48,17 @@ def kubernetes(request: pytest.FixtureRequest) -> Iterator[KubernetesServer]:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabelStudioServer]:
-    """The Label Studio of the whole run, of all its processes: each test makes its own project."""
-    base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "label-studio"
-    folder.mkdir(exist_ok=True)
-    with one_label_studio(folder) as running:
-        yield running
+def local_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `server` serves as local files."""
+    return tmp_path_factory.mktemp("local-files")
 
 
 @pytest.fixture(scope="session")
-def local_files(server: LabelStudioServer) -> Path:
-    """What `server` serves as local files."""
-    return local_files_of(server)
+def server(tmp_path_factory: pytest.TempPathFactory, local_files: Path) -> Iterator[LabelStudioServer]:
+    """A Label Studio for the whole session, which may call private addresses: each test makes its own project."""
+    folder = tmp_path_factory.mktemp("label-studio")
+    with label_studio(folder / "data", local_files=local_files, say=lambda _: None) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -5,8 +5,6 @@ import signal
 import socket
 import stat
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -14,16 +12,6 @@ import requests
 
 from infra.local.label_studio import VENV, Account, LabelStudioServer, install, label_studio
 from infra.local.processes import Child, StartError, choose_port
-from tests.servers.one_label_studio import one_label_studio
-
-
-def is_gone(server: LabelStudioServer) -> bool:
-    """Whether no process of it is left."""
-    try:
-        os.killpg(server.pid, 0)
-    except ProcessLookupError:
-        return True
-    return False
 
 
 def test_starts_with_both_kinds_of_token_keeps_its_data_and_ends(tmp_path: Path) -> None:
@@ -41,25 +29,13 @@ def test_starts_with_both_kinds_of_token_keeps_its_data_and_ends(tmp_path: Path)
         assert server.token not in repr(server)
         with pytest.raises(StartError, match="is taken"):
             choose_port(int(server.url.rsplit(":", 1)[1]))
-    assert is_gone(server)
+    assert server.process.exit_code is not None
+    with pytest.raises(requests.ConnectionError):
+        requests.get(f"{server.url}/health", timeout=5)
     assert said
 
     with label_studio(tmp_path, account=account, say=said.append) as again:
         assert again.session().get(f"{again.url}/api/projects/{first['id']}").json()["title"] == "kept"
-
-
-def test_the_processes_of_a_run_share_one(tmp_path: Path) -> None:
-    with ThreadPoolExecutor(1) as thread, ExitStack() as user:
-        starter = ExitStack()
-        server = starter.enter_context(one_label_studio(tmp_path))
-        assert user.enter_context(one_label_studio(tmp_path)) == server
-        ending = thread.submit(starter.close)
-        with pytest.raises(TimeoutError):
-            ending.result(1)
-        assert requests.get(f"{server.url}/health", timeout=5).ok, "it waits for its last user"
-        user.close()
-        ending.result(60)
-    assert is_gone(server)
 
 
 def test_serves_a_local_folder(server: LabelStudioServer, local_files: Path) -> None:
@@ -87,7 +63,9 @@ def listens_to_ctrl_c() -> Iterator[None]:
 def test_ends_when_its_user_is_interrupted(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), label_studio(tmp_path) as server:
         signal.raise_signal(signal.SIGINT)
-    assert is_gone(server)
+    assert server.process.exit_code is not None
+    with pytest.raises(ProcessLookupError):
+        os.killpg(server.process.pid, 0)
 
 
 def test_a_start_that_fails_shows_the_end_of_the_log(tmp_path: Path) -> None:
