@@ -34,6 +34,7 @@ from infra.cli.wiring import (
     differences,
     first_backend,
     read_wiring,
+    second_backend,
     shown_predictions,
     wanted_backend,
     wanted_webhook,
@@ -137,8 +138,7 @@ def _check_wiring(label_studio: LabelStudio, settings: Settings, store: ObjectSt
         findings.append(
             Finding("problem", "backend", f"{', '.join(changed)} of the backend are not what they should be", _CONNECT)
         )
-    if (first := first_backend(wiring)) is not None:
-        findings.append(first)
+    findings += [finding for finding in (first_backend(wiring), second_backend(wiring)) if finding is not None]
     findings.append(_check_webhook(wiring, wanted_webhook(settings, addresses, project.id)))
     return [*findings, shown_predictions(project), *check_smart(project)]
 

@@ -76,14 +76,23 @@ class Wiring:
         """The backend of labelloop; None if there is none."""
         return next((backend for backend in self.backends if backend["title"] == TITLE), None)
 
+    def doubles(self) -> list[dict[str, Any]]:
+        """Other backends of labelloop at the same address: Label Studio on SQLite may have made one twice."""
+        ours = self.backend
+        return [
+            other
+            for other in self.backends
+            if ours and other["id"] != ours["id"] and (other["title"], other["url"]) == (TITLE, ours["url"])
+        ]
+
     def webhook(self, url: str) -> dict[str, Any] | None:
         """The webhook of labelloop: the one with that address, else one with labelloop's secret header."""
         ours = [webhook for webhook in self.webhooks if webhook["url"] == url or SECRET_HEADER in webhook["headers"]]
         return min(ours, key=lambda webhook: webhook["url"] != url, default=None)
 
     def superfluous(self, backend_urls: set[str], webhook: dict[str, Any]) -> list[dict[str, Any]]:
-        """Webhooks to remove: those that Label Studio made for these backends, and older ones of labelloop."""
-        automatic = {f"{url.rstrip('/')}/webhook" for url in backend_urls}
+        """Webhooks to remove: those that Label Studio made for these backends, older ones of labelloop, and doubles."""
+        automatic = {f"{url.rstrip('/')}/webhook" for url in backend_urls} | {webhook["url"]}
         return [
             other
             for other in self.webhooks
@@ -206,6 +215,14 @@ def first_backend(wiring: Wiring) -> Finding | None:
         return None
     message = f"Label Studio asks only the first backend for predictions: {first['title']!r} at {first['url']}"
     return Finding("problem", "backend", message, "delete that one under Settings → Model")
+
+
+def second_backend(wiring: Wiring) -> Finding | None:
+    """A warning if a backend is there twice."""
+    if not (doubles := wiring.doubles()):
+        return None
+    message = f"Label Studio has {len(doubles) + 1} backends of labelloop at {doubles[0]['url']}"
+    return Finding("warning", "backend", message, "`labelloop connect` removes the others")
 
 
 def pushes(settings: Settings) -> bool:

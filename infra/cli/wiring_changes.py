@@ -112,6 +112,9 @@ class WiringChanges:
 
     def _remove_superfluous(self, webhook: dict[str, Any]) -> None:
         now = read_wiring(self.label_studio, self.project.id)
+        for double in now.doubles():
+            self.label_studio.request_json("DELETE", f"/api/ml/{double['id']}")
+            self.note(Finding("changed", "backend", f"removed a second backend at {double['url']}"))
         urls = {
             backend["url"] for wiring in (self.wiring, now) for backend in wiring.backends if backend["title"] == TITLE
         }

@@ -1,8 +1,13 @@
 """`labelloop connect` on a real Label Studio: what it makes, repairs, and refuses."""
 
+import sqlite3
+import threading
+import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+import requests
 from typer.testing import CliRunner
 
 from infra.cli.connect import connect
@@ -15,6 +20,7 @@ from shared.labelstudio.api import LabelStudio
 from shared.objectstore import ObjectStore
 from shared.settings import Settings
 from tests.servers.connected_projects import backends, changes, of, only_problem, webhooks
+from tests.servers.web_server import Handler, web_server
 
 
 def test_connect_makes_what_is_needed_and_a_second_call_changes_nothing(
@@ -188,3 +194,38 @@ def test_another_backend_in_front_is_said(
 
     assert "'other'" in only_problem(findings).message
     assert "warning" in of(findings, "predictions")
+
+
+def test_what_label_studio_made_twice_is_there_once(
+    server: LabelStudioServer, client: LabelStudio, settings: Settings, store: ObjectStore, project: int
+) -> None:
+    """On SQLite it does a request again that found its database locked, and keeps what the first try had written."""
+    asked: list[str] = []
+
+    def answer(handler: Handler) -> None:
+        asked.append(handler.path)
+        if handler.path == "/setup" and asked.count("/setup") == 2:  # the first is asked before anything is written
+            threading.Thread(target=lock_database, args=(server, locked := threading.Event()), daemon=True).start()
+            assert locked.wait(30)
+        sent = {name: handler.headers[name] for name in ("Authorization", "Content-Type") if name in handler.headers}
+        url = f"{settings.predict_url}{handler.path}"
+        found = requests.request(handler.command, url, data=handler.body, headers=sent, timeout=30)
+        handler.reply(found.status_code, found.content, Content_Type="application/json")
+
+    own = f"{settings.train_trigger_url}/webhook"
+    with web_server(answer) as web:
+        findings = connect(client, settings, project, store=store, backend_url=web.url, webhook_url=own)
+        assert not problems(findings)
+        assert f"removed a second backend at {web.url}" in changes(findings), asked
+        (backend,) = backends(client, project)
+    assert (backend["url"], backend["state"]) == (web.url, "CO")
+    assert len(webhooks(client, project)) == 1
+
+
+def lock_database(server: LabelStudioServer, locked: threading.Event) -> None:
+    """For longer than Label Studio waits for its database, five seconds."""
+    with closing(sqlite3.connect(server.folder / "label_studio.sqlite3", isolation_level=None)) as database:
+        database.execute("BEGIN IMMEDIATE")
+        locked.set()
+        time.sleep(6.0)
+        database.execute("ROLLBACK")

@@ -15,6 +15,7 @@ from infra.cli.wiring import (
     differences,
     explain,
     first_backend,
+    second_backend,
     wanted_backend,
     wanted_webhook,
 )
@@ -126,10 +127,11 @@ def test_the_automatic_webhook_and_older_ones_of_labelloop_are_superfluous_other
     automatic = webhook(2, "http://p.b/webhook")
     older = webhook(3, "http://old.b/webhook", secret="s")
     foreign = webhook(4, "http://somebody.else/webhook")
-    wiring = Wiring((), (ours, automatic, older, foreign))
+    double = webhook(5, "http://t.b/webhook")
+    wiring = Wiring((), (ours, automatic, older, foreign, double))
 
     assert wiring.webhook("http://t.b/webhook") == ours
-    assert wiring.superfluous({"http://p.b/"}, ours) == [automatic, older]
+    assert wiring.superfluous({"http://p.b/"}, ours) == [automatic, older, double]
 
 
 def test_a_webhook_at_the_right_address_is_preferred_to_one_with_our_secret() -> None:
@@ -137,6 +139,18 @@ def test_a_webhook_at_the_right_address_is_preferred_to_one_with_our_secret() ->
 
     assert Wiring((), (older, ours)).webhook("http://t.b/webhook") == ours
     assert Wiring((), (older,)).webhook("http://t.b/webhook") == older
+
+
+def test_a_backend_that_is_there_twice_is_said() -> None:
+    ours, double = backend(1, "http://p.b"), backend(2, "http://p.b")
+    elsewhere, foreign = backend(3, "http://q.b"), backend(4, "http://p.b", title="SAM")
+
+    assert Wiring((ours, elsewhere, foreign), ()).doubles() == []
+    assert second_backend(Wiring((ours, elsewhere, foreign), ())) is None
+    found = second_backend(Wiring((ours, double, elsewhere, foreign), ()))
+    assert found is not None
+    assert (found.level, "2 backends of labelloop at http://p.b" in found.message) == ("warning", True)
+    assert Wiring((), ()).doubles() == []
 
 
 def test_another_backend_in_front_is_a_problem() -> None:
