@@ -25,6 +25,9 @@ _PAGE = 250  # tasks
 _PREDICTIONS_PAGE = 50  # tasks with all their predictions: megabytes where these are masks
 _AT_ONCE = 4  # requests at a time, so that Label Studio stays fast for annotators
 _PRUNE_SECONDS = 300.0  # of one run: Label Studio removes them one by one, slowly. The next run goes on
+_REPEATED_SECONDS = 1.0
+"""After so long Label Studio on SQLite does a request again whose last write found the database locked. What the first
+try had written stays (core/middleware.py, DatabaseIsLockedRetryMiddleware)."""
 _NAMED = 20  # tasks that a log line names
 _SHOWN_LENGTH = 500  # characters of a task's versions that Label Studio answers
 
@@ -140,24 +143,48 @@ class LabelStudioTarget:
         ids = [one["task"] for one in predictions]
         there = self._predicted(min(ids) - 1, max(ids), predictions[0]["model_version"])
         missing = [one for one in predictions if one["task"] not in there]
+        if there:  # of a request that was given up, which Label Studio may have done again meanwhile
+            self._remove_doubles([one for one in predictions if one["task"] in there])
         return len(predictions) - len(missing), len(missing), self._import(missing) if missing else 0
 
     def _import(self, predictions: Sequence[dict[str, Any]]) -> int:
         path = f"/api/projects/{self._project_id}/import/predictions"
+        began = time.monotonic()
         answer = self._label_studio.request_json("POST", path, list(predictions))
+        if time.monotonic() - began >= _REPEATED_SECONDS:
+            self._remove_doubles(predictions)
         created = answer.get("created") if isinstance(answer, dict) else None
         if not isinstance(created, int):
             raise LabelStudioError(f"{path} does not say how many predictions were stored: {str(answer)[:200]}")
         return created
 
+    def _remove_doubles(self, predictions: Sequence[dict[str, Any]]) -> None:
+        """Of what was sent once and is there more than once, leave the first."""
+        ids, version = {one["task"] for one in predictions}, predictions[0]["model_version"]
+        removed = 0
+        for task in self._with(version, min(ids) - 1, max(ids), fields="all"):
+            if task["id"] in ids:
+                same = sorted(int(one["id"]) for one in task["predictions"] if one["model_version"] == version)
+                removed += sum(self._delete(one) for one in same[1:])
+        if removed:
+            logger.warning(
+                f"Label Studio stored {removed} predictions twice, since its database was locked: removed again",
+                extra={"event": "doubles_removed", "version": version},
+            )
+
     def _predicted(self, after: int, last: int, version: str) -> set[int]:
         """Ids of the tasks above `after`, up to `last`, that have a prediction of exactly `version`."""
-        up_to = _condition("id", "less_or_equal", last)
-        found: set[int] = set()
-        while page := self._tasks([_above(after), up_to, _with_version(version)], self._page):
-            found.update(int(task["id"]) for task in page if self._has(task, version))
+        return {int(task["id"]) for task in self._with(version, after, last) if self._has(task, version)}
+
+    def _with(self, version: str, after: int, last: int, *, fields: str = "task_only") -> Iterator[dict[str, Any]]:
+        """Tasks above `after`, up to `last`, with a version's predictions, or with those of one that contains it.
+
+        `fields` "all": with their predictions.
+        """
+        up_to, size = _condition("id", "less_or_equal", last), _PREDICTIONS_PAGE if fields == "all" else self._page
+        while page := self._tasks([_above(after), up_to, _with_version(version)], size, fields=fields):
+            yield from page
             after = int(page[-1]["id"])
-        return found
 
     def _has(self, task: dict[str, Any], version: str) -> bool:
         """Whether one of a task's versions, which Label Studio answers as one text, is exactly `version`."""

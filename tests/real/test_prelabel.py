@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -129,6 +130,32 @@ def test_predictions_are_stored_once_whatever_becomes_of_the_answer(
     invalid = predictions(project.tasks[:1], "label:v3")
     invalid[0]["result"] = [BOX | {"value": BOX["value"] | {"rectanglelabels": ["Nobody"]}}]  # type: ignore[operator]
     assert project.target.store(invalid) == 0, "Label Studio answers 201, and stores nothing"
+
+
+def test_what_label_studio_stored_twice_is_there_once(
+    server: LabelStudioServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As its middleware does where SQLite was locked: the same request again, a second later, and one answer."""
+    project = Project(server, [f"https://e.org/{number}.jpg" for number in range(5)])
+    ask = project.api.request_json
+    *four, last = project.tasks
+    ask("POST", f"/api/projects/{project.id}/import/predictions", predictions([last], "label:v12"))
+
+    def repeat(method: str, path: str, *more: Any, **named: Any) -> Any:
+        if path.endswith("/predictions"):
+            ask(method, path, *more, **named)
+            time.sleep(1.0)
+        return ask(method, path, *more, **named)
+
+    monkeypatch.setattr(project.api, "request_json", repeat)
+    assert project.target.store(predictions(four, "label:v1")) == 4
+    assert [project.versions(task) for task in project.tasks] == [["label:v1"]] * 4 + [["label:v12"]]
+    assert project.target.store(predictions([last], "label:v1")) == 1
+    assert project.versions(last) == ["label:v1", "label:v12"]
+    monkeypatch.undo()
+    ask("POST", f"/api/projects/{project.id}/import/predictions", predictions([last], "label:v1"))
+    assert project.target.store(predictions([last], "label:v1")) == 1, "as after an answer that came too late"
+    assert project.versions(last) == ["label:v1", "label:v12"]
 
 
 def test_a_version_is_shown_once_it_is_there_and_older_ones_go(server: LabelStudioServer) -> None:
