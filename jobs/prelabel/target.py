@@ -143,9 +143,9 @@ class LabelStudioTarget:
         ids = [one["task"] for one in predictions]
         there = self._predicted(min(ids) - 1, max(ids), predictions[0]["model_version"])
         missing = [one for one in predictions if one["task"] not in there]
-        if there:  # of a request that was given up, which Label Studio may have done again meanwhile
-            self._remove_doubles([one for one in predictions if one["task"] in there])
-        return len(predictions) - len(missing), len(missing), self._import(missing) if missing else 0
+        if known := [one for one in predictions if one["task"] in there]:
+            self._remove_doubles(known)  # Label Studio may have done again a request that was given up
+        return len(known), len(missing), self._import(missing) if missing else 0
 
     def _import(self, predictions: Sequence[dict[str, Any]]) -> int:
         path = f"/api/projects/{self._project_id}/import/predictions"
