@@ -159,16 +159,17 @@ class LabelStudioTarget:
         return created
 
     def _remove_doubles(self, predictions: Sequence[dict[str, Any]]) -> None:
-        """Of what was sent once and is there more than once, leave the first."""
+        """Of what is there more than once, leave the first; of a task that is annotated by now, all."""
         ids, version = {one["task"] for one in predictions}, predictions[0]["model_version"]
         removed = 0
         for task in self._with(version, min(ids) - 1, max(ids), fields="all"):
-            if task["id"] in ids:
+            if task["id"] in ids and not task["total_annotations"]:  # annotations refer to predictions
                 same = sorted(int(one["id"]) for one in task["predictions"] if one["model_version"] == version)
                 removed += sum(self._delete(one) for one in same[1:])
         if removed:
             logger.warning(
-                f"Label Studio stored {removed} predictions twice, since its database was locked: removed again",
+                f"{removed} predictions were there twice and are removed: Label Studio on SQLite does a request again "
+                "after its database was locked",
                 extra={"event": "doubles_removed", "version": version},
             )
 

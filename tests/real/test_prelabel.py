@@ -156,6 +156,10 @@ def test_what_label_studio_stored_twice_is_there_once(
     ask("POST", f"/api/projects/{project.id}/import/predictions", predictions([last], "label:v1"))
     assert project.target.store(predictions([last], "label:v1")) == 1, "as after an answer that came too late"
     assert project.versions(last) == ["label:v1", "label:v12"]
+    project.annotate(first)
+    ask("POST", f"/api/projects/{project.id}/import/predictions", predictions([first], "label:v1"))
+    assert project.target.store(predictions([first], "label:v1")) == 1
+    assert project.versions(first) == ["label:v1"] * 2, "an annotation may refer to either"
 
 
 def test_a_version_is_shown_once_it_is_there_and_older_ones_go(server: LabelStudioServer) -> None:
