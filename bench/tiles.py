@@ -31,6 +31,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the figures here")
     parser.add_argument("--steps", type=int, default=52, help="of each training")
     parser.add_argument("--image-size", type=int, default=640, help="of both networks, in pixels")
+    parser.add_argument("--seed", type=int, default=0, help="of both trainings")
     parser.add_argument("--one", nargs=3, metavar=("WHAT", "GRAPH", "PICTURE"), help=argparse.SUPPRESS)
     parser.add_argument("--side", type=int, default=SIDE, help="of a tile, in pixels")
     asked = parser.parse_args()
@@ -41,7 +42,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         found = compare(
-            folder / "trainings", steps=asked.steps, side=asked.side, image_size=asked.image_size, tell=print
+            folder / "trainings",
+            steps=asked.steps,
+            side=asked.side,
+            image_size=asked.image_size,
+            seed=asked.seed,
+            tell=print,
         )
         rows = [
             Row(

@@ -29,6 +29,11 @@ class LabelloopError(Exception):
     """Base of all. The message is written for a person."""
 
 
+def sentence_of(error: Exception) -> str:
+    """What is told of an error that may be of any kind: at most 500 characters, with the kind where it is not ours."""
+    return (str(error) if isinstance(error, LabelloopError) else f"{type(error).__name__}: {error}")[:500]
+
+
 class SettingsError(LabelloopError):
     """A setting is unknown, missing or invalid."""
 

@@ -148,7 +148,7 @@ class Settings(BaseModel):
     precision: Literal["auto", "float32"] = _setting(
         "LABELLOOP_PRECISION",
         "auto",
-        "auto: predict computes in what the hardware is fast in (bfloat16 on processors that have it, half precision on GPUs). float32: never in fewer bits.",
+        "auto: predict and trainings compute in what the hardware is fast in (bfloat16 on processors that have it, half precision on GPUs); the gate measures in float32. float32: never in fewer bits.",
     )
     threads: int = _setting("LABELLOOP_THREADS", 0, "Processor threads of the model; 0: one a core.", "threads", ge=0)
     confidence: float | None = _setting(

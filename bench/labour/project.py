@@ -109,9 +109,7 @@ class TileProject:
         )
         self.store = open_store(self.settings.store)
         self.registry = Registry(self.store, UID)
-        self._trainer = TriedTrainer(
-            folder / "model", config_dir=folder / "ultralytics", weights_folder=folder, device=device, threads=threads
-        )
+        self._trainer = TriedTrainer.of(self.settings, folder)
         self._trainer.tried = tried
         self._trainer.always = base_weights() if from_base else None
 

@@ -122,6 +122,7 @@ def compare(
     side: str | int = SIDE,
     steps: int = STEPS,
     image_size: int = IMAGE_SIZE,
+    seed: int = 0,
     samples: Path = CACHE,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Compared:
@@ -141,7 +142,7 @@ def compare(
         freeze=0,
         patience=10_000,
         val_fraction=0.5,
-        seed=0,
+        seed=seed,
         base_weights=BASE_WEIGHTS,
         longest_run=1e6,
     )

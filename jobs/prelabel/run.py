@@ -23,6 +23,7 @@ from shared.errors import (
     ProjectGone,
     SettingsError,
     Unauthorized,
+    sentence_of,
 )
 from shared.job_signals import TAKEN, Stopped
 from shared.labelstudio.api import BY_SCORE
@@ -84,7 +85,7 @@ def run(parts: Parts, run_id: str, *, nonce: str) -> int:
                 exc_info=not isinstance(error, LabelloopError),  # their message is enough
                 extra={"event": "attempt_failed", "error": str(error)},
             )
-            return interrupt(jobs, claim, str(error) or type(error).__name__)
+            return interrupt(jobs, claim, sentence_of(error))
     logger.info(message, extra={"event": "prelabelled", "project": parts.project_uid, "version": done.model_version})
     return DONE
 

@@ -14,7 +14,7 @@ from jobs.train.parts import Parts
 from jobs.train.progress import ProgressWriter
 from jobs.train.work import Work
 from shared import tracing
-from shared.errors import BudgetSpent, ClaimLost, LabelloopError
+from shared.errors import BudgetSpent, ClaimLost, LabelloopError, sentence_of
 from shared.job_signals import TAKEN, Stopped
 from shared.state import claims
 from shared.state.heartbeat import Heartbeat
@@ -77,10 +77,6 @@ def run(parts: Parts, run_id: str, *, nonce: str) -> int:
                 exc_info=not isinstance(error, LabelloopError),  # their message is enough
                 extra={"event": "attempt_failed", "error": str(error)},
             )
-            return ending.interrupt(_sentence(error))
+            return ending.interrupt(sentence_of(error))
     ending.sweep(work.snapshot)
     return DONE
-
-
-def _sentence(error: Exception) -> str:
-    return str(error) if isinstance(error, LabelloopError) else f"{type(error).__name__}: {error}"[:500]

@@ -16,11 +16,14 @@ from jobs.train.checkpoints.spool import Epoch, Spool, TrainingAborted
 from jobs.train.checkpoints.store import Resumed
 from jobs.train.preset import training_data
 from jobs.train.training import TrainingSettings
+from jobs.train.yolo import fitting
+from jobs.train.yolo.machine import use_bfloat16
 from jobs.train.yolo.trainer import YoloTrainer
 from shared.digest import sha256_of
 from shared.errors import ModelError
 from shared.geometry.detections import xyxy_to_xywhn
 from shared.labelstudio.config import parse_label_config
+from shared.settings import Settings
 from tests.fakes.train_parts import CONFIG, measured, yolo_trainer
 
 [TREES] = parse_label_config(CONFIG.replace('<Label value="Rock"/>', ""))
@@ -108,6 +111,27 @@ def test_abort_ends_it_at_once(trainer: YoloTrainer, spool: Spool, data: Path) -
     with pytest.raises(TrainingAborted):
         trainer.fit(data, samples.base_weights(), settings(), spool, None)
     assert not list(spool.epochs())
+
+
+class Begun(Exception):
+    """What a training is set to when it begins."""
+
+
+@pytest.mark.parametrize("float32", [False, True])
+def test_the_setting_says_whether_it_may_compute_in_fewer_bits(
+    float32: bool, tmp_path: Path, spool: Spool, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def begin(trainer: Any) -> None:
+        raise Begun(trainer.args.amp, use_bfloat16 in trainer.callbacks["on_train_start"])
+
+    monkeypatch.setattr(fitting, "use_default_sigmas", begin)
+    environ = {"LABELLOOP_PRECISION": "float32" if float32 else "auto", "LABELLOOP_DEVICE": "cpu"}
+    given = Settings.from_environ({"LABEL_STUDIO_URL": "http://studio.example"} | environ)
+    with yolo_trainer(tmp_path, threads=2):
+        trainer = YoloTrainer.of(given, tmp_path)
+        with pytest.raises(Begun) as begun:
+            trainer.fit(data, samples.base_weights(), settings(), spool, None)
+    assert begun.value.args == (not float32, not float32)
 
 
 class Full(Spool):

@@ -17,7 +17,7 @@ from jobs.train.training import Trained, TrainingSettings
 from jobs.train.yolo import arguments
 from jobs.train.yolo.class_rows import with_classes_of
 from jobs.train.yolo.data_yaml import count_images, outlines_per_image, place
-from jobs.train.yolo.machine import batch_size, dataloader_workers, shared_memory_free
+from jobs.train.yolo.machine import batch_size, dataloader_workers, shared_memory_free, use_bfloat16
 from jobs.train.yolo.memory import short_of_memory
 from jobs.train.yolo.weights import open_weights, write_published
 from shared.cores import usable_cores
@@ -38,11 +38,12 @@ class Fitting:
         folder: Path,
         device: list[int] | str,
         workers: int,
+        float32: bool,
         tried: Mapping[str, Any],
     ) -> None:
         """`data`: data.yaml. `folder`: scratch. `device`: ultralytics' argument. `workers`: as LABELLOOP_WORKERS.
 
-        `tried`: arguments of ultralytics that replace labelloop's.
+        `float32`: in no fewer bits. `tried`: arguments of ultralytics that replace labelloop's.
         """
         self._data = data
         self._settings = settings
@@ -51,6 +52,7 @@ class Fitting:
         self._save_dir = (folder / "training").resolve()
         self._device = device
         self._workers = workers
+        self._float32 = float32
         self._tried = tried
         self._described: dict[str, Any] = json.loads(data.read_text(encoding="utf-8"))
 
@@ -68,6 +70,8 @@ class Fitting:
             for event, callback in self._spool.callbacks().items():
                 model.add_callback(event, callback)
             model.add_callback("on_train_start", use_default_sigmas)
+            if not self._float32:
+                model.add_callback("on_train_start", use_bfloat16)
             try:
                 with _translated_errors(self._spool):
                     model.train(**(self._arguments(model, batch, resumed, learning) | dict(self._tried)))
@@ -111,6 +115,7 @@ class Fitting:
             "workers": workers,
             "save_dir": str(self._save_dir),
             "plots": False,
+            "amp": not self._float32,
         }
         if batch is not None:
             found["batch"] = batch

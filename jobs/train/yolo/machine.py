@@ -4,6 +4,7 @@ import json
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from shared.cores import usable_cores
 from shared.errors import SettingsError
@@ -73,6 +74,37 @@ def batch_size(asked: int, device: list[int] | str) -> int:
         return _MULTI_GPU_BATCH * len(device)
     on_gpu = isinstance(device, list) or device.startswith("cuda") or device.isdigit()
     return -1 if on_gpu else _CPU_BATCH
+
+
+def use_bfloat16(trainer: Any) -> None:
+    """Let the network of a training on a processor multiply in bfloat16, where the processor can.
+
+    A callback of ultralytics' event `on_train_start`; on GPUs ultralytics chooses for itself. The filters lie in memory
+    with the channels last, which is faster too. The loss stays in float32: a border 8 strides away would be rounded to
+    a sixteenth of a stride.
+    """
+    if trainer.device.type != "cpu" or not _has_bfloat16():
+        return
+    import torch
+    from torch.utils._pytree import tree_map_only
+
+    for network in (trainer.model, trainer.ema.ema):
+        network.to(memory_format=torch.channels_last)
+    predict = trainer.model.predict
+
+    def predicted(*args: Any, **kwargs: Any) -> Any:
+        with torch.autocast("cpu", torch.bfloat16):
+            outputs = predict(*args, **kwargs)
+        return tree_map_only(torch.Tensor, torch.Tensor.float, outputs)
+
+    trainer.model.predict = predicted
+
+
+def _has_bfloat16() -> bool:
+    import torch
+
+    found = torch.cpu.get_capabilities()
+    return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
 
 
 def step_images(images: int, batch: int) -> int:

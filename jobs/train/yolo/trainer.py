@@ -38,10 +38,13 @@ class YoloTrainer:
         device: str = "auto",
         workers: int = -1,
         threads: int = 0,
+        float32: bool = False,
     ) -> None:
         """`folder`: scratch. `config_dir`: what YOLO_CONFIG_DIR names. `weights_folder`: for downloaded base weights.
 
         `device`, `workers` and `threads` as LABELLOOP_DEVICE, LABELLOOP_WORKERS and LABELLOOP_THREADS.
+
+        `float32`: train in no fewer bits.
         """
         self._folder = folder
         self._config_dir = config_dir
@@ -49,6 +52,7 @@ class YoloTrainer:
         self._device = device
         self._workers = workers
         self._threads = threads
+        self._float32 = float32
         self._networks = Networks(device, threads)
 
     @classmethod
@@ -61,6 +65,7 @@ class YoloTrainer:
             device=settings.device,
             workers=settings.workers,
             threads=settings.threads,
+            float32=settings.precision == "float32",
         )
 
     def prepare(self, weights: str) -> Prepared:
@@ -124,6 +129,7 @@ class YoloTrainer:
             folder=self._folder,
             device=devices(self._device),
             workers=self._workers,
+            float32=self._float32,
             tried=self.tried,
         )
         return fitting.run(start, resumed)

@@ -135,6 +135,18 @@ def test_sigterm_lets_the_next_attempt_begin_at_once_and_counts_for_nothing(worl
     assert (claim.preempted, claim.nonce) == (1, None)
 
 
+def test_an_error_that_nobody_foresaw_counts_against_the_run_and_is_told_with_its_kind(world: Prelabelling) -> None:
+    def fail(name: str) -> None:
+        if name == "page":
+            raise KeyError("results")
+
+    world.studio.before = fail
+    assert world.attempt(world.begin()) == INTERRUPTED
+    claim = world.record.prelabel
+    assert claim is not None
+    assert (claim.preempted, claim.nonce, claim.error) == (0, None, "KeyError: 'results'")
+
+
 def test_when_the_budget_is_used_up_the_rest_waits_and_nothing_is_shown_before(file_store: ObjectStore) -> None:
     clock = Clocked(file_store, datetime(2026, 5, 1, 23, tzinfo=UTC))
     world = Prelabelling(clock, LabelStudioInMemory(list(TASKS)))
