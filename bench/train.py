@@ -1,6 +1,6 @@
-"""Overhead of the job over a bare ultralytics training, and cost of an export of 10,000 tasks.
+"""The job beside a bare ultralytics training, also in float32 as that one, and the cost of an export of 10,000 tasks.
 
-`python -m bench.train --json FILE`. Trainings alternate in pairs, in one process with the same threads. On a noisy
+`python -m bench.train --json FILE`. Trainings alternate, in one process with the same threads. On a noisy
 machine the part of the time that is spent in the job's callbacks says more than the difference of two trainings.
 """
 
@@ -59,7 +59,7 @@ def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path, help="write the figures here")
-    parser.add_argument("--pairs", type=int, default=3, help="alternating pairs of trainings")
+    parser.add_argument("--pairs", type=int, default=3, help="rounds of trainings in turns")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         figures = {"training": _training(Path(folder), asked.pairs), "export": _export(Path(folder))}
@@ -71,7 +71,7 @@ def main() -> None:
 def _training(folder: Path, pairs: int) -> dict[str, float]:
     os.environ.update(prepare_ultralytics(folder / "ultralytics", threads=0))
     data = _tiles(folder / "dataset")
-    bare, ours, in_callbacks, in_uploader = [], [], [], []
+    bare, ours, exact, in_callbacks, in_uploader = [], [], [], [], []
     for pair in range(pairs + 1):  # the first pair warms up
         bare.append(_bare(data, folder / f"bare-{pair}"))
         _inside.clear()
@@ -79,10 +79,13 @@ def _training(folder: Path, pairs: int) -> dict[str, float]:
         ours.append(seconds)
         in_callbacks.append(sum(_inside) / seconds)
         in_uploader.append(thread_seconds / seconds)
+        exact.append(_ours(data, folder / f"float32-{pair}", float32=True)[0])
     return {
         "bare_seconds": statistics.median(bare[1:]),
         "job_seconds": statistics.median(ours[1:]),
-        "ratio_of_pairs": statistics.median(one / other for one, other in zip(ours[1:], bare[1:], strict=True)),
+        "job_float32_seconds": statistics.median(exact[1:]),
+        "job_to_bare": statistics.median(one / other for one, other in zip(ours[1:], bare[1:], strict=True)),
+        "job_float32_to_bare": statistics.median(one / other for one, other in zip(exact[1:], bare[1:], strict=True)),
         "share_in_callbacks": statistics.median(in_callbacks[1:]),
         "share_of_other_threads": statistics.median(in_uploader[1:]),
     }
@@ -109,7 +112,7 @@ def _bare(data: Path, folder: Path) -> float:
     return time.perf_counter() - started
 
 
-def _ours(data: Path, folder: Path) -> tuple[float, float]:
+def _ours(data: Path, folder: Path, *, float32: bool = False) -> tuple[float, float]:
     """(seconds of the training, CPU seconds of the uploader's thread)."""
     store = open_store((folder / "store").as_uri())
     jobs = Jobs(store, _UID)
@@ -118,7 +121,11 @@ def _ours(data: Path, folder: Path) -> tuple[float, float]:
         {**_SETTINGS, "val_fraction": 0.2, "base_weights": "x", "longest_run": 3600}
     )
     trainer = YoloTrainer(
-        folder / "model", config_dir=folder.parent / "ultralytics", weights_folder=folder, device="cpu"
+        folder / "model",
+        config_dir=folder.parent / "ultralytics",
+        weights_folder=folder,
+        device="cpu",
+        float32=float32,
     )
     spool = TimedSpool(folder / "spool", folder / "abort", time.time() + 3600)
     progress = ProgressWriter(jobs, claim.run_id, 1)
