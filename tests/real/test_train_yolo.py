@@ -49,7 +49,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def trainer(tmp_path: Path) -> Iterator[YoloTrainer]:
-    with yolo_trainer(tmp_path, threads=2) as ready:
+    with yolo_trainer(tmp_path, threads=1) as ready:
         yield ready
 
 
@@ -127,7 +127,7 @@ def test_the_setting_says_whether_it_may_compute_in_fewer_bits(
     monkeypatch.setattr(fitting, "use_default_sigmas", begin)
     environ = {"LABELLOOP_PRECISION": "float32" if float32 else "auto", "LABELLOOP_DEVICE": "cpu"}
     given = Settings.from_environ({"LABEL_STUDIO_URL": "http://studio.example"} | environ)
-    with yolo_trainer(tmp_path, threads=2):
+    with yolo_trainer(tmp_path, threads=1):
         trainer = YoloTrainer.of(given, tmp_path)
         with pytest.raises(Begun) as begun:
             trainer.fit(data, samples.base_weights(), settings(), spool, None)
