@@ -103,7 +103,7 @@ def test_a_training_and_a_validation_take_the_threads_that_are_asked_for(tmp_pat
     threads = torch.get_num_threads()
     data = dataset(tmp_path / "data", f"0 {SQUARE}\n")
     seen: list[int] = []
-    with yolo_trainer(tmp_path, threads=1) as trainer:
+    with yolo_trainer(tmp_path, threads=3) as trainer:
         spool = watching(tmp_path, lambda _: seen.append(torch.get_num_threads()))
         fitted = trainer.fit(data, weights(tmp_path, "yolov8n", "detect"), settings(), spool, None)
         measured(trainer, fitted.weights, data, DRAWN, settings())
