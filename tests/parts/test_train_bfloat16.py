@@ -82,3 +82,8 @@ def test_elsewhere_nothing_changes(device: str, has: bool, monkeypatch: pytest.M
 def test_the_processor_is_asked() -> None:
     flags = PROCESSOR.read_text(encoding="utf-8").split()
     assert machine._has_bfloat16() == any(flag in flags for flag in ("avx512_bf16", "amx_bf16"))
+
+
+def test_a_torch_that_does_not_tell_learns_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(torch.cpu, "get_capabilities")
+    assert not machine._has_bfloat16()

@@ -3,6 +3,7 @@
 import json
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,8 @@ def use_bfloat16(trainer: Any) -> None:
 def _has_bfloat16() -> bool:
     import torch
 
-    found = torch.cpu.get_capabilities()
+    # Older releases of torch do not tell.
+    found: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
 
 
