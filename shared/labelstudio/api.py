@@ -26,6 +26,9 @@ from shared.network.resolver import Resolve, Resolver, resolve
 
 _FILTER_TIME = "%Y-%m-%dT%H:%M:%S.%fZ"  # the only format that the data manager's filters parse
 
+_IDLE = 1.0
+"""Seconds that a connection is kept without use: shorter than servers do (gunicorn: 2), since POST is not repeated."""
+
 BY_SCORE = "Uncertainty sampling"
 """A project's `sampling` by which tasks are handed out by the scores of the predictions that are shown, lowest first.
 
@@ -54,7 +57,7 @@ class LabelStudio:
         self._place = parse_url(self.url)
         self._authorization = Authorization(api_key, self._exchange)
         self._resolver = Resolver(resolve)
-        self._http = pool(self._connect, maxsize=8)
+        self._http = pool(self._connect, kept=8, idle=_IDLE)
 
     def get_json(self, path: str, params: Mapping[str, str] | None = None) -> Any:
         """The JSON at `path` ("/api/projects/1").

@@ -77,7 +77,7 @@ class ImageFetcher:
         self._root = settings.image_root
         origin = label_studio.origin if label_studio else None
         rules = AddressRules(settings.allowed_private_hosts, origin=origin, resolve=resolve)
-        self._http = pool(rules.connect, settings.fetch_concurrency)
+        self._http = pool(rules.connect, kept=settings.fetch_concurrency, idle=math.inf)  # what breaks is asked again
 
     def fetch(self, value: object, *, task_id: int | None, deadline: float) -> bytes:
         """As `Fetcher.fetch`. Images, but not videos, are limited by LABELLOOP_FETCH_TIMEOUT too."""

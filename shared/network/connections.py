@@ -4,6 +4,7 @@ A plain socket timeout starts again with every byte, so a server that sends one 
 days. These sockets have a deadline instead.
 """
 
+import math
 import socket
 import ssl
 import time
@@ -78,10 +79,33 @@ def connect_to(host: str, places: Sequence[Place], until: float, make_socket: Ma
     raise failed
 
 
-def pool(connect_: Connect, maxsize: int) -> urllib3.PoolManager:
-    """A pool of connections made by `connect_`, at most `maxsize` for each host. It ignores proxies of the environment.
+class _NotIdle(HTTPConnectionPool):
+    """Part of both kinds of pool: connections that have been idle for long are made anew."""
+
+    idle = math.inf  # seconds
+
+    def _put_conn(self, conn: Any) -> None:
+        if conn is not None:
+            conn.idle_since = time.monotonic()
+            if not self.idle:
+                conn.close()
+        super()._put_conn(conn)
+
+    def _get_conn(self, timeout: float | None = None) -> Any:
+        conn: Any = super()._get_conn(timeout)
+        if time.monotonic() - getattr(conn, "idle_since", math.inf) >= self.idle:
+            conn.close()  # using it connects it again
+        return conn
+
+
+def pool(connect_: Connect, *, kept: int, idle: float) -> urllib3.PoolManager:
+    """A pool of connections made by `connect_`. It ignores proxies of the environment.
 
     The `Timeout(total=…)` of a request is its limit from connecting to the last byte of the body.
+
+    `kept`: connections to each host that stay open for further requests. `idle`: seconds after which one that was not
+    used is not used again. The server may close it in the moment in which the next request is sent, which fails then,
+    and may have been done or not: so requests that may not be sent twice need a short time, or 0.
     """
 
     def connect(connection: HTTPConnection) -> socket.socket:
@@ -120,14 +144,16 @@ def pool(connect_: Connect, maxsize: int) -> urllib3.PoolManager:
             start_clock(self)
             return super().getresponse()
 
-    class PlainPool(HTTPConnectionPool):
+    class PlainPool(_NotIdle):
         ConnectionCls = Plain
 
-    class TlsPool(HTTPSConnectionPool):
+    class TlsPool(_NotIdle, HTTPSConnectionPool):
         ConnectionCls = Tls
+
+    PlainPool.idle = TlsPool.idle = idle
 
     context = ssl.create_default_context()
     context.sslsocket_class = _TlsSocket
-    manager = urllib3.PoolManager(maxsize=maxsize, ssl_context=context)
+    manager = urllib3.PoolManager(maxsize=kept, ssl_context=context)
     manager.pool_classes_by_scheme = {"http": PlainPool, "https": TlsPool}
     return manager

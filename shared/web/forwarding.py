@@ -73,7 +73,7 @@ def pass_on(
         request.method,
         target,
         body=request.get_data() if body is None else body,
-        headers=headers | {"Connection": "close"},  # an idle connection would break when the function scales to zero
+        headers=headers | {"Connection": "close"},
         timeout=Timeout(connect=min(timeout, 5.0), total=timeout),
         redirect=False,
         retries=False,
@@ -105,7 +105,7 @@ def _peers() -> urllib3.PoolManager:
     def connect(host: str, port: int, until: float, make_socket: MakeSocket) -> socket.socket:
         return connect_to(host, resolver.places(host, port, until), until, make_socket)
 
-    return pool(connect, maxsize=1)
+    return pool(connect, kept=1, idle=0)  # an idle connection would break when the function scales to zero
 
 
 def seconds_left(request: Request, limit: float) -> float:

@@ -43,6 +43,19 @@ def test_forward_sends_what_came_whatever_the_environment_knows(
         assert [seen.authorization for seen in other.seen] == [RIGHT["Authorization"]]
 
 
+def test_forward_does_not_count_on_a_connection_that_the_other_function_is_about_to_close() -> None:
+    """Seen: 503 for an event, and Label Studio sends none again."""
+    over = threading.Event()
+
+    def answer_and_close(handler: Handler) -> None:
+        handler.reply(201, b"{}")
+        over.wait(0.2)  # then it closes the connection, as it was asked to
+
+    with web_server(answer_and_close) as other:
+        assert [hand_over(other.url)[0] for _ in range(3)] == [201] * 3
+        over.set()
+
+
 def test_forward_follows_no_redirect() -> None:
     with web_server(lambda handler: handler.reply(302, Location="http://evil.example/")) as other:
         assert hand_over(other.url, RIGHT)[0] == 302

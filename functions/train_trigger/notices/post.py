@@ -37,7 +37,7 @@ def poster(settings: Settings, *, resolve: Resolve = resolve, seconds: float = S
         setting="LABELLOOP_NOTIFY_PRIVATE_HOSTS",
         what="notices may be sent there",
     )
-    http = pool(rules.connect, 1)
+    http = pool(rules.connect, kept=1, idle=0)
     host = urlsplit(url).hostname
 
     def post(notice_id: str, body: bytes) -> int:
