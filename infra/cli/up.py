@@ -1,12 +1,10 @@
 """`labelloop up`: runs both functions, the sweeper and local training jobs on this machine, until Ctrl-C."""
 
-import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cache
-from typing import NoReturn
 from urllib.parse import urlsplit
 
 import typer
@@ -18,7 +16,7 @@ from infra.cli.environment import FILE, Invocation, first_values, keep, to_keep
 from infra.cli.log_view import LogView
 from infra.local.base_weights import refuse_missing_files
 from infra.local.emulation import emulation
-from infra.local.processes import StartError, choose_port
+from infra.local.processes import StartError, choose_port, interrupt_once
 from shared.errors import SettingsError, StoreError
 from shared.objectstore import ObjectStore, open_store
 from shared.settings import Settings, variable
@@ -81,9 +79,7 @@ def run_until_interrupted(
 
     `project`: the one that was connected, if any.
     """
-    # A kill or a closed terminal must stop the functions too; shells start background commands with SIGINT ignored.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _as_ctrl_c)
+    interrupt_once()
     with emulation(
         settings,
         invocation.folder / "labelloop-data" / "logs",
@@ -127,10 +123,6 @@ def titles(store: ObjectStore) -> Callable[[str], str]:
         return project.title if project and project.title else f"project {uid.partition('.')[0]}"
 
     return title_of
-
-
-def _as_ctrl_c(_number: int, _frame: object) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 def _ask_for_label_studio(variables: Mapping[str, str]) -> dict[str, str]:

@@ -2,11 +2,10 @@
 
 import json
 import os
-import signal
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -32,7 +31,7 @@ from infra.demo.screen import Screen
 from infra.demo.story import Story
 from infra.local.emulation import Emulation, emulation
 from infra.local.label_studio import REPOSITORY, VENV, LabelStudioServer, install, label_studio
-from infra.local.processes import LOOPBACK, StartError
+from infra.local.processes import LOOPBACK, StartError, interrupt_once
 from shared.errors import LabelloopError
 from shared.labelstudio.api import LabelStudio
 from shared.objectstore import open_store
@@ -78,7 +77,7 @@ def main(
     console = Console(highlight=False)
     if control not in _CONTROLS:
         raise typer.BadParameter(f"{control!r} is none of {', '.join(_CONTROLS)}")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # leaves all `with` blocks, as Ctrl-C does
+    interrupt_once()
     try:
         folder = new_folder(folder, REPOSITORY / ".cache" / "demo")
         if control == tiles.NAME:
@@ -88,7 +87,8 @@ def main(
         options = Options(demo, folder, venv, samples, epochs or demo.epochs, tasks, report, not exit_)
         run(options, os.environ, console)
     except KeyboardInterrupt:
-        console.print("\nEverything has been stopped.")
+        console.print("\nEverything has been stopped before the end.")
+        raise typer.Exit(130) from None
     except LabelloopError as error:
         console.print(f"\n[bold red]The demo failed:[/] {escape(str(error))}")
         raise typer.Exit(1) from error
@@ -159,7 +159,9 @@ def run(options: Options, environ: Mapping[str, str], console: Console) -> None:
             console.print(f"Report: {options.report}", soft_wrap=True)
         if options.stay:
             keep(options.folder / FILE, functions.settings.to_environ())
-            stay(options, console, server, project, functions)
+            with suppress(KeyboardInterrupt):
+                stay(options, console, server, project, functions)
+            console.print("\nStopping everything.")
 
 
 def demo_settings(

@@ -6,7 +6,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -172,8 +172,7 @@ def emulation(
         running.start(ports)
         yield running
     finally:
-        with suppress(KeyboardInterrupt):  # a second Ctrl-C must not leave processes running
-            running.stop(stop_jobs=stop_jobs)
+        running.stop(stop_jobs=stop_jobs)
 
 
 def _complete(settings: Settings, ports: Mapping[str, int]) -> Settings:

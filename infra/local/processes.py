@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import requests
 
@@ -110,6 +111,22 @@ class Child:
     def _signal(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, number)
+
+
+def interrupt_once() -> None:
+    """Let the first Ctrl-C, SIGTERM or closed terminal raise KeyboardInterrupt in the main thread; ignore the next.
+
+    For programs that then end what they started: a second one would cut that off (`timeout` sends two SIGTERM).
+    """
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def interrupt(_number: int, _frame: object) -> NoReturn:
+        for number in numbers:
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    for number in numbers:  # also where a shell started this in the background, with SIGINT ignored
+        signal.signal(number, interrupt)
 
 
 def choose_port(port: int = 0) -> int:

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -30,8 +31,9 @@ def run(folder: Path, *arguments: str, **more: str) -> subprocess.CompletedProce
     )
 
 
-@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
-def test_up_serves_until_it_is_told_to_end_and_leaves_nothing_behind(tmp_path: Path, end: signal.Signals) -> None:
+@pytest.mark.parametrize("ends", [[signal.SIGINT], [signal.SIGTERM], [signal.SIGTERM, signal.SIGINT, signal.SIGTERM]])
+def test_up_serves_until_it_is_told_to_end_and_leaves_nothing_behind(tmp_path: Path, ends: list[int]) -> None:
+    """Told again while it ends what it had started, it went without ending the rest (`timeout` sends two SIGTERM)."""
     ports = [str(choose_port()) for _ in range(2)]
     arguments = ["up", "--dummy", "--predict-port", ports[0], "--train-trigger-port", ports[1]]
     with subprocess.Popen(
@@ -46,7 +48,9 @@ def test_up_serves_until_it_is_told_to_end_and_leaves_nothing_behind(tmp_path: P
             for port in ports:
                 assert requests.get(f"http://127.0.0.1:{port}/health", timeout=5).ok
             doctor = run(tmp_path, "doctor", "--json")
-            up.send_signal(end)
+            for end in ends:
+                up.send_signal(end)
+                time.sleep(0.05)
             rest = up.stdout.read()
             assert up.wait(WAIT) == 0
         finally:
