@@ -42,6 +42,7 @@ _BASE_WEIGHTS = (
     "It was trained from the official COCO weights and knows no trees. The demo uses it because pip can download it. "
     "Your own projects start from LABELLOOP_BASE_WEIGHTS (yolo11n.pt)."
 )
+_HARDWARE = ("LABELLOOP_DEVICE", "LABELLOOP_THREADS", "LABELLOOP_PRECISION")
 _CONTROLS = (*DEMOS, tiles.NAME)
 """Those of Label Studio, and the one without it."""
 
@@ -130,6 +131,7 @@ def run(options: Options, environ: Mapping[str, str], console: Console) -> None:
                 weights,
                 epochs=options.epochs,
                 image_size=demo.image_size,
+                environ=environ,
             )
             functions = running.enter_context(
                 emulation(settings, options.folder / "logs", environ=environ, say=screen.say)
@@ -165,11 +167,19 @@ def run(options: Options, environ: Mapping[str, str], console: Console) -> None:
 
 
 def demo_settings(
-    server: LabelStudioServer, folder: Path, weights: Path, *, epochs: int, image_size: int, min_annotations: int = 5
+    server: LabelStudioServer,
+    folder: Path,
+    weights: Path,
+    *,
+    epochs: int,
+    image_size: int,
+    min_annotations: int = 5,
+    environ: Mapping[str, str] = {},
 ) -> Settings:
-    """Settings of a small, quick training; the others have their defaults."""
+    """Settings of a small, quick training; of `environ` those that say what it computes with; else the defaults."""
     return Settings.from_environ(
-        {
+        {name: environ[name] for name in _HARDWARE if name in environ}
+        | {
             "LABEL_STUDIO_URL": server.url,
             "LABEL_STUDIO_API_KEY": server.personal_access_token(),
             "HOST": LOOPBACK,

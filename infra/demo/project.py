@@ -19,11 +19,9 @@ from jobs.train.yolo.validation import MIN_CONFIDENCE
 from shared.errors import LabelStudioError
 from shared.geometry.detections import Detections
 from shared.labelstudio.requests import ProjectCounters
-from shared.labelstudio.task_values import file_of
 from shared.settings import Settings
 from shared.web.peer import call
 
-_MAX_FILES = 50  # of one upload; Label Studio takes 100
 _MARGIN = 5.0  # seconds that predict's answer may take beyond its own deadline
 _TIMEOUT = 120.0  # seconds; Label Studio itself gives a backend 100 s to predict
 _LOOK, _DRAW = 3.0, 5.0  # seconds that the annotator would take to look at a task, and to draw one object
@@ -56,15 +54,25 @@ class DemoProject:
         return f"{self._server.url}/projects/{self.id}/data"
 
     def import_samples(self, samples: Iterable[Sample]) -> dict[int, Sample]:
-        """Upload the samples; answers id of the task → sample."""
-        by_name = {f"sample-{sample.name}{sample.suffix}": sample for sample in samples}
-        files = [(name, (name, sample.data, _MEDIA_TYPES[sample.suffix])) for name, sample in by_name.items()]
-        for first in range(0, len(files), _MAX_FILES):
-            self._call("POST", f"/api/projects/{self.id}/import", files=files[first : first + _MAX_FILES])
-        listed = self._call("GET", f"/api/tasks?project={self.id}&page_size={len(files)}&fields=all")["tasks"]
-        value = self._control.value
+        """Make a task of each sample; answers id of the task → sample.
+
+        They are local files of Label Studio, not uploads: an upload gets another address each time, and images are
+        divided into train and val by their addresses, so no play could be repeated.
+        """
+        files = self._server.local_files / _slug(self.demo.title)
+        files.mkdir(exist_ok=True)
+        by_address = dict[str, Sample]()
+        for sample in samples:
+            file = files / f"{sample.name}{sample.suffix}"
+            file.write_bytes(sample.data)
+            by_address[f"/data/local-files/?d={files.name}/{file.name}"] = sample
+        storage = {"project": self.id, "path": str(files), "use_blob_urls": True}  # without, it serves none of them
+        self._call("POST", "/api/storages/localfiles/", storage)
+        key = self._control.value.removeprefix("$")
+        self._call("POST", f"/api/projects/{self.id}/import", [{key: address} for address in by_address])
+        listed = self._call("GET", f"/api/tasks?project={self.id}&page_size={len(by_address)}&fields=all")["tasks"]
         self._data = {int(one["id"]): one["data"] for one in listed}
-        return {int(one["id"]): by_name[_uploaded(file_of(value, one["data"], one["id"]))] for one in listed}
+        return {task: by_address[data[key]] for task, data in self._data.items()}
 
     def annotate(self, task_id: int, sample: Sample, version: str = "") -> list[Edit]:
         """Correct the prediction of a version, as a person does in Label Studio's page, and submit; answers the edits.
@@ -141,8 +149,8 @@ class DemoProject:
         held = self._call("GET", f"/api/predictions/?task={task_id}")
         return sorted((one for one in held if one["model_version"] == model_version), key=lambda one: int(one["id"]))
 
-    def _call(self, method: str, path: str, body: Any = None, files: Any = None) -> Any:
-        answer = self._session.request(method, f"{self._server.url}{path}", json=body, files=files, timeout=_TIMEOUT)
+    def _call(self, method: str, path: str, body: Any = None) -> Any:
+        answer = self._session.request(method, f"{self._server.url}{path}", json=body, timeout=_TIMEOUT)
         if not answer.ok:
             raise LabelStudioError(
                 f"Label Studio answered {method} {path} with {answer.status_code} {answer.text[:300]}"
@@ -150,11 +158,6 @@ class DemoProject:
         return answer.json()
 
 
-_MEDIA_TYPES = {".jpg": "image/jpeg", ".webm": "video/webm"}
-
-
-def _uploaded(path: str) -> str:
-    """`/data/upload/1/0a1b2c3d-sample-2-3.jpg` → `sample-2-3.jpg`, without the digits that Label Studio adds."""
-    found = re.search(r"/[0-9a-f]{8}-(sample-[^/]+)$", path)
-    assert found is not None, path
-    return found[1]
+def _slug(title: str) -> str:
+    """`Trees from the air: obb` → `trees-from-the-air-obb`."""
+    return "-".join(re.findall(r"[a-z0-9]+", title.lower()))

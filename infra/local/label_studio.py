@@ -23,6 +23,7 @@ VERSION = "1.23.2"
 REPOSITORY = Path(__file__).resolve().parents[2]
 VENV = REPOSITORY / ".cache" / f"label-studio-{VERSION}"
 _DATABASE = "label_studio.sqlite3"
+_LOCAL_FILES = "local-files"
 _KEPT_TOKEN = "personal_access_token"  # noqa: S105  (a file in its folder)
 _START_SECONDS = 180.0  # until it must be healthy
 
@@ -42,7 +43,7 @@ class LabelStudioServer:
 
     url: str  # http://127.0.0.1:PORT
     account: Account
-    folder: Path  # its data: database, uploads
+    folder: Path  # its data: database, uploads, local files
     process: Child = field(repr=False)
 
     @property
@@ -59,6 +60,11 @@ class LabelStudioServer:
     def token(self) -> str:
         """The legacy token, 40 hexadecimal digits, for `Authorization: Token …`."""
         return self.account.token
+
+    @property
+    def local_files(self) -> Path:
+        """What it serves at `/data/local-files/?d=…`, to projects with a storage for the folder in it."""
+        return self.folder / _LOCAL_FILES
 
     def session(self) -> requests.Session:
         """A session that sends the legacy token."""
@@ -106,14 +112,12 @@ def label_studio(
     *,
     port: int = 0,
     account: Account | None = None,
-    local_files: Path | None = None,
     environ: Mapping[str, str] | None = None,
     say: Say = print,
 ) -> Iterator[LabelStudioServer]:
     """Start Label Studio on the loopback address with its data in `folder`; end it on leaving. Raises StartError.
 
-    `port` 0: any free one. `local_files`: a folder that Label Studio serves at `/data/local-files/?d=…`. `environ`:
-    more variables. Backends and webhooks at private addresses are allowed.
+    `port` 0: any free one. `environ`: more variables. Backends and webhooks at private addresses are allowed.
     """
     install(venv, say)
     account = account or Account()
@@ -129,10 +133,10 @@ def label_studio(
         "LABEL_STUDIO_ENABLE_LEGACY_API_TOKEN": "true",
         "ML_BLOCK_LOCAL_IP": "false",
         "SSRF_PROTECTION_ENABLED": "false",
+        "LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED": "true",
+        "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT": str(folder / _LOCAL_FILES),
     }
-    if local_files is not None:
-        variables["LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED"] = "true"
-        variables["LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT"] = str(local_files.resolve())
+    (folder / _LOCAL_FILES).mkdir(exist_ok=True)
     command = [*map(str, _program(venv)), "start", "--no-browser", "--internal-host", LOOPBACK, "--port", str(port)]
     say("starting Label Studio")
     process = Child("Label Studio", command, folder / "label-studio.log", environ=variables | dict(environ or {}))

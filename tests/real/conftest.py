@@ -48,16 +48,10 @@ def kubernetes(request: pytest.FixtureRequest) -> Iterator[KubernetesServer]:
 
 
 @pytest.fixture(scope="session")
-def local_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `server` serves as local files."""
-    return tmp_path_factory.mktemp("local-files")
-
-
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory, local_files: Path) -> Iterator[LabelStudioServer]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabelStudioServer]:
     """A Label Studio for the whole session, which may call private addresses: each test makes its own project."""
     folder = tmp_path_factory.mktemp("label-studio")
-    with label_studio(folder / "data", local_files=local_files, say=lambda _: None) as running:
+    with label_studio(folder / "data", say=lambda _: None) as running:
         yield running
 
 

@@ -54,8 +54,8 @@ class Studio:
 
 
 @pytest.fixture(scope="module")
-def studio(server: LabelStudioServer, local_files: Path) -> Studio:
-    pictures = local_files / "pictures"
+def studio(server: LabelStudioServer) -> Studio:
+    pictures = server.local_files / "pictures"
     pictures.mkdir()
     (pictures / "b c.png").write_bytes(photo((0, 255, 0)))
     api = LabelStudio(server.url, server.token, timeout=60)
@@ -67,7 +67,7 @@ def studio(server: LabelStudioServer, local_files: Path) -> Studio:
     api.request_json("POST", f"/api/storages/localfiles/{made['id']}/sync")
     listed = api.get_json("/api/tasks", {"project": str(project), "resolve_uri": "false"})["tasks"]
     tasks = {"local" if "local-files" in task["data"]["image"] else "upload": task for task in listed}
-    return Studio(server, local_files, project, tasks, server.personal_access_token())
+    return Studio(server, server.local_files, project, tasks, server.personal_access_token())
 
 
 def fetch(settings: Settings, api: LabelStudio | None, task: dict[str, Any]) -> bytes:

@@ -38,8 +38,8 @@ def test_starts_with_both_kinds_of_token_keeps_its_data_and_ends(tmp_path: Path)
         assert again.session().get(f"{again.url}/api/projects/{first['id']}").json()["title"] == "kept"
 
 
-def test_serves_a_local_folder(server: LabelStudioServer, local_files: Path) -> None:
-    images = local_files / "images"
+def test_serves_a_local_folder(server: LabelStudioServer) -> None:
+    images = server.local_files / "images"
     images.mkdir()
     (images / "one.txt").write_text("one")
     session = server.session()
