@@ -15,7 +15,7 @@ def test_the_demo_saves_work_and_ends_with_a_clearly_better_model(tmp_path: Path
         "infra.demo.main",
         "--exit",
         "--tasks",
-        "9",  # of 24: one run is enough to see that work is saved
+        "14",  # of 24: runs at 5 and 10. What is learnt from five alone is not always worth showing
         "--report",
         str(report_file),
         "--folder",
@@ -26,18 +26,20 @@ def test_the_demo_saves_work_and_ends_with_a_clearly_better_model(tmp_path: Path
 
     report = json.loads(report_file.read_text())
     before, after = report["before"], report["after"]
-    assert after["map50"] > before["map50"] + 0.1  # after one run; three reached 0.54 once
+    assert after["map50"] > before["map50"] + 0.1
     assert after["precision"] > before["precision"]
     assert after["recall"] > before["recall"]
     assert after["work"] < before["work"], "the annotator has more to do than without a model"
 
-    rounds, first_run = report["rounds"], report["runs"][0]
-    assert (rounds[0]["version"], rounds[0]["tasks"]) == ("label:base-ABD", 5), "the first run is due after five tiles"
-    assert first_run["outcome"] == "promoted"
-    assert f"started run {first_run['run_id']}" in done.stdout.replace("\n", " ")
-    assert [each["tasks"] for each in rounds] == [5, 4]
-    assert rounds[1]["version"] == "label:v1", "its predictions were there when the annotator went on"
-    assert report["version"].startswith("label:v")
+    rounds, runs = report["rounds"], report["runs"]
+    assert [each["tasks"] for each in rounds] == [5, 5, 4], "the first run is due after five tiles, the next after ten"
+    assert rounds[0]["version"] == "label:base-ABD"
+    shown = "label:base-ABD"
+    for number, (run, round_) in enumerate(zip(runs, rounds[1:], strict=True), 1):
+        assert f"started run {run['run_id']}" in done.stdout.replace("\n", " ")
+        shown = f"label:v{number}" if run["outcome"] == "promoted" else shown
+        assert round_["version"] == shown, "its predictions were there when the annotator went on"
+    assert report["version"] == shown != "label:base-ABD"
     assert report["asked"] <= 1, "but for the question of `connect`, nobody asked predict: predictions were there"
 
     effort = report["effort"]
@@ -49,7 +51,8 @@ def test_the_demo_saves_work_and_ends_with_a_clearly_better_model(tmp_path: Path
         of_version = read[version.removeprefix("label:")]
         edits = sum(of_version[kind] for kind in ("moved", "relabelled", "deleted", "added"))
         assert edits == sum(each["edits"] for each in mine), "Label Studio's records tell what the annotator did"
-    assert read["v1"]["recall"] >= 0.3, "of trees on tiles that it never saw, after five; in two runs 0.46 and 0.53"
+    last = read[rounds[-1]["version"].removeprefix("label:")]
+    assert last["recall"] >= 0.3, "of trees on tiles that it never saw; in two plays 0.51 and 0.64"
     assert report["work"]["with"] < report["work"]["without"]
     assert effort["saved_of_everything"] > 0
 
