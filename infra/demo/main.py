@@ -74,7 +74,10 @@ def main(
     venv: Annotated[Path, typer.Option(help="Virtual environment of Label Studio; made if missing.")] = VENV,
     samples: Annotated[Path, typer.Option(help="Folder of downloaded photographs and base weights.")] = CACHE,
 ) -> None:
-    """Play the whole loop: predictions that are there, annotations, the runs that they start, and what was saved."""
+    """Play the whole loop: predictions that are there, annotations, the runs that they start, and what was saved.
+
+    LABELLOOP_DEVICE, LABELLOOP_THREADS and LABELLOOP_PRECISION of the environment hold; other settings do not.
+    """
     console = Console(highlight=False)
     if control not in _CONTROLS:
         raise typer.BadParameter(f"{control!r} is none of {', '.join(_CONTROLS)}")

@@ -99,4 +99,14 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             relative.kill()
         except psutil.NoSuchProcess:
             continue
-    psutil.wait_procs(family, timeout=30)
+    end = time.monotonic() + 30
+    while any(_is_alive(relative) for relative in family) and time.monotonic() < end:
+        time.sleep(0.05)
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    """psutil's own `wait_procs` was seen to raise FileNotFoundError for one that ended in this moment (pidfd_open)."""
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
