@@ -21,17 +21,19 @@ def connections(idle: float) -> urllib3.PoolManager:
     )
 
 
-def ask_twice(server: WebServer, idle: float, between: float = 0.0) -> None:
-    http = connections(idle)
+def ask_twice(server: WebServer, idle: float, between: float = 0.0) -> list[int]:
+    """Both answers' status."""
+    http, found = connections(idle), list[int]()
     for pause in (between, 0.0):
-        assert http.request("POST", server.url, body=b"{}", retries=False).status == 200
+        found.append(http.request("POST", server.url, body=b"{}", retries=False).status)
         time.sleep(pause)
+    return found
 
 
 @pytest.mark.parametrize(("idle", "between", "made"), [(0, 0, 2), (0.05, 0.1, 2), (60, 0, 1), (math.inf, 0, 1)])
 def test_a_connection_is_used_again_for_so_long(idle: float, between: float, made: int) -> None:
     with web_server(lambda handler: handler.reply(200, b"{}")) as server:
-        ask_twice(server, idle, between)
+        assert ask_twice(server, idle, between) == [200, 200]
         assert server.connections == made
 
 
@@ -45,5 +47,5 @@ def test_none_is_used_again_that_the_server_is_about_to_close() -> None:
         over.wait(0.2)
 
     with web_server(answer_and_close) as server:
-        ask_twice(server, 0)
+        assert ask_twice(server, 0) == [200, 200]
         over.set()
