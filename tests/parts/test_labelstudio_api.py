@@ -203,6 +203,16 @@ def test_a_lost_connection_is_tried_again_for_get_only() -> None:
         assert [seen.method for seen in server.seen] == ["GET", "GET", "POST"]
 
 
+def test_a_connection_that_was_idle_for_a_second_is_not_written_to() -> None:
+    """The server may close it in this moment, and nobody repeats a write."""
+    with web_server(lambda handler: handler.reply(200, b"{}")) as server:
+        client = LabelStudio(server.url, LEGACY)
+        for pause in (0.0, 1.1, 0.0):
+            client.request_json("POST", "/api/webhooks", {})
+            time.sleep(pause)
+        assert server.connections == 2
+
+
 def test_netrc_and_proxies_of_the_environment_are_ignored(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
