@@ -16,7 +16,7 @@ from infra.cli.environment import FILE, Invocation, first_values, keep, to_keep
 from infra.cli.log_view import LogView
 from infra.local.base_weights import refuse_missing_files
 from infra.local.emulation import emulation
-from infra.local.processes import StartError, choose_port, interrupt_once
+from infra.local.processes import EVERY_ADDRESS, StartError, choose_port, interrupt_once, reached_at
 from shared.errors import SettingsError, StoreError
 from shared.objectstore import ObjectStore, open_store
 from shared.settings import Settings, variable
@@ -44,11 +44,9 @@ def prepare(
     The file is written only if the settings are right, the base weights are found and the ports are free.
     """
     present, variables = invocation.from_file(), invocation.variables()
-    urls = {"PREDICT_URL": predict_port, "TRAIN_TRIGGER_URL": train_trigger_port}
-    chosen = {name: f"http://127.0.0.1:{port}" for name, port in urls.items() if port} | (
-        {"HOST": host} if host else {}
-    )
     new = first_values(invocation.folder, PREDICT_PORT, TRAIN_TRIGGER_PORT)
+    ports = {"PREDICT_URL": predict_port, "TRAIN_TRIGGER_URL": train_trigger_port}
+    chosen = _where_they_listen(new | variables, host, ports)
     kept = {name: variables.get(name, value) for name, value in new.items() if name not in present}
     kept |= to_keep(invocation.environ) | _ask_for_label_studio(variables) | chosen
     settings = Settings.from_environ(variables | kept | ({"LABELLOOP_DUMMY": "true"} if dummy else {}))
@@ -123,6 +121,21 @@ def titles(store: ObjectStore) -> Callable[[str], str]:
         return project.title if project and project.title else f"project {uid.partition('.')[0]}"
 
     return title_of
+
+
+def _where_they_listen(
+    variables: Mapping[str, str], host: str | None, ports: Mapping[str, int | None]
+) -> dict[str, str]:
+    """The variables that the options set. On another host both functions have another address, and keep their ports."""
+    chosen = {"HOST": host} if host else {}
+    address = reached_at(host or variables["HOST"])
+    for name, port in ports.items():
+        if host and host != EVERY_ADDRESS:
+            with suppress(ValueError):  # no port: the settings refuse it
+                port = port or urlsplit(variables[name]).port
+        if port:
+            chosen[name] = f"http://{address}:{port}"
+    return chosen
 
 
 def _ask_for_label_studio(variables: Mapping[str, str]) -> dict[str, str]:

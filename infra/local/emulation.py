@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from infra.local import base_weights
 from infra.local.label_studio import REPOSITORY
 from infra.local.log_lines import LogFollower
-from infra.local.processes import LOOPBACK, Child, Say, StartError, choose_port
+from infra.local.processes import Child, Say, StartError, choose_port, reached_at
 from infra.local.running_jobs import stop_jobs_of
 from infra.local.sweeper import sweep_until
 from shared.evolve import evolve
@@ -94,7 +94,7 @@ class Emulation:
         for name in ports:
             self._say(f"starting {name}")
             self._children[name] = self._child(name)
-        address = LOOPBACK if self.settings.host == "0.0.0.0" else self.settings.host  # noqa: S104
+        address = reached_at(self.settings.host)
         for name, port in ports.items():
             self._children[name].wait_until_healthy(f"http://{address}:{port}/health", _START_SECONDS, self._say)
         for thread in self._threads:
@@ -180,8 +180,8 @@ def _complete(settings: Settings, ports: Mapping[str, int]) -> Settings:
     defaults: dict[str, Any] = {
         "basic_auth_password": SecretStr(secrets.token_urlsafe(18)),
         "webhook_secret": SecretStr(secrets.token_urlsafe(18)),
-        "predict_url": f"http://{LOOPBACK}:{ports['predict']}",
-        "train_trigger_url": f"http://{LOOPBACK}:{ports['train_trigger']}",
+        "predict_url": f"http://{reached_at(settings.host)}:{ports['predict']}",
+        "train_trigger_url": f"http://{reached_at(settings.host)}:{ports['train_trigger']}",
     }
     return evolve(settings, **{name: value for name, value in defaults.items() if getattr(settings, name) is None})
 

@@ -20,6 +20,7 @@ Say = Callable[[str], None]
 """Shows a person one short sentence about what is going on."""
 
 LOOPBACK = "127.0.0.1"
+EVERY_ADDRESS = "0.0.0.0"  # noqa: S104
 _HEALTH_TIMEOUT = 2.0  # seconds for one request
 _POLL = 0.1  # seconds
 
@@ -138,6 +139,11 @@ def choose_port(port: int = 0) -> int:
         except OSError as error:
             raise StartError(f"port {port} of {LOOPBACK} is taken ({error.strerror})") from error
         return int(probe.getsockname()[1])
+
+
+def reached_at(host: str) -> str:
+    """The address at which programs of this machine reach what listens on `host`."""
+    return LOOPBACK if host == EVERY_ADDRESS else host
 
 
 @contextlib.contextmanager

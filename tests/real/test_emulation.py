@@ -72,6 +72,15 @@ def test_both_functions_answer_with_credentials_of_their_own_and_are_swept(tmp_p
     assert not _answers(running.train_trigger_url)
 
 
+def test_functions_that_listen_on_one_address_are_called_there(tmp_path: Path) -> None:
+    settings = _settings(tmp_path, HOST="127.0.0.2", LABELLOOP_WEBHOOK_SECRET="s")
+    swept = 'labelloop_http_requests_total{route="/sweep",status="200"}'
+    with emulation(settings, tmp_path / "logs", environ=os.environ) as running:
+        assert _answers(running.predict_url)
+        url = f"{running.train_trigger_url}/metrics"
+        _eventually(lambda: swept in requests.get(url, headers={SECRET_HEADER: "s"}, timeout=5).text)
+
+
 def test_a_function_that_dies_is_started_again(tmp_path: Path) -> None:
     said: list[str] = []
     with emulation(_settings(tmp_path), tmp_path / "logs", environ=os.environ, say=said.append) as running:

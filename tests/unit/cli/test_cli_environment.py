@@ -3,6 +3,7 @@
 import socket
 import stat
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from rich.console import Console
@@ -19,6 +20,7 @@ LABEL_STUDIO = {"LABEL_STUDIO_URL": "http://127.0.0.1:8080", "LABEL_STUDIO_API_K
 
 def prepared(folder: Path, environ: dict[str, str], **options: object) -> Settings:
     """Starts on free ports, since somebody may use the default ones here."""
+    folder.mkdir(exist_ok=True)
     ports = {} if (folder / "labelloop.env").exists() else {name: choose_port() for name in PORTS}
     given = {"host": None, "dummy": False} | dict.fromkeys(PORTS) | ports | options
     return prepare(Invocation(environ, folder), Console(quiet=True), **given)
@@ -60,6 +62,30 @@ def test_a_second_start_keeps_secrets_and_ports(tmp_path: Path) -> None:
     assert prepared(tmp_path, {}) == first
     assert first.predict_url == f"http://127.0.0.1:{port}"
     assert first.host == "0.0.0.0"
+
+
+@pytest.mark.parametrize(
+    ("host", "reached_at"), [("192.0.2.7", "192.0.2.7"), ("localhost", "localhost"), ("0.0.0.0", "127.0.0.1")]
+)
+def test_the_functions_are_called_where_they_listen(tmp_path: Path, host: str, reached_at: str) -> None:
+    first = prepared(tmp_path / "new", LABEL_STUDIO, host=host)
+    assert (first.host, urlsplit(str(first.predict_url)).hostname) == (host, reached_at)
+    assert urlsplit(str(first.train_trigger_url)).hostname == reached_at
+
+    before = prepared(tmp_path / "later", LABEL_STUDIO)
+    later = prepared(tmp_path / "later", {}, host=host)
+    assert later.predict_url == str(before.predict_url).replace("127.0.0.1", reached_at)
+    assert later.train_trigger_url == str(before.train_trigger_url).replace("127.0.0.1", reached_at)
+    port = choose_port()
+    assert prepared(tmp_path / "later", {}, predict_port=port).predict_url == f"http://{reached_at}:{port}"
+    assert Invocation({}, tmp_path / "later").settings().predict_url == f"http://{reached_at}:{port}"
+
+
+def test_back_on_loopback_the_functions_are_called_there(tmp_path: Path) -> None:
+    first = prepared(tmp_path, LABEL_STUDIO)
+    prepared(tmp_path, {}, host="192.0.2.7")
+
+    assert prepared(tmp_path, {}, host="127.0.0.1") == first
 
 
 def test_what_a_person_wrote_into_the_file_stays(tmp_path: Path) -> None:
