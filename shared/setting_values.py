@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, SecretStr
+from urllib3.util import parse_url
 
 from shared.launcher_url import LauncherUrl
 from shared.price import Price
@@ -15,8 +16,12 @@ _NO_PATH = ("'", "?", "\n")  # ultralytics strips quotes, and takes what follows
 
 
 def _web_address(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(value)
+        parse_url(value)  # as the clients read it
+    except ValueError:  # its words may repeat the address
+        parts = urlsplit("")
+    if parts.scheme not in ("http", "https") or not parts.hostname or any(map(str.isspace, value)):
         raise ValueError("must be an address like http://host:port")
     if parts.username or parts.password:
         raise ValueError("must not hold a user name or password")

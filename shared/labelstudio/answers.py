@@ -6,7 +6,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from urllib3 import BaseHTTPResponse
-from urllib3.exceptions import NewConnectionError, SSLError, TimeoutError
+from urllib3.exceptions import LocationParseError, NewConnectionError, SSLError, TimeoutError
 from urllib3.util import parse_url
 
 from shared.errors import LabelStudioError, ProjectGone, Unauthorized
@@ -68,9 +68,8 @@ def raise_for_status(response: BaseHTTPResponse, asked: str, of_project: bool, r
     if status == 404 and of_project:
         raise ProjectGone(f"{asked} answers 404{said}", status=status)
     if 300 <= status < 400:
-        place = parse_url(response.headers.get("Location", ""))
         raise LabelStudioError(
-            f"{asked} answers a redirect to {place.scheme or 'the same scheme'}://{place.host or 'the same host'}: "
+            f"{asked} answers a redirect to {_place(response.headers.get('Location', ''))}: "
             "set LABEL_STUDIO_URL to the address that answers itself",
             status=status,
         )
@@ -90,6 +89,15 @@ def unreachable(url: str, timeout: float, error: Exception) -> LabelStudioError:
         f"Label Studio at {url} is not reachable from here ({type(error).__name__}): "
         "is it running, and is LABEL_STUDIO_URL an address that this machine can reach?"
     )
+
+
+def _place(location: str) -> str:
+    """Scheme and host of a redirect; the rest may hold secrets."""
+    try:
+        place = parse_url(location)
+    except LocationParseError:
+        return "what is no address"
+    return f"{place.scheme or 'the same scheme'}://{place.host or 'the same host'}"
 
 
 def _error_body(response: BaseHTTPResponse) -> dict[str, Any]:

@@ -153,6 +153,15 @@ def test_redirects_are_not_followed() -> None:
         assert "s3cret" not in str(caught.value)
 
 
+@pytest.mark.parametrize("place", ["http://studio.example:8080:8080/", "http://[oops/", "http://a b/"])
+def test_a_redirect_to_what_is_no_address_is_one_too(place: str) -> None:
+    with (
+        web_server(answering(301, b"", Location=place)) as server,
+        pytest.raises(LabelStudioError, match=r"redirect.*LABEL_STUDIO_URL"),
+    ):
+        LabelStudio(server.url, LEGACY).project(3)
+
+
 def test_nobody_listens_and_nobody_answers() -> None:
     def silent(handler: Handler) -> None:
         handler.web.closing.wait(5)

@@ -11,6 +11,7 @@ IN_HEADERS = (
     "LABELLOOP_BASIC_AUTH_PASSWORD",
     "LABELLOOP_WEBHOOK_SECRET",
 )
+ADDRESSES = ("LABEL_STUDIO_URL", "PREDICT_URL", "TRAIN_TRIGGER_URL", "LABELLOOP_S3_ENDPOINT", "LABELLOOP_NOTIFY_URL")
 NUMBERS = [variable(name) for name, field in Settings.model_fields.items() if "float" in str(field.annotation)]
 
 
@@ -47,3 +48,28 @@ def test_what_settings_take_goes_into_headers_as_it_is() -> None:
     settings = Settings.from_environ({"LABELLOOP_WEBHOOK_SECRET": secret})
     assert settings.webhook_secret is not None
     assert settings.webhook_secret.get_secret_value() == secret
+
+
+@pytest.mark.parametrize("name", ADDRESSES)
+@pytest.mark.parametrize(
+    "value",
+    [
+        "http://host:99999",
+        "http://host:80a",
+        "http://host:8080 ",
+        "http://host/ls/\r",
+        "http://ho st",
+        'http://"host:80"',
+    ],
+    ids=["no port", "letters", "trailing space", "end of a line of Windows", "space", "quotes"],
+)
+def test_an_address_that_nobody_can_ask_is_refused(name: str, value: str) -> None:
+    said = refusal(name, value)
+    assert said == f"{name}: must be an address like http://host:port"
+
+
+@pytest.mark.parametrize(
+    "value", ["http://[::1]:8080", "https://studio.example/label-studio", "http://bücher.example", "http://a_b:80"]
+)
+def test_what_can_be_asked_is_an_address(value: str) -> None:
+    assert Settings.from_environ({"LABEL_STUDIO_URL": value}).label_studio_url == value
