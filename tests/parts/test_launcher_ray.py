@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -87,6 +88,18 @@ def test_a_job_whose_command_never_ran_was_refused(error: JobErrorType) -> None:
         told = "Job supervisor actor failed to start within 900.0 seconds.\nand 20,000 characters of a log"
         dashboard.jobs[ID] = JobInfo(RayState.FAILED, "python", message=told, error_type=error)
         assert launcher.status(job) == JobStatus(expected, told.partition("\n")[0])
+
+
+def test_the_cluster_gets_its_token_and_no_password_that_the_environment_knows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "netrc").write_text("default login somebody password else\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    dashboard = Dashboard(1)
+    with web_server(lambda handler: dashboard.answer(handler)) as web:
+        launcher = RayLauncher(f"{web.host}:{web.port}", gpus=1, token="t0ken")
+        launcher.status(launcher.launch(REQUEST, attempt=1))
+        assert set(web.tokens) == {"Bearer t0ken"}
 
 
 @pytest.mark.parametrize("state", RayState)

@@ -145,6 +145,7 @@ class RayLauncher:
                 f"http://{self._address}{path}",
                 json=body,
                 headers=self._headers,
+                auth=_as_it_is if self._headers else None,
                 timeout=_TIMEOUT,
                 allow_redirects=False,
             )
@@ -169,6 +170,11 @@ class RayLauncher:
         if answer.status_code in (requests.codes.unauthorized, requests.codes.forbidden):
             return LaunchError(f"{what}; set RAY_AUTH_TOKEN to the cluster's token")
         return LaunchError(f"{what}; the log of the dashboard says why")
+
+
+def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """As `auth` it keeps the token: without one, requests prefers a password of ~/.netrc."""
+    return request
 
 
 def _last_line(text: str) -> str:
