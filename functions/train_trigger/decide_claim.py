@@ -129,8 +129,9 @@ def _never_began(claim: Claim, job: JobStatus, now: datetime) -> str:
     """Why the job is not going to begin, so that the attempt has to be launched again; empty if it may begin."""
     if job.state == "refused":
         return job.why or "the job ended before it began"
-    if job.state == "queued" and job.stuck and claim.stuck_since and now >= claim.stuck_since + _LONGEST_STUCK:
-        return job.why or "the job cannot start"
+    if job.state == "queued" and job.stuck and (since := claim.stuck_since):
+        long_ago = now >= since + _LONGEST_STUCK or since > now + SKEW  # or a clock was wrong
+        return (job.why or "the job cannot start") if long_ago else ""
     return ""
 
 

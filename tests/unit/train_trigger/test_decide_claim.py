@@ -143,6 +143,10 @@ STUCK = {**QUEUED, "waits": "no image"}
             id="ten minutes",
         ),
         pytest.param(
+            claim(**STUCK, stuck_since=NOW + timedelta(hours=1)), JobStatus("queued", "no image", stuck=True), Withdraw,
+            id="since a moment when the store's clock was an hour ahead",
+        ),
+        pytest.param(
             claim(**STUCK, stuck_since=ago(minutes=30)), JobStatus("queued", "no GPU"), Extend,
             id="it was corrected meanwhile",
         ),

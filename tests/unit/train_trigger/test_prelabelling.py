@@ -188,6 +188,14 @@ def test_what_failed_and_what_was_left_is_tried_again_after_growing_pauses(conne
     assert pauses == [10, 40]
 
 
+def test_what_was_left_while_the_store_s_clock_was_wrong_is_tried_again(connected: Connected) -> None:
+    connected.reconcile()
+    connected.clock.time += timedelta(days=400)
+    connected.job_ends("label:base-yolo11n", left=1)
+    connected.clock.time -= timedelta(days=400)
+    assert connected.reconcile() == ("launched", "1 tasks were left without a prediction of label:base-yolo11n")
+
+
 @pytest.mark.parametrize("reason", ["no_model", "no_class", "no_regions"])
 def test_where_nothing_can_be_predicted_a_job_looks_again_only_if_that_may_have_changed(
     connected: Connected, reason: str
