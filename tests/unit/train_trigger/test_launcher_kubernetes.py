@@ -143,8 +143,12 @@ def test_how_a_job_failed_is_told() -> None:
     failed = {"status": {"conditions": [condition("Failed", reason="BackoffLimitExceeded")]}}
     told = container("train", **terminated(137, reason="OOMKilled"))
     assert standing(failed, [pod("Failed", containerStatuses=[told])]).why == "OOMKilled (exit code 137)"
+    done = pod("Succeeded", containerStatuses=[container("train", **terminated(0, reason="Completed"))])
+    several = standing(failed, [done, pod("Failed", containerStatuses=[told]), done])
+    assert several.why == "OOMKilled (exit code 137)", "of several workers the one that failed"
     evicted = pod("Failed", reason="Evicted", message="The node was low on resource: memory.")
-    assert standing(failed, [evicted]).why == "Evicted: The node was low on resource: memory."
+    for pods in ([evicted], [done, evicted]):
+        assert standing(failed, pods).why == "Evicted: The node was low on resource: memory."
     assert standing(failed).why == ""
 
 

@@ -38,9 +38,12 @@ def only_others_run(pod: Object) -> bool:
 
 
 def why_failed(pods: Iterable[Object]) -> str:
-    """How the training's container ended, or why its pod was removed; empty if nothing says so."""
+    """How the training's container ended, or why its pod was removed; empty if nothing says so.
+
+    Of several workers that of the first one that failed.
+    """
     for pod in pods:
-        if terminated := _state(pod).get("terminated"):
+        if (terminated := _state(pod).get("terminated")) and terminated["exitCode"]:
             return _ending(terminated)
         status = pod["status"]
         if status.get("reason"):  # Evicted, DeadlineExceeded
