@@ -21,6 +21,7 @@ from jobs.train.training import InitialWeights, Trained
 from shared.evolve import evolve
 from shared.labelstudio.controls import Control
 from shared.labelstudio.regions.fields import is_used
+from shared.state import jobs_fields
 from shared.state.versions import DATASET
 
 logger = logging.getLogger(__name__)
@@ -45,6 +46,8 @@ def learn(attempt: Attempt, control: Control, *, controls_left: int) -> Verdict 
         if dataset is None:
             return None
         check_both_sides(control, dataset.counts)
+        # Not before: of annotations that nothing is learnt from, the border may be 0, and it never rises again.
+        attempt.jobs.update(jobs_fields.lower_val_border, attempt.snapshot.header.border)
         params = {"base": start.name, "base_sha256": start.sha256, **attempt.settings.model_dump(mode="json")}
         with attempt.tracker.run(attempt.jobs.uid, attempt.run_id, control.name, params) as tracked:
             trained, epochs = _train(attempt, control, dataset, start, controls_left, tracked)

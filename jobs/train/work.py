@@ -22,7 +22,7 @@ from shared.errors import LabelConfigError, LabelloopError, NotFound, SettingsEr
 from shared.labelstudio.config import parse_label_config
 from shared.labelstudio.controls import CONTROL_TASKS, Control
 from shared.objectstore import ObjectStore
-from shared.state import jobs_fields, keys
+from shared.state import keys
 from shared.state.budget import WORTH_STARTING
 from shared.state.heartbeat import Heartbeat
 from shared.state.jobs import Jobs
@@ -76,7 +76,6 @@ class Work:
         self.baseline, self.snapshot = snapshot.header.baseline, snapshot
         if not snapshot.header.tasks:
             raise NothingToLearn("the project has no annotated task (skipped ones do not count)")
-        self._jobs.update(jobs_fields.lower_val_border, snapshot.header.border)  # before any training
         controls = _controls(snapshot.header.label_config)
         attempt = Attempt(
             store=self._store,
@@ -141,7 +140,7 @@ class Work:
             _controls(config),
             path,
             val_fraction=settings.val_fraction,
-            border=record.val_border,
+            border=record.val_border or None,  # 0: an older labelloop kept it where nothing was learnt
             check=self._heartbeat.check,
             adopt=parts.adopt,
             earlier=earlier.take,

@@ -40,5 +40,5 @@ def forget_written(record: JobsRecord, _now: datetime) -> JobsRecord | None:
 
 def lower_val_border(record: JobsRecord, _now: datetime, border: float) -> JobsRecord | None:
     """Record the border (0–1) below which images are for validation, if it is lower than before: it never rises."""
-    lower = record.val_border is None or border < record.val_border
+    lower = not record.val_border or border < record.val_border
     return evolve(record, val_border=border) if lower else None

@@ -19,7 +19,7 @@ from shared.labelstudio.api import ProjectState
 from shared.labelstudio.requests import ProjectCounters
 from shared.objectstore import ObjectStore
 from shared.prediction.region_ids import SMART
-from shared.state import claims, launches
+from shared.state import claims, jobs_fields, launches
 from shared.state.versions import DATASET, GRAPH, REPORT, WEIGHTS
 from tests.fakes.stores import BeforeWrite, Refuses
 from tests.fakes.train_parts import (
@@ -197,6 +197,52 @@ def test_nothing_to_learn_is_the_end_of_a_run_and_no_failure(
     assert says in world.message
     assert (world.progress().phase, record.training) == ("finished", None)
     assert record.baseline is not None
+
+
+@pytest.mark.parametrize(
+    "little",
+    [
+        pytest.param(lambda every: every[:1], id="one task"),
+        pytest.param(lambda every: [replace(one, annotations=(annotation(one.id),)) for one in every], id="no object"),
+        pytest.param(
+            lambda every: [replace(one, annotations=(annotation(one.id, [rectangle("Bird")]),)) for one in every[:1]],
+            id="an unknown label",
+        ),
+    ],
+)
+def test_a_run_that_had_too_little_leaves_the_val_set_to_the_next_one(
+    world: World, little: Callable[[list[ExportedTask]], list[ExportedTask]]
+) -> None:
+    """Its border may be 0, under which no image is for validation, and a border never rises."""
+    every = world.studio.all
+    world.studio.all = little(every)
+    assert world.new_run() == DONE
+    assert (world.outcome, world.served()) == ("nothing_to_learn", None)
+    world.studio.all = every
+    assert world.new_run() == DONE
+    assert (world.outcome, world.served()) == ("promoted", 1)
+
+
+def test_a_control_that_was_renamed_is_learnt_as_soon_as_it_is_used(world: World) -> None:
+    assert world.new_run() == DONE
+    border = world.jobs.read().val_border
+    world.studio.config = CONFIG.replace('name="label"', 'name="tree"')
+    world.new_run()
+    assert world.outcome == "nothing_to_learn"
+    world.studio.all = [
+        replace(one, annotations=(annotation(one.id, [rectangle(control="tree")]),)) for one in world.studio.all
+    ]
+    assert world.new_run() == DONE
+    assert (world.outcome, world.served("tree")) == ("promoted", 1)
+    assert world.jobs.read().val_border == border
+
+
+def test_a_border_under_which_nothing_is_measured_is_none(world: World) -> None:
+    """As an older labelloop kept it after a run on one task."""
+    world.jobs.update(jobs_fields.lower_val_border, 0.0)
+    assert world.new_run() == DONE
+    assert (world.outcome, world.served()) == ("promoted", 1)
+    assert world.jobs.read().val_border == world.registry.manifest("label", 1).lineage["border"] > 0
 
 
 def test_a_run_notes_in_how_many_tasks_each_label_stands(world: World) -> None:
