@@ -131,11 +131,14 @@ class Judge:
         return shown_choice.choose(ours.evidence.outcomes, ours.known)
 
     def _followed(self, contender: Contender) -> Followed | None:
-        """Tracks in the videos of the val set; None for other controls, or if no video can be used."""
+        """Tracks in the videos of the val set; None for other controls, or if no video can be used.
+
+        Also if nothing is annotated in the beginnings of the videos, which is what is tracked.
+        """
         if self.control.tag != "VideoRectangle":
             return None
         videos = self.trainer.track(contender, self.videos(), self.max_pixels)
-        return Followed(videos) if videos else None
+        return Followed(videos) if any(each.truth for each in videos.values()) else None
 
     def _notes(self, evidence: Evidence) -> tuple[str, ...]:
         """A sentence if images hold more objects than are shown of one."""
