@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from pydantic import Field, ValidationError
 
-from shared.errors import StoreRefusal
+from shared.errors import NotFound, StoreRefusal
 from shared.evolve import evolve
 from shared.labelstudio.requests import project_id
 from shared.objectstore import ObjectStore
@@ -134,7 +134,11 @@ def read_suspects(store: ObjectStore, uid: str, control: str, newest: Iterable[M
         entry = next((file for file in manifest.files if file.name == SUSPECTS), None)
         if entry is None:
             continue
-        found, dismissals = _read(store, uid, control, entry), read_dismissals(store, uid, control)
+        try:
+            found = _read(store, uid, control, entry)
+        except NotFound:  # somebody deleted the version, and its files with it
+            continue
+        dismissals = read_dismissals(store, uid, control)
         left = tuple(one for one in found.suspects if not dismissals.hold(one))
         return Listed(manifest.version, found, left, len(found.suspects) - len(left))
     return None

@@ -8,6 +8,7 @@ from shared.errors import StoreRefusal
 from shared.evolve import evolve
 from shared.objectstore import ObjectStore
 from shared.state import keys
+from shared.state.deletion import delete_version
 from shared.state.registry import Registry
 from shared.state.suspects import SUSPECTS, Listed, dismiss, newest_first, read_dismissals, read_suspects
 from tests.samples.shown_projects import manifest, publish
@@ -34,6 +35,17 @@ def test_the_newest_version_that_has_a_list_is_asked(file_store: ObjectStore) ->
     found = listed(file_store)
     assert found is not None
     assert (found.version, found.judge, [one.task for one in found.open]) == (2, "v2", [3])
+
+
+def test_the_list_of_a_version_that_was_deleted_is_none(file_store: ObjectStore) -> None:
+    put(file_store, 1, suspect(1))
+    held_back = manifest(2, file_store.now())
+    held_back = evolve(held_back, gate=evolve(held_back.gate, passed=False))
+    publish(file_store, UID, "label", with_suspects(file_store, UID, held_back, suspect(2)))
+    delete_version(file_store, UID, "label", 2)
+    found = listed(file_store)
+    assert found is not None
+    assert (found.version, [one.task for one in found.open]) == (1, [1])
 
 
 def test_what_is_dismissed_stays_so_until_the_annotation_changes(file_store: ObjectStore) -> None:
