@@ -91,11 +91,14 @@ class Judge:
         if champion:
             theirs = self._champion(champion, points)
             both = [class_ for class_ in ours.classes if class_ in theirs.classes]
+            why_not = ""
             if not both:
-                why_no_champion = "; ".join(
-                    filter(None, (champion.caveat, f"{champion.name} knows none of the labels"))
-                )
-                champion = theirs = None
+                why_not = f"{champion.name} knows none of the labels"
+            elif not ours.followed and math.isnan(_score(ours.evidence.of(both))):  # no version could be measured
+                why_not = f"the val set holds too few of the labels that {champion.name} knows"
+            if why_not:
+                why_no_champion = "; ".join(filter(None, (champion.caveat, why_not)))
+                champion, theirs, both = None, None, []
             elif ours.followed:
                 theirs = replace(theirs, followed=self._followed(theirs.contender))
         scored, their_metrics = None, dict[str, float]()
@@ -164,7 +167,7 @@ def metric_of(evidence: Evidence) -> str:
 
 def metrics_of(evidence: Evidence, control: Control, shown: Mapping[int, Shown]) -> dict[str, float]:
     """Name → value of every metric that could be measured. `shown`: class → thresholds; defaults for the others."""
-    found: dict[str, float] = {metric_of(evidence): float(evidence.score(ones(evidence))[0])}
+    found = {metric_of(evidence): _score(evidence)}
     if isinstance(evidence, Classified):
         found["top1"] = evidence.accuracy()
     if isinstance(evidence, Followed):
@@ -175,3 +178,8 @@ def metrics_of(evidence: Evidence, control: Control, shown: Mapping[int, Shown])
             every = {class_: shown.get(class_, DEFAULT_SHOWN) for class_ in evidence.classes}
             found |= shown_choice.as_shown(evidence.outcomes, every)
     return {name: value for name, value in found.items() if not math.isnan(value)}
+
+
+def _score(evidence: Evidence) -> float:
+    """Of the val set as it is; NaN if it cannot be measured."""
+    return float(evidence.score(ones(evidence))[0])
