@@ -33,6 +33,7 @@ from shared.state.jobs import Jobs
 from shared.state.jobs_record import Claim, Prelabelled
 from shared.state.model_version import has_version
 from shared.state.projects import Project, read_project, write_project
+from shared.state.registry import Registry
 from shared.state.servable import conditions
 from shared.state.spending import Spending
 
@@ -188,8 +189,10 @@ class _Work:
             return 0
         now = self._heartbeat.patiently(self._parts.store.now)
         keep = {round_.version, before.model_version, *recent(before, now)}
+        trained = self._heartbeat.patiently(Registry(self._parts.store, self._parts.project_uid).controls)
+        controls = {*trained, *(control.name for control in round_.controls)}  # also those that the config lacks by now
         try:
-            return self._parts.target.prune(keep, [control.name for control in round_.controls])
+            return self._parts.target.prune(keep, sorted(controls))
         except LabelStudioError as error:
             logger.warning(f"superseded predictions stay for now: {error}", extra={"event": "prune_refused"})
             return 0

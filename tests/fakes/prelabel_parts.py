@@ -46,6 +46,7 @@ class LabelStudioInMemory:
     handed_out: int = 0  # times that this was set
     looked_after: list[int] = field(default_factory=list)  # the task, at each listing
     kept: list[set[str]] = field(default_factory=list)  # versions, at each pruning
+    pruned: list[set[str]] = field(default_factory=list)  # controls, at each pruning
     before: Callable[[str], None] = lambda _: None  # called with each request's name before and after it happens
 
     def state(self) -> ProjectState:
@@ -89,6 +90,7 @@ class LabelStudioInMemory:
     def prune(self, keep: Collection[str], controls: Sequence[str]) -> int:
         self.before("prune")
         self.kept.append(set(keep))
+        self.pruned.append(set(controls))
         return 0
 
 

@@ -20,6 +20,7 @@ from shared.state.projects import read_project
 from shared.state.servable import conditions
 from tests.fakes.prelabel_parts import CONFIG, PAGE, UID, Killed, LabelStudioInMemory, Prelabelling
 from tests.fakes.stores import Clocked
+from tests.samples.shown_projects import manifest, publish
 
 TASKS = list(range(1, 2 * PAGE + 6))
 SEQUENTIAL = "Sequential sampling"
@@ -255,6 +256,15 @@ def test_predictions_go_twelve_hours_after_their_version_was_superseded(file_sto
         assert world.attempt(world.begin()) == DONE
     one, two, three = "label:v1", "label:v2", "label:v3"
     assert world.studio.kept == [{one, two}, {one, two, three}, {two, three}, {two, three}]
+
+
+def test_predictions_of_a_control_that_was_renamed_go_too(world: Prelabelling) -> None:
+    """`outline:v1+label:v1` is of labelloop only to who knows both controls."""
+    publish(world.store, UID, "outline", manifest(1, world.store.now(), control="outline"))
+    for version in ("outline:v1+label:v1", "label:v1"):
+        world.models.served = version
+        assert world.attempt(world.begin()) == DONE
+    assert world.studio.pruned == [{"label", "outline"}]
 
 
 def test_a_project_without_any_prediction_keeps_what_annotators_see(world: Prelabelling) -> None:
