@@ -73,8 +73,8 @@ def choose(outcomes: Sequence[Outcome], classes: Sequence[int], doubt: float = 1
     The overlap with the least work is drawn towards the default, and each class's confidence with the least work
     towards the one from which its objects pay (`Calibration`, of a class drawn towards that of the others): the fewer
     objects the val set holds, the more. `doubt`: how much, as a part of _DOUBT and _SURE; 0: the least work on these
-    outcomes. A class that would still cost more work than it saves gets the least confidence from which it does not,
-    1 (nothing is shown) if there is none.
+    outcomes. A class that would still cost more work than it saves gets the stricter confidence with the least work,
+    1 (nothing is shown) if none saves any.
     """
     there = np.array([sum(int((outcome.truth == class_).sum()) for outcome in outcomes) for class_ in classes])
     iou = round(_between(DEFAULT_SHOWN.iou, _best_overlap(outcomes, classes), there.sum(), doubt * _DOUBT), 2)
