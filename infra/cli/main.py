@@ -8,6 +8,7 @@ import typer
 
 from infra.cli.commands import annotations, loop, starting, upkeep, versions
 from infra.cli.environment import Invocation
+from infra.cli.output import escape_unknown_characters
 from shared.errors import LabelloopError
 
 app = typer.Typer(
@@ -35,6 +36,7 @@ def labelloop(context: typer.Context) -> None:
 
 def run() -> None:
     """Run the command; exit code 1 and one sentence for an error, 130 for Ctrl-C."""
+    escape_unknown_characters()
     try:
         app()
     except LabelloopError as error:

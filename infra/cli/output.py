@@ -1,7 +1,9 @@
 """How a command prints what it has to say: for a person at a terminal, or with `--json` for scripts."""
 
 import json
+import sys
 from collections.abc import Callable, Collection
+from io import TextIOWrapper
 from typing import Any
 
 import typer
@@ -13,6 +15,12 @@ from functions.train_trigger.status.findings import Finding
 from infra.cli.findings import as_json, problems, show
 
 
+def escape_unknown_characters() -> None:
+    """Let stdout write characters that its encoding lacks as escapes, as stderr does, instead of failing half-way."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
 def print_result(body: dict[str, Any], rendered: RenderableType, *, json_: bool) -> None:
     """Print one result: `body` as JSON, or `rendered` for a person."""
     if json_:
@@ -22,8 +30,8 @@ def print_result(body: dict[str, Any], rendered: RenderableType, *, json_: bool)
 
 
 def print_json(body: dict[str, Any]) -> None:
-    """Print an object as indented JSON."""
-    print(json.dumps(body, indent=1, ensure_ascii=False))
+    """Print an object as indented JSON; where the output is not UTF-8, with JSON's own escapes."""
+    print(json.dumps(body, indent=1, ensure_ascii=sys.stdout.encoding.lower() != "utf-8"))
 
 
 def table_of(*headings: str, folded: Collection[str] | None = None) -> Table:

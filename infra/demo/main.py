@@ -21,6 +21,7 @@ from infra.cli.connect import connect
 from infra.cli.effort import Report, measure_effort
 from infra.cli.environment import FILE, keep
 from infra.cli.findings import problems, show
+from infra.cli.output import escape_unknown_characters
 from infra.demo import tiles
 from infra.demo.controls import DEMOS, Demo
 from infra.demo.pictures import draw
@@ -78,6 +79,7 @@ def main(
 
     LABELLOOP_DEVICE, LABELLOOP_THREADS and LABELLOOP_PRECISION of the environment hold; other settings do not.
     """
+    escape_unknown_characters()
     console = Console(highlight=False)
     if control not in _CONTROLS:
         raise typer.BadParameter(f"{control!r} is none of {', '.join(_CONTROLS)}")

@@ -1,0 +1,47 @@
+"""What arrives where the output does not know every character: escapes, and JSON that is JSON."""
+
+import io
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from infra.cli.main import run
+from shared.objectstore import ObjectStore
+from shared.state.projects import write_project
+
+TITLE = "Bäume → 🌲"
+Printed = Callable[..., str]
+
+
+@pytest.fixture
+def printed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, file_store: ObjectStore) -> Printed:
+    """Runs the command on a store with one project; answers what arrives at an output of this encoding."""
+    write_project(file_store, "1.1700000000", label_config="<View/>", title=TITLE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LABELLOOP_STORE", file_store.url)
+
+    def arrives(encoding: str, *arguments: str) -> str:
+        arrived = io.BytesIO()
+        monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(arrived, encoding=encoding, write_through=True))
+        monkeypatch.setattr(sys, "argv", ["labelloop", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            run()
+        assert not ended.value.code
+        return arrived.getvalue().decode(encoding)
+
+    return arrives
+
+
+def test_what_the_output_lacks_is_written_as_escapes(printed: Printed) -> None:
+    assert r"B\xe4ume \u2192 \U0001f332" in printed("ascii", "status")
+    assert r"Bäume \u2192 \U0001f332" in printed("latin-1", "status")
+    assert TITLE in printed("utf-8", "status")
+    assert r"yolo11n.pt \u2026" in printed("ascii", "base", "add", "--help")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_json_is_json_in_every_encoding(printed: Printed, encoding: str) -> None:
+    assert json.loads(printed(encoding, "status", "--json"))["projects"][0]["title"] == TITLE
