@@ -85,7 +85,7 @@ def examine(
         project, others = _only_known(store)
         for finding in others:
             note(finding)
-    about, found = check_project(label_studio, project) if project and reachable else (None, None)
+    about, found = check_project(label_studio, project) if project is not None and reachable else (None, None)
     record = read_project(store, found.uid) if found and stored else None
     connection = record.connection if record else "inbound"
     functions = check_functions(settings, inbound=connection != "outbound")

@@ -36,7 +36,7 @@ def status(
     store, count = store_of(settings), count_of(settings)
 
     def read() -> list[ProjectStatus]:
-        uids = [find_project(store, project)] if project else list(projects(store))
+        uids = [find_project(store, project)] if project is not None else list(projects(store))
         return read_statuses(store, uids, settings, count=count)
 
     if json_:
@@ -58,7 +58,7 @@ def policy(context: typer.Context, project: ProjectOption = None, json_: JsonOpt
     """
     settings = context.obj.settings()
     store = store_of(settings)
-    uid = find_project(store, project) if project or any(projects(store)) else None
+    uid = find_project(store, project) if project is not None or any(projects(store)) else None
     status = read_status(store, uid, settings, count=count_of(settings)) if uid else None
     record = status.record if status else None
     listed = configuration.listing(settings, context.obj.environ, context.obj.from_file())
@@ -86,7 +86,7 @@ def open_(context: typer.Context, project: ProjectOption = None, json_: JsonOpti
     train_trigger serves it at /ui. The browser asks for LABELLOOP_BASIC_AUTH_USER and LABELLOOP_BASIC_AUTH_PASSWORD.
     """
     settings = context.obj.settings()
-    address = page_address(settings, find_project(store_of(settings), project) if project else None)
+    address = page_address(settings, find_project(store_of(settings), project) if project is not None else None)
     opened = open_page(settings, address)
     told = address if opened else f"there is no browser here; open {address}"
     if settings.basic_auth_password is not None:

@@ -81,7 +81,7 @@ def prune(
     """
     settings = context.obj.settings()
     store = store_of(settings)
-    uids = [find_project(store, project)] if project else known_uids(store)
+    uids = [find_project(store, project)] if project is not None else known_uids(store)
     removals = prune_projects(store, uids, settings, dry_run=dry_run)
     print_result(removals_as_json(removals, dry_run=dry_run), render_removals(removals, dry_run=dry_run), json_=json_)
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from infra.cli.environment import Invocation
 from infra.cli.keeping import forget_project
 from infra.cli.main import app
-from shared.errors import LabelloopError, StoreError
+from shared.errors import LabelloopError, NotKnown, StoreError
 from shared.objectstore import ObjectStore
 from shared.state import claims
 from shared.state.jobs import Jobs
@@ -55,6 +55,17 @@ def test_a_dry_run_shows_and_removes_nothing(labelloop: Any, history: History, f
     assert set(before) - set(file_store.list("")) == keys
     assert "Nothing to remove" in labelloop("prune").output
     assert [one.version for one in Registry(file_store, UID).versions("a")] == [3, 4]
+
+
+@pytest.mark.parametrize("command", ["prune", "status", "policy"])
+def test_a_project_without_a_name_is_not_all_projects(
+    labelloop: Any, history: History, file_store: ObjectStore, command: str
+) -> None:
+    before = list(file_store.list(""))
+    problem = labelloop(command, "--project", "").exception  # a script's variable that is not set
+    assert isinstance(problem, NotKnown)
+    assert "'' is neither the id nor the uid of a project" in str(problem)
+    assert list(file_store.list("")) == before
 
 
 def test_a_project_is_forgotten_when_somebody_said_so(

@@ -188,6 +188,7 @@ def test_doctor_checks_the_only_project_of_the_store_and_names_several(
 
     assert "2 projects: 7." in several.message
     assert "8.1795334222" in several.message
+    assert levels(examine(studio, SETTINGS, file_store, ""))["project"] == "problem", "a variable that is not set"
 
 
 @pytest.mark.parametrize(
