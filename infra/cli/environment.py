@@ -40,13 +40,14 @@ class Invocation:
         return self.from_file() | environ
 
     def from_file(self) -> dict[str, str]:
-        """The variables of the file; {} without one."""
-        return {name: value for name, value in dotenv_values(self.file, interpolate=False).items() if value}
+        """The variables of the file; {} without one. Raises SettingsError if it cannot be read."""
+        return {name: value for name, value in _read(self.file).items() if value}
 
     def settings(self) -> Settings:
         """The settings. Raises SettingsError, which names the file if one was read."""
+        variables = self.variables()
         try:
-            return Settings.from_environ(self.variables())
+            return Settings.from_environ(variables)
         except SettingsError as error:
             where = f" (from the environment and {self.file})" if self.file.exists() else ""
             raise SettingsError(f"{error}{where}") from error
@@ -79,17 +80,34 @@ def to_keep(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def keep(file: Path, values: Mapping[str, str]) -> list[str]:
-    """Write variables into the file, which is made with mode 0600 if needed. Answers the names that changed."""
-    if not file.exists():
-        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as new:
-            new.write(_HEADER)
-    present = dotenv_values(file, interpolate=False)
-    changed = [name for name, value in values.items() if present.get(name) != value]
-    if changed:
-        file.chmod(0o600)  # also where a person made it
-    for name in changed:
-        set_key(file, name, values[name], quote_mode="auto")
+    """Write variables into the file, which is made with mode 0600 if needed. Answers the names that changed.
+
+    Raises SettingsError if it cannot be read or written.
+    """
+    try:
+        if not file.exists():
+            with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as new:
+                new.write(_HEADER)
+        present = _read(file)
+        changed = [name for name, value in values.items() if present.get(name) != value]
+        if changed:
+            file.chmod(0o600)  # also where a person made it
+        for name in changed:
+            set_key(file, name, values[name], quote_mode="auto")
+    except OSError as error:
+        raise SettingsError(f"{file} cannot be written ({error.strerror}): run this in a folder of your own") from error
     return changed
+
+
+def _read(file: Path) -> dict[str, str | None]:
+    try:
+        return dotenv_values(file, interpolate=False)
+    except OSError as error:
+        raise SettingsError(
+            f"{file} cannot be read ({error.strerror}): only its owner may; run this as that user, or in another folder"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{file} is no UTF-8 text (byte {error.start}): save it as UTF-8") from error
 
 
 def first_values(folder: Path, predict_port: int, train_trigger_port: int) -> dict[str, str]:

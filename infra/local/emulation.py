@@ -165,7 +165,10 @@ def emulation(
     They listen on `settings.host`; port 0: any free one. Credentials that are not set are generated. The functions
     inherit `environ` (AWS_…, CUDA_…), except settings. Logs are written to `folder`. Raises StartError.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StartError(f"the folder of logs {folder} cannot be made: {error.strerror}") from error
     ports = {"predict": choose_port(predict_port), "train_trigger": choose_port(train_trigger_port)}
     running = Emulation(_complete(settings, ports), folder, environ, on_line, say)
     try:

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from functions.train_trigger.launchers.local.launcher import LocalLauncher
-from infra.local.emulation import Restarts
+from infra.local.emulation import Restarts, emulation
 from infra.local.processes import Child, StartError, choose_port
 from infra.local.running_jobs import stop_jobs_of
 from shared.objectstore import open_store
@@ -46,6 +46,15 @@ def test_the_sixth_restart_in_a_week_is_not_the_sixth_in_a_minute() -> None:
     assert [restarts.add(number * day) for number in range(20)] == [1] * 20
     assert [restarts.add(20 * day + number * 10) for number in range(7)] == [1, 2, 3, 4, 5, 6, 7]
     assert restarts.add(20 * day + 640) == 3, "those of the last ten minutes"
+
+
+def test_where_logs_cannot_be_written_nothing_is_started(tmp_path: Path) -> None:
+    (tmp_path / "labelloop-data").touch()
+    with (
+        pytest.raises(StartError, match="labelloop-data/logs cannot be made: Not a directory"),
+        emulation(Settings(), tmp_path / "labelloop-data" / "logs", environ={}),
+    ):
+        pass
 
 
 def test_what_a_program_said_last_may_have_been_removed(tmp_path: Path) -> None:

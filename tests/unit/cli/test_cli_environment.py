@@ -164,6 +164,22 @@ def test_a_wrong_value_in_the_file_names_the_file(tmp_path: Path) -> None:
         Invocation({}, tmp_path).settings()
 
 
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "labelloop.env").write_bytes("LABELLOOP_WEBHOOK_SECRET=grün".encode("latin-1"))
+
+    with pytest.raises(SettingsError, match=r"labelloop\.env is no UTF-8 text .* as UTF-8$"):
+        Invocation({}, tmp_path).settings()
+
+
+def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "labelloop.env").mkdir()
+
+    with pytest.raises(SettingsError, match=r"labelloop\.env cannot be written \(Is a directory\)"):
+        prepared(tmp_path, LABEL_STUDIO)
+    with pytest.raises(SettingsError, match=r"labelloop\.env cannot be written \(No such file"):
+        prepared(tmp_path / "gone", LABEL_STUDIO)
+
+
 def test_a_store_of_the_environment_is_the_store_of_the_other_commands(tmp_path: Path) -> None:
     prepared(tmp_path, LABEL_STUDIO | {"LABELLOOP_STORE": "s3://bucket/prefix"})
 
