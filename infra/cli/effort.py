@@ -115,7 +115,9 @@ def render_effort(report: Report) -> RenderableType:
     """The report for a terminal."""
     effort, fit = report.effort, report.fit
     if not effort.counts:
-        return Text(f"Project {effort.uid}: no annotation was made in Label Studio yet.")
+        none = "none of its annotations can be counted"
+        why = none if effort.left_out else "no annotation was made in Label Studio yet"
+        return Text("\n".join([f"Project {effort.uid}: {why}.", *_not_counted(effort)]))
     table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim")
     table.add_column("version", overflow="fold")
     smart = any(counts.total.smart for counts in effort.counts.values())
@@ -179,11 +181,16 @@ def _lines(report: Report) -> list[str]:
         for (version, control), counts in effort.unseen.items()
         if counts.recall is not None
     ]
-    if effort.left_out:
-        lines.append(f"Not counted: {', '.join(f'{count} {why}' for why, count in effort.left_out.most_common())}.")
+    lines += _not_counted(effort)
     if report.not_kept:
         lines.append(f"The page and /metrics do not learn of this, since the store did not take it: {report.not_kept}")
     return lines + [curve.sentence() for curve in report.curves]
+
+
+def _not_counted(effort: ProjectEffort) -> list[str]:
+    if not effort.left_out:
+        return []
+    return [f"Not counted: {', '.join(f'{count} {why}' for why, count in effort.left_out.most_common())}."]
 
 
 def _saved(effort: ProjectEffort, fit: Fit) -> str:

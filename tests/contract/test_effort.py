@@ -147,6 +147,14 @@ def test_a_terminal_of_80_columns_shows_it(sittings: dict[str, Sitting]) -> None
     assert "delete 0.2, smart 0.3 (" in text
 
 
+def test_annotations_of_which_none_can_be_counted_are_not_taken_for_none(sittings: dict[str, Sitting]) -> None:
+    effort = ProjectEffort("1.1795332051", parse_label_config(CONFIG))
+    assert "no annotation was made in Label Studio yet." in rows_of(effort)[1]
+    effort.add([sittings["converted"]])
+    _, text = rows_of(effort)
+    assert "Project 1.1795332051: none of its annotations can be counted. Not counted: 1 made of predictions by" in text
+
+
 def test_the_store_keeps_what_was_counted(sittings: dict[str, Sitting], file_store: ObjectStore) -> None:
     effort = ProjectEffort("1.1795332051", parse_label_config(CONFIG))
     for sitting in sittings.values():
