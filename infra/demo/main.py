@@ -85,6 +85,7 @@ def main(
         raise typer.BadParameter(f"{control!r} is none of {', '.join(_CONTROLS)}")
     interrupt_once()
     try:
+        check_report(report)
         folder = new_folder(folder, REPOSITORY / ".cache" / "demo")
         if control == tiles.NAME:
             tiles.play(folder, samples, console, report)
@@ -100,15 +101,25 @@ def main(
         raise typer.Exit(1) from error
 
 
+def check_report(report: Path | None) -> None:
+    """Raise StartError if the report could not be written when the demo has played for a quarter of an hour."""
+    if report is not None and (report.is_dir() or not report.parent.is_dir()):
+        what = "it is a folder" if report.is_dir() else f"there is no folder {report.parent}"
+        raise StartError(f"--report {report}: {what}")
+
+
 def new_folder(asked: Path | None, parent: Path) -> Path:
     """The folder that was asked for, else a new one in `parent`: no two plays share one.
 
-    Raises StartError if it holds anything.
+    Raises StartError if it holds anything, or cannot be made.
     """
     if asked is None:
         parent.mkdir(parents=True, exist_ok=True)
         return Path(mkdtemp(prefix=f"{datetime.now():%Y%m%d-%H%M%S}-", dir=parent)).resolve()
-    asked.mkdir(parents=True, exist_ok=True)
+    try:
+        asked.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StartError(f"--folder {asked} cannot be made: {error.strerror}") from error
     if any(asked.iterdir()):
         raise StartError(f"{asked} is not empty: the demo needs a new folder")
     return asked.resolve()

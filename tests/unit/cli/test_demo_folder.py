@@ -1,10 +1,10 @@
-"""The folder of a demo: no two plays share one."""
+"""The folder of a demo, which no two plays share, and the file of its report."""
 
 from pathlib import Path
 
 import pytest
 
-from infra.demo.main import new_folder
+from infra.demo.main import check_report, new_folder
 from infra.local.processes import StartError
 
 
@@ -25,3 +25,15 @@ def test_a_folder_that_is_asked_for_must_be_empty(tmp_path: Path) -> None:
 
     with pytest.raises(StartError, match="mine is not empty: the demo needs a new folder"):
         new_folder(asked, tmp_path / "demo")
+
+
+def test_what_cannot_be_written_is_named_before_the_demo_plays(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StartError, match=r"--folder .*/file/mine cannot be made: Not a directory"):
+        new_folder(tmp_path / "file" / "mine", tmp_path / "demo")
+    with pytest.raises(StartError, match=r"--report .*: there is no folder .*/nowhere$"):
+        check_report(tmp_path / "nowhere" / "report.json")
+    with pytest.raises(StartError, match=r"--report .*: it is a folder"):
+        check_report(tmp_path)
+    check_report(tmp_path / "report.json")
+    check_report(tmp_path / "file")
