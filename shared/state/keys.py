@@ -8,6 +8,7 @@
     projects/<uid>/models/<control>/pointer.json               the version to serve (CAS)
     projects/<uid>/models/<control>/versions/000012.json       manifest (create only)
     projects/<uid>/models/<control>/notes.json                 what people note on versions (CAS)
+    projects/<uid>/models/<control>/dismissed.json             suspects that people found right (CAS)
     projects/<uid>/models/<control>/rejected/000012.json       a version whose file is bad, or was deleted (create only)
     projects/<uid>/models/<control>/files/<sha256>/<name>      weights.pt, weights.onnx … (create only)
     base/<name>/base.json                                      base weights (create only)
