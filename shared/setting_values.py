@@ -21,7 +21,8 @@ def _web_address(value: str) -> str:
         parse_url(value)  # as the clients read it
     except ValueError:  # its words may repeat the address
         parts = urlsplit("")
-    if parts.scheme not in ("http", "https") or not parts.hostname or any(map(str.isspace, value)):
+    odd = any(map(str.isspace, value)) or not value.isprintable()
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0 or odd:
         raise ValueError("must be an address like http://host:port")
     if parts.username or parts.password:
         raise ValueError("must not hold a user name or password")

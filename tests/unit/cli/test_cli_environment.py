@@ -20,7 +20,6 @@ LABEL_STUDIO = {"LABEL_STUDIO_URL": "http://127.0.0.1:8080", "LABEL_STUDIO_API_K
 
 def prepared(folder: Path, environ: dict[str, str], **options: object) -> Settings:
     """Starts on free ports, since somebody may use the default ones here."""
-    folder.mkdir(exist_ok=True)
     ports = {} if (folder / "labelloop.env").exists() else {name: choose_port() for name in PORTS}
     given = {"host": None, "dummy": False} | dict.fromkeys(PORTS) | ports | options
     return prepare(Invocation(environ, folder), Console(quiet=True), **given)
@@ -68,6 +67,8 @@ def test_a_second_start_keeps_secrets_and_ports(tmp_path: Path) -> None:
     ("host", "reached_at"), [("192.0.2.7", "192.0.2.7"), ("localhost", "localhost"), ("0.0.0.0", "127.0.0.1")]
 )
 def test_the_functions_are_called_where_they_listen(tmp_path: Path, host: str, reached_at: str) -> None:
+    for folder in ("new", "later"):
+        (tmp_path / folder).mkdir()
     first = prepared(tmp_path / "new", LABEL_STUDIO, host=host)
     assert (first.host, urlsplit(str(first.predict_url)).hostname) == (host, reached_at)
     assert urlsplit(str(first.train_trigger_url)).hostname == reached_at

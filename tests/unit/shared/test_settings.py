@@ -11,7 +11,14 @@ IN_HEADERS = (
     "LABELLOOP_BASIC_AUTH_PASSWORD",
     "LABELLOOP_WEBHOOK_SECRET",
 )
-ADDRESSES = ("LABEL_STUDIO_URL", "PREDICT_URL", "TRAIN_TRIGGER_URL", "LABELLOOP_S3_ENDPOINT", "LABELLOOP_NOTIFY_URL")
+ADDRESSES = (
+    "LABEL_STUDIO_URL",
+    "PREDICT_URL",
+    "TRAIN_TRIGGER_URL",
+    "LABELLOOP_S3_ENDPOINT",
+    "LABELLOOP_TRACKING_URI",
+    "LABELLOOP_NOTIFY_URL",
+)
 NUMBERS = [variable(name) for name, field in Settings.model_fields.items() if "float" in str(field.annotation)]
 
 
@@ -35,6 +42,15 @@ def test_what_goes_into_headers_is_printable_ascii(name: str, value: str) -> Non
 
 def test_a_user_of_basic_auth_has_no_colon() -> None:
     assert "colon" in refusal("LABELLOOP_BASIC_AUTH_USER", "a:b")
+
+
+@pytest.mark.parametrize("name", ADDRESSES)
+@pytest.mark.parametrize(
+    "address",
+    ["http://host:99999", "http://host:808O", "http://host:0", "http://ho st", "http://ho\nst", "http://[::1"],
+)
+def test_an_address_is_one_that_can_be_asked(name: str, address: str) -> None:
+    assert refusal(name, address).startswith(f"{name}: ")
 
 
 @pytest.mark.parametrize("name", NUMBERS)
