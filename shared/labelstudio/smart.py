@@ -73,11 +73,11 @@ def control_of(gesture: Gesture, controls: Sequence[Control]) -> Control | None:
     return min(able, key=lambda control: control.name not in names, default=None)
 
 
-def drawn_values(drafts: object) -> list[Item]:
-    """The values of the regions in the newest of a task's drafts; of hostile ones none."""
+def drawn_values(drafts: object, to_name: str) -> list[Item]:
+    """The values of the regions of one picture in the newest of a task's drafts; of hostile ones none."""
     given = [draft for draft in drafts if isinstance(draft, Mapping)] if isinstance(drafts, list) else []
     newest = max(given, key=lambda draft: str(draft.get("updated_at") or draft.get("created_at") or ""), default={})
-    return [item["value"] for item in _items(newest, _MOST_DRAWN)]
+    return [item["value"] for item in _items(newest, _MOST_DRAWN) if item.get("to_name", to_name) == to_name]
 
 
 def _items(holder: object, most: int) -> Iterator[Item]:

@@ -107,7 +107,8 @@ class SmartTools:
         looking = self._looks.get(key, lambda: self._look(task, control.value, served.model, tiling))
         look = _waited_for(looking, deadline)
         if gesture.box is None:
-            found = self._clicked(look.candidates, gesture, task)
+            drawn = drawn_boxes(task.drafts, control.to_name, look.candidates.width, look.candidates.height)
+            found = self._clicked(look.candidates, gesture, drawn)
             as_drawn = None
         else:
             corners = rectangle_corners(gesture.box, look.candidates.width, look.candidates.height)
@@ -140,14 +141,14 @@ class SmartTools:
             asked = model.submit(pixels, FROM, whole=whole, outlined_from=None, tiling=tiling, deadline=deadline)
             return _Look(file, without_copies(result_of(asked, deadline)))
 
-    def _clicked(self, candidates: Detections, gesture: Gesture, task: Task) -> Detections | None:
+    def _clicked(self, candidates: Detections, gesture: Gesture, drawn: Floats) -> Detections | None:
         size = np.array([candidates.width, candidates.height])
         places = np.array([(point.x, point.y) for point in gesture.points]) / 100.0 * size
         positive = np.array([point.positive for point in gesture.points])
         if not positive.any():
             return None
         there = candidates.only(in_box(candidates, places[positive][-1])).outlined()  # of others, outlines cost time
-        meant = clicked(there, places, positive, drawn_boxes(task.drafts, candidates.width, candidates.height))
+        meant = clicked(there, places, positive, drawn)
         return None if meant is None else there.only(np.array([meant]))
 
     def _dragged(self, look: _Look, corners: Floats, model: Model, deadline: float) -> Detections | None:
@@ -181,10 +182,13 @@ class SmartTools:
         return Unanswered(reason, message)
 
 
-def drawn_boxes(drafts: object, width: int, height: int, *, masked: int = _MASKED) -> Floats:
-    """(M, 4) xyxy in pixels of what a task's drafts have; of masks the newest, `masked` pixels together."""
+def drawn_boxes(drafts: object, to_name: str, width: int, height: int, *, masked: int = _MASKED) -> Floats:
+    """(M, 4) xyxy in pixels of what a task's drafts have in a picture; of masks the newest, `masked` pixels together.
+
+    `to_name`: of the picture's tag.
+    """
     found, left = [], masked
-    for value in reversed(drawn_values(drafts)):
+    for value in reversed(drawn_values(drafts, to_name)):
         if "rle" in value:
             left -= width * height
             if left < 0:

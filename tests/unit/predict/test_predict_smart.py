@@ -165,6 +165,16 @@ def test_what_a_draft_has_is_not_drawn_again() -> None:
     assert drawn(ours, ask(point(10, 10), drafts=[newer, older, "x"])) == LARGE
 
 
+def test_what_a_draft_has_in_another_picture_of_the_task_is_not_drawn_in_this_one() -> None:
+    other = '<Image name="other" value="$other"/><RectangleLabels name="b" toName="other"><Label value="Tree"/>'
+    config = label_config().replace("</View>", f"{other}</RectangleLabels></View>")
+    there = rough(*SMALL) | {"from_name": "b", "to_name": "other"}
+    ours = tools(OneModel(FakeModel(finds=two_boxes())))
+    assert drawn(ours, ask(point(10, 10), config=config, drafts=[{"result": [there]}])) == SMALL
+    nowhere = {key: value for key, value in rough(*SMALL).items() if key != "to_name"}
+    assert drawn(ours, ask(point(10, 10), config=config, drafts=[{"result": [there, nowhere]}])) == LARGE
+
+
 def test_of_many_masks_in_a_draft_the_newest_are_read() -> None:
     (control,) = parse_label_config(label_config().replace("RectangleLabels", "BrushLabels"))
     ring = np.array([(8, 8), (16, 8), (16, 16), (8, 16)], dtype=np.float64)
@@ -175,7 +185,7 @@ def test_of_many_masks_in_a_draft_the_newest_are_read() -> None:
         for right in range(5)
     ]
     draft = {"result": [masks[0], rough(*SMALL), *masks[1:]]}
-    assert drawn_boxes([draft], 64, 48, masked=3 * 64 * 48)[:, 0].round().tolist() == [12, 11, 10, 8]
+    assert drawn_boxes([draft], "image", 64, 48, masked=3 * 64 * 48)[:, 0].round().tolist() == [12, 11, 10, 8]
 
 
 def test_large_pictures_are_looked_at_in_tiles() -> None:
@@ -359,7 +369,7 @@ def test_a_hostile_context_is_no_gesture(context: object) -> None:
 
 @given(st.recursive(st.none() | st.floats() | st.text(max_size=3), lambda inner: st.lists(inner, max_size=3)))
 def test_drafts_may_be_anything(drafts: object) -> None:
-    assert drawn_values(drafts) == []
+    assert drawn_values(drafts, "image") == []
 
 
 @given(st.lists(st.floats(), min_size=4, max_size=4), st.floats())
