@@ -18,6 +18,8 @@ _FILE_ROUTE = re.compile(r"/(data/upload/|data/local-files/|storage-data/uploade
 _UPLOADS = ("/data/upload/", "/storage-data/uploaded/")
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]{0,30}):", re.IGNORECASE)
 _UNESCAPED_AT_ONCE = 1 << 13  # characters that are unquoted at a time
+_SPACES = b" \t\n\f\r"
+"""Browsers ignore them in base64 (https://infra.spec.whatwg.org/#forgiving-base64-decode)."""
 _DATA_URI = re.compile(r"data:image/[\w.+-]+(;[\w.+-]+=[\w.+-]+)*;base64,", re.IGNORECASE)
 
 
@@ -115,7 +117,7 @@ def _inline(text: str, max_bytes: int, limit: str) -> bytes:
     if (len(text) - head.end()) // 4 * 3 > 3 * max_bytes + 3:  # percent-escapes make it up to three times as long
         raise ImageError("too_large", f"the data: value has more than {max_bytes} bytes ({limit})")
     try:
-        data = base64.b64decode(_unescaped(text, head.end()), validate=True)
+        data = base64.b64decode(_unescaped(text, head.end()).translate(None, _SPACES), validate=True)
     except (binascii.Error, ValueError) as error:
         raise ImageError("broken", "the data: value is not base64") from error
     if len(data) > max_bytes:

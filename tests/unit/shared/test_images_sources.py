@@ -67,6 +67,11 @@ def test_data_uri() -> None:
     assert located("data:image/svg+xml;charset=utf-8;base64,aGVsbG8%3D") == Inline(b"hello")
 
 
+@pytest.mark.parametrize("between", ["\n", "\r\n", " ", "\t", "%0A", "%0d%0a", "%20"])
+def test_a_data_uri_in_lines_is_read_as_browsers_do(between: str) -> None:
+    assert located(f"data:image/png;base64,{between}aGVs{between}bG8={between}") == Inline(b"hello")
+
+
 @pytest.mark.parametrize(
     ("value", "reason"),
     [
