@@ -13,6 +13,10 @@ from shared.errors import ImageError
 _VARIABLE = re.compile(r"\$[A-Za-z0-9_\[\].{}]+")
 _STEP = re.compile(r"\[([^\]]*)\]|([^.\[\]]+)")
 _INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
+_SURROGATE = re.compile("[\ud800-\udfff]")  # alone: valid in JSON, not in UTF-8
+_LONGEST = 1_000_000
+"""Characters of all values that are filled into a text but the longest one, which may be a whole image. A tag can name
+the same value hundreds of times."""
 
 
 def has_variable(written: str) -> bool:
@@ -28,7 +32,12 @@ def value_of(written: str, data: Mapping[str, Any]) -> Any:
     whole = _VARIABLE.fullmatch(written)
     if whole is not None:
         return _at(written[1:], data)
-    return _VARIABLE.sub(lambda found: _text(found[0][1:], data), written)
+    filled = [_text(path[1:], data) for path in _VARIABLE.findall(written)]
+    lengths = sorted(map(len, filled))
+    if sum(lengths[:-1]) > _LONGEST:
+        raise LookupError(f"{sum(lengths)} characters are too long for an address")
+    texts = iter(filled)
+    return _VARIABLE.sub(lambda _: next(texts), written)
 
 
 def file_of(written: str, data: Mapping[str, Any], task_id: int | None) -> str:
@@ -39,7 +48,7 @@ def file_of(written: str, data: Mapping[str, Any], task_id: int | None) -> str:
             raise LookupError(f"{written[1:]!r} is a list: several files in one tag are not served")
         if not isinstance(found, str):
             raise LookupError(f"{written[1:]!r} is {_kind(found)}, not the address of a file")
-        if any("\ud800" <= one <= "\udfff" for one in found):  # a lone surrogate: valid in JSON, not in UTF-8
+        if _SURROGATE.search(found):
             raise LookupError(f"{written[1:]!r} is not a text that can be sent: it has a lone surrogate")
     except LookupError as missing:
         asked = f'the data of task {task_id} has nothing for value="{written}"'

@@ -1,5 +1,6 @@
 """Values of tags for a task; the expected ones were taken from the code of Label Studio 1.23.2's editor."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -81,6 +82,25 @@ def test_what_a_task_lacks_is_named(written: str, words: str) -> None:
     assert caught.value.reason == "no_data"
     assert f'the data of task 12 has nothing for value="{written}": ' in str(caught.value)
     assert words in str(caught.value)
+
+
+class Inline(str):
+    """An image inside a task: millions of characters, too many for a look at each in Python."""
+
+    def __iter__(self) -> Iterator[str]:
+        raise AssertionError("read character by character")
+
+
+def test_a_whole_image_is_not_read_character_by_character() -> None:
+    assert file_of("$image", {"image": Inline("data:image/png;base64,aGVsbG8=")}, 1) == "data:image/png;base64,aGVsbG8="
+
+
+def test_long_values_are_filled_in_once() -> None:
+    data = {"picture": "A" * 3_000_000, "other": "B" * 3_000_000, "name": "a"}
+    assert len(file_of("data:image/$name;base64,$picture", data, 1)) == 3_000_020
+    for written in ("$picture" * 100, "$picture$other", "$picture/$picture"):
+        with pytest.raises(ImageError, match="too long for an address"):
+            file_of(written, data, 1)
 
 
 @pytest.mark.parametrize("written", ["", "$", "fixed.png", "$-", "$图", "100 $ each"])
