@@ -47,6 +47,7 @@ _PICTURES, _MAX_BYTES = 64, 256_000_000
 """Pictures of which file and candidates are kept, and their bytes together."""
 _AROUND = 0.15  # of a rough box's sides, seen on each side of it: 30 % more of each
 _MASKED = 25_000_000  # pixels of a draft's masks that are read for a click, in some 50 ms
+_ENCODED = 500_000  # bytes of them, since each may be a run of its own: half a second at worst
 _LOOKING_SECONDS = 90.0  # for fetching a picture and looking at it, whoever waits for it
 
 
@@ -187,12 +188,14 @@ def drawn_boxes(drafts: object, to_name: str, width: int, height: int, *, masked
 
     `to_name`: of the picture's tag.
     """
-    found, left = [], masked
+    found, left, encoded = [], masked, _ENCODED
     for value in reversed(drawn_values(drafts, to_name)):
         if "rle" in value:
             left -= width * height
-            if left < 0:
+            size = len(value["rle"]) if isinstance(value["rle"], list) else 0
+            if left < 0 or size > encoded:
                 continue
+            encoded -= size
         if (box := upright_box(value, width, height)) is not None:
             found.append(box)
     return np.array(found).reshape(-1, 4)

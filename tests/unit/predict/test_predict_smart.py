@@ -188,6 +188,16 @@ def test_of_many_masks_in_a_draft_the_newest_are_read() -> None:
     assert drawn_boxes([draft], "image", 64, 48, masked=3 * 64 * 48)[:, 0].round().tolist() == [12, 11, 10, 8]
 
 
+def test_a_mask_that_takes_long_to_decode_is_not_read() -> None:
+    """A run for each of a million words, where strokes have some thousands."""
+    side = 500
+    head = f"{side * side * 4:032b}{7:05b}" + "0000" * 4
+    bits = head + "100011111111" * (side * side * 4)
+    dust = {"format": "rle", "rle": list(int(bits.ljust(-(-len(bits) // 8) * 8, "0"), 2).to_bytes(-(-len(bits) // 8)))}
+    draft = {"result": [rough(*SMALL), {"to_name": "image", "value": dust}]}
+    assert len(drawn_boxes([draft], "image", side, side)) == 1
+
+
 def test_large_pictures_are_looked_at_in_tiles() -> None:
     tiling = Tiling(32, 8)
     model = FakeModel(finds=two_boxes(), tiling=tiling, image_size=20)
