@@ -5,7 +5,6 @@ from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, SecretStr
-from urllib3.util import parse_url
 
 from shared.launcher_url import LauncherUrl
 from shared.price import Price
@@ -18,11 +17,10 @@ _NO_PATH = ("'", "?", "\n")  # ultralytics strips quotes, and takes what follows
 def _web_address(value: str) -> str:
     try:
         parts = urlsplit(value)
-        parse_url(value)  # as the clients read it
-    except ValueError:  # its words may repeat the address
-        parts = urlsplit("")
-    odd = any(map(str.isspace, value)) or not value.isprintable()
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0 or odd:
+        whole = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # brackets, or the port; its words may repeat the address
+        whole = False
+    if not whole or any(map(str.isspace, value)) or not value.isprintable():
         raise ValueError("must be an address like http://host:port")
     if parts.username or parts.password:
         raise ValueError("must not hold a user name or password")

@@ -1,11 +1,14 @@
 """What a training on few tiles reaches, in how long: `python -m bench.labour.few --tiles 5 10 20`.
 
 One run of the real job on the first tiles of an order, from the base weights; its version is measured on tiles that
-it never saw, with the thresholds that it chose and with the best there are. docs/small-data.md has the figures.
+it never saw, with the thresholds that it chose and with the best there are. With `--splits` in all ways of dividing
+these tiles into train and val. docs/small-data.md has the figures.
 """
 
 import argparse
+import itertools
 import json
+import math
 import random
 import shutil
 import statistics
@@ -18,6 +21,7 @@ import numpy as np
 from bench.labour.project import TileProject
 from bench.labour.tally import Tally
 from infra.demo.samples import AERIAL_IMAGE, tiles
+from jobs.train.data.split import SMALL_SHARE, place_of
 from jobs.train.evidence import Found, Outcome
 from jobs.train.shown_choice import choose, kept
 
@@ -28,6 +32,8 @@ def main() -> None:
     parser.add_argument("--tiles", type=int, nargs="+", default=[5, 10, 20], help="annotated ones")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="orders of the tiles")
     parser.add_argument("--judge", type=int, default=10, help="tiles at the end of each order to measure on")
+    parser.add_argument("--begin", type=int, default=0, help="tile of each order to begin with; those before come last")
+    parser.add_argument("--splits", action="store_true", help="train once for each pair of the tiles as val set")
     parser.add_argument("--images", nargs="+", default=[AERIAL_IMAGE], help="photographs of the package deepforest")
     parser.add_argument("--size", type=int, default=207, help="side of a tile in pixels")
     parser.add_argument("--image-size", type=int, default=320)
@@ -40,9 +46,9 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="file that a line is added to for each training")
     asked = parser.parse_args()
     rows = defaultdict(list)
-    for seed in asked.seeds:
-        for count in asked.tiles:
-            row = _train(asked, seed, count)
+    for seed, count in itertools.product(asked.seeds, asked.tiles):
+        for address in _addresses(count) if asked.splits else [f"tiles/{seed}"]:
+            row = _train(asked, seed, count, address)
             rows[count].append(row)
             print(json.dumps(row), flush=True)
             if asked.json:
@@ -53,16 +59,29 @@ def main() -> None:
         print(asked.name, count, "tiles:", "  ".join(f"{key} {value:.3g}" for key, value in means.items()), flush=True)
 
 
-def _train(asked: argparse.Namespace, seed: int, count: int) -> dict[str, Any]:
+def _addresses(count: int) -> list[str]:
+    """For each pair of the first tiles a beginning of the tiles' addresses that makes it the val set (of 5 to 7)."""
+    assert int(SMALL_SHARE * count) == 2
+    found: dict[tuple[int, ...], str] = {}
+    for number in itertools.count():
+        places = [place_of(f"tiles/{number}/{tile}") for tile in range(count)]
+        found.setdefault(tuple(sorted(np.argsort(places)[:2].tolist())), f"tiles/{number}")
+        if len(found) == math.comb(count, 2):
+            return [found[pair] for pair in sorted(found)]
+    raise AssertionError
+
+
+def _train(asked: argparse.Namespace, seed: int, count: int, address: str) -> dict[str, Any]:
     order = [tile for image in asked.images for tile in tiles(image, size=asked.size) if len(tile.boxes)]
     random.Random(seed).shuffle(order)
+    order = order[asked.begin :] + order[: asked.begin]
     folder, base = asked.scratch / "project", asked.scratch / "base-store"
     shutil.rmtree(folder, ignore_errors=True)
     settings = {"LABELLOOP_IMAGE_SIZE": str(asked.image_size), "LABELLOOP_SEED": str(seed)}
     project = TileProject(
         order,
         folder,
-        address=f"tiles/{seed}",
+        address=address,
         settings=settings | dict(one.split("=", 1) for one in asked.set),
         tried=asked.tried,
         threads=asked.threads,

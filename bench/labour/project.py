@@ -137,11 +137,12 @@ class TileProject:
             store=self.store, project_uid=UID, exporter=self, images=self, videos=self, trainer=self._trainer,
             settings=self.settings, folder=self._folder / "work" / claim.run_id,
         )  # fmt: skip
-        run(parts, claim.run_id, nonce=secrets.token_hex(4))
+        code = run(parts, claim.run_id, nonce=secrets.token_hex(4))
         shutil.rmtree(parts.folder, ignore_errors=True)
         last = Jobs(self.store, UID).read().last_run
-        if last is None or last.outcome == "failed":
-            raise SystemExit(f"the run failed: {last.message if last else 'its log says why'}")
+        if code or last is None or last.outcome == "failed":
+            said = last.message if last and last.outcome == "failed" else "its log says why"
+            raise SystemExit(f"the run failed: {said}")
         manifest = self.registry.published_by(CONTROL, claim.run_id)
         return Run(time.monotonic() - begun, f"{last.outcome}: {last.message}", manifest)
 

@@ -20,7 +20,7 @@ from shared import tracing
 from shared.errors import SettingsError
 from shared.labelstudio.controls import Control
 from shared.labelstudio.predict_body import MAX_PREDICT_BODY
-from shared.labelstudio.requests import PredictRequest
+from shared.labelstudio.requests import PredictRequest, project_id
 from shared.logs import configure_logs
 from shared.objectstore import ObjectStore, open_store
 from shared.prediction.metrics import Metrics
@@ -88,6 +88,7 @@ def _function(settings: Settings, backend: Backend, metrics: Metrics, threads: i
         from shared.web.forwarding import EMPTY_HEADER, HELD_HEADER, empty_header, seconds_left
 
         call = PredictRequest.receive(chunks_of(request))
+        project_id(call.project)  # checks the uid: it is in the store's keys, and in a header of the answer
         deadline = time.monotonic() + seconds_left(request, settings.predict_deadline)  # the caller waits from now on
         empty: list[Unanswered] = []
         pieces = list(answer_text(noting_first(predict(call, deadline), empty)))

@@ -212,7 +212,16 @@ def test_wrong_credentials_open_nothing(served: Served, method: str, path: str) 
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"[]", b"{", b'{"tasks": 3}', json.dumps({"tasks": [], "project": UID, "label_config": "<View>"}).encode()],
+    [
+        b"",
+        b"[]",
+        b"{",
+        b'{"tasks": 3}',
+        *(
+            json.dumps({"tasks": [], "project": project, "label_config": config}).encode()
+            for project, config in ((UID, "<View>"), ("\ud800", "<View/>"), ("1" * 100_000, "<View/>"), ("", "<View/>"))
+        ),
+    ],
 )
 def test_bodies_that_are_no_request_are_refused_with_a_reason(served: Served, body: bytes) -> None:
     response = requests.post(f"{served.url}/predict", data=body, auth=CREDENTIALS, timeout=10)

@@ -19,7 +19,7 @@ from shared.labelstudio.controls import Control
 Split = Literal["train", "val"]
 _MIN_TASKS = 4  # of a val set, once there are ten
 _MIN_USED = 2  # tasks of a val set in which the control was used
-_SMALL_SHARE = 0.4  # part of fewer tasks that goes to val
+SMALL_SHARE = 0.4  # part of fewer tasks that goes to val
 _RARE_SHARE = 0.5  # highest border that a classifier may need to get a second class into val
 
 
@@ -71,10 +71,10 @@ class Places:
         places, used = sorted(set(self.all)), sorted(set(self.used))
         if len(used) < 2:
             return 0.0
-        min_val = min(_MIN_TASKS, max(1, int(_SMALL_SHARE * len(places))))
+        min_val = min(_MIN_TASKS, max(1, int(SMALL_SHARE * len(places))))
         max_val = max(min_val, math.ceil(val_fraction * len(places)))
         wanted = min(max(val_fraction, _above(places[min_val - 1])), _above(places[min(max_val, len(places)) - 1]))
-        wanted = max(wanted, _above(used[min(_MIN_USED, int(_SMALL_SHARE * len(used)) or 1) - 1]))
+        wanted = max(wanted, _above(used[min(_MIN_USED, int(SMALL_SHARE * len(used)) or 1) - 1]))
         if self.control.yolo_task == "classify" and len(self.lowest) > 1:
             second = sorted(self.lowest.values())[1]
             wanted = max(wanted, min(_above(second), _RARE_SHARE))
