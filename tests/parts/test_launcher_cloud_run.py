@@ -165,14 +165,26 @@ def test_the_job_is_looked_at(service: CloudRun) -> None:
         launcher.check()
 
 
-def test_workers_must_be_able_to_run_at_once(service: CloudRun) -> None:
-    launcher = CloudRunTarget(service).launcher(workers=4)
-    for enough in (0, 4):
-        service.job.template.parallelism = enough
-        launcher.check()
-    service.job.template.parallelism = 1
-    with pytest.raises(LaunchError, match="1 of its tasks at a time: set its parallelism to 4, as LABELLOOP_PRELABEL"):
-        launcher.check()
+@pytest.mark.parametrize(("workers", "parallelism"), [(1, 0), (1, 1), (4, 0)])
+def test_a_job_takes_trainings_and_as_many_workers_as_there_may_be(
+    service: CloudRun, workers: int, parallelism: int
+) -> None:
+    launcher = CloudRunTarget(service).launcher(workers=workers)
+    service.job.template.parallelism = parallelism
+    launcher.check()
+    launcher.launch(REQUEST, attempt=1)
+    launcher.launch(evolve(REQUEST, workers=workers), attempt=2)
+    assert [execution.task_count for execution in service.executions.values()] == [1, workers]
+
+
+@pytest.mark.parametrize(("workers", "parallelism"), [(1, 2), (4, 1), (4, 4)])
+def test_a_job_that_refuses_trainings_or_runs_workers_in_turn_is_named(
+    service: CloudRun, workers: int, parallelism: int
+) -> None:
+    """Trainings are one task, and Cloud Run refuses an execution of fewer tasks than the job's parallelism."""
+    service.job.template.parallelism = parallelism
+    with pytest.raises(LaunchError, match=f"has parallelism {parallelism}: set it to 0"):
+        CloudRunTarget(service).launcher(workers=workers).check()
 
 
 def test_credentials_are_needed(monkeypatch: pytest.MonkeyPatch) -> None:

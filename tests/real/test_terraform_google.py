@@ -62,7 +62,8 @@ def environ_of(container: dict[str, Any]) -> dict[str, str]:
 
 
 def test_as_many_tasks_run_at_once_as_there_may_be_workers(resources: Resources) -> None:
-    assert resources["google_cloud_run_v2_job.train"]["template"][0]["parallelism"] == 3
+    """Without a parallelism, which may not exceed the tasks of any execution: trainings have one."""
+    assert resources["google_cloud_run_v2_job.train"]["template"][0]["parallelism"] is None
 
 
 def test_every_program_gets_settings_that_it_can_start_with(containers: dict[str, dict[str, Any]]) -> None:

@@ -53,7 +53,7 @@ class CloudRun:
         elif (method, path) == ("GET", f"/v2/{JOB}"):
             _reply(handler, run_v2.Job.to_json(self.job))
         elif (method, path) == ("POST", f"/v2/{JOB}:run"):
-            _reply(handler, _operation(self._run(handler.body)))
+            self._run(handler)
         elif (method, path) == ("GET", f"/v2/{JOB}/executions"):
             newest_first = list(reversed(self.executions.values()))
             listed = run_v2.ListExecutionsResponse(executions=newest_first)
@@ -78,14 +78,17 @@ class CloudRun:
         for count, value in counts.items():
             setattr(execution, count, value)
 
-    def _run(self, body: bytes) -> run_v2.Execution:
-        overrides = run_v2.RunJobRequest.from_json(body.decode()).overrides
+    def _run(self, handler: Handler) -> None:
+        overrides = run_v2.RunJobRequest.from_json(handler.body.decode()).overrides
+        if overrides.task_count < self.job.template.parallelism:
+            self._refuse(handler, 400, "parallelism must be less than or equal to the task count")
+            return
         template = run_v2.TaskTemplate(self.job.template.template)
         for override in overrides.container_overrides:
             template.containers[0].env.extend(override.env)
         name = f"{JOB}/executions/labelloop-train-{secrets.token_hex(3)}"
         self.executions[name] = run_v2.Execution(name=name, job=JOB, task_count=overrides.task_count, template=template)
-        return self.executions[name]
+        _reply(handler, _operation(self.executions[name]))
 
     def _refuse(self, handler: Handler, code: int, message: str) -> None:
         error = {"code": code, "message": message, "status": HTTPStatus(code).name}

@@ -141,15 +141,19 @@ class CloudRunLauncher:
         )
 
     def check(self) -> str:
-        """Check that the Cloud Run Job exists and does not retry by itself; launches nothing. Raises LaunchError."""
+        """Check that the Cloud Run Job takes one task and several, and does not retry; launches nothing.
+
+        Raises LaunchError.
+        """
         job = self._ask("ask for", self._clients.jobs.get_job, name=self._job)
         task = job.template.template
         if task.max_retries:
             raise LaunchError(f"{self._job} retries {task.max_retries} times by itself: set its max retries to 0")
-        if 0 < job.template.parallelism < self._workers:
+        at_once = job.template.parallelism
+        if at_once > 1 or 0 < at_once < self._workers:
             raise LaunchError(
-                f"{self._job} runs {job.template.parallelism} of its tasks at a time: set its parallelism to "
-                f"{self._workers}, as LABELLOOP_PRELABEL_WORKERS, or to 0 for as many as there are"
+                f"{self._job} has parallelism {at_once}: set it to 0, for as many tasks at a time as there are. "
+                "With 1 workers run one after the other; with more Cloud Run refuses trainings, which are one task"
             )
         container = task.containers[0]
         gpus = container.resources.limits.get("nvidia.com/gpu", "no")

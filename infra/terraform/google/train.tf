@@ -10,8 +10,7 @@ resource "google_cloud_run_v2_job" "train" {
   }
 
   template {
-    task_count  = 1
-    parallelism = tonumber(lookup(var.settings, "LABELLOOP_PRELABEL_WORKERS", "1"))
+    task_count = 1 # the launcher says how many. No parallelism: Cloud Run refuses one above the number of tasks
 
     template {
       service_account               = google_service_account.account["train"].email
