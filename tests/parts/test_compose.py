@@ -58,6 +58,14 @@ def test_the_programs_understand_their_variables(service: str) -> None:
     assert settings.store.startswith("s3://")
 
 
+@pytest.mark.parametrize("service", OURS)
+def test_no_setting_of_settings_env_is_emptied(service: str) -> None:
+    """An empty variable takes precedence over settings.env, too, where notices' address and key are written."""
+    found = compose()["services"][service]
+    assert found["env_file"] == [{"path": "settings.env", "required": False}]
+    assert [name for name, value in found["environment"].items() if value in ("", None)] == []
+
+
 def test_every_secret_is_required_and_made(tmp_path: Path) -> None:
     script = tmp_path / "make-env.sh"
     script.write_bytes((FOLDER / "make-env.sh").read_bytes())
