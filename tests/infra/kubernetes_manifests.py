@@ -184,12 +184,10 @@ def environment(documents: Sequence[Object], container: Object) -> dict[str, str
     for variable in container.get("env", ()):
         if "value" in variable:
             found[variable["name"]] = variable["value"]
-        elif secret := variable["valueFrom"].get("secretKeyRef"):
+        else:
+            secret = variable["valueFrom"]["secretKeyRef"]
             assert secret["key"] in secrets[secret["name"]]["data"]
             found[variable["name"]] = "https://made-up" if secret["key"].endswith("_URL") else "made-up"
-        else:
-            resources, name = variable["valueFrom"]["resourceFieldRef"]["resource"].split(".")
-            found[variable["name"]] = str(container["resources"][resources][name])
     return found
 
 

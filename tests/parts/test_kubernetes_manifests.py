@@ -145,6 +145,14 @@ def test_settings_are_settings_and_enough_to_start_with(documents: list[Object])
             settings.require("predict_url", "train_trigger_url")
 
 
+def test_any_setting_can_stand_in_settings_env(documents: list[Object]) -> None:
+    """A variable of a container itself takes precedence over the ConfigMap's, which is settings.env."""
+    for part in ("train-trigger", "predict", "train"):
+        container = pod(documents, part).container
+        own = {variable["name"] for variable in container["env"]} - secrets_of(container) - FOREIGN
+        assert own == set(), part
+
+
 def test_each_part_gets_the_secrets_that_it_needs(documents: list[Object]) -> None:
     store, access = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}, {"LABELLOOP_BASIC_AUTH_PASSWORD"}
     token, webhook = {"LABEL_STUDIO_API_KEY"}, {"LABELLOOP_WEBHOOK_SECRET"}
