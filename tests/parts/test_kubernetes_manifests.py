@@ -156,7 +156,8 @@ def test_any_setting_can_stand_in_settings_env(documents: list[Object]) -> None:
 def test_each_part_gets_the_secrets_that_it_needs(documents: list[Object]) -> None:
     store, access = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}, {"LABELLOOP_BASIC_AUTH_PASSWORD"}
     token, webhook = {"LABEL_STUDIO_API_KEY"}, {"LABELLOOP_WEBHOOK_SECRET"}
-    assert secrets_of(pod(documents, "train").container) == token | store
+    tracker = {"MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"}
+    assert secrets_of(pod(documents, "train").container) == token | store | tracker
     assert secrets_of(pod(documents, "sweep").container) == webhook
     notices = {"LABELLOOP_NOTIFY_URL", "LABELLOOP_NOTIFY_SECRET"}
     for part, more in (("train-trigger", notices), ("predict", set[str]())):

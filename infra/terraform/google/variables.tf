@@ -55,8 +55,8 @@ variable "settings" {
   default     = {}
 
   validation {
-    condition     = alltrue([for name in keys(var.settings) : can(regex("^(LABELLOOP|OTEL)_[A-Z0-9_]+$", name))])
-    error_message = "settings: names begin with LABELLOOP_ or OTEL_; addresses of the parts are set here."
+    condition     = alltrue([for name in keys(var.settings) : can(regex("^(LABELLOOP|MLFLOW_TRACKING|OTEL)_[A-Z0-9_]+$", name))])
+    error_message = "settings: names begin with LABELLOOP_, MLFLOW_TRACKING_ or OTEL_; addresses of the parts are set here."
   }
   validation {
     condition = length(setintersection(keys(var.settings), [

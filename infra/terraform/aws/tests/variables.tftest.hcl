@@ -46,6 +46,14 @@ run "a_setting_that_is_none" {
   }
 }
 
+run "settings_of_mlflow_and_opentelemetry" {
+  command = plan
+
+  variables {
+    settings = { LABELLOOP_TRACKING_URI = "https://mlflow.example.org", MLFLOW_TRACKING_TOKEN = "x", OTEL_TRACES_SAMPLER = "always_on" }
+  }
+}
+
 run "addresses_with_passwords" {
   command         = plan
   expect_failures = [var.label_studio_url, var.predict_url]

@@ -108,6 +108,13 @@ run "applied_and_changed" {
   }
 }
 
+run "settings_of_mlflow_and_opentelemetry" {
+  command = plan
+  variables {
+    settings = { LABELLOOP_TRACKING_URI = "https://mlflow.example.org", MLFLOW_TRACKING_TOKEN = "x", OTEL_TRACES_SAMPLER = "always_on" }
+  }
+}
+
 run "settings_hold_no_secrets" {
   command = plan
   variables {
