@@ -10,6 +10,7 @@ import numpy as np
 from shared.errors import LabelloopError, ModelError, SettingsError
 from shared.inference import cuda
 from shared.inference.engine import DeviceLost, EngineError, Outputs, Pixels
+from shared.inference.kept_files import note_digests, remove_if_damaged
 
 CUDA = "CUDAExecutionProvider"
 _CPU = "CPUExecutionProvider"
@@ -97,7 +98,7 @@ def _require_cuda(loaded: list[str]) -> None:
 
 
 def _in_half(path: Path, cache_dir: Path | None) -> Path:
-    """The graph with weights and sums of 16 bits; what goes in and comes out stays float32. Made once.
+    """The graph with weights and sums of 16 bits; what goes in and comes out stays float32. Made once, if it is whole.
 
     Raises SettingsError, LabelloopError.
     """
@@ -108,17 +109,19 @@ def _in_half(path: Path, cache_dir: Path | None) -> Path:
         raise SettingsError(
             f"half precision needs {error.name}: pip install 'labelloop[predict-cuda]', or LABELLOOP_PRECISION=float32"
         ) from error
-    folder = cache_dir or path.parent
+    folder = cache_dir or path.with_suffix(".compiled")
     half = folder / f"{path.stem}.half.onnx"
-    if half.is_file():
-        return half
     try:
+        remove_if_damaged(folder)
+        if half.is_file():
+            return half
         folder.mkdir(parents=True, exist_ok=True)
         model = convert_float_to_float16(onnx.load(path), keep_io_types=True)
         with TemporaryDirectory(dir=folder) as unfinished:  # another process may make it too
             made = Path(unfinished) / half.name
             onnx.save(model, made)
             made.replace(half)
+        note_digests(folder)
     except Exception as error:
         raise LabelloopError(f"{path.name} cannot be turned into half precision: {error}") from error
     return half

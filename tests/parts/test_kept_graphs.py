@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shared.errors import LabelloopError, ModelError
+from shared.errors import LabelloopError, ModelError, SettingsError
 from shared.evolve import evolve
 from shared.inference.kept_files import note_digests
 from shared.inference.onnxruntime_engine import OnnxRuntimeEngine
@@ -104,10 +104,29 @@ def test_a_graph_that_left_the_cache_is_not_bad(tmp_path: Path, engine: str) -> 
 
 @pytest.mark.filterwarnings("ignore")  # ONNX Runtime's, of CUDA that is not there
 def test_a_graph_in_half_precision_that_is_damaged_is_not_bad_and_made_anew(tmp_path: Path) -> None:
-    path = tiny_graph(tmp_path / "abc.onnx")
-    half = tmp_path / "abc.half.onnx"
+    path, folder = tiny_graph(tmp_path / "abc.onnx"), tmp_path / "abc.compiled"
+    half = folder / "abc.half.onnx"
+    folder.mkdir()
     half.write_bytes(b"half written")
     with pytest.raises(LabelloopError) as caught:
-        OnnxRuntimeEngine(path, gpu=0, threads=1)
+        OnnxRuntimeEngine(path, gpu=0, threads=1, cache_dir=folder)
     assert not isinstance(caught.value, ModelError)
     assert not half.exists()
+
+
+@pytest.mark.filterwarnings("ignore")  # ONNX Runtime's, of CUDA that is not there
+def test_a_graph_in_half_precision_whose_weights_are_damaged_is_made_anew(tmp_path: Path) -> None:
+    """ONNX Runtime would load it, and answer other numbers as if nothing were wrong."""
+    path, folder = tiny_graph(tmp_path / "abc.onnx"), tmp_path / "abc.compiled"
+
+    def kept() -> bytes:
+        with pytest.raises(SettingsError, match="asks for CUDA"):  # made, loaded, and there is no GPU
+            OnnxRuntimeEngine(path, gpu=0, threads=1, cache_dir=folder)
+        return half.read_bytes()
+
+    half = folder / "abc.half.onnx"
+    before = kept()
+    damaged, middle = bytearray(before), len(before) // 2
+    damaged[middle : middle + 8] = bytes(byte ^ 0x40 for byte in damaged[middle : middle + 8])
+    half.write_bytes(damaged)
+    assert kept() == before
