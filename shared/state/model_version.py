@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-_VERSION = re.compile(r"v[1-9][0-9]*|base-.+")
+_VERSION = "(?:v[1-9][0-9]*|base-[^:]+)"
 
 
 def stamp(versions: Iterable[tuple[str, str]]) -> str:
@@ -24,5 +24,7 @@ def has_version(model_version: str) -> bool:
 
 def is_ours(model_version: str, controls: Collection[str]) -> bool:
     """Whether a model_version is of labelloop, for some of these controls: nobody else's predictions are removed."""
-    parts = (part.rpartition(":") for part in model_version.split("+"))
-    return all(control in controls and _VERSION.fullmatch(version) for control, _, version in parts)
+    if not controls:
+        return False
+    one = f"(?:{'|'.join(map(re.escape, controls))}):{_VERSION}"  # names of both may hold a plus sign
+    return re.fullmatch(rf"{one}(?:\+{one})*", model_version) is not None
