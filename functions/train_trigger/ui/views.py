@@ -52,7 +52,7 @@ class ControlView:
     learning: Chart | None
     worth: str  # whether more labels are worth it; empty before there is a version
     remarks: str  # what the newest version did not learn from, and why
-    suspects: int  # annotations that the newest version found worth a look
+    suspects: int  # annotations that the newest version, of those not deleted, found worth a look
     saved: str  # what predictions saved, as somebody has counted it; empty: nobody has
     taken_up: str  # what annotators made of the version before it; empty: nobody annotated on its predictions
 
@@ -60,6 +60,7 @@ class ControlView:
     def of(cls, control: ControlStatus, *, rows: int, effort: CountedEffort | None = None) -> "ControlView":
         """`rows`: how many versions the table has at most. `effort`: as it was counted last."""
         manifests = [version.manifest for version in control.newest]
+        kept = [version.manifest for version in control.newest if not version.deleted]
         curve = curve_of(control.name, manifests)
         names, gate = shown_metrics([control.metrics]), control.gate
         return cls(
@@ -71,7 +72,7 @@ class ControlView:
             learning=learning_chart(curve, control.serving) if curve else None,
             worth=curve.sentence() if curve else "",
             remarks=str(manifests[-1].lineage.get("remarks") or "") if manifests else "",
-            suspects=_suspects(manifests[-1]) if manifests else 0,
+            suspects=_suspects(kept[-1]) if kept else 0,
             saved=_saved(control.name, effort) if effort else "",
             taken_up=_taken_up(manifests[-1]) if manifests else "",
         )

@@ -67,6 +67,7 @@ def test_a_version_is_deleted_when_somebody_said_so(labelloop: Labelloop, regist
     assert json.loads(labelloop("delete", "2", "-y", "--json").stdout)["files"] == 2, "the report is nobody's now"
     shown = json.loads(labelloop("versions", "--json").stdout)["versions"]
     assert [(one["outcome"], one["deleted"]) for one in shown] == [("deleted", True)] * 2 + [("unproven", False)]
+    assert [one["report"] for one in shown] == [False, False, True]
     assert "deleted" in labelloop("versions").output
     assert json.loads(labelloop("delete", "2", "-y", "--json").stdout)["files"] == 0, "a second call changes nothing"
 

@@ -10,11 +10,13 @@ import pytest
 from functions.train_trigger.ui.pages import Pages
 from shared.evolve import evolve
 from shared.state import claims, keys, launches
+from shared.state.deletion import delete_version
 from shared.state.effort import CountedEffort, VersionEffort, write_effort
 from shared.state.jobs import Jobs
 from shared.state.jobs_record import JobsRecord
 from shared.state.projects import write_project
 from shared.state.registry import Registry
+from shared.state.rollback import move_pointer
 from shared.state.runs import Baseline, Totals
 from shared.state.suspects import dismiss, newest_first, read_suspects
 from tests.fakes.http_requests import RIGHT
@@ -255,6 +257,19 @@ def test_what_is_worth_a_look(filled: World) -> None:
         in seen(browser.get("/ui/suspects", project=TREES, control="label")).text
     )
     assert browser.get("/ui/suspects", project=AIRSHIPS, control="outline").status_code == 404
+
+
+def test_what_a_deleted_version_disputed_is_not_counted(world: World) -> None:
+    for number, lists in ((1, 1), (2, 2)):
+        said = [suspect(task) for task in range(lists)]
+        made = with_suspects(world.store, TREES, manifest(number, world.store.now()), *said)
+        publish(world.store, TREES, "label", made)
+    browser = Browser(world)
+    assert "2 annotations worth a look" in seen(browser.get("/ui/project", project=TREES)).text
+    move_pointer(world.store, TREES, "label", 1)
+    delete_version(world.store, TREES, "label", 2)
+    assert "1 annotation worth a look" in seen(browser.get("/ui/project", project=TREES)).text
+    assert "1 annotation that v1 disputes" in seen(browser.get("/ui/suspects", project=TREES, control="label")).text
 
 
 def test_nothing_from_outside_becomes_markup(world: World) -> None:
