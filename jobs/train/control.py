@@ -13,6 +13,7 @@ from jobs.train.data.dataset import Dataset, check_both_sides
 from jobs.train.data.learnt import Learnt, write_learnt
 from jobs.train.data.taken_up import TakenUp, total
 from jobs.train.experiment_tracker import Tracked
+from jobs.train.lineage import attributes_of
 from jobs.train.new_version import NewVersion
 from jobs.train.preset import preset, training_data
 from jobs.train.promoting import Verdict, promote
@@ -61,8 +62,10 @@ def _rolled_back(attempt: Attempt, control: Control) -> str:
     versions = attempt.registry.rolled_back(control.name)
     digest = attempt.snapshot.digest_of(control) if versions else ""
     settings = attempt.settings.model_dump(mode="json").items()
+    attributes = attributes_of(control)
     for number, lineage in ((each.version, each.lineage) for each in versions):
-        if lineage.get("data_sha256") == digest and lineage.get("settings", {}).items() <= settings:
+        same = lineage.get("attributes", attributes) == attributes  # an older labelloop did not tell them
+        if same and lineage.get("data_sha256") == digest and lineage.get("settings", {}).items() <= settings:
             return (
                 f"{control.name!r} was not trained: its annotations and settings are those of v{number}, which was "
                 f"rolled back; annotate more, change a setting, or serve it: `labelloop rollback --to {number}`"

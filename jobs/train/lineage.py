@@ -5,6 +5,8 @@ from importlib.metadata import version as package_version
 from jobs.train.new_version import NewVersion
 from jobs.train.preset import preset
 from shared import tracing
+from shared.labelstudio.attributes import ATTRIBUTES
+from shared.labelstudio.controls import Control
 
 _PACKAGES = ("labelloop", "torch", "ultralytics")
 
@@ -38,7 +40,13 @@ def lineage_of(made: NewVersion) -> dict[str, object]:
         "attempt": attempt.claim.attempt,
         "price_per_hour": attempt.claim.price,
         "settings": attempt.settings.model_dump(mode="json"),
+        "attributes": attributes_of(made.control),
         "ultralytics": dict(trained.arguments),
         "packages": {name: package_version(name) for name in _PACKAGES},
         "taken_up": made.taken_up.as_json(),
     }
+
+
+def attributes_of(control: Control) -> dict[str, str]:
+    """The `model_…` attributes of its tag, as written."""
+    return {name: value for name, value in control.attributes.items() if name in ATTRIBUTES}

@@ -154,6 +154,19 @@ def test_what_was_rolled_back_is_not_made_again_before_annotations_or_settings_c
     assert (world.outcome, world.served()) == ("promoted", 4)
 
 
+def test_what_was_rolled_back_may_be_made_with_other_attributes_of_the_control(world: World) -> None:
+    world.new_run()
+    world.new_run()
+    roll_back(world, 1)
+    for change, outcome, served in (("strokeWidth", "rejected", 1), ("model_fliplr", "promoted", 3)):
+        world.studio.config = world.studio.config.replace('name="label"', f'name="label" {change}="0"')
+        assert world.new_run() == DONE
+        assert (world.outcome, world.served()) == (outcome, served), change
+    roll_back(world, 1)
+    assert world.new_run() == DONE
+    assert "those of v3, which was rolled back" in world.message
+
+
 def test_a_version_that_a_person_serves_again_may_be_followed_by_its_equal(world: World) -> None:
     world.new_run()
     world.new_run()
