@@ -45,3 +45,31 @@ def test_what_the_output_lacks_is_written_as_escapes(printed: Printed) -> None:
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
 def test_json_is_json_in_every_encoding(printed: Printed, encoding: str) -> None:
     assert json.loads(printed(encoding, "status", "--json"))["projects"][0]["title"] == TITLE
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has it")
+@pytest.mark.parametrize("arguments", [["status", "--json"], ["settings", "--json"], ["--help"]])
+def test_an_output_that_takes_nothing_more_is_said(
+    printed: Printed, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    with Path("/dev/full").open("w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        monkeypatch.setattr(sys, "argv", ["labelloop", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            run()
+    assert (ended.value.code, capsys.readouterr().err) == (
+        1,
+        "labelloop: nothing more can be written: No space left on device\n",
+    )
+
+
+def test_a_current_folder_that_was_deleted_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    monkeypatch.setattr(sys, "argv", ["labelloop", "settings"])
+    with pytest.raises(SystemExit) as ended:
+        run()
+    assert (ended.value.code, "the current folder was deleted" in capsys.readouterr().err) == (1, True)
