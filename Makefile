@@ -88,7 +88,7 @@ bench: install-dev
 bench-labour: install-dev
 	$(VENV)/bin/python -m bench.labour $(ARGS)
 
-# The experiment of docs/order.md: an hour of one core, and where it was stopped it goes on.
+# The experiment of docs/order.md: 25 minutes of one core, and where it was stopped it goes on.
 bench-order: PLAYS ?= .cache/order.jsonl
 bench-order: install-dev
 	$(VENV)/bin/python -m bench.order.play $(PLAYS) $(ARGS)

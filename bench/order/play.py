@@ -1,7 +1,7 @@
 """Plays annotators through rounds: `python -m bench.order.play plays.jsonl`.
 
 Each line of the file is one play, one strategy with one seed; those that are there are not played again. On one
-processor core, about half a minute each.
+processor core, some 20 seconds each.
 """
 
 import argparse
