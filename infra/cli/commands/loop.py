@@ -32,6 +32,8 @@ def status(
 
     Needs only the store. If Label Studio's address and token are set, it is asked how much is annotated now.
     """
+    if watch and json_:
+        raise SettingsError("--watch shows it anew to a person, --json prints it once: leave out one of them")
     settings = context.obj.settings()
     store, count = store_of(settings), count_of(settings)
 

@@ -8,16 +8,19 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
 from functions.train_trigger.status import words
 from functions.train_trigger.status.counting import counting
 from functions.train_trigger.status.project import ProjectStatus, read_status, read_statuses
+from infra.cli.environment import Invocation
+from infra.cli.main import app
 from infra.cli.status_view import next_steps, render_status
 from jobs.prelabel.progress import ProgressWriter as WritingAhead
 from jobs.train.checkpoints.spool import Epoch
 from jobs.train.data.dataset import Counts
 from jobs.train.progress import ProgressWriter
-from shared.errors import LabelStudioError, LaunchError
+from shared.errors import LabelStudioError, LaunchError, SettingsError
 from shared.evolve import evolve
 from shared.settings import Settings
 from shared.state import claims
@@ -339,3 +342,10 @@ def test_how_the_project_is_connected(world: World, connection: Connection, said
     assert said in shown(world)
     assert ("onnected" in shown(world)) == bool(said)
     assert read_status(world.store, UID, world.settings).as_json()["connection"] == connection
+
+
+def test_what_a_person_watches_is_no_json(world: World, tmp_path: Path) -> None:
+    invocation = Invocation({"LABELLOOP_STORE": world.store.url}, tmp_path)
+    refused = CliRunner().invoke(app, ["status", "--watch", "--json"], obj=invocation)
+    assert isinstance(refused.exception, SettingsError)
+    assert refused.stdout == ""
