@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dotenv import dotenv_values, set_key
+from dotenv import set_key
+from dotenv.parser import parse_stream
 
 from shared.errors import SettingsError
 from shared.settings import Settings, variable
@@ -101,13 +102,22 @@ def keep(file: Path, values: Mapping[str, str]) -> list[str]:
 
 def _read(file: Path) -> dict[str, str | None]:
     try:
-        return dotenv_values(file, interpolate=False)
+        with file.open(encoding="utf-8") as lines:
+            found = list(parse_stream(lines))
+    except (FileNotFoundError, IsADirectoryError):  # which `keep` names
+        return {}
     except OSError as error:
         raise SettingsError(
             f"{file} cannot be read ({error.strerror}): only its owner may; run this as that user, or in another folder"
         ) from error
     except UnicodeDecodeError as error:
         raise SettingsError(f"{file} is no UTF-8 text (byte {error.start}): save it as UTF-8") from error
+    for one in found:
+        if one.error:
+            text = one.original.string
+            line = one.original.line + text[: len(text) - len(text.lstrip())].count("\n")
+            raise SettingsError(f"line {line} of {file} cannot be read: write NAME=value, and close open quotes")
+    return {one.key: one.value for one in found if one.key is not None}
 
 
 def first_values(folder: Path, predict_port: int, train_trigger_port: int) -> dict[str, str]:

@@ -172,6 +172,15 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         Invocation({}, tmp_path).settings()
 
 
+@pytest.mark.parametrize("wrong", ["LABELLOOP_SEED 4", "LABELLOOP_WEBHOOK_SECRET='s3cret\nLABELLOOP_SEED=4"])
+def test_a_line_that_cannot_be_read_is_named(tmp_path: Path, wrong: str) -> None:
+    (tmp_path / "labelloop.env").write_text(f"# settings\n\nLABELLOOP_EPOCHS=5\n\n{wrong}\n")
+
+    with pytest.raises(SettingsError, match=r"^line 5 of .*labelloop\.env cannot be read: write NAME=value") as refused:
+        Invocation({}, tmp_path).settings()
+    assert "s3cret" not in str(refused.value)
+
+
 def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "labelloop.env").mkdir()
 
