@@ -45,7 +45,7 @@ def disconnect(
         return findings
     record = read_project(store, found.uid)
     if record is not None and record.push:  # first: else a job might show its version once more
-        write_project(store, found.uid, label_config=record.label_config, push=False)
+        write_project(store, found.uid, push=False)
         note(Finding("changed", "push", "no more predictions are written ahead"))
         _end_writing(store, found.uid)
     remove_wiring(label_studio, found.id, note)
@@ -57,11 +57,11 @@ def disconnect(
         if found.answer.get("show_collab_predictions", True):
             label_studio.request_json("PATCH", f"/api/projects/{found.id}/", {"show_collab_predictions": False})
             note(Finding("changed", "predictions", "predictions are hidden from annotators, as before"))
-        write_project(store, found.uid, label_config=record.label_config, hidden_before=False)
+        write_project(store, found.uid, hidden_before=False)
     if order := put_order_back(label_studio, store, found):
         note(order)
     if record is not None and record.connection != "none":
-        write_project(store, found.uid, label_config=record.label_config, connection="none")
+        write_project(store, found.uid, connection="none")
         note(Finding("changed", "connection", "no training starts by itself any more"))
     if predictions and (removed := _remove_predictions(label_studio, found)):
         note(removed)

@@ -43,5 +43,5 @@ def put_order_back(label_studio: LabelStudio, store: ObjectStore, project: Proje
     if project.answer.get("sampling") == BY_SCORE:
         label_studio.request_json("PATCH", f"/api/projects/{project.id}/", {"sampling": before})
         finding = Finding("changed", "order", f"tasks are handed out as before: {before!r}")
-    write_project(store, project.uid, label_config=record.label_config, sampling_before="")
+    write_project(store, project.uid, sampling_before="")
     return finding

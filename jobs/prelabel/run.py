@@ -32,7 +32,7 @@ from shared.state.heartbeat import Heartbeat
 from shared.state.jobs import Jobs
 from shared.state.jobs_record import Claim, Prelabelled
 from shared.state.model_version import has_version
-from shared.state.projects import Project, read_project, write_project
+from shared.state.projects import read_project, write_project
 from shared.state.registry import Registry
 from shared.state.servable import conditions
 from shared.state.spending import Spending
@@ -168,16 +168,15 @@ class _Work:
         assert project is not None  # it is connected
         if parts.settings.orders and has_version(version):
             if now != BY_SCORE:
-                self._note_sampling(project, now)
+                self._note_sampling(now)
                 parts.target.hand_out(BY_SCORE)
         elif project.sampling_before:
             if now == BY_SCORE:
                 parts.target.hand_out(project.sampling_before)
-            self._note_sampling(project, "")
+            self._note_sampling("")
 
-    def _note_sampling(self, project: Project, before: str) -> None:
-        parts = self._parts
-        write_project(parts.store, parts.project_uid, label_config=project.label_config, sampling_before=before)
+    def _note_sampling(self, before: str) -> None:
+        write_project(self._parts.store, self._parts.project_uid, sampling_before=before)
 
     def _prune(self, round_: Round) -> int:
         """Remove what was superseded a while ago; nothing if it is not known what was shown before.

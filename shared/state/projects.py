@@ -80,7 +80,7 @@ def write_project(
     store: ObjectStore,
     uid: str,
     *,
-    label_config: str,
+    label_config: str | None = None,
     title: str | None = None,
     overrides: Mapping[str, Any] | None = None,
     push: bool | None = None,
@@ -92,10 +92,10 @@ def write_project(
     """Store what has changed, by compare-and-swap; answers the record. None keeps what is stored. Raises StoreError."""
 
     def change(known: Project | None) -> Project | None:
-        before = known or Project(label_config=label_config)
+        before = known or Project(label_config="")
         project = evolve(
             before,
-            label_config=label_config,
+            label_config=before.label_config if label_config is None else label_config,
             title=before.title if title is None else title,
             overrides=before.overrides if overrides is None else dict(overrides),
             push=before.push if push is None else push,

@@ -79,6 +79,7 @@ class LabelStudioInMemory:
         return there
 
     def sampling(self) -> str:
+        self.before("sampling")
         return self.ordered
 
     def hand_out(self, sampling: str) -> None:

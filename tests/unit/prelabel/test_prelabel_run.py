@@ -16,7 +16,7 @@ from shared.settings import Settings
 from shared.state import claims
 from shared.state.budget import Budget
 from shared.state.jobs import Jobs
-from shared.state.projects import read_project
+from shared.state.projects import read_project, write_project
 from shared.state.servable import conditions
 from tests.fakes.prelabel_parts import CONFIG, PAGE, UID, Killed, LabelStudioInMemory, Prelabelling
 from tests.fakes.stores import Clocked
@@ -303,6 +303,21 @@ def test_an_order_that_a_person_chose_is_left_alone(world: Prelabelling, asked: 
     world.attempt(world.begin())
     assert sampling(world) == ("Uniform sampling", "")
     assert world.studio.handed_out == 0
+
+
+def test_a_labeling_config_that_changes_while_the_order_is_noted_stays(world: Prelabelling) -> None:
+    changed = CONFIG.replace("Tree", "Rock")
+
+    def change(name: str) -> None:
+        if name == "sampling":
+            write_project(world.store, UID, label_config=changed)
+
+    world.settings, world.studio.before = evolve(Settings(), order="useful"), change
+    world.attempt(world.begin())
+    assert sampling(world) == (BY_SCORE, SEQUENTIAL)
+    project = read_project(world.store, UID)
+    assert project is not None
+    assert project.label_config == changed
 
 
 @pytest.mark.parametrize("moment", ["hand_out", "handed_out"])
