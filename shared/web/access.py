@@ -15,19 +15,39 @@ from shared.web.answers import answer
 Access = Literal["open", "basic", "basic or secret"]
 SECRET_HEADER = "X-Labelloop-Secret"  # noqa: S105
 _PORT = re.compile(r":[0-9]*$")
+_ORIGIN = "; or a proxy has changed the Host: let it set X-Forwarded-Host to the one that was asked for"
 
 
 def refusal(request: Request, access: Access, settings: Settings) -> Response | None:
-    """The response to a request without access: 401, or 403 to a page of another site. None if it has access."""
+    """The response to a request without access: 401, or 403 to a page of another site. None if it has access.
+
+    A browser that knows the password sends it with whatever any page has it post.
+    """
     if access == "open" or settings.auth == "off":
         return None
     secrets = (settings.basic_auth_password, settings.webhook_secret)
     if secrets == (None, None) and settings.loopback and _came_by_loopback(request):
         return _refuse_other_sites(request)
     if _has_credentials(request, access, settings):
+        if request.method == "POST" and came_from_another_site(request):
+            return answer({"error": f"a page of another site has sent this{_ORIGIN}"}, 403)
         return None
     challenge = {"WWW-Authenticate": 'Basic realm="labelloop"'}
     return answer({"error": "credentials are missing or wrong"}, 401, challenge)
+
+
+def came_from_another_site(request: Request) -> bool:
+    """Whether a browser says so. A proxy in front may have changed the Host, and then says which one was asked for.
+
+    Sec-Fetch-Site is sent to https:// and to this machine only, Origin with every form.
+    """
+    site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
+    if site is not None:
+        return site != "same-origin"
+    if origin is None:
+        return False
+    asked = (request.headers.get("Host"), request.headers.get("X-Forwarded-Host"))
+    return origin.partition("://")[2] not in asked
 
 
 def _has_credentials(request: Request, access: Access, settings: Settings) -> bool:

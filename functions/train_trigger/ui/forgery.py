@@ -6,7 +6,6 @@ A token is signed with a key that all instances of the function have, so no sess
 import hashlib
 import hmac
 import time
-from urllib.parse import urlsplit
 
 from flask import Request
 
@@ -34,17 +33,3 @@ class Tokens:
         whom = request.headers.get("Authorization", "")
         text = "\0".join((str(until), action, whom))
         return f"{until}.{hmac.new(self._key, text.encode(errors='backslashreplace'), 'sha256').hexdigest()}"
-
-
-def came_from_another_site(request: Request) -> bool:
-    """Whether a browser says so. A proxy in front may have changed the Host, and then says which one was asked for.
-
-    Sec-Fetch-Site is sent to https:// and to this machine only, Origin with every form.
-    """
-    site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
-    if site is not None:
-        return site != "same-origin"
-    if origin is None:
-        return False
-    asked = (request.headers.get("Host"), request.headers.get("X-Forwarded-Host"))
-    return urlsplit(origin).netloc not in asked

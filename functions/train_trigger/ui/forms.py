@@ -8,11 +8,12 @@ from flask import Request, Response
 
 from functions.train_trigger.status.project import ProjectStatus
 from functions.train_trigger.ui.actions import Actions, Asked, overtaken, seen_by
-from functions.train_trigger.ui.forgery import Tokens, came_from_another_site
+from functions.train_trigger.ui.forgery import Tokens
 from functions.train_trigger.ui.html import Html
 from functions.train_trigger.ui.parameters import number_of, project_of
 from shared.errors import NotKnown
 from shared.settings import Settings
+from shared.web.access import came_from_another_site
 
 logger = logging.getLogger(__name__)
 

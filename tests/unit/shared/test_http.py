@@ -122,6 +122,30 @@ def test_without_credentials_no_page_of_another_site_is_answered(headers: dict[s
     assert ask(OUTSIDE, headers=headers | RIGHT)[0] == 200  # where there are credentials, they decide
 
 
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 405),  # no browser
+        ({"Origin": "http://labelloop.example:9091"}, 405),
+        ({"Origin": "https://proxy.example", "X-Forwarded-Host": "proxy.example"}, 405),
+        ({"Origin": "https://evil.example", "Sec-Fetch-Site": "same-origin"}, 405),
+        ({"Origin": "https://evil.example"}, 403),
+        ({"Origin": "http://labelloop.example:8080"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Origin": "http://[\xff"}, 403),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+    ],
+    ids=str,
+)
+def test_a_page_of_another_site_posts_nothing_with_the_password_that_a_browser_knows(
+    headers: dict[str, str], status: int
+) -> None:
+    asked = headers | {"Host": "labelloop.example:9091"}
+    assert ask(OUTSIDE, headers=asked | RIGHT, method="POST")[0] == status
+    assert ask(OUTSIDE, headers=asked | RIGHT)[0] == 200, "a link from elsewhere shows a page"
+    assert ask(OUTSIDE, headers=asked, method="POST")[0] == 401
+
+
 def test_refusals_say_how_to_ask_and_nothing_of_the_password() -> None:
     status, body, _ = ask(OUTSIDE, headers=basic("labelloop", "wrong"))
     assert (status, "pass word" in json.dumps(body)) == (401, False)
