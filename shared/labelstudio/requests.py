@@ -216,6 +216,11 @@ class StopCall(Received):
     only: Literal["training", "predictions"] | None = None  # None: both
 
 
+def is_uid(text: str) -> bool:
+    """Whether it is a project uid `<id>.<timestamp>`, or an id alone."""
+    return _UID.fullmatch(text) is not None
+
+
 def project_id(uid: str) -> int:
     """Label Studio's project id, from a project uid `<id>.<timestamp>`. Raises BadRequest."""
     found = _UID.fullmatch(uid)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from shared.evolve import evolve
+from shared.labelstudio.requests import is_uid
 from shared.objectstore import ObjectStore
 from shared.settings import Settings, variable
 from shared.state import keys
@@ -62,8 +63,8 @@ class Project(Record):
 
 
 def projects(store: ObjectStore, *, folder: Literal["projects", "runs"] = "projects") -> Iterator[str]:
-    """The uid of every project that has something in the folder."""
-    yield from (keys.decode(name) for name in store.folders(folder))
+    """The uid of every project that has something in the folder. Other folders in it, such as a copy, are none."""
+    yield from filter(is_uid, map(keys.decode, store.folders(folder)))
 
 
 def projects_of(store: ObjectStore, number: int) -> list[str]:

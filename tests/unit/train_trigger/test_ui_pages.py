@@ -395,6 +395,14 @@ def test_a_project_that_is_no_record_hides_no_other(filled: World) -> None:
     assert browser.get("/ui/project", project=TREES).status_code == 503
 
 
+def test_a_folder_that_is_no_project_hides_none(world: World) -> None:
+    for folder in (UID, f"{UID}.bak", f"{UID} (copy)", "lost+found"):
+        write_project(world.store, folder, label_config=TREES_CONFIG, title=f"in {folder}")
+    answer = Browser(world).get("/ui")
+    assert (answer.status_code, answer.text.count("Next training")) == (200, 1)
+    assert "bak" not in answer.text
+
+
 def test_no_page_holds_a_secret(filled: World) -> None:
     secrets = {"LABELLOOP_BASIC_AUTH_PASSWORD": "pass word", "LABELLOOP_WEBHOOK_SECRET": "of-the-webhook"}
     browser = Browser(filled, HOST="0.0.0.0", **secrets)
