@@ -1,5 +1,6 @@
 """Records of one run, kept below `runs/<uid>/<run_id>/`, and TRAIN_REQUEST, which tells a job its run."""
 
+import logging
 import secrets
 from contextlib import suppress
 from datetime import datetime
@@ -7,11 +8,13 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
-from shared.errors import AlreadyExists, BadRequest
+from shared.errors import AlreadyExists, BadRequest, StoreRefusal
 from shared.objectstore import ObjectStore
 from shared.state import keys
 from shared.state.budget import NO_BUDGET, Budget
-from shared.state.records import Record, find, load
+from shared.state.records import AnyRecord, Record, find, load
+
+logger = logging.getLogger(__name__)
 
 RunPhase = Literal[
     "launching",
@@ -145,7 +148,7 @@ class RunFiles:
 
     def progress(self, run_id: str) -> Progress | None:
         """None before the first write."""
-        return find(Progress, self._store, self._key(run_id, "progress.json"))[0]
+        return self._told(Progress, self._key(run_id, "progress.json"))
 
     def write_writing(self, writing: Writing) -> None:
         """Write how far a prelabelling is, without condition: the last write wins."""
@@ -153,7 +156,15 @@ class RunFiles:
 
     def writing(self) -> Writing | None:
         """How far the newest prelabelling is; None before the first."""
-        return find(Writing, self._store, keys.prelabel(self._uid))[0]
+        return self._told(Writing, keys.prelabel(self._uid))
+
+    def _told(self, kind: type[AnyRecord], key: str) -> AnyRecord | None:
+        """A record that only informs: one that is no valid one is as none, and the next write replaces it."""
+        try:
+            return find(kind, self._store, key)[0]
+        except StoreRefusal as error:
+            logger.warning(str(error), extra={"event": "progress_not_told", "project": self._uid})
+            return None
 
     def kept_an_epoch(self, run_id: str, attempt: int) -> bool:
         """Whether an attempt left a checkpoint of its own in the store."""

@@ -7,7 +7,7 @@ import pytest
 from functions.train_trigger.launchers import JobState
 from functions.train_trigger.reconciled import Reconciled
 from shared.errors import ClaimLost, LaunchError
-from shared.state import claims, launches
+from shared.state import claims, keys, launches
 from shared.state.jobs import Jobs
 from shared.state.runs import TrainRequest
 from tests.fakes.stores import Clocked
@@ -90,6 +90,18 @@ def test_attempts_are_limited_and_a_failed_run_uses_up_nothing(world: World) -> 
     assert world.reconcile(sweeping=True).status == "waiting"  # no spinning
     later = Clocked(world.store, world.store.now() + timedelta(minutes=11))
     assert world.another_trigger(later).reconcile(UID).status == "launched", "its annotations are due after the repair"
+
+
+def test_a_progress_that_is_no_record_holds_up_no_end(world: World) -> None:
+    world.reconcile()
+    world.store.put(keys.run(UID, world.claim.run_id, "progress.json"), b'{"phase": "tr')
+    world.launcher.state = "failed"
+    outcomes = []
+    for _ in range(3):
+        world.expire(ago=3600)
+        outcomes.append(world.reconcile(sweeping=True).status)
+    assert outcomes == ["relaunched", "relaunched", "given_up"]
+    assert world.reconcile(sweeping=True).status == "waiting"
 
 
 def test_a_refused_launch_is_shown_and_tried_again(world: World) -> None:

@@ -385,6 +385,21 @@ def test_what_predictions_saved_is_told_once_it_was_counted(filled: World) -> No
     assert (answer.status_code, "Work saved" in answer.text) == (200, False)
 
 
+@pytest.mark.parametrize("name", ["progress", "writing"])
+def test_a_progress_that_is_no_record_takes_nothing_else_away(filled: World, name: str) -> None:
+    jobs = Jobs(filled.store, TREES, prelabelling=True)
+    jobs.update(claims.take, "ahead", lifetime=600, kind="prelabel", forced=True)
+    run = Jobs(filled.store, TREES).read().held.run_id
+    key = keys.run(TREES, run, "progress.json") if name == "progress" else keys.prelabel(TREES)
+    filled.store.put(key, b'{"phase": "tr')
+    browser = Browser(filled)
+    for path in ("/ui", "/ui/project"):
+        answer = browser.get(path, project=TREES)
+        assert (answer.status_code, "A training is running" in seen(answer).text) == (200, True)
+        assert "Serves v10" in seen(answer).text or path == "/ui"
+    assert "A run is active already" in browser.press("/ui/train", project=TREES).text
+
+
 def test_a_project_that_is_no_record_hides_no_other(filled: World) -> None:
     filled.store.put(keys.project(TREES), b'{"title": "Trees"}')
     browser = Browser(filled)
