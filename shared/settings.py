@@ -126,7 +126,8 @@ class Settings(BaseModel):
     webhook_secret: HeaderSecret | None = _setting(
         "LABELLOOP_WEBHOOK_SECRET",
         None,
-        "Value of the X-Labelloop-Secret header of webhooks and of the sweep: printable ASCII. Needed unless HOST is loopback.",
+        "Value of the X-Labelloop-Secret header of webhooks and of the sweep: printable ASCII. Needed unless HOST is "
+        "loopback and no password is set.",
     )
     predict_url: WebAddress | None = _setting(
         "PREDICT_URL", None, "Address of functions/predict, as train_trigger and the labelloop command reach it."

@@ -198,7 +198,7 @@ def _check_function(settings: Settings, name: str, variable: str, url: str | Non
         if status == requests.codes.ok:
             asked = "LABELLOOP_BASIC_AUTH_USER and LABELLOOP_BASIC_AUTH_PASSWORD"
             status = call("GET", f"{url}/versions", settings, "basic", timeout=_TIMEOUT).status_code
-        if status == requests.codes.ok and settings.webhook_secret is not None:
+        if status == requests.codes.ok and (inbound or settings.webhook_secret is not None):  # as a webhook is sent
             asked = "LABELLOOP_WEBHOOK_SECRET"
             status = call("GET", f"{url}/metrics", settings, "secret", timeout=_TIMEOUT).status_code
     except requests.RequestException as error:

@@ -151,7 +151,7 @@ def _check_webhook(wiring: Wiring, wanted: dict[str, Any]) -> Finding:
     if changed:
         message = f"{', '.join(changed)} of the webhook {present['url']} are not what they should be"
         return Finding("problem", "webhook", message, _CONNECT)
-    return Finding("ok", "webhook", f"the webhook {present['url']} is there, with its secret")
+    return Finding("ok", "webhook", f"the webhook {present['url']} is there, as it should be")
 
 
 def _check_media(label_studio: LabelStudio, settings: Settings, project: Project) -> list[Finding]:

@@ -71,7 +71,7 @@ class WiringChanges:
                 self.webhook_changed = True
                 self.note(Finding("changed", "webhook", f"set {', '.join(changed)} of the webhook {wanted['url']}"))
             else:
-                self.note(Finding("ok", "webhook", f"the webhook {wanted['url']} is there, with its secret"))
+                self.note(Finding("ok", "webhook", f"the webhook {wanted['url']} is there, as it should be"))
             return present
         except LabelStudioError as error:
             self.note(explain_error("webhook", f"Label Studio refused the webhook {wanted['url']}", error))

@@ -134,6 +134,22 @@ def test_a_predict_that_sleeps_is_waited_for_and_train_trigger_recommended() -> 
     assert [seen.path for seen in server.seen][:4] == ["/health", "/health", "/health", "/versions"]
 
 
+def test_functions_that_refuse_the_webhooks_events_are_told() -> None:
+    """Such as those with a password and no secret: events carry the secret alone, or nothing."""
+
+    def function(handler: Handler) -> None:
+        known = handler.path == "/health" or "Authorization" in handler.headers
+        handler.reply(200 if known else 401, b"{}")
+
+    with web_server(function) as server:
+        urls = {"PREDICT_URL": server.url, "TRAIN_TRIGGER_URL": server.url, "LABELLOOP_BASIC_AUTH_PASSWORD": "password"}
+        inbound = check_functions(Settings.model_validate(urls))
+        outbound = check_functions(Settings.model_validate(urls), inbound=False)
+    assert [finding.level for finding in inbound] == ["problem", "problem"]
+    assert all("set LABELLOOP_WEBHOOK_SECRET" in finding.remedy for finding in inbound)
+    assert [finding.level for finding in outbound] == ["ok"]
+
+
 @pytest.mark.parametrize(
     ("variables", "expected"),
     [
