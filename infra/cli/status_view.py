@@ -85,7 +85,8 @@ def _sentences(project: ProjectStatus) -> Iterator[Sentence]:
     else:
         yield words.last_run_sentence(project)
         if due := words.next_training_sentence(project):
-            yield *due, Said("; `labelloop train` starts it now")
+            possible = project.next_training is None or not project.next_training.impossible
+            yield *due, *((Said("; `labelloop train` starts it now"),) if possible else ())
     yield from words.ahead_sentences(project, _bar)
     yield _log(project.jobs.prelabel.logs if project.jobs.prelabel else None)
     yield words.used_sentence(project)

@@ -31,7 +31,13 @@ class NextTraining:
         """Whether enough is annotated, or has changed; None: not known."""
         if self.counted is None:
             return None
-        return self.counted.changes >= (self.annotated if self.changes is None else self.changes)
+        enough = self.counted.changes >= (self.annotated if self.changes is None else self.changes)
+        return enough and not self.impossible
+
+    @property
+    def impossible(self) -> bool:
+        """Whether nothing is annotated, so that none begins, also if a person asks (`decide`)."""
+        return self.counted is not None and self.counted.annotated == 0
 
     @property
     def not_before(self) -> datetime | None:

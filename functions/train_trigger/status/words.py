@@ -148,6 +148,8 @@ def next_training_sentence(project: ProjectStatus) -> Sentence:
         return Said(told + _not_before(due, now)), *((Said(unknown, "quiet"),) if unknown else ())
     if due.changes is None:
         told = f"{due.counted.annotated} of {due.annotated} annotated tasks"
+    elif due.impossible:
+        return (Said(f"Next training: none while nothing is annotated; the last run read {due.read} annotated tasks"),)
     else:
         told = f"{due.counted.changes} of {due.changes} changes since the last run"
         if due.counted.annotated < due.read:

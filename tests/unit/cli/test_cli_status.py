@@ -224,6 +224,8 @@ def pause_ends(world: World) -> str:
 def test_how_far_the_next_training_is_if_label_studio_tells(world: World) -> None:
     studio = world.label_studio
     write_project(world.store, UID, label_config=CONFIG)
+    studio.annotations = 0
+    assert "Next training: 0 of 5 annotated tasks\n" in counted(world), "`labelloop train` starts nothing"
     studio.annotations = 3
     assert "No run yet." in counted(world)
     assert "Next training: 3 of 5 annotated tasks; `labelloop train` starts it now" in counted(world)
@@ -245,6 +247,9 @@ def test_how_far_the_next_training_is_if_label_studio_tells(world: World) -> Non
     assert "5 of 5 changes since the last run, begins with the next event or sweep" in counted(world), "it doubled"
     studio.annotations, studio.changed = 3, 0
     assert "2 of 3 changes since the last run (3 annotated tasks, 2 fewer than it read)" in counted(world)
+    studio.annotations = 0
+    assert "Next training: none while nothing is annotated; the last run read 5 annotated tasks\n" in counted(world)
+    assert due_now(world) is False
     studio.error = LabelStudioError("http://127.0.0.1:8080 is not reachable")
     assert "at 10 annotated tasks, or when 5 have changed and" in counted(world)
     assert "(how many there are is not known: http://127.0.0.1:8080 is not reachable)" in counted(world)
@@ -281,6 +286,12 @@ def test_what_the_last_line_of_connect_says(world: World) -> None:
 
 def read(world: World) -> ProjectStatus:
     return read_status(world.store, UID, world.settings, count=counting(world.label_studio, patience=10))
+
+
+def due_now(world: World) -> bool | None:
+    following = read(world).next_training
+    assert following is not None
+    return following.due
 
 
 def counted(world: World) -> str:
