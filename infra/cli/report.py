@@ -41,13 +41,17 @@ class Shown:
 
 
 def show_report(registry: Registry, control: str, version: int | None, to: Path | None, *, browser: bool) -> Shown:
-    """Fetch a report, verified, and open it. `version` None: the newest. `to`: a file or a folder; None: a new one.
+    """Fetch a report, verified, and open it. `version` None: the newest that is there; `to` None: a new file.
+
+    `to`: a file or a folder.
 
     Raises NotKnown without such a version or without its report, ModelError for one that is damaged, LabelloopError if
     the file cannot be written.
     """
     if version is None:
-        version = max(registry.numbers(control))
+        numbers = registry.numbers(control)
+        there = (number for number in reversed(numbers) if not registry.was_deleted(control, number))
+        version = next(there, numbers[-1])
     manifest = find_version(registry, control, version)
     entry = next((file for file in manifest.files if file.name == REPORT), None)
     if entry is None:

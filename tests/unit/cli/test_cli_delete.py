@@ -69,6 +69,7 @@ def test_a_version_is_deleted_when_somebody_said_so(labelloop: Labelloop, regist
     assert [(one["outcome"], one["deleted"]) for one in shown] == [("deleted", True)] * 2 + [("unproven", False)]
     assert [one["report"] for one in shown] == [False, False, True]
     assert "deleted" in labelloop("versions").output
+    assert [one["report"] for one in shown] == [False, False, True]
     assert json.loads(labelloop("delete", "2", "-y", "--json").stdout)["files"] == 0, "a second call changes nothing"
 
 
@@ -88,6 +89,16 @@ def test_nothing_takes_it_up_again(labelloop: Labelloop, registry: Registry, fil
         assert isinstance(failed.exception, NotKnown), command
     prune(file_store, UID, Keep(1, 1))
     assert registry.publish("label", lambda made: manifest(made, "run-new")).version == 4, "its number is not taken"
+
+
+def test_the_newest_report_is_that_of_a_version_that_is_still_there(
+    labelloop: Labelloop, file_store: ObjectStore, registry: Registry, tmp_path: Path
+) -> None:
+    move_pointer(file_store, UID, "label", 1)
+    delete_version(file_store, UID, "label", 3)
+    assert "labelloop report 2 shows why" in labelloop("versions").output
+    assert json.loads(labelloop("report", "--json", "--to", str(tmp_path)).stdout)["version"] == 2
+    assert [number for number in registry.numbers("label") if registry.was_deleted("label", number)] == [3]
 
 
 def test_what_is_needed_is_not_deleted(registry: Registry, file_store: ObjectStore) -> None:
