@@ -7,7 +7,6 @@ torch and ONNX Runtime's CUDA provider, each in float32 and in half precision.
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -21,6 +20,8 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from bench.memory import peak_memory
 
 BATCHES = (1, 8, 32)
 SIZE = (384, 640)  # height, width of a 1280×720 photograph as the model sees it
@@ -111,7 +112,7 @@ def _measure(name: str, folder: str) -> dict[str, Any]:
     for size, batch in batches.items():
         call = engine.on_device(batch)
         figures[f"{size}"] = {"ms": _timed(call) / size, "arrays_ms": _timed(partial(engine.arrays, batch)) / size}
-    figures["memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    figures["memory_mb"] = peak_memory() / 2**20
     if "cuda" in name:
         figures["gpu_mb"] = _gpu_memory()
     return figures

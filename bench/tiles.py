@@ -8,13 +8,13 @@ asked about it.
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+from bench.memory import peak_memory
 from bench.table import Row, as_json, show
 from infra.demo.samples import photograph
 from infra.demo.tiles import SIDE, compare
@@ -134,7 +134,7 @@ def _ask(graph: Path, picture: Path, side: int) -> dict[str, float]:
     started = time.perf_counter()
     pixels, whole = decode_for(data, 10**9, network.needs)
     found = network.find(pixels, 0.25, whole=whole)
-    return {"seconds": time.perf_counter() - started, "megabytes": _megabytes(), "found": len(found)}
+    return {"seconds": time.perf_counter() - started, "megabytes": peak_memory() / 1e6, "found": len(found)}
 
 
 def _cut(_: Path, picture: Path, side: int) -> dict[str, float]:
@@ -165,15 +165,10 @@ def _cut(_: Path, picture: Path, side: int) -> dict[str, float]:
         images = ImageFiles(File(), Path(made) / "pictures", max_pixels=10**9)
         started = time.perf_counter()
         samples = image_samples(task, control, images, Path(made), Views(Tiling(side, side // 5)))
-        return {"seconds": time.perf_counter() - started, "megabytes": _megabytes(), "tiles": len(samples) - 1}
+        return {"seconds": time.perf_counter() - started, "megabytes": peak_memory() / 1e6, "tiles": len(samples) - 1}
 
 
 _MEASURES = {"ask": _ask, "cut": _cut}
-
-
-def _megabytes() -> float:
-    """The most memory that this process has taken."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
 
 
 def _picture(path: Path, size: tuple[int, int] | None) -> Path:

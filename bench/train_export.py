@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+from bench.memory import peak_memory
 from jobs.train.data.dataset import build
 from jobs.train.data.earlier import Earlier
 from jobs.train.data.export import LabelStudioExporter
@@ -57,16 +58,10 @@ def main(url: str, folder: str) -> None:
                 "export_seconds": round(exported_at - started, 2),
                 "again_seconds": round(again_at - exported_at, 2),
                 "dataset_seconds": round(time.perf_counter() - again_at, 2),
-                "greatest_memory_mb": _peak_memory() / 1024,
+                "greatest_memory_mb": peak_memory() / 2**20,
             }
         )
     )
-
-
-def _peak_memory() -> int:
-    """Peak memory in KiB. Not getrusage's ru_maxrss, which a process inherits from its parent."""
-    status = Path("/proc/self/status").read_text()
-    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:"))
 
 
 if __name__ == "__main__":
