@@ -25,6 +25,8 @@ from jobs.train.data.split import SMALL_SHARE, place_of
 from jobs.train.evidence import Found, Outcome
 from jobs.train.shown_choice import choose, kept
 
+_VAL = 2  # tiles of the val set, in --splits
+
 
 def main() -> None:
     """Train, print, write."""
@@ -45,6 +47,8 @@ def main() -> None:
     parser.add_argument("--scratch", type=Path, default=Path("/tmp/bench-few"))
     parser.add_argument("--json", type=Path, help="file that a line is added to for each training")
     asked = parser.parse_args()
+    if asked.splits and any(int(SMALL_SHARE * count) != _VAL for count in asked.tiles):
+        parser.error(f"--splits: of 5 to 7 tiles {_VAL} are the val set, of {asked.tiles} not")
     rows = defaultdict(list)
     for seed, count in itertools.product(asked.seeds, asked.tiles):
         for address in _addresses(count) if asked.splits else [f"tiles/{seed}"]:
@@ -60,15 +64,14 @@ def main() -> None:
 
 
 def _addresses(count: int) -> list[str]:
-    """For each pair of the first tiles a beginning of the tiles' addresses that makes it the val set (of 5 to 7)."""
-    assert int(SMALL_SHARE * count) == 2
+    """For each pair of the first `count` tiles the beginning of all tiles' addresses with which it is the val set."""
     found: dict[tuple[int, ...], str] = {}
-    for number in itertools.count():
-        places = [place_of(f"tiles/{number}/{tile}") for tile in range(count)]
-        found.setdefault(tuple(sorted(np.argsort(places)[:2].tolist())), f"tiles/{number}")
-        if len(found) == math.comb(count, 2):
-            return [found[pair] for pair in sorted(found)]
-    raise AssertionError
+    tried = (f"tiles/{number}" for number in itertools.count())
+    while len(found) < math.comb(count, _VAL):
+        address = next(tried)
+        places = [place_of(f"{address}/{tile}") for tile in range(count)]
+        found.setdefault(tuple(sorted(np.argsort(places)[:_VAL].tolist())), address)
+    return [found[pair] for pair in sorted(found)]
 
 
 def _train(asked: argparse.Namespace, seed: int, count: int, address: str) -> dict[str, Any]:

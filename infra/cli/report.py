@@ -41,9 +41,9 @@ class Shown:
 
 
 def show_report(registry: Registry, control: str, version: int | None, to: Path | None, *, browser: bool) -> Shown:
-    """Fetch a report, verified, and open it. `version` None: the newest that is there; `to` None: a new file.
+    """Fetch a report, verified, and open it. `version` None: the newest that was not deleted.
 
-    `to`: a file or a folder.
+    `to`: a file or a folder; None: a new folder.
 
     Raises NotKnown without such a version or without its report, ModelError for one that is damaged, LabelloopError if
     the file cannot be written.

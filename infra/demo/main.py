@@ -102,7 +102,7 @@ def main(
 
 
 def check_report(report: Path | None) -> None:
-    """Raise StartError if the report could not be written when the demo has played for a quarter of an hour."""
+    """Raise StartError if the report could not be written at the end of the play."""
     if report is not None and (report.is_dir() or not report.parent.is_dir()):
         what = "it is a folder" if report.is_dir() else f"there is no folder {report.parent}"
         raise StartError(f"--report {report}: {what}")

@@ -141,7 +141,7 @@ class CloudRunLauncher:
         )
 
     def check(self) -> str:
-        """Check that the Cloud Run Job takes one task and several, and does not retry; launches nothing.
+        """Check that the Cloud Run Job is there, can run one task or several, and does not retry. Launches nothing.
 
         Raises LaunchError.
         """

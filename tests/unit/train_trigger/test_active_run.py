@@ -72,14 +72,19 @@ def test_a_job_that_waited_for_hours_has_not_run_for_hours(world: World) -> None
         assert world.reconcile(sweeping=True).status == "active"
 
 
-def test_attempts_are_limited_and_a_failed_run_uses_up_nothing(world: World) -> None:
-    world.reconcile()
+def _fail_until_given_up(world: World) -> None:
+    """Each attempt fails, and the sweep looks an hour later."""
     world.launcher.state = "failed"
     outcomes = []
     for _ in range(3):
         world.expire(ago=3600)
         outcomes.append(world.reconcile(sweeping=True).status)
     assert outcomes == ["relaunched", "relaunched", "given_up"]
+
+
+def test_attempts_are_limited_and_a_failed_run_uses_up_nothing(world: World) -> None:
+    world.reconcile()
+    _fail_until_given_up(world)
     record = world.jobs.read()
     assert record.training is None
     assert record.last_run is not None
@@ -95,12 +100,7 @@ def test_attempts_are_limited_and_a_failed_run_uses_up_nothing(world: World) -> 
 def test_a_progress_that_is_no_record_holds_up_no_end(world: World) -> None:
     world.reconcile()
     world.store.put(keys.run(UID, world.claim.run_id, "progress.json"), b'{"phase": "tr')
-    world.launcher.state = "failed"
-    outcomes = []
-    for _ in range(3):
-        world.expire(ago=3600)
-        outcomes.append(world.reconcile(sweeping=True).status)
-    assert outcomes == ["relaunched", "relaunched", "given_up"]
+    _fail_until_given_up(world)
     assert world.reconcile(sweeping=True).status == "waiting"
 
 
