@@ -52,14 +52,14 @@ class Tasks:
     def waiting(self, after: int) -> int:
         return len(self.urls) - after
 
-    def pages(self, version: str, after: int, part: Part = WHOLE) -> Iterator[Page]:  # noqa: ARG002
+    def pages(self, version: str, after: int, part: Part = WHOLE, *, renewing: bool = False) -> Iterator[Page]:  # noqa: ARG002
         self.began = time.perf_counter()
         tasks = [Task(id=number, data={"image": url}) for number, url in enumerate(self.urls, 1)]
         for first in range(after, len(tasks), _PAGE):
             page = tasks[first : first + _PAGE]
             yield Page(page, first + len(page), len(page))
 
-    def store(self, predictions: Sequence[dict[str, Any]]) -> int:
+    def store(self, predictions: Sequence[dict[str, Any]], *, renewing: bool = False) -> int:  # noqa: ARG002
         self.stored += len(predictions)
         return len(predictions)
 

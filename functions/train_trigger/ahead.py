@@ -1,7 +1,6 @@
 """Whether predictions are to be written ahead: for tasks without annotations, of what is served now."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import timedelta
 
 from functions.train_trigger.asking import Asking
@@ -47,8 +46,7 @@ class Ahead:
             return Nothing(str(error))
         if not controls:
             return Nothing("the labeling config has no control that labelloop serves")
-        under = "" if asked else conditions(label_config, settings.base_weights)
-        decision = self._of(controls, jobs, record, settings, under)
+        decision = self._of(controls, jobs, record, settings, asked=asked)
         if not isinstance(decision, Launch):
             return decision
         ready = servable(self._store, jobs.uid, controls, settings.base_weights)
@@ -57,19 +55,16 @@ class Ahead:
         making = Jobs(self._store, jobs.uid).read().training
         if not ready or (making and making.kind == "base"):
             return Nothing("the models must be prepared by a run first")
-        return self._of(ready, jobs, record, settings, under)  # once the rest is made, another version is due
+        return self._of(ready, jobs, record, settings, asked=asked)  # once the rest is made, another version is due
 
     def _of(
-        self, controls: Sequence[Control], jobs: Jobs, record: JobsRecord, settings: Settings, under: str
+        self, controls: Sequence[Control], jobs: Jobs, record: JobsRecord, settings: Settings, *, asked: bool
     ) -> Nothing | Wait | Launch:
         """Whether tasks without annotations lack predictions of these controls. `under`: "" if a person asks."""
         version = served_version(Registry(self._store, jobs.uid), controls, settings.base_weights)
-        done = record.prelabelled
-        seen = done.through if done and done.model_version == version else 0
+        under, done = conditions(controls, settings), record.prelabelled
+        kept = done and done.model_version == version and not done.outdated(version, under)
+        seen = done.through if done and kept else 0
         lacking = self._asking.unannotated_tasks(jobs.uid, seen)
-        pause = timedelta(seconds=settings.sweep_interval if under else 0)
-        decision = decide_to_prelabel(record, version, lacking, self._store.now(), pause=pause, under=under)
-        if not under and isinstance(decision, Launch):
-            why = f"a person asked for it: {lacking} tasks are looked at for predictions of {version}"
-            return replace(decision, reason=why)
-        return decision
+        pause = timedelta(seconds=settings.sweep_interval)
+        return decide_to_prelabel(record, version, lacking, self._store.now(), pause=pause, under=under, asked=asked)

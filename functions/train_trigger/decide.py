@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from functions.train_trigger.schedule import Schedule
 from shared.settings import Settings
@@ -67,6 +68,7 @@ class Launch:
     reason: str
     kind: RunKind = "train"
     model_version: str = ""  # of the predictions that a prelabelling is to write
+    under: str = ""  # as in its claim
     tasks: int = 0  # that it is to look at, about
 
 
@@ -167,15 +169,23 @@ def decide_to_prepare(record: JobsRecord, lacks: Sequence[Lack], now: datetime) 
 
 
 def decide_to_prelabel(
-    record: JobsRecord, version: str, new_tasks: int, now: datetime, *, pause: timedelta, under: str = ""
+    record: JobsRecord,
+    version: str,
+    new_tasks: int,
+    now: datetime,
+    *,
+    pause: timedelta,
+    under: str,
+    asked: bool = False,
 ) -> Nothing | Wait | Launch:
     """Whether to start a run that writes predictions of `version`, which is served now.
 
     `record`: as these runs see it (`Jobs`). `new_tasks`: tasks without annotations that the last run of this version
-    did not look at; those that trickle in wait for a `pause` after it, to be predicted together. Tasks that it left
-    without a prediction are tried again after growing pauses, and so is a run of this version that failed. If nothing
-    can be predicted for any task, the next run begins once that may have changed: `under` is
-    `shared.state.servable.conditions` of now; "": a person asks.
+    did not look at, or all of them if it was written under other conditions than `under`
+    (`shared.state.servable.conditions`); those that trickle in wait for a `pause` after it, to be predicted together.
+    Tasks that it left without a prediction are tried again after growing pauses, and so is a run of this version that
+    failed. If nothing can be predicted for any task, the next run begins once that may have changed. `asked`: by a
+    person.
     """
     last, done = record.last_run, record.prelabelled
     # What another version was refused for may be different with this one.
@@ -187,23 +197,27 @@ def decide_to_prelabel(
         return Nothing(
             f"run {last.run_id} was stopped {last.message}; a person, or another version, starts the next one"
         )
+    launch = partial(Launch, kind=PRELABEL, model_version=version, under=under)
+    if asked and new_tasks:
+        return launch(
+            f"a person asked for it: {new_tasks} tasks are looked at for predictions of {version}", tasks=new_tasks
+        )
     same = done is not None and done.model_version == version
-    if done and same and done.hopeless and (tasks := new_tasks or done.left):
-        if done.under == under:
-            return Nothing(
-                f"nothing can be predicted with {version} ({', '.join(done.why)}); another version, labeling config or "
-                "LABELLOOP_BASE_WEIGHTS, or a person, starts the next run"
-            )
-        return Launch(
-            f"{tasks} tasks without a prediction of {version}, under another config", PRELABEL, version, tasks
+    if done and new_tasks and done.outdated(version, under):
+        why = f"{new_tasks} tasks, whose predictions of {version} are of another labeling config or other settings"
+        return launch(why, tasks=new_tasks)
+    if done and same and done.hopeless and (new_tasks or done.left):
+        return Nothing(
+            f"nothing can be predicted with {version} ({', '.join(done.why)}); another version, labeling config or "
+            "LABELLOOP_BASE_WEIGHTS, or a person, starts the next run"
         )
     if new_tasks and same and last and last.ended_at - SKEW <= now < last.ended_at + pause:
         return Wait(last.ended_at + pause, f"{new_tasks} tasks came since run {last.run_id}, others may follow")
     if new_tasks:
-        return Launch(f"{new_tasks} tasks without a prediction of {version}", PRELABEL, version, new_tasks)
+        return launch(f"{new_tasks} tasks without a prediction of {version}", tasks=new_tasks)
     clock_was_wrong = done is not None and done.written_at > now + SKEW
     if done and same and done.left and (clock_was_wrong or now >= done.written_at + cool_down_after(done.tries)):
-        return Launch(f"{done.left} tasks were left without a prediction of {version}", PRELABEL, version, done.left)
+        return launch(f"{done.left} tasks were left without a prediction of {version}", tasks=done.left)
     return Nothing(f"every task has a prediction of {version}, or an annotation")
 
 

@@ -243,6 +243,7 @@ class Trigger:
                     lifetime=Policy.of(settings).launching_lifetime.total_seconds(),
                     kind=decision.kind,
                     model_version=decision.model_version,
+                    under=decision.under,
                     workers=workers_for(decision, settings.prelabel_workers),
                     forced=forced,
                     registry_fence=Registry(self._store, jobs.uid).fence(),

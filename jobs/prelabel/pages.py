@@ -16,8 +16,10 @@ from shared.errors import BudgetSpent, SettingsError
 from shared.labelstudio.config import parse_label_config
 from shared.labelstudio.controls import Control
 from shared.labelstudio.requests import PredictRequest
+from shared.prediction.unanswered import Unanswered
 from shared.state.heartbeat import Heartbeat
 from shared.state.jobs import Jobs
+from shared.state.jobs_record import OF_ALL_TASKS, Claim
 from shared.state.projects import read_project
 from shared.state.spending import Spending
 
@@ -30,6 +32,9 @@ class Round:
     controls: Sequence[Control]
     version: str  # model_version of the predictions
     after: int  # only tasks with a greater id are looked at
+    renewing: bool = (
+        False  # predictions of this version that are there are replaced: they were made under other conditions
+    )
 
 
 class PagesWriter:
@@ -56,10 +61,11 @@ class PagesWriter:
         `report` is told how many tasks were looked at. Raises BudgetSpent, and what a step raises.
         """
         parts, round_ = self._parts, self._round
-        left, empty, through, complete, before = 0, 0, round_.after, True, Counter(parts.reasons())
+        left, empty, emptied, through, complete = 0, 0, 0, round_.after, True
+        before = Counter(parts.reasons())
         counting, share = Counting(report), parts.settings.control_group
-        with Writer(parts.target) as writer:
-            for page in _ahead(parts.target.pages(round_.version, through, part)):
+        with Writer(parts.target, renewing=round_.renewing) as writer:
+            for page in _ahead(parts.target.pages(round_.version, through, part, renewing=round_.renewing)):
                 if not self.current():
                     complete = False
                     break
@@ -70,12 +76,19 @@ class PagesWriter:
                 predictions = parts.predict(call, deadline) if tasks else iter(())
                 for task, prediction in zip(tasks, predictions, strict=True):
                     self._heartbeat.check()  # else two processes could store the predictions of a page
+                    assert task.id is not None
                     if prediction:
-                        assert task.id is not None
                         writer.add(task.id, prediction)
                         empty += not prediction["result"]
                     else:
                         left += 1
+                        if (
+                            task.id in page.there
+                            and isinstance(prediction, Unanswered)
+                            and prediction.reason in OF_ALL_TASKS
+                        ):
+                            writer.add(task.id, {"result": [], "model_version": round_.version})
+                            emptied += 1
                     counting.task()
                 counting.page(page.seen)
                 if self._spending.seconds_left() <= 0:
@@ -86,7 +99,7 @@ class PagesWriter:
         return Written(
             version=round_.version,
             through=through,
-            stored=writer.stored,
+            stored=writer.stored - emptied,
             left=left + writer.refused,
             empty=empty,
             why=dict(why),
@@ -99,7 +112,7 @@ class PagesWriter:
         return project is not None and project.push and version == self._round.version
 
 
-def round_of(parts: Parts, jobs: Jobs, heartbeat: Heartbeat) -> Round:
+def round_of(parts: Parts, jobs: Jobs, heartbeat: Heartbeat, claim: Claim) -> Round:
     """What is to be written now. Raises SettingsError, LabelConfigError, ModelError, LabelStudioError, StoreError."""
     state = parts.target.state()
     if state.counters.uid != parts.project_uid:
@@ -111,9 +124,12 @@ def round_of(parts: Parts, jobs: Jobs, heartbeat: Heartbeat) -> Round:
     version = heartbeat.patiently(parts.models.choose, controls)
     before = heartbeat.patiently(jobs.read).prelabelled
     # The task up to which the last run left nothing to do: a few new tasks do not wait for a look at all.
-    complete = before is not None and before.model_version == version and not before.left
+    renewing = before is not None and before.outdated(version, claim.under)
+    complete = before is not None and before.model_version == version and not before.left and not renewing
     after = before.through if before and complete else 0
-    return Round(label_config=state.counters.label_config, controls=controls, version=version, after=after)
+    return Round(
+        label_config=state.counters.label_config, controls=controls, version=version, after=after, renewing=renewing
+    )
 
 
 def _ahead(pages: Iterator[Page]) -> Iterator[Page]:

@@ -1,6 +1,6 @@
 """What a prelabelling asks of Label Studio."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence, Set
 from typing import Any, NamedTuple, Protocol
 
 from shared.labelstudio.api import ProjectState
@@ -24,9 +24,10 @@ WHOLE = Part(0, 1)
 class Page(NamedTuple):
     """Some tasks of a project, by ascending id."""
 
-    tasks: Sequence[Task]  # those that need a prediction
+    tasks: Sequence[Task]  # those that need a prediction, or a new one
     last: int  # id of the last task that was looked at
     seen: int  # how many tasks of the part were looked at
+    there: Set[int] = frozenset()  # ids of those of `tasks` that have a prediction, which is to be replaced
 
 
 class Target(Protocol):
@@ -41,14 +42,18 @@ class Target(Protocol):
     def waiting(self, after: int) -> int:
         """The number of tasks without annotations whose id is above `after`."""
 
-    def pages(self, version: str, after: int, part: Part = WHOLE) -> Iterator[Page]:
+    def pages(self, version: str, after: int, part: Part = WHOLE, *, renewing: bool = False) -> Iterator[Page]:
         """Tasks without annotations whose id is above `after`; those that need a prediction have none of `version`.
 
+        `renewing`: those that have one need another.
         Only tasks of `part` are looked at; `last` of a page is the last of all tasks all the same.
         """
 
-    def store(self, predictions: Sequence[dict[str, Any]]) -> int:
-        """Store predictions, each with its `task`, once; answers how many Label Studio took."""
+    def store(self, predictions: Sequence[dict[str, Any]], *, renewing: bool = False) -> int:
+        """Store predictions, each with its `task`, once; answers how many Label Studio took.
+
+        `renewing`: those that are there get the new result, and keep their id, to which annotations may refer.
+        """
 
     def show(self, version: str) -> bool:
         """Let annotators see this version's predictions. False if Label Studio holds none of it."""

@@ -34,7 +34,6 @@ from shared.state.jobs_record import Claim, Prelabelled
 from shared.state.model_version import has_version
 from shared.state.projects import read_project, write_project
 from shared.state.registry import Registry
-from shared.state.servable import conditions
 from shared.state.spending import Spending
 
 logger = logging.getLogger(__name__)
@@ -126,7 +125,7 @@ class _Work:
     def do(self) -> tuple[Prelabelled, str]:
         """Write what is missing; answers what is there now, and a sentence. Raises what a step raises."""
         parts = self._parts
-        round_ = round_of(parts, self._jobs, self._heartbeat)
+        round_ = round_of(parts, self._jobs, self._heartbeat, self._claim)
         pages = PagesWriter(parts, self._heartbeat, self._spending, round_)
         written = self._write(round_, pages)
         shown, removed = False, 0
@@ -146,9 +145,9 @@ class _Work:
             predicted=written.stored,
             empty=written.empty,
             written_at=self._heartbeat.patiently(parts.store.now),
-            under=conditions(round_.label_config, parts.settings.base_weights),
+            under=self._claim.under,
         )
-        return done, _sentence(written, removed, current=current, shown=shown)
+        return done, _sentence(written, removed, current=current, shown=shown, renewing=round_.renewing)
 
     def _write(self, round_: Round, pages: PagesWriter) -> Written:
         """Everything, alone or together with the other workers."""
@@ -197,8 +196,10 @@ class _Work:
             return 0
 
 
-def _sentence(written: Written, removed: int, *, current: bool, shown: bool) -> str:
+def _sentence(written: Written, removed: int, *, current: bool, shown: bool, renewing: bool) -> str:
     parts = [f"{written.stored} predictions of {written.version} were stored"]
+    if renewing:
+        parts.append("they replace those by another labeling config or other settings")
     if written.empty:
         parts.append(f"in {written.empty} of them nothing was found")
     if written.left:

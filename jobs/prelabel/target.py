@@ -51,32 +51,35 @@ class LabelStudioTarget:
         """The number of tasks without annotations whose id is above `after`."""
         return self._label_studio.unannotated_tasks(self._project_id, after)
 
-    def pages(self, version: str, after: int, part: Part = WHOLE) -> Iterator[Page]:
+    def pages(self, version: str, after: int, part: Part = WHOLE, *, renewing: bool = False) -> Iterator[Page]:
         """Tasks without annotations whose id is above `after`; those that need a prediction have none of `version`.
 
+        `renewing`: those that have one need another.
         Each page is asked for as "the next tasks after this id", since tasks leave while annotators work.
         """
         while page := self._tasks([_above(after), _NOT_ANNOTATED], self._page):
             last = int(page[-1]["id"])
             ours = [task for task in page if part.holds(task["id"])]
             there = self._predicted(after, last, version) if ours else set()
-            missing = [Task(id=task["id"], data=task["data"]) for task in ours if task["id"] not in there]
-            yield Page(missing, last, len(ours))
+            wanted = [task for task in ours if renewing or task["id"] not in there]
+            tasks = [Task(id=task["id"], data=task["data"]) for task in wanted]
+            yield Page(tasks, last, len(ours), there.intersection(task["id"] for task in wanted))
             after = last
 
-    def store(self, predictions: Sequence[dict[str, Any]]) -> int:
+    def store(self, predictions: Sequence[dict[str, Any]], *, renewing: bool = False) -> int:
         """Store predictions of one version, each with its `task`, once; answers how many are there then.
 
         Those that are there already, from Label Studio's own asking or an answer that was lost, are not sent.
+        `renewing`: they get the new result, and keep their id, to which annotations may refer.
         """
         try:
-            there, sent, created = self._store_missing(predictions)
+            there, sent, created = self._store_missing(predictions, renewing=renewing)
         except LabelStudioError as error:
             if error.status not in (400, 413):
                 raise
             if len(predictions) > 1:  # a task is gone, or a proxy takes no such long body: nothing was stored
                 half = len(predictions) // 2
-                return self.store(predictions[:half]) + self.store(predictions[half:])
+                return sum(self.store(some, renewing=renewing) for some in (predictions[:half], predictions[half:]))
             logger.warning(f"a prediction was refused: {error}", extra={"event": "prediction_refused"})
             return 0
         if created < sent:
@@ -138,14 +141,40 @@ class LabelStudioTarget:
         return True
 
     @with_retries
-    def _store_missing(self, predictions: Sequence[dict[str, Any]]) -> tuple[int, int, int]:
+    def _store_missing(self, predictions: Sequence[dict[str, Any]], *, renewing: bool) -> tuple[int, int, int]:
         """How many are there already, how many were sent, and how many Label Studio took of these."""
         ids = [one["task"] for one in predictions]
         there = self._predicted(min(ids) - 1, max(ids), predictions[0]["model_version"])
         missing = [one for one in predictions if one["task"] not in there]
         if known := [one for one in predictions if one["task"] in there]:
             self._remove_doubles(known)  # Label Studio may have done again a request that was given up
+            if renewing:
+                self._renew(known)
         return len(known), len(missing), self._import(missing) if missing else 0
+
+    def _renew(self, predictions: Sequence[dict[str, Any]]) -> None:
+        """Give the predictions of these tasks the new results, unless somebody has annotated them by now."""
+        new, version = {one["task"]: one for one in predictions}, predictions[0]["model_version"]
+        old = [
+            (int(one["id"]), new[task["id"]])
+            for task in self._with(version, min(new) - 1, max(new), fields="all")
+            if task["id"] in new and not task["total_annotations"]
+            for one in task["predictions"]
+            if one["model_version"] == version
+        ]
+        with ThreadPoolExecutor(_AT_ONCE, "renew") as pool:
+            for _ in pool.map(lambda pair: self._replace(*pair), old):
+                pass
+
+    def _replace(self, prediction: int, new: dict[str, Any]) -> None:
+        body = {
+            key: new[key] for key in ("result", "score", "task") if key in new
+        }  # task: a flag of Label Studio asks for it
+        try:
+            self._patch(f"/api/predictions/{prediction}/", body)
+        except LabelStudioError as error:
+            if error.status != 404:  # removed meanwhile
+                raise
 
     def _import(self, predictions: Sequence[dict[str, Any]]) -> int:
         path = f"/api/projects/{self._project_id}/import/predictions"

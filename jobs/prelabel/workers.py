@@ -62,7 +62,7 @@ def follow(parts: Parts, jobs: Jobs, claim: Claim, *, nonce: str) -> None:
     names: dict[str, str | int] = {"project": parts.project_uid, "run": claim.run_id, "attempt": claim.attempt}
     with tracing.span("worker", claim.trace, **names), heartbeat:
         try:
-            round_ = round_of(parts, jobs, heartbeat)
+            round_ = round_of(parts, jobs, heartbeat, claim)
             pages = PagesWriter(parts, heartbeat, Spending(parts.store, parts.budget), round_)
             shares = Shares(
                 parts.store, parts.project_uid, claim, nonce, round_.version, lifetime=settings.claim_lifetime

@@ -4,6 +4,7 @@ import json
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,8 +18,9 @@ _WAITING = 2  # batches that may wait for Label Studio
 class Writer:
     """Not thread-safe. `stored` and `refused` count what Label Studio took and what it did not."""
 
-    def __init__(self, target: Target) -> None:
-        self._target = target
+    def __init__(self, target: Target, *, renewing: bool) -> None:
+        """`renewing` as for `Target.store`."""
+        self._store = partial(target.store, renewing=renewing)
         self._pool = ThreadPoolExecutor(1, "store")
         self._under_way: deque[tuple[int, Future[int]]] = deque()
         self._batch: list[dict[str, Any]] = []
@@ -49,7 +51,7 @@ class Writer:
     def _send(self) -> None:
         self._settle(_WAITING)
         batch: Sequence[dict[str, Any]] = self._batch
-        self._under_way.append((len(batch), self._pool.submit(self._target.store, batch)))
+        self._under_way.append((len(batch), self._pool.submit(self._store, batch)))
         self._batch, self._bytes = [], 0
 
     def _settle(self, waiting: int) -> None:

@@ -38,6 +38,7 @@ def take(
     lifetime: float,
     kind: RunKind = "train",
     model_version: str = "",
+    under: str = "",
     workers: int = 1,
     registry_fence: int = 0,
     forced: bool = False,
@@ -50,7 +51,7 @@ def take(
     If that claim is of kind base, a training that a person asked for (`forced`) is recorded as the next run.
     `lifetime`: seconds. `registry_fence`: the greatest fence of the project's pointers. `decided_on`: the record on
     which the run was decided; ClaimLost is raised if another run began and ended since then. None: do not check.
-    `trace`: the W3C traceparent for the job. `price`: as in the claim.
+    `trace`: the W3C traceparent for the job. `price`, `under`: as in the claim.
     """
     if record.training is not None:
         waits = forced and kind == "train" and record.training.kind == "base" and record.next_run is None
@@ -62,6 +63,7 @@ def take(
         run_id=run_id,
         kind=kind,
         model_version=model_version,
+        under=under,
         workers=workers,
         state="launching",
         fence=fence,

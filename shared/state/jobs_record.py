@@ -15,7 +15,8 @@ RunKind = Literal["train", "base", "prelabel"]
 """What a run does: train all controls that are due; make what they lack to be served (`shared.state.servable`); write
 predictions into Label Studio, which may run beside one of the others."""
 PRELABEL: RunKind = "prelabel"
-_OF_ALL_TASKS = {"no_model", "no_class", "no_regions"}  # reasons of `shared.prediction.context`
+OF_ALL_TASKS = {"no_model", "no_class", "no_regions"}
+"""Reasons of `shared.prediction.context` why no task of a project has a prediction."""
 RunOutcome = Literal[
     "promoted", "rejected", "unchanged", "nothing_to_learn", "prepared", "prelabelled", "failed", "stopped"
 ]
@@ -30,6 +31,7 @@ class Claim(Record):
     run_id: str = Field(pattern="^[a-z0-9-]{1,50}$")
     kind: str = "train"  # a RunKind
     model_version: str = ""  # that a prelabelling was started for; "": another kind of run, or an older labelloop
+    under: str = ""  # what it was started under (`shared.state.servable.conditions`), as for `model_version`
     workers: int = Field(default=1, ge=1)  # jobs of an attempt that run at once and share its tasks
     state: Literal["launching", "queued", "running"]
     fence: int
@@ -101,12 +103,20 @@ class Prelabelled(Record):
     tries: int = 0  # runs of this version in a row that left some
     superseded: dict[str, datetime] = Field(default_factory=dict)  # versions that were shown until a short while ago
     written_at: datetime
-    under: str = ""  # digest of what it was written under (`shared.state.servable.conditions`)
+    under: str = ""  # `Claim.under` of the run that wrote them
 
     @property
     def hopeless(self) -> bool:
         """Whether tasks were left for a reason that holds for all tasks until the version or `under` changes."""
-        return self.left > 0 and not _OF_ALL_TASKS.isdisjoint(self.why)
+        return self.left > 0 and not OF_ALL_TASKS.isdisjoint(self.why)
+
+    def outdated(self, model_version: str, under: str) -> bool:
+        """Whether the predictions of this version that are there, if any, were made under other conditions.
+
+        False if that is not known: an older labelloop did not note them, neither here nor in a claim.
+        """
+        known = under and (self.under or self.hopeless)
+        return bool(known) and self.model_version == model_version and self.under != under
 
 
 class JobsRecord(Record):

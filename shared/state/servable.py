@@ -3,19 +3,24 @@
 That may be base weights, or the graph of a version.
 """
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 
 from shared.labelstudio.controls import Control
 from shared.objectstore import ObjectStore
+from shared.settings import Settings
 from shared.side_by_side import side_by_side
 from shared.state.base_weights import find_base_weights
 from shared.state.model_version import base_version, stamp
 from shared.state.registry import Registry
 from shared.state.versions import Manifest
 from shared.yolo.base_weights import base_weights_for
+
+_OF_ANSWERS = ("base_weights", "confidence", "iou", "max_objects", "order")
+"""Settings that decide what a version predicts, and the score by which its tasks are handed out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +58,12 @@ def served_version(registry: Registry, controls: Sequence[Control], base_weights
     return stamp(zip((control.name for control in controls), side_by_side(version_of, controls), strict=True))
 
 
-def conditions(label_config: str, base_weights: str) -> str:
-    """A digest of what else decides whether a version can predict anything: both may change without its name."""
-    return sha256(f"{base_weights}\n{label_config}".encode()).hexdigest()
+def conditions(controls: Sequence[Control], settings: Settings) -> str:
+    """A digest of what else decides what a version predicts: all of it may change without the version's name."""
+    of_settings = [getattr(settings, name) for name in _OF_ANSWERS]
+    return sha256(
+        json.dumps([[asdict(control) for control in controls], of_settings], sort_keys=True).encode()
+    ).hexdigest()
 
 
 def lacks_of(store: ObjectStore, uid: str, controls: Sequence[Control], base_weights: str) -> list[Lack]:

@@ -15,6 +15,7 @@ from shared.labelstudio.api import ProjectState
 from shared.labelstudio.controls import Control
 from shared.labelstudio.requests import PredictRequest, ProjectCounters, Task
 from shared.objectstore import ObjectStore
+from shared.prediction.unanswered import Unanswered
 from shared.settings import Settings
 from shared.state import claims, launches
 from shared.state.budget import NO_BUDGET, Budget
@@ -41,6 +42,9 @@ class LabelStudioInMemory:
 
     tasks: list[int]
     predictions: list[tuple[int, str]] = field(default_factory=list)  # (task, model_version)
+    renewed: dict[int, dict[str, Any]] = field(
+        default_factory=dict
+    )  # task → what replaced the result of its prediction
     model_version: str = "labelloop"
     ordered: str = "Sequential sampling"
     handed_out: int = 0  # times that this was set
@@ -57,18 +61,24 @@ class LabelStudioInMemory:
     def waiting(self, after: int) -> int:
         return sum(task > after for task in self.tasks)
 
-    def pages(self, version: str, after: int, part: Part = WHOLE) -> Iterator[Page]:
+    def pages(self, version: str, after: int, part: Part = WHOLE, *, renewing: bool = False) -> Iterator[Page]:
         self.looked_after.append(after)
         while page := [task for task in sorted(self.tasks) if task > after][:PAGE]:
             self.before("page")
             after = page[-1]
             ours = [task for task in page if part.holds(task)]
-            lacking = [Task(id=task) for task in ours if (task, version) not in self.predictions]
-            yield Page(lacking, after, len(ours))
+            there = {task for task in ours if (task, version) in self.predictions}
+            wanted = [Task(id=task) for task in ours if renewing or task not in there]
+            yield Page(wanted, after, len(ours), there.intersection(task.id for task in wanted if task.id))
 
-    def store(self, predictions: Sequence[dict[str, Any]]) -> int:
+    def store(self, predictions: Sequence[dict[str, Any]], *, renewing: bool = False) -> int:
         self.before("store")
-        self.predictions += [(one["task"], one["model_version"]) for one in predictions]
+        for one in predictions:
+            name = (one["task"], one["model_version"])
+            if renewing and name in self.predictions:
+                self.renewed[one["task"]] = one
+            else:
+                self.predictions.append(name)
         self.before("stored")
         return len(predictions)
 
@@ -143,11 +153,11 @@ class Prelabelling:
     def record(self) -> JobsRecord:
         return Jobs(self.store, UID).read()
 
-    def begin(self, workers: int = 1) -> str:
+    def begin(self, workers: int = 1, *, under: str = "") -> str:
         """A claim, as the trigger takes it."""
         self.runs += 1
         run_id = f"run-{self.runs}"
-        self.jobs.update(claims.take, run_id, lifetime=600, kind="prelabel", forced=True, workers=workers)
+        self.jobs.update(claims.take, run_id, lifetime=600, kind="prelabel", forced=True, workers=workers, under=under)
         return run_id
 
     def attempt(self, run_id: str, nonce: str = "n") -> int:
@@ -179,4 +189,8 @@ class Prelabelling:
             self.predicting(task.id)
             version = self.models.served
             failed += [task.id] if task.id in self.broken else []
-            yield [] if task.id in self.broken else {"result": [], "score": 0.5, "model_version": version}
+            yield (
+                Unanswered(self.reason, "")
+                if task.id in self.broken
+                else {"result": [], "score": 0.5, "model_version": version}
+            )

@@ -80,6 +80,11 @@ class Project:
         found = self.call("GET", "/api/predictions/", params={"task": str(task)})
         return [(one["id"], one["model_version"]) for one in found]
 
+    def results(self, task: int) -> list[Any]:
+        """The regions of all predictions of a task."""
+        found = self.call("GET", "/api/predictions/", params={"task": str(task)})
+        return [region for one in found for region in one["result"]]
+
     def versions(self, task: int) -> list[str]:
         return sorted(version for _, version in self.predictions(task))
 
@@ -160,6 +165,36 @@ def test_what_label_studio_stored_twice_is_there_once(
     ask("POST", f"/api/projects/{project.id}/import/predictions", predictions([first], "label:v1"))
     assert project.target.store(predictions([first], "label:v1")) == 1
     assert project.versions(first) == ["label:v1"] * 2, "an annotation may refer to either"
+
+
+def test_predictions_are_replaced_under_their_ids(server: LabelStudioServer) -> None:
+    """So the annotation of a page that was opened before is taken; what is annotated already stays as it was shown."""
+    project = Project(server, [f"https://e.org/{number}.jpg" for number in range(5)])
+    annotated, *rest, lacking = project.tasks
+    assert project.target.store(predictions(project.tasks[:-1], "label:v1")) == 4
+    project.annotate(annotated)
+    before = {task: project.predictions(task) for task in project.tasks}
+    pages = list(project.target.pages("label:v1", 0, renewing=True))
+    assert [task.id for page in pages for task in page.tasks] == [*rest, lacking]
+    assert {task for page in pages for task in page.there} == set(rest)
+    moved = BOX | {"value": BOX["value"] | {"x": 50}}  # type: ignore[operator]
+    anew = [one | {"result": [moved], "score": 0.7} for one in predictions(project.tasks, "label:v1")]
+    assert project.target.store(anew, renewing=True) == 5
+
+    def stored(task: int) -> tuple[float, float]:
+        (found,) = project.call("GET", "/api/predictions/", params={"task": str(task)})
+        return found["result"][0]["value"]["x"], found["score"]
+
+    assert [stored(task) for task in project.tasks] == [(10, 0.5)] + [(50, 0.7)] * 4
+    assert {task: project.predictions(task) for task in project.tasks[:-1]} == {
+        task: found for task, found in before.items() if task != lacking
+    }
+    parent = before[rest[0]][0][0]
+    assert project.annotate(rest[0], parent_prediction=parent)["parent_prediction"] == parent
+    emptied = [{"task": rest[1], "result": [], "model_version": "label:v1"}]
+    assert project.target.store(emptied, renewing=True) == 1
+    (found,) = project.call("GET", "/api/predictions/", params={"task": str(rest[1])})
+    assert (found["result"], found["score"]) == ([], 0.7)
 
 
 def test_a_version_is_shown_once_it_is_there_and_older_ones_go(server: LabelStudioServer) -> None:
@@ -280,6 +315,16 @@ def test_a_connected_project_gets_its_predictions_ahead(server: LabelStudioServe
             swept = call("POST", f"{running.train_trigger_url}/sweep", running.settings, "secret", timeout=60)
             assert swept.json()["outcomes"] == {"nothing": 1}
         assert jobs.read().last_prelabel == second, "nothing wakes it any more"
+
+        ids = [project.predictions(task) for task in project.tasks]
+        assert any(project.results(task) for task in project.tasks)
+        nothing_is_sure = CONFIG.replace('name="label"', 'name="label" model_score_threshold="1"')
+        project.call("PATCH", f"/api/projects/{project.id}/", {"label_config": nothing_is_sure})
+        eventually(lambda: not any(project.results(task) for task in project.tasks), "what is there is made anew")
+        eventually(lambda: ended(project.tasks[-1]), "the job ends")
+        assert [project.predictions(task) for task in project.tasks] == ids
+        project.call("PATCH", f"/api/projects/{project.id}/", {"label_config": CONFIG})
+        eventually(lambda: any(project.results(task) for task in project.tasks), "and back")
 
         serve_the_second_of_two_versions(Registry(store, jobs.uid), tiny_graph(tmp_path / "tiny.onnx"))
         move_pointer(store, jobs.uid, "label", 1)

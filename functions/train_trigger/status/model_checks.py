@@ -12,7 +12,6 @@ from shared.state.versions import Manifest
 from shared.yolo.base_weights import base_weights_for, model_path_problem
 
 _LOST = 10  # labels that are named, of a control
-_KEPT = "what is written ahead already stays (docs/prelabel.md says how to have it anew)"
 Held = Mapping[str, int]
 """Label → annotated tasks that hold it; also labels that the config does not have (any more)."""
 
@@ -114,7 +113,7 @@ def _compare_labels(
     for name, labels in unclear.items():
         could_be = " or ".join(map(repr, labels))
         message = f"{source} has a class {name!r} that could be {could_be} of {control.name!r}: it means none of them"
-        remedy = f"name it in predicted_values of one <Label>, as it is written here; {_KEPT}"
+        remedy = "name it in predicted_values of one <Label>, as it is written here"
         findings.append(Finding("warning", "labels", message, remedy))
     missing = [label for label in control.class_names if label not in known]
     if not missing:
@@ -129,7 +128,7 @@ def _compare_labels(
         )
     remedy = _teaching(missing, held) if trained and control.yolo_task != "pose" else "training teaches them"
     if not trained:
-        remedy += f"; until then name classes of the weights in predicted_values of the <Label>; {_KEPT}"
+        remedy += "; until then name classes of the weights in predicted_values of the <Label>"
     return [*findings, Finding("warning", "labels", message, remedy)]
 
 

@@ -17,7 +17,6 @@ from shared.state import claims
 from shared.state.budget import Budget
 from shared.state.jobs import Jobs
 from shared.state.projects import read_project, write_project
-from shared.state.servable import conditions
 from tests.fakes.prelabel_parts import CONFIG, PAGE, UID, Killed, LabelStudioInMemory, Prelabelling
 from tests.fakes.stores import Clocked
 from tests.samples.shown_projects import manifest, publish
@@ -71,7 +70,7 @@ def test_a_second_run_predicts_what_is_new_and_what_had_failed(world: Prelabelli
 
 def test_a_reason_that_holds_for_all_tasks_is_noted_with_what_it_depends_on(world: Prelabelling) -> None:
     def hopeless() -> tuple[bool, str]:
-        assert world.attempt(world.begin()) == DONE
+        assert world.attempt(world.begin(under="digest")) == DONE
         done = world.record.prelabelled
         assert done is not None
         return done.hopeless, done.under
@@ -79,9 +78,55 @@ def test_a_reason_that_holds_for_all_tasks_is_noted_with_what_it_depends_on(worl
     world.broken = set(TASKS)
     assert not hopeless()[0], "images that are not to be had now"
     world.reason = "no_model"
-    assert hopeless() == (True, conditions(CONFIG, world.settings.base_weights))
+    assert hopeless() == (True, "digest")
     world.broken = set()
     assert not hopeless()[0]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_under_other_conditions_predictions_of_the_same_version_are_replaced(world: Prelabelling, workers: int) -> None:
+    world.broken = {3}
+    world.attempt(world.begin(under="a config"))
+    world.studio.tasks.append(1000)
+    for _ in range(2):
+        world.asked, world.broken, world.studio.renewed = [], {4}, {}
+        assert world.attempt(world.begin(workers, under="another one")) == DONE
+        if _ == 0:
+            assert sorted(world.asked) == sorted(world.studio.tasks)
+            assert set(world.studio.renewed) == {*TASKS} - {3, 4}, "what is not to be had keeps what it has"
+            last = world.record.last_prelabel
+            assert last is not None
+            assert "they replace those by another labeling config or other settings" in last.message
+    assert (world.asked, world.studio.renewed) == ([], {}), "once is enough"
+    assert sorted(world.studio.predictions) == [(task, "label:v1") for task in [*TASKS, 1000]]
+
+
+def test_killed_while_predictions_are_replaced_all_are_replaced_by_the_next_attempt(world: Prelabelling) -> None:
+    world.attempt(world.begin(under="a config"))
+
+    def die(name: str) -> None:
+        if name == "stored":
+            raise Killed
+
+    world.studio.before = die
+    run_id = world.begin(under="another one")
+    with pytest.raises(Killed):
+        world.attempt(run_id)
+    world.studio.before, world.studio.renewed = lambda _: None, {}
+    assert world.attempt(world.next_attempt(), nonce="of another process") == DONE
+    assert set(world.studio.renewed) == set(TASKS)
+
+
+def test_where_no_class_means_a_label_any_more_predictions_are_emptied(world: Prelabelling) -> None:
+    """Else annotators see regions with labels that the labeling config does not have."""
+    world.attempt(world.begin(under="a config"))
+    world.broken, world.reason = set(TASKS), "no_class"
+    assert world.attempt(world.begin(under="another one")) == DONE
+    assert set(world.studio.renewed) == set(TASKS)
+    assert {str(one["result"]) for one in world.studio.renewed.values()} == {"[]"}
+    done = world.record.prelabelled
+    assert done is not None
+    assert (done.predicted, done.left, done.hopeless) == (0, len(TASKS), True)
 
 
 def test_how_far_it_is_can_be_seen_meanwhile(world: Prelabelling, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,11 +13,12 @@ from shared.state.jobs import Jobs
 from shared.state.jobs_record import Claim, JobsRecord, Prelabelled
 from shared.state.projects import write_project
 from shared.state.registry import Registry
-from shared.state.servable import conditions
 from shared.state.versions import GRAPH, WEIGHTS, FileEntry, Manifest
 from tests.fakes.stores import Clocked
 from tests.fakes.trigger_parts import CONFIG, UID, World
 from tests.samples.versions import manifest
+
+OUTDATED = "are of another labeling config or other settings"
 
 
 class Connected:
@@ -43,9 +44,7 @@ class Connected:
         outcome = self.trigger.reconcile(UID, **how)
         return outcome.status, outcome.reason
 
-    def job_ends(
-        self, version: str, *, left: int = 0, through: int | None = None, why: str = "", under: str = ""
-    ) -> None:
+    def job_ends(self, version: str, *, left: int = 0, through: int | None = None, why: str = "") -> None:
         """What the job does, from its first act to its last."""
         assert self.claim is not None
         claim = self.jobs.update(claims.start, self.claim.run_id, nonce="n", lifetime=600).held
@@ -61,7 +60,7 @@ class Connected:
                 why={why: left} if why else {},
                 tries=tries + 1 if left else 0,
                 written_at=now,
-                under=under,
+                under=claim.under,
             )
             return released and evolve(released, prelabelled=done)
 
@@ -201,10 +200,10 @@ def test_where_nothing_can_be_predicted_a_job_looks_again_only_if_that_may_have_
     connected: Connected, reason: str
 ) -> None:
     """Base weights for another YOLO task, or without a class that means a label: so it stays for every task."""
-    version, config = "label:base-yolo11n", CONFIG
+    version = "label:base-yolo11n"
 
     def job_finds_nothing() -> None:
-        connected.job_ends(version, left=4, why=reason, under=conditions(config, "yolo11n.pt"))
+        connected.job_ends(version, left=4, why=reason)
 
     connected.reconcile()
     job_finds_nothing()
@@ -220,7 +219,8 @@ def test_where_nothing_can_be_predicted_a_job_looks_again_only_if_that_may_have_
     config = CONFIG.replace('<Label value="Tree"', '<Label value="Tree" predicted_values="person"')
     assert config != CONFIG
     connected.world.label_studio.label_config = config
-    assert connected.reconcile() == ("launched", f"4 tasks without a prediction of {version}, under another config")
+    tasks = len(connected.world.label_studio.tasks)
+    assert connected.reconcile() == ("launched", f"{tasks} tasks, whose predictions of {version} {OUTDATED}")
     job_finds_nothing()
     connected.world.settings = evolve(connected.world.settings, base_weights="/other/yolo11n.pt")
     connected.trigger = connected.world.another_trigger(connected.clock)
@@ -230,6 +230,35 @@ def test_where_nothing_can_be_predicted_a_job_looks_again_only_if_that_may_have_
     assert (
         connected.reconcile()[1] == f"{len(connected.world.label_studio.tasks)} tasks without a prediction of label:v1"
     )
+
+
+def test_predictions_are_made_anew_after_a_change_that_does_not_change_the_version(connected: Connected) -> None:
+    """Labels, their classes, thresholds: what is stored was made for what the labeling config and settings were."""
+    connected.serve("first", None)
+    connected.reconcile()
+    connected.job_ends("label:v1")
+    again = ("launched", f"4 tasks, whose predictions of label:v1 {OUTDATED}")
+    for written, changed in (
+        ('<Label value="Tree"', '<Label value="Oak"'),
+        ('name="label" toName', 'name="label" model_score_threshold="0.7" toName'),
+    ):
+        config = connected.world.label_studio.label_config.replace(written, changed)
+        assert config != connected.world.label_studio.label_config
+        connected.world.label_studio.label_config = config
+        assert connected.reconcile() == again
+        connected.job_ends("label:v1")
+        assert connected.reconcile()[0] == "nothing"
+    of_no_answer = connected.world.label_studio.label_config.replace("<Label ", '<Label hotkey="t" background="red" ')
+    connected.world.label_studio.label_config = of_no_answer.replace("<View>", "<View> <Header value='Trees'/>")
+    assert connected.reconcile()[0] == "nothing"
+    connected.world.settings = evolve(connected.world.settings, confidence=0.6)
+    connected.trigger = connected.world.another_trigger(connected.clock)
+    assert connected.reconcile() == again
+    connected.job_ends("label:v1")
+    done = connected.jobs.read().prelabelled
+    assert done is not None
+    connected.jobs.update(lambda record, _: evolve(record, prelabelled=evolve(done, under="")))
+    assert connected.reconcile()[0] == "nothing", "an older labelloop did not note under what they were written"
 
 
 def test_another_version_does_not_wait_for_the_pause_after_a_failure(connected: Connected) -> None:

@@ -126,7 +126,9 @@ def test_predictions_go_on_with_another_version_or_when_a_person_asks(world: Wor
     assert stopped.next_run == "train-1", "that is another run"
 
     def due(record: JobsRecord, version: str) -> bool:
-        decision = decide_to_prelabel(record, version, 4, now + timedelta(days=1), pause=timedelta(seconds=30))
+        decision = decide_to_prelabel(
+            record, version, 4, now + timedelta(days=1), pause=timedelta(seconds=30), under="digest"
+        )
         return not isinstance(decision, Nothing)
 
     assert (due(stopped, "label:v1"), due(stopped, "label:v2")) == (False, True)
