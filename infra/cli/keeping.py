@@ -7,8 +7,9 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.text import Text
 
+from functions.train_trigger.status.project import Unreadable
 from infra.cli.output import table_of
-from shared.errors import LabelloopError
+from shared.errors import LabelloopError, StoreRefusal
 from shared.evolve import evolve
 from shared.objectstore import ObjectStore
 from shared.settings import Settings
@@ -29,14 +30,20 @@ def known_uids(store: ObjectStore) -> list[str]:
 
 def prune_projects(
     store: ObjectStore, uids: list[str], settings: Settings, *, dry_run: bool
-) -> dict[str, list[Removal]]:
-    """uid → what was removed, or with `dry_run` would be. Raises StoreError.
+) -> tuple[dict[str, list[Removal]], list[Unreadable]]:
+    """uid → what was removed, or with `dry_run` would be; and the projects that cannot be read. Raises StoreError.
 
     Images are removed only if jobs do not keep any in the store (LABELLOOP_IMAGE_CACHE_IN_STORE): which ones a project
     still names, only its runs know.
     """
     images = None if settings.image_cache_in_store else frozenset[str]()
-    return {uid: (planned if dry_run else prune)(store, uid, Keep.of(settings), images) for uid in uids}
+    removals, unreadable = {}, []
+    for uid in uids:
+        try:
+            removals[uid] = (planned if dry_run else prune)(store, uid, Keep.of(settings), images)
+        except StoreRefusal as error:  # nothing of it is removed: a file may be one that the record names
+            unreadable.append(Unreadable(uid, str(error)))
+    return removals, unreadable
 
 
 def removals_as_json(removals: dict[str, list[Removal]], *, dry_run: bool) -> dict[str, Any]:

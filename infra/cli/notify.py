@@ -1,7 +1,6 @@
 """`labelloop notify`: which notices wait to be sent, and a test of the address that they go to."""
 
 import secrets
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,8 +10,9 @@ from rich.text import Text
 
 from functions.train_trigger.notices.message import test_body
 from functions.train_trigger.notices.post import poster
+from functions.train_trigger.status.project import Unreadable
 from infra.cli.output import table_of
-from shared.errors import SettingsError
+from shared.errors import SettingsError, StoreRefusal
 from shared.objectstore import ObjectStore
 from shared.settings import Settings
 from shared.state.jobs import Jobs
@@ -29,11 +29,15 @@ def send_test(settings: Settings) -> int:
     return poster(settings)(notice.id, test_body(notice))
 
 
-def waiting(store: ObjectStore) -> Iterator[tuple[str, Notice]]:
-    """Uid and notice of all that wait in the store. Raises StoreError."""
+def waiting(store: ObjectStore) -> tuple[list[tuple[str, Notice]], list[Unreadable]]:
+    """Uid and notice of all that wait in the store; and the projects that cannot be read. Raises StoreError."""
+    found, unreadable = [], []
     for uid in projects(store):
-        for notice in Jobs(store, uid).read().notices:
-            yield uid, notice
+        try:
+            found += [(uid, notice) for notice in Jobs(store, uid).read().notices]
+        except StoreRefusal as error:
+            unreadable.append(Unreadable(uid, str(error)))
+    return found, unreadable
 
 
 def waiting_as_json(found: list[tuple[str, Notice]]) -> list[dict[str, Any]]:

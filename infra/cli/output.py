@@ -7,11 +7,12 @@ from io import TextIOWrapper
 from typing import Any
 
 import typer
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from functions.train_trigger.status.findings import Finding
+from functions.train_trigger.status.project import Unreadable
 from infra.cli.findings import as_json, problems, show
 
 
@@ -27,6 +28,22 @@ def print_result(body: dict[str, Any], rendered: RenderableType, *, json_: bool)
         print_json(body)
     else:
         Console().print(Text(rendered) if isinstance(rendered, str) else rendered, highlight=False)
+
+
+def print_projects(
+    body: dict[str, Any], rendered: RenderableType, unreadable: Collection[Unreadable], *, json_: bool
+) -> None:
+    """Print what was found of several projects, then those that cannot be read. Raises typer.Exit(1) if any is."""
+    parts = (rendered, *map(problem_of, unreadable))
+    print_result(body | {"unreadable": [one.as_json() for one in unreadable]}, Group(*parts), json_=json_)
+    if unreadable:
+        raise typer.Exit(1)
+
+
+def problem_of(project: Unreadable) -> Text:
+    """Why a project cannot be read."""
+    told = f"project {project.uid} cannot be read: {project.problem}"
+    return Text("".join(filter(str.isprintable, told)), "red")
 
 
 def print_json(body: dict[str, Any]) -> None:

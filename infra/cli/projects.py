@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from shared.errors import BadRequest, NotKnown
+from shared.errors import BadRequest, NotKnown, StoreRefusal
 from shared.labelstudio.requests import project_id
 from shared.objectstore import ObjectStore
 from shared.side_by_side import side_by_side
@@ -51,13 +51,22 @@ def no_project_yet(store_url: str) -> str:
 def _named(store: ObjectStore, uids: list[str]) -> str:
     """The projects with their titles, for a person."""
     shown = uids[:_NAMED]
-    titles = [project.title if project else "" for project in side_by_side(partial(read_project, store), shown)]
+    titles = side_by_side(partial(_title, store), shown)
     names = [
         f"{uid} ({''.join(filter(str.isprintable, title))})" if title else uid
         for uid, title in zip(shown, titles, strict=True)
     ]
     more = len(uids) - len(shown)
     return ", ".join(names) + (f" and {more} more" if more else "")
+
+
+def _title(store: ObjectStore, uid: str) -> str:
+    """Empty without one that can be read: the uid is enough."""
+    try:
+        project = read_project(store, uid)
+    except StoreRefusal:
+        return ""
+    return project.title if project else ""
 
 
 @dataclass(frozen=True, slots=True)

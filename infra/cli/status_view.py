@@ -1,7 +1,7 @@
 """`labelloop status` for a terminal: a table of controls and a few lines about the run, once or again and again."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
 from rich.console import Group, RenderableType
@@ -10,23 +10,23 @@ from rich.markup import escape
 from rich.text import Text
 
 from functions.train_trigger.status import words
-from functions.train_trigger.status.project import ControlStatus, ProjectStatus
+from functions.train_trigger.status.project import ControlStatus, ProjectStatus, Unreadable
 from functions.train_trigger.status.words import Said, Sentence
-from infra.cli.output import table_of
+from infra.cli.output import problem_of, table_of
 from infra.cli.projects import no_project_yet
 
 _STYLES = {"plain": "", "good": "green", "warning": "yellow", "problem": "red", "quiet": "dim"}
 _WATCH_INTERVAL = 2.0  # seconds
 
 
-def render_status(projects: list[ProjectStatus], store_url: str) -> RenderableType:
+def render_status(projects: Sequence[ProjectStatus | Unreadable], store_url: str) -> RenderableType:
     """The projects for a terminal."""
     if not projects:
         return Text(no_project_yet(store_url))
     return Group(*(part for project in projects for part in _render_project(project)))
 
 
-def watch_status(read: Callable[[], list[ProjectStatus]], store_url: str) -> None:
+def watch_status(read: Callable[[], Sequence[ProjectStatus | Unreadable]], store_url: str) -> None:
     """Show what `read` answers, anew every two seconds, until Ctrl-C."""
     with suppress(KeyboardInterrupt), Live(render_status(read(), store_url), auto_refresh=False) as live:
         while True:
@@ -47,7 +47,9 @@ def next_steps(project: ProjectStatus) -> Text:
     return text_of((*due, Said("; "), watch) if due else (watch,))
 
 
-def _render_project(project: ProjectStatus) -> list[RenderableType]:
+def _render_project(project: ProjectStatus | Unreadable) -> list[RenderableType]:
+    if isinstance(project, Unreadable):
+        return [problem_of(project), Text()]
     closed = " [red](closed: Label Studio has it no more)[/]" if project.jobs.closed else ""
     title = "".join(filter(str.isprintable, project.title))  # whoever names a project must not steer our terminal
     parts: list[RenderableType] = [

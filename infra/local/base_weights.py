@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from infra.local.processes import Say
-from shared.errors import LabelConfigError, SettingsError
+from shared.errors import LabelConfigError, NotFound, SettingsError, StoreRefusal
 from shared.labelstudio.config import parse_label_config
 from shared.objectstore import ObjectStore
 from shared.settings import Settings
@@ -20,22 +20,31 @@ from shared.yolo.base_weights import is_official, listed
 
 def missing(store: ObjectStore, settings: Settings) -> list[str]:
     """The base weights that are not in the store, of those that the settings list and that its projects need."""
-    found = [weights for weights in listed(settings.base_weights) if find_base_weights(store, weights) is None]
+    found = [weights for weights in listed(settings.base_weights) if _lacks(store, weights)]
     for uid in projects(store):
-        project = read_project(store, uid)
         try:
+            project = read_project(store, uid)
             controls = parse_label_config(project.label_config) if project else ()
-        except LabelConfigError:  # doctor and the log of the functions say it
+            lacks = lacks_of(store, uid, controls, settings.base_weights)
+        except (LabelConfigError, StoreRefusal, NotFound):  # status, doctor and the log of the functions say it
             continue
-        found += [lack.weights for lack in lacks_of(store, uid, controls, settings.base_weights) if lack.weights]
+        found += [lack.weights for lack in lacks if lack.weights]
     return list(dict.fromkeys(found))
+
+
+def _lacks(store: ObjectStore, weights: str) -> bool:
+    """Whether nobody has made them yet. A record that is no valid one is never replaced."""
+    try:
+        return find_base_weights(store, weights) is None
+    except StoreRefusal:
+        return False
 
 
 def refuse_missing_files(store: ObjectStore, settings: Settings) -> None:
     """Raise SettingsError if LABELLOOP_BASE_WEIGHTS lists what nobody can have: no file here, and not in the store."""
     for weights in listed(settings.base_weights):
         path = Path(weights).expanduser()
-        if path.is_file() or is_official(weights) or find_base_weights(store, weights) is not None:
+        if path.is_file() or is_official(weights) or not _lacks(store, weights):
             continue
         raise SettingsError(
             f"LABELLOOP_BASE_WEIGHTS names {weights!r}: there is no such file ({path.absolute()}), and it is no name "
@@ -46,7 +55,12 @@ def refuse_missing_files(store: ObjectStore, settings: Settings) -> None:
 def ensure(store: ObjectStore, settings: Settings, environ: Mapping[str, str], say: Say) -> None:
     """Make what is missing. `say` hears of what cannot be made, or is used in place of a file of the settings."""
     for weights in listed(settings.base_weights):
-        if (record := find_base_weights(store, weights)) and (problem := record.problem_with(weights)):
+        try:
+            record = find_base_weights(store, weights)
+        except StoreRefusal as refusal:
+            say(f"{refusal}. Nothing is predicted with these base weights until then")
+            continue
+        if record and (problem := record.problem_with(weights)):
             say(problem)
     for weights, error in make(missing(store, settings), environ, say).items():
         say(f"{error}. Nothing is predicted with them; try again with `labelloop base add {weights}`")

@@ -13,6 +13,7 @@ from functions.train_trigger.status.history import History, Version, read_histor
 from functions.train_trigger.status.known import read_known
 from functions.train_trigger.status.model_checks import silent
 from functions.train_trigger.status.next_training import NextTraining, next_training
+from shared.errors import NotFound, StoreRefusal
 from shared.labelstudio.controls import Control
 from shared.objectstore import ObjectStore
 from shared.price import Price
@@ -120,6 +121,18 @@ class ProjectStatus:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A project of which a record is damaged, missing or of a newer labelloop."""
+
+    uid: str
+    problem: str  # a sentence that names the record
+
+    def as_json(self) -> dict[str, str]:
+        """For scripts."""
+        return {"uid": self.uid, "error": self.problem}
+
+
 def _ended(run: LastRun | None) -> dict[str, Any] | None:
     if run is None:
         return None
@@ -135,9 +148,10 @@ def read_statuses(
     at_once: int = AT_ONCE,
     read_manifest: ReadManifest | None = None,
     count: Count | None = None,
-) -> list[ProjectStatus]:
+) -> list[ProjectStatus | Unreadable]:
     """Read several projects at once, with at most `at_once` questions to the store. Raises StoreError.
 
+    One of which a record cannot be read takes nothing from the others.
     `settings`: those that trainings are started by. `in_store`: what the jobs of all projects have used; None: it is
     read, if that is limited. `count`: asks Label Studio what is annotated now; None: it is not asked.
     """
@@ -145,11 +159,14 @@ def read_statuses(
         in_store = used_in_store(store) if Budget.of(settings).of_store else NOTHING_USED
     used = in_store
     each = max(at_once // max(len(uids), 1), 1)
-    return side_by_side(
-        lambda uid: read_status(store, uid, settings, used, at_once=each, read_manifest=read_manifest, count=count),
-        uids,
-        at_once=at_once,
-    )
+
+    def read(uid: str) -> ProjectStatus | Unreadable:
+        try:
+            return read_status(store, uid, settings, used, at_once=each, read_manifest=read_manifest, count=count)
+        except (StoreRefusal, NotFound) as error:
+            return Unreadable(uid, str(error))
+
+    return side_by_side(read, uids, at_once=at_once)
 
 
 def read_status(

@@ -10,7 +10,7 @@ from flask import Request, Response
 from functions.train_trigger.status.counting import LabelStudio, counting
 from functions.train_trigger.status.history import read_history
 from functions.train_trigger.status.policy import GATE, presets, rules, thresholds
-from functions.train_trigger.status.project import ProjectStatus, read_status
+from functions.train_trigger.status.project import ProjectStatus, Unreadable, read_status, read_statuses
 from functions.train_trigger.trigger import Trigger
 from functions.train_trigger.ui.actions import Actions
 from functions.train_trigger.ui.forms import Forms
@@ -21,7 +21,7 @@ from shared.errors import BadRequest, LabelloopError, NotKnown, StoreError, Stor
 from shared.labelstudio.requests import project_id
 from shared.objectstore import ObjectStore
 from shared.settings import Settings
-from shared.side_by_side import both, side_by_side
+from shared.side_by_side import both
 from shared.state import keys
 from shared.state.budget import NOTHING_USED, Budget, Used
 from shared.state.effort import CountedEffort, read_effort
@@ -94,25 +94,26 @@ class Pages:
         after = request.args.get("after", "")
         uids = list(islice((uid for uid in projects(self._store) if uid > after), _PROJECTS + 1))
         shown = uids[:_PROJECTS]
-        in_store, each = self._used_in_store(), max(_AT_ONCE // max(len(shown), 1), 1)
-
-        def read(uid: str) -> ProjectStatus | str:
-            try:
-                return self._read_status(uid, in_store, newest=0, at_once=each)
-            except StoreRefusal as error:  # of one project: the others are shown
-                return str(error)
-
-        found = dict(zip(shown, side_by_side(read, shown, at_once=_AT_ONCE), strict=True))
+        found = read_statuses(
+            self._store,
+            shown,
+            self._settings,
+            in_store=self._used_in_store(),
+            at_once=_AT_ONCE,
+            read_manifest=self._read_manifest,
+            count=self._count,
+        )
+        readable = [one for one in found if isinstance(one, ProjectStatus)]
         return self._html.page(
             request,
             "projects.html",
             title="Projects",
-            projects={uid: status for uid, status in found.items() if isinstance(status, ProjectStatus)},
-            unreadable={uid: problem for uid, problem in found.items() if isinstance(problem, str)},
+            projects=readable,
+            unreadable=[one for one in found if isinstance(one, Unreadable)],
             following=shown[-1] if len(uids) > len(shown) else None,
             after=after,
             store_url=self._store.url,
-            refresh=_LIVE if any(isinstance(one, ProjectStatus) and _is_live(one) for one in found.values()) else _IDLE,
+            refresh=_LIVE if any(map(_is_live, readable)) else _IDLE,
         )
 
     def _project(self, request: Request) -> Response:
@@ -194,22 +195,19 @@ class Pages:
         )
 
     def _read(self, uid: str) -> ProjectStatus:
-        status = self._read_status(uid, self._used_in_store(), newest=_NEWEST, at_once=_AT_ONCE)
-        if not status.known:
-            raise NotKnown(f"the store holds no project {uid}")
-        return status
-
-    def _read_status(self, uid: str, in_store: Used, *, newest: int, at_once: int) -> ProjectStatus:
-        return read_status(
+        status = read_status(
             self._store,
             uid,
             self._settings,
-            in_store,
-            newest=newest,
-            at_once=at_once,
+            self._used_in_store(),
+            newest=_NEWEST,
+            at_once=_AT_ONCE,
             read_manifest=self._read_manifest,
             count=self._count,
         )
+        if not status.known:
+            raise NotKnown(f"the store holds no project {uid}")
+        return status
 
     def _used_in_store(self) -> Used:
         """What the jobs of all projects have used, if that is limited: summed up once a minute."""

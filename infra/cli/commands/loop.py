@@ -3,14 +3,14 @@
 from typing import Annotated
 
 import typer
-from rich.console import Console
+from rich.console import Group
 
 from functions.train_trigger.status.policy import presets, rules, thresholds
-from functions.train_trigger.status.project import ProjectStatus, read_status, read_statuses
+from functions.train_trigger.status.project import ProjectStatus, Unreadable, read_status, read_statuses
 from infra.cli import configuration
 from infra.cli.open_page import open_page, page_address
 from infra.cli.options import JsonOption, ProjectOption, count_of, store_of
-from infra.cli.output import print_json, print_result
+from infra.cli.output import print_projects, print_result
 from infra.cli.policy_view import render_policy
 from infra.cli.projects import find_project
 from infra.cli.status_view import coming, render_status, watch_status
@@ -30,24 +30,26 @@ def status(
 ) -> None:
     """Show projects, what each control serves, its metrics, the running training, and when the next one is due.
 
-    Needs only the store. If Label Studio's address and token are set, it is asked how much is annotated now.
+    Needs only the store. If Label Studio's address and token are set, it is asked how much is annotated now. A project
+    of which a record cannot be read is named, and the exit code is 1.
     """
     if watch and json_:
         raise SettingsError("--watch shows it anew to a person, --json prints it once: leave out one of them")
     settings = context.obj.settings()
     store, count = store_of(settings), count_of(settings)
 
-    def read() -> list[ProjectStatus]:
+    def read() -> list[ProjectStatus | Unreadable]:
         uids = [find_project(store, project)] if project is not None else list(projects(store))
         return read_statuses(store, uids, settings, count=count)
 
-    if json_:
-        print_json({"projects": [found.as_json() for found in read()]})
+    if watch:
+        watch_status(read, store.url)
         return
-    if not watch:
-        Console().print(render_status(read(), store.url))
-        return
-    watch_status(read, store.url)
+    found = read()
+    shown = [one for one in found if isinstance(one, ProjectStatus)]
+    unreadable = [one for one in found if isinstance(one, Unreadable)]
+    rendered = render_status(shown, store.url) if shown or not found else Group()
+    print_projects({"projects": [one.as_json() for one in shown]}, rendered, unreadable, json_=json_)
 
 
 @commands.command()

@@ -10,7 +10,7 @@ from infra.cli.base_weights import add_base_weights, base_as_json, render_base
 from infra.cli.keeping import forget_project, known_uids, prune_projects, removals_as_json, render_removals
 from infra.cli.notify import render_waiting, send_test, waiting, waiting_as_json
 from infra.cli.options import JsonOption, ProjectOption, store_of
-from infra.cli.output import print_result
+from infra.cli.output import print_projects, print_result
 from infra.cli.projects import find_project
 from shared.state.base_weights import all_base_weights
 
@@ -64,8 +64,8 @@ def notify(
         status = send_test(settings)
         print_result({"sent": True, "status": status}, f"The receiver answered {status}.", json_=json_)
         return
-    found = list(waiting(store_of(settings)))
-    print_result({"notices": waiting_as_json(found)}, render_waiting(found, settings), json_=json_)
+    found, unreadable = waiting(store_of(settings))
+    print_projects({"notices": waiting_as_json(found)}, render_waiting(found, settings), unreadable, json_=json_)
 
 
 @commands.command()
@@ -82,8 +82,9 @@ def prune(
     settings = context.obj.settings()
     store = store_of(settings)
     uids = [find_project(store, project)] if project is not None else known_uids(store)
-    removals = prune_projects(store, uids, settings, dry_run=dry_run)
-    print_result(removals_as_json(removals, dry_run=dry_run), render_removals(removals, dry_run=dry_run), json_=json_)
+    removals, unreadable = prune_projects(store, uids, settings, dry_run=dry_run)
+    rendered = render_removals(removals, dry_run=dry_run)
+    print_projects(removals_as_json(removals, dry_run=dry_run), rendered, unreadable, json_=json_)
 
 
 @commands.command()

@@ -19,7 +19,7 @@ from shared.state.projects import write_project
 
 def shown(store: ObjectStore, settings: Settings) -> str:
     console = Console(width=200, record=True, file=io.StringIO())
-    console.print(render_waiting(list(waiting(store)), settings))
+    console.print(render_waiting(waiting(store)[0], settings))
     return console.export_text()
 
 
@@ -30,7 +30,7 @@ def test_it_shows_what_waits_and_where_nothing_is_sent(file_store: ObjectStore) 
     notice = Notice(id="a", event="failed", at=file_store.now(), message="[red]why[/red]", tries=2)
     Jobs(file_store, "1.1").update(outbox.announce, notice)
     assert "  failed  2      [red]why[/red]" in shown(file_store, Settings())
-    assert waiting_as_json(list(waiting(file_store)))[0]["id"] == "a"
+    assert waiting_as_json(waiting(file_store)[0])[0]["id"] == "a"
 
 
 def test_a_test_needs_an_address() -> None:

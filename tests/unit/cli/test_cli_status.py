@@ -318,9 +318,11 @@ def test_how_long_jobs_ran_and_what_waits_for_the_budget(world: World) -> None:
     assert "what is due waits: 57 of the 60 minutes that the project's jobs may run in a day are used" in text
     assert "limit: 57 of the 1000 minutes that the store's jobs" in text, "two projects may share them"
     assert "EUR" not in text
+    assert isinstance(status, ProjectStatus)
     body = status.as_json()
     assert (body["minutes_used"], body["cost"]) == ({"day": 57, "month": 57}, None)
     [priced] = read_statuses(clock, [UID], Settings(price_per_hour="0.8 EUR"))
+    assert isinstance(priced, ProjectStatus)
     assert words.used_sentence(priced)[0].text == (
         "Jobs ran 57 min (0.76 EUR) today, 57 min (0.76 EUR) this month (UTC), at 0.80 EUR an hour"
     )

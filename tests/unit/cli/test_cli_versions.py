@@ -86,7 +86,7 @@ def body(result: Result) -> dict[str, Any]:
 
 def test_status_of_an_empty_store_says_what_to_do(labelloop: Labelloop, file_store: ObjectStore) -> None:
     assert "labelloop connect" in " ".join(labelloop("status").output.split())
-    assert body(labelloop("status", "--json")) == {"projects": []}
+    assert body(labelloop("status", "--json")) == {"projects": [], "unreadable": []}
 
 
 def test_status_shows_every_control_its_version_and_metrics(labelloop: Labelloop, file_store: ObjectStore) -> None:

@@ -1,0 +1,125 @@
+"""Commands over a store in which one record is damaged: it is named, the others are shown, the exit code says it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from functions.train_trigger.status.project import read_statuses
+from infra.cli.environment import Invocation
+from infra.cli.main import app
+from infra.cli.status_view import render_status
+from infra.local.base_weights import missing, refuse_missing_files
+from shared.errors import NotKnown
+from shared.evolve import evolve
+from shared.objectstore import ObjectStore
+from shared.settings import Settings
+from shared.state import keys, outbox
+from shared.state.jobs import Jobs
+from shared.state.notices import Notice
+from shared.state.registry import Registry
+from tests.samples.shown_projects import AIRSHIPS, EMPTY, TREES, fill
+
+RECORDS = {
+    "claims": keys.jobs(TREES),
+    "project": keys.project(TREES),
+    "pointer": keys.pointer(TREES, "label"),
+    "served version": keys.manifest(TREES, "label", 10),
+}
+
+
+@pytest.fixture
+def store(file_store: ObjectStore) -> ObjectStore:
+    fill(file_store)
+    return file_store
+
+
+@pytest.fixture
+def labelloop(store: ObjectStore, tmp_path: Path) -> Any:
+    environ = {"LABELLOOP_STORE": store.url}
+    return lambda *words: CliRunner().invoke(app, words, obj=Invocation(environ, tmp_path), env={"COLUMNS": "400"})
+
+
+@pytest.mark.parametrize(
+    ("record", "data"),
+    [
+        *((record, data) for record in RECORDS for data in (b"", b'{"fence"', b"[]", b"\xff\xfe{}")),
+        ("served version", None),
+    ],
+)
+def test_status_shows_the_other_projects(record: str, data: bytes | None, labelloop: Any, store: ObjectStore) -> None:
+    if data is None:
+        store.delete(RECORDS[record])
+    else:
+        store.put(RECORDS[record], data)
+    shown = labelloop("status")
+    assert shown.exit_code == 1
+    assert "Airships over the bay" in shown.output
+    assert "Herd counts, spring" in shown.output
+    (problem,) = (line for line in shown.output.splitlines() if "cannot be read" in line)
+    assert problem.startswith(f"project {TREES} cannot be read: ")
+    assert RECORDS[record] in problem
+    body = json.loads((answer := labelloop("status", "--json")).output)
+    assert answer.exit_code == 1
+    assert [one["uid"] for one in body["projects"]] == [AIRSHIPS, EMPTY]
+    assert [one["uid"] for one in body["unreadable"]] == [TREES]
+    assert RECORDS[record] in body["unreadable"][0]["error"]
+    assert labelloop("status", "-p", "8").exit_code == 0
+
+
+def test_status_that_is_watched_goes_on(store: ObjectStore) -> None:
+    store.put(keys.jobs(TREES), b"")
+    with (console := Console(width=300)).capture() as captured:
+        console.print(render_status(read_statuses(store, [TREES, AIRSHIPS], Settings()), store.url))
+    assert f"project {TREES} cannot be read: {keys.jobs(TREES)} in " in captured.get()
+    assert "Airships over the bay" in captured.get()
+
+
+def test_notices_of_other_projects_are_shown(labelloop: Any, store: ObjectStore) -> None:
+    Jobs(store, AIRSHIPS).update(outbox.announce, Notice(id="a", event="failed", at=store.now(), message="why"))
+    store.put(keys.jobs(TREES), b"")
+    shown = labelloop("notify")
+    assert shown.exit_code == 1
+    assert "failed" in shown.output
+    assert keys.jobs(TREES) in shown.output
+    body = json.loads(labelloop("notify", "--json").output)
+    assert [one["id"] for one in body["notices"]] == ["a"]
+    assert [one["uid"] for one in body["unreadable"]] == [TREES]
+
+
+@pytest.mark.parametrize("record", ["claims", "pointer", "served version"])
+def test_prune_goes_on_with_the_other_projects(record: str, labelloop: Any, store: ObjectStore) -> None:
+    left = keys.file(AIRSHIPS, "outline", "a" * 64, "weights.pt")
+    store.put(left, b"of a run that ended before it had a version")
+    store.put(RECORDS[record], b"")
+    before = set(store.list(""))
+    body = json.loads((planned := labelloop("prune", "--dry-run", "--json")).output)
+    assert planned.exit_code == 1
+    assert [one["keys"] for one in body["projects"][AIRSHIPS]] == [[left]]
+    shown = labelloop("prune")
+    assert shown.exit_code == 1
+    assert f"project {TREES} cannot be read: {RECORDS[record]}" in shown.output
+    assert before - set(store.list("")) == {left}, "nothing of a project that cannot be read"
+
+
+def test_a_project_that_cannot_be_read_is_named_by_its_uid(labelloop: Any, store: ObjectStore) -> None:
+    store.put(keys.project(TREES), b"")
+    failed = labelloop("train").exception
+    assert isinstance(failed, NotKnown)
+    assert f"--project is needed: the store {store.url} holds {TREES}, {AIRSHIPS} (Airships over the bay)" in str(
+        failed
+    )
+
+
+@pytest.mark.parametrize("key", [*RECORDS.values(), keys.base_weights("yolo11n.pt")])
+def test_labelloop_up_makes_what_the_others_lack(key: str, store: ObjectStore) -> None:
+    Registry(store, AIRSHIPS).reject("outline", 1, "bad")
+    for folder in ("yolo11n-seg.pt", "yolo11n-cls.pt"):
+        store.delete(keys.base_weights(folder))
+    store.put(key, b"")
+    settings = evolve(Settings(), base_weights="yolo11n.pt")
+    assert missing(store, settings) == ["yolo11n-seg.pt"]
+    refuse_missing_files(store, evolve(Settings(), base_weights="yolo11n.pt"))
