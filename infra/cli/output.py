@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from io import TextIOWrapper
 from typing import Any
 
@@ -34,16 +34,23 @@ def print_projects(
     body: dict[str, Any], rendered: RenderableType, unreadable: Collection[Unreadable], *, json_: bool
 ) -> None:
     """Print what was found of several projects, then those that cannot be read. Raises typer.Exit(1) if any is."""
-    parts = (rendered, *map(problem_of, unreadable))
+    parts = (rendered, *(problem_text(str(one)) for one in unreadable))
     print_result(body | {"unreadable": [one.as_json() for one in unreadable]}, Group(*parts), json_=json_)
     if unreadable:
         raise typer.Exit(1)
 
 
-def problem_of(project: Unreadable) -> Text:
-    """Why a project cannot be read."""
-    told = f"project {project.uid} cannot be read: {project.problem}"
-    return Text("".join(filter(str.isprintable, told)), "red")
+def print_with(body: dict[str, Any], rendered: RenderableType, problems: Sequence[str], *, json_: bool) -> None:
+    """Print what was found, then a sentence for each record that cannot be read. Raises typer.Exit(1) if any is."""
+    parts = rendered, *map(problem_text, problems)
+    print_result(body | {"unreadable": list(problems)}, Group(*parts), json_=json_)
+    if problems:
+        raise typer.Exit(1)
+
+
+def problem_text(sentence: str) -> Text:
+    """A sentence about something that is wrong."""
+    return Text("".join(filter(str.isprintable, sentence)), "red")
 
 
 def print_json(body: dict[str, Any]) -> None:

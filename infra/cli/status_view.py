@@ -12,7 +12,7 @@ from rich.text import Text
 from functions.train_trigger.status import words
 from functions.train_trigger.status.project import ControlStatus, ProjectStatus, Unreadable
 from functions.train_trigger.status.words import Said, Sentence
-from infra.cli.output import problem_of, table_of
+from infra.cli.output import problem_text, table_of
 from infra.cli.projects import no_project_yet
 
 _STYLES = {"plain": "", "good": "green", "warning": "yellow", "problem": "red", "quiet": "dim"}
@@ -49,7 +49,7 @@ def next_steps(project: ProjectStatus) -> Text:
 
 def _render_project(project: ProjectStatus | Unreadable) -> list[RenderableType]:
     if isinstance(project, Unreadable):
-        return [problem_of(project), Text()]
+        return [problem_text(str(project)), Text()]
     closed = " [red](closed: Label Studio has it no more)[/]" if project.jobs.closed else ""
     title = "".join(filter(str.isprintable, project.title))  # whoever names a project must not steer our terminal
     parts: list[RenderableType] = [
@@ -68,6 +68,7 @@ def _render_project(project: ProjectStatus | Unreadable) -> list[RenderableType]
         if metrics := words.metrics_sentence(control):
             parts.append(text_of((*_about(project, control), *metrics)))
     parts += [Text.from_markup(f"[yellow]![/] {escape(sentence)}") for sentence in project.not_understood]
+    parts += map(problem_text, project.unreadable)
     return [*parts, *(text_of(sentence) for sentence in _sentences(project) if sentence), Text()]
 
 

@@ -9,7 +9,6 @@ from rich.text import Text
 from functions.train_trigger.status.history import read_history
 from functions.train_trigger.status.metrics import tasks_of, took
 from functions.train_trigger.status.outcome import SURE, Word
-from shared.errors import StoreRefusal
 from shared.objectstore import ObjectStore
 from shared.price import Cost
 from shared.state.registry import Registry
@@ -22,8 +21,8 @@ _UNPROVEN = (
 )
 
 
-def list_versions(store: ObjectStore, uid: str, control: str) -> list[dict[str, Any]]:
-    """The versions of one control, oldest first, as `versions --json` prints them.
+def list_versions(store: ObjectStore, uid: str, control: str) -> tuple[list[dict[str, Any]], list[str]]:
+    """The versions of one control, oldest first, as `versions --json` prints them; and why others cannot be read.
 
     `outcome` is what became of it, `why` a sentence about that, `seconds` how long its run's jobs had run until then,
     `cost` what that cost if a price was set.
@@ -31,9 +30,7 @@ def list_versions(store: ObjectStore, uid: str, control: str) -> list[dict[str, 
     probability that the version is worse than that (`worse`).
     """
     (history,) = read_history(Registry(store, uid), [control], newest=None)
-    if history.unreadable:
-        raise StoreRefusal(history.unreadable[0])
-    return [
+    listed = [
         version.manifest.model_dump(mode="json", exclude={"lineage", "files"})
         | {
             "pointer": version.pointer,
@@ -52,6 +49,7 @@ def list_versions(store: ObjectStore, uid: str, control: str) -> list[dict[str, 
         }
         for version in history.versions
     ]
+    return listed, list(history.unreadable)
 
 
 def render_versions(control: str, versions: list[dict[str, Any]], *, why: bool = False) -> RenderableType:

@@ -3,11 +3,11 @@
 Made once by whoever has torch, for all projects; what predict needs of them is the graph.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 from shared.digest import sha256_of
-from shared.errors import AlreadyExists, ModelError, NotFound
+from shared.errors import AlreadyExists, ModelError, NotFound, StoreRefusal
 from shared.objectstore import ObjectStore
 from shared.state import keys
 from shared.state.records import Record, find, load
@@ -63,11 +63,16 @@ def find_base_weights(store: ObjectStore, weights: str) -> BaseWeights | None:
     return find(BaseWeights, store, keys.base_weights(Path(weights).name))[0]
 
 
-def all_base_weights(store: ObjectStore) -> Iterator[BaseWeights]:
-    """All that the store holds, by name."""
+def all_base_weights(store: ObjectStore) -> tuple[list[BaseWeights], list[str]]:
+    """All that the store holds, by name; and a sentence for each record that is no valid one."""
+    all_, problems = [], []
     for folder in store.folders(keys.BASE):
-        if found := find_base_weights(store, keys.decode(folder)):  # else somebody uploads its files just now
-            yield found
+        try:
+            if found := find_base_weights(store, keys.decode(folder)):  # else somebody uploads its files just now
+                all_.append(found)
+        except StoreRefusal as error:
+            problems.append(str(error))
+    return all_, problems
 
 
 def download_base_file(store: ObjectStore, record: BaseWeights, name: str, path: Path) -> None:

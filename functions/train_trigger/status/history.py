@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 from functions.train_trigger.status.outcome import Outcome, outcome_of
-from shared.errors import StoreRefusal
+from shared.errors import NotFound, StoreRefusal
 from shared.side_by_side import AT_ONCE, side_by_side
 from shared.state.registry import Registry
 from shared.state.versions import Manifest, Pointer
@@ -39,7 +39,8 @@ class History:
     serving: Manifest | None  # differs from the pointer if that version failed verification
     numbers: tuple[int, ...]  # of all versions, ascending
     versions: tuple[Version, ...]  # those that were read, oldest first
-    unreadable: tuple[str, ...] = ()  # a sentence for each of them that is no valid record
+    unreadable: tuple[str, ...] = ()  # a sentence for each record of it that is no valid one
+    known: bool = True  # False: the pointer, or the version that it names, is no valid record
 
 
 def read_history(
@@ -61,26 +62,24 @@ def read_history_and(
     """As `read_history`; beside it asks `also`, and answers what that answers."""
     questions: list[Callable[[], Any]] = [also]
     for name in names:
-        asks = (registry.pointer, registry.rejected, registry.numbers, _no_notes if newest == 0 else registry.notes)
+        pointer = partial(_or_refusal, registry.pointer)
+        asks = (pointer, registry.rejected, registry.numbers, _no_notes if newest == 0 else registry.notes)
         questions += [partial(ask, name) for ask in asks]
     other, *found = side_by_side(lambda question: question(), questions, at_once=at_once)
     looks = list(zip(names, found[::4], found[1::4], found[2::4], strict=True))
+    refused = {name: pointer for name, pointer, _, _ in looks if isinstance(pointer, Exception)}
+    looks = [(name, None if name in refused else pointer, *rest) for name, pointer, *rest in looks]
     notes: dict[str, dict[int, str]] = dict(zip(names, found[3::4], strict=True))
-    shown = {name: _newest(numbers, newest, before) for name, _, _, numbers in looks}
+    # Without the pointer nobody can say what became of a version.
+    shown = {name: [] if name in refused else _newest(numbers, newest, before) for name, _, _, numbers in looks}
     wanted = {(name, number): None for name in names for number in shown[name]}
     wanted |= {(name, pointer.version): None for name, pointer, _, _ in looks if pointer}
     following = {name: dict(pairwise(numbers)) for name, _, _, numbers in looks}  # number → the one after it
     wanted |= {(name, after): None for name in names for one in shown[name][-1:] if (after := following[name].get(one))}
 
-    def read(one: tuple[str, int]) -> Manifest | StoreRefusal | None:
-        try:
-            return registry.find_manifest(*one)
-        except StoreRefusal as error:
-            return error
-
     bad = [(name, number) for name, _, rejected, _ in looks for number in shown[name] if number in rejected]
     reads: list[Callable[[], Any]] = [
-        *(partial(read, one) for one in wanted),
+        *(partial(_or_refusal, registry.find_manifest, *one) for one in wanted),
         *(partial(registry.was_deleted, *one) for one in bad),
     ]
     answers = side_by_side(lambda ask: ask(), reads, at_once=at_once)
@@ -88,7 +87,9 @@ def read_history_and(
     deleted = {one for one, gone in zip(bad, answers[len(wanted) :], strict=True) if gone}
     histories = []
     for name, pointer, rejected, numbers in looks:
-        serving = registry.served(name, pointer, rejected) if pointer else None
+        serving = _or_refusal(registry.served, name, pointer, rejected) if pointer else refused.get(name)
+        unknown = [str(serving)] if isinstance(serving, Exception) else []
+        serving = _manifest(serving)
         versions = [
             Version(
                 manifest,
@@ -110,7 +111,10 @@ def read_history_and(
             if isinstance(manifest := manifests[name, number], Manifest)
         ]
         problems = [str(one) for number in shown[name] if isinstance(one := manifests[name, number], StoreRefusal)]
-        histories.append(History(name, pointer, serving, tuple(numbers), tuple(versions), tuple(problems)))
+        unreadable = tuple(dict.fromkeys([*unknown, *problems]))
+        histories.append(
+            History(name, pointer, serving, tuple(numbers), tuple(versions), unreadable, known=not unknown)
+        )
     return histories, other
 
 
@@ -124,5 +128,13 @@ def _newest(numbers: list[int], newest: int | None, before: int | None) -> list[
     return older if newest is None else older[len(older) - min(newest, len(older)) :]
 
 
-def _manifest(read: Manifest | StoreRefusal | None) -> Manifest | None:
+def _or_refusal(ask: Callable[..., Any], *arguments: Any) -> Any:
+    """What `ask` answers, or why a record is no valid one or is not there."""
+    try:
+        return ask(*arguments)
+    except (StoreRefusal, NotFound) as error:
+        return error
+
+
+def _manifest(read: Manifest | Exception | None) -> Manifest | None:
     return read if isinstance(read, Manifest) else None

@@ -53,7 +53,8 @@ class ControlStatus:
     control: Control | None = None  # as the labeling config has it; None: it has it no more
     manifest: Manifest | None = None  # of the version that is served
     newest: tuple[Version, ...] = ()  # those that were asked for, oldest first
-    unreadable: tuple[str, ...] = ()  # a sentence for each of those that is no valid record
+    unreadable: tuple[str, ...] = ()  # a sentence for each record that is no valid one, of those that were asked for
+    known: bool = True  # False: it is not known what is served, as the pointer or its version is no valid record
 
     def as_json(self) -> dict[str, Any]:
         """The control for scripts."""
@@ -71,6 +72,7 @@ class ControlStatus:
             "metrics": self.metrics,
             "gate": self.gate.model_dump(mode="json") if self.gate else None,
             "annotated": self.annotated,
+            "unreadable": list(self.unreadable),
         }
 
 
@@ -93,6 +95,16 @@ class ProjectStatus:
     writing: Writing | None  # how far the active run is that writes predictions ahead
     price: Price | None  # of an hour that jobs run, as it is set now
     read_at: datetime  # the store's clock
+
+    @property
+    def served(self) -> list[tuple[Control, Manifest | None]]:
+        """The controls of the labeling config, each with the version that is served, as far as that can be read."""
+        return [(one.control, one.manifest) for one in self.controls if one.control and one.known]
+
+    @property
+    def unreadable(self) -> list[str]:
+        """A sentence for each record of its controls that is no valid one."""
+        return list(dict.fromkeys(sentence for control in self.controls for sentence in control.unreadable))
 
     def as_json(self) -> dict[str, Any]:
         """The project for scripts. `run` is null while none is active."""
@@ -131,6 +143,10 @@ class Unreadable:
     def as_json(self) -> dict[str, str]:
         """For scripts."""
         return {"uid": self.uid, "error": self.problem}
+
+    def __str__(self) -> str:
+        """For people."""
+        return f"project {self.uid} cannot be read: {self.problem}"
 
 
 def _ended(run: LastRun | None) -> dict[str, Any] | None:
@@ -255,14 +271,19 @@ def _control(history: History, control: Control | None, held: Mapping[str, dict[
         manifest=serving,
         newest=history.versions,
         unreadable=history.unreadable,
+        known=history.known,
     )
 
 
 def _with_base_weights(store: ObjectStore, status: ControlStatus, settings: Settings) -> ControlStatus:
     """With the base weights where they are served, and with the reason why nothing is predicted, if there is one."""
     control, weights = status.control, settings.base_weights
-    if control is None:
+    if control is None or not status.known:
         return status
-    base = None if status.manifest else find_base_weights(store, base_weights_for(control, weights))
+    try:
+        base = None if status.manifest else find_base_weights(store, base_weights_for(control, weights))
+    except StoreRefusal as error:
+        why = "" if settings.dummy else "the record of its base weights cannot be read"
+        return replace(status, silent=why, unreadable=(*status.unreadable, str(error)))
     why = "" if settings.dummy else silent(control, status.manifest, base, weights)
     return replace(status, base=base, silent=why)

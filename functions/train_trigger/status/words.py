@@ -43,6 +43,8 @@ def connection_sentence(project: ProjectStatus) -> Sentence:
 
 def served(control: ControlStatus) -> Sentence:
     """What is served, and why that is not what the pointer names."""
+    if not control.known:
+        return (Said(f"v{control.pointer or '?'}, which cannot be read", "problem"),)
     base = Said("nothing", "problem") if control.silent else Said("base weights")
     if control.pointer is None:
         return (base,)

@@ -119,7 +119,6 @@ class Pages:
     def _project(self, request: Request) -> Response:
         uid = project_of(request)
         status, effort = both(lambda: self._read(uid), lambda: self._effort(uid))
-        served = [(one.control, one.manifest) for one in status.controls if one.control]
         return self._html.page(
             request,
             "project.html",
@@ -128,8 +127,8 @@ class Pages:
             controls=[ControlView.of(control, rows=_ROWS, effort=effort) for control in status.controls],
             findings=findings_of(self._settings, status),
             rules=rules(self._settings, status.record),
-            presets=presets(served),
-            thresholds=thresholds(served, self._settings, status.record),
+            presets=presets(status.served),
+            thresholds=thresholds(status.served, self._settings, status.record),
             gate=GATE,
             push=self._settings.push == "on" and status.push,
             refresh=_LIVE if _is_live(status) else _IDLE,

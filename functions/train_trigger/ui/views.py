@@ -87,7 +87,7 @@ def findings_of(settings: Settings, project: ProjectStatus) -> list[Finding]:
     """What of `labelloop doctor`'s findings the store and the settings alone tell."""
     findings = [Finding("warning", "config", sentence) for sentence in project.not_understood]
     for each in project.controls:
-        if each.control is not None:
+        if each.control is not None and not each.unreadable:
             checked = check_control(each.control, each.manifest, each.base, settings.base_weights, each.annotated)
             findings += [finding for finding in checked if finding.level != "ok"]
     return findings

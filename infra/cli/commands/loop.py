@@ -10,7 +10,7 @@ from functions.train_trigger.status.project import ProjectStatus, Unreadable, re
 from infra.cli import configuration
 from infra.cli.open_page import open_page, page_address
 from infra.cli.options import JsonOption, ProjectOption, count_of, store_of
-from infra.cli.output import print_projects, print_result
+from infra.cli.output import print_projects, print_result, print_with
 from infra.cli.policy_view import render_policy
 from infra.cli.projects import find_project
 from infra.cli.status_view import coming, render_status, watch_status
@@ -50,6 +50,8 @@ def status(
     unreadable = [one for one in found if isinstance(one, Unreadable)]
     rendered = render_status(shown, store.url) if shown or not found else Group()
     print_projects({"projects": [one.as_json() for one in shown]}, rendered, unreadable, json_=json_)
+    if any(one.unreadable for one in shown):
+        raise typer.Exit(1)
 
 
 @commands.command()
@@ -68,7 +70,7 @@ def policy(context: typer.Context, project: ProjectOption = None, json_: JsonOpt
     listed = configuration.listing(settings, context.obj.environ, context.obj.from_file())
     given = {row["variable"]: row["from"] for row in listed}
     found = rules(settings, record, given)
-    served = [(one.control, one.manifest) for one in status.controls if one.control] if status else []
+    served = status.served if status else []
     shown, chosen = thresholds(served, settings, record), presets(served)
     due = status.next_training if status else None
     body = {
@@ -80,7 +82,8 @@ def policy(context: typer.Context, project: ProjectOption = None, json_: JsonOpt
     }
     title = f"Project {uid} {status.title}" if status else ""
     sentence = coming(status) if status else ()
-    print_result(body, render_policy(title, found, chosen, shown, sentence), json_=json_)
+    problems = status.unreadable if status else []
+    print_with(body, render_policy(title, found, chosen, shown, sentence), problems, json_=json_)
 
 
 @commands.command("open")

@@ -3,14 +3,14 @@
 from typing import Annotated
 
 import typer
-from rich.console import Console
+from rich.console import Console, Group
 
 from infra.cli import configuration
 from infra.cli.base_weights import add_base_weights, base_as_json, render_base
 from infra.cli.keeping import forget_project, known_uids, prune_projects, removals_as_json, render_removals
 from infra.cli.notify import render_waiting, send_test, waiting, waiting_as_json
 from infra.cli.options import JsonOption, ProjectOption, store_of
-from infra.cli.output import print_projects, print_result
+from infra.cli.output import print_projects, print_result, print_with
 from infra.cli.projects import find_project
 from shared.state.base_weights import all_base_weights
 
@@ -45,8 +45,9 @@ def base_add(
 @base.command("list")
 def base_list(context: typer.Context, json_: JsonOption = False) -> None:
     """List the base weights in the store."""
-    found = list(all_base_weights(store_of(context.obj.settings())))
-    print_result({"base": base_as_json(found)}, render_base(found), json_=json_)
+    found, problems = all_base_weights(store_of(context.obj.settings()))
+    rendered = render_base(found) if found or not problems else Group()
+    print_with({"base": base_as_json(found)}, rendered, problems, json_=json_)
 
 
 @commands.command()

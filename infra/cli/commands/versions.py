@@ -19,7 +19,7 @@ from infra.cli.options import (
     label_studio_of,
     store_of,
 )
-from infra.cli.output import print_result
+from infra.cli.output import print_result, print_with
 from infra.cli.projects import choose
 from infra.cli.report import show_report
 from infra.cli.retrain import render_retrained
@@ -43,9 +43,9 @@ def versions(
 ) -> None:
     """List the versions of a control: what became of each, its tasks, metric, time. An arrow marks the served one."""
     chosen = choose(store_of(context.obj.settings()), project, control)
-    found = list_versions(chosen.store, chosen.uid, chosen.control)
+    found, problems = list_versions(chosen.store, chosen.uid, chosen.control)
     rendered = render_versions(chosen.control, found, why=why)
-    print_result(chosen.as_json() | {"versions": found}, rendered, json_=json_)
+    print_with(chosen.as_json() | {"versions": found}, rendered, problems, json_=json_)
 
 
 @commands.command()

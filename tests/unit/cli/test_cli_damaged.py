@@ -23,11 +23,12 @@ from shared.state.notices import Notice
 from shared.state.registry import Registry
 from tests.samples.shown_projects import AIRSHIPS, EMPTY, TREES, fill
 
+DAMAGED = (b"", b'{"fence"', b"[]", b"\xff\xfe{}")
 RECORDS = {
     "claims": keys.jobs(TREES),
     "project": keys.project(TREES),
-    "pointer": keys.pointer(TREES, "label"),
-    "served version": keys.manifest(TREES, "label", 10),
+    "pointer": keys.pointer(AIRSHIPS, "outline"),
+    "served version": keys.manifest(AIRSHIPS, "outline", 1),
 }
 
 
@@ -39,22 +40,14 @@ def store(file_store: ObjectStore) -> ObjectStore:
 
 @pytest.fixture
 def labelloop(store: ObjectStore, tmp_path: Path) -> Any:
-    environ = {"LABELLOOP_STORE": store.url}
+    environ = {"LABELLOOP_STORE": store.url, "LABELLOOP_KEEP_RUNS": "1"}
     return lambda *words: CliRunner().invoke(app, words, obj=Invocation(environ, tmp_path), env={"COLUMNS": "400"})
 
 
-@pytest.mark.parametrize(
-    ("record", "data"),
-    [
-        *((record, data) for record in RECORDS for data in (b"", b'{"fence"', b"[]", b"\xff\xfe{}")),
-        ("served version", None),
-    ],
-)
-def test_status_shows_the_other_projects(record: str, data: bytes | None, labelloop: Any, store: ObjectStore) -> None:
-    if data is None:
-        store.delete(RECORDS[record])
-    else:
-        store.put(RECORDS[record], data)
+@pytest.mark.parametrize("data", DAMAGED)
+@pytest.mark.parametrize("record", ["claims", "project"])
+def test_status_shows_the_other_projects(record: str, data: bytes, labelloop: Any, store: ObjectStore) -> None:
+    store.put(RECORDS[record], data)
     shown = labelloop("status")
     assert shown.exit_code == 1
     assert "Airships over the bay" in shown.output
@@ -68,6 +61,57 @@ def test_status_shows_the_other_projects(record: str, data: bytes | None, labell
     assert [one["uid"] for one in body["unreadable"]] == [TREES]
     assert RECORDS[record] in body["unreadable"][0]["error"]
     assert labelloop("status", "-p", "8").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("record", "data"),
+    [("pointer", DAMAGED[0]), *(("served version", data) for data in (*DAMAGED, None))],  # None: it is not there
+)
+def test_status_shows_the_other_controls(record: str, data: bytes | None, labelloop: Any, store: ObjectStore) -> None:
+    store.delete(RECORDS[record])
+    if data is not None:
+        store.put(RECORDS[record], data)
+    for words in (("status",), ("status", "-p", "8"), ("policy", "-p", "8")):
+        shown = labelloop(*words)
+        assert shown.exit_code == 1
+        assert "weather" in shown.output
+        assert shown.output.count(RECORDS[record]) == 1
+    named = "v?" if record == "pointer" else "v1"
+    lines = labelloop("status").output.splitlines()
+    assert any(" ".join(line.split()).startswith(f"outline segment {named}, which cannot be read") for line in lines)
+    assert any(line.split() == ["weather", "classify", "v1", "1"] for line in lines)
+    told = {one["control"]: one for one in json.loads(labelloop("status", "--json").output)["projects"][1]["controls"]}
+    assert RECORDS[record] in told["outline"]["unreadable"][0]
+    assert (told["weather"]["serving"], told["weather"]["unreadable"]) == (1, [])
+
+
+def test_damaged_base_weights_take_nothing_else_away(labelloop: Any, store: ObjectStore) -> None:
+    key = keys.base_weights("yolo11n.pt")
+    store.put(key, b"")
+    shown = labelloop("status")
+    assert shown.exit_code == 1
+    assert "Nothing is predicted for label: the record of its base weights cannot be read" in shown.output
+    assert shown.output.count(key) == 1
+    assert "Herd counts, spring" in shown.output
+    listed = labelloop("base", "list")
+    assert listed.exit_code == 1
+    assert "yolo11n-seg.pt" in listed.output
+    assert key in listed.output
+    body = json.loads(labelloop("base", "list", "--json").output)
+    assert [one["name"] for one in body["base"]] == ["yolo11n-seg.pt"]
+    assert key in body["unreadable"][0]
+
+
+def test_versions_lists_those_that_can_be_read(labelloop: Any, store: ObjectStore) -> None:
+    key = keys.manifest(TREES, "label", 3)
+    store.put(key, b"{}")
+    shown = labelloop("versions", "-p", "7")
+    assert shown.exit_code == 1
+    assert "→ v10" in shown.output
+    assert key in shown.output
+    body = json.loads(labelloop("versions", "-p", "7", "--json").output)
+    assert [one["version"] for one in body["versions"]] == [1, 2, 4, 5, 6, 7, 8, 9, 10]
+    assert key in body["unreadable"][0]
 
 
 def test_status_that_is_watched_goes_on(store: ObjectStore) -> None:
@@ -92,17 +136,22 @@ def test_notices_of_other_projects_are_shown(labelloop: Any, store: ObjectStore)
 
 @pytest.mark.parametrize("record", ["claims", "pointer", "served version"])
 def test_prune_goes_on_with_the_other_projects(record: str, labelloop: Any, store: ObjectStore) -> None:
-    left = keys.file(AIRSHIPS, "outline", "a" * 64, "weights.pt")
-    store.put(left, b"of a run that ended before it had a version")
+    bad, other = (TREES, AIRSHIPS) if TREES in RECORDS[record] else (AIRSHIPS, TREES)
+    left = keys.run(other, "20250101-000000-00000000", "request.json")
+    store.put(left, b"of a run that ended long ago")
+    store.put(keys.run(other, "20261231-000000-00000000", "request.json"), b"of the newest run")
+    store.put(keys.run(bad, "20250101-000000-00000000", "request.json"), b"of a run that ended long ago")
     store.put(RECORDS[record], b"")
     before = set(store.list(""))
     body = json.loads((planned := labelloop("prune", "--dry-run", "--json")).output)
     assert planned.exit_code == 1
-    assert [one["keys"] for one in body["projects"][AIRSHIPS]] == [[left]]
+    assert left in [key for one in body["projects"][other] for key in one["keys"]]
     shown = labelloop("prune")
     assert shown.exit_code == 1
-    assert f"project {TREES} cannot be read: {RECORDS[record]}" in shown.output
-    assert before - set(store.list("")) == {left}, "nothing of a project that cannot be read"
+    assert f"project {bad} cannot be read: {RECORDS[record]}" in shown.output
+    gone = before - set(store.list(""))
+    assert left in gone
+    assert not any(bad in key for key in gone), "nothing of a project that cannot be read"
 
 
 def test_a_project_that_cannot_be_read_is_named_by_its_uid(labelloop: Any, store: ObjectStore) -> None:
@@ -114,7 +163,7 @@ def test_a_project_that_cannot_be_read_is_named_by_its_uid(labelloop: Any, store
     )
 
 
-@pytest.mark.parametrize("key", [*RECORDS.values(), keys.base_weights("yolo11n.pt")])
+@pytest.mark.parametrize("key", [keys.project(TREES), keys.pointer(TREES, "label"), keys.base_weights("yolo11n.pt")])
 def test_labelloop_up_makes_what_the_others_lack(key: str, store: ObjectStore) -> None:
     Registry(store, AIRSHIPS).reject("outline", 1, "bad")
     for folder in ("yolo11n-seg.pt", "yolo11n-cls.pt"):
@@ -122,4 +171,4 @@ def test_labelloop_up_makes_what_the_others_lack(key: str, store: ObjectStore) -
     store.put(key, b"")
     settings = evolve(Settings(), base_weights="yolo11n.pt")
     assert missing(store, settings) == ["yolo11n-seg.pt"]
-    refuse_missing_files(store, evolve(Settings(), base_weights="yolo11n.pt"))
+    refuse_missing_files(store, settings)

@@ -338,11 +338,35 @@ def test_a_version_that_is_no_record_is_named_and_the_others_are_shown(filled: W
         answer = browser.get(path, project=TREES, **query)
         page = seen(answer)
         assert answer.status_code == 200
-        assert "A version cannot be shown: projects/7.1790000000/models/label/versions/000003.json" in page.text
+        assert "A record cannot be read: projects/7.1790000000/models/label/versions/000003.json" in page.text
         assert "v10" in page.text
-    filled.store.put(keys.manifest(TREES, "label", 10), b"{")
-    answer = Browser(filled).get("/ui/project", project=TREES)
-    assert (answer.status_code, "A person has to mend this" in answer.text) == (503, True), "what is served is unknown"
+
+
+@pytest.mark.parametrize("pointer", [True, False])
+def test_a_control_of_which_nobody_knows_what_is_served_hides_nothing_else(filled: World, *, pointer: bool) -> None:
+    key = keys.pointer(AIRSHIPS, "outline") if pointer else keys.manifest(AIRSHIPS, "outline", 1)
+    filled.store.put(key, b"{")
+    browser = Browser(filled)
+    page = seen(browser.get("/ui/project", project=AIRSHIPS)).text
+    assert f"Serves v{'?' if pointer else '1'}, which cannot be read" in page
+    assert f"A record cannot be read: {key} in " in page
+    assert "No version yet" not in page
+    assert "weather: Clear 0.25" in page, "the policy of the other control"
+    assert "outline: Airship" not in page, "nobody knows what it chose"
+    assert "outline segment v" in seen(browser.get("/ui")).text
+    assert key in seen(browser.get("/ui/control", project=AIRSHIPS, control="outline")).text
+    served = browser.press("/ui/rollback", project=AIRSHIPS, control="outline", version=1)
+    assert served.status_code == 503
+    assert key in served.text
+
+
+def test_damaged_base_weights_are_not_called_missing(filled: World) -> None:
+    key = keys.base_weights("yolo11n.pt")
+    filled.store.put(key, b"")
+    page = seen(Browser(filled).get("/ui/project", project=EMPTY)).text
+    assert "Nothing is predicted for label: the record of its base weights cannot be read" in page
+    assert f"A record cannot be read: {key} in " in page
+    assert "labelloop base add" not in page
 
 
 @pytest.mark.parametrize(
