@@ -28,6 +28,14 @@ _SHAPES = {
 """Tag that draws and takes its labels from a `<Labels>` of the same image or video → tag in CONTROL_TASKS."""
 _MEDIA_TAGS: dict[str, Media] = {"Image": "image", "Video": "video"}
 _VIDEO_CONTROLS = {"VideoRectangle", "TimelineLabels"}
+_TAGS = (*CONTROL_TASKS, *_SHAPES, *_MEDIA_TAGS, "Choice", "Label", "Labels", "Repeater")
+_ATTRIBUTES = (
+    *("alias", "allowNested", "choice", "frameRate", "perItem", "perRegion", "smart", "smartOnly", "value"),
+    *("valueList", "visibleWhen", "whenChoiceValue", "whenLabelValue", "whenTagName"),
+)
+_TAG_OF = {tag.lower(): tag for tag in _TAGS}
+_ATTRIBUTE_OF = {name.lower(): name for name in _ATTRIBUTES}
+"""In lower case → as in Label Studio's documentation."""
 _REPEATED = "{{idx}}"  # in the names and values of tags that a <Repeater> copies
 _MAX_NAME = 200  # bytes; it becomes part of file names, which may have 255
 _MAX_VALUE = 1000  # characters
@@ -51,13 +59,20 @@ def parse_label_config(xml: str) -> tuple[Control, ...]:
 
 
 def parse_xml(xml: str) -> Element:
-    """The root of a labeling config. Raises LabelConfigError."""
+    """The root of a labeling config. Raises LabelConfigError.
+
+    Label Studio's editor reads tags and attributes in any case (`attrsToProps` in its core/Tree.tsx): here they are
+    called as in its documentation. Not so `name` and `toName`, which Label Studio itself needs as they are.
+    """
     if len(xml) > _MAX_CONFIG:
         raise LabelConfigError(f"the labeling config has {len(xml)} characters, more than {_MAX_CONFIG}")
     try:
         root: Element = fromstring(xml, forbid_dtd=True)
     except (ParseError, DefusedXmlException, ValueError) as error:
         raise LabelConfigError(f"the labeling config is not well-formed XML: {error}") from error
+    for tag in root.iter():
+        tag.tag = _TAG_OF.get(tag.tag.lower(), tag.tag)
+        tag.attrib = {_ATTRIBUTE_OF.get(name.lower(), name): value for name, value in tag.attrib.items()}
     return root
 
 
@@ -126,7 +141,7 @@ def _control(tag: Element, tags: _Tags) -> Control | str:
         labels=labels,
         attributes=with_newer_names(tag.attrib),
         media=_MEDIA_TAGS[looked_at.tag],
-        frame_rate=next((value for key, value in looked_at.attrib.items() if key.lower() == "framerate"), ""),
+        frame_rate=looked_at.get("frameRate", ""),
         labels_name="" if holder is tag else holder.get("name", ""),
         boxes_name="" if boxes is None else boxes.get("name", ""),
         boxes=() if boxes is None else _labels(boxes),
@@ -143,8 +158,7 @@ def _control(tag: Element, tags: _Tags) -> Control | str:
 
 def is_click_tool(tag: Element) -> bool:
     """Whether a tag draws points only to ask the model what is there: none of its regions is stored."""
-    written = {key.lower(): value.lower() for key, value in tag.attrib.items()}
-    return tag.tag == "KeyPointLabels" and written.get("smartonly") == "true"
+    return tag.tag == "KeyPointLabels" and tag.get("smartOnly", "").lower() == "true"
 
 
 def _looked_at(tag: Element, tags: _Tags, *, video: bool) -> Element | str:
@@ -157,7 +171,7 @@ def _looked_at(tag: Element, tags: _Tags, *, video: bool) -> Element | str:
         return f"looks at a <{found.tag}>: labelloop reads <Image> and <Video>"
     if (_MEDIA_TAGS[found.tag] == "video") != video:
         return f"cannot be served on <{found.tag}>"
-    if any(key.lower() == "valuelist" for key in found.attrib):
+    if "valueList" in found.attrib:
         return f"looks at a <{found.tag}> with valueList: several files in one tag are not served"
     if not has_variable(found.get("value", "")):
         return f'looks at a <{found.tag}> without value="$…", one file of the task\'s data'

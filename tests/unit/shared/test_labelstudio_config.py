@@ -1,5 +1,7 @@
 """Labeling configs: which controls are served, with which labels, and what is not an error."""
 
+import re
+
 import pytest
 from label_studio_sdk.label_interface import LabelInterface
 
@@ -222,6 +224,23 @@ def test_choices() -> None:
     assert not only(tags.format("")).per_region
     assert only(tags.format(' perRegion="true"')).per_region
     assert only(tags.format("")).labels == (Label("a", (), "A"),)
+
+
+def test_tags_and_attributes_are_read_in_any_case_as_label_studios_editor_does() -> None:
+    written = (
+        '<View><Video name="film" value="$film" frameRate="25"/><TimelineLabels name="when" toName="film"><Label '
+        'value="A" alias="a"/></TimelineLabels><Image name="it" value="$it"/><RectangleLabels name="box" toName="it">'
+        '<Label value="A"/></RectangleLabels><Choices name="what" toName="it" perRegion="true" choice="multiple" '
+        'visibleWhen="region-selected" whenTagName="box" whenLabelValue="A"><Choice value="x"/></Choices>'
+        '<Choices name="paths" toName="it" allowNested="true"><Choice value="x"/></Choices><KeyPointLabels name="ask" '
+        'toName="it" smartOnly="true"><Label value="A"/></KeyPointLabels><Image name="all" valueList="$all"/>'
+        '<BrushLabels name="many" toName="all"><Label value="A"/></BrushLabels></View>'
+    )
+    lower = re.sub("</?[A-Za-z]+|[A-Za-z]+=", lambda found: found[0].lower(), written).replace("toname", "toName")
+    assert lower != written
+    assert parse_label_config(lower) == parse_label_config(written)
+    assert [control.name for control in parse_label_config(lower)] == ["when", "box", "what"]
+    assert not_understood(lower) == not_understood(written) != ()
 
 
 def test_labels_that_label_studio_does_not_offer_are_none() -> None:
