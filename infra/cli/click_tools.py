@@ -27,11 +27,15 @@ class _Place:
 def without_tools(config: str, controls: Sequence[Control]) -> list[Control]:
     """The controls whose objects can be drawn by a click, but for which there is no tool. Raises LabelConfigError."""
     root = parse_xml(config)
-    tools = [tag for tag in root.iter("KeyPointLabels") if is_click_tool(tag) or tag.get("smart", "").lower() == "true"]
+    points = [*root.iter("KeyPointLabels"), *root.iter("KeyPoint")]
+    tools = [tag for tag in points if is_click_tool(tag) or tag.get("smart", "").lower() == "true"]
     names = {tag.get("name") for tag in root.iter()}
 
     def has_tool(control: Control) -> bool:
-        labels = {tag.get("alias") or tag.get("value") for tool in _at(tools, control) for tag in label_tags(tool)}
+        holders = list(_at(tools, control))
+        if any(tool.tag == "KeyPoint" for tool in holders):
+            holders += _at(list(root.iter("Labels")), control)
+        labels = {tag.get("alias") or tag.get("value") for holder in holders for tag in label_tags(holder)}
         return bool(labels & set(control.label_values)) or control.name + CLICK in names
 
     return [control for control in controls if draws(control) and not has_tool(control)]
@@ -55,7 +59,8 @@ def with_click_tools(config: str, controls: Sequence[Control]) -> str:
 def without_click_tools(config: str, controls: Sequence[Control]) -> str:
     """The config without the tools that `with_click_tools` adds. Raises LabelConfigError."""
     names = {control.name + CLICK for control in controls}
-    ours = {tag.get("name") for tag in parse_xml(config).iter() if is_click_tool(tag) and tag.get("name") in names}
+    tools = parse_xml(config).iter("KeyPointLabels")
+    ours = {tag.get("name") for tag in tools if is_click_tool(tag) and tag.get("name") in names}
     written = config.encode()
     for place in sorted(_places(config), key=lambda place: -place.start):
         if place.name in ours:
@@ -63,8 +68,8 @@ def without_click_tools(config: str, controls: Sequence[Control]) -> str:
     return written.decode()
 
 
-def _at(tools: Sequence[Element], control: Control) -> Iterator[Element]:
-    return (tool for tool in tools if tool.get("toName") == control.to_name)
+def _at(tags: Sequence[Element], control: Control) -> Iterator[Element]:
+    return (tag for tag in tags if tag.get("toName") == control.to_name)
 
 
 def _tool(control: Control, holder: Element) -> list[str]:

@@ -158,7 +158,7 @@ def _control(tag: Element, tags: _Tags) -> Control | str:
 
 def is_click_tool(tag: Element) -> bool:
     """Whether a tag draws points only to ask the model what is there: none of its regions is stored."""
-    return tag.tag == "KeyPointLabels" and tag.get("smartOnly", "").lower() == "true"
+    return tag.tag in ("KeyPoint", "KeyPointLabels") and tag.get("smartOnly", "").lower() == "true"
 
 
 def _looked_at(tag: Element, tags: _Tags, *, video: bool) -> Element | str:

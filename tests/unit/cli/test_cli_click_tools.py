@@ -79,6 +79,16 @@ def test_a_tool_of_ones_own_does_and_stays() -> None:
     assert [control.name for control in without_tools(other, parse_label_config(other))] == ["label"]
 
 
+def test_a_key_point_that_only_asks_is_the_tool_of_the_shapes_that_share_its_labels() -> None:
+    point = '<KeyPoint name="r_click" toName="i" smart="true" smartOnly="true"/>'
+    config = CONFIGS[2].replace("</View>", point + "</View>")
+    controls = parse_label_config(config)
+    assert [control.name for control in controls] == ["r", "p"]
+    assert not_understood(config) == ()
+    assert without_tools(config, controls) == []
+    assert without_click_tools(config, controls) == config, "it was not added by labelloop"
+
+
 def test_it_is_added_if_a_person_agrees_and_removed_again(file_store: ObjectStore) -> None:
     studio, seen = OneProject(), list[str]()
 
