@@ -184,9 +184,8 @@ def _unclear_choices(tag: Element) -> str:
         return 'has allowNested="true": Label Studio takes no predictions of paths'
     if tag.get("perItem", "").lower() == "true":
         return 'has perItem="true", which is for several images in one tag'
-    if tag.get("value") and not _labels(tag):
-        return f'takes its choices from the data of each task (value="{tag.get("value")}")'
-    return ""
+    given = next((choice.get("value") for choice in label_tags(tag) if is_of_each_task(choice)), tag.get("value"))
+    return f'takes its choices from the data of each task (value="{given}")' if given and not _labels(tag) else ""
 
 
 def _boxes_for(tag: Element, tags: _Tags) -> Element | None:
@@ -201,7 +200,7 @@ def _labels(holder: Element) -> tuple[Label, ...]:
     labels: dict[str, Label] = {}
     for tag in label_tags(holder):
         value = tag.get("alias") or tag.get("value", "")
-        if not value or value in labels:
+        if not value or value in labels or is_of_each_task(tag):
             continue
         predicted = tuple(part.strip() for part in tag.get("predicted_values", "").split(",") if part.strip())
         index = tag.get("model_index", "").strip()
@@ -212,6 +211,11 @@ def _labels(holder: Element) -> tuple[Label, ...]:
             f"a <{holder.tag}> of the labeling config has {len(labels)} labels, more than {_MAX_LABELS}"
         )
     return tuple(labels.values())
+
+
+def is_of_each_task(label: Element) -> bool:
+    """Whether annotations hold what a task's data says for it. Not so of a `<Label>`, which is only shown otherwise."""
+    return label.tag == "Choice" and not label.get("alias") and has_variable(label.get("value", ""))
 
 
 def label_tags(holder: Element) -> Iterator[Element]:

@@ -9,8 +9,9 @@ from xml.etree.ElementTree import Element
 
 from shared.labelstudio.attributes import ATTRIBUTES, OLDER
 from shared.labelstudio.class_labels import rivals
-from shared.labelstudio.config import label_tags, parse_label_config, parse_xml, read_tags
+from shared.labelstudio.config import is_of_each_task, label_tags, parse_label_config, parse_xml, read_tags
 from shared.labelstudio.controls import REGION_SELECTED, Control
+from shared.labelstudio.task_values import has_variable
 
 _MAX_SENTENCES = 50  # sentences
 _SHOWN = 60  # characters that are shown of a value
@@ -32,12 +33,13 @@ def not_understood(xml: str) -> tuple[str, ...]:
 def _sentences(root: Element, controls: tuple[Control, ...]) -> Iterator[str]:
     read = dict(read_tags(root))
     around = {inner: tag for tag in root.iter() for inner in tag}
+    by_name = {tag.get("name"): tag for tag in root.iter()}
     for tag in root.iter():
         found = read.get(tag)
         if isinstance(found, Control):
             for what in chain(
                 _attributes(tag, found),
-                _labels(tag, found),
+                _labels(by_name[found.labels_name] if found.labels_name else tag, found),
                 _points(found, controls),
                 _shown(tag, found, around),
                 _asked_of(found, controls),
@@ -71,7 +73,8 @@ def _attributes(tag: Element, control: Control) -> Iterator[str]:
             yield f"says {written}={_short(value)}, which is not {attribute.expected}: it is ignored"
 
 
-def _labels(tag: Element, control: Control) -> Iterator[str]:
+def _labels(holder: Element, control: Control) -> Iterator[str]:
+    """Problems of labels. `holder`: the tag that has them, the control's own or the `<Labels>` beside it."""
     if unclear := rivals(control.classes):
         groups = ", ".join(" and ".join(map(_short, group)) for group in unclear[:_RIVALS])
         groups += ", …" if len(unclear) > _RIVALS else ""
@@ -79,8 +82,17 @@ def _labels(tag: Element, control: Control) -> Iterator[str]:
             f"has labels that one class of base weights could mean ({groups}): until a training it means the one that "
             "is written exactly alike, or none"
         )
-    for label in label_tags(tag):
+    if has_variable(source := holder.get("value", "")):
+        yield f"takes further labels from the data of each task (value={_short(source)}): they are not predicted"
+    for label in label_tags(holder):
         name = _short(label.get("alias") or label.get("value") or "")
+        if is_of_each_task(label):
+            yield f"has the choice {name}, which the data of each task says: it is not predicted"
+        if not label.get("alias") and not len(label) and (text := (label.text or "").strip()):
+            yield (
+                f"has a <{label.tag}> with {_short(text)} inside, which Label Studio's page takes for its name, and "
+                f'its check of predictions does not: write <{label.tag} value="…"/>'
+            )
         if label.find(".//Choice") is not None:
             yield f"has choices inside {name}: Label Studio offers them with allowNested only"
         for written, value in label.attrib.items():

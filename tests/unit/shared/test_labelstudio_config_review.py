@@ -135,6 +135,37 @@ def test_conditions_that_are_looked_at_are_understood(when: str) -> None:
             "<Choices> 'c' is not served: it takes its choices from the data of each task (value=\"$choices\")",
         ),
         (
+            '<Choices name="c" toName="it"><Choice value="$a"/><Choice value="not $b"/></Choices>',
+            "<Choices> 'c' is not served: it takes its choices from the data of each task (value=\"$a\")",
+        ),
+        (
+            '<Choices name="c" toName="it"><Choice value="$a"/><Choice value="$b" alias="b"/></Choices>',
+            "<Choices> 'c' has the choice '$a', which the data of each task says: it is not predicted",
+        ),
+        (
+            '<RectangleLabels name="l" toName="it" value="$labels">@<Label value="$c"/></RectangleLabels>',
+            "<RectangleLabels> 'l' takes further labels from the data of each task (value='$labels'): they are not "
+            "predicted",
+        ),
+        (
+            '<Rectangle name="r" toName="it"/><Labels name="l" toName="it" value="$labels">@</Labels>',
+            "<Rectangle> 'r' takes further labels from the data of each task (value='$labels'): they are not predicted",
+        ),
+        (
+            '<RectangleLabels name="l" toName="it">@<Label> Car </Label></RectangleLabels>',
+            "<RectangleLabels> 'l' has a <Label> with 'Car' inside, which Label Studio's page takes for its name, and "
+            'its check of predictions does not: write <Label value="…"/>',
+        ),
+        (
+            '<Choices name="c" toName="it"><Choice value="">A</Choice><Choice value="b" alias="c">B</Choice></Choices>',
+            "<Choices> 'c' has a <Choice> with 'A' inside, which Label Studio's page takes for its name, and its check "
+            'of predictions does not: write <Choice value="…"/>',
+        ),
+        (
+            '<Rectangle name="r" toName="it"/><Labels name="l" toName="it"><Label value="a" model_index="0"/></Labels>',
+            "<Rectangle> 'r' has model_index at 'a', which means something for points only",
+        ),
+        (
             '<Choices name="c" toName="it" allowNested="true"><Choice value="a"/></Choices>',
             "<Choices> 'c' is not served: it has allowNested=\"true\": Label Studio takes no predictions of paths",
         ),
