@@ -165,6 +165,8 @@ def _looked_at(tag: Element, tags: _Tags, *, video: bool) -> Element | str:
     """The image or video tag that a control refers to, or why there is none that can be served."""
     to_name = tag.get("toName", "")
     found = tags.by_name.get(to_name)
+    if found is None and "," in to_name:
+        return f'looks at several tags (toName="{to_name}"): labelloop looks at one image or video'
     if found is None:
         return f'looks at toName="{to_name}", which is no tag of the config'
     if found.tag not in _MEDIA_TAGS:

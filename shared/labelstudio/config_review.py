@@ -18,6 +18,7 @@ _SHOWN = 60  # characters that are shown of a value
 _RIVALS = 3  # groups of labels that are shown
 _OF_MODELS = ("model_", "botsort_", "bytetrack_")  # prefixes of attributes that Label Studio's YOLO example reads
 _NO_CONTROLS = {"Filter"}  # tags with a toName that store nothing
+_OF_CONTROLS = {"Label", "Choice"}  # tags whose attributes are told of with their control
 _CONDITIONS = (REGION_SELECTED, "no-region-selected", "choice-selected", "choice-unselected")  # values of visibleWhen
 _DETAILS = ("whenTagName", "whenLabelValue", "whenChoiceValue")  # attributes that narrow a condition
 
@@ -47,20 +48,30 @@ def _sentences(root: Element, controls: tuple[Control, ...]) -> Iterator[str]:
                 yield f"{_named(tag)} {what}"
         elif found:
             yield f"{_named(tag)} is not served: it {found}"
-        elif found is None and tag.get("toName") and _is_foreign(tag, controls):
-            yield f"{_named(tag)} is not served: labelloop knows no such control"
+        elif found is None and (why := _unused(tag, controls)):
+            yield f"{_named(tag)} is not served: {why}"
+        elif found is None and tag.tag not in _OF_CONTROLS:
+            for written in filter(_is_of_models, tag.attrib):
+                yield f"{_named(tag)} says {written}, which means something for the tag that draws, or chooses, only"
 
 
-def _is_foreign(tag: Element, controls: tuple[Control, ...]) -> bool:
-    """Whether labelloop does not use a tag that belongs to an image, a video or another object."""
+def _unused(tag: Element, controls: tuple[Control, ...]) -> str:
+    """Why labelloop does not use a tag that belongs to an image, a video or another object; empty for other tags."""
+    to_name = tag.get("toName")
+    if not to_name or tag.tag in _NO_CONTROLS:
+        return ""
     if tag.tag == "Labels":
-        return all(control.labels_name != tag.get("name") for control in controls)
-    return tag.tag not in _NO_CONTROLS
+        holders = {control.labels_name for control in controls if control.to_name == to_name} - {""}
+        if tag.get("name") in holders:
+            return ""
+        if holders:
+            return f"the shapes of {_short(to_name)} have the labels of {_short(min(holders))} alone"
+    return "labelloop knows no such control"
 
 
 def _attributes(tag: Element, control: Control) -> Iterator[str]:
     for written, value in tag.attrib.items():
-        if not written.startswith(_OF_MODELS) and written not in OLDER:
+        if not _is_of_models(written):
             continue
         attribute = ATTRIBUTES.get(OLDER.get(written, written))
         if attribute is None:
@@ -71,6 +82,10 @@ def _attributes(tag: Element, control: Control) -> Iterator[str]:
             yield f"says {written}, which means something for {' and '.join(attribute.tags)} only"
         elif not attribute.accepts(value):
             yield f"says {written}={_short(value)}, which is not {attribute.expected}: it is ignored"
+
+
+def _is_of_models(attribute: str) -> bool:
+    return attribute.startswith(_OF_MODELS) or attribute in OLDER
 
 
 def _labels(holder: Element, control: Control) -> Iterator[str]:

@@ -96,6 +96,24 @@ def test_conditions_that_are_looked_at_are_understood(when: str) -> None:
             "<Rectangle> 'l' is not served: it has no labels: give it a <Labels> with toName=\"it\"",
         ),
         ('<Labels name="l" toName="it">@</Labels>', "<Labels> 'l' is not served: labelloop knows no such control"),
+        (
+            '<Rectangle name="r" toName="it"/><Labels name="k" toName="it">@</Labels>'
+            '<Labels name="l" toName="it"><Label value="a"/></Labels>',
+            "<Labels> 'l' is not served: the shapes of 'it' have the labels of 'k' alone",
+        ),
+        (
+            '<Rectangle name="r" toName="it"/><Labels name="k" toName="it" model_skip="true">@</Labels>',
+            "<Labels> 'k' says model_skip, which means something for the tag that draws, or chooses, only",
+        ),
+        (
+            '<View conf="0.5"><RectangleLabels name="l" toName="it">@</RectangleLabels></View>',
+            "<View> '' says conf, which means something for the tag that draws, or chooses, only",
+        ),
+        (
+            '<Image name="b" value="$b"/><Choices name="c" toName="it,b"><Choice value="x"/></Choices>',
+            "<Choices> 'c' is not served: it looks at several tags (toName=\"it,b\"): labelloop looks at one image or "
+            "video",
+        ),
         ('<TextArea name="t" toName="it"/>', "<TextArea> 't' is not served: labelloop knows no such control"),
         (
             '<Video name="f" value="$f"/><VideoRectangle name="v" toName="f" botsort_track_buffer="9"/>'
