@@ -13,7 +13,7 @@ from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
 from shared.errors import LabelConfigError
-from shared.labelstudio.attributes import with_newer_names
+from shared.labelstudio.attributes import ATTRIBUTES, YES, with_newer_names
 from shared.labelstudio.controls import CONTROL_TASKS, Control, Label, Media
 from shared.labelstudio.task_values import has_variable
 
@@ -194,7 +194,15 @@ def _boxes_for(tag: Element, tags: _Tags) -> Element | None:
     """The RectangleLabels with the boxes of keypoints: the one named `<name>_bbox`, or the image's only one."""
     boxes = tags.boxes.get(tag.get("toName"), [])
     named = [one for one in boxes if one.get("name") == f"{tag.get('name')}_bbox"]
-    return named[0] if named else boxes[0] if len(boxes) == 1 else None
+    others = [one for one in boxes if not _draws_for_others(one)]
+    return named[0] if named else others[0] if len(others) == 1 else None
+
+
+def _draws_for_others(tag: Element) -> bool:
+    """Whether a tag is the tool with which rough boxes are drawn for another control (docs/smart.md)."""
+    return (
+        tag.get("smartOnly", "").lower() == "true" and ATTRIBUTES["model_skip"].word(tag.get("model_skip", "")) in YES
+    )
 
 
 def _labels(holder: Element) -> tuple[Label, ...]:

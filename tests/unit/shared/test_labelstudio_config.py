@@ -277,6 +277,14 @@ class TestPose:
         (control,) = parse_label_config(POSE.replace("<Image", other.format("b")))
         assert control.boxes_name == "keypoints_bbox"
 
+    def test_a_tool_for_rough_boxes_holds_none_of_them(self) -> None:
+        tool = '<RectangleLabels name="rough" toName="it" smartOnly="true" model_skip="{}"><Label value="a"/>'
+        points = '</RectangleLabels><KeyPointLabels name="p" toName="it"><Label value="nose"/></KeyPointLabels>'
+        assert only(tool.format("true") + points).boxes_name == ""
+        assert only((tool.format("true") + points).replace("rough", "p_bbox")).boxes_name == "p_bbox"
+        boxes, with_points = parse_label_config(on_image(tool.format("false") + points))
+        assert (boxes.name, with_points.boxes_name) == ("rough", "rough"), "its own boxes, which the model draws"
+
     def test_points_are_in_the_order_of_the_model_indices_else_as_written(self) -> None:
         (control,) = parse_label_config(POSE)
         assert control.label_values == ("nose", "right_eye", "left_eye")
