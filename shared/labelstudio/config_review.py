@@ -61,12 +61,18 @@ def _unused(tag: Element, controls: tuple[Control, ...]) -> str:
     if not to_name or tag.tag in _NO_CONTROLS:
         return ""
     if tag.tag == "Labels":
-        holders = {control.labels_name for control in controls if control.to_name == to_name} - {""}
+        holders = {control.labels_name for control in _on(to_name, controls)} - {""}
         if tag.get("name") in holders:
             return ""
         if holders:
             return f"the shapes of {_short(to_name)} have the labels of {_short(min(holders))} alone"
+    if tag.tag == "MagicWand" and any(one.tag == "BrushLabels" and one.labels_name for one in _on(to_name, controls)):
+        return ""  # its masks are the brush's
     return "labelloop knows no such control"
+
+
+def _on(to_name: str, controls: tuple[Control, ...]) -> Iterator[Control]:
+    return (control for control in controls if control.to_name == to_name)
 
 
 def _attributes(tag: Element, control: Control) -> Iterator[str]:

@@ -18,6 +18,13 @@ def test_conditions_that_are_looked_at_are_understood(when: str) -> None:
     assert not_understood(on_image(f'{boxes}<View visibleWhen="region-selected">{choices}</View>')) == ()
 
 
+def test_a_magic_wand_paints_for_the_brush() -> None:
+    tags = '<MagicWand name="m" toName="it"/><Labels name="l" toName="it">@</Labels>'.replace("@", LABELS)
+    assert not_understood(on_image(f'<Brush name="b" toName="it"/>{tags}')) == ()
+    alone = "<MagicWand> 'm' is not served: labelloop knows no such control"
+    assert alone in not_understood(on_image(f'<Polygon name="p" toName="it"/>{tags}'))
+
+
 @pytest.mark.parametrize(
     ("tags", "sentence"),
     [
