@@ -37,11 +37,7 @@ class WorkMetrics:
             return
         registry = Registry(self._store, uid)
         for control in registry.controls():
-            try:
-                manifest = registry.published_by(control, last.run_id)
-            except StoreRefusal as error:
-                logger.warning(str(error), extra={"event": "version_not_told", "project": uid})
-                continue
+            manifest = registry.published_by(control, last.run_id)
             taken_up = manifest.lineage.get("taken_up") if manifest else None
             for became in ("kept", "changed", "drawn", "smart"):
                 if isinstance(taken_up, dict) and isinstance(count := taken_up.get(became), int):

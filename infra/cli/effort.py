@@ -95,7 +95,7 @@ def measure_effort(
         )
     registry = Registry(store, uid)
     tell("reading the versions")
-    curves = [curve_of(control.name, registry.versions(control.name)) for control in controls]
+    curves = [curve_of(control.name, registry.readable(control.name)) for control in controls]
     effort = ProjectEffort(uid, controls, settings.control_group)
     with closing(LabelStudioExporter(*settings.label_studio())) as exporter:
         for sittings in SittingReader(exporter, label_studio).sittings(project_id(uid)):

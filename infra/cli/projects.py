@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from shared.errors import BadRequest, NotKnown, StoreRefusal
+from shared.errors import BadRequest, NotKnown
 from shared.labelstudio.requests import project_id
 from shared.objectstore import ObjectStore
 from shared.side_by_side import side_by_side
-from shared.state.projects import projects, read_project
+from shared.state.projects import projects, read_title
 from shared.state.registry import Registry
 from shared.state.versions import Manifest
 
@@ -51,22 +51,13 @@ def no_project_yet(store_url: str) -> str:
 def _named(store: ObjectStore, uids: list[str]) -> str:
     """The projects with their titles, for a person."""
     shown = uids[:_NAMED]
-    titles = side_by_side(partial(_title, store), shown)
+    titles = side_by_side(partial(read_title, store), shown)
     names = [
         f"{uid} ({''.join(filter(str.isprintable, title))})" if title else uid
         for uid, title in zip(shown, titles, strict=True)
     ]
     more = len(uids) - len(shown)
     return ", ".join(names) + (f" and {more} more" if more else "")
-
-
-def _title(store: ObjectStore, uid: str) -> str:
-    """Empty without one that can be read: the uid is enough."""
-    try:
-        project = read_project(store, uid)
-    except StoreRefusal:
-        return ""
-    return project.title if project else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,7 @@ def _views(attempt: Attempt, control: Control) -> Views:
     """What is made of each picture. Raises StoreError."""
     tiling = _decided(attempt, control).tiling
     # An earlier version may be the one to compare with: each is measured as it is served.
-    in_full = tiling or any(manifest.tiling for manifest in attempt.registry.versions(control.name))
+    in_full = tiling or any(manifest.tiling for manifest in attempt.registry.readable(control.name))
     return Views(Tiling(tiling.side, tiling.overlap) if tiling else None, ("val",) if in_full else ())
 
 

@@ -9,6 +9,7 @@ from jobs.train.lineage import lineage_of
 from jobs.train.new_version import NewVersion
 from jobs.train.report.making import Reporter
 from jobs.train.suspect_list import list_suspects
+from shared.errors import StoreRefusal
 from shared.evolve import evolve
 from shared.labelstudio.controls import Control
 from shared.state.suspects import SUSPECTS, SuspectList, read_dismissals
@@ -76,5 +77,9 @@ def _undismissed(made: NewVersion, suspects: SuspectList | None) -> int:
     """The number of suspects that nobody has dismissed."""
     if suspects is None:
         return 0
-    dismissals = read_dismissals(made.attempt.store, made.attempt.jobs.uid, made.control.name)
+    try:
+        dismissals = read_dismissals(made.attempt.store, made.attempt.jobs.uid, made.control.name)
+    except StoreRefusal as error:  # a version is not lost for a count
+        logger.warning(str(error), extra={"event": "dismissals_not_read", "control": made.control.name})
+        return suspects.count
     return suspects.count - sum(dismissals.hold(one) for one in suspects.suspects)

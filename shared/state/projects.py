@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
+from shared.errors import StoreRefusal
 from shared.evolve import evolve
 from shared.labelstudio.requests import is_uid
 from shared.objectstore import ObjectStore
@@ -75,6 +76,15 @@ def projects_of(store: ObjectStore, number: int) -> list[str]:
 def read_project(store: ObjectStore, uid: str) -> Project | None:
     """None if nobody has set the project up yet."""
     return find(Project, store, keys.project(uid))[0]
+
+
+def read_title(store: ObjectStore, uid: str) -> str:
+    """What people call it; empty if nobody has said, or if the record is no valid one: nothing depends on it."""
+    try:
+        project = read_project(store, uid)
+    except StoreRefusal:
+        return ""
+    return project.title if project else ""
 
 
 def write_project(

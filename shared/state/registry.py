@@ -4,6 +4,7 @@ Files are written first, the manifest second, the pointer last: whoever reads a 
 `promote` moves a pointer to another version, also for a rollback, by one compare-and-swap.
 """
 
+import logging
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from pathlib import Path
@@ -24,6 +25,8 @@ from shared.state.pointer_moves import Move, moved
 from shared.state.records import find, load, new_serial, write
 from shared.state.stored_files import download_verified, upload_once
 from shared.state.versions import FileEntry, Manifest, Pointer, Rejection
+
+logger = logging.getLogger(__name__)
 
 _NEWEST = 8
 """Manifests that are read at once while the newest one of some kind is looked for."""
@@ -92,8 +95,18 @@ class Registry:
         return keys.numbers(self._store.list(f"{keys.versions(self._uid, control)}/"))
 
     def versions(self, control: str) -> list[Manifest]:
-        """All manifests of a control, oldest first."""
-        return self._manifests(control, self.numbers(control))
+        """All manifests of a control, oldest first. Raises StoreRefusal if one of them is no valid record."""
+        found = side_by_side(lambda number: self.find_manifest(control, number), self.numbers(control))
+        return [manifest for manifest in found if manifest is not None]
+
+    def readable(self, control: str, numbers: Iterable[int] | None = None) -> list[Manifest]:
+        """The manifests of these versions (None: of all), without those that are gone.
+
+        One that is no valid record is logged, and takes nothing from the others.
+        """
+        numbers = self.numbers(control) if numbers is None else numbers
+        found = side_by_side(lambda number: self._find_readable(control, number), numbers)
+        return [manifest for manifest in found if manifest is not None]
 
     def rejected(self, control: str) -> set[int]:
         """Numbers of the versions whose file is bad, or that were deleted."""
@@ -145,18 +158,18 @@ class Registry:
         return self._newest_before(control, pointer.version, _gone(pointer, rejected))
 
     def newest_before(self, control: str, version: int) -> Manifest | None:
-        """The newest good version with a smaller number; None if there is none."""
+        """The newest good version with a smaller number that can be read; None if there is none."""
         return self._newest_before(control, version, _gone(self.pointer(control), self.rejected(control)))
 
     def rolled_back(self, control: str) -> list[Manifest]:
         """The versions that a person went back from, oldest first, as far as they are still kept."""
         pointer = self.pointer(control)
-        return self._manifests(control, pointer.rolled_back) if pointer else []
+        return self.readable(control, pointer.rolled_back) if pointer else []
 
     def _newest_before(self, control: str, version: int, gone: set[int]) -> Manifest | None:
         older = [number for number in self.numbers(control) if number < version and number not in gone]
         for end in range(len(older), 0, -_NEWEST):
-            newest = self._manifests(control, older[max(end - _NEWEST, 0) : end])
+            newest = self.readable(control, older[max(end - _NEWEST, 0) : end])
             if good := next((manifest for manifest in reversed(newest) if manifest.gate.passed), None):
                 return good
         return None
@@ -184,7 +197,7 @@ class Registry:
         It is looked for among the newest: only attempts that have lost their claim can publish after it.
         """
         for number in reversed(self.numbers(control)[-_NEWEST:]):
-            manifest = self.find_manifest(control, number)
+            manifest = self._find_readable(control, number)
             if manifest is not None and manifest.run_id == run_id:
                 return manifest
         return None
@@ -277,10 +290,13 @@ class Registry:
         """Read from the store, not from memory. Raises NotFound."""
         return load(Manifest, self._store, keys.manifest(self._uid, control, version))[0]
 
-    def _manifests(self, control: str, numbers: Iterable[int]) -> list[Manifest]:
-        """The manifests, without those that were removed since they were listed."""
-        found = side_by_side(lambda number: self.find_manifest(control, number), numbers)
-        return [manifest for manifest in found if manifest is not None]
+    def _find_readable(self, control: str, number: int) -> Manifest | None:
+        try:
+            return self.find_manifest(control, number)
+        except StoreRefusal as error:
+            told = {"event": "version_not_read", "project": self._uid, "control": control, "version": number}
+            logger.warning(str(error), extra=told)
+            return None
 
 
 def _gone(pointer: Pointer | None, rejected: set[int]) -> set[int]:

@@ -7,17 +7,14 @@ from typing import Any
 from shared.labelstudio.requests import project_id
 from shared.state.jobs_record import PRELABEL
 from shared.state.notices import BUDGET_SPENT, FAILED, PROMOTED, REJECTED, SUSPECTS, Notice
-from shared.state.projects import Project
 from shared.state.versions import Manifest
 
 _LINE_ENDS = str.maketrans("\r\n\t", "   ")
 
 
-def body(
-    notice: Notice, uid: str, project: Project | None, versions: Sequence[Manifest], label_studio_url: str | None
-) -> bytes:
+def body(notice: Notice, uid: str, title: str, versions: Sequence[Manifest], label_studio_url: str | None) -> bytes:
     """The JSON body. `versions`: those that the run published, promoted or not."""
-    number, title = project_id(uid), project.title if project else ""
+    number = project_id(uid)
     url = f"{label_studio_url}/projects/{number}" if label_studio_url else None
     name = _escaped(title or f"project {number}")
     about = f"<{url}|{name}>" if url else name

@@ -7,14 +7,14 @@ from functions.train_trigger.metrics import Metrics
 from functions.train_trigger.notices.message import body
 from functions.train_trigger.notices.post import Post
 from functions.train_trigger.threads import Threads
-from shared.errors import ClaimLost, NoticeError, StoreError, StoreRefusal
+from shared.errors import ClaimLost, NoticeError, StoreError
 from shared.objectstore import ObjectStore
 from shared.settings import Settings
 from shared.state import outbox
 from shared.state.jobs import Jobs
 from shared.state.jobs_record import JobsRecord
 from shared.state.notices import KEPT, Notice
-from shared.state.projects import read_project
+from shared.state.projects import read_title
 from shared.state.registry import Registry
 from shared.state.versions import Manifest
 
@@ -76,9 +76,9 @@ class Sender:
         except ClaimLost:  # another process has it
             return True
         told = {"project": jobs.uid, "notice": notice.id}
-        project, versions = read_project(self._store, jobs.uid), self._versions(jobs.uid, notice)
+        title, versions = read_title(self._store, jobs.uid), self._versions(jobs.uid, notice)
         try:
-            self._post(notice.id, body(notice, jobs.uid, project, versions, self._settings.label_studio_url))
+            self._post(notice.id, body(notice, jobs.uid, title, versions, self._settings.label_studio_url))
         except NoticeError as error:
             self._metrics.notices.labels("failed").inc()
             logger.warning(f"a notice was not sent: {error}", extra={"event": "notice_not_sent", **told})
@@ -99,12 +99,6 @@ class Sender:
     def _versions(self, uid: str, notice: Notice) -> list[Manifest]:
         if not notice.run_id:
             return []
-        registry, found = Registry(self._store, uid), []
-        for control in registry.controls():
-            try:
-                manifest = registry.published_by(control, notice.run_id)
-            except StoreRefusal:  # a record that is no valid one: the sentence says enough
-                continue
-            if manifest is not None:
-                found.append(manifest)
-        return found
+        registry = Registry(self._store, uid)
+        found = (registry.published_by(control, notice.run_id) for control in registry.controls())
+        return [manifest for manifest in found if manifest is not None]

@@ -6,19 +6,19 @@ JSON lines: a header, then one line for each task. Created once in the store, ne
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from jobs.train.data.kept_regions import KeptRegions
 from jobs.train.data.split import Split, split_of
 from jobs.train.data.taken_up import Objects
 from shared.digest import sha256_of
-from shared.errors import AlreadyExists, ImageError, NotFound
+from shared.errors import AlreadyExists, ImageError, NotFound, StoreRefusal
 from shared.evolve import evolve
 from shared.labelstudio.controls import Control
 from shared.labelstudio.frames import parse_rate
@@ -76,6 +76,7 @@ class Snapshot:
 
     path: Path
     header: Header
+    key: str = ""  # in the store, once it is there
 
     @property
     def sha256(self) -> str:
@@ -83,11 +84,19 @@ class Snapshot:
         return sha256_of(self.path)
 
     def tasks(self) -> Iterator[SnapshotTask]:
-        """All tasks in the order of their ids, one in memory at a time."""
-        with self.path.open(encoding="utf-8") as lines:
+        """All tasks in the order of their ids, one in memory at a time. Raises StoreRefusal where it is damaged."""
+        read = 0
+        with self.path.open("rb") as lines:
             next(lines)
             for line in lines:
-                yield SnapshotTask.model_validate_json(line)
+                try:
+                    task = SnapshotTask.model_validate_json(line)
+                except ValidationError as error:
+                    raise _damaged(self.key) from error
+                yield task
+                read += 1
+        if read < self.header.tasks:
+            raise _damaged(self.key)
 
     def tasks_for(self, control: Control) -> Iterator[SnapshotTask]:
         """All tasks, with `split` set for the image of this control."""
@@ -134,14 +143,24 @@ def upload(snapshot: Snapshot, store: ObjectStore, key: str) -> Snapshot:
         found = download(store, key, snapshot.path)
         assert found is not None
         return found
-    return snapshot
+    return replace(snapshot, key=key)
 
 
 def download(store: ObjectStore, key: str, path: Path) -> Snapshot | None:
-    """Download the snapshot that an earlier attempt stored to `path`; None if there is none. Raises StoreError."""
+    """Download the snapshot that an earlier attempt stored to `path`; None if there is none.
+
+    Raises StoreError, and StoreRefusal if it does not begin as one.
+    """
     try:
         store.download(key, path)
     except NotFound:
         return None
-    with path.open(encoding="utf-8") as lines:
-        return Snapshot(path, Header.model_validate(json.loads(next(lines))))
+    with path.open("rb") as lines:
+        try:
+            return Snapshot(path, Header.model_validate(json.loads(lines.readline())), key)
+        except ValueError as error:
+            raise _damaged(key) from error
+
+
+def _damaged(key: str) -> StoreRefusal:
+    return StoreRefusal(f"{key} is no snapshot of this labelloop: it is damaged, or a newer version wrote it")

@@ -24,7 +24,7 @@ from jobs.train.report.scenes import Scene
 from jobs.train.report.verdict import verdict_of
 from shared.errors import ClaimLost, StoreError
 from shared.state.learning_curve import curve_of
-from shared.state.projects import read_project
+from shared.state.projects import read_title
 from shared.state.versions import DATASET, Manifest
 
 logger = logging.getLogger(__name__)
@@ -82,10 +82,9 @@ class Reporter:
             different, worst = self._pictures.scenes(me)
         with self._part("tracks", missing):
             trajectories = self._pictures.trajectories(me)
-        project = read_project(attempt.store, attempt.jobs.uid)
         return Report(
             manifest=manifest,
-            title=project.title if project else "",
+            title=read_title(attempt.store, attempt.jobs.uid),
             project_uid=attempt.jobs.uid,
             made_at=datetime.now(UTC),
             verdict=verdict_of(
@@ -133,7 +132,7 @@ class Reporter:
     def _charts(self, manifest: Manifest) -> list[charts.Chart | None]:
         registry, control = self._version.attempt.registry, manifest.control
         numbers = [number for number in registry.numbers(control) if number < manifest.version][-_VERSIONS:]
-        earlier = [found for number in numbers if (found := registry.find_manifest(control, number))]
+        earlier = registry.readable(control, numbers)
         curves = [(name or f"v{manifest.version}", points) for name, points in self._curves]
         return [
             charts.precision_recall(curves),

@@ -10,6 +10,7 @@ from shared.objectstore import ObjectStore
 from shared.state import keys
 from shared.state.projects import projects, projects_of
 from shared.state.registry import Registry
+from shared.state.rollback import version_before
 from shared.state.versions import WEIGHTS
 from tests.fakes.stores import BeforeWrite, LosesAnswers, Unreachable
 from tests.samples.versions import LOST, PASSED, UID, publish, served
@@ -255,3 +256,22 @@ def test_projects_are_listed_once_each(store: ObjectStore) -> None:
     assert list(projects(store)) == ["1.2", "1.20", "3.4"]
     assert projects_of(store, 1) == ["1.2", "1.20"]
     assert projects_of(store, 2) == []
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"\xff\xfe{}"])
+def test_a_manifest_that_is_no_record_takes_nothing_from_the_others(
+    five: Registry, file_store: ObjectStore, data: bytes
+) -> None:
+    file_store.put(keys.manifest(UID, "label", 4), data)
+    five = Registry(file_store, UID)  # which has read none of them
+    before = five.newest_before("label", 5)
+    assert before is not None
+    assert before.version == 2, "the newest good one that can be read"
+    assert version_before(file_store, UID, "label") == 2
+    five.reject("label", 5, "bad")
+    assert served(five) == 2
+    assert five.published_by("label", "run-1") is not None
+    assert publish(five, "run-6") == 6
+    assert [one.version for one in five.readable("label")] == [1, 2, 3, 5, 6]
+    with pytest.raises(StoreRefusal, match="versions/000004"):
+        five.versions("label")  # whoever removes files has to know all

@@ -18,6 +18,7 @@ from shared.geometry.detections import Floats
 from shared.labelstudio.config import parse_label_config
 from shared.objectstore import ObjectStore
 from shared.settings import Settings
+from shared.state import keys
 from shared.state.registry import Registry
 from shared.state.suspects import SuspectList, dismiss, newest_first, read_suspects
 from shared.state.versions import Gate
@@ -153,3 +154,10 @@ def test_no_training_fails_for_its_list(world: World) -> None:
     world.new_run()
     assert world.outcome == "promoted"
     assert world.registry.manifest("label", 1).lineage["suspects"] == 0
+
+
+def test_no_training_fails_for_what_was_dismissed(world: World) -> None:
+    world.store.put(keys.dismissals(UID, "label"), b"{")
+    world.new_run()
+    assert world.outcome == "promoted"
+    assert world.registry.manifest("label", 1).lineage["suspects"] == 1

@@ -19,7 +19,7 @@ from shared.state import jobs_fields, outbox
 from shared.state.jobs import Jobs
 from shared.state.jobs_record import JobsRecord
 from shared.state.notices import EVENTS, KEPT, Notice
-from shared.state.projects import Project, write_project
+from shared.state.projects import write_project
 from shared.state.registry import Registry
 from tests.fakes.stores import Clocked
 from tests.fakes.threads import ClockedThreads
@@ -236,7 +236,7 @@ def test_slack_sees_one_line_without_commands(event: str, title: str, tmp_path: 
     notice = Notice(
         id="i", event=event, at=World(tmp_path).store.now(), message="<!channel> & <https://x|y>", run_id="r"
     )
-    told = json.loads(body(notice, UID, Project(label_config="", title=title), [], None))
+    told = json.loads(body(notice, UID, title, [], None))
     assert not set("<>\n") & set(told["text"])
     assert told["text"].startswith("Trees &lt;!here&gt;: " if title else "project 1: ")
     assert told["text"].endswith("&lt;!channel&gt; &amp; &lt;https://x|y&gt;")
