@@ -39,7 +39,7 @@ from infra.cli.wiring import (
     wanted_backend,
     wanted_webhook,
 )
-from shared.errors import ImageError, LabelStudioError, SettingsError
+from shared.errors import ImageError, LabelStudioError, SettingsError, StoreRefusal
 from shared.labelstudio.api import LabelStudio
 from shared.labelstudio.controls import Control
 from shared.labelstudio.task_values import file_of
@@ -86,18 +86,31 @@ def examine(
         for finding in others:
             note(finding)
     about, found = check_project(label_studio, project) if project is not None and reachable else (None, None)
-    record = read_project(store, found.uid) if found and stored else None
-    connection = record.connection if record else "inbound"
+    record, held, connection = None, dict[str, dict[str, int]](), "inbound"
+    if found and stored:
+        try:
+            record = read_project(store, found.uid)
+            connection = record.connection if record else "inbound"
+        except StoreRefusal as error:
+            note(Finding("problem", "records", str(error)))
+            connection = ""
     functions = check_functions(settings, inbound=connection != "outbound")
     for finding in (*functions, *check_launcher(settings, environ)):
         note(finding)
     if about is not None:
         note(about)
     if found is not None:
+        if stored:
+            try:
+                held = held_labels(label_studio, store, found)
+            except StoreRefusal as error:
+                note(Finding("problem", "records", str(error)))
         if connection == "inbound":
             connected = _check_wiring(label_studio, settings, store, found)
         elif connection == "outbound":
             connected = [*check_outbound(settings, found), *outbound_smart(found)]
+        elif not connection:  # it is not known
+            connected = []
         else:
             message = f"project {found.id} was disconnected: no training starts by itself, nothing is predicted ahead"
             connected = [Finding("problem", "connection", message, _CONNECT_EITHER_WAY)]
@@ -107,7 +120,7 @@ def examine(
             *check_training_toggle(found),
             *_check_media(label_studio, settings, found),
             *(check_prediction(label_studio, settings, found) if not problems(functions) else ()),
-            *check_models(settings, store, found, held_labels(label_studio, store, found) if stored else {}),
+            *check_models(settings, store, found, held),
         ):
             note(finding)
     return findings

@@ -22,12 +22,16 @@ class Deleted:
 
 
 def check_deletable(store: ObjectStore, uid: str, control: str, version: int) -> None:
-    """Raises NotKnown if there is no such version (any more), LabelloopError if it is needed now."""
+    """Raises NotKnown if there is no such version (any more), LabelloopError if it is needed now.
+
+    And StoreRefusal if a version cannot be read: nobody knows which files it shares.
+    """
     registry = Registry(store, uid)
     numbers = registry.numbers(control)
     if version not in numbers:
         known = ", ".join(f"v{number}" for number in numbers)
         raise NotKnown(f"{control!r} of project {uid} has no version v{version}; there are {known or 'none'}")
+    registry.versions(control)
     look = registry.look(control)
     served = {look.pointer.version if look.pointer else 0, look.manifest.version if look.manifest else 0}
     if version in served:

@@ -9,7 +9,7 @@ from typer.testing import CliRunner, Result
 
 from infra.cli.environment import Invocation
 from infra.cli.main import app
-from shared.errors import LabelloopError, NotFound, NotKnown
+from shared.errors import LabelloopError, NotFound, NotKnown, StoreRefusal
 from shared.evolve import evolve
 from shared.objectstore import ObjectStore
 from shared.state import claims, keys
@@ -144,3 +144,14 @@ def test_notes(labelloop: Labelloop, registry: Registry, file_store: ObjectStore
     assert [len(one["note"]) for one in shown] == [0, LONGEST_NOTE, 0]
     file_store.put(keys.notes(UID, "label"), b"nonsense")
     assert labelloop("versions").exit_code == 0, "a bad record takes nothing away"
+
+
+def test_nothing_is_begun_while_a_version_cannot_be_read(
+    labelloop: Labelloop, registry: Registry, file_store: ObjectStore
+) -> None:
+    file_store.put(keys.manifest(UID, "label", 2), b"{")
+    before = {key: file_store.get(key) for key in file_store.list("")}
+    refused = labelloop("delete", "1", "--yes").exception
+    assert isinstance(refused, StoreRefusal)
+    assert keys.manifest(UID, "label", 2) in str(refused), "nobody knows which files it shares"
+    assert {key: file_store.get(key) for key in file_store.list("")} == before

@@ -15,6 +15,7 @@ from shared.evolve import evolve
 from shared.labelstudio.api import BY_SCORE
 from shared.objectstore import ObjectStore
 from shared.settings import Settings
+from shared.state import keys
 from shared.state.projects import Connection, Project, read_project, write_project
 from shared.web.access import SECRET_HEADER
 from tests.fakes.label_studio_project import CONFIG, UID, OneProject
@@ -174,6 +175,23 @@ def test_doctor_knows_how_a_project_is_connected(studio: OneProject, file_store:
     assert disconnected["connection"] == "problem"
     assert not {"predict", "backend", "webhook"} & outbound.keys()
     assert outbound["train_trigger"] == "problem", "nobody would sweep"
+
+
+@pytest.mark.parametrize(
+    "key", [keys.project(UID), keys.jobs(UID), keys.pointer(UID, "label"), keys.base_weights("yolo11n.pt")]
+)
+def test_doctor_names_a_damaged_record_and_checks_the_rest(
+    key: str, studio: OneProject, file_store: ObjectStore
+) -> None:
+    connect(studio, SETTINGS, 7, store=file_store, inbound=False)
+    whole = levels(examine(studio, SETTINGS, file_store, "7"))
+    file_store.put(key, b"")
+    found = examine(studio, SETTINGS, file_store, "7")
+    (problem,) = [one for one in found if one.check == "records"]
+    assert problem.level == "problem"
+    assert key in problem.message
+    of_connection = {"connection", "push", "predictions", "smart"}
+    assert set(whole) - set(levels(found)) <= (of_connection if key == keys.project(UID) else {"labels"})
 
 
 def test_doctor_checks_the_only_project_of_the_store_and_names_several(
