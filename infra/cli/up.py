@@ -127,10 +127,11 @@ def _where_they_listen(
     variables: Mapping[str, str], host: str | None, ports: Mapping[str, int | None]
 ) -> dict[str, str]:
     """The variables that the options set. On another host both functions have another address, and keep their ports."""
+    host = host and host.strip("[]")  # as URLs write an IPv6 address
     chosen = {"HOST": host} if host else {}
     address = reached_at(host or variables["HOST"])
     for name, port in ports.items():
-        if host and host != EVERY_ADDRESS:
+        if host and host not in EVERY_ADDRESS:
             with suppress(ValueError):  # no port: the settings refuse it
                 port = port or urlsplit(variables[name]).port
         if port:

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from infra.local import base_weights
 from infra.local.label_studio import REPOSITORY
 from infra.local.log_lines import LogFollower
-from infra.local.processes import Child, Say, StartError, choose_port, reached_at
+from infra.local.processes import Child, Say, StartError, before_port, choose_port, reached_at
 from infra.local.running_jobs import stop_jobs_of
 from infra.local.sweeper import sweep_until
 from shared.evolve import evolve
@@ -118,7 +118,7 @@ class Emulation:
         port = str(self._ports[name])
         return Child(
             name,
-            [*command, "--host", self.settings.host, "--port", port],
+            [*command, "--host", before_port(self.settings.host), "--port", port],
             self.folder / f"{name}.log",
             environ=self._environ | {"HOST": self.settings.host, "PORT": port},
         )

@@ -20,7 +20,7 @@ Say = Callable[[str], None]
 """Shows a person one short sentence about what is going on."""
 
 LOOPBACK = "127.0.0.1"
-EVERY_ADDRESS = "0.0.0.0"  # noqa: S104
+EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - the second listens to IPv4, too
 _HEALTH_TIMEOUT = 2.0  # seconds for one request
 _POLL = 0.1  # seconds
 
@@ -142,8 +142,13 @@ def choose_port(port: int = 0) -> int:
 
 
 def reached_at(host: str) -> str:
-    """The address at which programs of this machine reach what listens on `host`."""
-    return LOOPBACK if host == EVERY_ADDRESS else host
+    """The address at which programs of this machine reach what listens on `host`, as URLs write it."""
+    return LOOPBACK if host in EVERY_ADDRESS else before_port(host)
+
+
+def before_port(host: str) -> str:
+    """A host as it stands before `:port`: an IPv6 address in brackets."""
+    return f"[{host}]" if ":" in host else host
 
 
 @contextlib.contextmanager

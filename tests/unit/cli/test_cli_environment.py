@@ -64,14 +64,22 @@ def test_a_second_start_keeps_secrets_and_ports(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("host", "reached_at"), [("192.0.2.7", "192.0.2.7"), ("localhost", "localhost"), ("0.0.0.0", "127.0.0.1")]
+    ("host", "reached_at"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("localhost", "localhost"),
+        ("0.0.0.0", "127.0.0.1"),
+        ("::1", "[::1]"),
+        ("2001:db8::7", "[2001:db8::7]"),
+        ("::", "127.0.0.1"),
+    ],
 )
 def test_the_functions_are_called_where_they_listen(tmp_path: Path, host: str, reached_at: str) -> None:
     for folder in ("new", "later"):
         (tmp_path / folder).mkdir()
     first = prepared(tmp_path / "new", LABEL_STUDIO, host=host)
-    assert (first.host, urlsplit(str(first.predict_url)).hostname) == (host, reached_at)
-    assert urlsplit(str(first.train_trigger_url)).hostname == reached_at
+    assert (first.host, urlsplit(str(first.predict_url)).hostname) == (host, reached_at.strip("[]"))
+    assert urlsplit(str(first.train_trigger_url)).hostname == reached_at.strip("[]")
 
     before = prepared(tmp_path / "later", LABEL_STUDIO)
     later = prepared(tmp_path / "later", {}, host=host)
