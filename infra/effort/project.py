@@ -173,7 +173,9 @@ def version_of(model_version: str, control: str, controls: Collection[str] = ())
     "" if it is labelloop's and names only others of the project's `controls`: there was no prediction of this one. What
     is not labelloop's is answered whole; "no version" if it is empty.
     """
-    found = re.search(rf"(?:^|\+){re.escape(control)}:([^+:]+)(?:\+|$)", model_version)
+    names = "|".join([*map(re.escape, controls), "[^+:]+"])
+    # Up to the next control: the name of base weights may hold a plus sign, too.
+    found = re.search(rf"(?:^|\+){re.escape(control)}:([^:]+?)(?:\+(?:{names}):|$)", model_version)
     if not found and is_ours(model_version, controls):
         return ""
     return found[1] if found else model_version or "no version"

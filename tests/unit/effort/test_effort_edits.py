@@ -203,6 +203,10 @@ def test_what_the_counts_say() -> None:
         ("poly:v3+label:v2", "v2"),
         ("my label:v9", "my label:v9"),
         ("label:base-yolo11n", "base-yolo11n"),
+        ("label:base-trees+shrubs", "base-trees+shrubs"),
+        ("label:base-trees+shrubs+poly:base-a+b", "base-trees+shrubs"),
+        ("poly:base-a+b+label:base-trees+shrubs", "base-trees+shrubs"),
+        ("label:base-trees+shrubs+removed:v3", "base-trees+shrubs"),
         ("poly:v3", ""),  # the base weights of the other control were not made yet
         ("somebody's model", "somebody's model"),
         ("", "no version"),
