@@ -14,13 +14,7 @@ def move_pointer(store: ObjectStore, uid: str, control: str, version: int) -> tu
     bad file, LabelloopError if somebody else moves the pointer at the same time.
     """
     registry = Registry(store, uid)
-    numbers = registry.numbers(control)
-    if version not in numbers:
-        known = ", ".join(f"v{number}" for number in numbers)
-        raise NotKnown(f"{control!r} of project {uid} has no version v{version}; there are {known or 'none'}")
-    if version in registry.rejected(control):
-        why = "was deleted" if registry.was_deleted(control, version) else "failed verification in predict"
-        raise NotKnown(f"v{version} of {control!r} {why} and cannot be served")
+    check_movable(store, uid, control, version)
     before = registry.pointer(control)
     if before is not None and before.version == version:
         return version, Promotion(before, moved=False)
@@ -41,6 +35,18 @@ def move_pointer(store: ObjectStore, uid: str, control: str, version: int) -> tu
             f"{error}: somebody moved it just now; look at `labelloop status` and try again"
         ) from error
     return before.version if before else None, promotion
+
+
+def check_movable(store: ObjectStore, uid: str, control: str, version: int) -> None:
+    """Raises NotKnown for a version that does not exist or has a bad file."""
+    registry = Registry(store, uid)
+    numbers = registry.numbers(control)
+    if version not in numbers:
+        known = ", ".join(f"v{number}" for number in numbers)
+        raise NotKnown(f"{control!r} of project {uid} has no version v{version}; there are {known or 'none'}")
+    if version in registry.rejected(control):
+        why = "was deleted" if registry.was_deleted(control, version) else "failed verification in predict"
+        raise NotKnown(f"v{version} of {control!r} {why} and cannot be served")
 
 
 def version_before(store: ObjectStore, uid: str, control: str) -> int:

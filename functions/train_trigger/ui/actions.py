@@ -13,7 +13,7 @@ from shared.errors import LabelloopError, StoreError
 from shared.objectstore import ObjectStore
 from shared.state.jobs_record import STOPPED, Claim
 from shared.state.registry import Registry
-from shared.state.rollback import move_pointer, moved_sentence
+from shared.state.rollback import check_movable, move_pointer, moved_sentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,9 @@ class Actions:
         }
 
     def question(self, action: str, asked: Asked, project: ProjectStatus) -> Question:
-        """What to ask, and what a person should know before."""
+        """What to ask, and what a person should know before. Raises NotKnown for a version that cannot be served."""
+        if action == "rollback":
+            check_movable(self._store, asked.uid, asked.control, asked.version)
         question = self._all[action][0](asked)
         return replace(question, text=f"{question.text}{_nothing_new(project)}") if action == "train" else question
 

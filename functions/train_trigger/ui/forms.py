@@ -10,8 +10,8 @@ from functions.train_trigger.status.project import ProjectStatus
 from functions.train_trigger.ui.actions import Actions, Asked, overtaken, seen_by
 from functions.train_trigger.ui.forgery import Tokens
 from functions.train_trigger.ui.html import Html
-from functions.train_trigger.ui.parameters import number_of, project_of
-from shared.errors import NotKnown
+from functions.train_trigger.ui.parameters import NO_VERSION, number_of, project_of
+from shared.errors import BadRequest, NotKnown
 from shared.settings import Settings
 from shared.web.access import came_from_another_site
 
@@ -35,6 +35,8 @@ class Forms:
         given = request.form if request.method == "POST" else request.args
         seen = request.form.get("seen", "")
         asked = Asked(project_of(request), given.get("control", ""), number_of(given, "version") or 0, seen)
+        if action == "rollback" and not asked.version:
+            raise BadRequest(NO_VERSION)
         if request.method == "POST" and not self._is_ours(request, _signed(action, asked)):
             text = "It did not come from this page, or the page was open for too long: go back and press the button."
             return self._html.page(request, "problem.html", status=403, title="Nothing was done", text=text)

@@ -15,7 +15,7 @@ from functions.train_trigger.trigger import Trigger
 from functions.train_trigger.ui.actions import Actions
 from functions.train_trigger.ui.forms import Forms
 from functions.train_trigger.ui.html import Html
-from functions.train_trigger.ui.parameters import number_of, project_of
+from functions.train_trigger.ui.parameters import NO_VERSION, number_of, project_of
 from functions.train_trigger.ui.views import ControlView, findings_of, version_rows
 from shared.errors import BadRequest, LabelloopError, NotKnown, StoreError, StoreRefusal
 from shared.labelstudio.requests import project_id
@@ -165,7 +165,9 @@ class Pages:
 
     def _report(self, request: Request) -> Response:
         uid, control, number = project_of(request), request.args.get("control", ""), number_of(request.args, "version")
-        manifest = Registry(self._store, uid, self._read_manifest).find_manifest(control, number or 0)
+        if number is None:
+            raise BadRequest(NO_VERSION)
+        manifest = Registry(self._store, uid, self._read_manifest).find_manifest(control, number)
         entry = next((file for file in manifest.files if file.name == REPORT), None) if manifest else None
         if entry is None or entry.size > _MAX_REPORT:
             raise NotKnown(f"v{number} of {control!r} of project {uid} has no report")

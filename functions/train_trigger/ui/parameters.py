@@ -7,6 +7,8 @@ from flask import Request
 from shared.errors import BadRequest
 from shared.labelstudio.requests import project_id
 
+NO_VERSION = "version=N, the number of a version, is missing"
+
 
 def project_of(request: Request) -> str:
     """The uid of the project that is asked for. Raises BadRequest."""

@@ -132,10 +132,13 @@ def test_a_rollback_moves_the_pointer_and_says_from_where(world: World) -> None:
     ("version", "said"), [(9, "has no version v9"), (2, "v2 of &#39;label&#39; failed verification")]
 )
 def test_a_rollback_to_what_cannot_be_served_changes_nothing(world: World, version: int, said: str) -> None:
-    registry = versions(world)
+    registry, browser = versions(world), Browser(world)
+    back = browser.form("/ui/rollback", project=UID, control="label", version=2)
     registry.reject("label", 2, "SHA-256 differs")
-    answer = Browser(world).press("/ui/rollback", project=UID, control="label", version=version)
-    assert (answer.status_code, said in answer.text, pointer(registry)) == (409, True, 3)
+    asked = browser.get("/ui/rollback", project=UID, control="label", version=version)
+    assert (asked.status_code, said in asked.text) == (404, True), "nobody is asked about it"
+    answer = browser.post("/ui/rollback", {"Origin": "http://127.0.0.1"}, **back)
+    assert (answer.status_code, "failed verification" in answer.text, pointer(registry)) == (409, True, 3)
 
 
 def test_a_rollback_that_somebody_forestalls_says_so(world: World) -> None:
