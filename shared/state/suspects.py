@@ -107,6 +107,11 @@ class Listed(NamedTuple):
     dismissed: int  # how many of the list are
 
     @property
+    def left(self) -> int:
+        """How many the run found, also those that the list does not hold, without those that were dismissed since."""
+        return self.list.count - self.dismissed
+
+    @property
     def judge(self) -> str:
         """The model that disputes."""
         return self.list.judge or f"v{self.version}"

@@ -10,25 +10,25 @@ from flask import Request, Response
 from functions.train_trigger.status.counting import LabelStudio, counting
 from functions.train_trigger.status.history import read_history
 from functions.train_trigger.status.policy import GATE, presets, rules, thresholds
-from functions.train_trigger.status.project import ProjectStatus, Unreadable, read_status, read_statuses
+from functions.train_trigger.status.project import ControlStatus, ProjectStatus, Unreadable, read_status, read_statuses
 from functions.train_trigger.trigger import Trigger
 from functions.train_trigger.ui.actions import Actions
 from functions.train_trigger.ui.forms import Forms
 from functions.train_trigger.ui.html import Html
 from functions.train_trigger.ui.parameters import NO_VERSION, number_of, project_of
-from functions.train_trigger.ui.views import ControlView, findings_of, version_rows
+from functions.train_trigger.ui.views import ControlView, disputing, findings_of, version_rows
 from shared.errors import BadRequest, LabelloopError, NotKnown, StoreError, StoreRefusal
 from shared.labelstudio.requests import project_id
 from shared.objectstore import ObjectStore
 from shared.settings import Settings
-from shared.side_by_side import both
+from shared.side_by_side import both, side_by_side
 from shared.state import keys
 from shared.state.budget import NOTHING_USED, Budget, Used
 from shared.state.effort import CountedEffort, read_effort
 from shared.state.projects import projects
 from shared.state.registry import Registry, read_manifests_once
 from shared.state.spending import used_in_store
-from shared.state.suspects import newest_first, read_suspects
+from shared.state.suspects import Listed, newest_first, read_suspects
 from shared.state.versions import REPORT
 from shared.web.last_known import LastKnown
 
@@ -124,7 +124,10 @@ class Pages:
             "project.html",
             title=status.title or f"Project {project_id(status.uid)}",
             project=status,
-            controls=[ControlView.of(control, rows=_ROWS, effort=effort) for control in status.controls],
+            controls=[
+                ControlView.of(control, rows=_ROWS, effort=effort, listed=listed)
+                for control, listed in zip(status.controls, self._listed(status), strict=True)
+            ],
             findings=findings_of(self._settings, status),
             rules=rules(self._settings, status.record),
             presets=presets(status.served),
@@ -141,6 +144,19 @@ class Pages:
         except StoreRefusal as error:
             logger.warning(str(error), extra={"event": "effort_not_told", "project": uid})
             return None
+
+    def _listed(self, status: ProjectStatus) -> list[Listed | None]:
+        """What each control's newest version finds worth a look; a damaged list takes nothing else away."""
+
+        def read(control: ControlStatus) -> Listed | None:
+            manifest = disputing(control)
+            try:
+                return read_suspects(self._store, status.uid, control.name, [manifest]) if manifest else None
+            except StoreRefusal as error:
+                logger.warning(str(error), extra={"event": "suspects_not_told", "project": status.uid})
+                return None
+
+        return side_by_side(read, status.controls, at_once=_AT_ONCE)
 
     def _control(self, request: Request) -> Response:
         uid, name, before = project_of(request), request.args.get("control", ""), number_of(request.args, "before")

@@ -14,7 +14,7 @@ from functions.train_trigger.ui.charts import Chart, learning_chart, versions_ch
 from shared.settings import Settings
 from shared.state.effort import CountedEffort
 from shared.state.learning_curve import curve_of
-from shared.state.suspects import SUSPECTS
+from shared.state.suspects import SUSPECTS, Listed
 from shared.state.versions import REPORT, Manifest
 
 
@@ -52,15 +52,22 @@ class ControlView:
     learning: Chart | None
     worth: str  # whether more labels are worth it; empty before there is a version
     remarks: str  # what the newest version did not learn from, and why
-    suspects: int  # annotations that the newest version, of those not deleted, found worth a look
+    suspects: (
+        int  # annotations that the newest version, of those not deleted, finds worth a look, without dismissed ones
+    )
     saved: str  # what predictions saved, as somebody has counted it; empty: nobody has
     taken_up: str  # what annotators made of the version before it; empty: nobody annotated on its predictions
 
     @classmethod
-    def of(cls, control: ControlStatus, *, rows: int, effort: CountedEffort | None = None) -> "ControlView":
-        """`rows`: how many versions the table has at most. `effort`: as it was counted last."""
+    def of(
+        cls, control: ControlStatus, *, rows: int, effort: CountedEffort | None = None, listed: Listed | None = None
+    ) -> "ControlView":
+        """`rows`: how many versions the table has at most. `effort`: as it was counted last.
+
+        `listed`: the list of `disputing`; None: there is none, or it cannot be read.
+        """
         manifests = [version.manifest for version in control.newest]
-        kept = [version.manifest for version in control.newest if not version.deleted]
+        disputes = disputing(control)
         curve = curve_of(control.name, manifests)
         names, gate = shown_metrics([control.metrics]), control.gate
         return cls(
@@ -72,10 +79,16 @@ class ControlView:
             learning=learning_chart(curve, control.serving) if curve else None,
             worth=curve.sentence() if curve else "",
             remarks=str(manifests[-1].lineage.get("remarks") or "") if manifests else "",
-            suspects=_suspects(kept[-1]) if kept else 0,
+            suspects=listed.left if listed else _suspects(disputes) if disputes else 0,
             saved=_saved(control.name, effort) if effort else "",
             taken_up=_taken_up(manifests[-1]) if manifests else "",
         )
+
+
+def disputing(control: ControlStatus) -> Manifest | None:
+    """The newest version that was not deleted, if it found annotations worth a look."""
+    kept = [version.manifest for version in control.newest if not version.deleted]
+    return kept[-1] if kept and _suspects(kept[-1]) else None
 
 
 def version_rows(versions: Sequence[Version]) -> tuple[VersionRow, ...]:

@@ -18,7 +18,7 @@ from shared.state.projects import write_project
 from shared.state.registry import Registry
 from shared.state.rollback import move_pointer
 from shared.state.runs import Baseline, Totals
-from shared.state.suspects import dismiss, newest_first, read_suspects
+from shared.state.suspects import SUSPECTS, dismiss, newest_first, read_suspects
 from tests.fakes.http_requests import RIGHT
 from tests.fakes.stores import CountsTrips, Unreachable
 from tests.fakes.trigger_parts import UID, World
@@ -251,12 +251,22 @@ def test_what_is_worth_a_look(filled: World) -> None:
     registry = Registry(filled.store, TREES)
     listed = read_suspects(filled.store, TREES, "label", newest_first(registry, "label"))
     assert listed
-    dismiss(filled.store, TREES, "label", listed.open)
+    dismiss(filled.store, TREES, "label", listed.open[:2])
+    assert "1 annotation worth a look" in seen(browser.get("/ui/project", project=TREES)).text
+    dismiss(filled.store, TREES, "label", listed.open[2:])
+    assert "worth a look" not in seen(browser.get("/ui/project", project=TREES)).text
     assert (
         "0 annotations that v10 disputes, 3 dismissed"
         in seen(browser.get("/ui/suspects", project=TREES, control="label")).text
     )
     assert browser.get("/ui/suspects", project=AIRSHIPS, control="outline").status_code == 404
+
+
+def test_a_damaged_list_takes_nothing_else_from_the_page(filled: World) -> None:
+    (entry,) = (each for each in Registry(filled.store, TREES).manifest("label", 10).files if each.name == SUSPECTS)
+    filled.store.put(keys.file(TREES, "label", entry.sha256, entry.name), b"{")
+    project = Browser(filled).get("/ui/project", project=TREES)
+    assert (project.status_code, "3 annotations worth a look" in seen(project).text) == (200, True)
 
 
 def test_what_a_deleted_version_disputed_is_not_counted(world: World) -> None:
