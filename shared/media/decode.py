@@ -38,6 +38,8 @@ _TURNING_FORMATS = ("JPEG", "MPO", "PNG")  # browsers apply the EXIF orientation
 _ORIENTATION, _SHORT = 0x0112, 3  # EXIF tag and type
 _BITS, _PHOTOMETRIC, _PLANES, _TILE_WIDTH, _TILE_HEIGHT = 258, 262, 284, 322, 323  # TIFF tags
 _STRIP = 256  # rows that Pillow converts at a time
+_LONGEST = 1_000_000
+"""Pixels of a side. Browsers show no longer ones either (a limit of libpng); rows of one pixel cost Pillow 30 bytes."""
 _SCALES = {
     8: cv2.IMREAD_REDUCED_COLOR_8,
     4: cv2.IMREAD_REDUCED_COLOR_4,
@@ -164,11 +166,11 @@ def _check_size(image: Image.Image, max_pixels: int) -> None:
     width, height = image.size
     if isinstance(image, TiffImageFile):  # a tile is decoded whole, even if the picture is smaller
         width, height = max(width, image.tag_v2.get(_TILE_WIDTH, 0)), max(height, image.tag_v2.get(_TILE_HEIGHT, 0))
+    problem = f"the image has {width} × {height} pixels, more than"
     if width * height > max_pixels:
-        raise ImageError(
-            "too_large",
-            f"the image has {width} × {height} pixels, more than {max_pixels} (LABELLOOP_IMAGE_MAX_PIXELS)",
-        )
+        raise ImageError("too_large", f"{problem} {max_pixels} (LABELLOOP_IMAGE_MAX_PIXELS)")
+    if max(width, height) > _LONGEST:
+        raise ImageError("too_large", f"{problem} {_LONGEST} on a side")
 
 
 def _pixels(data: bytes, image: Image.Image) -> NDArray[np.uint8]:

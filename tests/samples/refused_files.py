@@ -29,6 +29,7 @@ def refused() -> dict[str, tuple[bytes, str, str]]:
         "PNG's first bytes before a JPEG": (b"\x89PNG\r\n\x1a\n" + encoded(PICTURE, "JPEG"), "broken", "beginning"),
         "PNG of 60,000×60,000 in a hundred bytes": (_bomb(60_000), "too_large", "LABELLOOP_IMAGE_MAX_PIXELS"),
         "PNG of 2³¹ pixels a side": (_bomb(2**31 - 1), "too_large", "LABELLOOP_IMAGE_MAX_PIXELS"),
+        "PNG of a line of a million pixels and one": (_bomb(1, 1_000_001), "too_large", "1000000 on a side"),
         "TIFF with a tile of 65,000×65,000": (tiff(pixels, tile=65_000), "too_large", "LABELLOOP_IMAGE_MAX_PIXELS"),
         "JPEG of 110 scans": (scans[:-2] + last * 110 + scans[-2:], "too_large", "scans"),
         "TIFF of floating point": (tiff(pixels.astype(np.float32)), "unsupported", "kind F"),
@@ -61,5 +62,5 @@ def refused() -> dict[str, tuple[bytes, str, str]]:
     return files
 
 
-def _bomb(side: int) -> bytes:
-    return png_header(side, side) + png_chunk(b"IDAT", zlib.compress(bytes(100))) + png_chunk(b"IEND", b"")
+def _bomb(width: int, height: int | None = None) -> bytes:
+    return png_header(width, height or width) + png_chunk(b"IDAT", zlib.compress(bytes(100))) + png_chunk(b"IEND", b"")
