@@ -99,7 +99,10 @@ class _Tags:
         self.by_name: dict[str, Element] = {}
         self.labels: dict[str | None, Element] = {}  # toName → its first <Labels>
         self.boxes: dict[str | None, list[Element]] = {}  # toName → all its <RectangleLabels>
-        self.repeated = {tag for repeater in root.iter("Repeater") for tag in repeater.iter()}
+        self.repeated: set[Element] = set()
+        for repeater in root.iter("Repeater"):
+            if repeater not in self.repeated:  # else one around it has added all that it holds
+                self.repeated.update(repeater.iter())
         for tag in root.iter():
             if not (name := tag.get("name")):
                 continue

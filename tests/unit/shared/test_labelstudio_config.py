@@ -322,3 +322,12 @@ class TestAttributes:
 def test_an_image_with_several_controls_in_the_order_of_the_config() -> None:
     tags = "".join(f'<{tag} name="{tag}" toName="it">{LABELS}</{tag}>' for tag in ("PolygonLabels", "RectangleLabels"))
     assert [control.name for control in parse_label_config(on_image(tags))] == ["PolygonLabels", "RectangleLabels"]
+
+
+def test_repeaters_in_repeaters_take_no_quadratic_time() -> None:
+    """A megabyte of them took a minute, in which a function answered nothing else."""
+    depth, inner = 3_000, "<A/>" * 150_000
+    image = "<Image name='i' value='$i'/>"
+    config = f"<View>{'<Repeater>' * depth}{inner}{image}{'</Repeater>' * depth}{BOXES}</View>"
+    assert parse_label_config(config) == ()
+    assert len(parse_label_config(config.replace("Repeater", "Style"))) == 1

@@ -67,6 +67,13 @@ def test_what_lies_too_deep_is_null(levels: int) -> None:
     assert found == ([1] if levels < 200 else None)
 
 
+@pytest.mark.parametrize("end", [b"", b"\\"])
+def test_a_string_without_end_takes_no_quadratic_time(end: bytes) -> None:
+    """Quotes that are escaped begin no string of their own."""
+    with pytest.raises(ValueError, match="Unterminated string"):
+        parse_deep_json(b'{"a": "' + b'\\"' * 50_000 + end)
+
+
 def test_interactive() -> None:
     whole: dict[str, Any] = json.loads(body())
     for params in ({}, {"params": None}, {"params": {"context": None}}, {"params": "x"}):
