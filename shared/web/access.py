@@ -21,17 +21,18 @@ _ORIGIN = "; or a proxy has changed the Host: let it set X-Forwarded-Host to the
 def refusal(request: Request, access: Access, settings: Settings) -> Response | None:
     """The response to a request without access: 401, or 403 to a page of another site. None if it has access.
 
-    A browser that knows the password sends it with whatever any page has it post.
+    A browser that knows the password sends it with whatever any page has it post; so it does with what a proxy in front
+    knows it by, and from inside a network that nobody else can reach.
     """
-    if access == "open" or settings.auth == "off":
+    if access == "open":
         return None
+    if settings.auth == "off":
+        return _refuse_posts_of_other_sites(request)
     secrets = (settings.basic_auth_password, settings.webhook_secret)
     if secrets == (None, None) and settings.loopback and _came_by_loopback(request):
         return _refuse_other_sites(request)
     if _has_credentials(request, access, settings):
-        if request.method == "POST" and came_from_another_site(request):
-            return answer({"error": f"a page of another site has sent this{_ORIGIN}"}, 403)
-        return None
+        return _refuse_posts_of_other_sites(request)
     challenge = {"WWW-Authenticate": 'Basic realm="labelloop"'}
     return answer({"error": "credentials are missing or wrong"}, 401, challenge)
 
@@ -64,6 +65,12 @@ def _has_credentials(request: Request, access: Access, settings: Settings) -> bo
         and secret is not None
         and _same(request.headers.get(SECRET_HEADER, ""), secret.get_secret_value())
     )
+
+
+def _refuse_posts_of_other_sites(request: Request) -> Response | None:
+    if request.method == "POST" and came_from_another_site(request):
+        return answer({"error": f"a page of another site has sent this{_ORIGIN}"}, 403)
+    return None
 
 
 def _came_by_loopback(request: Request) -> bool:

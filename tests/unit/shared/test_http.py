@@ -140,8 +140,9 @@ def test_without_credentials_no_page_of_another_site_is_answered(headers: dict[s
 def test_a_page_of_another_site_posts_nothing_with_the_password_that_a_browser_knows(
     headers: dict[str, str], status: int
 ) -> None:
-    asked = headers | {"Host": "labelloop.example:9091"}
+    asked, off = headers | {"Host": "labelloop.example:9091"}, {"LABELLOOP_AUTH": "off"}
     assert ask(OUTSIDE, headers=asked | RIGHT, method="POST")[0] == status
+    assert ask(OUTSIDE | off, headers=asked, method="POST")[0] == status, "nor where a proxy asks for it"
     assert ask(OUTSIDE, headers=asked | RIGHT)[0] == 200, "a link from elsewhere shows a page"
     assert ask(OUTSIDE, headers=asked, method="POST")[0] == 401
 
