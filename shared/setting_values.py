@@ -1,6 +1,7 @@
 """What the values of settings may look like: types that check themselves, with an error that says what to write."""
 
 import ipaddress
+import re
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -11,6 +12,7 @@ from shared.price import Price
 
 LEAST_TILE, LARGEST_TILE = 64, 8192
 """Pixels of a tile's side that may be asked for."""
+_HOST_NAME = re.compile(r"[A-Za-z0-9_.-]+")  # as it is looked up: what has other letters begins with xn--
 _NO_PATH = ("'", "?", "\n")  # ultralytics strips quotes, and takes what follows a question mark for a query
 
 
@@ -77,10 +79,17 @@ def _comma_separated(value: Any) -> Any:
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
-def _well_formed_networks(hosts: tuple[str, ...]) -> tuple[str, ...]:
+def _well_formed_hosts(hosts: tuple[str, ...]) -> tuple[str, ...]:
     for host in hosts:
-        if "/" in host:
-            ipaddress.ip_network(host)
+        try:
+            ipaddress.ip_network(host.strip("[]"))
+        except ValueError as error:
+            if not _HOST_NAME.fullmatch(host):
+                said = f" ({error})" if "has host bits set" in str(error) else ""
+                raise ValueError(
+                    f"{host[:60]!r} is no host name, address or network{said}: write minio or 10.0.0.0/8, without "
+                    "scheme, port, path or *"
+                ) from error
     return hosts
 
 
@@ -107,5 +116,5 @@ WeightsNames = Annotated[str, AfterValidator(_ultralytics_path), AfterValidator(
 """Names or files of weights, separated by commas; at least one."""
 TilesAsked = Annotated[str, AfterValidator(_tiles)]
 """auto, off, or a number of pixels."""
-HostNames = Annotated[tuple[str, ...], BeforeValidator(_comma_separated), AfterValidator(_well_formed_networks)]
+HostNames = Annotated[tuple[str, ...], BeforeValidator(_comma_separated), AfterValidator(_well_formed_hosts)]
 """Names, addresses and networks of hosts, separated by commas."""

@@ -89,3 +89,22 @@ def test_an_address_that_nobody_can_ask_is_refused(name: str, value: str) -> Non
 )
 def test_what_can_be_asked_is_an_address(value: str) -> None:
     assert Settings.from_environ({"LABEL_STUDIO_URL": value}).label_studio_url == value
+
+
+@pytest.mark.parametrize("name", ["LABELLOOP_ALLOWED_PRIVATE_HOSTS", "LABELLOOP_NOTIFY_PRIVATE_HOSTS"])
+@pytest.mark.parametrize(
+    "host",
+    ["minio:9000", "10.0.0.7:9000", "http://minio", "http://minio:9000", "*", "*.internal", "a b"],
+)
+def test_what_no_image_can_come_from_is_no_private_host(name: str, host: str) -> None:
+    """It would allow nothing, and the message of each image that is refused would ask for what is set."""
+    said = refusal(name, f"store.internal,{host}")
+    assert said.startswith(f"{name}: {host!r} is no host name, address or network")
+    assert "without scheme, port" in said
+
+
+def test_private_hosts() -> None:
+    given = "minio, My_Store.internal., 10.1.2.3,10.0.0.0/8,fd00::/8,fd00::7,[fd00::7],xn--bcher-kva.example"
+    settings = Settings.from_environ({"LABELLOOP_ALLOWED_PRIVATE_HOSTS": given})
+    assert settings.allowed_private_hosts == tuple(part.strip() for part in given.split(","))
+    assert "host bits set" in refusal("LABELLOOP_ALLOWED_PRIVATE_HOSTS", "10.0.0.1/8")
