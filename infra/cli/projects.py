@@ -103,10 +103,7 @@ def find_control(store: ObjectStore, uid: str, wanted: str | None) -> str:
 
 def find_version(registry: Registry, control: str, version: int) -> Manifest:
     """The manifest of a version. Raises NotKnown, which names the versions there are."""
-    numbers = registry.numbers(control)
-    if version not in numbers:
-        known = ", ".join(f"v{number}" for number in numbers)
-        raise NotKnown(f"{control!r} has no version v{version}; there are {known or 'none'}")
+    registry.require(control, version)
     if registry.was_deleted(control, version):
         raise NotKnown(f"v{version} of {control!r} was deleted: its files are gone")
     return registry.manifest(control, version)

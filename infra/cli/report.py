@@ -53,7 +53,7 @@ def show_report(registry: Registry, control: str, version: int | None, to: Path 
         there = (number for number in reversed(numbers) if not registry.was_deleted(control, number))
         version = next(there, numbers[-1])
     manifest = find_version(registry, control, version)
-    entry = next((file for file in manifest.files if file.name == REPORT), None)
+    entry = manifest.find_file(REPORT)
     if entry is None:
         raise NotKnown(f"v{version} of {control!r} has no report: the labelloop that published it made none")
     path = _place(to, f"{re.sub('[^A-Za-z0-9_-]', '_', control)}-v{version}.html")

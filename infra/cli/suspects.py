@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.text import Text
 
+from infra.cli.projects import find_control
 from shared.errors import NotKnown, StoreRefusal
 from shared.objectstore import ObjectStore
 from shared.state.registry import Registry
@@ -30,12 +31,8 @@ class ControlSuspects:
 def find_suspects(store: ObjectStore, uid: str, control: str | None) -> list[ControlSuspects]:
     """The newest list of each control that has versions, or of one. Raises NotKnown, StoreError."""
     registry = Registry(store, uid)
-    names = registry.controls()
-    if control is not None and control not in names:
-        known = ", ".join(map(repr, names)) or "none"
-        raise NotKnown(f"project {uid} has no versions of a control {control!r}; there are versions of {known}")
     found = []
-    for name in [control] if control is not None else names:
+    for name in registry.controls() if control is None else [find_control(store, uid, control)]:
         try:
             found.append(ControlSuspects(name, read_suspects(store, uid, name, newest_first(registry, name))))
         except StoreRefusal as error:  # of one control: the others are shown

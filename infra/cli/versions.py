@@ -45,7 +45,7 @@ def list_versions(store: ObjectStore, uid: str, control: str) -> tuple[list[dict
             "seconds": version.manifest.seconds,
             "cost": version.manifest.cost.as_json() if version.manifest.cost else None,
             "size": sum(file.size for file in version.manifest.files),
-            "report": not version.deleted and any(file.name == REPORT for file in version.manifest.files),
+            "report": not version.deleted and version.manifest.find_file(REPORT) is not None,
         }
         for version in history.versions
     ]

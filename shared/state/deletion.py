@@ -3,7 +3,7 @@
 import logging
 from dataclasses import dataclass
 
-from shared.errors import LabelloopError, NotKnown, PreconditionFailed
+from shared.errors import LabelloopError, PreconditionFailed
 from shared.objectstore import ObjectStore
 from shared.state import keys
 from shared.state.jobs import Jobs
@@ -27,10 +27,7 @@ def check_deletable(store: ObjectStore, uid: str, control: str, version: int) ->
     And StoreRefusal if a version cannot be read: nobody knows which files it shares.
     """
     registry = Registry(store, uid)
-    numbers = registry.numbers(control)
-    if version not in numbers:
-        known = ", ".join(f"v{number}" for number in numbers)
-        raise NotKnown(f"{control!r} of project {uid} has no version v{version}; there are {known or 'none'}")
+    registry.require(control, version)
     registry.versions(control)
     look = registry.look(control)
     served = {look.pointer.version if look.pointer else 0, look.manifest.version if look.manifest else 0}

@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 from shared.errors import (
     AlreadyExists,
     NotFound,
+    NotKnown,
     PreconditionFailed,
     StoreRefusal,
 )
@@ -93,6 +94,13 @@ class Registry:
     def numbers(self, control: str) -> list[int]:
         """The numbers of all versions of a control, ascending. Lists keys, reads nothing."""
         return keys.numbers(self._store.list(f"{keys.versions(self._uid, control)}/"))
+
+    def require(self, control: str, version: int) -> None:
+        """Raise NotKnown, which names the versions there are, if there is no such one."""
+        numbers = self.numbers(control)
+        if version not in numbers:
+            known = ", ".join(f"v{number}" for number in numbers)
+            raise NotKnown(f"{control!r} of project {self._uid} has no version v{version}; there are {known or 'none'}")
 
     def versions(self, control: str) -> list[Manifest]:
         """All manifests of a control, oldest first. Raises StoreRefusal if one of them is no valid record."""

@@ -40,10 +40,7 @@ def move_pointer(store: ObjectStore, uid: str, control: str, version: int) -> tu
 def check_movable(store: ObjectStore, uid: str, control: str, version: int) -> None:
     """Raises NotKnown for a version that does not exist or has a bad file."""
     registry = Registry(store, uid)
-    numbers = registry.numbers(control)
-    if version not in numbers:
-        known = ", ".join(f"v{number}" for number in numbers)
-        raise NotKnown(f"{control!r} of project {uid} has no version v{version}; there are {known or 'none'}")
+    registry.require(control, version)
     if version in registry.rejected(control):
         why = "was deleted" if registry.was_deleted(control, version) else "failed verification in predict"
         raise NotKnown(f"v{version} of {control!r} {why} and cannot be served")

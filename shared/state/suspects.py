@@ -136,7 +136,7 @@ def read_suspects(store: ObjectStore, uid: str, control: str, newest: Iterable[M
     `newest`: the newest first.
     """
     for manifest in newest:
-        entry = next((file for file in manifest.files if file.name == SUSPECTS), None)
+        entry = manifest.find_file(SUSPECTS)
         if entry is None:
             continue
         try:

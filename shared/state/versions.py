@@ -101,18 +101,21 @@ class Manifest(Record):
     @property
     def graph(self) -> FileEntry | None:
         """What it is served from; None if an older labelloop published it: a job has to make one."""
-        return next((entry for entry in self.files if entry.name == GRAPH), None)
+        return self.find_file(GRAPH)
 
     @property
     def dataset(self) -> FileEntry | None:
         """What it learnt from; None if an older labelloop published it."""
-        return next((entry for entry in self.files if entry.name == DATASET), None)
+        return self.find_file(DATASET)
+
+    def find_file(self, name: str) -> FileEntry | None:
+        """The entry of the file with that name; None if there is none."""
+        return next((entry for entry in self.files if entry.name == name), None)
 
     def file(self, name: str) -> FileEntry:
-        """The entry of the file with that name. Raises ModelError if there is none."""
-        for entry in self.files:
-            if entry.name == name:
-                return entry
+        """As `find_file`. Raises ModelError if there is none."""
+        if entry := self.find_file(name):
+            return entry
         raise ModelError(f"version v{self.version} of {self.control!r} holds no {name}")
 
 

@@ -184,7 +184,7 @@ class Pages:
         if number is None:
             raise BadRequest(NO_VERSION)
         manifest = Registry(self._store, uid, self._read_manifest).find_manifest(control, number)
-        entry = next((file for file in manifest.files if file.name == REPORT), None) if manifest else None
+        entry = manifest.find_file(REPORT) if manifest else None
         if entry is None or entry.size > _MAX_REPORT:
             raise NotKnown(f"v{number} of {control!r} of project {uid} has no report")
         stored = self._store.get(keys.file(uid, control, entry.sha256, entry.name))

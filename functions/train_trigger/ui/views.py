@@ -126,14 +126,14 @@ def _row(version: Version) -> VersionRow:
         tasks=" + ".join(filter(None, tasks_of(manifest.lineage))),
         serving=version.serving,
         can_be_served=not (version.rejected or version.pointer),
-        has_report=not version.deleted and any(file.name == REPORT for file in manifest.files),
+        has_report=not version.deleted and manifest.find_file(REPORT) is not None,
         note=version.note,
     )
 
 
 def _suspects(manifest: Manifest) -> int:
     count = manifest.lineage.get("suspects")
-    return count if isinstance(count, int) and any(file.name == SUSPECTS for file in manifest.files) else 0
+    return count if isinstance(count, int) and manifest.find_file(SUSPECTS) else 0
 
 
 def _saved(control: str, effort: CountedEffort) -> str:
