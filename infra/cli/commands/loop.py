@@ -8,13 +8,12 @@ from rich.console import Group
 from functions.train_trigger.status.policy import presets, rules, thresholds
 from functions.train_trigger.status.project import ProjectStatus, Unreadable, read_status, read_statuses
 from infra.cli import configuration
-from infra.cli.open_page import open_page, page_address
 from infra.cli.options import JsonOption, ProjectOption, count_of, store_of
 from infra.cli.output import print_projects, print_result, print_with
 from infra.cli.policy_view import render_policy
 from infra.cli.projects import find_project
 from infra.cli.status_view import coming, render_status, watch_status
-from infra.cli.train import run_sentence, start_training, stop_runs, write_predictions
+from infra.cli.trigger import ask, open_page, page_address, run_sentence
 from shared.errors import SettingsError
 from shared.state.projects import projects
 
@@ -106,7 +105,7 @@ def open_(context: typer.Context, project: ProjectOption = None, json_: JsonOpti
 def train(context: typer.Context, project: ProjectOption = None, json_: JsonOption = False) -> None:
     """Start a training now, without waiting for enough annotations. If one is running, show that one."""
     settings = context.obj.settings()
-    body = start_training(settings, find_project(store_of(settings), project))
+    body = ask(settings, "/train", {"project": find_project(store_of(settings), project)})
     print_result(body, run_sentence(body), json_=json_)
 
 
@@ -119,7 +118,7 @@ def prelabel(context: typer.Context, project: ProjectOption = None, json_: JsonO
     job is running, it is shown.
     """
     settings = context.obj.settings()
-    body = write_predictions(settings, find_project(store_of(settings), project))
+    body = ask(settings, "/prelabel", {"project": find_project(store_of(settings), project)})
     print_result(body, run_sentence(body), json_=json_)
 
 
@@ -140,6 +139,6 @@ def stop(
     if only not in (None, "training", "predictions"):
         raise SettingsError(f"--only {only}: it is training or predictions")
     settings = context.obj.settings()
-    body = stop_runs(settings, find_project(store_of(settings), project), only)
+    body = ask(settings, "/stop", {"project": find_project(store_of(settings), project), "only": only})
     told = "\n".join(f"run {run['run_id']} {run['reason']}" for run in body.get("stopped", ()))
     print_result(body, told, json_=json_)

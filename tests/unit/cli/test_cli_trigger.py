@@ -2,7 +2,7 @@
 
 import pytest
 
-from infra.cli.train import run_sentence
+from infra.cli.trigger import run_sentence
 
 
 @pytest.mark.parametrize(
