@@ -6,6 +6,8 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from shared.readable import readable
+
 SHOWN_EVENTS = (
     "run_launched", "run_stopped", "phase", "prelabelled", "job_ended", "model_swapped", "label_studio_back",
 )  # fmt: skip
@@ -37,7 +39,7 @@ class LogView:
         self._print(name, text, level)
 
     def _print(self, name: str, text: str, level: str) -> None:
-        text = "".join(filter(str.isprintable, text))  # whoever names a project must not steer our terminal
+        text = readable(text)  # whoever names a project must not steer our terminal
         if self._last.get(name) != text:
             self._last[name] = text
             self._console.print(Text(f"{name}: {text}", _STYLES.get(level, "cyan")), soft_wrap=True)

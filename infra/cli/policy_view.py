@@ -11,13 +11,14 @@ from functions.train_trigger.status.policy import GATE, Rule, Threshold
 from functions.train_trigger.status.words import Sentence
 from infra.cli.output import table_of
 from infra.cli.status_view import text_of
+from shared.readable import readable
 
 
 def render_policy(
     title: str, rules: Sequence[Rule], presets: Sequence[str], thresholds: Sequence[Threshold], due: Sentence
 ) -> RenderableType:
     """The rules for a terminal, with when the next training starts."""
-    parts: list[RenderableType] = [Text("".join(filter(str.isprintable, title)), style="bold")] if title else []
+    parts: list[RenderableType] = [Text(readable(title), style="bold")] if title else []
     parts += [text_of(due)] if due else []
     for group, of_group in groupby(rules, lambda rule: rule.group):
         table = table_of(group, "value", "from", folded=["value"])
@@ -26,11 +27,11 @@ def render_policy(
             if rule.limited:
                 table.add_row("", Text(rule.limited, style="yellow"), "")
         parts += [Text(), table]
-    parts += [Text("".join(filter(str.isprintable, preset)), style="dim") for preset in presets]
+    parts += [Text(readable(preset), style="dim") for preset in presets]
     if thresholds:
         table = table_of("Shown from", "confidence", "from", "overlap", "from", folded=["Shown from"])
         for each in thresholds:
-            named = "".join(filter(str.isprintable, f"{each.control}: {each.label}"))
+            named = readable(f"{each.control}: {each.label}")
             overlap = "" if each.iou is None else f"{each.iou:.2f}"
             table.add_row(Text(named), f"{each.confidence:.2f}", each.confidence_from, overlap, each.iou_from)
         parts += [Text(), table]

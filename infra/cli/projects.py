@@ -7,6 +7,7 @@ from typing import Any
 from shared.errors import BadRequest, NotKnown
 from shared.labelstudio.requests import project_id
 from shared.objectstore import ObjectStore
+from shared.readable import readable
 from shared.side_by_side import side_by_side
 from shared.state.projects import projects, read_title
 from shared.state.registry import Registry
@@ -52,10 +53,7 @@ def _named(store: ObjectStore, uids: list[str]) -> str:
     """The projects with their titles, for a person."""
     shown = uids[:_NAMED]
     titles = side_by_side(partial(read_title, store), shown)
-    names = [
-        f"{uid} ({''.join(filter(str.isprintable, title))})" if title else uid
-        for uid, title in zip(shown, titles, strict=True)
-    ]
+    names = [f"{uid} ({readable(title)})" if title else uid for uid, title in zip(shown, titles, strict=True)]
     more = len(uids) - len(shown)
     return ", ".join(names) + (f" and {more} more" if more else "")
 

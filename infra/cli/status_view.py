@@ -14,6 +14,7 @@ from functions.train_trigger.status.project import ControlStatus, ProjectStatus,
 from functions.train_trigger.status.words import Said, Sentence
 from infra.cli.output import problem_text, table_of
 from infra.cli.projects import no_project_yet
+from shared.readable import readable
 
 _STYLES = {"plain": "", "good": "green", "warning": "yellow", "problem": "red", "quiet": "dim"}
 _WATCH_INTERVAL = 2.0  # seconds
@@ -51,7 +52,7 @@ def _render_project(project: ProjectStatus | Unreadable) -> list[RenderableType]
     if isinstance(project, Unreadable):
         return [problem_text(str(project)), Text()]
     closed = " [red](closed: Label Studio has it no more)[/]" if project.jobs.closed else ""
-    title = "".join(filter(str.isprintable, project.title))  # whoever names a project must not steer our terminal
+    title = readable(project.title)  # whoever names a project must not steer our terminal
     parts: list[RenderableType] = [
         Text.from_markup(f"[bold]Project {project.uid}[/] {escape(title)}{closed}"),
     ]
@@ -108,8 +109,7 @@ def _log(logs: str | None) -> Sentence:
 
 def text_of(sentence: Sentence) -> Text:
     """A sentence, coloured, without characters that would steer a terminal."""
-    readable = (("".join(filter(str.isprintable, piece.text)), _STYLES[piece.tone]) for piece in sentence)
-    return Text.assemble(*readable)
+    return Text.assemble(*((readable(piece.text), _STYLES[piece.tone]) for piece in sentence))
 
 
 def _progress(project: ProjectStatus) -> Sentence:

@@ -12,6 +12,7 @@ from rich.text import Text
 from infra.cli.projects import find_control
 from shared.errors import NotKnown, StoreRefusal
 from shared.objectstore import ObjectStore
+from shared.readable import readable
 from shared.state.registry import Registry
 from shared.state.suspects import Listed, Place, Suspect, dismiss, newest_first, read_suspects
 
@@ -91,7 +92,7 @@ def render_suspects(
 
 
 def _render(uid: str, one: ControlSuspects, url: str | None, *, every: bool) -> Iterator[RenderableType]:
-    name = escape("".join(filter(str.isprintable, one.control)))
+    name = escape(readable(one.control))
     if one.listed is None:
         why = one.problem or "no version has a list (of videos and of choices of regions none is made)"
         yield Text.from_markup(f"[bold]{name}[/]: {escape(why)}")
@@ -117,10 +118,10 @@ def _render(uid: str, one: ControlSuspects, url: str | None, *, every: bool) -> 
 
 
 def _lines(suspect: Suspect, url: str | None) -> Text:
-    said = _plain(suspect.reason)
+    said = readable(suspect.reason)
     lines = Text.assemble((suspect.id, "cyan"), f"  task {suspect.task}  ", (suspect.kind, "yellow"), f"  {said}")
     boxes = [
-        f"{what} {_plain(label)}{sure}{_where(place)}"
+        f"{what} {readable(label)}{sure}{_where(place)}"
         for what, label, sure, place in (
             ("annotated", suspect.label, "", suspect.box),
             (
@@ -143,8 +144,3 @@ def _where(place: Place | None) -> str:
         return ""
     left, top, width, height = place
     return f" at {left:.0f} %, {top:.0f} %, {width:.0f} × {height:.0f} %"
-
-
-def _plain(text: str) -> str:
-    """Whoever names a label must not steer our terminal."""
-    return "".join(filter(str.isprintable, text))

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pydantic import Field
 
 from shared.objectstore import ObjectStore
+from shared.readable import readable
 from shared.state import keys
 from shared.state.records import Record, find, new_serial, update
 
@@ -30,7 +31,7 @@ def write_note(store: ObjectStore, uid: str, control: str, version: int, text: s
 
     `known`: the numbers of all versions there are: notes on others are dropped. Raises StoreError.
     """
-    line = " ".join("".join(filter(str.isprintable, word)) for word in text.split())[:LONGEST_NOTE]
+    line = " ".join(readable(text).split())[:LONGEST_NOTE]
     kept = set(map(str, known))
 
     def change(found: Notes | None) -> Notes | None:
