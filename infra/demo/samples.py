@@ -21,6 +21,7 @@ from infra.local.processes import StartError, only_one
 from shared.geometry.detections import Detections, Floats
 
 CACHE = REPOSITORY / ".cache" / "samples"
+_VISIBLE = 0.3  # of a box, from which on a tile holds it
 AERIAL_IMAGE = "2019_YELL_2_541000_4977000_image_crop"  # 1249×1035 pixels, 279 trees
 _PHOTOGRAPHS = ("deepforest", "2.1.0")
 _WEIGHTS = ("ABD-model", "0.3.0")
@@ -66,14 +67,12 @@ def tiles(
     name: str = AERIAL_IMAGE,
     *,
     size: int = 200,
-    min_visible: float = 0.3,
     file_format: Literal["PNG", "JPEG"] = "JPEG",
     cache: Path = CACHE,
 ) -> list[Tile]:
     """Cut a photograph into square tiles of `size` pixels, row by row; the rest at right and bottom is dropped.
 
-    Boxes are clipped to their tile, and left out if less than `min_visible` of their area (0–1) is inside. Raises
-    StartError.
+    Boxes are clipped to their tile, and left out if less than _VISIBLE of their area is inside. Raises StartError.
     """
     image, boxes = photograph(name, cache)
     areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
@@ -85,7 +84,7 @@ def tiles(
             visible = (inside[:, 2] - inside[:, 0]) * (inside[:, 3] - inside[:, 1])
             file = io.BytesIO()
             image.crop((left, top, left + size, top + size)).save(file, file_format, quality=95)
-            kept = inside[(visible > 0) & (visible >= min_visible * areas)]
+            kept = inside[(visible > 0) & (visible >= _VISIBLE * areas)]
             cut.append(Tile(f"{row}-{column}", file.getvalue(), size, size, kept))
     return cut
 

@@ -54,7 +54,7 @@ class Fit:
     seconds: float | None = None  # that adding an object takes an annotator of middle speed; None: not known
 
 
-def fit_weights(timed: Sequence[Timed], seed: int = 0) -> Fit:
+def fit_weights(timed: Sequence[Timed]) -> Fit:
     """The weights of `timed` where there is enough evidence, of each kind of edit by itself; else the defaults."""
     if len(timed) < FEWEST:
         why = f"usual weights: {len(timed)} annotations have a time, {FEWEST} would tell"
@@ -66,7 +66,7 @@ def fit_weights(timed: Sequence[Timed], seed: int = 0) -> Fit:
     done, added = dict(zip(KINDS, table.sum(axis=0)[1:], strict=True)), costs[_COLUMN["added"]]
     if done["added"] < SOME or added <= 0:
         return Fit(DEFAULT_WEIGHTS, (), "usual weights: too few objects were added to tell what one takes")
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(0)
     draws = []
     for _ in range(_DRAWS):
         which = random.integers(0, len(table), len(table))

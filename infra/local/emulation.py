@@ -100,8 +100,8 @@ class Emulation:
         for thread in self._threads:
             thread.start()
 
-    def stop(self, *, stop_jobs: bool) -> None:
-        """End everything, with `stop_jobs` training jobs too. train_trigger ends first: it would restart such a job."""
+    def stop(self) -> None:
+        """End everything, training jobs too. train_trigger ends first: it would restart such a job."""
         self._ended.set()
         for name in ("train_trigger", "predict"):
             if name in self._children:
@@ -109,8 +109,7 @@ class Emulation:
         for thread in self._threads:
             if thread.is_alive():
                 thread.join(_WATCH_INTERVAL * 20)
-        if stop_jobs:
-            stop_jobs_of(self.settings, self._say)
+        stop_jobs_of(self.settings, self._say)
 
     def _child(self, name: str) -> Child:
         source = REPOSITORY / "functions" / name / "main.py"
@@ -156,11 +155,10 @@ def emulation(
     environ: Mapping[str, str],
     predict_port: int = 0,
     train_trigger_port: int = 0,
-    stop_jobs: bool = True,
     on_line: OnLine = lambda _, __: None,
     say: Say = print,
 ) -> Iterator[Emulation]:
-    """Start both functions, yield when they are healthy, and end them on leaving, with `stop_jobs` training jobs too.
+    """Start both functions, yield when they are healthy, and end them on leaving, training jobs too.
 
     They listen on `settings.host`; port 0: any free one. Credentials that are not set are generated. The functions
     inherit `environ` (AWS_…, CUDA_…), except settings. Logs are written to `folder`. Raises StartError.
@@ -175,7 +173,7 @@ def emulation(
         running.start(ports)
         yield running
     finally:
-        running.stop(stop_jobs=stop_jobs)
+        running.stop()
 
 
 def _complete(settings: Settings, ports: Mapping[str, int]) -> Settings:

@@ -110,14 +110,13 @@ def label_studio(
     folder: Path,
     venv: Path = VENV,
     *,
-    port: int = 0,
     account: Account | None = None,
     environ: Mapping[str, str] | None = None,
     say: Say = print,
 ) -> Iterator[LabelStudioServer]:
     """Start Label Studio on the loopback address with its data in `folder`; end it on leaving. Raises StartError.
 
-    `port` 0: any free one. `environ`: more variables. Backends and webhooks at private addresses are allowed.
+    `environ`: more variables. Backends and webhooks at private addresses are allowed.
     """
     install(venv, say)
     account = account or Account()
@@ -125,7 +124,7 @@ def label_studio(
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # the database holds the token
     if not (folder / _DATABASE).exists():
         shutil.copyfile(migrated_database(venv), folder / _DATABASE)
-    port = choose_port(port)
+    port = choose_port()
     variables = _environ(folder) | {
         "LABEL_STUDIO_USERNAME": account.username,
         "LABEL_STUDIO_PASSWORD": account.password,

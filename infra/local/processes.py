@@ -23,6 +23,7 @@ LOOPBACK = "127.0.0.1"
 EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - the second listens to IPv4, too
 _HEALTH_TIMEOUT = 2.0  # seconds for one request
 _POLL = 0.1  # seconds
+_LAST = 15  # lines of a log that an error shows
 
 
 class StartError(LabelloopError):
@@ -66,13 +67,13 @@ class Child:
         """The exit code; None while it runs."""
         return self._process.poll()
 
-    def last_lines(self, count: int = 15) -> str:
+    def last_lines(self) -> str:
         """The last lines of its log, for an error message."""
         try:
             lines = self.log.read_text(errors="replace").splitlines()
         except OSError as error:  # it was removed
             return f"it cannot be read: {error}"
-        return "\n".join(lines[-count:])
+        return "\n".join(lines[-_LAST:])
 
     def wait_until_healthy(self, url: str, seconds: float, say: Say) -> None:
         """Wait until `url` answers. Raises StartError with the last log lines if the process ends or `seconds` pass."""

@@ -9,11 +9,11 @@ from shared.errors import LaunchError
 from shared.job_signals import BY_PERSON
 from shared.settings import Settings
 
-_POLL = 0.25  # seconds
+_POLL, _PATIENCE = 0.25, 60.0  # seconds
 
 
-def stop_jobs_of(settings: Settings, say: Say, *, seconds: float = 60.0) -> None:
-    """Ask this machine's jobs of this store to end, and wait, `seconds` at most, until they have.
+def stop_jobs_of(settings: Settings, say: Say) -> None:
+    """Ask this machine's jobs of this store to end, and wait until they have, a minute at most.
 
     The jobs upload a checkpoint first; the next sweep of this store resumes them. The store itself is not read. Jobs
     that cannot be stopped are reported with `say`, because this runs during shutdown.
@@ -22,7 +22,7 @@ def stop_jobs_of(settings: Settings, say: Say, *, seconds: float = 60.0) -> None
         return
     launcher = LocalLauncher(Path(settings.work_dir) / "logs", {})
     told: set[str] = set()
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + _PATIENCE
     while jobs := launcher.jobs_of(settings.store):
         if not told:
             say("stopping the training job; it saves a checkpoint first")
@@ -33,6 +33,6 @@ def stop_jobs_of(settings: Settings, say: Say, *, seconds: float = 60.0) -> None
             except LaunchError as error:
                 say(f"cannot stop a training job: {error}")
         if time.monotonic() > deadline:
-            say(f"the training job did not end within {seconds:.0f} s and is left running: {', '.join(jobs)}")
+            say(f"the training job did not end within {_PATIENCE:.0f} s and is left running: {', '.join(jobs)}")
             return
         time.sleep(_POLL)

@@ -171,12 +171,11 @@ class LabelStudio:
             )
         return total
 
-    def owns(self, url: str) -> bool:
-        """Whether an absolute URL has this Label Studio's scheme, host and port and lies below its path prefix."""
-        return self.path_below(url) is not None
-
     def path_below(self, url: str) -> str | None:
-        """The path of an absolute URL without the path prefix ("/data/upload/…"); None if it is not owned."""
+        """The path of an absolute URL without the path prefix ("/data/upload/…").
+
+        None if it is not owned: of another scheme, host or port, or not below the prefix.
+        """
         try:
             other = parse_url(url)
         except LocationParseError:

@@ -104,7 +104,7 @@ class Curve:
         }
 
 
-def curve_of(control: str, manifests: Sequence[Manifest], seed: int = 0) -> Curve | None:
+def curve_of(control: str, manifests: Sequence[Manifest]) -> Curve | None:
     """The curve of a control's versions that were measured by the newest one's metric; None without any."""
     metric = manifests[-1].gate.metric if manifests else ""
     points = sorted(
@@ -114,7 +114,7 @@ def curve_of(control: str, manifests: Sequence[Manifest], seed: int = 0) -> Curv
         return None
     if len({point.tasks for point in points}) < FEWEST:
         return Curve(control, metric, tuple(points))
-    return Curve(control, metric, tuple(points), _draws(tuple(points), seed))
+    return Curve(control, metric, tuple(points), _draws(tuple(points)))
 
 
 def _point(manifest: Manifest, metric: str) -> Point | None:
@@ -130,9 +130,9 @@ def _point(manifest: Manifest, metric: str) -> Point | None:
 
 
 @lru_cache(maxsize=256)
-def _draws(points: tuple[Point, ...], seed: int) -> tuple[Law, ...]:
+def _draws(points: tuple[Point, ...]) -> tuple[Law, ...]:
     """The laws of the measurements drawn anew."""
-    random = Random(seed)  # noqa: S311 - not for secrets
+    random = Random(0)  # noqa: S311 - not for secrets
     fits = [_Fit(points, power) for power in _POWERS]
     laws = []
     for _ in range(_DRAWS):

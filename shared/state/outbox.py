@@ -14,12 +14,6 @@ from shared.state.jobs_record import JobsRecord, LastRun
 from shared.state.notices import BUDGET_SPENT, FAILED, PROMOTED, REJECTED, SUSPECTS, Notice, added, tried
 
 
-def announce(record: JobsRecord, now: datetime, *new: Notice) -> JobsRecord | None:
-    """Add `new` notices. None if all of them are there already."""
-    notices = added(record.notices, now, *new)
-    return None if notices == record.notices else evolve(record, notices=notices)
-
-
 def take(record: JobsRecord, now: datetime, notice_id: str) -> JobsRecord:
     """Reserve a notice before it is sent. Raises ClaimLost if it was sent, or another process is sending it."""
     found = next((one for one in record.notices if one.id == notice_id), None)

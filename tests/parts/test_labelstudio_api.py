@@ -97,8 +97,8 @@ def test_changed_tasks_asks_the_data_manager_in_utc() -> None:
         ("http://[::1/ls/a", False),
     ],
 )
-def test_owns(url: str, owned: bool) -> None:
-    assert LabelStudio("http://studio.example/ls", LEGACY).owns(url) is owned
+def test_which_urls_it_owns(url: str, owned: bool) -> None:
+    assert (LabelStudio("http://studio.example/ls", LEGACY).path_below(url) is not None) is owned
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,6 @@ from shared.errors import SettingsError
 from shared.evolve import evolve
 from shared.objectstore import ObjectStore
 from shared.settings import Settings
-from shared.state import outbox
 from shared.state.jobs import Jobs
 from shared.state.notices import Notice
 from shared.state.projects import write_project
@@ -28,7 +27,7 @@ def test_it_shows_what_waits_and_where_nothing_is_sent(file_store: ObjectStore) 
     assert shown(file_store, evolve(Settings(), notify_url=SecretStr("https://h/x"))).strip() == "No notice waits."
     write_project(file_store, "1.1", label_config="<View/>")
     notice = Notice(id="a", event="failed", at=file_store.now(), message="[red]why[/red]", tries=2)
-    Jobs(file_store, "1.1").update(outbox.announce, notice)
+    Jobs(file_store, "1.1").update(lambda record, _now: evolve(record, notices=(notice,)))
     assert "  failed  2      [red]why[/red]" in shown(file_store, Settings())
     assert waiting_as_json(waiting(file_store)[0])[0]["id"] == "a"
 

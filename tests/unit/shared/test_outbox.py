@@ -132,7 +132,6 @@ def test_a_project_that_used_nothing_is_not_told_that_others_used_it_up() -> Non
     assert outbox.announce_spent(JobsRecord(), NOON, "1.1", limits) is None
 
 
-def test_who_announces_the_same_again_writes_nothing() -> None:
-    record = outbox.announce(JobsRecord(), NOON, notice())
-    assert record is not None
-    assert outbox.announce(record, NOON, notice()) is None
+def test_who_announces_the_same_again_changes_nothing() -> None:
+    once = added((), NOON, notice())
+    assert added(once, NOON, notice()) == once
