@@ -205,7 +205,7 @@ class _Attempt:
         changes = len(project.changes)
         state = self._label_studio.project(self._project)
         self._label_studio.export(self._project)
-        totals = Totals.model_validate(state.counters.model_dump(include=set(Totals.model_fields)))
+        totals = Totals.of(state.counters)
         work.baseline = Baseline(totals=totals, read_at=state.read_at, digest=f"{changes:064d}")
         work.changes = changes
 

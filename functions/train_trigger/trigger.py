@@ -122,7 +122,7 @@ class Trigger:
         if claim.kind == "train":
             try:
                 state = self._asking.state(uid)
-                held = _totals(state), state.read_at
+                held = Totals.of(state.counters), state.read_at
             except LabelStudioError as error:
                 rest = f"; the next one begins as soon as it is due, since Label Studio cannot be asked now ({error})"
         try:
@@ -173,7 +173,7 @@ class Trigger:
         except ProjectGone as error:
             return self._asking.close(jobs, error)
         project = self._asking.follow_config(jobs.uid, project, state)
-        totals = _totals(state)
+        totals = Totals.of(state.counters)
         decision = decide(record, totals, changed, policy, now, forced=forced)
         logger.debug(decision.reason, extra={"event": "decided", "project": jobs.uid, "read_at": state.read_at})
         if isinstance(decision, Launch) and (problem := not_trainable(state.counters.label_config)):
@@ -267,10 +267,6 @@ class Trigger:
             with self._checking:
                 ensure_checked(self._store)
                 self._checked = True
-
-
-def _totals(state: ProjectState) -> Totals:
-    return Totals.model_validate(state.counters.model_dump(include=set(Totals.model_fields)))
 
 
 def _outcome(decision: Nothing | Wait) -> Reconciled:

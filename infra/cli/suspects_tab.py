@@ -5,6 +5,7 @@ from typing import Any
 
 from shared.errors import LabelStudioError
 from shared.labelstudio.api import LabelStudio
+from shared.labelstudio.filters import condition
 
 TITLE = "Worth a look (labelloop)"
 MAX_TASKS = 50
@@ -36,10 +37,7 @@ def show_in_tab(label_studio: LabelStudio, project: int, tasks: Sequence[int]) -
         return None
     if not views:  # Label Studio's page makes its first tab only where there is none yet
         _make(label_studio, project, "Default", {"conjunction": "and", "items": []})
-    items = [
-        {"filter": "filter:tasks:id", "operator": "equal", "type": "Number", "value": task} for task in sorted(shown)
-    ]
-    filters = {"conjunction": "or", "items": items}
+    filters = {"conjunction": "or", "items": [condition("id", "equal", task) for task in sorted(shown)]}
     if ours is None:
         return _make(label_studio, project, TITLE, filters)
     body = {"project": project, "data": (ours["data"] | {"filters": filters})}

@@ -12,7 +12,7 @@ from jobs.prelabel.progress import Counting
 from jobs.prelabel.shares import Written
 from jobs.prelabel.writer import Writer
 from shared.control_group import in_control_group
-from shared.errors import BudgetSpent, SettingsError
+from shared.errors import BudgetSpent
 from shared.labelstudio.config import parse_label_config
 from shared.labelstudio.controls import Control
 from shared.labelstudio.requests import PredictRequest
@@ -115,11 +115,7 @@ class PagesWriter:
 def round_of(parts: Parts, jobs: Jobs, heartbeat: Heartbeat, claim: Claim) -> Round:
     """What is to be written now. Raises SettingsError, LabelConfigError, ModelError, LabelStudioError, StoreError."""
     state = parts.target.state()
-    if state.counters.uid != parts.project_uid:
-        raise SettingsError(
-            f"LABEL_STUDIO_URL answers project {state.counters.uid}, the run is for {parts.project_uid}: set the "
-            "address of the Label Studio that this project belongs to"
-        )
+    state.require(parts.project_uid)
     controls = parse_label_config(state.counters.label_config)
     version = heartbeat.patiently(parts.models.choose, controls)
     before = heartbeat.patiently(jobs.read).prelabelled

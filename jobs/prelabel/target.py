@@ -5,7 +5,6 @@
 without a word: only `created` tells. So what is there is read from Label Studio before anything is stored again.
 """
 
-import json
 import logging
 import time
 from collections.abc import Collection, Iterator, Sequence
@@ -15,6 +14,7 @@ from typing import Any
 from jobs.prelabel.ports import WHOLE, Page, Part
 from shared.errors import LabelStudioError
 from shared.labelstudio.api import LabelStudio, ProjectState
+from shared.labelstudio.filters import NOT_ANNOTATED, Condition, above, condition, query
 from shared.labelstudio.requests import Task
 from shared.labelstudio.retries import with_retries
 from shared.state.model_version import is_ours
@@ -57,7 +57,7 @@ class LabelStudioTarget:
         `renewing`: those that have one need another.
         Each page is asked for as "the next tasks after this id", since tasks leave while annotators work.
         """
-        while page := self._tasks([_above(after), _NOT_ANNOTATED], self._page):
+        while page := self._tasks([above(after), NOT_ANNOTATED], self._page):
             last = int(page[-1]["id"])
             ours = [task for task in page if part.holds(task["id"])]
             there = self._predicted(after, last, version) if ours else set()
@@ -121,9 +121,7 @@ class LabelStudioTarget:
     def _prune(self, version: str, pool: ThreadPoolExecutor, until: float) -> int:
         after, removed = 0, 0
         while time.monotonic() < until and (
-            page := self._tasks(
-                [_above(after), _NOT_ANNOTATED, _with_version(version)], _PREDICTIONS_PAGE, fields="all"
-            )
+            page := self._tasks([above(after), NOT_ANNOTATED, _with_version(version)], _PREDICTIONS_PAGE, fields="all")
         ):
             found = [one["id"] for task in page for one in task["predictions"] if one["model_version"] == version]
             removed += sum(pool.map(self._delete, found))
@@ -211,8 +209,8 @@ class LabelStudioTarget:
 
         `fields` "all": with their predictions.
         """
-        up_to, size = _condition("id", "less_or_equal", last), _PREDICTIONS_PAGE if fields == "all" else self._page
-        while page := self._tasks([_above(after), up_to, _with_version(version)], size, fields=fields):
+        up_to, size = condition("id", "less_or_equal", last), _PREDICTIONS_PAGE if fields == "all" else self._page
+        while page := self._tasks([above(after), up_to, _with_version(version)], size, fields=fields):
             yield from page
             after = int(page[-1]["id"])
 
@@ -231,16 +229,15 @@ class LabelStudioTarget:
 
     def _tasks(
         self,
-        conditions: Sequence[dict[str, Any]],
+        conditions: Sequence[Condition],
         size: int,
         *,
         fields: str = "task_only",
     ) -> list[dict[str, Any]]:
         """The first tasks that meet all conditions, by ascending id."""
-        query = {"filters": {"conjunction": "and", "items": list(conditions)}, "ordering": ["tasks:id"]}
         params = {
             "project": str(self._project_id),
-            "query": json.dumps(query),
+            "query": query(conditions, by_id=True),
             "fields": fields,
             "page_size": str(size),
             "resolve_uri": "false",
@@ -260,17 +257,6 @@ class LabelStudioTarget:
         self._label_studio.request_json("PATCH", path, body)
 
 
-def _condition(field: str, operator: str, value: object, kind: str = "Number") -> dict[str, Any]:
-    return {"filter": f"filter:tasks:{field}", "operator": operator, "type": kind, "value": value}
-
-
-def _above(task_id: int) -> dict[str, Any]:
-    return _condition("id", "greater", task_id)
-
-
-def _with_version(version: str) -> dict[str, Any]:
+def _with_version(version: str) -> Condition:
     """Also of versions that only contain this one, such as label:v1 and label:v12."""
-    return _condition("predictions_model_versions", "contains", [version], "List")
-
-
-_NOT_ANNOTATED = _condition("total_annotations", "equal", 0)
+    return condition("predictions_model_versions", "contains", [version], "List")

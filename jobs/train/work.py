@@ -125,11 +125,7 @@ class Work:
             return snapshot
         self._progress.phase("export")
         project = parts.exporter.project(request.project_id)
-        if project.counters.uid != parts.project_uid:
-            raise SettingsError(
-                f"LABEL_STUDIO_URL answers project {project.counters.uid}, the run is for {parts.project_uid}: set the "
-                "address of the Label Studio that this project belongs to"
-            )
+        project.require(parts.project_uid)
         record = self._jobs.read()
         config, before = project.counters.label_config, parts.folder / "earlier.json"
         # A person may start a training since something is wrong: then the annotations of all tasks are read.

@@ -17,7 +17,8 @@ import urllib3
 from urllib3.exceptions import HTTPError, LocationParseError, ProtocolError
 from urllib3.util import Timeout, Url, parse_url
 
-from shared.errors import BadRequest, LabelStudioError, NotLabelStudio
+from shared.errors import BadRequest, LabelStudioError, NotLabelStudio, SettingsError
+from shared.labelstudio import filters
 from shared.labelstudio.answers import about_project, date_of, json_of, raise_for_status, unreachable
 from shared.labelstudio.requests import ProjectCounters
 from shared.labelstudio.tokens import Authorization
@@ -41,6 +42,14 @@ class ProjectState:
 
     counters: ProjectCounters
     read_at: datetime  # aware UTC, Label Studio's clock
+
+    def require(self, uid: str) -> None:
+        """Raise SettingsError if it is another project's, which has the same id in another Label Studio."""
+        if self.counters.uid != uid:
+            raise SettingsError(
+                f"LABEL_STUDIO_URL answers project {self.counters.uid}, the run is for {uid}: set the address of the "
+                "Label Studio that this project belongs to"
+            )
 
 
 class LabelStudio:
@@ -110,24 +119,14 @@ class LabelStudio:
         Label Studio's data manager counts them, so the answer is small for any number of tasks. It does not count
         skipped annotations as annotations.
         """
+        moment = since.astimezone(UTC).strftime(_FILTER_TIME)
         return self._count(
-            project_id,
-            {
-                "filter": "filter:tasks:updated_at",
-                "operator": "greater",
-                "type": "Datetime",
-                "value": since.astimezone(UTC).strftime(_FILTER_TIME),
-            },
-            {"filter": "filter:tasks:total_annotations", "operator": "greater", "type": "Number", "value": 0},
+            project_id, filters.condition("updated_at", "greater", moment, "Datetime"), filters.ANNOTATED
         )
 
     def unannotated_tasks(self, project_id: int, above: int) -> int:
         """Number of tasks without annotations whose id is above `above`. Raises as `project`."""
-        return self._count(
-            project_id,
-            {"filter": "filter:tasks:id", "operator": "greater", "type": "Number", "value": above},
-            {"filter": "filter:tasks:total_annotations", "operator": "equal", "type": "Number", "value": 0},
-        )
+        return self._count(project_id, filters.above(above), filters.NOT_ANNOTATED)
 
     def tasks_with_label(self, project_id: int, tag: str, label: str) -> int:
         """Number of tasks whose annotations hold a region of a tag (by name), and this label. Raises as `project`.
@@ -136,9 +135,8 @@ class LabelStudio:
         another one that differs in case only (SQLite).
         """
 
-        def contains(text: str) -> Mapping[str, Any]:
-            named = {"filter": "filter:tasks:annotations_results", "operator": "contains", "type": "String"}
-            return {**named, "value": text}
+        def contains(text: str) -> filters.Condition:
+            return filters.condition("annotations_results", "contains", text, "String")
 
         drawn = contains(f'"from_name": {json.dumps(tag)}')
         spellings = {json.dumps(label), json.dumps(label, ensure_ascii=False)}  # SQLite's, PostgreSQL's
@@ -155,11 +153,11 @@ class LabelStudio:
         found = drawn.items() if isinstance(drawn, dict) else ()
         return {tag: [str(label) for label in labels] for tag, labels in found if isinstance(labels, dict)}
 
-    def _count(self, project_id: int, *conditions: Mapping[str, Any]) -> int:
+    def _count(self, project_id: int, *conditions: filters.Condition) -> int:
         """Number of tasks that meet all conditions of the data manager."""
         params = {
             "project": str(project_id),
-            "query": json.dumps({"filters": {"conjunction": "and", "items": conditions}}),
+            "query": filters.query(conditions),
             "page_size": "1",
             "resolve_uri": "false",  # signs no URL for the one task that comes along
         }

@@ -4,11 +4,12 @@ import logging
 import secrets
 from contextlib import suppress
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError
 
 from shared.errors import AlreadyExists, BadRequest, StoreRefusal
+from shared.labelstudio.requests import ProjectCounters
 from shared.objectstore import ObjectStore
 from shared.state import keys
 from shared.state.budget import NO_BUDGET, Budget
@@ -51,6 +52,11 @@ class Totals(Record):
     useful_annotation_number: int = 0
     ground_truth_number: int = 0
     skipped_annotations_number: int = 0
+
+    @classmethod
+    def of(cls, counters: ProjectCounters) -> Self:
+        """As Label Studio has told them."""
+        return cls.model_validate(counters.model_dump(include=set(cls.model_fields)))
 
 
 class Baseline(Record):

@@ -43,7 +43,7 @@ def count(label_studio: LabelStudio, uid: str, baseline: Baseline | None) -> Cou
     state = label_studio.project(number)
     if state.counters.uid != uid:
         raise ProjectGone(f"project {number} of this Label Studio is {state.counters.uid}, not {uid}")
-    totals = Totals.model_validate(state.counters.model_dump(include=set(Totals.model_fields)))
+    totals = Totals.of(state.counters)
     annotated = annotated_tasks(totals)
     if baseline is None:
         return Counted(annotated, annotated)

@@ -4,7 +4,6 @@
 task, and no parameter leaves these out.
 """
 
-import json
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +16,7 @@ from typing import Any
 from jobs.train.data.annotations import Annotation, ExportedTask
 from shared.errors import LabelStudioError, ProjectGone, Unauthorized
 from shared.labelstudio.api import LabelStudio, ProjectState
+from shared.labelstudio.filters import ANNOTATED, above, query
 from shared.labelstudio.retries import with_retries
 
 _TIMEOUT = 60.0  # seconds for one answer
@@ -136,13 +136,9 @@ class LabelStudioExporter:
 
     def _ask(self, project_id: int, after: int, *, size: int, page: int = 1) -> list[ExportedTask]:
         """Page `page` (from 1) of the tasks with ids above `after`, `size` tasks a page."""
-        conditions = [("filter:tasks:id", after), ("filter:tasks:total_annotations", 0)]
-        items = [
-            {"filter": name, "operator": "greater", "type": "Number", "value": value} for name, value in conditions
-        ]
         params = {
             "project": str(project_id),
-            "query": json.dumps({"filters": {"conjunction": "and", "items": items}, "ordering": ["tasks:id"]}),
+            "query": query([above(after), ANNOTATED], by_id=True),
             "fields": "task_only",
             "page": str(page),
             "page_size": str(size),

@@ -74,7 +74,7 @@ def write_snapshot(
                 each.add(line.data.get(each.control.value), line.regions)
             held.add(line.regions)
             lines.write(_written(line) + "\n")
-    totals = Totals.model_validate(project.counters.model_dump(include=set(Totals.model_fields)))
+    totals = Totals.of(project.counters)
     baseline = Baseline(totals=totals, read_at=project.read_at, digest=digest.hexdigest(), labels=held.tasks())
     header = Header(
         label_config=project.counters.label_config,
