@@ -165,9 +165,8 @@ class LabelStudioTarget:
                 pass
 
     def _replace(self, prediction: int, new: dict[str, Any]) -> None:
-        body = {
-            key: new[key] for key in ("result", "score", "task") if key in new
-        }  # task: a flag of Label Studio asks for it
+        sent = ("result", "score", "task")  # the task because a flag of Label Studio asks for it
+        body = {key: new[key] for key in sent if key in new}
         try:
             self._patch(f"/api/predictions/{prediction}/", body)
         except LabelStudioError as error:

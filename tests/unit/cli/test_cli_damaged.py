@@ -17,7 +17,7 @@ from shared.errors import NotKnown
 from shared.evolve import evolve
 from shared.objectstore import ObjectStore
 from shared.settings import Settings
-from shared.state import keys, outbox
+from shared.state import keys
 from shared.state.jobs import Jobs
 from shared.state.notices import Notice
 from shared.state.registry import Registry
@@ -123,7 +123,8 @@ def test_status_that_is_watched_goes_on(store: ObjectStore) -> None:
 
 
 def test_notices_of_other_projects_are_shown(labelloop: Any, store: ObjectStore) -> None:
-    Jobs(store, AIRSHIPS).update(outbox.announce, Notice(id="a", event="failed", at=store.now(), message="why"))
+    notice = Notice(id="a", event="failed", at=store.now(), message="why")
+    Jobs(store, AIRSHIPS).update(lambda record, _now: evolve(record, notices=(notice,)))
     store.put(keys.jobs(TREES), b"")
     shown = labelloop("notify")
     assert shown.exit_code == 1
