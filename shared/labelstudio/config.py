@@ -14,7 +14,7 @@ from defusedxml.ElementTree import fromstring
 
 from shared.errors import LabelConfigError
 from shared.labelstudio.attributes import ATTRIBUTES, YES, with_newer_names
-from shared.labelstudio.controls import CONTROL_TASKS, Control, Label, Media
+from shared.labelstudio.controls import CONTROL_TASKS, REGION_SELECTED, Control, Label, Media
 from shared.labelstudio.task_values import has_variable
 
 _SHAPES = {
@@ -33,6 +33,8 @@ _ATTRIBUTES = (
     *("alias", "allowNested", "choice", "frameRate", "perItem", "perRegion", "smart", "smartOnly", "value"),
     *("valueList", "visibleWhen", "whenChoiceValue", "whenLabelValue", "whenTagName"),
 )
+_OF_REGIONS = ("visibleWhen", "whenTagName", "whenLabelValue")
+"""Attributes that say for which regions a control is shown."""
 _TAG_OF = {tag.lower(): tag for tag in _TAGS}
 _ATTRIBUTE_OF = {name.lower(): name for name in _ATTRIBUTES}
 """In lower case → as in Label Studio's documentation."""
@@ -99,6 +101,7 @@ class _Tags:
         self.by_name: dict[str, Element] = {}
         self.labels: dict[str | None, Element] = {}  # toName → its first <Labels>
         self.boxes: dict[str | None, list[Element]] = {}  # toName → all its <RectangleLabels>
+        self.around = {inner: tag for tag in root.iter() for inner in tag}
         self.repeated: set[Element] = set()
         for repeater in root.iter("Repeater"):
             if repeater not in self.repeated:  # else one around it has added all that it holds
@@ -142,7 +145,7 @@ def _control(tag: Element, tags: _Tags) -> Control | str:
         to_name=tag.get("toName", ""),
         value=source,
         labels=labels,
-        attributes=with_newer_names(tag.attrib),
+        attributes=with_newer_names(_asked_by_view(tag, tags) | tag.attrib),
         media=_MEDIA_TAGS[looked_at.tag],
         frame_rate=looked_at.get("frameRate", ""),
         labels_name="" if holder is tag else holder.get("name", ""),
@@ -157,6 +160,22 @@ def _control(tag: Element, tags: _Tags) -> Control | str:
     if row == "EllipseLabels" and control.word("model_task", "segment") == "detect":
         return replace(control, yolo_task="detect")
     return control
+
+
+def _asked_by_view(tag: Element, tags: _Tags) -> dict[str, str]:
+    """The attributes of the `<View>` around a tag that say for which regions it is shown.
+
+    Empty if the tag says so itself, or if several do: that is more than a control holds.
+    """
+    if any(tag.get(name) for name in _OF_REGIONS):
+        return {}
+    found, holder = [], tags.around.get(tag)
+    while holder is not None:
+        said = {name: holder.attrib[name] for name in _OF_REGIONS if holder.get(name)}
+        if said.get("visibleWhen") == REGION_SELECTED and len(said) > 1:
+            found.append(said)
+        holder = tags.around.get(holder)
+    return found[0] if len(found) == 1 else {}
 
 
 def is_click_tool(tag: Element) -> bool:

@@ -156,7 +156,10 @@ def _shown(tag: Element, control: Control, around: Mapping[Element, Element]) ->
         condition = holder.get("visibleWhen")
         details = [name for name in _DETAILS if holder.get(name)]
         of_region = control.per_region and condition == REGION_SELECTED
-        if (of_region and (holder is tag or not details)) or (condition is None and "whenChoiceValue" not in details):
+        kept = of_region and (
+            holder is tag or all(control.attributes.get(name) == holder.get(name) for name in details)
+        )
+        if kept or (condition is None and "whenChoiceValue" not in details):
             pass  # handled by `region_boxes`; or no condition
         elif condition is None or condition in _CONDITIONS:
             where = "" if holder is tag else f" of the <{holder.tag}> around it"

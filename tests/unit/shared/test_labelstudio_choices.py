@@ -231,6 +231,10 @@ class TestRegionBoxes:
     def test_only_of_the_tag_that_the_config_names(self, attributes: str, asked: bool) -> None:
         control = control_of(PER_REGION.replace("<Choices", f"<Choices {attributes}"))
         assert bool(region_boxes([CAR], control, 200, 100)) == asked
+        of_view = PER_REGION.replace("<Choices", f"<View {attributes}><Choices").replace(
+            "/Choices>", "/Choices></View>"
+        )
+        assert bool(region_boxes([CAR], control_of(of_view), 200, 100)) == asked
 
     def test_of_a_shape_with_labels_the_tag_of_the_labels_counts(self) -> None:
         shape = {"x": 10, "y": 20, "width": 30, "height": 40}

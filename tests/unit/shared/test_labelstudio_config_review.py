@@ -18,6 +18,15 @@ def test_conditions_that_are_looked_at_are_understood(when: str) -> None:
     assert not_understood(on_image(f'{boxes}<View visibleWhen="region-selected">{choices}</View>')) == ()
 
 
+def test_of_a_view_around_choices_the_condition_is_looked_at() -> None:
+    boxes = f'<RectangleLabels name="b" toName="it">{LABELS}</RectangleLabels>'
+    choices = '<Choices name="c" toName="it" perRegion="true"><Choice value="x"/></Choices>'
+    view = '<View visibleWhen="region-selected" whenTagName="b">'
+    assert not_understood(on_image(f"{boxes}{view}<View>{choices}</View></View>")) == ()
+    twice = not_understood(on_image(f"{boxes}{view}{view}{choices}</View></View>"))
+    assert len(twice) == 2, "a control holds one"
+
+
 def test_a_magic_wand_paints_for_the_brush() -> None:
     tags = '<MagicWand name="m" toName="it"/><Labels name="l" toName="it">@</Labels>'.replace("@", LABELS)
     assert not_understood(on_image(f'<Brush name="b" toName="it"/>{tags}')) == ()
@@ -239,7 +248,8 @@ def test_a_magic_wand_paints_for_the_brush() -> None:
         ),
         (
             '<RectangleLabels name="b" toName="it">@</RectangleLabels><View visibleWhen="region-selected" '
-            'whenTagName="b"><Choices name="c" toName="it" perRegion="true"><Choice value="x"/></Choices></View>',
+            'whenTagName="b"><Choices name="c" toName="it" perRegion="true" whenLabelValue="x"><Choice value="x"/>'
+            "</Choices></View>",
             "<Choices> 'c' is predicted whether it is shown or not: visibleWhen='region-selected' of the <View> around "
             "it is not looked at",
         ),
