@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import urljoin
 
 from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import LocationParseError, NewConnectionError, SSLError, TimeoutError
@@ -68,9 +69,9 @@ def raise_for_status(response: BaseHTTPResponse, asked: str, of_project: bool, r
     if status == 404 and of_project:
         raise ProjectGone(f"{asked} answers 404{said}", status=status)
     if 300 <= status < 400:
+        place = _place(response.headers.get("Location", ""), asked)
         raise LabelStudioError(
-            f"{asked} answers a redirect to {_place(response.headers.get('Location', ''))}: "
-            "set LABEL_STUDIO_URL to the address that answers itself",
+            f"{asked} answers a redirect to {place}: set LABEL_STUDIO_URL to the address that answers itself",
             status=status,
         )
     raise LabelStudioError(f"{asked} answers {status}{said}", status=status)
@@ -91,13 +92,19 @@ def unreachable(url: str, timeout: float, error: Exception) -> LabelStudioError:
     )
 
 
-def _place(location: str) -> str:
-    """Scheme and host of a redirect; the rest may hold secrets."""
+def _place(location: str, asked: str) -> str:
+    """Where a redirect leads: scheme, host and port, and the path prefix if the same is asked for below one.
+
+    Nothing else of it, since that may hold secrets. `asked`: method and URL.
+    """
+    url = asked.partition(" ")[2]
     try:
-        place = parse_url(location)
-    except LocationParseError:
+        place, asked_path = parse_url(urljoin(url, location)), parse_url(url).path or ""
+    except (LocationParseError, ValueError):
         return "what is no address"
-    return f"{place.scheme or 'the same scheme'}://{place.host or 'the same host'}"
+    path, (_, api, rest) = place.path or "", asked_path.rpartition("/api/")
+    prefix = path.removesuffix(api + rest) if api and path.endswith(api + rest) else ""
+    return f"{place.scheme}://{place.netloc}{prefix}"
 
 
 def _error_body(response: BaseHTTPResponse) -> dict[str, Any]:

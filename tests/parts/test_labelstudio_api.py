@@ -151,6 +151,28 @@ def test_redirects_are_not_followed() -> None:
             LabelStudio(server.url, LEGACY).project(3)
         assert other.seen == []
         assert "s3cret" not in str(caught.value)
+        assert f"redirect to {other.url}: " in str(caught.value), "with its port"
+
+
+@pytest.mark.parametrize(
+    ("below", "location", "place"),
+    [
+        ("", "/studio/api/projects/3/?next=s3cret", "{url}/studio"),
+        ("", "https://studio.example/api/projects/3/", "https://studio.example"),
+        ("studio", "https://studio.example/studio/api/projects/3/", "https://studio.example/studio"),
+        ("old", "//user:s3cret@studio.example:8443/a/b/api/projects/3/", "http://studio.example:8443/a/b"),
+        ("", "/user/login/?next=s3cret", "{url}"),
+        ("", "", "{url}"),
+    ],
+)
+def test_where_a_redirect_leads_is_said_without_its_secrets(below: str, location: str, place: str) -> None:
+    with (
+        web_server(answering(302, b"", Location=location)) as server,
+        pytest.raises(LabelStudioError, match="redirect") as caught,
+    ):
+        LabelStudio(f"{server.url}/{below}", LEGACY).get_json("/api/projects/3/")
+    assert f"redirect to {place.format(url=server.url)}: " in str(caught.value)
+    assert "s3cret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("place", ["http://studio.example:8080:8080/", "http://[oops/", "http://a b/"])
