@@ -118,6 +118,10 @@ class TileProject:
         counters = ProjectCounters(id=project_id, created_at=CREATED, label_config=_CONFIG)
         return ProjectState(counters, CREATED)
 
+    def shown_versions(self, project_id: int) -> list[str]:  # noqa: ARG002
+        """None: it takes no predictions."""
+        return []
+
     def tasks(self, project_id: int, is_same: IsSame) -> Iterator[ExportedTask]:  # noqa: ARG002  (see jobs.train.parts.Exporter)
         """See jobs.train.parts.Exporter."""
         for number, tile in enumerate(self.tiles[: self.annotated]):

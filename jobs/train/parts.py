@@ -22,6 +22,9 @@ class Exporter(Protocol):
     def project(self, project_id: int) -> ProjectState:
         """Counters, config and Label Studio's clock. Raises ProjectGone, Unauthorized, LabelStudioError."""
 
+    def shown_versions(self, project_id: int) -> list[str]:
+        """The model_version of each prediction that Label Studio holds, each once. Raises the same errors."""
+
     def tasks(self, project_id: int, is_same: Callable[[int, str], bool]) -> Iterator[ExportedTask]:
         """All tasks, by ascending id; of those of which `is_same(id, seen)` is true without annotations.
 

@@ -55,7 +55,7 @@ def publish(made: NewVersion) -> Manifest:
         return evolve(manifest, files=(*files, registry.upload_file(control.name, REPORT, page)))
 
     attempt.heartbeat.confirm()
-    return registry.publish(control.name, build)
+    return registry.publish(control.name, build, above=attempt.snapshot.header.taken.get(control.name, 0))
 
 
 def report_of(attempt: Attempt, control: Control) -> Path:

@@ -1,5 +1,6 @@
 """The work of one attempt: write the snapshot and train every control, or prepare what a project is served with."""
 
+import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,7 @@ from jobs.train.preparing import Preparing
 from jobs.train.progress import ProgressWriter
 from jobs.train.promoting import Verdict
 from jobs.train.training import TrainingSettings
-from shared.errors import LabelConfigError, LabelloopError, NotFound, SettingsError
+from shared.errors import LabelConfigError, LabelloopError, LabelStudioError, NotFound, SettingsError
 from shared.labelstudio.config import parse_label_config
 from shared.labelstudio.controls import CONTROL_TASKS, Control
 from shared.objectstore import ObjectStore
@@ -27,11 +28,14 @@ from shared.state.budget import WORTH_STARTING
 from shared.state.heartbeat import Heartbeat
 from shared.state.jobs import Jobs
 from shared.state.jobs_record import Claim, RunOutcome
+from shared.state.model_version import newest_of
 from shared.state.projects import read_project
 from shared.state.registry import Registry
 from shared.state.runs import Baseline, RunRequest
 from shared.state.servable import lacks_of
 from shared.state.spending import Spending
+
+logger = logging.getLogger(__name__)
 
 
 class Work:
@@ -130,22 +134,48 @@ class Work:
         config, before = project.counters.label_config, parts.folder / "earlier.json"
         # A person may start a training since something is wrong: then the annotations of all tasks are read.
         earlier = Earlier() if self._claim.forced else find_earlier(self._store, parts.project_uid, config, before)
+        controls = _controls(config)
         snapshot = write_snapshot(
             parts.exporter.tasks(request.project_id, earlier.is_same),
             project,
-            _controls(config),
+            controls,
             path,
             val_fraction=settings.val_fraction,
             border=record.val_border or None,  # 0: an older labelloop kept it where nothing was learnt
             check=self._heartbeat.check,
             adopt=parts.adopt,
             earlier=earlier.take,
+            taken=self._taken(request.project_id, controls),
         )
         self.baseline = snapshot.header.baseline
         last = record.baseline
         if last and last.digest == snapshot.header.baseline.digest and not self._claim.forced:
             return None
         return snapshots.upload(snapshot, self._store, key)
+
+    def _taken(self, project_id: int, controls: tuple[Control, ...]) -> dict[str, int]:
+        """Controls without a version → the highest number that predictions in Label Studio name already.
+
+        They are another store's, that was lost or emptied. A version of the same number would be taken for theirs: its
+        predictions would not be written, since they seem to be there.
+        """
+        registry = Registry(self._store, self._parts.project_uid)
+        first = [control.name for control in controls if not registry.numbers(control.name)]
+        if not first:
+            return {}
+        try:
+            shown = self._parts.exporter.shown_versions(project_id)
+        except LabelStudioError as error:  # what follows needs Label Studio too, and says so
+            logger.warning(f"whose predictions there are is not known: {error}", extra={"event": "versions_unknown"})
+            return {}
+        taken = {name: number for name in first if (number := newest_of(shown, name))}
+        for name, number in taken.items():
+            logger.warning(
+                f"Label Studio holds predictions of {name}:v{number} from before this store: "
+                f"the first version is v{number + 1}",
+                extra={"event": "numbers_taken", "control": name, "version": number},
+            )
+        return taken
 
 
 def _controls(label_config: str) -> tuple[Control, ...]:

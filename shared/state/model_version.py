@@ -22,6 +22,12 @@ def has_version(model_version: str) -> bool:
     return re.search(r":v[1-9][0-9]*(\+|$)", model_version) is not None
 
 
+def newest_of(model_versions: Iterable[str], control: str) -> int:
+    """The highest number of a control's versions that these name; 0 if none does."""
+    one = re.compile(rf"(?:^|\+){re.escape(control)}:v([1-9][0-9]*)(?=\+|$)")
+    return max((int(number) for version in model_versions for number in one.findall(version)), default=0)
+
+
 def is_ours(model_version: str, controls: Collection[str]) -> bool:
     """Whether a model_version is of labelloop, for some of these controls: nobody else's predictions are removed."""
     if not controls:

@@ -210,13 +210,13 @@ class Registry:
                 return manifest
         return None
 
-    def publish(self, control: str, build: Callable[[int], Manifest]) -> Manifest:
-        """Write the manifest that `build(number)` makes, under the next free number.
+    def publish(self, control: str, build: Callable[[int], Manifest], *, above: int = 0) -> Manifest:
+        """Write the manifest that `build(number)` makes, under the next free number that is greater than `above`.
 
         A run publishes one version of a control: if another attempt was first, or the answer to our own write was lost,
         the manifest that is there is answered.
         """
-        number = max(self.numbers(control), default=0) + 1
+        number = max(above, *self.numbers(control), 0) + 1
         if earlier := self.published_by(control, build(number).run_id):
             return earlier
         while True:

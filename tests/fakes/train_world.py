@@ -51,12 +51,16 @@ class Studio:
         self.error: Exception | None = None
         self.exports = 0
         self.fetched: list[int | None] = []
+        self.shown: list[str] = []
         self.away: dict[int | None, str] = {}  # task → the reason why its image cannot be had
 
     def project(self, project_id: int) -> ProjectState:
         if self.error:
             raise self.error
         return ProjectState(ProjectCounters(id=1, created_at=CREATED, label_config=self.config), CREATED)
+
+    def shown_versions(self, project_id: int) -> list[str]:
+        return self.shown
 
     def tasks(self, project_id: int, is_same: Callable[[int, str], bool]) -> Iterator[ExportedTask]:
         self.exports += 1

@@ -115,6 +115,8 @@ def test_neither_drafts_nor_predictions_are_fetched(project: Project) -> None:
     assert not [body for body in passed if "label:v" in body or "drawnlater" in body]
     everything = str(project.call("GET", f"/api/tasks?project={project.id}&fields=all"))
     assert "label:v2" in everything
+    with closing(LabelStudioExporter(project.server.url, project.server.token)) as exporter:
+        assert sorted(exporter.shown_versions(project.id)) == ["label:v1", "label:v2"]
     assert everything.count("drawnlater") >= 4, "two predictions, a draft and a skipped annotation are there"
 
 

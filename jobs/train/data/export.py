@@ -57,6 +57,16 @@ class LabelStudioExporter:
         """Counters, config and Label Studio's clock. Raises the same errors as `tasks`."""
         return self._label_studio.project(project_id)
 
+    @with_retries
+    def shown_versions(self, project_id: int) -> list[str]:
+        """The model_version of each prediction that is stored, each once. Raises the same errors as `tasks`."""
+        path = f"/api/projects/{project_id}/model-versions"
+        answer = self._read(path, {"extended": "true"})
+        try:
+            return [str(one["model_version"]) for one in answer["static"] if one["model_version"]]
+        except (TypeError, LookupError) as error:
+            raise _Unreadable(f"{self._label_studio.url}{path} lists no versions") from error
+
     def tasks(self, project_id: int, is_same: IsSame = lambda *_: False) -> Iterator[ExportedTask]:
         """Every task that has an annotation which is not cancelled, with these annotations; one page in memory.
 

@@ -35,6 +35,7 @@ class Header(Record):
     tasks: int  # lines that follow
     left_out: int  # tasks whose annotations are all cancelled
     border: float  # of the val set, 0–1: see jobs.train.data.split
+    taken: dict[str, int] = Field(default_factory=dict)  # control → numbers up to this are not for its first version
     made_by: str = ""  # the release of labelloop
 
 

@@ -43,12 +43,14 @@ def write_snapshot(
     check: Callable[[], None],
     adopt: Callable[[str], str] = reference,
     earlier: Callable[[int], SnapshotTask] = _never,
+    taken: Mapping[str, int] | None = None,
 ) -> Snapshot:
     """Write the snapshot of a project to `path`.
 
     `project`: as it was before the export. `val_fraction`: 0–1. `border`: of the project's val set so far;
     None before its first run. `check` is called before each task; what it raises ends the export. `adopt`: address →
     what is stored for it. `earlier`: id of a task that is the same as in an earlier snapshot → what that holds of it.
+    `taken`: see `Header`.
     """
     kept_of = KeptRegions(controls)
     digest, kept, left_out = AnnotationDigest(), 0, 0
@@ -82,6 +84,7 @@ def write_snapshot(
         tasks=kept,
         left_out=left_out,
         border=lower_border(places, val_fraction, border),
+        taken=dict(taken or {}),
         made_by=made_by(),
     )
     with path.open("w", encoding="utf-8") as whole, body.open(encoding="utf-8") as lines:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.state.model_version import base_version, is_ours, stamp
+from shared.state.model_version import base_version, is_ours, newest_of, stamp
 
 CONTROLS = ("label", "poly", "a+b")
 
@@ -27,3 +27,8 @@ def test_what_others_name_is_not(version: str) -> None:
     assert not is_ours("label:v1+other:v3", CONTROLS)
     assert not is_ours("label:base-yolo11n+other:v3", CONTROLS)
     assert not is_ours(":v3", ())
+
+
+def test_the_newest_version_of_a_control_that_predictions_name() -> None:
+    named = ["label:v2", "poly:v7+label:v12", "my-label:v40", "label:v5x", "label:base-v9", "a+b:v3+label:v4", "none"]
+    assert [newest_of(named, control) for control in ("label", "poly", "a+b", "absent")] == [12, 7, 3, 0]

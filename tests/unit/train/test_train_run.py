@@ -52,6 +52,29 @@ def test_a_first_version(world: World, tmp_path: Path) -> None:
     assert not [key for key in world.store.list("") if "/checkpoints/" in key]
 
 
+def test_a_first_version_takes_no_number_whose_predictions_are_there(world: World) -> None:
+    """Those of a store that was lost: predictions of a second v1 were not written, since those of the first were there.
+
+    A control that has versions counts on.
+    """
+    world.studio.shown = ["label:v1", "label:v3+second:v9", "label:v3x", "other-label:v8", "labelloop", "label:dummy"]
+    assert world.new_run() == DONE
+    assert (world.outcome, world.served()) == ("promoted", 4)
+    world.studio.shown.append("label:v12")
+    world.studio.all = world.studio.all[:-3]
+    world.new_run()
+    assert world.registry.numbers("label") == [4, 5]
+
+
+def test_a_first_version_is_made_where_nobody_says_whose_predictions_are_there(world: World) -> None:
+    def refused(project_id: int) -> list[str]:
+        raise LabelStudioError("answers 403", status=403)
+
+    world.studio.shown_versions = refused  # type: ignore[method-assign]
+    assert world.new_run() == DONE
+    assert world.served() == 1
+
+
 def test_a_version_tells_what_annotators_made_of_the_one_before(world: World, tmp_path: Path) -> None:
     def made(number: int, origins: Sequence[str], **fields: object) -> ExportedTask:
         boxes = [
