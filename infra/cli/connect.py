@@ -21,6 +21,7 @@ from infra.cli.real_prediction import check_prediction
 from infra.cli.sampling import settle_order
 from infra.cli.smart_tools import check_smart, offer_click_tools, outbound_smart
 from infra.cli.wiring import (
+    another_labelloop,
     backend_state,
     choose_addresses,
     first_backend,
@@ -82,6 +83,9 @@ def connect(
     if inbound:
         wiring = read_wiring(label_studio, found.id)
         addresses = choose_addresses(settings, wiring, backend_url, webhook_url)
+        if stranger := another_labelloop(settings, store, found, addresses, given=backend_url is not None):
+            note(stranger)
+            return findings
         WiringChanges(label_studio, settings, found, wiring, addresses, note).make()
         if not problems(findings):
             _check_result(label_studio, settings, store, found, note)

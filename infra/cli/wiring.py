@@ -13,8 +13,10 @@ from infra.cli.checks import Project
 from shared.errors import LabelStudioError
 from shared.labelstudio.api import LabelStudio
 from shared.labelstudio.smart import draws
+from shared.objectstore import ObjectStore
 from shared.settings import Settings
 from shared.state.model_version import is_ours
+from shared.state.projects import read_project
 from shared.web.access import SECRET_HEADER
 
 TITLE = "labelloop"
@@ -150,6 +152,27 @@ def choose_addresses(settings: Settings, wiring: Wiring, backend_url: str | None
     if webhook_url is None and backend_url is None and (present := wiring.webhook(own)):
         webhook_url = present["url"]
     return Addresses(backend, webhook_url or f"{backend}/webhook")
+
+
+def another_labelloop(
+    settings: Settings, store: ObjectStore, project: Project, addresses: Addresses, *, given: bool
+) -> Finding | None:
+    """A problem if the backend that is connected is another labelloop's: our secrets would cut off its events.
+
+    Label Studio has just called its /setup, which keeps the project in its store. `given`: a person chose the address.
+    """
+    own = (settings.predict_url, settings.train_trigger_url)
+    if given or addresses.backend in own or read_project(store, project.uid) is not None:
+        return None
+    return Finding(
+        "problem",
+        "backend",
+        f"project {project.id} is connected to another labelloop, at {addresses.backend}: its /setup left nothing in "
+        f"the store {store.url}",
+        "stop that one with its `labelloop disconnect`, or take the project over: `labelloop connect --project "
+        f"{project.id} --backend-url {settings.predict_url}`; if both are the same labelloop, give its functions and "
+        "this command the same LABELLOOP_STORE",
+    )
 
 
 def wanted_backend(settings: Settings, addresses: Addresses, project: Project) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from infra.cli.main import app
 from infra.cli.wiring import ACTIONS
 from infra.local.label_studio import LabelStudioServer
 from shared.labelstudio.api import LabelStudio
-from shared.objectstore import ObjectStore
+from shared.objectstore import ObjectStore, open_store
 from shared.settings import Settings
 from tests.servers.connected_projects import backends, changes, of, only_problem, webhooks
 from tests.servers.web_server import Handler, web_server
@@ -154,6 +154,28 @@ def test_events_may_go_to_the_backend_address_which_hands_them_on(
     assert [webhook["url"] for webhook in webhooks(client, project)] == [f"{other_name}/webhook"]
     assert changes(connect(client, settings, project, store=store)) == []
     assert backends(client, project)[0]["url"] == other_name
+
+
+def test_a_project_of_another_labelloop_stays_its_own_until_a_person_says_so(
+    client: LabelStudio, settings: Settings, store: ObjectStore, project: int, tmp_path: Path
+) -> None:
+    """Its webhook had got the secret of this one, so that it refused all events from then on."""
+    assert settings.predict_url is not None
+    theirs, ours = settings.predict_url.replace("127.0.0.1", "localhost"), open_store((tmp_path / "store").as_uri())
+    connect(client, settings, project, store=store, backend_url=theirs)
+    (webhook,) = webhooks(client, project)
+    secret = {"headers": {"X-Labelloop-Secret": "theirs"}}
+    before = client.request_json("PATCH", f"/api/webhooks/{webhook['id']}/", {**webhook, **secret})
+
+    problem = only_problem(connect(client, settings, project, store=ours))
+
+    assert theirs in problem.message
+    assert f"--backend-url {settings.predict_url}" in problem.remedy
+    assert webhooks(client, project) == [before]
+    assert [backend["url"] for backend in backends(client, project)] == [theirs]
+    taken = connect(client, settings, project, store=ours, backend_url=settings.predict_url)
+    assert of(taken, "backend") == ["changed", "ok"]
+    assert [backend["url"] for backend in backends(client, project)] == [settings.predict_url]
 
 
 @pytest.mark.parametrize("connected", [False, True])
