@@ -75,7 +75,7 @@ class Launch:
 def decide_before_asking(record: JobsRecord, policy: Policy, now: datetime, *, forced: bool) -> Nothing | Wait | None:
     """The decision if it can be made without asking Label Studio; None if not."""
     if record.closed:
-        return Nothing("the project is closed")
+        return Nothing("Label Studio has this project no more")
     if record.training is not None:
         return Nothing(f"run {record.training.run_id} is active")
     pause = None if forced else pause_after_last(record, policy, now)

@@ -11,7 +11,7 @@ from functions.train_trigger.status.next_training import NextTraining
 from functions.train_trigger.status.project import ControlStatus, ProjectStatus
 from shared.labelstudio.held_labels import outside
 from shared.state.budget import used_by
-from shared.state.jobs_record import STOPPED, Claim, Prelabelled
+from shared.state.jobs_record import STOPPED, Claim, LastRun, Prelabelled
 
 Tone = Literal["plain", "good", "warning", "problem", "quiet"]
 _OUTCOMES: dict[str, Tone] = {"promoted": "good", "failed": "problem"}
@@ -131,9 +131,14 @@ def last_run_sentence(project: ProjectStatus) -> Sentence:
         rest += f", {last.failures} failed in a row"
     rest += f", {last.message}" if last.message else ""
     if last.kind == "base" and last.outcome == "failed":
-        again = last.ended_at + cool_down_after(last.failures)
-        rest += f"; tried again from {again.astimezone(UTC):%H:%M} UTC on" if again > project.read_at else ""
+        rest += _tried_again(last, project.read_at)
     return Said(f"Last run {last.run_id}: "), Said(last.outcome, _OUTCOMES.get(last.outcome, "warning")), Said(rest)
+
+
+def _tried_again(last: LastRun, now: datetime) -> str:
+    """When the next run after one that failed begins by itself; empty if it may begin now."""
+    again = last.ended_at + cool_down_after(last.failures)
+    return f"; tried again from {again.astimezone(UTC):%H:%M} UTC on" if again > now else ""
 
 
 def next_training_sentence(project: ProjectStatus) -> Sentence:
@@ -203,7 +208,9 @@ def ahead_sentences(
             yield (Said(claim.waits or claim.error or "", "warning"),)
     if (last := jobs.last_prelabel) and last.outcome == "failed":
         ago = age(now - last.ended_at)
-        yield Said("Predictions could not be written", "problem"), Said(f" {ago} ago: {last.message}")
+        again = _tried_again(last, now) if project.push and not jobs.prelabel and not jobs.closed else ""
+        again += ", or at once by `labelloop prelabel` or *Write predictions now* on the page" if again else ""
+        yield Said("Predictions could not be written", "problem"), Said(f" {ago} ago: {last.message}{again}")
     if last and last.outcome == STOPPED and not jobs.prelabel:
         ago = f" was stopped {age(now - last.ended_at)} ago {last.message}"
         rest = ": it goes on with the next version, by `labelloop prelabel`, or by *Write predictions now* on the page"

@@ -132,6 +132,10 @@ def test_what_is_written_ahead(world: World) -> None:
     claim = jobs.update(claims.start, "ahead", nonce="n", lifetime=600).held
     jobs.update(claims.release, claim, outcome="failed", message="the token was refused")
     assert "Predictions could not be written 0 s ago: the token was refused" in shown(world)
+    assert "tried again" not in shown(world), "the project is not connected"
+    write_project(world.store, UID, label_config=CONFIG, push=True)
+    assert "the token was refused; tried again from " in shown(world)
+    assert " UTC on, or at once by `labelloop prelabel` or *Write predictions now* on the page" in shown(world)
     said = read_status(world.store, UID, world.settings).as_json()
     assert said["last_prelabel"]["message"] == "the token was refused"
 
