@@ -8,10 +8,10 @@ from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.markup import escape
-from rich.table import Table
 from rich.text import Text
 
 from functions.train_trigger.status.known import read_known
+from infra.cli.output import WholeTable
 from infra.effort.counts import ControlCounts, Counts, Weights
 from infra.effort.project import ProjectEffort
 from infra.effort.reading import SittingReader
@@ -118,7 +118,7 @@ def render_effort(report: Report) -> RenderableType:
         none = "none of its annotations can be counted"
         why = none if effort.left_out else "no annotation was made in Label Studio yet"
         return Text("\n".join([f"Project {effort.uid}: {why}.", *_not_counted(effort)]))
-    table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim")
+    table = WholeTable(box=None, padding=(0, 1, 0, 0), header_style="dim")
     table.add_column("version", overflow="fold")
     smart = any(counts.total.smart for counts in effort.counts.values())
     for heading in _headings(smart=smart):

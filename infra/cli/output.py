@@ -7,13 +7,16 @@ from io import TextIOWrapper
 from typing import Any
 
 import typer
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
 from functions.train_trigger.status.findings import Finding
 from functions.train_trigger.status.project import Unreadable
 from infra.cli.findings import as_json, problems, show
+
+_WIDE = 10_000  # columns: wider than any table
 
 
 def escape_unknown_characters() -> None:
@@ -58,12 +61,23 @@ def print_json(body: dict[str, Any]) -> None:
     print(json.dumps(body, indent=1, ensure_ascii=sys.stdout.encoding.lower() != "utf-8"))
 
 
+class WholeTable(Table):
+    """A table that cuts no cell: where a terminal is narrower than its columns, all of them go on in the next line."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """See rich."""
+        if Measurement.get(console, options.update_width(_WIDE), self).minimum > options.max_width:
+            for column in self.columns:
+                column.no_wrap, column.overflow = False, "fold"
+        return super().__rich_console__(console, options)
+
+
 def table_of(*headings: str, folded: Collection[str] | None = None) -> Table:
     """A table without lines: what is too long for the terminal goes on in the next line, nothing is cut.
 
     `folded`: headings of the columns that this is done to; None: to all.
     """
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table = WholeTable(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for heading in headings:
         table.add_column(heading, no_wrap=folded is not None and heading not in folded, overflow="fold")
     return table

@@ -3,12 +3,12 @@
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from functions.train_trigger.status.history import read_history
 from functions.train_trigger.status.metrics import tasks_of, took
 from functions.train_trigger.status.outcome import SURE, Word
+from infra.cli.output import WholeTable
 from shared.objectstore import ObjectStore
 from shared.price import Cost
 from shared.state.registry import Registry
@@ -54,7 +54,7 @@ def list_versions(store: ObjectStore, uid: str, control: str) -> tuple[list[dict
 
 def render_versions(control: str, versions: list[dict[str, Any]], *, why: bool = False) -> RenderableType:
     """The versions for a terminal, one line each; below them what became of the newest one, or with `why` of all."""
-    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
+    table = WholeTable(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
     gates = [Gate.model_validate(version["gate"]) for version in versions]
     metrics = {gate.metric for gate in gates}
     metric = next(iter(metrics)).replace(" ", "\n") if len(metrics) == 1 else "metric"

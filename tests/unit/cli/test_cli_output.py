@@ -3,14 +3,19 @@
 import io
 import json
 import sys
+from collections import Counter
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
-from infra.cli.main import run
+from infra.cli.environment import Invocation
+from infra.cli.main import app, run
 from shared.objectstore import ObjectStore
 from shared.state.projects import write_project
+from tests.samples.shown_projects import fill
 
 TITLE = "Bäume → 🌲"
 Printed = Callable[..., str]
@@ -73,3 +78,19 @@ def test_a_current_folder_that_was_deleted_is_said(
     with pytest.raises(SystemExit) as ended:
         run()
     assert (ended.value.code, "the current folder was deleted" in capsys.readouterr().err) == (1, True)
+
+
+@pytest.mark.parametrize("columns", [79, 60, 40])
+@pytest.mark.parametrize("arguments", [("versions", "-p", "7"), ("settings",), ("policy", "-p", "7")])
+def test_a_narrow_terminal_cuts_nothing(
+    arguments: tuple[str, ...], columns: int, file_store: ObjectStore, tmp_path: Path
+) -> None:
+    fill(file_store, datetime(2026, 11, 27, tzinfo=UTC))
+
+    def written(width: int) -> Counter[str]:
+        invocation = Invocation({"LABELLOOP_STORE": file_store.url}, tmp_path)
+        answer = CliRunner().invoke(app, arguments, obj=invocation, env={"COLUMNS": str(width)})
+        assert answer.exit_code == 0
+        return Counter("".join(answer.output.split()))
+
+    assert not written(300) - written(columns)
