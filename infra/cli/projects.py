@@ -88,7 +88,9 @@ def choose(store: ObjectStore, project: str | None, control: str | None) -> Chos
 
 def find_control(store: ObjectStore, uid: str, wanted: str | None) -> str:
     """The name of a control that has versions; `wanted` None: the only one. Raises NotKnown."""
-    known = Registry(store, uid).controls()
+    registry = Registry(store, uid)
+    folders = registry.controls()  # also of a control whose first training has uploaded files
+    known = [name for name, numbers in zip(folders, side_by_side(registry.numbers, folders), strict=True) if numbers]
     if wanted in known:
         return wanted
     if wanted is None and len(known) == 1:

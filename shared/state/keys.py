@@ -29,7 +29,7 @@ PROJECTS, RUNS, IMAGES = "projects", "runs", "images"
 """The folders in which each project has one of its own."""
 BASE = "base"
 """The folder of base weights, which all projects share."""
-_NUMBERED = re.compile(r"(\d{6,})\.json")
+_NUMBERED = re.compile(r".*/(?:versions|rejected)/([0-9]{6}|[1-9][0-9]{6,})\.json", re.DOTALL)
 
 
 def folders_of(uid: str) -> tuple[str, ...]:
@@ -183,6 +183,5 @@ def decode(part: str) -> str:
 
 
 def numbers(listed: Iterable[str]) -> list[int]:
-    """The numbers of versions in keys of manifests or rejections, ascending. Other keys are left out."""
-    names = (key.rsplit("/", 1)[1] for key in listed)
-    return sorted(int(match[1]) for name in names if (match := _NUMBERED.fullmatch(name)))
+    """The numbers of versions in keys of manifests or rejections, ascending. Other keys, as of copies, are left out."""
+    return sorted(int(match[1]) for key in listed if (match := _NUMBERED.fullmatch(key)))

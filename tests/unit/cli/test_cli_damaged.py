@@ -173,3 +173,21 @@ def test_labelloop_up_makes_what_the_others_lack(key: str, store: ObjectStore) -
     settings = evolve(Settings(), base_weights="yolo11n.pt")
     assert missing(store, settings) == ["yolo11n-seg.pt"]
     refuse_missing_files(store, settings)
+
+
+@pytest.mark.parametrize("name", ["notes.json", f"files/{'a' * 64}/weights.pt"])
+def test_a_control_without_a_version_is_none_to_choose(name: str, labelloop: Any, store: ObjectStore) -> None:
+    store.put(f"{keys.control_folder(TREES, 'new')}/{name}", b"{}")
+    assert labelloop("versions", "-p", "7").exit_code == 0
+    for word in ("versions", "report"):
+        failed = labelloop(word, "-p", "7", "-c", "new").exception
+        assert isinstance(failed, NotKnown)
+        assert "no versions of a control 'new'; there are versions of 'label'" in str(failed)
+
+
+def test_without_any_version_there_is_no_report(labelloop: Any, store: ObjectStore) -> None:
+    for key in list(store.list(f"{keys.versions(TREES, 'label')}/")):
+        store.delete(key)
+    failed = labelloop("report", "-p", "7").exception
+    assert isinstance(failed, NotKnown)
+    assert "has no version of any control yet" in str(failed)

@@ -221,8 +221,10 @@ def test_an_odd_uid_cannot_leave_the_store(file_store: ObjectStore) -> None:
 
 
 def test_files_of_others_among_the_versions_are_left_alone(five: Registry, file_store: ObjectStore) -> None:
-    for name in (".DS_Store", "000006.json~", "notes.txt", "6.json"):
+    for name in (".DS_Store", "000006.json~", "notes.txt", "6.json", "0000006.json", "٠٠٠٠٠٦.json", "old/000006.json"):
         file_store.put(f"projects/{UID}/models/label/versions/{name}", b"?")
+    file_store.put(f"projects/{UID}/models/label/rejected/old/000005.json", b"?")
+    assert served(five) == 5
     assert [one.version for one in five.versions("label")] == [1, 2, 3, 4, 5]
     assert publish(five, "run-6") == 6
 
