@@ -9,7 +9,7 @@ second copy of a launch finds nothing to take, and a worker that is gone or neve
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from jobs.prelabel.ports import Part
 from shared.errors import ClaimLost
@@ -43,7 +43,7 @@ class Share(Record):
     seen: int = 0  # tasks that it has looked at
     written: Written | None = None  # None: under way, or given up
     given_up: bool = False
-    reported_at: datetime  # by the store's clock
+    reported_at: AwareDatetime  # by the store's clock
 
 
 class Shares:

@@ -1,6 +1,6 @@
 """What predictions saved, as it was counted last: counting asks Label Studio for every annotation, so it is kept."""
 
-from datetime import datetime
+from pydantic import AwareDatetime
 
 from shared.objectstore import ObjectStore
 from shared.state import keys
@@ -26,7 +26,7 @@ class VersionEffort(Record):
 class CountedEffort(Record):
     """What predictions saved in a project."""
 
-    counted_at: datetime  # by the store's clock
+    counted_at: AwareDatetime  # by the store's clock
     tasks: int  # annotated ones that were read
     saved: float | None  # over the whole project; None: no object
     versions: tuple[VersionEffort, ...] = ()

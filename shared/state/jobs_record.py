@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Literal
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from shared.errors import ClaimLost
 from shared.price import Cost, Price
@@ -38,11 +38,11 @@ class Claim(Record):
     attempt: int = Field(ge=1)
     preempted: int = Field(default=0, ge=0)  # attempts so far that machines ended: they are no failures of the run
     stalled: int = Field(default=0, ge=0)  # the newest of those, in a row, that left no checkpoint of their own
-    expires_at: datetime
-    started_at: datetime  # when the attempt's job started; until then, when it was last seen waiting
+    expires_at: AwareDatetime
+    started_at: AwareDatetime  # when the attempt's job started; until then, when it was last seen waiting
     spent: float = Field(default=0, ge=0)  # seconds that earlier attempts have run, as they are counted in `used`
     price: str = ""  # of an hour of one of its jobs when the run was taken (`shared.price`); "": none was set
-    counted_to: datetime | None = None  # until when the time of this attempt is in `JobsRecord.used`
+    counted_to: AwareDatetime | None = None  # until when the time of this attempt is in `JobsRecord.used`
     forced: bool = False  # a person asked for it: thresholds were skipped
     nonce: str | None = None  # of the process that runs the attempt; None: none does
     job: str | None = None  # the launcher's reference
@@ -51,7 +51,7 @@ class Claim(Record):
     error: str | None = None  # why the attempt before ended, or why this one's launch was refused
     waits: str | None = None  # why the job is queued, in the target's words
     trace: str = ""  # W3C traceparent that the job goes on from; "": no traces
-    stuck_since: datetime | None = None  # since when it is known to wait for a correction, not for capacity
+    stuck_since: AwareDatetime | None = None  # since when it is known to wait for a correction, not for capacity
 
     def has_run(self, now: datetime) -> timedelta:
         """How long all jobs of the run have run together: this attempt's until `now`, or until its claim expired."""
@@ -75,7 +75,7 @@ class LastRun(Record):
     kind: str = "train"  # a RunKind
     model_version: str = ""  # as in its claim
     outcome: str  # a RunOutcome, or a word of a newer labelloop
-    ended_at: datetime
+    ended_at: AwareDatetime
     message: str = ""
     suspects: int = Field(default=0, ge=0)  # annotations that it found worth a look, without those that were dismissed
     failures: int = Field(default=0, ge=0)  # runs in a row that failed, this one included; 0: it did not
@@ -101,8 +101,8 @@ class Prelabelled(Record):
     predicted: int = 0  # predictions that this run wrote
     empty: int = 0  # of those, without a region: nothing was found
     tries: int = 0  # runs of this version in a row that left some
-    superseded: dict[str, datetime] = Field(default_factory=dict)  # versions that were shown until a short while ago
-    written_at: datetime
+    superseded: dict[str, AwareDatetime] = Field(default_factory=dict)  # versions that were shown until just now
+    written_at: AwareDatetime
     under: str = ""  # `Claim.under` of the run that wrote them
 
     @property
@@ -134,7 +134,9 @@ class JobsRecord(Record):
     prelabelled: Prelabelled | None = None
     used: dict[str, float] = Field(default_factory=dict)  # day (UTC) of the newest month → seconds that jobs ran
     notices: Notices = ()  # what people are to be told, oldest first (`shared.state.outbox`)
-    budgets_told: dict[str, datetime] = Field(default_factory=dict)  # "project day" → until when it was told as spent
+    budgets_told: dict[str, AwareDatetime] = Field(
+        default_factory=dict
+    )  # "project day" → until when it was told as spent
     closed: bool = False  # Label Studio itself said that the project is gone
 
     @property

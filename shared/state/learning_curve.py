@@ -121,7 +121,7 @@ def _point(manifest: Manifest, metric: str) -> Point | None:
     value, tasks = manifest.metrics.get(metric), manifest.lineage.get("tasks")
     held = [tasks.get(split) for split in ("train", "val")] if isinstance(tasks, dict) else []
     counts = [count for count in held if isinstance(count, int)]
-    if value is None or manifest.gate.metric != metric or len(counts) < 2:
+    if value is None or not 0 <= value <= 1 or manifest.gate.metric != metric or len(counts) < 2:
         return None
     # Objects of one picture are neither as good as one measurement nor as so many: the geometric mean of both.
     measured = max(manifest.gate.tasks * manifest.gate.things, 1) ** 0.5

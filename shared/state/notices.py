@@ -5,6 +5,8 @@
 
 from datetime import datetime, timedelta
 
+from pydantic import AwareDatetime
+
 from shared.evolve import evolve
 from shared.state.records import Record
 
@@ -25,13 +27,13 @@ class Notice(Record):
 
     id: str  # the same at every try, so that a receiver knows a second copy
     event: str  # one of EVENTS, or a word of a newer labelloop
-    at: datetime
+    at: AwareDatetime
     message: str
     run_id: str = ""
     kind: str = ""  # of the run: a RunKind
     count: int = 0  # of suspects
     tries: int = 0
-    next_try: datetime | None = None  # until then it belongs to the process that tries; None: at once
+    next_try: AwareDatetime | None = None  # until then it belongs to the process that tries; None: at once
 
     def is_due(self, now: datetime) -> bool:
         """Whether nobody tries to send it now. A time further away than the longest pause is of a wrong clock."""

@@ -6,7 +6,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any, Literal, Self
 
-from pydantic import Field, ValidationError
+from pydantic import AwareDatetime, Field, ValidationError
 
 from shared.errors import AlreadyExists, BadRequest, StoreRefusal
 from shared.labelstudio.requests import ProjectCounters
@@ -63,7 +63,7 @@ class Baseline(Record):
     """What Label Studio held when a run started its export: changes are counted from there."""
 
     totals: Totals
-    read_at: datetime  # Label Studio's clock
+    read_at: AwareDatetime  # Label Studio's clock
     digest: str | None = None  # of all (annotation id, updated_at); None: the run failed before it had read them
     labels: dict[str, dict[str, int]] = Field(default_factory=dict)  # control → label → annotated tasks that hold it,
     # also labels that the config did not have; a control that lacks: an older labelloop did not count
@@ -76,7 +76,7 @@ class RunRequest(Record):
     project_uid: str
     project_id: int
     reason: str
-    created_at: datetime
+    created_at: AwareDatetime
     settings: dict[str, Any] = Field(default_factory=dict)  # training settings, with the project's overrides
 
 
@@ -108,7 +108,7 @@ class Progress(Record):
 
     phase: str  # a RunPhase, or a word of a newer labelloop
     attempt: int
-    updated_at: datetime
+    updated_at: AwareDatetime
     control: str | None = None
     epoch: int | None = None
     epochs: int | None = None
@@ -129,7 +129,7 @@ class Writing(Record):
     version: str  # model_version of the predictions
     done: int  # tasks that it has looked at
     tasks: int  # that it has to look at
-    updated_at: datetime
+    updated_at: AwareDatetime
 
 
 class RunFiles:

@@ -6,10 +6,9 @@ A list says what a model disputes that was not trained on those images. It never
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from datetime import datetime
 from typing import NamedTuple
 
-from pydantic import Field, ValidationError
+from pydantic import AwareDatetime, Field, ValidationError
 
 from shared.errors import NotFound, StoreRefusal
 from shared.evolve import evolve
@@ -80,7 +79,7 @@ class Dismissal(Record):
     label: str
     found: str
     place: Place | None
-    dismissed_at: datetime
+    dismissed_at: AwareDatetime
 
 
 class Dismissals(Record):

@@ -1,10 +1,9 @@
 """The records of a control's versions: manifest, pointer, and that a version's file is bad or was deleted."""
 
 import math
-from datetime import datetime
 from typing import Any
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from shared.errors import ModelError
 from shared.price import Cost, Price
@@ -80,7 +79,7 @@ class Manifest(Record):
     lineage: dict[str, Any]  # dataset digest and counts, base version, settings, package versions, seed
     run_id: str
     fence: int
-    created_at: datetime
+    created_at: AwareDatetime
 
     @property
     def seconds(self) -> float | None:
@@ -127,7 +126,7 @@ class Pointer(Record):
     fence: int
     run_id: str
     reason: str  # "promote", "rollback"
-    moved_at: datetime
+    moved_at: AwareDatetime
     withdrawn: tuple[int, ...] = ()  # versions whose files are being removed: the pointer may not name them any more
     rolled_back: tuple[int, ...] = ()  # versions that a person went back from: only a person serves them again
 
@@ -137,5 +136,5 @@ class Rejection(Record):
 
     version: int
     error: str
-    rejected_at: datetime
+    rejected_at: AwareDatetime
     deleted: bool = False  # a person did; else its file is bad

@@ -107,3 +107,11 @@ def test_the_next_labels_are_worth_it_while_the_curve_rises_and_not_where_it_is_
         manifest(n, tasks, value) for n, (tasks, value) in enumerate([(20, 0.5), (22, 0.3), (25, 0.55), (30, 0.5)], 1)
     ]
     assert "it is not clear" in known(curve_of("label", few)).sentence()
+
+
+@pytest.mark.parametrize("value", [-5.0, 1.5, float("nan"), float("inf")])
+def test_a_metric_out_of_range_is_no_point(value: float) -> None:
+    rising = [manifest(n, 20 * n, 0.3 + 0.05 * n) for n in range(1, 6)]
+    curve = known(curve_of("label", [*rising[:2], manifest(3, 60, value), *rising[3:]]))
+    assert [point.version for point in curve.points] == [1, 2, 4, 5]
+    assert curve.gain() is not None
