@@ -15,7 +15,7 @@ from functions.train_trigger.trigger import Trigger
 from functions.train_trigger.ui.actions import Actions
 from functions.train_trigger.ui.forms import Forms
 from functions.train_trigger.ui.html import Html
-from functions.train_trigger.ui.parameters import NO_VERSION, number_of, project_of
+from functions.train_trigger.ui.parameters import NO_VERSION, control_of, number_of, project_of
 from functions.train_trigger.ui.views import ControlView, disputing, findings_of, version_rows
 from shared.errors import BadRequest, LabelloopError, NotKnown, StoreError, StoreRefusal
 from shared.labelstudio.requests import project_id
@@ -159,7 +159,7 @@ class Pages:
         return side_by_side(read, status.controls, at_once=_AT_ONCE)
 
     def _control(self, request: Request) -> Response:
-        uid, name, before = project_of(request), request.args.get("control", ""), number_of(request.args, "before")
+        uid, name, before = project_of(request), control_of(request), number_of(request.args, "before")
         registry = Registry(self._store, uid, self._read_manifest)
         (history,) = read_history(registry, [name], newest=_NEWEST, before=before, at_once=_AT_ONCE)
         if not history.numbers:
@@ -180,7 +180,7 @@ class Pages:
         )
 
     def _report(self, request: Request) -> Response:
-        uid, control, number = project_of(request), request.args.get("control", ""), number_of(request.args, "version")
+        uid, control, number = project_of(request), control_of(request), number_of(request.args, "version")
         if number is None:
             raise BadRequest(NO_VERSION)
         manifest = Registry(self._store, uid, self._read_manifest).find_manifest(control, number)
@@ -193,7 +193,7 @@ class Pages:
         return self._html.foreign(stored.data, _REPORT_POLICY)
 
     def _suspects(self, request: Request) -> Response:
-        uid, name = project_of(request), request.args.get("control", "")
+        uid, name = project_of(request), control_of(request)
         registry = Registry(self._store, uid, self._read_manifest)
         listed = read_suspects(self._store, uid, name, newest_first(registry, name))
         if listed is None:

@@ -18,6 +18,14 @@ def project_of(request: Request) -> str:
     return uid
 
 
+def control_of(request: Request) -> str:
+    """The name of the control whose page is asked for. Raises BadRequest."""
+    name = request.args.get("control", "")
+    if not name:
+        raise BadRequest("it does not say of which control: control=… is missing")
+    return name
+
+
 def number_of(given: Mapping[str, str], name: str) -> int | None:
     """The number of a version; None: it is not given. Raises BadRequest."""
     text = given.get(name, "")

@@ -332,6 +332,7 @@ def test_a_report_is_shown_in_a_sandbox_and_only_as_it_was_written(filled: World
         ("/ui/rollback", {"project": TREES, "control": "label", "version": "77"}, 404),
         ("/ui/rollback", {"project": TREES, "control": "label"}, 400),
         ("/ui/report", {"project": TREES, "control": "label"}, 400),
+        *((f"/ui/{page}", {"project": TREES, "version": "1"}, 400) for page in ("control", "report", "suspects")),
         ("/ui/report", {"project": TREES, "control": "label", "version": "-1"}, 400),
         ("/ui/report", {"project": TREES, "control": "label", "version": "٣"}, 400),
         ("/ui/control", {"project": TREES, "control": "../" * 2000}, 503),
