@@ -52,10 +52,14 @@ def test_what_the_command_adds_is_served(tmp_path: Path) -> None:
 
 def test_what_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "broken.pt").write_bytes(b"no model")
-    added = labelloop(tmp_path, "add", "broken.pt", "/nowhere/mine.pt")
+    (tmp_path / "zeros.pt").write_bytes(bytes(10_000))  # a download whose room was only reserved
+    added = labelloop(tmp_path, "add", "broken.pt", "/nowhere/mine.pt", "zeros.pt")
     assert added.returncode == 1
     assert added.stderr.startswith("labelloop: broken.pt holds no model that ultralytics can load")
     assert "base weights '/nowhere/mine.pt': there is no such file" in added.stderr
+    assert "zeros.pt is no file of PyTorch weights, or a damaged one" in added.stderr
+    assert "Traceback" not in added.stderr
+    assert "weights_only" not in added.stderr, "torch's advice to run whatever code the file holds"
     assert find_base_weights(open_store((tmp_path / "store").as_uri()), "broken.pt") is None
 
 

@@ -9,6 +9,7 @@ from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import Any
 
+from jobs.train.yolo.memory import short_of_memory
 from shared.errors import LabelloopError, ModelError, SettingsError
 from shared.yolo_task import YoloTask
 
@@ -47,7 +48,14 @@ def open_weights(path: Path) -> Any:
     # has cores, whatever OMP_NUM_THREADS says.
     torch_utils.NUM_THREADS = int(os.environ.get("OMP_NUM_THREADS", torch_utils.NUM_THREADS))
     with broken_weights(path):
-        return YOLO(str(path))
+        try:
+            return YOLO(str(path))
+        except RuntimeError as error:  # torch's, of a file that it does not know; some advise to let it run code
+            if short_of_memory(str(error)):
+                raise
+            raise ModelError(
+                f"{path.name} is no file of PyTorch weights, or a damaged one: download or write it again"
+            ) from error
 
 
 @contextlib.contextmanager
