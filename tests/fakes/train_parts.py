@@ -70,6 +70,15 @@ def rectangle(label: str = "Tree", *, control: str = "label", rotation: float = 
     }
 
 
+def training_settings(**changes: Any) -> TrainingSettings:
+    """Those of a quick training."""
+    given = {
+        "epochs": 1, "image_size": 64, "batch": 4, "freeze": 0, "patience": 30, "val_fraction": 0.2, "seed": 0,
+        "base_weights": "x", "longest_run": 3600,
+    }  # fmt: skip
+    return TrainingSettings.model_validate(given | changes)
+
+
 def annotation(number: int, result: Sequence[dict[str, Any]] = (), **fields: Any) -> dict[str, Any]:
     """An annotation as Label Studio's API shows it."""
     moment = f"2026-02-01T00:00:{number % 60:02d}.000000Z"

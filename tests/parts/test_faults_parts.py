@@ -3,10 +3,8 @@
 import os
 import random
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,6 +12,7 @@ from tests.faults.disk import disk
 from tests.faults.faults import FAULTS
 from tests.faults.processes import Supervisor, kill, some_of, starve
 from tests.faults.report import Counts, Report
+from tests.servers.trigger_process import eventually
 
 _GREEDY = """
 import pathlib, sys, time
@@ -31,14 +30,6 @@ time.sleep(600)
 """
 
 
-def _eventually(what: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + 60
-    while not (found := what()):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    return found
-
-
 @pytest.fixture
 def supervisor(tmp_path: Path) -> Iterator[Supervisor]:
     supervisor = Supervisor(tmp_path / "logs", os.environ)
@@ -50,10 +41,10 @@ def supervisor(tmp_path: Path) -> Iterator[Supervisor]:
 def test_what_is_killed_is_started_again(supervisor: Supervisor) -> None:
     supervisor.run("sleeper", ["sleep", "600"])
     first = supervisor.child("sleeper").pid
-    (process,) = _eventually(supervisor.processes)
+    (process,) = eventually(supervisor.processes)
     assert (process.pid, process.group, process.is_job) == (first, first, False)
     kill([process])
-    _eventually(lambda: supervisor.child("sleeper").pid != first)
+    eventually(lambda: supervisor.child("sleeper").pid != first)
     assert supervisor.restarts == 1
     assert supervisor.groups() == {supervisor.child("sleeper").pid}
     kill([process])  # it is gone already
@@ -68,12 +59,12 @@ def test_some_are_killed_or_all(supervisor: Supervisor) -> None:
 def test_memory_is_short_and_comes_back(supervisor: Supervisor, tmp_path: Path) -> None:
     ready, short, full = (tmp_path / name for name in ("ready", "short", "full"))
     supervisor.run("greedy", [sys.executable, "-c", _GREEDY, str(ready), str(short), str(full)])
-    _eventually(ready.exists)
+    eventually(ready.exists)
     limits = Path(f"/proc/{supervisor.child('greedy').pid}/limits")
     assert "Max address space         unlimited" in limits.read_text()
     give_back = starve(supervisor.processes(), 8 << 20)
     short.touch()
-    _eventually(full.exists)
+    eventually(full.exists)
     give_back()
     assert "Max address space         unlimited" in limits.read_text()
 

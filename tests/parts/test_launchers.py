@@ -3,7 +3,6 @@
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from functions.train_trigger.launchers.local.launcher import LocalLauncher, gpus
 from shared.errors import LaunchError
 from shared.evolve import evolve
 from shared.state.runs import TrainRequest
+from tests.servers.trigger_process import eventually
 
 REQUEST = TrainRequest(store="file:///nowhere", project_uid="1.1700000000", run_id="run-1")
 
@@ -30,13 +30,6 @@ if what == "wait":
         time.sleep(60)
 sys.exit(int(what))
 """
-
-
-def eventually(condition: Callable[..., bool], seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.01)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from ultralytics.utils import ASSETS
 
 from jobs.train.data.yolo_labels import label_lines
 from jobs.train.evidence import Found
-from jobs.train.training import Contender, Measured, TrainingSettings
+from jobs.train.training import Contender, Measured
 from jobs.train.yolo import graph as graphs
 from jobs.train.yolo.graph import make_graph
 from jobs.train.yolo.trainer import YoloTrainer
@@ -30,7 +30,7 @@ from shared.labelstudio.config import parse_label_config
 from shared.yolo.base_weights import SUFFIXES
 from shared.yolo.environment import ultralytics_environ
 from shared.yolo_task import YoloTask
-from tests.fakes.train_parts import yolo_trainer
+from tests.fakes.train_parts import training_settings, yolo_trainer
 from tests.samples.yolo_weights import CLASSES, make_weights, untrained_weights
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # torch's own; what the job does is seen by its results
@@ -39,9 +39,7 @@ NAMES = ("n01440764", 'Trees: "old", and new')  # a label may look like a code o
     '<View><Image name="i" value="$i"/><RectangleLabels name="label" toName="i"><Label value="n01440764"/>'
     '<Label value="Trees: &quot;old&quot;, and new"/></RectangleLabels></View>'
 )
-SETTINGS = TrainingSettings(
-    epochs=1, image_size=448, batch=1, freeze=0, patience=1, val_fraction=0.2, seed=0, base_weights="x", longest_run=1
-)
+SETTINGS = training_settings(image_size=448, batch=1)
 
 
 class Made(NamedTuple):

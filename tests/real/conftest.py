@@ -1,6 +1,7 @@
 """Options of the tests that need the real world."""
 
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -9,6 +10,9 @@ import pytest
 from _pytest.capture import CaptureManager
 
 from infra.local.label_studio import LabelStudioServer, label_studio
+from jobs.train.checkpoints.spool import Spool
+from jobs.train.yolo.trainer import YoloTrainer
+from tests.fakes.train_parts import yolo_trainer
 from tests.servers.kubernetes_server import KubernetesServer, build, kubernetes_server
 from tests.servers.ray_cluster import RayCluster, ray_cluster
 
@@ -60,3 +64,16 @@ def cluster() -> Iterator[RayCluster]:
     """A Ray cluster for the whole session."""
     with ray_cluster() as cluster:
         yield cluster
+
+
+@pytest.fixture
+def trainer(tmp_path: Path) -> Iterator[YoloTrainer]:
+    """ultralytics, on the processor."""
+    with yolo_trainer(tmp_path, threads=1) as ready:
+        yield ready
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Spool:
+    """The epochs of a training that may take an hour."""
+    return Spool(tmp_path / "spool", tmp_path / "abort", time.time() + 3600)

@@ -5,8 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from infra.local.label_studio import VENV, install, migrated_database
 from infra.local.processes import Child
 from tests.infra.compose_services import addresses, network, read_compose, read_env
 from tests.servers.seaweedfs import weed
+from tests.servers.trigger_process import eventually
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 COMPOSE = REPOSITORY / "infra" / "compose"
@@ -72,7 +72,7 @@ class Box:
 
     def wait(self, child: Child, url: str) -> None:
         """Return when `url` answers 200."""
-        wait_until(lambda: self.ask("GET", url)[0] == 200 or child.exit_code is not None, f"{url}\n{child.log}")
+        eventually(lambda: self.ask("GET", url)[0] == 200 or child.exit_code is not None, f"{url}\n{child.log}")
         assert child.exit_code is None, child.last_lines()
 
     def _environ(self, name: str, more: dict[str, str]) -> dict[str, str]:
@@ -124,13 +124,6 @@ class Box:
         return self.start("seaweedfs", [weed(), *(a.replace("-dir=/data", f"-dir={data}") for a in given)], {})
 
 
-def wait_until(true: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while not true():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.2)
-
-
 @pytest.fixture
 def box(tmp_path: Path) -> Iterator[Box]:
     with ExitStack() as stack:
@@ -168,6 +161,6 @@ def test_the_box_works_with_new_secrets_and_nothing_else(box: Box) -> None:
         return [line for line in box.ask("GET", metrics, secret)[1].splitlines() if "reconciles_total{" in line]
 
     before = sweeps()
-    wait_until(lambda: sweeps() != before, "the sweeper's next look at the project")
+    eventually(lambda: sweeps() != before, "the sweeper's next look at the project")
     sweeper.stop()
     assert sweeper.exit_code == 0, sweeper.last_lines()

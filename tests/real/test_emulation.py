@@ -3,10 +3,7 @@
 import os
 import signal
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import requests
@@ -21,6 +18,7 @@ from shared.state import claims, launches
 from shared.state.jobs import Jobs
 from shared.state.runs import TrainRequest
 from shared.web.access import SECRET_HEADER
+from tests.servers.trigger_process import eventually
 
 
 def _settings(folder: Path, **variables: str) -> Settings:
@@ -36,14 +34,6 @@ def _settings(folder: Path, **variables: str) -> Settings:
             **variables,
         }
     )
-
-
-def _eventually(what: Callable[[], Any], seconds: float = 30.0) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (found := what()):
-        assert time.monotonic() < deadline, f"it did not come to that within {seconds} s"
-        time.sleep(0.05)
-    return found
 
 
 def _answers(url: str) -> bool:
@@ -65,7 +55,7 @@ def test_both_functions_answer_with_credentials_of_their_own_and_are_swept(tmp_p
             assert requests.get(f"{url}/versions", auth=basic, timeout=5).status_code == 200
         secret = {SECRET_HEADER: settings.webhook_secret.get_secret_value()}
         swept = 'labelloop_http_requests_total{route="/sweep",status="200"}'
-        _eventually(
+        eventually(
             lambda: swept in requests.get(f"{running.train_trigger_url}/metrics", headers=secret, timeout=5).text
         )
     assert not _answers(running.predict_url)
@@ -78,7 +68,7 @@ def test_functions_that_listen_on_one_address_are_called_there(tmp_path: Path) -
     with emulation(settings, tmp_path / "logs", environ=os.environ) as running:
         assert _answers(running.predict_url)
         url = f"{running.train_trigger_url}/metrics"
-        _eventually(lambda: swept in requests.get(url, headers={SECRET_HEADER: "s"}, timeout=5).text)
+        eventually(lambda: swept in requests.get(url, headers={SECRET_HEADER: "s"}, timeout=5).text)
 
 
 def test_a_function_that_dies_is_started_again(tmp_path: Path) -> None:
@@ -86,7 +76,7 @@ def test_a_function_that_dies_is_started_again(tmp_path: Path) -> None:
     with emulation(_settings(tmp_path), tmp_path / "logs", environ=os.environ, say=said.append) as running:
         first = running.process("predict").pid
         os.killpg(first, signal.SIGKILL)
-        _eventually(lambda: running.process("predict").pid != first and _answers(running.predict_url))
+        eventually(lambda: running.process("predict").pid != first and _answers(running.predict_url))
         running.check()
     assert "predict ended with exit code -9; starting it again (1 of 5)" in said
 
@@ -126,6 +116,6 @@ def test_running_jobs_are_told_to_stop_and_waited_for(tmp_path: Path) -> None:
         elsewhere = Jobs(open_store(settings.store), "0.1700000000")  # a machine that shares the store
         theirs = elsewhere.update(claims.take, "run", lifetime=600, forced=True).held
         elsewhere.update(launches.record_job, theirs, "local:another-machine:1:1")
-        _eventually(ready.exists)
+        eventually(ready.exists)
     assert kept.read_text() == "checkpoint"
     assert launcher.status(job).state == "failed"  # it ended, not with 0

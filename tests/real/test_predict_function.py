@@ -3,8 +3,7 @@
 import base64
 import os
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from tests.fakes.predict_parts import UID, label_config, predict_function, publi
 from tests.samples.graphs import export, make_graph
 from tests.samples.served_graphs import base_graph, keep_base_weights
 from tests.samples.videos import panned
+from tests.servers.trigger_process import eventually
 
 NAMES = ("Tree", "Person")
 SMALL = {"LABELLOOP_IMAGE_SIZE": "320"}
@@ -323,22 +323,13 @@ def test_controls_without_weights_of_their_task_wait_for_their_first_version(
         assert predict(url, config=alone) == [[]]
         segment = Path(next(file for file in of_every_task.split(",") if "-seg" in file)).with_suffix(".onnx")
         publish(open_store((tmp_path / "store").as_uri()), segment, control="poly", yolo_task="segment")
-        assert eventually(lambda: setup(url, both), "box:base-Tree+poly:v1")
+        eventually(lambda: setup(url, both) == "box:base-Tree+poly:v1", "a pointer is read again every few seconds")
         check(predict(url, config=both)[0], both, ("box", "poly"))
     log = (tmp_path / "predict.log").read_text()
     said = (
         "PolygonLabels 'poly' needs weights for segment, 'Tree.pt' are for detect: nothing is predicted for it before"
     )
     assert said in log
-
-
-def eventually(ask: Callable[[], str], answer: str) -> bool:
-    """A pointer is read again every few seconds."""
-    until = time.monotonic() + 20
-    while ask() != answer:
-        if time.monotonic() > until:
-            return False
-    return True
 
 
 class Project:

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,10 @@ from PIL import Image
 
 from jobs.train.checkpoints.spool import Spool, TrainingAborted
 from jobs.train.data.yolo_dataset import POINT_SIGMA
-from jobs.train.training import TrainingSettings
 from jobs.train.yolo.trainer import YoloTrainer
 from shared.labelstudio.config import parse_label_config
 from shared.yolo_task import YoloTask
-from tests.fakes.train_parts import CONFIG, measured, yolo_trainer
+from tests.fakes.train_parts import CONFIG, measured, training_settings, yolo_trainer
 from tests.samples.yolo_weights import make_weights
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # torch's own; what the job does is seen by its results
@@ -26,14 +25,6 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # torch's own; what the job d
 SIDE = 64
 SQUARE = "0.1 0.1 0.9 0.1 0.9 0.9 0.1 0.9"
 INNER = "0.3 0.3 0.7 0.3 0.7 0.7 0.3 0.7"
-
-
-def settings(**changes: Any) -> TrainingSettings:
-    given = {
-        "epochs": 1, "image_size": SIDE, "batch": 4, "freeze": 0, "patience": 30, "val_fraction": 0.2, "seed": 0,
-        "base_weights": "x", "longest_run": 3600,
-    }  # fmt: skip
-    return TrainingSettings.model_validate(given | changes)
 
 
 def dataset(folder: Path, lines: str, *, images: int = 4, names: tuple[str, ...] = ("a", "b"), **more: Any) -> Path:
@@ -67,12 +58,6 @@ def watching(folder: Path, look: Callable[[Any], None], event: str = "on_train_s
     return Watching(folder / "spool", folder / "abort", time.time() + 3600, event, look)
 
 
-@pytest.fixture
-def trainer(tmp_path: Path) -> Iterator[YoloTrainer]:
-    with yolo_trainer(tmp_path, threads=1) as ready:
-        yield ready
-
-
 def weights(folder: Path, architecture: str, yolo_task: YoloTask, **options: Any) -> Path:
     return make_weights(folder, architecture, yolo_task, **options)
 
@@ -91,10 +76,12 @@ def test_a_thing_on_another_cuts_no_hole_into_it(trainer: YoloTrainer, tmp_path:
             area = float(box[2] * box[3]) * large.numel()
             seen.append((len(sample["masks"]), float(large.sum()) / area))
 
-    fitted = trainer.fit(data, weights(tmp_path, architecture, "segment"), settings(), watching(tmp_path, look), None)
+    fitted = trainer.fit(
+        data, weights(tmp_path, architecture, "segment"), training_settings(), watching(tmp_path, look), None
+    )
     assert [objects for objects, _ in seen] == [2, 2], "a mask a thing"
     assert all(filled > 0.9 for _, filled in seen), "the plate under the sticker is whole"
-    assert "mAP50-95" in measured(trainer, fitted.weights, data, DRAWN, settings())
+    assert "mAP50-95" in measured(trainer, fitted.weights, data, DRAWN, training_settings())
 
 
 def test_a_training_and_a_validation_take_the_threads_that_are_asked_for(tmp_path: Path) -> None:
@@ -105,8 +92,8 @@ def test_a_training_and_a_validation_take_the_threads_that_are_asked_for(tmp_pat
     seen: list[int] = []
     with yolo_trainer(tmp_path, threads=3) as trainer:
         spool = watching(tmp_path, lambda _: seen.append(torch.get_num_threads()))
-        fitted = trainer.fit(data, weights(tmp_path, "yolov8n", "detect"), settings(), spool, None)
-        measured(trainer, fitted.weights, data, DRAWN, settings())
+        fitted = trainer.fit(data, weights(tmp_path, "yolov8n", "detect"), training_settings(), spool, None)
+        measured(trainer, fitted.weights, data, DRAWN, training_settings())
         seen.append(torch.get_num_threads())
     torch.set_num_threads(threads)
     assert seen == [3, 3]
@@ -158,7 +145,7 @@ def test_a_label_begins_as_the_class_of_exactly_that_name(
         raise TrainingAborted("all is seen")
 
     with pytest.raises(TrainingAborted):
-        trainer.fit(data, path, settings(), watching(tmp_path, look), None)
+        trainer.fit(data, path, training_settings(), watching(tmp_path, look), None)
     before = heads(source.model.float())
     assert len(seen) == 2
     for layers in seen:
@@ -194,7 +181,7 @@ def test_a_classifier_begins_with_what_it_knows(trainer: YoloTrainer, tmp_path: 
         raise TrainingAborted("all is seen")
 
     with pytest.raises(TrainingAborted):
-        trainer.fit(folder / "data.yaml", path, settings(), watching(tmp_path, look), None)
+        trainer.fit(folder / "data.yaml", path, training_settings(), watching(tmp_path, look), None)
     old = heads(source.model.float())[0].weight
     torch.testing.assert_close(seen[0], old[[146, 145]], atol=1e-3, rtol=1e-2)
 
@@ -211,7 +198,7 @@ def test_sides_are_not_mirrored_and_the_manifest_says_so(
         seen.append([step.p for step in steps if hasattr(step, "direction")])
 
     start = weights(tmp_path, "yolov8n", "detect")
-    fitted = trainer.fit(data, start, settings(epochs=2), watching(tmp_path, look), None)
+    fitted = trainer.fit(data, start, training_settings(epochs=2), watching(tmp_path, look), None)
     assert seen == [[0.0, share]]
     assert fitted.arguments["fliplr"] == share
     assert bool(fitted.notes) == (share == 0.0)
@@ -231,7 +218,7 @@ def test_the_last_epochs_of_a_short_training_are_whole_images(trainer: YoloTrain
         mosaics.append(first.p)
 
     start = weights(tmp_path, "yolov8n", "detect")
-    trainer.fit(data, start, settings(epochs=3), watching(tmp_path, look, "on_train_epoch_end"), None)
+    trainer.fit(data, start, training_settings(epochs=3), watching(tmp_path, look, "on_train_epoch_end"), None)
     assert mosaics == [1.0, 1.0, 0.0]
 
 
@@ -248,7 +235,7 @@ def test_points_are_measured_more_strictly_than_they_are_learnt(trainer: YoloTra
         seen.append((ultralytics.model.criterion.keypoint_loss.sigmas.tolist(), ultralytics.validator.sigma.tolist()))
 
     start = weights(tmp_path, "yolov8n-pose", "pose")
-    fitted = trainer.fit(data, start, settings(), watching(tmp_path, look, "on_fit_epoch_end"), None)
+    fitted = trainer.fit(data, start, training_settings(), watching(tmp_path, look, "on_fit_epoch_end"), None)
     assert seen[0] == ([0.5, 0.5], pytest.approx([POINT_SIGMA] * 2))
     assert fitted.arguments["fliplr"] == 0.0
     assert "points" in fitted.notes[0]
@@ -274,7 +261,7 @@ def test_what_ultralytics_leaves_aside_is_said(trainer: YoloTrainer, tmp_path: P
     data = dataset(tmp_path / "data", "0 0.5 0.5 0.5 0.5\n0 0.5 0.5 0.5 0.5\n" + thin, images=5)
     (tmp_path / "data" / "labels" / "train" / "0.txt").write_text("0 7 7 7 7\n")
     spool = Spool(tmp_path / "spool", tmp_path / "abort", time.time() + 3600)
-    fitted = trainer.fit(data, weights(tmp_path, "yolov8n", "detect"), settings(max_objects=1), spool, None)
+    fitted = trainer.fit(data, weights(tmp_path, "yolov8n", "detect"), training_settings(max_objects=1), spool, None)
     assert len(fitted.notes) == 4
     assert fitted.notes[0].startswith("1 images could not be used by ultralytics; the first: 0.png")
     assert fitted.notes[1] == "9 objects are written twice and count once."
@@ -290,5 +277,5 @@ def test_folders_with_odd_names_are_trained_in(tmp_path: Path, folder: str) -> N
     spool = Spool(odd / "spool", odd / "abort", time.time() + 3600)
     with yolo_trainer(odd, threads=1) as trainer:
         start = trainer.base(weights(odd, "yolov8n", "detect"), "detect")
-        fitted = trainer.fit(data, start.weights, settings(), spool, None)
-        assert "mAP50-95" in measured(trainer, fitted.weights, data, DRAWN, settings())
+        fitted = trainer.fit(data, start.weights, training_settings(), spool, None)
+        assert "mAP50-95" in measured(trainer, fitted.weights, data, DRAWN, training_settings())

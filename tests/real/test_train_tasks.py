@@ -1,8 +1,7 @@
 """ultralytics itself, in a short training of each YOLO task: from regions on drawn pictures to weights."""
 
 import ast
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from jobs.train.data.samples import Views
 from jobs.train.data.snapshot import SnapshotTask
 from jobs.train.evidence import Found
 from jobs.train.preset import training_data
-from jobs.train.training import Contender, TrainingSettings
+from jobs.train.training import Contender
 from jobs.train.yolo.trainer import YoloTrainer
 from shared.digest import sha256_of
 from shared.evolve import evolve
@@ -29,17 +28,14 @@ from shared.inference.graph import read_graph
 from shared.labelstudio.config import parse_label_config
 from shared.labelstudio.controls import Control
 from shared.yolo_task import YoloTask
-from tests.fakes.train_parts import measured, yolo_trainer
+from tests.fakes.train_parts import measured, training_settings
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # torch's own; what the job does is seen by its results
 
 SIDE, TRAIN, VAL = 96, 12, 6
 BOXES = {"precision", "recall", "mAP50", "mAP50-95"}
 SHAPES = BOXES | {"box mAP50-95"}
-SETTINGS = TrainingSettings(
-    epochs=8, image_size=SIDE, batch=4, freeze=10, patience=30, val_fraction=0.2, seed=0, base_weights="x",
-    longest_run=3600,
-)  # fmt: skip
+SETTINGS = training_settings(epochs=8, image_size=SIDE, freeze=10)
 
 
 def control_of(tag: str, attributes: str = "", *, item: str = "Label", names: Sequence[str] = KINDS) -> Control:
@@ -104,17 +100,6 @@ def dataset_of(drawn: Sequence[Sample], control: Control, val: int, folder: Path
     dataset = build(tasks, control, files, folder / "dataset", check=lambda: None)
     assert dataset is not None
     return dataset
-
-
-@pytest.fixture
-def trainer(tmp_path: Path) -> Iterator[YoloTrainer]:
-    with yolo_trainer(tmp_path, threads=1) as ready:
-        yield ready
-
-
-@pytest.fixture
-def spool(tmp_path: Path) -> Spool:
-    return Spool(tmp_path / "spool", tmp_path / "abort", time.time() + 3600)
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.yolo_task for case in CASES])

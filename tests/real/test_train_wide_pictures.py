@@ -1,7 +1,5 @@
 """A classifier sees the whole picture: ultralytics learns what is near an end, and predict's own model finds it."""
 
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +13,10 @@ from jobs.train.checkpoints.spool import Spool
 from jobs.train.data.dataset import build
 from jobs.train.data.files import ImageFiles
 from jobs.train.data.snapshot import SnapshotTask
-from jobs.train.training import TrainingSettings
 from jobs.train.yolo.trainer import YoloTrainer
 from shared.labelstudio.config import parse_label_config
 from shared.media.decode import decode_for
-from tests.fakes.train_parts import measured, yolo_trainer
+from tests.fakes.train_parts import measured, training_settings
 from tests.samples.graphs import export
 from tests.samples.served_graphs import quick_loader
 
@@ -72,23 +69,13 @@ def task(number: int) -> SnapshotTask:
     )
 
 
-@pytest.fixture
-def trainer(tmp_path: Path) -> Iterator[YoloTrainer]:
-    with yolo_trainer(tmp_path, threads=1) as ready:
-        yield ready
-
-
-def test_a_scratch_near_an_end_is_seen(trainer: YoloTrainer, tmp_path: Path) -> None:
+def test_a_scratch_near_an_end_is_seen(trainer: YoloTrainer, spool: Spool, tmp_path: Path) -> None:
     [control] = parse_label_config(CONFIG)
     images = ImageFiles(Boards(), tmp_path / "pictures", max_pixels=10**6, image_size=IMAGE_SIZE)
     tasks = [task(number) for number in range(VAL + TRAIN)]
     dataset = build(tasks, control, images, tmp_path / "dataset", check=lambda: None)
     assert dataset is not None
-    settings = TrainingSettings(
-        epochs=20, image_size=IMAGE_SIZE, batch=8, freeze=0, patience=30, val_fraction=0.2, seed=0, base_weights="x",
-        longest_run=3600,
-    )  # fmt: skip
-    spool = Spool(tmp_path / "spool", tmp_path / "abort", time.time() + 3600)
+    settings = training_settings(epochs=20, image_size=IMAGE_SIZE, batch=8)
     start = trainer.base(base_weights(), "classify")
     fitted = trainer.fit(dataset.data, start.weights, settings, spool, None)
     top1 = measured(trainer, fitted.weights, dataset.data, control, settings)["top1"]

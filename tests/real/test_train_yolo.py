@@ -4,8 +4,8 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,6 @@ from infra.demo import samples
 from jobs.train.checkpoints.spool import Epoch, Spool, TrainingAborted
 from jobs.train.checkpoints.store import Resumed
 from jobs.train.preset import training_data
-from jobs.train.training import TrainingSettings
 from jobs.train.yolo import fitting
 from jobs.train.yolo.machine import use_bfloat16
 from jobs.train.yolo.trainer import YoloTrainer
@@ -24,8 +23,9 @@ from shared.errors import ModelError
 from shared.geometry.detections import xyxy_to_xywhn
 from shared.labelstudio.config import parse_label_config
 from shared.settings import Settings
-from tests.fakes.train_parts import CONFIG, measured, yolo_trainer
+from tests.fakes.train_parts import CONFIG, measured, training_settings, yolo_trainer
 
+settings = partial(training_settings, epochs=3)
 [TREES] = parse_label_config(CONFIG.replace('<Label value="Rock"/>', ""))
 pytestmark = pytest.mark.filterwarnings("ignore")  # torch's own; what the job does is seen by its results
 
@@ -45,25 +45,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     content = {"path": str(folder), "train": "images/train", "val": "images/val", "names": ["Tree"]}
     (folder / "data.yaml").write_text(json.dumps(content))
     return folder / "data.yaml"
-
-
-@pytest.fixture
-def trainer(tmp_path: Path) -> Iterator[YoloTrainer]:
-    with yolo_trainer(tmp_path, threads=1) as ready:
-        yield ready
-
-
-@pytest.fixture
-def spool(tmp_path: Path) -> Spool:
-    return Spool(tmp_path / "spool", tmp_path / "abort", time.time() + 3600)
-
-
-def settings(**changes: Any) -> TrainingSettings:
-    given = {
-        "epochs": 3, "image_size": 64, "batch": 4, "freeze": 0, "patience": 30, "val_fraction": 0.2, "seed": 0,
-        "base_weights": "x", "longest_run": 3600,
-    }  # fmt: skip
-    return TrainingSettings.model_validate(given | changes)
 
 
 def test_train_resume_and_what_is_published(trainer: YoloTrainer, spool: Spool, data: Path, tmp_path: Path) -> None:

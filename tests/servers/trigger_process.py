@@ -28,7 +28,7 @@ SECRET, USER, PASSWORD = "s3cret", "labelloop", "passw0rd"
 SECONDS = 60.0
 
 
-def eventually(condition: Callable[..., Any], what: str) -> Any:
+def eventually(condition: Callable[..., Any], what: str = "what is awaited") -> Any:
     """The first true answer of `condition`."""
     end = time.monotonic() + SECONDS
     while not (value := condition()):

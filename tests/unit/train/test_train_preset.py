@@ -1,23 +1,17 @@
 """What is chosen for a training by the number of its images."""
 
 import json
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from jobs.train.preset import Preset, preset, training_data
-from jobs.train.training import TrainingSettings
 from jobs.train.yolo.arguments import optimizer
 from jobs.train.yolo.data_yaml import count_images
+from tests.fakes.train_parts import training_settings
 
-
-def settings(**changes: Any) -> TrainingSettings:
-    given = {
-        "epochs": 0, "image_size": 320, "batch": 0, "freeze": 0, "patience": 30, "val_fraction": 0.2, "seed": 0,
-        "base_weights": "x", "longest_run": 3600,
-    }  # fmt: skip
-    return TrainingSettings.model_validate(given | changes)
+settings = partial(training_settings, epochs=0, image_size=320, batch=0)
 
 
 @pytest.mark.parametrize(
