@@ -74,7 +74,7 @@ def shape_of(one: Object, control: Control) -> Shape | None:
         place = numbers(value, "x", "y")
         longer = max(width, height) * 100.0
         return Spot(place[0] * width / longer, place[1] * height / longer) if place else None
-    return _area(one, tool_of(value, control.tag.removesuffix("Labels")), width, height)
+    return _area(one, tool_of(value, control.tool), width, height)
 
 
 def likeness(first: Shape | None, second: Shape | None) -> float:

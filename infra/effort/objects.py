@@ -47,14 +47,10 @@ def objects_of(result: Iterable[object], control: Control) -> list[Object]:
         return [replace(one, label=" + ".join(labels)) for one, labels in objects]
     # Choices are set and taken back one by one; an image has one item of them, whatever its id is.
     return [
-        replace(one, id=f"{one.id if control.per_region else ''} {label if _several(control) else ''}", label=label)
+        replace(one, id=f"{one.id if control.per_region else ''} {label if control.several else ''}", label=label)
         for one, labels in objects
         for label in labels
     ]
-
-
-def _several(control: Control) -> bool:
-    return control.attributes.get("choice") == "multiple"
 
 
 def _is_left_over(value: Item, control: Control) -> bool:
@@ -64,5 +60,4 @@ def _is_left_over(value: Item, control: Control) -> bool:
 
 def _tool_fits(value: Item, control: Control) -> bool:
     """Whether the control's own tool drew it: other tools may share its `<Labels>`."""
-    own = "" if control.yolo_task == "pose" else control.tag.removesuffix("Labels")
-    return tool_of(value, own) == own
+    return tool_of(value, control.tool) == control.tool

@@ -55,6 +55,16 @@ class Control:
     per_region: bool = False  # Choices that are asked for each region instead of once an image
 
     @property
+    def tool(self) -> str:
+        """The tag that draws its shapes, as `tool_of` (in `regions.fields`) names it: "Polygon"; "" for points."""
+        return "" if self.yolo_task == "pose" else self.tag.removesuffix("Labels")
+
+    @property
+    def several(self) -> bool:
+        """Whether several choices may be chosen at once."""
+        return self.attributes.get("choice") == "multiple"
+
+    @property
     def label_values(self) -> tuple[str, ...]:
         """The label names in the order of the config."""
         return tuple(label.value for label in self.labels)

@@ -146,7 +146,7 @@ def choose(plan: Plan, detections: Detections) -> Detections:
     np.minimum(by_label, 1.0, out=by_label)  # a sum may exceed 1 by rounding
     best = by_label.argmax(axis=1)
     shown = np.where(by_label >= plan.threshold, by_label, 0.0)
-    if plan.control.attributes.get("choice") != "multiple":
+    if not plan.control.several:
         shown[np.arange(len(names)) != best[:, None]] = 0.0
     return replace(detections, scores=by_label.max(axis=1), classes=best, names=names, class_scores=shown)
 

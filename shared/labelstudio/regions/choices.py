@@ -100,7 +100,7 @@ def _answered(
         label = labels[class_]
         if label is not None and scores[class_] > 0:
             chosen.setdefault(label, float(scores[class_]))
-    if control.attributes.get("choice") != "multiple":
+    if not control.several:
         chosen = dict(list(chosen.items())[:1])
     if not chosen:
         return []

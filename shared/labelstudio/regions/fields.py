@@ -74,13 +74,12 @@ def is_used(result: Sequence[Mapping[str, Any]], control: Control) -> bool:
     Items of a timeline without spans do not count: Label Studio stores them beside the boxes of a video.
     """
     own = {region_id(region) for region in result if region.get("from_name") == control.name}
-    tool = "" if control.yolo_task == "pose" else control.tag.removesuffix("Labels")
     for region, _ in labelled(result, control):
         value = region["value"]
         if control.tag == "TimelineLabels":
             used = bool(value.get("ranges"))
         else:
-            used = not control.labels_name or region_id(region) in own or tool_of(value, tool) == tool
+            used = not control.labels_name or region_id(region) in own or tool_of(value, control.tool) == control.tool
         if used:
             return True
     return False

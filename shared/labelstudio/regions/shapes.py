@@ -44,10 +44,9 @@ def read_shapes(result: Sequence[Mapping[str, Any]], control: Control, width: in
 
     Shapes are clipped to the image. For a rectangle `rotated` is the box as drawn, and `xyxy` its clipped envelope.
     """
-    own = control.tag.removesuffix("Labels")
     drawn: dict[tuple[str | int, int], list[Mapping[str, Any]]] = {}
     for number, (region, class_) in enumerate(labelled(result, control)):
-        name = region_id(region) if tool_of(region["value"], own) == "Brush" else ""
+        name = region_id(region) if tool_of(region["value"], control.tool) == "Brush" else ""
         drawn.setdefault((name or number, class_), []).append(region)
     objects: list[_Object] = []
     unusable: list[str] = []
@@ -70,7 +69,7 @@ def read_shapes(result: Sequence[Mapping[str, Any]], control: Control, width: in
     seen = {control.label_values[shape.class_] for shape in objects}
     return replace(
         finish_reading(found, seen, unusable, result, control),
-        converted=tuple(shape.tool for shape in objects if shape.tool != own),
+        converted=tuple(shape.tool for shape in objects if shape.tool != control.tool),
     )
 
 
@@ -79,7 +78,7 @@ def _object(
 ) -> _Object | str:
     """The object of the regions; if they cannot be used, the reason."""
     value = regions[0]["value"]
-    tool = tool_of(value, control.tag.removesuffix("Labels"))
+    tool = tool_of(value, control.tool)
     if not tool:
         return "has no shape that can be read"
     if tool not in _TAKEN[control.yolo_task]:
