@@ -12,7 +12,7 @@ import numpy as np
 from bench.gate.collect import TO_LEARN, VIEWS
 from bench.gate.models import Model, Seen, found, load, seen
 from jobs.train.evidence import Found, Outcome
-from jobs.train.gate import COLLAPSE, probably_worse
+from jobs.train.gate import COLLAPSE, Samples
 from jobs.train.shown_choice import choose, saved
 from shared.state.versions import DEFAULT_SHOWN, Shown
 
@@ -79,7 +79,7 @@ def _looks(models, pairs, tiles, size, views, times, random):  # type: ignore[no
         ours, theirs = (found(models[name], some, views) for name in (challenger, champion))
         one = np.ones((1, size))
         ratios.append(ours.score(one)[0] / max(theirs.score(one)[0], 1e-9))
-        worse.append(probably_worse(ours, theirs, _DRAWS))
+        worse.append(Samples.of(ours, theirs, _DRAWS).worse)
     return np.array(ratios), np.array(worse)
 
 
@@ -98,13 +98,13 @@ def _folds(models: dict[str, Model], tiles: list[int], times: int, random: np.ra
         for _ in range(times):
             some = random.choice(tiles, 4, replace=False).tolist()
             ours, theirs = found(outcomes[name], some), found(outcomes[champion], some)
-            right["4 tasks of the val set"].append((probably_worse(ours, theirs, _DRAWS) < 0.5) == better)
+            right["4 tasks of the val set"].append((Samples.of(ours, theirs, _DRAWS).worse < 0.5) == better)
             held_out = [*zip(folds, (new[5:], new[:5]), strict=True)]
             parts = [outcome for fold, part in held_out for outcome in found(outcomes[fold], part).outcomes]
             all_ours = Found([*ours.outcomes, *parts], [0])
             all_theirs = Found([*theirs.outcomes, *found(outcomes[champion], [*new[5:], *new[:5]]).outcomes], [0])
             right["and 10 new ones, by two folds"].append(
-                (probably_worse(all_ours, all_theirs, _DRAWS) < 0.5) == better
+                (Samples.of(all_ours, all_theirs, _DRAWS).worse < 0.5) == better
             )
     for what, answers in right.items():
         print(f"{what}: right in {np.mean(answers):.0%} of {len(answers)}")

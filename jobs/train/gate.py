@@ -132,11 +132,6 @@ class Samples:
         return known
 
 
-def probably_worse(challenger: Evidence, champion: Evidence, draws: int = _DRAWS) -> float:
-    """`Samples.worse` of the two."""
-    return Samples.of(challenger, champion, draws).worse
-
-
 def _bounds(values: Floats) -> tuple[float, float] | None:
     if not len(values):
         return None

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from jobs.train.evidence import Classified, Evidence, Found, Outcome
-from jobs.train.gate import Scored, judge, probably_worse
+from jobs.train.gate import Samples, Scored, judge
 from tests.fakes.train_parts import found_part
 
 NOTHING = np.zeros(0, dtype=np.int64)
@@ -88,6 +88,6 @@ def test_the_gate_says_how_sure_it_is_and_on_what() -> None:
 
 
 def test_the_same_difference_is_surer_on_more_tasks() -> None:
-    few, many = (probably_worse(found_part(0.4, count), found_part(0.5, count)) for count in (10, 200))
+    few, many = (Samples.of(found_part(0.4, count), found_part(0.5, count)).worse for count in (10, 200))
     assert 0.5 < few < many
-    assert probably_worse(found_part(0.5), found_part(0.5)) == 0.5
+    assert Samples.of(found_part(0.5), found_part(0.5)).worse == 0.5
