@@ -16,8 +16,8 @@ from infra.effort.edits import Edit, edits_of
 from infra.local.label_studio import LabelStudioServer
 from infra.local.processes import StartError
 from jobs.train.yolo.validation import MIN_CONFIDENCE
-from shared.errors import LabelStudioError
 from shared.geometry.detections import Detections
+from shared.labelstudio.api import LabelStudio
 from shared.labelstudio.requests import ProjectCounters
 from shared.settings import Settings
 from shared.web.peer import call
@@ -42,7 +42,7 @@ class DemoProject:
         self.demo = demo
         self._control = demo.control
         self._server = server
-        self._session = server.session()
+        self._call = LabelStudio(server.url, server.token, timeout=_TIMEOUT).request_json
         project = self._call("POST", "/api/projects/", {"title": demo.title, "label_config": demo.label_config})
         self.id = int(project["id"])
         self.uid = str(ProjectCounters.model_validate(project).uid)
@@ -148,14 +148,6 @@ class DemoProject:
         """Those of one version for a task, oldest first. Listed, not with it: opening a task may ask the backend."""
         held = self._call("GET", f"/api/predictions/?task={task_id}")
         return sorted((one for one in held if one["model_version"] == model_version), key=lambda one: int(one["id"]))
-
-    def _call(self, method: str, path: str, body: Any = None) -> Any:
-        answer = self._session.request(method, f"{self._server.url}{path}", json=body, timeout=_TIMEOUT)
-        if not answer.ok:
-            raise LabelStudioError(
-                f"Label Studio answered {method} {path} with {answer.status_code} {answer.text[:300]}"
-            )
-        return answer.json()
 
 
 def _slug(title: str) -> str:

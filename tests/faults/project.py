@@ -6,7 +6,7 @@ from typing import Any
 from infra.demo.samples import Tile
 from infra.local.label_studio import LabelStudioServer
 from jobs.train.data.annotations import AnnotationDigest
-from shared.errors import LabelStudioError
+from shared.labelstudio.api import LabelStudio
 from shared.labelstudio.requests import ProjectCounters
 
 LABEL_CONFIG = (
@@ -22,8 +22,7 @@ class Project:
 
     def __init__(self, server: LabelStudioServer, images: str, tiles: list[Tile]) -> None:
         """`images`: address of the pictures, `<images>/N.jpg`."""
-        self._server = server
-        self._session = server.session()
+        self.call = LabelStudio(server.url, server.token, timeout=_TIMEOUT).request_json
         self._tiles = tiles
         made = self.call("POST", "/api/projects/", {"title": "faults", "label_config": LABEL_CONFIG})
         self.id = int(made["id"])
@@ -65,13 +64,6 @@ class Project:
         """What the backend answered to Label Studio last."""
         (backend,) = self.call("GET", f"/api/ml?project={self.id}")
         return str(backend["model_version"])
-
-    def call(self, method: str, path: str, body: Any = None) -> Any:
-        """Raises LabelStudioError."""
-        answer = self._session.request(method, self._server.url + path, json=body, timeout=_TIMEOUT)
-        if not answer.ok:
-            raise LabelStudioError(f"{method} {path}: {answer.status_code} {answer.text[:300]}")
-        return answer.json() if answer.content else None
 
     def _all(self) -> list[dict[str, Any]]:
         listed: list[dict[str, Any]] = self.call("GET", f"/api/tasks?project={self.id}&page_size={_PAGE}&fields=all")[

@@ -18,6 +18,7 @@ from ultralytics.utils import ASSETS
 from infra.demo.samples import base_weights
 from infra.local.label_studio import LabelStudioServer
 from infra.local.processes import LOOPBACK, choose_port
+from shared.labelstudio.api import LabelStudio
 from shared.labelstudio.requests import ProjectCounters
 from shared.web.access import SECRET_HEADER
 from tests.fakes.predict_parts import predict_process, publish
@@ -43,7 +44,8 @@ class Annotator:
         trigger: TriggerProcess,
         images: Sequence[str] = IMAGES,
     ) -> None:
-        self._server, self._trigger = server, trigger
+        self._trigger = trigger
+        self.call = LabelStudio(server.url, server.token, timeout=120).request_json
         project = self.call("POST", "/api/projects/", {"title": "sleep", "label_config": CONFIG})
         self.project, self.uid = project["id"], ProjectCounters.model_validate(project).uid or ""
         self.call("POST", f"/api/projects/{self.project}/import", [{"image": image} for image in images])
@@ -61,12 +63,6 @@ class Annotator:
         webhook = {"project": self.project, "url": f"{trigger.url}/webhook", "headers": {SECRET_HEADER: SECRET}}
         self.call("POST", "/api/webhooks/", webhook | {"send_payload": True, "send_for_all_actions": True})
         self.call("PATCH", f"/api/projects/{self.project}/", {"show_collab_predictions": True})
-
-    def call(self, method: str, path: str, body: Any = None) -> Any:
-        with self._server.session() as http:
-            answer = http.request(method, self._server.url + path, json=body, timeout=120)
-        assert answer.ok, f"{method} {path}: {answer.status_code} {answer.text[:300]}"
-        return answer.json() if answer.content else None
 
     def next_task(self) -> tuple[int, list[str]]:
         """The next task of the labeling stream, and the versions of its predictions."""

@@ -17,6 +17,7 @@ from jobs.train.data.export import LabelStudioExporter
 from jobs.train.data.snapshot import Snapshot
 from jobs.train.data.snapshot_writer import write_snapshot
 from shared.errors import ProjectGone, Unauthorized
+from shared.labelstudio.api import LabelStudio
 from shared.labelstudio.config import parse_label_config
 from tests.fakes.train_parts import CONFIG, rectangle
 from tests.servers.web_server import Handler, web_server
@@ -27,7 +28,7 @@ class Project:
 
     def __init__(self, server: LabelStudioServer) -> None:
         self.server = server
-        self._http = server.session()
+        self.call = LabelStudio(server.url, server.token, timeout=60).request_json
         self.id = self.call("POST", "/api/projects/", {"title": "export", "label_config": CONFIG})["id"]
         tasks = [{"image": f"s3://bucket/{number}.jpg"} for number in range(5)]
         self.call("POST", f"/api/projects/{self.id}/import?return_task_ids=1", tasks)
@@ -39,11 +40,6 @@ class Project:
         self.newest = self.annotate(self.tasks[1], [])
         self.annotate(self.tasks[2], [], was_cancelled=True)
         self.annotate(self.tasks[4], [])
-
-    def call(self, method: str, path: str, body: Any = None) -> Any:
-        answer = self._http.request(method, self.server.url + path, json=body, timeout=60)
-        assert answer.ok, f"{method} {path}: {answer.status_code} {answer.text[:300]}"
-        return answer.json() if answer.content else None
 
     def annotate(self, task: int, result: list[dict[str, Any]], **more: Any) -> int:
         return int(self.call("POST", f"/api/tasks/{task}/annotations/", {"result": result} | more)["id"])

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from infra.local.label_studio import VENV, LabelStudioServer
+from shared.labelstudio.api import LabelStudio
 from shared.state.jobs import Jobs
 from shared.web.access import SECRET_HEADER
 from tests.servers.trigger_process import PASSWORD, SECRET, USER, Place, TriggerProcess, eventually
@@ -44,7 +46,7 @@ class Project:
 
     def __init__(self, server: LabelStudioServer, tasks: int) -> None:
         self.server = server
-        self.http = server.session()
+        self.call = LabelStudio(server.url, server.token, timeout=60).request_json
         made = self.call("POST", "/api/projects/", {"title": "trigger", "label_config": CONFIG})
         self.id = made["id"]
         self.call(
@@ -52,11 +54,6 @@ class Project:
         )
         listed = self.call("GET", f"/api/tasks?project={self.id}&page_size=100")
         self.tasks = [task["id"] for task in listed["tasks"]]
-
-    def call(self, method: str, path: str, body: Any = None) -> Any:
-        answer = self.http.request(method, self.server.url + path, json=body, timeout=60)
-        assert answer.ok, f"{method} {path}: {answer.status_code} {answer.text[:300]}"
-        return answer.json() if answer.content else None
 
     def annotate(self, task: int) -> int:
         made = self.call("POST", f"/api/tasks/{task}/annotations/", {"result": [BOX]})
@@ -66,7 +63,7 @@ class Project:
         """Label Studio's clock, read from its Date header, has whole seconds."""
 
         def clock() -> float:
-            answer = self.http.get(f"{self.server.url}/health", timeout=30)
+            answer = requests.get(f"{self.server.url}/health", timeout=30)
             return parsedate_to_datetime(answer.headers["Date"]).timestamp()
 
         then = clock()
