@@ -248,7 +248,8 @@ def stay(
 ) -> None:
     """Keep everything running until Ctrl-C. Raises StartError if a function keeps dying."""
     console.print(f"\n[bold]Look around:[/] {project.address}", soft_wrap=True)
-    console.print(f"Log in as [bold]{server.username}[/] with password [bold]{escape(server.password)}[/]")
+    account = server.account
+    console.print(f"Log in as [bold]{account.username}[/] with password [bold]{escape(account.password)}[/]")
     console.print(f"More: cd {options.folder} && {Path(sys.executable).with_name('labelloop')} status", soft_wrap=True)
     console.print("[dim]Ctrl-C stops everything.[/]")
     while True:

@@ -32,7 +32,7 @@ _START_SECONDS = 180.0  # until it must be healthy
 class Account:
     """The only user, an administrator. To start again with the same data folder, give the same account."""
 
-    username: str = "annotator@example.com"
+    username: str = "annotator@example.com"  # for the login page, like the password
     password: str = field(default_factory=lambda: secrets.token_urlsafe(9), repr=False)
     token: str = field(default_factory=lambda: secrets.token_hex(20), repr=False)  # the legacy token
 
@@ -45,16 +45,6 @@ class LabelStudioServer:
     account: Account
     folder: Path  # its data: database, uploads, local files
     process: Child = field(repr=False)
-
-    @property
-    def username(self) -> str:
-        """The e-mail address for the login page."""
-        return self.account.username
-
-    @property
-    def password(self) -> str:
-        """The password for the login page."""
-        return self.account.password
 
     @property
     def token(self) -> str:

@@ -25,7 +25,7 @@ def test_starts_with_both_kinds_of_token_keeps_its_data_and_ends(tmp_path: Path)
         bearer = {"Authorization": f"Bearer {refreshed['access']}"}
         seen = requests.get(f"{server.url}/api/projects/{first['id']}", headers=bearer, timeout=30).json()
         assert seen["title"] == "kept"
-        assert server.password not in repr(server)
+        assert server.account.password not in repr(server)
         assert server.token not in repr(server)
         with pytest.raises(StartError, match="is taken"):
             choose_port(int(server.url.rsplit(":", 1)[1]))

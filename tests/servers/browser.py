@@ -34,8 +34,8 @@ def browser(server: LabelStudioServer) -> Iterator[Page]:
     """A page that is logged in."""
     with empty_page() as page:
         page.goto(f"{server.url}/user/login/")
-        page.fill("input[name=email]", server.username)
-        page.fill("input[name=password]", server.password)
+        page.fill("input[name=email]", server.account.username)
+        page.fill("input[name=password]", server.account.password)
         page.get_by_role("button", name="Log In").click()
         page.wait_for_url(lambda url: "login" not in url)
         yield page
