@@ -124,5 +124,5 @@ def _progress(project: ProjectStatus) -> Sentence:
 
 
 def _bar(done: int, of: int) -> Sentence:
-    filled = round(20 * done / max(of, 1))
+    filled = round(20 * min(max(done / max(of, 1), 0), 1))
     return Said("━" * filled, "good"), Said("━" * (20 - filled), "quiet")

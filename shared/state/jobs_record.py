@@ -23,6 +23,7 @@ RunOutcome = Literal[
 """After every outcome but `failed`, only changes since then call for a new run: the whole project was read, or somebody
 stopped the run (`shared.state.claims.stop`)."""
 STOPPED: RunOutcome = "stopped"
+_LONGEST = 1e9  # seconds: no run took 30 years
 
 
 class Claim(Record):
@@ -40,7 +41,9 @@ class Claim(Record):
     stalled: int = Field(default=0, ge=0)  # the newest of those, in a row, that left no checkpoint of their own
     expires_at: AwareDatetime
     started_at: AwareDatetime  # when the attempt's job started; until then, when it was last seen waiting
-    spent: float = Field(default=0, ge=0)  # seconds that earlier attempts have run, as they are counted in `used`
+    spent: float = Field(
+        default=0, ge=0, le=_LONGEST
+    )  # seconds that earlier attempts have run, as they are counted in `used`
     price: str = ""  # of an hour of one of its jobs when the run was taken (`shared.price`); "": none was set
     counted_to: AwareDatetime | None = None  # until when the time of this attempt is in `JobsRecord.used`
     forced: bool = False  # a person asked for it: thresholds were skipped

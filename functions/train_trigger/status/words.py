@@ -18,6 +18,7 @@ _OUTCOMES: dict[str, Tone] = {"promoted": "good", "failed": "problem"}
 _SHOWN_WHILE_TRAINING = ("mAP50", "top1")
 """Metrics that are shown of a training while it runs; each task has one of them."""
 _LABELS = 12  # that are listed of a control
+_LONGEST = 1e9  # seconds, 30 years: what is more, or no number, is no time to go
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,7 +270,7 @@ def progress_words(project: ProjectStatus) -> list[str]:
     if progress is None:
         return []
     words = []
-    if progress.eta_seconds is not None:
+    if progress.eta_seconds is not None and abs(progress.eta_seconds) < _LONGEST:
         words.append(f"{age(timedelta(seconds=progress.eta_seconds))} to go")
     metrics = [f"{name} {progress.metrics[name]:.3f}" for name in _SHOWN_WHILE_TRAINING if name in progress.metrics]
     if metrics:

@@ -5,6 +5,7 @@ and no lock, and this module imports neither torch nor ultralytics.
 """
 
 import json
+import math
 import shutil
 import sys
 import time
@@ -35,14 +36,16 @@ def named_metrics(found: dict[str, Any]) -> dict[str, float]:
     """ultralytics' metrics under labelloop's names.
 
     precision, recall, mAP50 and mAP50-95 are those of masks (M) or poses (P) if the model has them, with `box mAP50-95`
-    of the boxes (B); else those of boxes, rotated or not. Of a classifier: top1 and top5.
+    of the boxes (B); else those of boxes, rotated or not. Of a classifier: top1 and top5. What is no number (NaN, as
+    where a training diverges) is left out: no record can hold it.
     """
     shape = next((letter for letter in "MPB" if f"metrics/mAP50-95({letter})" in found), "")
     keys = {name: f"metrics/{name}({shape})" for name in ("precision", "recall", "mAP50", "mAP50-95")}
     keys |= {"top1": "metrics/accuracy_top1", "top5": "metrics/accuracy_top5"}
     if shape != "B":
         keys["box mAP50-95"] = "metrics/mAP50-95(B)"
-    return {name: float(found[key]) for name, key in keys.items() if key in found}
+    named = {name: float(found[key]) for name, key in keys.items() if key in found}
+    return {name: value for name, value in named.items() if math.isfinite(value)}
 
 
 def finish_file_of(abort: Path) -> Path:

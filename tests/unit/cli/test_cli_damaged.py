@@ -114,6 +114,21 @@ def test_versions_lists_those_that_can_be_read(labelloop: Any, store: ObjectStor
     assert key in body["unreadable"][0]
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("epoch", 10**30), ("epoch", -5), ("eta_seconds", 1e30), ("eta_seconds", float("nan"))],
+)
+def test_odd_numbers_of_progress_take_nothing_away(
+    field: str, value: float, labelloop: Any, store: ObjectStore
+) -> None:
+    claim = Jobs(store, TREES).read().held
+    key = keys.run(TREES, claim.run_id, "progress.json")
+    store.put(key, json.dumps(json.loads(store.get(key).data) | {field: value}).encode())  # type: ignore[union-attr]
+    shown = labelloop("status")
+    assert shown.exit_code == 0
+    assert "Airships over the bay" in shown.output
+
+
 def test_status_that_is_watched_goes_on(store: ObjectStore) -> None:
     store.put(keys.jobs(TREES), b"")
     with (console := Console(width=300)).capture() as captured:

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from jobs.train.checkpoints.spool import Epoch, Spool
+from jobs.train.checkpoints.spool import Epoch, Spool, named_metrics
 from jobs.train.checkpoints.store import Checkpoint, Checkpoints
 from jobs.train.checkpoints.uploader import CheckpointUploader
+from jobs.train.progress import ProgressWriter
 from shared.errors import StoreError
 from shared.objectstore import ObjectStore
 from shared.state.jobs import Jobs
@@ -28,6 +29,17 @@ def keep(kept: Checkpoints, tmp_path: Path, number: int, *, best: bool = False) 
     path = tmp_path / "last.pt"
     path.write_text(f"epoch {number}")
     return kept.keep(epoch(number, best=best), path)
+
+
+def test_what_is_no_number_is_no_metric(file_store: ObjectStore) -> None:
+    """A training that diverges: the record of the run's progress could not be read for the rest of it."""
+    metrics = named_metrics({"metrics/mAP50(B)": float("nan"), "metrics/mAP50-95(B)": 0.5})
+    assert metrics == {"mAP50-95": 0.5}
+    writer = ProgressWriter(jobs := Jobs(file_store, UID), "run", 1)
+    writer.epoch(Epoch(1, 10, metrics, True, 1000.0), None)
+    progress = jobs.runs.progress("run")
+    assert progress is not None
+    assert progress.metrics == {"mAP50-95": 0.5}
 
 
 def test_nothing_to_resume(file_store: ObjectStore, tmp_path: Path) -> None:
