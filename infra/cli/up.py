@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cache
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import typer
@@ -16,6 +17,7 @@ from infra.cli.environment import FILE, Invocation, first_values, keep, to_keep
 from infra.cli.log_view import LogView
 from infra.local.base_weights import refuse_missing_files
 from infra.local.emulation import emulation
+from infra.local.leftovers import end_leftovers
 from infra.local.processes import EVERY_ADDRESS, StartError, choose_port, interrupt_once, reached_at
 from shared.errors import SettingsError, StoreError
 from shared.objectstore import ObjectStore, open_store
@@ -56,6 +58,7 @@ def prepare(
         raise SettingsError(f"both functions cannot listen at {settings.predict_url}: pass another --predict-port")
     if not settings.dummy:
         refuse_missing_files(open_store(settings.store, s3_endpoint=settings.s3_endpoint), settings)
+    end_leftovers(logs_of(invocation), lambda line: console.print(line, style="dim", highlight=False, soft_wrap=True))
     _check_ports(settings)
     made = not invocation.file.exists()
     changed = keep(invocation.file, kept)
@@ -80,7 +83,7 @@ def run_until_interrupted(
     interrupt_once()
     with emulation(
         settings,
-        invocation.folder / "labelloop-data" / "logs",
+        logs_of(invocation),
         environ=invocation.environ,
         predict_port=urlsplit(str(settings.predict_url)).port or 0,
         train_trigger_port=urlsplit(str(settings.train_trigger_url)).port or 0,
@@ -107,6 +110,11 @@ def run_until_interrupted(
                 time.sleep(_CHECK_INTERVAL)
                 running.check()
         console.print("stopping")
+
+
+def logs_of(invocation: Invocation) -> Path:
+    """The folder of the functions' logs."""
+    return invocation.folder / "labelloop-data" / "logs"
 
 
 def titles(store: ObjectStore) -> Callable[[str], str]:

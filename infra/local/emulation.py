@@ -14,6 +14,7 @@ from pydantic import SecretStr
 
 from infra.local import base_weights
 from infra.local.label_studio import REPOSITORY
+from infra.local.leftovers import noted, running_in
 from infra.local.log_lines import LogFollower
 from infra.local.processes import Child, Say, StartError, before_port, choose_port, reached_at
 from infra.local.running_jobs import stop_jobs_of
@@ -106,6 +107,7 @@ class Emulation:
         for name in ("train_trigger", "predict"):
             if name in self._children:
                 self._children[name].stop()
+                (self.folder / f"{name}-{self._ports[name]}.pid").unlink(missing_ok=True)
         for thread in self._threads:
             if thread.is_alive():
                 thread.join(_WATCH_INTERVAL * 20)
@@ -115,12 +117,16 @@ class Emulation:
         source = REPOSITORY / "functions" / name / "main.py"
         command = [sys.executable, "-m", "functions_framework", "--source", str(source), "--target", name]
         port = str(self._ports[name])
-        return Child(
-            name,
-            [*command, "--host", before_port(self.settings.host), "--port", port],
-            self.folder / f"{name}.log",
-            environ=self._environ | {"HOST": self.settings.host, "PORT": port},
-        )
+        with noted(self.folder / f"{name}-{port}.pid") as (lock, note):
+            child = Child(
+                name,
+                [*command, "--host", before_port(self.settings.host), "--port", port],
+                self.folder / f"{name}.log",
+                environ=self._environ | {"HOST": self.settings.host, "PORT": port},
+                inherits=[lock],
+            )
+            note.write(str(child.pid))
+        return child
 
     def _watch(self) -> None:
         """Pass log lines on and restart functions that died, until `stop`. An error of its own is raised by `check`."""
@@ -169,11 +175,12 @@ def emulation(
         raise StartError(f"the folder of logs {folder} cannot be made: {error.strerror}") from error
     ports = {"predict": choose_port(predict_port), "train_trigger": choose_port(train_trigger_port)}
     running = Emulation(_complete(settings, ports), folder, environ, on_line, say)
-    try:
-        running.start(ports)
-        yield running
-    finally:
-        running.stop()
+    with running_in(folder):
+        try:
+            running.start(ports)
+            yield running
+        finally:
+            running.stop()
 
 
 def _complete(settings: Settings, ports: Mapping[str, int]) -> Settings:

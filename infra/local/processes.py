@@ -41,8 +41,12 @@ class Child:
         *,
         environ: Mapping[str, str],
         cwd: Path | None = None,
+        inherits: Sequence[int] = (),
     ) -> None:
-        """Start it. `environ`: the whole environment. Output and errors are appended to `log`."""
+        """Start it. `environ`: the whole environment. Output and errors are appended to `log`.
+
+        `inherits`: open files that it keeps, by their descriptors.
+        """
         self.name = name
         self.log = log
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -55,6 +59,7 @@ class Child:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                pass_fds=inherits,
             )
 
     @property

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,32 @@ def test_up_serves_until_it_is_told_to_end_and_leaves_nothing_behind(tmp_path: P
     for port in ports:
         with pytest.raises(requests.ConnectionError):
             requests.get(f"http://127.0.0.1:{port}/health", timeout=5)
+
+
+def test_up_again_after_it_was_killed(tmp_path: Path) -> None:
+    """Its functions lived on without anybody who sweeps, and held the ports: "stop what listens there"."""
+    ports = [str(choose_port()) for _ in range(2)]
+    arguments = ["up", "--dummy", "--predict-port", ports[0], "--train-trigger-port", ports[1]]
+    said = []
+    for end in (signal.SIGKILL, signal.SIGTERM):
+        with subprocess.Popen(
+            [*COMMAND, *arguments], cwd=tmp_path, env=environment(**LABEL_STUDIO), stdout=subprocess.PIPE, text=True
+        ) as up:
+            assert up.stdout is not None
+            overdue = threading.Timer(WAIT, up.kill)
+            overdue.start()
+            try:
+                said = list(takewhile(lambda line: "Ctrl-C" not in line and "stops everything" not in line, up.stdout))
+                assert [requests.get(f"http://127.0.0.1:{port}/health", timeout=5).ok for port in ports] == [True] * 2
+            finally:
+                overdue.cancel()
+                up.send_signal(end)
+    left = [line.split(", ")[0] for line in said if "left running" in line]
+    assert left == [f"ending predict-{ports[0]}", f"ending train_trigger-{ports[1]}"]
+    for port in ports:
+        with pytest.raises(requests.ConnectionError):
+            requests.get(f"http://127.0.0.1:{port}/health", timeout=5)
+    assert not list(tmp_path.rglob("*.pid"))
 
 
 def test_a_taken_port_is_one_sentence(tmp_path: Path) -> None:
