@@ -79,7 +79,10 @@ def check_project(label_studio: LabelStudio, project: str) -> tuple[Finding, Pro
     try:
         answer = label_studio.get_json(f"/api/projects/{number}/")
     except ProjectGone:
-        remedy = f"N is the number in the address {label_studio.url}/projects/N/data; the token's user must see it"
+        remedy = (
+            f"N is the number in the address {label_studio.url}/projects/N/data; the token's user must see it; "
+            f"if it was deleted there, `labelloop forget --project {project}` removes what the store holds of it"
+        )
         return Finding("problem", "project", f"Label Studio has no project {number}", remedy), None
     except LabelStudioError as error:
         return Finding("problem", "project", str(error)), None

@@ -89,7 +89,8 @@ def _sentences(project: ProjectStatus) -> Iterator[Sentence]:
     else:
         yield words.last_run_sentence(project)
         if due := words.next_training_sentence(project):
-            possible = project.next_training is None or not project.next_training.impossible
+            then = project.next_training  # without Label Studio, nothing is started
+            possible = then is None or not (then.impossible or then.unknown)
             yield *due, *((Said("; `labelloop train` starts it now"),) if possible else ())
     yield from words.ahead_sentences(project, _bar)
     yield _log(project.jobs.prelabel.logs if project.jobs.prelabel else None)

@@ -91,7 +91,9 @@ def test_a_wrong_token_is_said_and_not_shown(
 
 
 def test_a_project_that_is_not_there(client: LabelStudio, settings: Settings, store: ObjectStore) -> None:
-    assert "no project 12345" in only_problem(connect(client, settings, 12345, store=store)).message
+    problem = only_problem(connect(client, settings, 12345, store=store))
+    assert "no project 12345" in problem.message
+    assert "labelloop forget --project 12345" in problem.remedy
 
 
 def test_a_project_without_a_control_of_ours(client: LabelStudio, settings: Settings, store: ObjectStore) -> None:
