@@ -141,6 +141,8 @@ class PagedProject:
                 "task_number": self.count,
             }
             handler.reply(200, json.dumps(project).encode(), Content_Type="application/json")
+        elif place.path == "/api/projects/1/model-versions":
+            handler.reply(200, b'{"static": [], "live": []}', Content_Type="application/json")
         elif place.path.rstrip("/") == "/api/tasks":
             self._reply_page(handler, parse_qs(place.query))
         elif match := re.fullmatch(r"/api/tasks/(\d+)/annotations/", place.path):
