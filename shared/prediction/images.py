@@ -17,6 +17,10 @@ from shared.prediction.ports import DeadlineExceeded
 from shared.prediction.room import Room
 from shared.settings import Settings
 
+_LARGEST_AT_ONCE = 2
+"""Pictures of as many pixels as may be that are decoded at a time: each takes up to 12 bytes a pixel, however small its
+file is. Were it one, it would wait for a moment in which no other picture is decoded."""
+
 
 class TaskImages:
     """Fetches and decodes the images of tasks. Thread-safe."""
@@ -34,14 +38,16 @@ class TaskImages:
         """`decode(file, side)`: decodes a file to at least `side` pixels of its longer side.
 
         `fetch_concurrency`, `decode_concurrency`: how many images the process fetches and decodes at a time. Few should
-        be decoded, as this takes CPU cores from a model that runs on the CPU. `pixels`: how many pixels of large images
-        are held at a time while a model looks at them in tiles.
+        be decoded, as this takes CPU cores from a model that runs on the CPU. `pixels`: of the largest image, and how
+        many of large images are held at a time while a model looks at them in tiles.
         """
         self._fetcher = fetcher
         self._decode = decode
         self._metrics = metrics
         self._fetching = threading.BoundedSemaphore(fetch_concurrency)
         self._decoding = threading.BoundedSemaphore(decode_concurrency)
+        self._most = pixels
+        self._decoded = Room(_LARGEST_AT_ONCE * pixels)
         self._room = Room(pixels)
 
     @classmethod
@@ -76,18 +82,26 @@ class TaskImages:
         """Room for large pictures, all those of a task together. Waits until there is; raises DeadlineExceeded."""
         if not files:
             return nullcontext()
-        from shared.media.header import size_of  # and Pillow with it: only where pictures are cut
-
-        sizes = [size_of(data) for data in files]
-        return self._room.taken(sum(width * height for width, height in sizes), deadline)
+        return self._room.taken(sum(map(_pixels_of, files)), deadline)
 
     def decode(self, data: bytes, side: Side, deadline: float) -> Sized:
         """Decode an image. `side`: pixels of the longer side that are needed.
 
         Raises ImageError, DeadlineExceeded.
         """
-        with _turn(self._decoding, deadline), self._metrics.phase("decode"):
+        with (
+            self._decoded.taken(min(_pixels_of(data), self._most), deadline),  # of more, it is refused at once
+            _turn(self._decoding, deadline),
+            self._metrics.phase("decode"),
+        ):
             return self._decode(data, side)
+
+
+def _pixels_of(data: bytes) -> int:
+    from shared.media.header import size_of  # and Pillow with it: not before the first picture
+
+    width, height = size_of(data)
+    return width * height
 
 
 @contextmanager

@@ -23,7 +23,7 @@ class Room:
         with self._changed:
             if not self._changed.wait_for(lambda: self._fits(pixels), max(deadline - time.monotonic(), 0.0)):
                 raise DeadlineExceeded(
-                    "the deadline came while other large pictures were looked at (LABELLOOP_PREDICT_DEADLINE)"
+                    "the deadline came while other large pictures were decoded or seen (LABELLOOP_PREDICT_DEADLINE)"
                 )
             self._taken += pixels
         try:

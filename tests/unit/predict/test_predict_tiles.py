@@ -1,13 +1,18 @@
 """How many pixels of an image its models get, in one piece or in tiles."""
 
 import threading
-from concurrent.futures import Future
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
+import numpy as np
 import pytest
 
 from shared.geometry.detections import Detections
 from shared.geometry.tiles import Tiling
+from shared.media.fit import Sized, in_full
+from shared.prediction.images import TaskImages
+from shared.prediction.metrics import Metrics
 from shared.prediction.ports import DeadlineExceeded
 from shared.prediction.room import Room
 from tests.fakes.predict_parts import FAR, FakeModel, jpeg
@@ -104,3 +109,22 @@ def test_who_waits_for_room_waits_until_the_deadline() -> None:
         pass
     with room.taken(60, FAR), room.taken(40, FAR), pytest.raises(DeadlineExceeded), room.taken(1, 0.0):
         pass
+
+
+def test_of_the_largest_pictures_two_are_decoded_at_a_time_on_any_number_of_cores() -> None:
+    begun, go_on, whole = threading.Semaphore(0), threading.Event(), jpeg(100, 100)
+
+    def decode(_data: bytes, _side: object) -> Sized:
+        begun.release()
+        go_on.wait(60)
+        return in_full(np.zeros((1, 1, 3), dtype=np.uint8))
+
+    images = TaskImages(FakeImages({}), decode, Metrics(), fetch_concurrency=8, decode_concurrency=8, pixels=10_000)
+    with ThreadPoolExecutor(3) as pool:
+        two = [pool.submit(images.decode, whole, None, FAR) for _ in range(2)]
+        assert all(begun.acquire(timeout=60) for _ in two)
+        with pytest.raises(DeadlineExceeded, match="other large pictures"):
+            images.decode(jpeg(10, 10), None, time.monotonic() + 0.1)
+        third = pool.submit(images.decode, whole, None, FAR)
+        go_on.set()
+        assert [one.result(60).whole for one in (*two, third)] == [(1, 1)] * 3
