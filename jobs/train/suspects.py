@@ -36,18 +36,11 @@ class Dispute:
     """One annotated object, or one that is missing, that looks wrong."""
 
     kind: Kind
-    rarity: float  # 0–1: how few of the annotated objects look as suspicious
+    severity: float  # of what the model says against it: higher is worse; comparable within a kind only
     picture: int  # index of the outcome, or of the image that was classified
     annotated: int | None  # index of the annotated object, of a classifier its class; None: missing
     found: int | None  # index of the found object, of a classifier its class; None: nothing was found there
-
-
-@dataclass(frozen=True, slots=True)
-class _Doubt:
-    """What the model says against one object."""
-
-    severity: float  # higher is worse; comparable within a kind only
-    dispute: Dispute
+    rarity: float = 0.0  # 0–1: how few of the annotated objects look as suspicious; 0 until they are compared
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,12 +63,12 @@ def disputes(outcomes: Sequence[Outcome], classes: Sequence[int], *, by_boxes: b
     if not usual:
         return []
     pictures = [_picture(outcome, usual, by_boxes=by_boxes) for outcome in outcomes]
-    doubts: dict[Kind, list[_Doubt]] = {"missing": [], "spurious": [], "swapped": [], "loose": []}
+    found: dict[Kind, list[Dispute]] = {"missing": [], "spurious": [], "swapped": [], "loose": []}
     for number, picture in enumerate(pictures):
-        for doubt in (*_of_annotated(number, picture, usual), *_of_missing(number, picture)):
-            doubts[doubt.dispute.kind].append(doubt)
+        for one in (*_of_annotated(number, picture, usual), *_of_missing(number, picture)):
+            found[one.kind].append(one)
     objects = sum(int(np.isin(outcome.truth, classes).sum()) for outcome in outcomes)
-    return _rarest([one for each in doubts.values() for one in _ranked(each, objects)])
+    return _rarest([one for each in found.values() for one in _ranked(each, objects)])
 
 
 def disputed_choices(evidence: Classified, classes: Sequence[int]) -> list[Dispute]:
@@ -95,7 +88,7 @@ def disputed_choices(evidence: Classified, classes: Sequence[int]) -> list[Dispu
         if given and others and set(given) <= set(known):
             own, other = (max(some, key=lambda class_: float(chance[class_])) for some in (given, others))
             if (margin := float(chance[other] - chance[own])) > 0:
-                doubts.append(_Doubt(margin, Dispute("swapped", 0.0, number, own, other)))
+                doubts.append(Dispute("swapped", margin, number, own, other))
     return _rarest(_ranked(doubts, len(truth)))
 
 
@@ -127,7 +120,7 @@ def _picture(outcome: Outcome, usual: Mapping[int, float], *, by_boxes: bool) ->
     return _Picture(outcome, upright, overlap, confidence)
 
 
-def _of_annotated(number: int, picture: _Picture, usual: Mapping[int, float]) -> Iterator[_Doubt]:
+def _of_annotated(number: int, picture: _Picture, usual: Mapping[int, float]) -> Iterator[Dispute]:
     """What can be said against each annotated object."""
     nearest = picture.overlap == picture.overlap.max(axis=0, initial=0.0)  # neighbours say nothing of each other
     for index, class_ in enumerate(picture.outcome.truth.tolist()):
@@ -136,36 +129,35 @@ def _of_annotated(number: int, picture: _Picture, usual: Mapping[int, float]) ->
         overlap, confidence, own = picture.overlap[index], picture.confidence, picture.outcome.found == class_
         there = confidence * _from(overlap, _TOUCHING, _SAME)
         if (most := float(there.max(initial=0.0))) < _BACKED:
-            yield _Doubt(-most, Dispute("spurious", 0.0, number, index, None))
+            yield Dispute("spurious", -most, number, index, None)
         others, ours = np.where(own | ~nearest[index], 0.0, there), float(there[own].max(initial=0.0))
         if (other := float(others.max(initial=0.0))) > max(ours, _UNSURE):
-            yield _Doubt(
-                (other - ours) / (other + ours + _UNSURE), Dispute("swapped", 0.0, number, index, int(others.argmax()))
-            )
+            severity = (other - ours) / (other + ours + _UNSURE)
+            yield Dispute("swapped", severity, number, index, int(others.argmax()))
         near = confidence * own * nearest[index] * (overlap > _TOUCHING)
         tight = float((near * _from(overlap, *_TIGHT)).max(initial=0.0))
         if (most := float(near.max(initial=0.0))) > max(tight, _UNSURE):
-            yield _Doubt((most - tight) / (most + _UNSURE), Dispute("loose", 0.0, number, index, int(near.argmax())))
+            yield Dispute("loose", (most - tight) / (most + _UNSURE), number, index, int(near.argmax()))
 
 
-def _of_missing(number: int, picture: _Picture) -> Iterator[_Doubt]:
+def _of_missing(number: int, picture: _Picture) -> Iterator[Dispute]:
     """Objects of which the model is as sure as of half of those that are annotated, where nothing is."""
     sure = np.flatnonzero(picture.confidence >= 1)
     first = sure[suppress(picture.upright[sure], picture.confidence[sure], _SAME)]  # of any class
     taken = picture.overlap.max(axis=0, initial=0.0)
     for place in first[taken[first] < _APART].tolist():
         severity = float(picture.confidence[place] * (1 - taken[place]))
-        yield _Doubt(severity, Dispute("missing", 0.0, number, None, place))
+        yield Dispute("missing", severity, number, None, place)
 
 
-def _ranked(doubts: Sequence[_Doubt], objects: int) -> list[Dispute]:
+def _ranked(doubts: Sequence[Dispute], objects: int) -> list[Dispute]:
     """The disputes of one kind that are rare among so many annotated objects, with their rarity."""
     severities = np.sort([doubt.severity for doubt in doubts])
     ranked = []
     for doubt in doubts:
         as_much = len(severities) - int(np.searchsorted(severities, doubt.severity))
         if as_much <= max(_RARE * objects, 1):
-            ranked.append(replace(doubt.dispute, rarity=1 - as_much / max(objects, as_much)))
+            ranked.append(replace(doubt, rarity=1 - as_much / max(objects, as_much)))
     return ranked
 
 

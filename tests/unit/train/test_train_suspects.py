@@ -126,5 +126,5 @@ def choices(rows: Sequence[tuple[int, float]]) -> Classified:
 def test_a_swapped_choice() -> None:
     rows = [(0, 0.2)] * 20 + [(1, 0.8)] * 20 + [(0, 0.85), (1, 0.45)]
     (one,) = disputed_choices(choices(rows), [0, 1])
-    assert one == Dispute("swapped", one.rarity, 40, 0, 1)
+    assert one == Dispute("swapped", one.severity, 40, 0, 1, one.rarity)
     assert disputed_choices(choices(rows), [0]) == [], "a model of one class cannot tell"
