@@ -15,6 +15,7 @@ from rich.text import Text
 from functions.train_trigger.status.findings import Finding
 from functions.train_trigger.status.project import Unreadable
 from infra.cli.findings import as_json, problems, show
+from shared.readable import readable
 
 _WIDE = 10_000  # columns: wider than any table
 
@@ -53,7 +54,7 @@ def print_with(body: dict[str, Any], rendered: RenderableType, problems: Sequenc
 
 def problem_text(sentence: str) -> Text:
     """A sentence about something that is wrong."""
-    return Text("".join(filter(str.isprintable, sentence)), "red")
+    return Text(readable(sentence), "red")
 
 
 def print_json(body: dict[str, Any]) -> None:
