@@ -85,9 +85,13 @@ def repeat(
     spool = Spool(folder / "spool", folder / "abort", math.inf)
     with CheckpointUploader(spool, _Nowhere(), lambda epoch, _: tell(f"epoch {epoch.number} of {epoch.epochs}")):
         trained = trainer.fit(training_data(rebuilt.dataset.data, chosen.passes), start.weights, again, spool, None)
+    weights = trained.weights
+    if manifest.lineage.get("mean_with"):
+        (folder / "mean").mkdir()
+        weights = trainer.mean(start.weights, weights, folder / "mean") or weights
     tell("measuring")
     (folder / "graph").mkdir()
-    graph = trainer.export(trained.weights, folder / "graph", views.tiling)
+    graph = trainer.export(weights, folder / "graph", views.tiling)
     judge = Judge(
         trainer=trainer,
         control=control,
@@ -96,7 +100,7 @@ def repeat(
         videos=lambda: _val_videos(learnt, rebuilt),
         max_pixels=settings.image_max_pixels,
     )
-    judged = judge.judge(graph, None, "", served=None, weights=trained.weights)
+    judged = judge.judge(graph, None, "", served=None, weights=weights)
     return Repeated(judged.metrics, trained.epochs, tuple(_unlike(manifest, rebuilt, trained.epochs)))
 
 

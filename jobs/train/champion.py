@@ -69,7 +69,8 @@ def initial_weights(attempt: Attempt, control: Control) -> InitialWeights:
     """The weights that training starts from: the champion, else the base weights. Raises ModelError."""
     champion = _find_champion(attempt, control)
     if champion.manifest and champion.weights:
-        return InitialWeights(champion.weights, f"v{champion.manifest.version}", sha256_of(champion.weights))
+        version = champion.manifest.version
+        return InitialWeights(champion.weights, f"v{version}", sha256_of(champion.weights), version=version)
     return _base(attempt, control)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from jobs.train.attempt import Attempt
+from jobs.train.averaging import better_of
 from jobs.train.champion import initial_weights, judge_with_champion
 from jobs.train.checkpoints.spool import Epoch
 from jobs.train.checkpoints.uploader import CheckpointUploader
@@ -111,10 +112,10 @@ def _judged(
     trained: Trained,
     epochs: Sequence[Epoch],
 ) -> NewVersion:
-    """The graph of what was trained, compared with the champion."""
+    """What was trained, or its mean with the champion, compared with the champion."""
     attempt.progress.phase("gate", control=control.name)
-    graph = attempt.trainer.export(trained.weights, attempt.folder_of(control, "graph"), dataset.views.tiling)
-    judged = judge_with_champion(attempt, control, dataset, graph, weights=trained.weights)
+    better = better_of(attempt, control, dataset, start, trained)
+    judged = judge_with_champion(attempt, control, dataset, better.graph, weights=better.trained.weights)
     learnt = attempt.folder_of(control, "learnt") / DATASET
     header = write_learnt(attempt.snapshot, control, dataset.counts, attempt.images, learnt)
     return NewVersion(
@@ -123,9 +124,9 @@ def _judged(
         start=start,
         dataset=dataset,
         learnt=Learnt(learnt, header),
-        trained=trained,
+        trained=better.trained,
         epochs=epochs,
-        graph=graph,
+        graph=better.graph,
         judged=judged,
         taken_up=_taken_up(attempt, control),
     )

@@ -217,7 +217,8 @@ def _learnt(manifest: Manifest) -> dict[str, object]:
     """What the version learnt from and came of, from its lineage."""
     lineage = manifest.lineage
     found = {"yolo task": manifest.yolo_task, "labels": ", ".join(manifest.labels)}
-    found |= {name: lineage[name] for name in ("base", "base_sha256", "data_sha256", "passes") if name in lineage}
+    names = ("base", "base_sha256", "mean_with", "data_sha256", "passes")
+    found |= {name: lineage[name] for name in names if name in lineage}
     found |= {f"{name} trained with": lineage[name] for name in ("epochs", "batch") if name in lineage}
     for part in ("images", "things", "packages"):
         found |= {f"{part}/{name}": value for name, value in dict(lineage.get(part) or {}).items()}

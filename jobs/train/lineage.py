@@ -16,7 +16,8 @@ def lineage_of(made: NewVersion) -> dict[str, object]:
     attempt, trained, counts = made.attempt, made.trained, made.dataset.counts
     header = attempt.snapshot.header
     trace = tracing.current()  # what predict's first prediction goes on from
-    return ({"trace": trace} if trace else {}) | {
+    some = {"trace": trace, "mean_with": trained.mean_with}  # without a mean, the weights are those that were learnt
+    return {name: value for name, value in some.items() if value} | {
         "border": header.border,
         "annotations_digest": header.baseline.digest,
         "dataset_sha256": attempt.snapshot.sha256,

@@ -16,7 +16,7 @@ _EPOCHS = 50  # of trainings on more images
 _BATCH = 4  # images a step, while an epoch has few
 _LEARNING_RATE = 0.0005  # meanwhile; ultralytics takes 0.002 for one class
 _POSE_LEARNING_RATE = 0.002  # most base weights know none of the points, so what finds them learns from nothing
-_FEW = 64  # images
+FEW = 64  # images
 _SOME = 256  # of fewer, but not few: half as many epochs, in small steps; of more, the batch is what the device holds
 _SOME_EPOCHS = 25
 _SOME_BATCH = 8
@@ -38,10 +38,10 @@ class Preset:
 
 def preset(settings: TrainingSettings, images: int, yolo_task: YoloTask) -> Preset:
     """`images`: to learn from, at least one."""
-    batch = settings.batch or (_BATCH if images < _FEW else 0)
+    batch = settings.batch or (_BATCH if images < FEW else 0)
     if settings.epochs or yolo_task == "classify":
         return Preset(settings.epochs or _EPOCHS, batch, 1)
-    if images >= _FEW:
+    if images >= FEW:
         some = images < _SOME
         return Preset(_SOME_EPOCHS if some else _EPOCHS, settings.batch or (_SOME_BATCH if some else 0), 1)
     passes = max(1, math.ceil(_EPOCH / images))

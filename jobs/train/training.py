@@ -77,6 +77,7 @@ class InitialWeights:
     name: str  # "v3", "yolo11n-seg.pt", or "yolov8n-seg from trees.pt": detection weights in another architecture
     sha256: str  # of the file that `name` names; hex
     own: bool = True  # False: detection weights, transferred to another yolo task
+    version: int | None = None  # that has these weights; None: they are base weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,7 @@ class Trained:
     arguments: Mapping[str, Any] = field(default_factory=dict)  # of ultralytics, for the manifest
     notes: tuple[str, ...] = ()  # sentences for the report
     stopped: str = ""  # a sentence about why its time was over before its epochs were, if it was
+    mean_with: str = ""  # the version with whose weights the learnt ones were averaged, "v3"; empty: with none
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +151,12 @@ class Trainer(Protocol):
         self, data: Path, start: Path, settings: TrainingSettings, spool: Spool, resumed: Resumed | None
     ) -> Trained:
         """Fine-tune `start` on `data` (data.yaml), or continue from `resumed`. Raises TrainingAborted, ModelError."""
+
+    def mean(self, start: Path, trained: Path, folder: Path) -> Path | None:
+        """The mean of the weights `start` and of what was trained from them; None if they are not alike.
+
+        `folder`: scratch. Raises ModelError.
+        """
 
     def export(self, weights: Path, folder: Path, tiling: Tiling | None = None) -> Path:
         """The graph of weights, from which they are served, in a folder of scratch. Raises ModelError.

@@ -230,6 +230,7 @@ class ToyTrainer:
     def __init__(self, score: float = 0.5, *, epoch_seconds: float = 0.0) -> None:
         self.score = score
         self.base_score: float | None = None  # None: the base weights are for another yolo task
+        self.mean_score: float | None = None  # of a mean with the champion; None: their weights are not alike
         self.epoch_seconds = epoch_seconds
         self.started: list[int] = []  # the first epoch of each training
         self.stop_at: list[float] = []  # time.time() after which each training must not go on
@@ -280,6 +281,16 @@ class ToyTrainer:
             if spool.is_over():
                 return Trained(weights, number, batch=8)
         return Trained(weights, settings.epochs, batch=8)
+
+    def mean(self, start: Path, trained: Path, folder: Path) -> Path | None:
+        """As good as it was told to be."""
+        if self.mean_score is None:
+            return None
+        mean = folder / trained.name
+        mean.write_text(
+            json.dumps({"score": self.mean_score, "of": [json.loads(one.read_text()) for one in (start, trained)]})
+        )
+        return mean
 
     def export(self, weights: Path, folder: Path, tiling: Tiling | None = None) -> Path:
         """A file that says the same."""

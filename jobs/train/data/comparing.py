@@ -114,7 +114,8 @@ def _tasks(before: Data, after: Data) -> Tasks:
 
 def _training(manifest: Manifest) -> dict[str, Any]:
     lineage = manifest.lineage
-    found = {name: lineage.get(name) for name in ("base", "base_sha256", "border", "epochs", "passes", "batch")}
+    names = ("base", "base_sha256", "mean_with", "border", "epochs", "passes", "batch")
+    found = {name: lineage.get(name) for name in names}
     for part, called in (("images", "images"), ("things", "objects")):
         found |= {
             f"{called} of {name}": number for name, number in _part(manifest, part).items() if name != "foreign_labels"

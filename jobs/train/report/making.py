@@ -168,9 +168,11 @@ def _lineage(manifest: Manifest) -> list[tuple[str, str]]:
             found = found.get(name) if isinstance(found, dict) else None
         return "" if found is None else str(found)
 
+    mean = said("mean_with")
     rows = [
         ("run", manifest.run_id),
         ("begun from", f"{said('base')} (SHA-256 {said('base_sha256')[:12]}…)"),
+        ("weights", f"the mean of those of {mean} and of those that were learnt" if mean else ""),
         ("annotations", f"SHA-256 {said('annotations_digest')[:12]}…"),
         ("of these, what this control learnt from", f"SHA-256 {said('data_sha256')[:12]}…"),
         ("training", ", ".join((f"{said('epochs')} epochs", f"{said('batch') or '?'} images a step",

@@ -134,6 +134,16 @@ class YoloTrainer:
         )
         return fitting.run(start, resumed)
 
+    def mean(self, start: Path, trained: Path, folder: Path) -> Path | None:
+        """The mean of the weights `start` and of what was trained from them; None if they are not alike.
+
+        Raises ModelError.
+        """
+        from jobs.train.yolo.averaging import mean_of
+
+        folder.mkdir(parents=True, exist_ok=True)
+        return mean_of(start, trained, folder / "weights.pt")
+
     def export(self, weights: Path, folder: Path, tiling: Tiling | None = None) -> Path:
         """Write the graph of weights into a folder of scratch. Raises ModelError."""
         from jobs.train.yolo.graph import make_graph

@@ -121,6 +121,15 @@ def test_it_begins_with_the_weights_that_the_version_began_with(again: Again) ->
         again.repeat(2)
 
 
+def test_weights_that_were_averaged_are_averaged_again(again: Again) -> None:
+    again.world.new_run()
+    again.world.trainer.mean_score = 0.8
+    again.world.new_run()
+    assert again.manifest(2).lineage["mean_with"] == "v1"
+    assert again.repeat(2).metrics == again.manifest(2).metrics
+    assert again.repeat(1).metrics["mAP50-95"] == pytest.approx(0.5)
+
+
 def test_pictures_are_cut_as_then_whatever_is_set_now(again: Again) -> None:
     assert again.world.new_run(tiles="64") == DONE
     tiling = again.world.trainer.tilings[-1]
