@@ -35,7 +35,7 @@ def labelloop(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]
 def test_what_the_command_adds_is_served(tmp_path: Path) -> None:
     added = labelloop(tmp_path, "add", str(base_weights()))
     assert added.returncode == 0, added.stderr
-    assert json.loads(labelloop(tmp_path, "list").stdout) == json.loads(added.stdout)
+    assert json.loads(labelloop(tmp_path, "list").stdout) == json.loads(added.stdout) | {"unreadable": []}
 
     store = open_store((tmp_path / "store").as_uri())
     record = find_base_weights(store, "ABD.pt")
