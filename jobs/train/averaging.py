@@ -1,7 +1,8 @@
 """A version's weights: those that were learnt, or their mean with those of the champion that the training began with.
 
-The mean saves more work where few images are learnt from (docs/small-data.md). Which of the two it is, their scores on
-the val set decide, before the gate: what it compares with the champion is what is published.
+The mean saves more work where few images are learnt from (docs/small-data.md; https://arxiv.org/abs/2109.01903). Which
+of the two it is, their scores on the val set decide, before the gate: what it compares with the champion is what is
+published.
 """
 
 import logging
