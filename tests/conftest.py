@@ -22,7 +22,7 @@ settings.register_profile("fuzz", deadline=None, print_blob=True)
 settings.load_profile("labelloop")
 
 if "PYTEST_XDIST_WORKER" in os.environ:
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # of torch: two processes with a thread a core wait for each other
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # of torch: processes with a thread a core wait for each other
     os.environ.setdefault("LABELLOOP_THREADS", "1")  # of jobs and functions, likewise
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # ONNX Runtime in the tests' own processes; programs set it themselves
 

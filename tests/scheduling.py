@@ -1,6 +1,6 @@
 """Which tests of `make test` run in one process, and which begin first.
 
-The files that take minutes come first, so that at the end both processes are busy with short ones. What installs Label
+The files that take minutes come first, so that at the end all processes are busy with short ones. What installs Label
 Studio begins before what needs it, beside trainings that do not.
 """
 
