@@ -36,8 +36,9 @@ demo: install
 label-studio: $(VENV)/.installed-dev
 	$(VENV)/bin/python -c 'from infra.local.label_studio import install; install()'
 
-# In three processes: much is waiting, and on two cores this takes five sixths of the time of two. tests/scheduling.py says what stays together and what begins first. One that dies ends the run: pytest-xdist would
-# start another, and wait for ever for the rest of what the first one had.
+# In three processes: much of it is waiting, and on two cores this takes five sixths of the time of two. tests/scheduling.py says what
+# stays together and what begins first. One that dies ends the run: pytest-xdist would start another, and wait for ever for the rest
+# of what the first one had.
 test: install-dev browser
 	$(VENV)/bin/python -m pytest --numprocesses 3 --dist loadscope --no-loadscope-reorder --max-worker-restart 0 $(ARGS)
 

@@ -32,9 +32,7 @@ class Round:
     controls: Sequence[Control]
     version: str  # model_version of the predictions
     after: int  # only tasks with a greater id are looked at
-    renewing: bool = (
-        False  # predictions of this version that are there are replaced: they were made under other conditions
-    )
+    renewing: bool = False  # predictions that are there, made under other conditions (`Claim.under`), are replaced
 
 
 class PagesWriter:
@@ -82,11 +80,7 @@ class PagesWriter:
                         empty += not prediction["result"]
                     else:
                         left += 1
-                        if (
-                            task.id in page.there
-                            and isinstance(prediction, Unanswered)
-                            and prediction.reason in OF_ALL_TASKS
-                        ):
+                        if task.id in page.there and _stays_unanswered(prediction):
                             writer.add(task.id, {"result": [], "model_version": round_.version})
                             emptied += 1
                     counting.task()
@@ -126,6 +120,11 @@ def round_of(parts: Parts, jobs: Jobs, heartbeat: Heartbeat, claim: Claim) -> Ro
     return Round(
         label_config=state.counters.label_config, controls=controls, version=version, after=after, renewing=renewing
     )
+
+
+def _stays_unanswered(prediction: object) -> bool:
+    """Whether this version has no prediction for any task, so that one that is there must not stay."""
+    return isinstance(prediction, Unanswered) and prediction.reason in OF_ALL_TASKS
 
 
 def _ahead(pages: Iterator[Page]) -> Iterator[Page]:

@@ -8,8 +8,11 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import takewhile
 from pathlib import Path
+from typing import IO
 
 import pytest
 import requests
@@ -32,31 +35,38 @@ def run(folder: Path, *arguments: str, **more: str) -> subprocess.CompletedProce
     )
 
 
-@pytest.mark.parametrize("ends", [[signal.SIGINT], [signal.SIGTERM], [signal.SIGTERM, signal.SIGINT, signal.SIGTERM]])
-def test_up_serves_until_it_is_told_to_end_and_leaves_nothing_behind(tmp_path: Path, ends: list[int]) -> None:
-    """Told again while it ends what it had started, it went without ending the rest (`timeout` sends two SIGTERM)."""
-    ports = [str(choose_port()) for _ in range(2)]
+@contextmanager
+def up_on(ports: Sequence[str], folder: Path) -> Iterator[tuple[subprocess.Popen[str], IO[str], list[str]]]:
+    """`labelloop up` without a model, once it serves; the rest of what it says; and what it has said."""
     arguments = ["up", "--dummy", "--predict-port", ports[0], "--train-trigger-port", ports[1]]
     with subprocess.Popen(
-        [*COMMAND, *arguments], cwd=tmp_path, env=environment(**LABEL_STUDIO), stdout=subprocess.PIPE, text=True
+        [*COMMAND, *arguments], cwd=folder, env=environment(**LABEL_STUDIO), stdout=subprocess.PIPE, text=True
     ) as up:
         assert up.stdout is not None
         overdue = threading.Timer(WAIT, up.kill)
         overdue.start()
         try:
-            started = next(line for line in up.stdout if "Ctrl-C" in line or "stops everything" in line)
-            assert started
-            for port in ports:
-                assert requests.get(f"http://127.0.0.1:{port}/health", timeout=5).ok
-            doctor = run(tmp_path, "doctor", "--json")
-            for end in ends:
-                up.send_signal(end)
-                time.sleep(0.05)
-            rest = up.stdout.read()
-            assert up.wait(WAIT) == 0
+            said = list(takewhile(lambda line: "Ctrl-C" not in line and "stops everything" not in line, up.stdout))
+            assert up.poll() is None, said
+            yield up, up.stdout, said
         finally:
             overdue.cancel()
             up.kill()
+
+
+@pytest.mark.parametrize("ends", [[signal.SIGINT], [signal.SIGTERM], [signal.SIGTERM, signal.SIGINT, signal.SIGTERM]])
+def test_up_serves_until_it_is_told_to_end_and_leaves_nothing_behind(tmp_path: Path, ends: list[int]) -> None:
+    """Told again while it ends what it had started, it went without ending the rest (`timeout` sends two SIGTERM)."""
+    ports = [str(choose_port()) for _ in range(2)]
+    with up_on(ports, tmp_path) as (up, lines, _):
+        for port in ports:
+            assert requests.get(f"http://127.0.0.1:{port}/health", timeout=5).ok
+        doctor = run(tmp_path, "doctor", "--json")
+        for end in ends:
+            up.send_signal(end)
+            time.sleep(0.05)
+        rest = lines.read()
+        assert up.wait(WAIT) == 0
     assert "Traceback" not in rest
     found = {finding["check"]: finding["level"] for finding in json.loads(doctor.stdout)["findings"]}
     assert found == {"label_studio": "problem"} | dict.fromkeys(("store", "predict", "train_trigger", "launcher"), "ok")
@@ -69,21 +79,11 @@ def test_up_serves_until_it_is_told_to_end_and_leaves_nothing_behind(tmp_path: P
 def test_up_again_after_it_was_killed(tmp_path: Path) -> None:
     """Its functions lived on without anybody who sweeps, and held the ports: "stop what listens there"."""
     ports = [str(choose_port()) for _ in range(2)]
-    arguments = ["up", "--dummy", "--predict-port", ports[0], "--train-trigger-port", ports[1]]
-    said = []
     for end in (signal.SIGKILL, signal.SIGTERM):
-        with subprocess.Popen(
-            [*COMMAND, *arguments], cwd=tmp_path, env=environment(**LABEL_STUDIO), stdout=subprocess.PIPE, text=True
-        ) as up:
-            assert up.stdout is not None
-            overdue = threading.Timer(WAIT, up.kill)
-            overdue.start()
-            try:
-                said = list(takewhile(lambda line: "Ctrl-C" not in line and "stops everything" not in line, up.stdout))
-                assert [requests.get(f"http://127.0.0.1:{port}/health", timeout=5).ok for port in ports] == [True] * 2
-            finally:
-                overdue.cancel()
-                up.send_signal(end)
+        with up_on(ports, tmp_path) as (up, _, said):
+            assert [requests.get(f"http://127.0.0.1:{port}/health", timeout=5).ok for port in ports] == [True] * 2
+            up.send_signal(end)
+            assert up.wait(WAIT) == (0 if end == signal.SIGTERM else -end)
     left = [line.split(", ")[0] for line in said if "left running" in line]
     assert left == [f"ending predict-{ports[0]}", f"ending train_trigger-{ports[1]}"]
     for port in ports:
